@@ -1,0 +1,83 @@
+//! Where commands come from and where reports go. Drivers: `redis` (a dranspose controller) and `standalone`.
+//!
+//! Runs on the tokio runtime. A driver gets one [`Line`] for each ingester. It knows no ZeroMQ, no plugins, no sources.
+//!
+//! What each driver must promise: commands of one ingester in the order in which they count; [`Assignments`] only for a
+//! scan that the ingester has reported ready; a clean end when `stop` rings; no panic whatever arrives from outside.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use crate::{
+    ingester::{
+        command::{Assignments, Command},
+        report::Report,
+    },
+    names::{IngesterName, StreamName},
+};
+
+/// One ingester as a driver sees it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// The ingester's name.
+    pub(crate) name: IngesterName,
+    /// New for each start of the process.
+    pub(crate) service_uuid: Uuid,
+    /// `tcp://host:port`, what workers connect to.
+    pub(crate) url: String,
+    /// Its streams.
+    pub(crate) streams: Vec<StreamName>,
+    /// The run-time parameters of its sources.
+    pub(crate) parameters: Vec<(StreamName, framegate_plugin_api::Parameter)>,
+    /// Orders to it.
+    pub(crate) commands: CommandSender,
+    /// Its latest picture.
+    pub(crate) report: watch::Receiver<Report>,
+}
+
+/// The sending half of an ingester's two queues. Two, so that a flood of assignments, which is held back by bytes, never
+/// holds back a new scan.
+#[derive(Clone)]
+pub(crate) struct CommandSender {
+    commands: mpsc::Sender<Command>,
+    assignments: mpsc::Sender<Assignments>,
+    /// Rings the forwarder after each send.
+    ring: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// The ingester's thread has ended; there is nobody to command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the ingester has stopped")]
+pub(crate) struct Stopped;
+
+impl CommandSender {
+    pub(crate) fn new(
+        commands: mpsc::Sender<Command>,
+        assignments: mpsc::Sender<Assignments>,
+        ring: Arc<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { commands, assignments, ring }
+    }
+
+    /// Sends an order; waits while the queue is full.
+    pub(crate) async fn command(&self, command: Command) -> Result<(), Stopped> {
+        self.commands.send(command).await.map_err(|_| Stopped)?;
+        (self.ring)();
+        Ok(())
+    }
+
+    /// Sends assignments; waits while those that are queued reach their limit.
+    pub(crate) async fn assign(&self, assignments: Assignments) -> Result<(), Stopped> {
+        self.assignments.send(assignments).await.map_err(|_| Stopped)?;
+        (self.ring)();
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for CommandSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommandSender").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! What an ingester tells: one picture of its state, always the latest.
+//!
+//! A picture, not a series of messages: nobody can miss one, and it needs no queue. The forwarder replaces it at once when
+//! `ready`, `finished`, `runs_ended` or the workers change, and otherwise at most every 200 ms while counters change.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::names::{IngesterName, ScanId, StreamName, WorkerName};
+
+/// The state of one ingester. Everything that was counted is here, everything dropped under its reason.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The ingester.
+    pub name: IngesterName,
+    /// New for each start of the process.
+    pub service_uuid: Uuid,
+    /// What workers connect to.
+    pub url: String,
+    /// `idle`, `opening`, `running`, `finishing` or `stopped`.
+    pub state: &'static str,
+    /// The scan whose sources are all open and whose uuid may be published.
+    pub ready: Option<ScanId>,
+    /// The last scan whose finish was carried out (capture closed).
+    pub finished: Option<ScanId>,
+    /// The last scan in which every stream's run has ended and everything was delivered; for standalone control.
+    pub runs_ended: Option<ScanId>,
+    /// Events forwarded or discarded in the current scan.
+    pub processed_events: u64,
+    /// Events a second over the last second.
+    pub event_rate: f64,
+    /// Bytes held, of `memory_limit`.
+    pub memory_used: u64,
+    /// The limit.
+    pub memory_limit: u64,
+    /// Assignments that wait for their events.
+    pub assignments_waiting: u64,
+    /// Each stream.
+    pub streams: BTreeMap<StreamName, StreamReport>,
+    /// Workers that are connected, and those that messages wait for.
+    pub workers: Vec<WorkerReport>,
+    /// Everything counted over the life of the process that is no stream's: junk pings, late assignments, …
+    pub counters: BTreeMap<&'static str, u64>,
+    /// The capture, if one is or was written.
+    pub capture: Option<CaptureReport>,
+    /// Things that are wrong now, in words.
+    pub faults: Vec<String>,
+}
+
+/// One stream in a [`Report`]. Counts are of the current scan.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct StreamReport {
+    /// Whether it takes part in the current scan.
+    pub active: bool,
+    /// `closed`, `opening`, `open`, `ended` or `failed`.
+    pub source: &'static str,
+    /// Events taken from the source.
+    pub read: u64,
+    /// Events handed to the network, for at least one worker.
+    pub forwarded: u64,
+    /// Events dropped by policy or with a worker that is gone.
+    pub dropped: u64,
+    /// Events discarded because their assignment names no worker, or none came.
+    pub discarded: u64,
+    /// Messages of the detector that gave no event, by reason.
+    pub skipped: BTreeMap<String, u64>,
+    /// Events queued.
+    pub queued: u64,
+}
+
+/// One worker in a [`Report`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WorkerReport {
+    /// Its name.
+    pub name: WorkerName,
+    /// Its service uuid, from its last ping; none before the first.
+    pub service_uuid: Option<Uuid>,
+    /// Seconds since the epoch.
+    pub last_seen: f64,
+    /// Whether it counts as connected: only those are published.
+    pub connected: bool,
+    /// Messages handed to the network in the current scan.
+    pub sent: u64,
+    /// Messages that wait for it.
+    pub waiting: u64,
+    /// Bytes that libzmq holds for it.
+    pub in_flight: u64,
+    /// Messages dropped in the current scan because it was evicted.
+    pub dropped: u64,
+}
+
+/// The capture in a [`Report`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct CaptureReport {
+    /// The file.
+    pub path: String,
+    /// Events written.
+    pub written: u64,
+    /// Events not written, for whatever reason.
+    pub not_written: u64,
+    /// Why it was closed before the scan's end.
+    pub fault: Option<String>,
+}

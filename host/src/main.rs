@@ -1,0 +1,4 @@
+//! The command `framegate`.
+#![forbid(unsafe_code)]
+
+fn main() {}

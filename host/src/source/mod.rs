@@ -1,0 +1,69 @@
+//! Events in. A reader cannot tell a source that is linked into the program from one in a plugin file.
+
+use std::{fmt, sync::Arc};
+
+use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};
+use serde_json::Value;
+
+/// Makes instances of one source. A loaded plugin and a linked source both are one of these.
+pub(crate) trait Factory: Send + Sync + fmt::Debug {
+    /// Makes an instance. [reader thread: the thread that will run it]
+    fn create(
+        &self,
+        stream: &str,
+        settings: &Value,
+        services: Arc<dyn HostServices>,
+    ) -> Result<Box<dyn Instance>, Fault>;
+    /// Where the code comes from, for status and messages: `stins 0.1.0 (/path/to/libframegate_stins.so)`.
+    fn describe(&self) -> String;
+}
+
+/// One source that feeds one stream. [reader thread, all of it; it is not `Send`]
+pub(crate) trait Instance {
+    /// Whether the source answers `trigger` instead of `next`.
+    fn on_demand(&self) -> bool;
+    /// Descriptions of its run-time parameters.
+    fn parameters(&mut self) -> Result<Vec<Parameter>, Fault>;
+    /// A new value of a parameter.
+    fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), Fault>;
+    /// Opens the run of a scan; an earlier one is dropped first.
+    fn open(&mut self) -> Result<(), Fault>;
+    /// Appends events to `out`. What was appended counts also when an error follows.
+    fn next(&mut self, out: &mut Vec<Event>, deadline: Deadline) -> Result<Progress, Fault>;
+    /// Produces the event for `event_number`.
+    fn trigger(&mut self, event_number: u64, out: &mut Vec<Event>) -> Result<(), Fault>;
+    /// Messages that gave no event in this run, by reason.
+    fn skipped(&mut self) -> Vec<(String, u64)>;
+    /// Drops the run, if one is open.
+    fn close(&mut self);
+}
+
+/// Why a source failed. It costs its stream the scan, never more.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The source said so.
+    #[error("{0}")]
+    Source(framegate_plugin_api::SourceError),
+    /// The settings do not fit the source's type: the message names the field.
+    #[error("{0}")]
+    Settings(String),
+    /// The source's code panicked; the instance is never called again.
+    #[error("{call} panicked: {message}")]
+    Panicked {
+        /// `create`, `open`, `next`, …
+        call: &'static str,
+        /// The panic's message, with its place if known.
+        message: String,
+    },
+    /// The source answered what the interface does not allow.
+    #[error("{call} answered {answer}, which the interface does not allow")]
+    Garbage {
+        /// `create`, `open`, `next`, …
+        call: &'static str,
+        /// What it answered.
+        answer: String,
+    },
+    /// It panicked earlier, and is not called any more.
+    #[error("it panicked earlier ({0}) and is not called any more")]
+    Poisoned(String),
+}

@@ -1,0 +1,90 @@
+//! Events, and the batch that `next` fills.
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use crate::Frame;
+
+/// The frames of one event; most events have few, so they stand inline.
+pub type Frames = SmallVec<[Frame; 2]>;
+
+/// Where an event stands in its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// The detector's header: control without Redis sends it to every worker.
+    Start,
+    /// Ordinary data.
+    Data,
+    /// The detector's end message: control without Redis sends it to every worker.
+    End,
+}
+
+/// One event of one stream.
+#[derive(Debug)]
+pub struct Event {
+    /// The protocol's name as workers see it in the header (`STINS`, `contrast`, …).
+    pub typ: &'static str,
+    /// Where the event stands in its run.
+    pub kind: EventKind,
+    /// The event's buffers, in order.
+    pub frames: Frames,
+}
+
+impl Event {
+    /// Sum of the frames' lengths.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.frames.iter().map(Frame::len).sum()
+    }
+}
+
+/// The batch that [`SourceRun::next`](crate::SourceRun::next) fills.
+pub struct EventSink<'a> {
+    /// Takes each event where it belongs: a vector of the host, or the arrays of the boundary.
+    push: &'a mut dyn FnMut(Event),
+    events: usize,
+    bytes: usize,
+    max_events: usize,
+    max_bytes: usize,
+}
+
+impl<'a> EventSink<'a> {
+    /// A sink that hands each event to `push`; full after `max_events` or `max_bytes`.
+    pub fn new(push: &'a mut dyn FnMut(Event), max_events: usize, max_bytes: usize) -> Self {
+        Self { push, events: 0, bytes: 0, max_events, max_bytes }
+    }
+
+    /// Gives one event to the host.
+    pub fn push(&mut self, typ: &'static str, kind: EventKind, frames: impl IntoIterator<Item = Frame>) {
+        let event = Event { typ, kind, frames: frames.into_iter().collect() };
+        self.events += 1;
+        self.bytes += event.bytes();
+        (self.push)(event);
+    }
+
+    /// Whether the batch is large enough: return [`Progress::More`](crate::Progress::More) now. An event more is accepted,
+    /// but the host cannot apply back-pressure in the middle of a batch.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.events >= self.max_events || self.bytes >= self.max_bytes
+    }
+
+    /// Events given so far in this call.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events
+    }
+
+    /// Whether no event was given so far in this call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+}
+
+impl fmt::Debug for EventSink<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSink").field("events", &self.events).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
