@@ -1,11 +1,21 @@
 //! Framegate takes detector data from where it is made to the workers that compute on it.
 #![allow(dead_code)] // while the house is being built
 
+pub mod allocator;
 pub mod names;
 pub mod settings;
 
+pub(crate) mod budget;
 pub(crate) mod control;
+pub(crate) mod forwarder;
+mod host;
 pub(crate) mod ingester;
+pub(crate) mod output;
+pub(crate) mod plugin;
 pub(crate) mod source;
+pub(crate) mod wake;
+#[cfg(test)]
+mod walk;
 
+pub use host::{Host, Linked, StartError};
 pub use ingester::report::{CaptureReport, Report, StreamReport, WorkerReport};

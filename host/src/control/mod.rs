@@ -81,3 +81,20 @@ impl std::fmt::Debug for CommandSender {
         f.debug_struct("CommandSender").finish_non_exhaustive()
     }
 }
+pub(crate) mod redis {
+    pub(crate) async fn run(
+        _u: String,
+        _b: std::path::PathBuf,
+        _l: Vec<super::Line>,
+        _s: tokio::sync::watch::Receiver<bool>,
+    ) {
+    }
+}
+pub(crate) mod standalone {
+    pub(crate) async fn run(
+        _u: crate::settings::Standalone,
+        _l: Vec<super::Line>,
+        _s: tokio::sync::watch::Receiver<bool>,
+    ) {
+    }
+}

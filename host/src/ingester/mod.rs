@@ -1,4 +1,328 @@
-//! The heart: values in, values out; no socket, file, thread, clock.
+//! The heart of an ingester: values in, values out.
+//!
+//! Runs on the forwarder thread. It knows no socket, file, thread or clock: time is a parameter, so it cannot block and a
+//! test needs no mock. [`Ingester::pair`] turns events and assignments into messages, which wait with their workers until
+//! the forwarder asks for them.
 
+pub(crate) mod assemble;
 pub(crate) mod command;
+pub(crate) mod credit;
+pub(crate) mod header;
+mod pair;
+pub(crate) mod picture;
 pub(crate) mod report;
+pub(crate) mod scan;
+pub(crate) mod tally;
+#[cfg(test)]
+mod tests;
+pub(crate) mod workers;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use smallvec::SmallVec;
+
+pub(crate) use self::pair::Pairing;
+use self::{
+    assemble::{Assigned, Slot},
+    command::{Assignments, Command, Deal},
+    scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
+    tally::Pace,
+    workers::Workers,
+};
+use crate::names::{EventNumber, IngesterName, ScanId, StreamName};
+
+/// What an ingester was configured with.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) worker_timeout: Duration,
+    pub(crate) stall_timeout: Option<Duration>,
+    pub(crate) source_timeout: Duration,
+    /// Without a controller: events wait for this many workers.
+    pub(crate) min_workers: usize,
+}
+
+/// What the forwarder has to do.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Close the stream's run if one is open, and open the one of this scan.
+    Open { stream: usize, scan: ScanId },
+    /// Close the stream's run if one is open.
+    Close { stream: usize, scan: ScanId },
+    /// Produce an on-demand source's event.
+    Trigger { stream: usize, number: EventNumber },
+    /// Give a source a parameter's value.
+    SetParameter { stream: usize, name: String, value: std::sync::Arc<[u8]> },
+    /// The old capture ends; open the new scan's, if one is wanted.
+    OpenCapture { scan: ScanId },
+    /// Close the capture, and call [`Ingester::capture_closed`] then.
+    CloseCapture { scan: ScanId },
+    /// Begin to stop.
+    Stop { grace: Duration },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Ingester {
+    name: IngesterName,
+    streams: Vec<Stream>,
+    limits: Limits,
+    pub(crate) workers: Workers,
+    /// The current scan: one value, dropped whole by the next.
+    scan: Option<Scan>,
+    pub(crate) dump_prefix: String,
+    ready: Option<ScanId>,
+    finished: Option<ScanId>,
+    /// Over the life of the process, by reason.
+    counters: BTreeMap<&'static str, u64>,
+    pub(crate) pace: Pace,
+    pub(crate) actions: Vec<Action>,
+    created_at: header::CreatedAt,
+}
+
+/// One of the ingester's streams, over all scans.
+#[derive(Debug)]
+struct Stream {
+    name: StreamName,
+    /// The name as it stands in a header.
+    escaped: String,
+    on_demand: bool,
+}
+
+impl Ingester {
+    pub(crate) fn new(name: IngesterName, streams: Vec<(StreamName, bool)>, limits: Limits) -> Self {
+        let stream = |(name, on_demand)| Stream { escaped: header::escape(&name), name, on_demand };
+        Self {
+            name,
+            streams: streams.into_iter().map(stream).collect(),
+            limits,
+            workers: Workers::default(),
+            scan: None,
+            dump_prefix: String::new(),
+            ready: None,
+            finished: None,
+            counters: BTreeMap::new(),
+            pace: Pace::default(),
+            actions: Vec::new(),
+            created_at: header::CreatedAt::default(),
+        }
+    }
+
+    /// An order from control.
+    pub(crate) fn command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::StartScan { scan, streams, deal } => self.start(scan, &streams, deal, now),
+            Command::Finish { scan } => match &mut self.scan {
+                Some(current) if current.id == scan && current.is_ready() => {
+                    if current.phase == Phase::Running {
+                        current.phase = Phase::Finishing;
+                    }
+                }
+                _ => self.count("finishes of another scan", 1),
+            },
+            Command::SetParameter { stream, name, value } => {
+                if let Some(stream) = self.stream_index(&stream) {
+                    self.actions.push(Action::SetParameter { stream, name, value });
+                }
+            }
+            Command::DumpPrefix(prefix) => self.dump_prefix = prefix,
+            Command::Stop { grace } => self.actions.push(Action::Stop { grace }),
+        }
+    }
+
+    fn start(&mut self, id: ScanId, streams: &[StreamName], deal: Deal, now: Instant) {
+        if let Some(old) = self.scan.take() {
+            let unpaired: u64 = old.streams.iter().map(|stream| stream.flow.waiting()).sum();
+            self.count("events of a scan that was replaced", unpaired);
+        }
+        let dropped = self.workers.restart(now);
+        self.count("messages of a scan that was replaced", dropped);
+        let active: Vec<bool> = self.streams.iter().map(|own| streams.contains(&own.name)).collect();
+        for (stream, active) in active.iter().enumerate() {
+            self.actions.push(match active {
+                true => Action::Open { stream, scan: id },
+                false => Action::Close { stream, scan: id },
+            });
+        }
+        self.actions.push(Action::OpenCapture { scan: id });
+        self.scan = Some(Scan::new(id, deal, active, now + self.limits.source_timeout, now + DRAIN));
+    }
+
+    /// Work from a controller.
+    pub(crate) fn assign(&mut self, assignments: Assignments, now: Instant) {
+        let Some(scan) = self.scan.as_mut().filter(|scan| scan.id == assignments.scan && scan.deal == Deal::Controller)
+        else {
+            return self.count("assignments of another scan", assignments.events.len() as u64);
+        };
+        if scan.phase != Phase::Running {
+            return self.count("assignments that came after the finish", assignments.events.len() as u64);
+        }
+        let mut duplicates = 0;
+        for assignment in assignments.events {
+            if assignment.number < scan.next_number {
+                duplicates += 1;
+                continue;
+            }
+            if assignment.number > scan.next_number && scan.broken.is_none() {
+                let why = format!(
+                    "assignments jump from event {} to {}: Redis lost some, so events and assignments no longer fit; \
+                     start the scan again",
+                    scan.next_number, assignment.number
+                );
+                tracing::error!(ingester = %self.name, scan = %scan.id, "{why}");
+                scan.assigned.clear();
+                scan.broken = Some(why);
+            }
+            scan.next_number = assignment.number + 1;
+            if scan.broken.is_some() {
+                continue;
+            }
+            let streams: SmallVec<[_; 1]> = assignment
+                .streams
+                .iter()
+                .filter_map(|(name, workers)| {
+                    let stream = self.streams.iter().position(|own| own.name == *name)?;
+                    let workers = workers.iter().map(|worker| self.workers.index(worker, now)).collect();
+                    scan.streams[stream].active.then_some((stream, workers))
+                })
+                .collect();
+            if !streams.is_empty() {
+                scan.assigned.push_back(Assigned { number: assignment.number, streams });
+            }
+        }
+        self.count("duplicate assignments", duplicates);
+    }
+
+    /// Assignments that wait for their events.
+    pub(crate) fn assignments_waiting(&self) -> usize {
+        self.scan.as_ref().map_or(0, |scan| scan.assigned.len())
+    }
+
+    /// The source's run is open.
+    pub(crate) fn opened(&mut self, stream: usize) {
+        self.answered(stream, SourceState::Open);
+    }
+
+    /// No run of the source is open any more.
+    pub(crate) fn closed(&mut self, stream: usize) {
+        self.answered(stream, SourceState::Closed);
+    }
+
+    /// The run's last event was given.
+    pub(crate) fn ended(&mut self, stream: usize) {
+        self.answered(stream, SourceState::Ended);
+    }
+
+    /// The run is over for this scan. What it gave before still counts.
+    pub(crate) fn failed(&mut self, stream: usize, why: String) {
+        tracing::error!(ingester = %self.name, stream = %self.streams[stream].name, "the source failed: {why}");
+        self.count("failures of sources", 1);
+        self.answered(stream, SourceState::Failed(why));
+    }
+
+    fn answered(&mut self, stream: usize, state: SourceState) {
+        let Some(scan) = &mut self.scan else { return };
+        let stream = &mut scan.streams[stream];
+        stream.awaited = false;
+        // A source that opens after it was given up would meet the wrong assignments: it stays failed in this scan.
+        if !stream.has_failed() {
+            stream.source = state;
+        }
+    }
+
+    /// An event, or the place of one that was dropped.
+    pub(crate) fn event(&mut self, stream: usize, slot: Slot) {
+        let Some(scan) = &mut self.scan else { return };
+        let stream = &mut scan.streams[stream];
+        let count = if let Slot::Dropped { count, .. } = &slot { *count } else { 1 };
+        stream.tally.read += count;
+        if matches!(slot, Slot::Dropped { .. }) {
+            stream.tally.dropped += count;
+        }
+        stream.flow.push(slot);
+    }
+
+    /// Whether the stream has no event waiting here.
+    pub(crate) fn holds_none(&self, stream: usize) -> bool {
+        self.scan.as_ref().is_none_or(|scan| scan.streams[stream].flow.is_empty())
+    }
+
+    /// Moves the scan on as far as it can go without another event. `in_flight`: bytes that the network holds.
+    pub(crate) fn advance(&mut self, now: Instant, in_flight: u64) {
+        let Some(scan) = &mut self.scan else { return };
+        match scan.phase {
+            Phase::Opening { deadline, drain_until } => {
+                let overdue: Vec<usize> = if now < deadline {
+                    Vec::new()
+                } else {
+                    (0..scan.streams.len()).filter(|stream| scan.streams[*stream].awaited).collect()
+                };
+                for stream in overdue {
+                    let limit = self.limits.source_timeout;
+                    self.failed(stream, format!("open or close did not return within {limit:?} (source_timeout)"));
+                }
+                let Some(scan) = &mut self.scan else { return };
+                let answered = scan.streams.iter().all(|stream| !stream.awaited);
+                if answered && (in_flight == 0 || now >= drain_until) {
+                    scan.phase = Phase::Running;
+                    self.ready = Some(scan.id);
+                    let left = (in_flight > 0).then_some(1);
+                    self.count("scans that began with messages of the last in flight", left.unwrap_or(0));
+                }
+            }
+            Phase::Closing { deadline } if now >= deadline => {
+                tracing::error!(ingester = %self.name, "the capture did not close within {CAPTURE_CLOSE:?}: the disk hangs");
+                let id = scan.id;
+                self.capture_closed(id);
+            }
+            Phase::Finished => scan.discard_waiting(),
+            _ => {}
+        }
+    }
+
+    /// Known pairs are delivered, the rest has no assignment.
+    fn close_scan(&mut self, now: Instant) {
+        let Some(scan) = &mut self.scan else { return };
+        scan.discard_waiting();
+        let unpaired = scan.assigned.len() as u64;
+        scan.assigned.clear();
+        scan.phase = Phase::Closing { deadline: now + CAPTURE_CLOSE };
+        self.actions.push(Action::CloseCapture { scan: scan.id });
+        self.count("assignments whose events never came", unpaired);
+    }
+
+    /// The capture of this scan is closed, or there was none.
+    pub(crate) fn capture_closed(&mut self, id: ScanId) {
+        let Some(scan) = self.scan.as_mut().filter(|scan| scan.id == id) else { return };
+        if matches!(scan.phase, Phase::Closing { .. }) {
+            scan.phase = Phase::Finished;
+            self.finished = Some(id);
+            let lines = self.picture_of_tallies();
+            tracing::info!(ingester = %self.name, scan = %id, "scan finished: {lines}");
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn is_opening(&self) -> bool {
+        self.scan.as_ref().is_some_and(|scan| !scan.is_ready())
+    }
+
+    pub(crate) fn stream_name(&self, stream: usize) -> &StreamName {
+        &self.streams[stream].name
+    }
+
+    fn stream_index(&self, name: &StreamName) -> Option<usize> {
+        self.streams.iter().position(|own| own.name == *name)
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str, count: u64) {
+        if count > 0 {
+            *self.counters.entry(what).or_default() += count;
+        }
+    }
+}

@@ -49,6 +49,35 @@ pub struct Report {
     pub faults: Vec<String>,
 }
 
+impl Report {
+    /// The picture before the ingester's thread has made one.
+    pub(crate) fn starting(
+        name: IngesterName,
+        service_uuid: Uuid,
+        settings: &crate::settings::IngesterSettings,
+    ) -> Self {
+        Self {
+            name,
+            service_uuid,
+            url: settings.url(),
+            state: "idle",
+            ready: None,
+            finished: None,
+            runs_ended: None,
+            processed_events: 0,
+            event_rate: 0.0,
+            memory_used: 0,
+            memory_limit: settings.memory_limit,
+            assignments_waiting: 0,
+            streams: BTreeMap::new(),
+            workers: Vec::new(),
+            counters: BTreeMap::new(),
+            capture: None,
+            faults: Vec::new(),
+        }
+    }
+}
+
 /// One stream in a [`Report`]. Counts are of the current scan.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct StreamReport {

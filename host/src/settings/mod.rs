@@ -77,6 +77,14 @@ pub struct IngesterSettings {
     pub streams: Vec<StreamSettings>,
 }
 
+impl IngesterSettings {
+    /// What workers connect to: exactly `tcp://host:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("tcp://{}:{}", self.host, self.port)
+    }
+}
+
 /// One stream and the source that feeds it.
 #[derive(Debug, Clone)]
 pub struct StreamSettings {

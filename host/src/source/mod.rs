@@ -1,5 +1,9 @@
 //! Events in. A reader cannot tell a source that is linked into the program from one in a plugin file.
 
+pub(crate) mod linked;
+pub(crate) mod queue;
+pub(crate) mod reader;
+
 use std::{fmt, sync::Arc};
 
 use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};

@@ -1,0 +1,122 @@
+//! `memory_limit`: bytes asked for, granted, given back.
+//!
+//! An ingester has two accounts that cannot starve each other: what its streams have queued, and what is assembled and
+//! waits for workers or is inside libzmq. Each grants one item above its limit when it would otherwise stand still (the
+//! first of a stream, the first message), so an event larger than the limit passes alone and nothing deadlocks.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// Bytes that are held under one limit. Shared by all threads of an ingester.
+pub(crate) struct Account {
+    limit: u64,
+    /// Invariant: the sum of `bytes` of all living charges of this account.
+    used: AtomicU64,
+    /// Somebody waits for bytes to come back; set by the one who waits, cleared by the one who rings.
+    waited_for: AtomicBool,
+    /// Tells whoever waits. Called on any thread, so it must not wait.
+    ring: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Bytes granted; dropping it gives them back. [any thread]
+#[must_use]
+pub(crate) struct Charge {
+    bytes: u64,
+    account: Arc<Account>,
+}
+
+impl Account {
+    pub(crate) fn new(limit: u64, ring: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicU64::new(0), waited_for: AtomicBool::new(false), ring: Box::new(ring) })
+    }
+
+    /// Takes bytes, limit or not: for what must pass so that nothing stands still.
+    pub(crate) fn take(self: &Arc<Self>, bytes: u64) -> Charge {
+        self.used.fetch_add(bytes, Ordering::SeqCst);
+        Charge { bytes, account: self.clone() }
+    }
+
+    /// Takes bytes if they fit.
+    pub(crate) fn try_take(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
+        let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).ok()?;
+        Some(Charge { bytes, account: self.clone() })
+    }
+
+    /// Whether the limit is reached. If so, the next charge that is dropped rings.
+    pub(crate) fn is_full(&self) -> bool {
+        if self.used() < self.limit {
+            return false;
+        }
+        self.waited_for.store(true, Ordering::SeqCst);
+        // Looked at again, because bytes may have come back before the flag was seen.
+        self.used() >= self.limit
+    }
+
+    /// Asks to be rung when bytes come back. Look once more after this before sleeping.
+    pub(crate) fn wait_for_bytes(&self) {
+        self.waited_for.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        // SeqCst with `waited_for`: either the waiter sees the bytes come back, or the giver sees the waiter.
+        self.used.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.used.fetch_sub(self.bytes, Ordering::SeqCst);
+        if self.account.waited_for.load(Ordering::SeqCst) && self.account.waited_for.swap(false, Ordering::SeqCst) {
+            (self.account.ring)();
+        }
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Account({} of {} bytes)", self.used(), self.limit)
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Charge({} bytes)", self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_until_bytes_come_back() {
+        let account = Account::new(100, || ());
+        let first = account.try_take(60).unwrap();
+        assert!(account.try_take(60).is_none());
+        drop(first);
+        assert!(account.try_take(60).is_some());
+        assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn the_waiter_is_rung_once() {
+        let rings = Arc::new(AtomicUsize::new(0));
+        let counted = rings.clone();
+        let account = Account::new(10, move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let charges: Vec<_> = (0..5).map(|_| account.take(10)).collect();
+        assert!(account.is_full());
+        drop(charges);
+        assert_eq!(rings.load(Ordering::SeqCst), 1);
+        assert!(!account.is_full());
+    }
+}

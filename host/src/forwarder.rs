@@ -1,0 +1,432 @@
+//! The forwarder: the one thread of an ingester that joins control, sources, workers and capture.
+//!
+//! Owns the ROUTER socket, the scan's state, the credits, and the handles of the readers. It waits on the ROUTER's
+//! descriptor and one wake descriptor; never for Redis, a disk, a log or a source.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use crate::{
+    budget::Account,
+    ingester::{
+        Action, Ingester, Pairing,
+        assemble::Slot,
+        command::{Assignments, Command},
+        credit,
+        picture::Measured,
+        report::Report,
+        tally::Pace,
+    },
+    names::ScanId,
+    output::{
+        dump::{Captured, Dump, Wrote},
+        message::Sent,
+        router::Router,
+    },
+    settings::{IngesterSettings, WhenFull},
+    source::{
+        queue::{Item, Queue, Space},
+        reader::{Order, Reader},
+    },
+    wake::Wake,
+};
+
+/// What the forwarder is made of; `host` puts it together.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    pub(crate) settings: IngesterSettings,
+    pub(crate) service_uuid: Uuid,
+    pub(crate) ingester: Ingester,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) router: Router,
+    pub(crate) wake: Wake,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) assignments: mpsc::Receiver<Assignments>,
+    pub(crate) report: watch::Sender<Report>,
+    pub(crate) dump: Dump,
+    /// What the streams have queued.
+    pub(crate) queued: Arc<Account>,
+    /// Where readers wait for room in `queued`.
+    pub(crate) space: Arc<Space>,
+    /// What is assembled and waits for workers, or is inside libzmq.
+    pub(crate) assembled: Arc<Account>,
+    pub(crate) state: State,
+}
+
+/// One stream's reader, and its queue in the current scan.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) reader: Reader,
+    pub(crate) when_full: WhenFull,
+    pub(crate) queue: Option<Arc<Queue>>,
+}
+
+/// What the loop remembers from turn to turn.
+#[derive(Debug)]
+pub(crate) struct State {
+    items: VecDeque<Item>,
+    /// Whether the current scan is captured.
+    capturing: bool,
+    /// An event that the capture had no room for under `capture_when_full = "block"`: nothing is paired until it has.
+    held: Option<Captured>,
+    /// The scan whose capture is being closed.
+    closing: Option<ScanId>,
+    /// Until when queued events are delivered after a request to stop.
+    stop_at: Option<Instant>,
+    housekeeping_at: Instant,
+    reported_at: Instant,
+    rate: Rate,
+    paired_at: Instant,
+}
+
+#[derive(Debug)]
+struct Rate {
+    since: Instant,
+    processed: u64,
+    per_second: f64,
+    logged_at: Instant,
+}
+
+impl State {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            items: VecDeque::new(),
+            capturing: false,
+            held: None,
+            closing: None,
+            stop_at: None,
+            housekeeping_at: now,
+            reported_at: now,
+            rate: Rate { since: now, processed: 0, per_second: 0.0, logged_at: now },
+            paired_at: now,
+        }
+    }
+}
+
+/// Assignments that are taken from control at most; the rest waits in Redis.
+const MOST_ASSIGNMENTS: usize = 200_000;
+/// Events paired before what is paired is sent: keeps both in the processor's cache.
+const PAIRS_AT_ONCE: usize = 128;
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+const REPORT: Duration = Duration::from_millis(200);
+/// The reference logs its pace every 1,000 events; once in this time is enough at any rate.
+const PACE_LOG: Duration = Duration::from_secs(10);
+
+impl Forwarder {
+    /// The thread's life. Ends after [`Command::Stop`], or when control is gone.
+    pub(crate) fn run(mut self) {
+        let mut landmarks = self.ingester.landmarks(Instant::now());
+        loop {
+            self.wake.clear();
+            let now = Instant::now();
+            let busy = self.turn(now);
+            let seen = self.ingester.landmarks(now);
+            if seen != landmarks || now.duration_since(self.state.reported_at) >= REPORT {
+                landmarks = seen;
+                self.publish(now, false);
+            }
+            if let Some(stop_at) = self.state.stop_at {
+                if now >= stop_at
+                    || (self.ingester.workers.nothing_waits() && self.router.in_flight.total() == 0 && !busy)
+                {
+                    return self.close();
+                }
+            }
+            if !busy {
+                self.router.wait(self.patience());
+            }
+        }
+    }
+
+    /// Everything that can be done now. Returns whether there may be more at once.
+    fn turn(&mut self, now: Instant) -> bool {
+        let mut busy = self.take_commands(now);
+        busy |= self.take_items();
+        let ingester = &mut self.ingester;
+        let wall = SystemTime::now();
+        busy |= self.router.receive(|identity, payload| {
+            ingester.workers.ping(identity, payload, now, wall);
+        });
+        busy |= self.pair(now, wall);
+        busy |= self.flush(now);
+        self.ingester.advance(now, self.router.in_flight.total());
+        if let Some(scan) = self.state.closing.filter(|scan| self.dump.closed() == Some(*scan)) {
+            self.state.closing = None;
+            self.ingester.capture_closed(scan);
+        }
+        busy |= self.act();
+        if now.duration_since(self.state.housekeeping_at) >= HOUSEKEEPING {
+            self.state.housekeeping_at = now;
+            self.housekeeping(now);
+        }
+        busy
+    }
+
+    fn take_commands(&mut self, now: Instant) -> bool {
+        let mut busy = false;
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => self.ingester.command(command, now),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    self.state.stop_at.get_or_insert(now);
+                    break;
+                }
+            }
+            busy = true;
+            self.act();
+        }
+        while self.ingester.assignments_waiting() < MOST_ASSIGNMENTS {
+            let Ok(assignments) = self.assignments.try_recv() else { break };
+            self.ingester.assign(assignments, now);
+            busy = true;
+        }
+        busy
+    }
+
+    /// Does what the heart decided.
+    fn act(&mut self) -> bool {
+        let mut busy = false;
+        for action in std::mem::take(&mut self.ingester.actions) {
+            busy = true;
+            match action {
+                Action::Open { stream, scan } => self.order(stream, scan, Order::Open),
+                Action::Close { stream, scan } => self.order(stream, scan, Order::Close),
+                Action::Trigger { stream, number } => self.inputs[stream].reader.order(Order::Trigger(number)),
+                Action::SetParameter { stream, name, value } => {
+                    self.inputs[stream].reader.order(Order::SetParameter { name, value });
+                }
+                Action::OpenCapture { scan } => self.open_capture(scan),
+                Action::CloseCapture { scan } => {
+                    self.state.held = None;
+                    self.state.capturing = false;
+                    self.state.closing = Some(scan);
+                    self.dump.close(scan);
+                }
+                Action::Stop { grace } => {
+                    self.state.stop_at = Some(Instant::now() + grace);
+                    for input in &mut self.inputs {
+                        input.reader.stop();
+                    }
+                }
+            }
+        }
+        busy
+    }
+
+    /// A new queue for each scan: what the old run still says is heard by nobody.
+    fn order(&mut self, stream: usize, scan: ScanId, order: impl FnOnce(Arc<Queue>) -> Order) {
+        let input = &mut self.inputs[stream];
+        let queue = Queue::new(scan, input.when_full, self.queued.clone(), self.space.clone(), self.wake.clone());
+        if let Some(old) = input.queue.replace(queue.clone()) {
+            old.abandon();
+        }
+        input.reader.order(order(queue));
+    }
+
+    fn open_capture(&mut self, scan: ScanId) {
+        self.state.held = None;
+        self.state.closing = None;
+        let prefix = &self.ingester.dump_prefix;
+        let path = match &self.settings.dump_path {
+            Some(path) => Some(path.clone()),
+            None if prefix.is_empty() => None,
+            None => Some(PathBuf::from(format!("{prefix}{}-{scan}.cbors", self.settings.name))),
+        };
+        if self.state.capturing {
+            self.dump.close(scan);
+        }
+        self.state.capturing = path.is_some();
+        if let Some(path) = path {
+            self.dump.open(path);
+        }
+    }
+
+    /// Takes what the readers have queued.
+    fn take_items(&mut self) -> bool {
+        let mut busy = false;
+        for (stream, input) in self.inputs.iter().enumerate() {
+            let Some(queue) = &input.queue else { continue };
+            queue.take_all(&mut self.state.items, self.ingester.holds_none(stream));
+            for item in self.state.items.drain(..) {
+                busy = true;
+                match item {
+                    Item::Event(event, charge) => self.ingester.event(stream, Slot::Event(event, charge)),
+                    Item::Dropped { typ, count } => self.ingester.event(stream, Slot::Dropped { typ, count }),
+                    Item::Opened => self.ingester.opened(stream),
+                    Item::Closed => self.ingester.closed(stream),
+                    Item::Ended => self.ingester.ended(stream),
+                    Item::Failed(why) => self.ingester.failed(stream, why),
+                }
+            }
+        }
+        busy
+    }
+
+    fn pair(&mut self, now: Instant, wall: SystemTime) -> bool {
+        let mut paired = 0;
+        while paired < PAIRS_AT_ONCE {
+            if let Some(held) = &self.state.held {
+                if self.dump.write(held) == Wrote::Full {
+                    break;
+                }
+                self.state.held = None;
+            }
+            if self.assembled.is_full() {
+                break;
+            }
+            match self.ingester.pair(now, wall, &self.assembled, self.state.capturing) {
+                Pairing::Nothing => break,
+                Pairing::Paired(pair) => {
+                    paired += 1;
+                    self.state.held = pair.map(|pair| Captured {
+                        number: pair.number,
+                        created_at: pair.created_at,
+                        streams: pair.streams,
+                    });
+                }
+            }
+        }
+        if paired > 0 {
+            let seconds = now.duration_since(self.state.paired_at).as_secs_f64();
+            self.ingester.pace.add(paired as u64, seconds);
+            self.state.paired_at = now;
+        }
+        paired == PAIRS_AT_ONCE
+    }
+
+    /// Hands waiting messages to the network, as far as credits go.
+    fn flush(&mut self, now: Instant) -> bool {
+        let waiting: smallvec::SmallVec<[usize; 16]> = self.ingester.workers.with_pending().collect();
+        let mut busy = false;
+        for index in waiting {
+            loop {
+                let worker = self.ingester.workers.get(index);
+                let Some(message) = worker.pending.front() else { break };
+                let name = &worker.name;
+                let may = |router: &Router| {
+                    credit::may_send(router.in_flight.bytes_of(name), message.bytes, self.settings.worker_inflight)
+                };
+                if !may(&self.router) {
+                    self.router.in_flight.wait_for(name);
+                    if !may(&self.router) {
+                        break;
+                    }
+                }
+                match self.router.send(name, message) {
+                    Sent::Handed => {
+                        self.ingester.workers.sent(index, now);
+                        busy = true;
+                    }
+                    Sent::Unreachable => {
+                        self.ingester.workers.unreachable(index, now);
+                        break;
+                    }
+                    Sent::Busy => break,
+                }
+            }
+        }
+        busy
+    }
+
+    fn housekeeping(&mut self, now: Instant) {
+        let limits = self.ingester.limits().clone();
+        for line in self.ingester.workers.evict(now, &limits, self.assembled.is_full()) {
+            tracing::warn!(ingester = %self.settings.name, "{line}");
+        }
+        self.router.in_flight.forget_empty();
+        let rate = &mut self.state.rate;
+        let seconds = now.duration_since(rate.since).as_secs_f64();
+        if seconds >= 1.0 {
+            let processed = self.ingester.processed();
+            // A new scan counts from zero again.
+            rate.per_second = processed.checked_sub(rate.processed).unwrap_or(processed) as f64 / seconds;
+            (rate.since, rate.processed) = (now, processed);
+        }
+        if self.ingester.pace.events > 0 && now.duration_since(rate.logged_at) >= PACE_LOG {
+            rate.logged_at = now;
+            let pace = std::mem::replace(&mut self.ingester.pace, Pace::default());
+            tracing::info!(
+                ingester = %self.settings.name,
+                events = pace.events,
+                mean_us = pace.mean() * 1e6,
+                min_us = pace.least * 1e6,
+                max_us = pace.most * 1e6,
+                waited_for_assignments = pace.waited_for_assignment,
+                "forwarding"
+            );
+        }
+    }
+
+    /// How long to wait when there is nothing to do: things that no ring announces are looked at again.
+    fn patience(&self) -> Duration {
+        if self.state.stop_at.is_some() || (self.ingester.is_opening() && self.router.in_flight.total() > 0) {
+            self.router.in_flight.wait_for_any();
+            Duration::from_millis(5)
+        } else if self.state.held.is_some() || !self.ingester.workers.nothing_waits() {
+            Duration::from_millis(20)
+        } else {
+            HOUSEKEEPING
+        }
+    }
+
+    fn publish(&mut self, now: Instant, stopped: bool) {
+        self.state.reported_at = now;
+        let inputs = &self.inputs;
+        let in_flight = &self.router.in_flight;
+        let stuck = inputs.iter().enumerate().filter_map(|(stream, input)| {
+            let busy = input.reader.busy_for().filter(|busy| *busy > Duration::from_secs(2))?;
+            Some(format!("stream {}: a call of the source takes {busy:?} so far", self.ingester.stream_name(stream)))
+        });
+        let picture = self.ingester.picture(
+            now,
+            Measured {
+                service_uuid: self.service_uuid,
+                url: &self.settings.url(),
+                event_rate: self.state.rate.per_second,
+                memory_used: self.queued.used() + self.assembled.used(),
+                memory_limit: self.settings.memory_limit,
+                in_flight: &|worker| in_flight.bytes_of(worker),
+                skipped: &|stream| inputs[stream].queue.as_ref().map(|queue| queue.skipped()).unwrap_or_default(),
+                capture: self.dump.report(),
+                faults: stuck.collect(),
+                stopped,
+                network_is_empty: in_flight.total() == 0,
+            },
+        );
+        self.report.send_if_modified(|last| {
+            let changed = *last != picture;
+            *last = picture;
+            changed
+        });
+    }
+
+    /// Sources, capture and socket go, in this order, each with a limit.
+    fn close(mut self) {
+        let limit = Instant::now() + Duration::from_millis(400);
+        for input in &mut self.inputs {
+            input.reader.stop();
+            if let Some(queue) = input.queue.take() {
+                queue.abandon();
+            }
+        }
+        let last = ScanId(Uuid::nil());
+        self.dump.close(last);
+        for input in &mut self.inputs {
+            input.reader.join(limit);
+        }
+        while self.dump.closed() != Some(last) && Instant::now() < limit {
+            thread::park_timeout(Duration::from_millis(2));
+        }
+        self.publish(Instant::now(), true);
+        self.dump.join(limit);
+    }
+}

@@ -1,0 +1,195 @@
+//! Pairs the k-th event of a stream with the k-th assignment that names it, and gathers an event's streams.
+//!
+//! Events are paired strictly in the order of their numbers: the first assignment that waits for one of its streams holds
+//! back the later ones, because a worker takes the next message for its next assignment and must find the same number.
+//! So the k-th event of a stream always meets the k-th assignment that names it, with no counting at all.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use framegate_plugin_api::{Event, EventKind};
+use smallvec::SmallVec;
+
+use crate::{
+    budget::Charge,
+    names::{EventNumber, ScanId},
+};
+
+/// What waits at the front of a stream.
+#[derive(Debug)]
+pub(crate) enum Slot {
+    Event(Event, Charge),
+    /// Events that were dropped, and whose places are kept.
+    Dropped {
+        typ: &'static str,
+        count: u64,
+    },
+}
+
+/// One assignment with names resolved to indexes.
+#[derive(Debug)]
+pub(crate) struct Assigned {
+    pub(crate) number: EventNumber,
+    pub(crate) streams: SmallVec<[(usize, SmallVec<[usize; 2]>); 1]>,
+}
+
+/// One event of all its streams, on its way out.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) scan: ScanId,
+    pub(crate) header: Vec<u8>,
+    pub(crate) parts: SmallVec<[Arc<Event>; 1]>,
+    /// Bytes of header and frames.
+    pub(crate) bytes: u64,
+    /// Its bytes in the account of assembled messages; shared by the messages of one event.
+    pub(crate) _charge: Arc<Charge>,
+}
+
+/// The events of one stream in one scan.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    slots: VecDeque<Slot>,
+    waiting: u64,
+    pub(crate) last_typ: &'static str,
+}
+
+/// What a stream gave for one event.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Event(Event, Charge),
+    /// It was dropped, or the source has failed: the message says `length` 0.
+    Tombstone {
+        typ: &'static str,
+    },
+}
+
+impl Flow {
+    pub(crate) fn push(&mut self, slot: Slot) {
+        self.waiting += match &slot {
+            Slot::Event(..) => 1,
+            Slot::Dropped { count, .. } => *count,
+        };
+        self.slots.push_back(slot);
+    }
+
+    /// Events that wait, dropped ones included.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Where the first event stands in its run.
+    pub(crate) fn first_kind(&self) -> Option<EventKind> {
+        self.slots.front().map(|slot| match slot {
+            Slot::Event(event, _) => event.kind,
+            Slot::Dropped { .. } => EventKind::Data,
+        })
+    }
+
+    /// Takes the first event.
+    pub(crate) fn take(&mut self) -> Option<Taken> {
+        let taken = match self.slots.front_mut()? {
+            Slot::Dropped { typ, count } if *count > 1 => {
+                *count -= 1;
+                Taken::Tombstone { typ }
+            }
+            _ => match self.slots.pop_front()? {
+                Slot::Event(event, charge) => Taken::Event(event, charge),
+                Slot::Dropped { typ, .. } => Taken::Tombstone { typ },
+            },
+        };
+        self.waiting -= 1;
+        self.last_typ = match &taken {
+            Taken::Event(event, _) => event.typ,
+            Taken::Tombstone { typ } => typ,
+        };
+        Some(taken)
+    }
+}
+
+/// Which workers get which streams of one event: a group for each distinct set of streams, so that a header is written
+/// once for all workers that see the same.
+pub(crate) fn groups(assigned: &Assigned) -> SmallVec<[(SmallVec<[usize; 1]>, SmallVec<[usize; 2]>); 1]> {
+    if let [(_, workers)] = assigned.streams.as_slice() {
+        let mut workers = workers.clone();
+        dedup(&mut workers);
+        return if workers.is_empty() {
+            SmallVec::new()
+        } else {
+            SmallVec::from_buf([(SmallVec::from_buf([0]), workers)])
+        };
+    }
+    let mut by_worker: SmallVec<[(usize, SmallVec<[usize; 1]>); 4]> = SmallVec::new();
+    for (part, (_, workers)) in assigned.streams.iter().enumerate() {
+        for worker in workers {
+            match by_worker.iter_mut().find(|(known, _)| known == worker) {
+                Some((_, parts)) if parts.last() == Some(&part) => {}
+                Some((_, parts)) => parts.push(part),
+                None => by_worker.push((*worker, SmallVec::from_buf([part]))),
+            }
+        }
+    }
+    let mut groups: SmallVec<[(SmallVec<[usize; 1]>, SmallVec<[usize; 2]>); 1]> = SmallVec::new();
+    for (worker, parts) in by_worker {
+        match groups.iter_mut().find(|(known, _)| *known == parts) {
+            Some((_, workers)) => workers.push(worker),
+            None => groups.push((parts, SmallVec::from_elem(worker, 1))),
+        }
+    }
+    groups
+}
+
+/// A worker named twice for a stream gets one message.
+fn dedup(workers: &mut SmallVec<[usize; 2]>) {
+    let mut index = 1;
+    while index < workers.len() {
+        if workers[..index].contains(&workers[index]) {
+            workers.remove(index);
+        } else {
+            index += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smallvec::smallvec;
+
+    use super::*;
+
+    fn assigned(streams: &[&[usize]]) -> Assigned {
+        let streams = streams.iter().enumerate().map(|(index, workers)| (index, workers.iter().copied().collect()));
+        Assigned { number: 0, streams: streams.collect() }
+    }
+
+    #[test]
+    fn a_worker_named_for_several_streams_gets_one_message() {
+        let groups = groups(&assigned(&[&[1, 2], &[1], &[2, 2]]));
+        let expected: SmallVec<[(SmallVec<[usize; 1]>, SmallVec<[usize; 2]>); 1]> =
+            smallvec![(smallvec![0, 1], smallvec![1]), (smallvec![0, 2], smallvec![2])];
+        assert_eq!(groups, expected);
+    }
+
+    #[test]
+    fn workers_that_see_the_same_share_a_group() {
+        assert_eq!(groups(&assigned(&[&[3, 4, 3], &[3, 4]])).len(), 1);
+        assert_eq!(groups(&assigned(&[&[3, 4, 3]])).as_slice(), [(smallvec![0], smallvec![3, 4])]);
+    }
+
+    #[test]
+    fn nobody_named_is_no_message() {
+        assert!(groups(&assigned(&[&[], &[]])).is_empty() && groups(&assigned(&[&[]])).is_empty());
+    }
+
+    #[test]
+    fn dropped_events_keep_their_places() {
+        let mut flow = Flow::default();
+        flow.push(Slot::Dropped { typ: "X", count: 2 });
+        assert_eq!(flow.waiting(), 2);
+        assert!(matches!(flow.take(), Some(Taken::Tombstone { typ: "X" })));
+        assert!(matches!(flow.take(), Some(Taken::Tombstone { typ: "X" })));
+        assert!(flow.take().is_none() && flow.waiting() == 0);
+    }
+}

@@ -1,0 +1,213 @@
+//! The step from events and assignments to messages.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use framegate_plugin_api::{Event, EventKind, Frames};
+use smallvec::SmallVec;
+
+use super::{
+    Action, Ingester,
+    assemble::{Assigned, Message, Taken, groups},
+    command::Deal,
+    header,
+    scan::{Phase, Scan},
+};
+use crate::{
+    budget::Account,
+    names::{EventNumber, StreamName},
+};
+
+/// One event of all streams that it names, as the capture sees it.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) number: EventNumber,
+    /// RFC 3339, as in the header.
+    pub(crate) created_at: String,
+    pub(crate) streams: Vec<(StreamName, Arc<Event>)>,
+}
+
+/// What [`Ingester::pair`] did.
+#[derive(Debug)]
+pub(crate) enum Pairing {
+    /// One event went on its way. `None`: nobody wants to see it.
+    Paired(Option<Pair>),
+    /// An event or an assignment is missing.
+    Nothing,
+}
+
+impl Ingester {
+    /// Pairs the next event, if it is complete. The caller looks first whether `account` has room.
+    ///
+    /// `capturing`: whether to return the event.
+    pub(crate) fn pair(&mut self, now: Instant, wall: SystemTime, account: &Arc<Account>, capturing: bool) -> Pairing {
+        let Some(scan) = &mut self.scan else { return Pairing::Nothing };
+        if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
+            return Pairing::Nothing;
+        }
+        let assigned = if scan.broken.is_some() {
+            None
+        } else if scan.deal == Deal::Controller {
+            self.assigned_event()
+        } else {
+            self.dealt_event(now)
+        };
+        let Some(assigned) = assigned else {
+            let Some(scan) = &mut self.scan else { return Pairing::Nothing };
+            if scan.phase == Phase::Finishing {
+                self.close_scan(now);
+            } else if scan.broken.is_some() {
+                scan.discard_waiting();
+            } else if scan.assigned.is_empty() && scan.streams.iter().any(|stream| !stream.flow.is_empty()) {
+                self.pace.waited_for_assignment += 1;
+            }
+            return Pairing::Nothing;
+        };
+        Pairing::Paired(self.dispatch(&assigned, now, wall, account, capturing))
+    }
+
+    /// The first assignment, if all its events are there.
+    fn assigned_event(&mut self) -> Option<Assigned> {
+        let scan = self.scan.as_mut()?;
+        let first = scan.assigned.front()?;
+        let mut on_demand_missing = SmallVec::<[usize; 2]>::new();
+        for (index, _) in &first.streams {
+            let stream = &scan.streams[*index];
+            if stream.flow.is_empty() && !stream.has_failed() {
+                if !self.streams[*index].on_demand {
+                    return None;
+                }
+                on_demand_missing.push(*index);
+            }
+        }
+        if on_demand_missing.is_empty() {
+            return scan.assigned.pop_front();
+        }
+        // The others are there: now the sources without a detector are asked, each once.
+        let number = first.number;
+        for stream in on_demand_missing {
+            if scan.streams[stream].triggered != Some(number) {
+                scan.streams[stream].triggered = Some(number);
+                self.actions.push(Action::Trigger { stream, number });
+            }
+        }
+        None
+    }
+
+    /// Without a controller: the next event of every stream that still runs, to whoever's turn it is.
+    fn dealt_event(&mut self, now: Instant) -> Option<Assigned> {
+        let scan = self.scan.as_mut()?;
+        let mut named = SmallVec::<[usize; 4]>::new();
+        let mut for_all = scan.deal == Deal::Everyone;
+        for (index, stream) in scan.streams.iter().enumerate().filter(|(_, stream)| stream.active && !stream.is_over())
+        {
+            match stream.flow.first_kind() {
+                Some(kind) => for_all |= kind != EventKind::Data,
+                None if self.streams[index].on_demand => {}
+                None => return None,
+            }
+            named.push(index);
+        }
+        if named.iter().all(|index| self.streams[*index].on_demand) {
+            return None;
+        }
+        let connected: SmallVec<[usize; 2]> = self.workers.connected(now).collect();
+        if connected.is_empty() || connected.len() < self.limits.min_workers {
+            return None;
+        }
+        let mut waits = false;
+        for index in &named {
+            if !scan.streams[*index].flow.is_empty() {
+                continue;
+            }
+            if scan.streams[*index].triggered != Some(scan.next_number) {
+                scan.streams[*index].triggered = Some(scan.next_number);
+                self.actions.push(Action::Trigger { stream: *index, number: scan.next_number });
+            }
+            waits = true;
+        }
+        if waits {
+            return None;
+        }
+        let workers = if for_all {
+            connected
+        } else {
+            scan.turn = (scan.turn + 1) % connected.len();
+            SmallVec::from_elem(connected[scan.turn], 1)
+        };
+        let number = scan.next_number;
+        scan.next_number += 1;
+        Some(Assigned { number, streams: named.iter().map(|index| (*index, workers.clone())).collect() })
+    }
+
+    /// Takes the events of an assignment and leaves messages with its workers.
+    fn dispatch(
+        &mut self,
+        assigned: &Assigned,
+        now: Instant,
+        wall: SystemTime,
+        account: &Arc<Account>,
+        capturing: bool,
+    ) -> Option<Pair> {
+        let scan = self.scan.as_mut()?;
+        scan.processed += 1;
+        let events: SmallVec<[Arc<Event>; 1]> =
+            assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty())).collect();
+        let created_at = self.created_at.text(wall);
+        let groups = groups(assigned);
+        if !groups.is_empty() {
+            let frames: usize = events.iter().map(|event| event.bytes()).sum();
+            let charge = Arc::new(account.take(frames as u64 + MESSAGE_COST));
+            for (parts, workers) in groups {
+                let in_header = parts.iter().map(|part| header::Part {
+                    stream: &self.streams[assigned.streams[*part].0].escaped,
+                    typ: events[*part].typ,
+                    frames: events[*part].frames.len(),
+                });
+                let header = header::write(assigned.number, in_header, created_at);
+                let parts: SmallVec<[Arc<Event>; 1]> = parts.iter().map(|part| events[*part].clone()).collect();
+                let bytes = header.len() as u64 + parts.iter().map(|event| event.bytes() as u64).sum::<u64>();
+                let message = Arc::new(Message { scan: scan.id, header, parts, bytes, _charge: charge.clone() });
+                for worker in workers {
+                    self.workers.give(worker, message.clone(), now);
+                }
+            }
+        }
+        capturing.then(|| Pair {
+            number: assigned.number,
+            created_at: created_at.to_owned(),
+            streams: assigned
+                .streams
+                .iter()
+                .zip(events)
+                .map(|((index, _), event)| (self.streams[*index].name.clone(), event))
+                .collect(),
+        })
+    }
+}
+
+/// What a message costs beyond its frames: header and our own structures.
+const MESSAGE_COST: u64 = 512;
+
+/// Takes a stream's event. One that was dropped, or that a failed source will never give, is an event without frames: its
+/// message keeps the worker in step.
+fn take(scan: &mut Scan, index: usize, wanted: bool) -> Arc<Event> {
+    let stream = &mut scan.streams[index];
+    let tombstone = |typ| Event { typ, kind: EventKind::Data, frames: Frames::new() };
+    let event = match stream.flow.take() {
+        // From here the bytes are in the account of messages; the charge of the stream ends here.
+        Some(Taken::Event(event, _charge)) => {
+            let tally = if wanted { &mut stream.tally.forwarded } else { &mut stream.tally.discarded };
+            *tally += 1;
+            event
+        }
+        Some(Taken::Tombstone { typ }) => tombstone(typ),
+        None => {
+            stream.tally.missing += 1;
+            tombstone(stream.flow.last_typ)
+        }
+    };
+    Arc::new(event)
+}

@@ -1,0 +1,115 @@
+//! The picture of an ingester's state that control and people see.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use uuid::Uuid;
+
+use super::{
+    Ingester,
+    report::{CaptureReport, Report, StreamReport},
+    scan::{Phase, SourceState},
+};
+use crate::names::WorkerName;
+
+/// What the forwarder adds to the picture: it is measured outside the heart.
+pub(crate) struct Measured<'a> {
+    pub(crate) service_uuid: Uuid,
+    pub(crate) url: &'a str,
+    pub(crate) event_rate: f64,
+    pub(crate) memory_used: u64,
+    pub(crate) memory_limit: u64,
+    pub(crate) in_flight: &'a dyn Fn(&WorkerName) -> u64,
+    pub(crate) skipped: &'a dyn Fn(usize) -> Vec<(String, u64)>,
+    pub(crate) capture: Option<CaptureReport>,
+    pub(crate) faults: Vec<String>,
+    pub(crate) stopped: bool,
+    /// Whether the network holds nothing.
+    pub(crate) network_is_empty: bool,
+}
+
+impl Ingester {
+    pub(crate) fn picture(&self, now: Instant, measured: Measured<'_>) -> Report {
+        let scan = self.scan.as_ref();
+        let mut counters: BTreeMap<&'static str, u64> = self.counters.clone();
+        counters.insert("junk messages from workers' side", self.workers.junk);
+        counters.insert("messages dropped with evicted workers", self.workers.dropped);
+        counters.insert("workers evicted", self.workers.evictions);
+        let mut faults = measured.faults;
+        let mut streams = BTreeMap::new();
+        for (index, stream) in self.streams.iter().enumerate() {
+            let mut report = StreamReport { source: "closed", ..StreamReport::default() };
+            if let Some(scan) = scan {
+                let in_scan = &scan.streams[index];
+                if let SourceState::Failed(why) = &in_scan.source {
+                    faults.push(format!("stream {}: {why}", stream.name));
+                }
+                report = StreamReport {
+                    active: in_scan.active,
+                    source: in_scan.source.word(),
+                    read: in_scan.tally.read,
+                    forwarded: in_scan.tally.forwarded,
+                    dropped: in_scan.tally.dropped,
+                    discarded: in_scan.tally.discarded,
+                    skipped: (measured.skipped)(index).into_iter().collect(),
+                    queued: in_scan.flow.waiting(),
+                };
+            }
+            streams.insert(stream.name.clone(), report);
+        }
+        faults.extend(scan.and_then(|scan| scan.broken.clone()));
+        let all_delivered = self.workers.nothing_waits() && measured.network_is_empty;
+        Report {
+            name: self.name.clone(),
+            service_uuid: measured.service_uuid,
+            url: measured.url.to_owned(),
+            state: if measured.stopped { "stopped" } else { scan.map_or("idle", |scan| scan.word()) },
+            ready: self.ready,
+            finished: self.finished,
+            runs_ended: scan
+                .filter(|scan| scan.phase == Phase::Running && scan.is_over() && all_delivered)
+                .map(|scan| scan.id),
+            processed_events: scan.map_or(0, |scan| scan.processed),
+            event_rate: measured.event_rate,
+            memory_used: measured.memory_used,
+            memory_limit: measured.memory_limit,
+            assignments_waiting: self.assignments_waiting() as u64,
+            streams,
+            workers: self.workers.report(now, measured.in_flight),
+            counters,
+            capture: measured.capture,
+            faults,
+        }
+    }
+
+    /// The scan's account in one line for the log: read = forwarded + dropped + discarded + queued.
+    pub(crate) fn picture_of_tallies(&self) -> String {
+        let Some(scan) = &self.scan else { return String::new() };
+        let line = |(stream, in_scan): (&super::Stream, &super::scan::StreamScan)| {
+            let tally = in_scan.tally;
+            format!(
+                "{}: {} read = {} forwarded + {} dropped + {} discarded",
+                stream.name, tally.read, tally.forwarded, tally.dropped, tally.discarded
+            )
+        };
+        let lines: Vec<_> =
+            self.streams.iter().zip(&scan.streams).filter(|(_, in_scan)| in_scan.active).map(line).collect();
+        if lines.is_empty() { "no stream of this ingester took part".to_owned() } else { lines.join("; ") }
+    }
+
+    /// Events paired in the current scan.
+    pub(crate) fn processed(&self) -> u64 {
+        self.scan.as_ref().map_or(0, |scan| scan.processed)
+    }
+
+    /// What makes a new picture due at once.
+    pub(crate) fn landmarks(&self, now: Instant) -> impl PartialEq + Copy + use<> {
+        let scan = self.scan.as_ref();
+        let over = scan.is_some_and(|scan| scan.is_over()) && self.workers.nothing_waits();
+        (self.ready, self.finished, over, scan.map(|scan| scan.word()), self.workers.connected_count(now))
+    }
+
+    /// The scan whose run's events are all paired, whoever asks.
+    pub(crate) fn has_scan(&self) -> bool {
+        self.scan.is_some()
+    }
+}

@@ -1,0 +1,164 @@
+//! One scan: everything that a new scan drops.
+//!
+//! ```text
+//!            StartScan            all sources answered,          Finish          known pairs        capture
+//!   (none) ───────────▶ Opening ─────────────────────▶ Running ───────▶ Finishing ─────────▶ Closing ──────▶ Finished
+//!                       in flight drained or 100 ms
+//! ```
+//! A `StartScan` in any state replaces the whole value.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::{
+    assemble::{Assigned, Flow, Taken},
+    command::Deal,
+    tally::Tally,
+};
+use crate::names::{EventNumber, ScanId};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) id: ScanId,
+    pub(crate) deal: Deal,
+    pub(crate) phase: Phase,
+    /// One for each of the ingester's streams, in its order, active or not.
+    pub(crate) streams: Vec<StreamScan>,
+    /// Assignments whose events have not been paired, in order. Those that name none of our streams are not kept.
+    pub(crate) assigned: VecDeque<Assigned>,
+    /// The number that the next assignment must have, or that the next dealt event gets.
+    pub(crate) next_number: EventNumber,
+    /// Whose turn it is among the connected workers.
+    pub(crate) turn: usize,
+    /// Events paired, those that nobody gets included.
+    pub(crate) processed: u64,
+    /// Why nothing is paired any more.
+    pub(crate) broken: Option<String>,
+}
+
+/// Where a scan stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Sources are asked to close and open; nothing is sent.
+    Opening {
+        /// Sources that have not answered by then have failed.
+        deadline: Instant,
+        /// Until then, what the network holds of the old scan may drain.
+        drain_until: Instant,
+    },
+    Running,
+    /// Known pairs are delivered.
+    Finishing,
+    /// The capture is asked to close.
+    Closing {
+        /// A disk that hangs delays the finished notice no longer.
+        deadline: Instant,
+    },
+    Finished,
+}
+
+/// How long what is in flight may drain before a new scan's uuid is published.
+pub(crate) const DRAIN: Duration = Duration::from_millis(100);
+/// How long a hanging disk may delay a finished notice.
+pub(crate) const CAPTURE_CLOSE: Duration = Duration::from_secs(2);
+
+/// One stream in one scan.
+#[derive(Debug, Default)]
+pub(crate) struct StreamScan {
+    /// Whether it takes part.
+    pub(crate) active: bool,
+    pub(crate) source: SourceState,
+    /// An order was given and not answered.
+    pub(crate) awaited: bool,
+    pub(crate) flow: Flow,
+    pub(crate) tally: Tally,
+    /// The event number that an on-demand source was asked for.
+    pub(crate) triggered: Option<EventNumber>,
+}
+
+/// What a stream's source does in this scan.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum SourceState {
+    #[default]
+    Closed,
+    Opening,
+    Open,
+    Ended,
+    Failed(String),
+}
+
+impl SourceState {
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Opening => "opening",
+            Self::Open => "open",
+            Self::Ended => "ended",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+impl StreamScan {
+    /// Whether no event of it can come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.flow.is_empty() && matches!(self.source, SourceState::Ended | SourceState::Failed(_) | SourceState::Closed)
+    }
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.source, SourceState::Failed(_))
+    }
+}
+
+impl Scan {
+    pub(crate) fn new(id: ScanId, deal: Deal, active: Vec<bool>, deadline: Instant, drain_until: Instant) -> Self {
+        let stream = |active| StreamScan {
+            active,
+            source: if active { SourceState::Opening } else { SourceState::Closed },
+            awaited: true,
+            ..StreamScan::default()
+        };
+        Self {
+            id,
+            deal,
+            phase: Phase::Opening { deadline, drain_until },
+            streams: active.into_iter().map(stream).collect(),
+            assigned: VecDeque::new(),
+            next_number: 0,
+            turn: 0,
+            processed: 0,
+            broken: None,
+        }
+    }
+
+    pub(crate) fn word(&self) -> &'static str {
+        match self.phase {
+            Phase::Opening { .. } => "opening",
+            Phase::Running => "running",
+            Phase::Finishing | Phase::Closing { .. } => "finishing",
+            Phase::Finished => "finished",
+        }
+    }
+
+    /// Whether the uuid may be shown.
+    pub(crate) fn is_ready(&self) -> bool {
+        !matches!(self.phase, Phase::Opening { .. })
+    }
+
+    /// Whether every active stream has given its last event, and all are paired.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_ready() && self.streams.iter().all(|stream| !stream.active || stream.is_over())
+    }
+
+    /// Drops what waits for assignments that will not come.
+    pub(crate) fn discard_waiting(&mut self) {
+        for stream in &mut self.streams {
+            while let Some(taken) = stream.flow.take() {
+                // A tombstone was counted as dropped when it came.
+                stream.tally.discarded += u64::from(matches!(taken, Taken::Event(..)));
+            }
+        }
+    }
+}

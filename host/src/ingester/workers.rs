@@ -1,0 +1,229 @@
+//! Who is connected, what waits for whom, and when a worker is given up.
+//!
+//! A worker is known by its name, which is its identity on the wire; its service uuid says which start of it speaks. What
+//! waits for a worker is bounded by the account that each message's bytes are charged to.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use uuid::{Uuid, Variant};
+
+use super::{Limits, assemble::Message, report::WorkerReport};
+use crate::names::WorkerName;
+
+/// One worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) name: WorkerName,
+    service_uuid: Option<Uuid>,
+    /// The last valid ping; none before the first.
+    last_ping: Option<(Instant, SystemTime)>,
+    /// Messages in event order that the network has not taken yet.
+    pub(crate) pending: VecDeque<Arc<Message>>,
+    /// Since when messages wait although the worker cannot be reached.
+    unreachable_since: Option<Instant>,
+    /// When it last took something, or began to have something to take.
+    moved: Instant,
+    sent_at: Option<Instant>,
+    /// Given up in this scan: it would be out of step.
+    evicted: bool,
+    sent: u64,
+    dropped: u64,
+}
+
+/// All workers that were heard of or assigned to since the last scan start.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    all: Vec<Worker>,
+    by_name: HashMap<WorkerName, usize>,
+    /// Pings that were none.
+    pub(crate) junk: u64,
+    /// Messages that waited for evicted workers.
+    pub(crate) dropped: u64,
+    pub(crate) evictions: u64,
+}
+
+/// A worker that has not pinged for this long is no longer published (dranspose 0.2.0, `ingester.py`, `accept_workers`).
+const UNSEEN: Duration = Duration::from_secs(4);
+/// The same while it has reason to be busy: a Python worker that does not find itself published closes its socket.
+const UNSEEN_BUSY: Duration = Duration::from_secs(8);
+/// Strangers can make up names; beyond this many, new ones are junk.
+const MOST: usize = 10_000;
+
+impl Workers {
+    /// The worker of this name, made if need be.
+    pub(crate) fn index(&mut self, name: &WorkerName, now: Instant) -> usize {
+        if let Some(index) = self.by_name.get(name) {
+            return *index;
+        }
+        let index = self.all.len();
+        self.by_name.insert(name.clone(), index);
+        self.all.push(Worker {
+            name: name.clone(),
+            service_uuid: None,
+            last_ping: None,
+            pending: VecDeque::new(),
+            unreachable_since: None,
+            moved: now,
+            sent_at: None,
+            evicted: false,
+            sent: 0,
+            dropped: 0,
+        });
+        index
+    }
+
+    /// A message from the network. Returns whether the set of connected workers changed.
+    pub(crate) fn ping(&mut self, identity: &[u8], payload: &[u8], now: Instant, wall: SystemTime) -> bool {
+        let uuid =
+            Uuid::from_slice(payload).ok().filter(|u| u.get_version_num() == 4 && u.get_variant() == Variant::RFC4122);
+        let (Ok(name), Some(uuid)) = (WorkerName::from_identity(identity), uuid) else {
+            self.junk += 1;
+            return false;
+        };
+        if self.all.len() >= MOST && !self.by_name.contains_key(&name) {
+            self.junk += 1;
+            return false;
+        }
+        let index = self.index(&name, now);
+        let worker = &mut self.all[index];
+        let known = worker.is_connected(now) && worker.service_uuid == Some(uuid);
+        if worker.service_uuid != Some(uuid) {
+            worker.service_uuid = Some(uuid);
+            worker.evicted = false;
+            worker.moved = now;
+        }
+        worker.last_ping = Some((now, wall));
+        worker.unreachable_since = None;
+        !known
+    }
+
+    /// A message for a worker; dropped at once if it was given up.
+    pub(crate) fn give(&mut self, index: usize, message: Arc<Message>, now: Instant) {
+        let worker = &mut self.all[index];
+        if worker.evicted {
+            worker.dropped += 1;
+            self.dropped += 1;
+            return;
+        }
+        if worker.pending.is_empty() {
+            worker.moved = now;
+        }
+        worker.pending.push_back(message);
+    }
+
+    /// The network took the first message.
+    pub(crate) fn sent(&mut self, index: usize, now: Instant) {
+        let worker = &mut self.all[index];
+        worker.pending.pop_front();
+        worker.sent += 1;
+        worker.moved = now;
+        worker.sent_at = Some(now);
+        worker.unreachable_since = None;
+    }
+
+    /// The network knows no such worker. What waits for it goes on waiting.
+    pub(crate) fn unreachable(&mut self, index: usize, now: Instant) {
+        self.all[index].unreachable_since.get_or_insert(now);
+    }
+
+    /// Gives up workers that are out of reach, or in the way, for too long. Returns a line for the log for each.
+    pub(crate) fn evict(&mut self, now: Instant, limits: &Limits, limit_reached: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        for worker in &mut self.all {
+            if worker.pending.is_empty() || worker.evicted {
+                continue;
+            }
+            let silent = worker.last_ping.is_none_or(|(at, _)| now.duration_since(at) > limits.worker_timeout);
+            let stands = now.duration_since(worker.moved);
+            let why = if worker
+                .unreachable_since
+                .is_some_and(|since| now.duration_since(since) >= limits.worker_timeout)
+            {
+                "it is not connected"
+            } else if worker.unreachable_since.is_none() && limit_reached && silent && stands > limits.worker_timeout {
+                "it neither pings nor reads, and memory_limit is reached"
+            } else if limits.stall_timeout.is_some_and(|limit| stands > limit) {
+                "it pings but reads nothing (stall_timeout)"
+            } else {
+                continue;
+            };
+            let count = worker.pending.len() as u64;
+            worker.pending.clear();
+            worker.evicted = true;
+            worker.dropped += count;
+            self.dropped += count;
+            self.evictions += 1;
+            lines.push(format!(
+                "worker {} gets nothing more in this scan, {count} messages for it are dropped: {why}",
+                worker.name
+            ));
+        }
+        lines
+    }
+
+    /// A new scan: what waited for the old one is dropped, and those who are gone are forgotten. Returns how many
+    /// messages were dropped.
+    pub(crate) fn restart(&mut self, now: Instant) -> u64 {
+        let dropped = self.all.iter().map(|worker| worker.pending.len() as u64).sum();
+        self.all.retain(|worker| worker.is_connected(now));
+        self.by_name = self.all.iter().enumerate().map(|(index, worker)| (worker.name.clone(), index)).collect();
+        for worker in &mut self.all {
+            worker.pending.clear();
+            worker.unreachable_since = None;
+            worker.evicted = false;
+            (worker.sent, worker.dropped, worker.moved) = (0, 0, now);
+        }
+        dropped
+    }
+
+    /// Workers with messages waiting, by index.
+    pub(crate) fn with_pending(&self) -> impl Iterator<Item = usize> {
+        self.all.iter().enumerate().filter(|(_, worker)| !worker.pending.is_empty()).map(|(index, _)| index)
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &Worker {
+        &self.all[index]
+    }
+
+    /// Connected workers, by index.
+    pub(crate) fn connected(&self, now: Instant) -> impl Iterator<Item = usize> {
+        self.all.iter().enumerate().filter(move |(_, worker)| worker.is_connected(now)).map(|(index, _)| index)
+    }
+
+    /// Whether somebody connects or leaves between `before` and `now` by the clock alone.
+    pub(crate) fn connected_count(&self, now: Instant) -> usize {
+        self.connected(now).count()
+    }
+
+    pub(crate) fn nothing_waits(&self) -> bool {
+        self.all.iter().all(|worker| worker.pending.is_empty())
+    }
+
+    pub(crate) fn report(&self, now: Instant, in_flight: &dyn Fn(&WorkerName) -> u64) -> Vec<WorkerReport> {
+        let one = |worker: &Worker| WorkerReport {
+            name: worker.name.clone(),
+            service_uuid: worker.service_uuid,
+            last_seen: worker
+                .last_ping
+                .map_or(0.0, |(_, wall)| wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()),
+            connected: worker.is_connected(now),
+            sent: worker.sent,
+            waiting: worker.pending.len() as u64,
+            in_flight: in_flight(&worker.name),
+            dropped: worker.dropped,
+        };
+        self.all.iter().map(one).collect()
+    }
+}
+
+impl Worker {
+    pub(crate) fn is_connected(&self, now: Instant) -> bool {
+        let Some((at, _)) = self.last_ping else { return false };
+        let busy = !self.pending.is_empty() || self.sent_at.is_some_and(|sent| sent > at);
+        now.duration_since(at) < if busy { UNSEEN_BUSY } else { UNSEEN }
+    }
+}

@@ -1,0 +1,124 @@
+//! Frames as ZeroMQ message parts, without copying them; and the socket options that the `zmq` crate does not know.
+//!
+//! Runs on the forwarder thread; [`release`] on libzmq's I/O thread. All calls of `zmq-sys` are here.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{c_int, c_void},
+    mem::{MaybeUninit, size_of},
+    sync::Arc,
+};
+
+use zmq_sys::{
+    zmq_errno, zmq_msg_close, zmq_msg_data, zmq_msg_init_data, zmq_msg_init_size, zmq_msg_send, zmq_msg_t,
+    zmq_setsockopt,
+};
+
+use super::in_flight::Receipt;
+use crate::ingester::assemble::Message;
+
+/// What keeps the bytes of one message to one worker alive while libzmq holds them.
+pub(crate) struct Owner {
+    pub(crate) message: Arc<Message>,
+    /// Gives the bytes back when the last part is released.
+    pub(crate) _receipt: Receipt,
+}
+
+/// Parts below this many bytes are copied. Zero-copy is cheaper in CPU at every size, but a small frame that waits for a
+/// stalled worker would pin the whole buffer it was received in.
+const COPY_BELOW: usize = 2048;
+
+/// Option number of `ZMQ_OUT_BATCH_SIZE`, a draft option of libzmq 4.3 (`zmq_draft.h`).
+const ZMQ_OUT_BATCH_SIZE: c_int = 102;
+
+/// What became of a send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The network has it.
+    Handed,
+    /// No such worker is connected.
+    Unreachable,
+    /// Not now.
+    Busy,
+}
+
+/// Sends `identity`, header and frames of a message. All or nothing: once libzmq took the identity, it takes the rest.
+pub(crate) fn send(socket: &mut zmq::Socket, identity: &str, owner: Owner) -> Sent {
+    match socket.send(identity, zmq::SNDMORE | zmq::DONTWAIT) {
+        Ok(()) => {}
+        Err(zmq::Error::EHOSTUNREACH) => return Sent::Unreachable,
+        Err(zmq::Error::EAGAIN) => return Sent::Busy,
+        Err(error) => {
+            tracing::error!(worker = identity, "the network refuses a message: {error}");
+            return Sent::Busy;
+        }
+    }
+    let owner = Arc::new(owner);
+    let message = &owner.message;
+    let frames = message.parts.iter().flat_map(|event| event.frames.iter()).map(|frame| frame.as_slice());
+    let mut left = 1 + message.parts.iter().map(|event| event.frames.len()).sum::<usize>();
+    for bytes in std::iter::once(message.header.as_slice()).chain(frames) {
+        left -= 1;
+        // The last part carries the receipt, so it is never copied: copied parts tell nobody when they are done.
+        let mut part = if bytes.len() < COPY_BELOW && left > 0 { copied(bytes) } else { shared(bytes, &owner) };
+        let flags = if left > 0 { zmq_sys::ZMQ_SNDMORE } else { 0 } | zmq_sys::ZMQ_DONTWAIT;
+        // SAFETY: `part` is an initialised message; the socket is open for as long as it is borrowed. On success libzmq
+        // owns the content and `part` is empty.
+        let sent = unsafe { zmq_msg_send(&mut part, socket.as_mut_ptr(), flags as c_int) };
+        if sent < 0 {
+            // SAFETY: reads the thread's errno.
+            let errno = unsafe { zmq_errno() };
+            // SAFETY: `part` was not taken, is initialised, and is closed once.
+            unsafe { zmq_msg_close(&mut part) };
+            tracing::error!(worker = identity, errno, "the network took half a message and refuses the rest");
+            break;
+        }
+    }
+    Sent::Handed
+}
+
+/// A part with bytes of its own.
+fn copied(bytes: &[u8]) -> zmq_msg_t {
+    let mut part = MaybeUninit::<zmq_msg_t>::uninit();
+    // SAFETY: `part` is memory for one message; the call initialises it.
+    let outcome = unsafe { zmq_msg_init_size(part.as_mut_ptr(), bytes.len()) };
+    assert_eq!(outcome, 0, "out of memory for {} bytes", bytes.len());
+    // SAFETY: the call above initialised it.
+    let mut part = unsafe { part.assume_init() };
+    // SAFETY: `part` is initialised.
+    let data = unsafe { zmq_msg_data(&mut part) };
+    // SAFETY: `data` has room for `bytes.len()` bytes, as was asked for, and is new memory, so it does not overlap.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast::<u8>(), bytes.len()) };
+    part
+}
+
+/// A part that points into the owner's bytes.
+fn shared(bytes: &[u8], owner: &Arc<Owner>) -> zmq_msg_t {
+    let mut part = MaybeUninit::<zmq_msg_t>::uninit();
+    let hint = Arc::into_raw(owner.clone()).cast_mut().cast::<c_void>();
+    let data = bytes.as_ptr().cast_mut().cast::<c_void>();
+    // SAFETY: `bytes` belongs to `owner`, of which `hint` holds one count until `release`; libzmq only reads it.
+    let outcome = unsafe { zmq_msg_init_data(part.as_mut_ptr(), data, bytes.len(), Some(release), hint) };
+    assert_eq!(outcome, 0, "out of memory for a message part");
+    // SAFETY: the call above initialised it.
+    unsafe { part.assume_init() }
+}
+
+/// Called by libzmq, once for each part, on its I/O thread, when no peer needs the bytes any more.
+///
+/// # Safety
+/// - `hint` came from `Arc::into_raw` of an `Arc<Owner>` in [`shared`];
+/// - it has not been passed here before for this part.
+unsafe extern "C" fn release(_data: *mut c_void, hint: *mut c_void) {
+    // SAFETY: libzmq passes the `hint` of `zmq_msg_init_data` unchanged and calls back once for each message
+    // (zmq_msg_init_data(3)); `shared` took one count for this part. The drop of an `Owner` cannot unwind: frames catch
+    // their owners' panics, receipts and charges do not panic.
+    drop(unsafe { Arc::from_raw(hint.cast::<Owner>()) });
+}
+
+/// Sets how many bytes libzmq writes at once. Returns whether this build of libzmq has the option.
+pub(crate) fn set_out_batch_size(socket: &mut zmq::Socket, bytes: c_int) -> bool {
+    let value = std::ptr::from_ref(&bytes).cast::<c_void>();
+    // SAFETY: the socket is open for as long as it is borrowed; `value` points to an int of the length given.
+    unsafe { zmq_setsockopt(socket.as_mut_ptr(), ZMQ_OUT_BATCH_SIZE, value, size_of::<c_int>()) == 0 }
+}

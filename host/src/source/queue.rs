@@ -1,0 +1,193 @@
+//! The events of one stream in one scan, on their way from the reader to the forwarder.
+//!
+//! Filled on the reader thread, emptied on the forwarder thread. One queue for each scan: whatever an old run still says
+//! goes into a queue that nobody empties any more. Bounded by bytes: an [`Account`] that all streams of the ingester share,
+//! in which the first event of each stream is always granted.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use framegate_plugin_api::{Event, EventKind};
+
+use crate::{
+    budget::{Account, Charge},
+    names::ScanId,
+    settings::WhenFull,
+    wake::Wake,
+};
+
+/// What a reader says of its stream, in order.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// The run is open: whatever the detector sends from now on is seen.
+    Opened,
+    /// One event; its bytes are counted until the charge is dropped.
+    Event(Event, Charge),
+    /// So many data events in a row were dropped because the stream was full. They keep their places.
+    Dropped {
+        /// Their type.
+        typ: &'static str,
+        /// How many.
+        count: u64,
+    },
+    /// The run's last event was given.
+    Ended,
+    /// The run is over, and why.
+    Failed(String),
+    /// No run is open any more.
+    Closed,
+}
+
+/// Bytes that an event costs beyond its frames: our own structures and the allocator's.
+const EVENT_COST: u64 = 256;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// The scan that all items belong to.
+    pub(crate) scan: ScanId,
+    when_full: WhenFull,
+    account: Arc<Account>,
+    state: Mutex<State>,
+    space: Arc<Space>,
+    wake: Wake,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    /// Events that were pushed and whose charges still live are at most those pushed; the forwarder says when it holds none.
+    forwarder_holds_none: bool,
+    /// The forwarder does not want any more.
+    abandoned: bool,
+    skipped: Vec<(String, u64)>,
+}
+
+/// Where readers of an ingester wait for bytes to come back.
+#[derive(Debug, Default)]
+pub(crate) struct Space {
+    lock: Mutex<()>,
+    freed: Condvar,
+}
+
+impl Space {
+    /// Called by the account when bytes came back. [any thread]
+    pub(crate) fn freed(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        self.freed.notify_all();
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(
+        scan: ScanId,
+        when_full: WhenFull,
+        account: Arc<Account>,
+        space: Arc<Space>,
+        wake: Wake,
+    ) -> Arc<Self> {
+        let state = Mutex::new(State { forwarder_holds_none: true, ..State::default() });
+        Arc::new(Self { scan, when_full, account, state, space, wake })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what is not an event. [reader thread]
+    pub(crate) fn tell(&self, item: Item) {
+        self.state().items.push_back(item);
+        self.wake.ring();
+    }
+
+    /// Replaces the counts of messages that gave no event. [reader thread]
+    pub(crate) fn tell_skipped(&self, skipped: Vec<(String, u64)>) {
+        self.state().skipped = skipped;
+    }
+
+    /// Moves the events of `batch` into the queue as far as their bytes are granted; what does not fit is dropped, or stays
+    /// in `batch`, as the stream's policy says. Returns whether all of `batch` went. [reader thread]
+    pub(crate) fn push(&self, batch: &mut VecDeque<Event>) -> bool {
+        if batch.is_empty() {
+            return true;
+        }
+        let mut state = self.state();
+        let mut pushed = false;
+        while let Some(event) = batch.front() {
+            let bytes = event.bytes() as u64 + EVENT_COST;
+            let stands_still = state.forwarder_holds_none && !state.items.iter().any(|i| matches!(i, Item::Event(..)));
+            let charge = self.account.try_take(bytes).or_else(|| stands_still.then(|| self.account.take(bytes)));
+            match charge {
+                Some(charge) => {
+                    let event = batch.pop_front().expect("it was at the front one line up");
+                    state.forwarder_holds_none = false;
+                    state.items.push_back(Item::Event(event, charge));
+                }
+                None if self.when_full == WhenFull::Drop && event.kind == EventKind::Data => {
+                    let typ = event.typ;
+                    batch.pop_front();
+                    match state.items.back_mut() {
+                        Some(Item::Dropped { typ: last, count }) if *last == typ => *count += 1,
+                        _ => state.items.push_back(Item::Dropped { typ, count: 1 }),
+                    }
+                }
+                None => break,
+            }
+            pushed = true;
+        }
+        drop(state);
+        if pushed {
+            self.wake.ring();
+        }
+        batch.is_empty()
+    }
+
+    /// Waits until bytes may have come back, at most `limit`. [reader thread]
+    pub(crate) fn wait_for_space(&self, limit: Duration) {
+        let guard = self.space.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.account.wait_for_bytes();
+        // A charge dropped before the line above did not ring; so this waits in short steps, only while blocked.
+        let step = limit.min(Duration::from_millis(5));
+        drop(self.space.freed.wait_timeout(guard, step).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Takes all there is. `holds_none`: the forwarder has no event of this stream left. [forwarder thread]
+    pub(crate) fn take_all(&self, into: &mut VecDeque<Item>, holds_none: bool) {
+        let mut state = self.state();
+        state.forwarder_holds_none = holds_none && state.items.is_empty();
+        if into.is_empty() {
+            mem::swap(into, &mut state.items);
+        } else {
+            into.append(&mut state.items);
+        }
+    }
+
+    /// Counts of messages that gave no event. [forwarder thread]
+    pub(crate) fn skipped(&self) -> Vec<(String, u64)> {
+        self.state().skipped.clone()
+    }
+
+    /// Events in the queue. [forwarder thread]
+    pub(crate) fn len(&self) -> usize {
+        self.state().items.len()
+    }
+
+    /// Drops what is queued and tells the reader that nobody waits for more. [forwarder thread]
+    pub(crate) fn abandon(&self) {
+        let items = {
+            let mut state = self.state();
+            state.abandoned = true;
+            mem::take(&mut state.items)
+        };
+        drop(items);
+        self.space.freed();
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.state().abandoned
+    }
+}
