@@ -6,6 +6,7 @@ pub mod names;
 pub mod settings;
 
 pub(crate) mod budget;
+pub(crate) mod capture;
 pub(crate) mod control;
 pub(crate) mod forwarder;
 mod host;

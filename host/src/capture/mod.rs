@@ -1,0 +1,54 @@
+//! The capture format, `.cbors`: a sequence of CBOR items in a file.
+//!
+//! Runs on whatever thread calls it; owns nothing but the file it reads. It starts no thread and knows no scans: that is
+//! [`output::dump`](crate::output::dump).
+//!
+//! Two kinds of file share the ending. A *dump* has one item for each event, as the reference writes it:
+//! `55799(42877([number, {stream: 42878([typ, [frame, …]])}, 0("time")]))`; older ones lack the time. A *message capture*
+//! has one item for each message of a detector: the list of its parts.
+
+mod decode;
+pub(crate) mod read;
+pub(crate) mod write;
+
+/// "This is CBOR": stands before each event, so that tools recognise the file.
+pub(crate) const TAG_SELF_DESCRIBED: u64 = 55799;
+/// An event: `[number, streams]` or `[number, streams, time]`.
+pub(crate) const TAG_EVENT: u64 = 42877;
+/// One stream of an event: `[typ, [frame, …]]`.
+pub(crate) const TAG_STREAM: u64 = 42878;
+/// A time as text, RFC 3339.
+pub(crate) const TAG_TIME_TEXT: u64 = 0;
+/// A time as seconds since the epoch.
+pub(crate) const TAG_TIME_EPOCH: u64 = 1;
+
+/// One item of a capture file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Item {
+    /// An event of a dump.
+    Event(RecordedEvent),
+    /// The parts of a detector's message; at least one.
+    Message(Vec<Vec<u8>>),
+}
+
+/// An event as it stands in a dump.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RecordedEvent {
+    /// Its number within the scan.
+    pub(crate) number: u64,
+    /// Its streams, in the order of the file.
+    pub(crate) streams: Vec<RecordedStream>,
+    /// When it was assembled, as RFC 3339 text; none in old files.
+    pub(crate) created_at: Option<String>,
+}
+
+/// One stream of a [`RecordedEvent`].
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RecordedStream {
+    /// The stream's name. Text, not a checked name: other programs write these files too.
+    pub(crate) name: String,
+    /// The protocol's name.
+    pub(crate) typ: String,
+    /// The buffers.
+    pub(crate) frames: Vec<Vec<u8>>,
+}
