@@ -1,0 +1,259 @@
+use std::{
+    io::Read,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::Command,
+    sync::mpsc::{Receiver, channel},
+};
+
+use framegate_plugin_api::{EventKind, Frame};
+use nix::sys::stat::Mode;
+use uuid::Uuid;
+
+use super::*;
+use crate::capture::{Item, read::Capture};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn start(limit_bytes: u64, when_full: CaptureWhenFull) -> (Dump, Receiver<()>) {
+    let (ring, rung) = channel();
+    let ring = Mutex::new(ring);
+    let ring = Arc::new(move || _ = ring.lock().unwrap().send(()));
+    (Dump::start(DumpSettings { limit_bytes, when_full }, ring).unwrap(), rung)
+}
+
+fn event(number: u64, bytes: usize) -> Captured {
+    let frames = [Frame::from_static(b"{}"), Frame::from_vec(vec![number as u8; bytes])];
+    let event = Event { typ: "STINS", kind: EventKind::Data, frames: frames.into_iter().collect() };
+    let streams = vec![(StreamName::new("eiger").unwrap(), Arc::new(event))];
+    Captured { number, created_at: "2026-01-01T00:00:00.000000Z".into(), streams }
+}
+
+fn scan() -> ScanId {
+    ScanId(Uuid::new_v4())
+}
+
+fn close(dump: &mut Dump, rung: &Receiver<()>) -> CaptureReport {
+    let scan = scan();
+    dump.close(scan);
+    while dump.closed() != Some(scan) {
+        rung.recv_timeout(LIMIT).unwrap();
+    }
+    assert_eq!(dump.queued_bytes(), 0);
+    dump.report().unwrap()
+}
+
+fn numbers(path: &Path) -> Vec<u64> {
+    let number = |item| match item {
+        Ok(Item::Event(event)) => event.number,
+        other => panic!("{other:?}"),
+    };
+    Capture::open(path).unwrap().map(number).collect()
+}
+
+/// Offers events until one is not queued; returns its number and what became of it.
+fn fill(dump: &mut Dump, bytes: usize) -> (u64, Wrote) {
+    for number in 0.. {
+        match dump.write(&event(number, bytes)) {
+            Wrote::Queued => {}
+            other => return (number, other),
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+fn fifo(folder: &tempfile::TempDir) -> PathBuf {
+    let path = folder.path().join("slow.cbors");
+    nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+    path
+}
+
+/// Reads the FIFO to its end on a thread.
+fn drain(path: &Path) -> thread::JoinHandle<Vec<u8>> {
+    let path = path.to_owned();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    })
+}
+
+#[test]
+fn events_of_all_sizes_stand_in_the_file_in_order_and_a_file_is_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scan.cbors");
+    let (mut dump, rung) = start(1 << 30, CaptureWhenFull::Thin);
+    for offset in [0, 100] {
+        dump.open(path.clone());
+        assert!(dump.is_open());
+        for number in 0..100 {
+            let bytes = [0, 10, 1000, BOUNDARY - 1, BOUNDARY, 300_000][number as usize % 6];
+            assert_eq!(dump.write(&event(offset + number, bytes)), Wrote::Queued);
+        }
+        let report = close(&mut dump, &rung);
+        assert_eq!((report.written, report.not_written, report.fault), (100, 0, None));
+    }
+    assert_eq!(numbers(&path), (0..200).collect::<Vec<_>>());
+    assert_eq!(dump.write(&event(0, 1)), Wrote::Skipped);
+}
+
+#[test]
+fn a_new_capture_ends_the_old_one_and_frames_are_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut dump, rung) = start(1 << 30, CaptureWhenFull::Thin);
+    let shared = event(1, 500_000);
+    dump.open(folder.path().join("a"));
+    assert_eq!(dump.write(&shared), Wrote::Queued);
+    dump.open(folder.path().join("b"));
+    assert_eq!(dump.write(&shared), Wrote::Queued);
+    let report = close(&mut dump, &rung);
+    assert_eq!(report.path, folder.path().join("b").display().to_string());
+    assert_eq!(numbers(&folder.path().join("a")), [1]);
+    assert_eq!(numbers(&folder.path().join("b")), [1]);
+    assert_eq!(Arc::strong_count(&shared.streams[0].1), 1);
+}
+
+#[test]
+fn what_waits_is_written_at_shutdown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let (mut dump, _) = start(1 << 30, CaptureWhenFull::Thin);
+    dump.open(path.clone());
+    for number in 0..50 {
+        assert_eq!(dump.write(&event(number, 100)), Wrote::Queued);
+    }
+    dump.shutdown();
+    assert_eq!(numbers(&path).len(), 50);
+}
+
+#[test]
+fn a_full_disk_ends_the_capture_and_everything_after_is_counted() {
+    let (mut dump, rung) = start(1 << 30, CaptureWhenFull::Block);
+    dump.open("/dev/full".into());
+    for number in 0..20 {
+        let _ = dump.write(&event(number, 10_000));
+    }
+    let report = close(&mut dump, &rung);
+    assert_eq!((report.written, report.not_written), (0, 20));
+    assert!(report.fault.unwrap().contains("No space left"));
+}
+
+#[test]
+fn a_path_that_cannot_be_opened_is_a_fault_and_not_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut dump, rung) = start(1 << 30, CaptureWhenFull::Thin);
+    dump.open(folder.path().join("missing/a.cbors"));
+    let _ = dump.write(&event(0, 10));
+    let report = close(&mut dump, &rung);
+    assert_eq!((report.written, report.not_written), (0, 1));
+    assert!(report.fault.unwrap().contains("cannot be opened"));
+    dump.open(folder.path().join("a.cbors"));
+    assert_eq!(dump.write(&event(0, 10)), Wrote::Queued);
+    assert_eq!(close(&mut dump, &rung).written, 1);
+}
+
+/// Runs itself again in a process whose files may not grow beyond 200 KiB.
+#[test]
+fn a_disk_that_fails_within_an_event_leaves_only_whole_events() {
+    const CHILD: &str = "FRAMEGATE_TEST_FILE_LIMIT";
+    if std::env::var_os(CHILD).is_none() {
+        let this = std::env::current_exe().unwrap();
+        let name = "output::dump::tests::a_disk_that_fails_within_an_event_leaves_only_whole_events";
+        let script = "trap '' XFSZ; ulimit -f 400; exec \"$0\" --exact \"$1\" --nocapture";
+        let mut child = Command::new("sh");
+        child.args(["-c", script]).arg(this).arg(name).env(CHILD, "1").process_group(0);
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        return;
+    }
+    for bytes in [100, 30_000, 150_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.cbors");
+        let (mut dump, rung) = start(1 << 30, CaptureWhenFull::Thin);
+        dump.open(path.clone());
+        for number in 0..4000 {
+            let _ = dump.write(&event(number, bytes));
+        }
+        let report = close(&mut dump, &rung);
+        assert!(report.fault.unwrap().contains("too large"));
+        assert!(report.written > 0);
+        assert_eq!(report.written + report.not_written, 4000);
+        assert_eq!(numbers(&path), (0..report.written).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_slow_disk_thins_the_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = fifo(&folder);
+    let (mut dump, rung) = start(300_000, CaptureWhenFull::Thin);
+    dump.open(path.clone());
+    // Larger than the limit, but alone.
+    assert_eq!(dump.write(&event(0, 1_000_000)), Wrote::Queued);
+    assert_eq!(dump.write(&event(1, 10)), Wrote::Skipped);
+    let reader = drain(&path);
+    let report = close(&mut dump, &rung);
+    assert_eq!((report.written, report.not_written, report.fault), (1, 1, None));
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_slow_disk_closes_the_capture_when_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = fifo(&folder);
+    let (mut dump, rung) = start(300_000, CaptureWhenFull::Close);
+    dump.open(path.clone());
+    let (queued, what) = fill(&mut dump, 20_000);
+    assert_eq!(what, Wrote::Skipped);
+    let reader = drain(&path);
+    let report = close(&mut dump, &rung);
+    assert_eq!((report.written, report.not_written), (queued, 1));
+    assert!(report.fault.unwrap().contains("too slow"));
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_slow_disk_holds_back_when_asked_to_and_rings_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = fifo(&folder);
+    let (mut dump, rung) = start(300_000, CaptureWhenFull::Block);
+    dump.open(path.clone());
+    let (mut next, what) = fill(&mut dump, 20_000);
+    assert_eq!(what, Wrote::Full);
+    assert!(rung.try_recv().is_err());
+    let reader = drain(&path);
+    while next < 200 {
+        match dump.write(&event(next, 20_000)) {
+            Wrote::Queued => next += 1,
+            Wrote::Full => rung.recv_timeout(LIMIT).unwrap(),
+            Wrote::Skipped => panic!("nothing is skipped"),
+        }
+        assert!(dump.queued_bytes() <= 300_000);
+    }
+    let report = close(&mut dump, &rung);
+    assert_eq!((report.written, report.not_written, report.fault), (200, 0, None));
+    let bytes = reader.join().unwrap();
+    std::fs::write(folder.path().join("copy"), bytes).unwrap();
+    assert_eq!(numbers(&folder.path().join("copy")), (0..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_hanging_disk_delays_the_end_of_a_scan_and_of_the_process_by_its_limit_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut dump, _) = start(1 << 20, CaptureWhenFull::Block);
+    dump.open(fifo(&folder)); // nobody reads it: opening it hangs
+    assert_eq!(dump.write(&event(0, 10)), Wrote::Queued);
+    let scan = scan();
+    dump.close(scan);
+    assert_eq!(dump.closed(), None);
+    let until = dump.deadline().unwrap();
+    while let Some(wait) = until.checked_duration_since(Instant::now()) {
+        thread::park_timeout(wait);
+    }
+    assert_eq!(dump.closed(), Some(scan));
+    assert_eq!(dump.closed(), None);
+    dump.shutdown();
+}
+
+const BOUNDARY: usize = 64 << 10;
