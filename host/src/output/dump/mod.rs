@@ -10,7 +10,7 @@ mod writer;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
@@ -38,8 +38,12 @@ pub(crate) struct Dump {
     current: Option<Arc<Tally>>,
     /// The last capture, for the report.
     last: Option<Arc<Tally>>,
-    /// Closing that was asked for and not yet reported, with the moment when waiting for the disk ends.
-    closing: Option<(ScanId, Instant)>,
+    /// How often closing was asked for.
+    closes: u64,
+    /// The scan whose capture is being closed, as which of the `closes`, and when waiting for the disk ends.
+    closing: Option<(ScanId, u64, Instant)>,
+    /// The scan whose capture was closed last.
+    closed: Option<ScanId>,
 }
 
 /// Limits and policy of a [`Dump`].
@@ -80,8 +84,8 @@ struct Shared {
     queued: AtomicU64,
     /// The forwarder was told `Full` and waits for a ring.
     starved: AtomicBool,
-    /// The scan whose capture was closed last, until it is asked for.
-    closed: Mutex<Option<ScanId>>,
+    /// How often the writer has closed because it was asked to.
+    closed: AtomicU64,
     /// Wakes the forwarder.
     ring: Arc<dyn Fn() + Send + Sync>,
 }
@@ -101,7 +105,7 @@ struct Tally {
 enum Order {
     Open(Arc<Tally>),
     Write(Captured, u64),
-    Close(ScanId),
+    Close,
 }
 
 impl Dump {
@@ -112,7 +116,7 @@ impl Dump {
         let shared = Arc::new(Shared {
             queued: AtomicU64::new(0),
             starved: AtomicBool::new(false),
-            closed: Mutex::new(None),
+            closed: AtomicU64::new(0),
             ring,
         });
         let for_writer = shared.clone();
@@ -120,7 +124,17 @@ impl Dump {
             let _alive: mpsc::Sender<()> = alive;
             writer::Writer::new(for_writer, settings.limit_bytes).run(&queue);
         })?;
-        Ok(Self { settings, orders: Some(orders), shared, ended, current: None, last: None, closing: None })
+        Ok(Self {
+            settings,
+            orders: Some(orders),
+            shared,
+            ended,
+            current: None,
+            last: None,
+            closes: 0,
+            closing: None,
+            closed: None,
+        })
     }
 
     /// Begins a capture; one that is open is closed first. An existing file is continued. What goes wrong shows in the
@@ -175,28 +189,25 @@ impl Dump {
     /// without an open file, so that the caller need not know.
     pub(crate) fn close(&mut self, scan: ScanId) {
         self.current = None;
-        self.closing = Some((scan, Instant::now() + DISK_PATIENCE));
-        self.order(Order::Close(scan));
+        self.closed = None;
+        self.closes += 1;
+        self.closing = Some((scan, self.closes, Instant::now() + DISK_PATIENCE));
+        self.order(Order::Close);
     }
 
-    /// The scan whose capture is now closed, once. After two seconds a hanging disk counts as closed: the file may then
-    /// still grow, but nobody waits for it.
+    /// The scan whose capture was closed last. After two seconds a hanging disk counts as closed: the file may then still
+    /// grow, but nobody waits for it; so ask now and then also without a ring.
     pub(crate) fn closed(&mut self) -> Option<ScanId> {
-        let (scan, until) = self.closing?;
-        let done = *self.shared.closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) == Some(scan);
-        if !done && Instant::now() < until {
-            return None;
+        if let Some((scan, which, until)) = self.closing {
+            let done = self.shared.closed.load(Ordering::Acquire) >= which;
+            if !done && Instant::now() >= until {
+                tracing::error!("the disk of the capture hangs; the scan ends without waiting for it any longer");
+            }
+            if done || Instant::now() >= until {
+                (self.closing, self.closed) = (None, Some(scan));
+            }
         }
-        if !done {
-            tracing::error!("the disk of the capture hangs; the scan ends without waiting for it any longer");
-        }
-        self.closing = None;
-        Some(scan)
-    }
-
-    /// When [`closed`](Self::closed) must be asked again even without a ring.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.closing.map(|(_, until)| until)
+        self.closed
     }
 
     /// Bytes that wait for the disk.
@@ -214,16 +225,14 @@ impl Dump {
         })
     }
 
-    /// Writes what is queued, closes the file and ends the thread; a disk that hangs for two seconds is left behind.
-    pub(crate) fn shutdown(mut self) {
-        self.end();
+    /// Writes what is queued, closes the file and ends the thread; a disk that hangs is left behind at `limit`.
+    pub(crate) fn join(mut self, limit: Instant) {
+        self.end(limit.saturating_duration_since(Instant::now()));
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, patience: Duration) {
         self.current = None;
-        if self.orders.take().is_some()
-            && self.ended.recv_timeout(DISK_PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout)
-        {
+        if self.orders.take().is_some() && self.ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::error!("the disk of the capture hangs; what is still queued is lost");
         }
     }
@@ -240,7 +249,7 @@ impl Dump {
 
 impl Drop for Dump {
     fn drop(&mut self) {
-        self.end();
+        self.end(DISK_PATIENCE);
     }
 }
 

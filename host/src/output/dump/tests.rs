@@ -3,7 +3,10 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::Command,
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Mutex,
+        mpsc::{Receiver, channel},
+    },
 };
 
 use framegate_plugin_api::{EventKind, Frame};
@@ -122,7 +125,7 @@ fn what_waits_is_written_at_shutdown() {
     for number in 0..50 {
         assert_eq!(dump.write(&event(number, 100)), Wrote::Queued);
     }
-    dump.shutdown();
+    dump.join(Instant::now() + LIMIT);
     assert_eq!(numbers(&path).len(), 50);
 }
 
@@ -247,13 +250,31 @@ fn a_hanging_disk_delays_the_end_of_a_scan_and_of_the_process_by_its_limit_only(
     let scan = scan();
     dump.close(scan);
     assert_eq!(dump.closed(), None);
-    let until = dump.deadline().unwrap();
-    while let Some(wait) = until.checked_duration_since(Instant::now()) {
-        thread::park_timeout(wait);
+    let started = Instant::now();
+    while dump.closed() != Some(scan) {
+        assert!(started.elapsed() < LIMIT);
+        thread::park_timeout(Duration::from_millis(10));
     }
+    dump.join(Instant::now() + Duration::from_millis(10));
+}
+
+#[test]
+fn a_second_close_for_the_same_scan_waits_for_its_own_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut dump, rung) = start(1 << 20, CaptureWhenFull::Thin);
+    let scan = scan();
+    dump.close(scan);
+    rung.recv_timeout(LIMIT).unwrap();
     assert_eq!(dump.closed(), Some(scan));
-    assert_eq!(dump.closed(), None);
-    dump.shutdown();
+    let path = fifo(&folder);
+    dump.open(path.clone());
+    dump.close(scan);
+    let closes = dump.closes;
+    assert!(dump.closing.is_some_and(|(_, which, _)| which == closes));
+    assert_eq!(dump.shared.closed.load(Ordering::Acquire), closes - 1);
+    drain(&path).join().unwrap();
+    rung.recv_timeout(LIMIT).unwrap();
+    assert_eq!(dump.closed(), Some(scan));
 }
 
 const BOUNDARY: usize = 64 << 10;
