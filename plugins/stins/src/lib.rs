@@ -1,1 +1,39 @@
-//! Skeleton.
+//! Source plugin for detectors that speak STINS: JSON headers and image bytes over ZeroMQ PUSH.
+//!
+//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
+//! protocol is in [`messages`], what it means for a run in [`run`]; connecting and receiving are in `framegate-zmq-source`.
+#![forbid(unsafe_code)]
+
+pub mod messages;
+pub mod run;
+#[cfg(feature = "simulate")]
+pub mod simulate;
+#[cfg(test)]
+mod tests;
+
+use framegate_plugin_api::{HostContext, Source, SourceError};
+use framegate_zmq_source::{Pattern, PerMessage, Upstream, ZmqRun, ZmqSettings};
+
+use crate::run::StinsProtocol;
+
+/// One detector, connected anew for each scan.
+#[derive(Debug)]
+pub struct Stins {
+    upstream: Upstream,
+}
+
+impl Source for Stins {
+    /// `upstream_url`, and what all ZeroMQ sources have.
+    type Settings = ZmqSettings;
+    type Run = ZmqRun<PerMessage<StinsProtocol>>;
+
+    const PROTOCOL: &'static str = "stins";
+
+    fn create(settings: ZmqSettings, host: HostContext) -> Result<Self, SourceError> {
+        Ok(Self { upstream: Upstream::new(settings, Pattern::Pull, host) })
+    }
+
+    fn open(&mut self) -> Result<Self::Run, SourceError> {
+        self.upstream.open(PerMessage::default())
+    }
+}

@@ -1,1 +1,47 @@
-//! Skeleton.
+//! What framegate's ZeroMQ sources share, so that a protocol reads as a table.
+//!
+//! ```text
+//!   detector ──> link (context, socket, monitor) ──> message ──> assembler ──> flow ──> events
+//!                link.rs                             frames      the protocol   flow.rs
+//! ```
+//!
+//! A source is an [`Upstream`] (where and how to connect) and an [`Assembler`] (how messages become events). Where each
+//! message is one event, the assembler is [`PerMessage`] around a [`Protocol`], which only says what a message *is*:
+//!
+//! ```
+//! use framegate_plugin_api::Frame;
+//! use framegate_zmq_source::{Malformed, Protocol, Role, json};
+//!
+//! struct Ticks;
+//! impl Protocol for Ticks {
+//!     const TYP: &'static str = "ticks";
+//!     fn role(parts: &[Frame]) -> Result<Role, Malformed> {
+//!         let [what] = json::fields(parts[0].as_slice(), &["what"])?;
+//!         match what {
+//!             Some(what) if what.is_str("begin") => Ok(Role::Start),
+//!             Some(what) if what.is_str("tick") => Ok(Role::Data),
+//!             Some(what) if what.is_str("end") => Ok(Role::End),
+//!             _ => Err(Malformed::new("no `what` of begin, tick or end")),
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! JSON that detectors send is Python's, not the standard's: [`json`] takes exactly what pydantic takes.
+#![forbid(unsafe_code)]
+
+mod flow;
+pub mod json;
+mod link;
+mod protocol;
+mod run;
+mod settings;
+pub mod testing;
+
+pub use crate::{
+    flow::{Flow, Malformed, Phase},
+    link::Pattern,
+    protocol::{Assembler, PerMessage, Protocol, Role},
+    run::{Upstream, ZmqRun},
+    settings::{BetweenScans, Bytes, Endpoint, Millis, ZmqSettings},
+};

@@ -1,0 +1,74 @@
+//! What a STINS detector sends: a JSON header in the first part, and whatever belongs to it in the others.
+//!
+//! ```text
+//! start   {"htype": "header", "msg_number": 0, "filename": "/data/test.h5", …}                      [anything …]
+//! data    {"htype": "image", "msg_number": 1, "frame": 0, "shape": [4, 6], "type": "uint16",
+//!          "compression": "none", …}                                                                [pixels]
+//! end     {"htype": "series_end", "msg_number": 2, …}                                               [anything …]
+//! ```
+//!
+//! Pure: bytes in, [`Packet`] out. The rules are those of dranspose's `Stream1Packet`, a pydantic union: unknown fields are
+//! allowed, numbers may be strings, and an absent `htype` takes each kind's default, in which case the kind
+//! with the most of its fields present counts.
+
+use framegate_zmq_source::{Malformed, json, json::Value};
+
+/// What a first part says the message is.
+///
+/// No serde derive: the fields are checked where they are, in one pass over the text and without allocating, because
+/// this runs for every event and nothing of them is needed afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packet {
+    /// `msg_number` and `filename`.
+    Header,
+    /// `msg_number`, `frame`, `shape`, `type` and `compression`.
+    Image,
+    /// `msg_number`.
+    SeriesEnd,
+}
+
+impl Packet {
+    /// Reads a first part.
+    ///
+    /// # Errors
+    /// It is not JSON as pydantic takes it, or none of the three kinds.
+    pub fn read(part: &[u8]) -> Result<Self, Malformed> {
+        let [msg_number, htype, filename, frame, shape, typ, compression] = json::fields(part, &FIELDS)?;
+
+        // The fields each kind needs besides `msg_number`; an absent one never fits.
+        let int = |field: Option<Value<'_>>| field.is_some_and(Value::is_int);
+        let text = |field: Option<Value<'_>>| field.is_some_and(|value| value.text().is_some());
+        let header = || text(filename);
+        let image = || {
+            int(frame) && shape.is_some_and(|shape| shape.is_array_of(Value::is_int)) && text(typ) && text(compression)
+        };
+
+        if !int(msg_number) {
+            return Err(Malformed::new("msg_number is absent or no integer"));
+        }
+        match htype {
+            Some(kind) if kind.is_str("image") => {
+                if image() {
+                    Ok(Packet::Image)
+                } else {
+                    Err(Malformed::new("an image lacks a field, or has a wrong one"))
+                }
+            }
+            Some(kind) if kind.is_str("header") => {
+                if header() {
+                    Ok(Packet::Header)
+                } else {
+                    Err(Malformed::new("a header without a filename"))
+                }
+            }
+            Some(kind) if kind.is_str("series_end") => Ok(Packet::SeriesEnd),
+            Some(_) => Err(Malformed::new("an unknown htype")),
+            // The most fields: five of an image, two of a header, one of an end.
+            None if image() => Ok(Packet::Image),
+            None if header() => Ok(Packet::Header),
+            None => Ok(Packet::SeriesEnd),
+        }
+    }
+}
+
+const FIELDS: [&str; 7] = ["msg_number", "htype", "filename", "frame", "shape", "type", "compression"];

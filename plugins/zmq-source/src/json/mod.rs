@@ -1,0 +1,141 @@
+//! JSON as Python's detectors write it and as pydantic 2.14 takes it.
+//!
+//! Not plain `serde_json`, because real messages would vanish: NaN and Infinity are accepted anywhere, the last of
+//! duplicate keys counts, integers may have up to 4300 digits, 200 levels of nesting are accepted and 201 are not, and
+//! lone surrogates are refused. The whole text is checked in one pass; only the fields that a protocol asks for are
+//! looked at; nothing is allocated, and no recursion follows the nesting. It never keeps or changes the text.
+//!
+//! [`fields`] finds the fields of a message, [`Value`] coerces them as pydantic's lax mode does.
+
+mod lax;
+mod scan;
+
+use std::{borrow::Cow, fmt};
+
+use crate::Malformed;
+use scan::Scanner;
+
+/// A checked JSON value, still in the message's text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A whole number of any size, as written.
+    Int(&'a str),
+    /// A number with fraction or exponent, as written; or `NaN`, `Infinity`, `-Infinity`.
+    Float(&'a str),
+    /// A string.
+    Str(Text<'a>),
+    /// `[…]`, brackets included.
+    Array(&'a str),
+    /// `{…}`, braces included.
+    Object(&'a str),
+}
+
+/// A JSON string, without its quotes, escapes as written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Text<'a> {
+    raw: &'a str,
+    escaped: bool,
+}
+
+/// Why a text is not a JSON object that pydantic would take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonError {
+    reason: &'static str,
+    at: usize,
+}
+
+/// The top-level fields of the object in `document`, in the order of `names`; of duplicates the last.
+///
+/// # Errors
+/// The text is not JSON by the rules of this module, or not an object.
+pub fn fields<'a, const N: usize>(document: &'a [u8], names: &[&str; N]) -> Result<[Option<Value<'a>>; N], JsonError> {
+    let mut found = [None; N];
+    each_field(document, |key, value| {
+        if let Some(place) = names.iter().position(|name| key.is(name)) {
+            found[place] = Some(value);
+        }
+    })?;
+    Ok(found)
+}
+
+/// Calls `take` for each top-level field of the object in `document`, in its order, duplicates included.
+///
+/// The text may turn out not to be JSON after some calls: use what `take` saw only when the answer is `Ok`.
+///
+/// # Errors
+/// The text is not JSON by the rules of this module, or not an object.
+pub fn each_field<'a>(document: &'a [u8], mut take: impl FnMut(Text<'a>, Value<'a>)) -> Result<(), JsonError> {
+    let text =
+        std::str::from_utf8(document).map_err(|error| JsonError { reason: "not UTF-8", at: error.valid_up_to() })?;
+    let mut scanner = Scanner::new(text);
+    scanner.space();
+    if scanner.peek() != Some(b'{') {
+        // Whatever it is, it is no object; what is wrong with it otherwise makes no difference.
+        return Err(JsonError { reason: "not a JSON object", at: scanner.at() });
+    }
+    scanner.object(0, &mut take)?;
+    scanner.space();
+    if scanner.peek().is_some() { Err(scanner.error("text after the JSON object")) } else { Ok(()) }
+}
+
+impl<'a> Value<'a> {
+    /// The elements of an array; `None` for anything else.
+    #[must_use]
+    pub fn items(self) -> Option<Vec<Value<'a>>> {
+        let Value::Array(text) = self else { return None };
+        let mut items = Vec::new();
+        // The array was checked when it was found, so that no error can come here.
+        Scanner::new(text).array(0, &mut |item| items.push(item)).ok()?;
+        Some(items)
+    }
+
+    /// Whether this is an array whose elements all satisfy `holds`; allocates nothing.
+    #[must_use]
+    pub fn is_array_of(self, mut holds: impl FnMut(Value<'a>) -> bool) -> bool {
+        let Value::Array(text) = self else { return false };
+        let mut all = true;
+        Scanner::new(text).array(0, &mut |item| all = all && holds(item)).is_ok() && all
+    }
+
+    /// The fields of an object in their order, duplicates included; `None` for anything else.
+    #[must_use]
+    pub fn entries(self) -> Option<Vec<(Text<'a>, Value<'a>)>> {
+        let Value::Object(text) = self else { return None };
+        let mut entries = Vec::new();
+        Scanner::new(text).object(0, &mut |key, value| entries.push((key, value))).ok()?;
+        Some(entries)
+    }
+}
+
+impl<'a> Text<'a> {
+    /// Whether the string, escapes resolved, is `other`.
+    #[must_use]
+    pub fn is(self, other: &str) -> bool {
+        if self.escaped { self.decode() == other } else { self.raw == other }
+    }
+
+    /// The string with its escapes resolved.
+    #[must_use]
+    pub fn decode(self) -> Cow<'a, str> {
+        if self.escaped { Cow::Owned(scan::unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.reason, self.at)
+    }
+}
+
+impl From<JsonError> for Malformed {
+    fn from(error: JsonError) -> Self {
+        Malformed::new(error.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+use super::*;
+
+fn value(text: &str) -> Option<Value<'_>> {
+    // The leak keeps the helper short; each test makes few.
+    let document: &'static str = Box::leak(format!("{{\"x\":{text}}}").into_boxed_str());
+    fields(document.as_bytes(), &["x"]).ok()?[0]
+}
+
+fn nested(levels: usize, inside: &str) -> String {
+    format!("{}{inside}{}", "[".repeat(levels), "]".repeat(levels))
+}
+
+#[test]
+fn the_last_of_duplicate_keys_counts_also_when_written_with_escapes() {
+    let [a] = fields(br#"{"a":1,"\u0061":"two"}"#, &["a"]).unwrap();
+    assert!(a.unwrap().is_str("two"));
+}
+
+#[test]
+fn python_s_numbers_are_accepted_anywhere() {
+    for text in ["NaN", "Infinity", "-Infinity", "[NaN,{\"a\":-Infinity}]", "1e999", "-0", "1E+5"] {
+        assert!(value(text).is_some(), "{text}");
+    }
+    for text in ["nan", "-NaN", "+1", "01", "1.", ".5", "1e", "Infinit", "-", "0x1", ""] {
+        assert!(value(text).is_none(), "{text}");
+    }
+}
+
+#[test]
+fn integers_of_any_size_are_valid_up_to_4300_digits() {
+    assert_eq!(value(&"1".repeat(4300)).unwrap().to_int().unwrap().len(), 4300);
+    assert_eq!(value(&"1".repeat(4301)), None);
+    assert_eq!(value(&format!("-{}.5", "1".repeat(4301))), None);
+}
+
+#[test]
+fn nesting_of_200_is_accepted_and_201_is_not() {
+    // The object around counts as one; a container without elements does not count.
+    assert!(value(&nested(199, "1")).is_some());
+    assert!(value(&nested(200, "")).is_some());
+    assert!(value(&nested(200, "1")).is_none());
+    assert!(value(&nested(201, "")).is_none());
+    assert!(value(&nested(100_000, "")).is_none());
+}
+
+#[test]
+fn lone_surrogates_and_broken_escapes_are_refused() {
+    assert_eq!(value(r#""\ud83d\ude00 \u00e9\n\/""#).unwrap().text().unwrap().decode(), "\u{1F600} é\n/");
+    for text in [r#""\ud83d""#, r#""\ude00\ud83d""#, r#""\ud83dx""#, r#""\ud83d\u0041""#, r#""\u12""#, r#""\x""#] {
+        assert!(value(text).is_none(), "{text}");
+    }
+    assert!(fields(b"{\"x\":\"\xff\"}", &["x"]).is_err());
+    assert!(fields(b"{\"x\":\"\x01\"}", &["x"]).is_err());
+}
+
+#[test]
+fn only_one_whole_object_is_a_message() {
+    for text in
+        ["", " ", "null", "[]", "[{}]", "{} x", "{}\0", "\u{feff}{}", "{", "{\"a\"", "{\"a\":1,}", "{,}", "{1:2}"]
+    {
+        assert!(fields(text.as_bytes(), &["a"]).is_err(), "{text}");
+    }
+    assert_eq!(fields(b" \r\n\t{ } \n", &["a"]), Ok([None]));
+}
+
+#[test]
+fn int_fields_are_as_lax_as_pydantic() {
+    for (text, int) in [
+        ("5", "5"),
+        ("5.0", "5"),
+        ("\"5\"", "5"),
+        ("\"5.0\"", "5"),
+        ("\" 5 \"", "5"),
+        ("\"1_000\"", "1000"),
+        ("true", "1"),
+        ("false", "0"),
+        ("-0", "0"),
+        ("\"-00\"", "0"),
+        ("\"+5\"", "5"),
+        ("\"007\"", "7"),
+        ("1e3", "1000"),
+        ("\"\\u00a05\"", "5"),
+        ("9.2e18", "9200000000000000000"),
+        ("18446744073709551616", "18446744073709551616"),
+    ] {
+        assert_eq!(value(text).unwrap().to_int().as_deref(), Some(int), "{text}");
+        assert!(value(text).unwrap().is_int());
+    }
+    for text in [
+        "5.5", "null", "[5]", "{}", "NaN", "1e400", "1e20", "\"5.\"", "\"\"", "\"0x1\"", "\"1e3\"", "\"_1\"",
+        "\"1__0\"", "\"٥\"",
+    ] {
+        assert!(!value(text).unwrap().is_int(), "{text}");
+    }
+}
+
+#[test]
+fn floats_and_literals_are_as_lax_as_pydantic() {
+    assert_eq!(value("5").unwrap().to_float(), Some(5.0));
+    assert_eq!(value("\" 1_0.5e1 \"").unwrap().to_float(), Some(105.0));
+    assert_eq!(value("true").unwrap().to_float(), Some(1.0));
+    assert_eq!(value("\"x\"").unwrap().to_float(), None);
+    for text in ["1", "1.0", "true"] {
+        assert!(value(text).unwrap().is_number(1), "{text}");
+    }
+    for text in ["\"1\"", "2", "null", "NaN"] {
+        assert!(!value(text).unwrap().is_number(1), "{text}");
+    }
+}
+
+#[test]
+fn arrays_and_objects_can_be_looked_into() {
+    let list = value("[1, \"2\", [3], {}]").unwrap();
+    assert_eq!(list.items().unwrap().len(), 4);
+    assert!(!list.is_array_of(Value::is_int));
+    assert!(value("[ ]").unwrap().is_array_of(Value::is_int));
+    let entries = value("{\"a\": 1, \"b\": null}").unwrap().entries().unwrap();
+    assert!(entries[1].0.is("b") && entries[1].1 == Value::Null);
+}

@@ -1,0 +1,73 @@
+//! How messages become events: what a protocol has to say.
+//!
+//! Pure: an assembler gets whole messages as frames and knows no socket, so that its tests need none.
+
+use std::marker::PhantomData;
+
+use framegate_plugin_api::{Frame, Frames};
+
+use crate::flow::{Flow, Malformed, Phase};
+
+/// Makes the events of one run from its messages. Made anew for each run, so that nothing passes from scan to scan.
+///
+/// Implement it where messages and events do not correspond one to one (several messages for an event, several events
+/// in a message); otherwise [`PerMessage`] does it.
+pub trait Assembler: 'static {
+    /// The protocol's name as workers see it (`STINS`, `contrast`, …).
+    const TYP: &'static str;
+
+    /// Takes a message, all its parts in order, at least one; gives what it makes of it to `flow`. A message that does
+    /// not validate is given to [`Flow::skip`]; it never ends the run.
+    fn take(&mut self, message: Frames, flow: &mut Flow<'_, '_>);
+}
+
+/// A protocol in which each message is one event and says itself what it is.
+pub trait Protocol: 'static {
+    /// The protocol's name as workers see it.
+    const TYP: &'static str;
+
+    /// What a message is. `parts` has at least one element; its bytes are the detector's, checked for nothing.
+    ///
+    /// # Errors
+    /// Why it is no message of this protocol.
+    fn role(parts: &[Frame]) -> Result<Role, Malformed>;
+}
+
+/// What a message is in its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It starts the run.
+    Start,
+    /// It is data.
+    Data,
+    /// It ends the run.
+    End,
+    /// It is valid, and never an event (a heartbeat).
+    Nothing,
+}
+
+/// The assembler for a [`Protocol`]: one message, one event, the detector's own bytes.
+#[derive(Debug)]
+pub struct PerMessage<P>(PhantomData<fn() -> P>);
+
+impl<P> Default for PerMessage<P> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<P: Protocol> Assembler for PerMessage<P> {
+    const TYP: &'static str = P::TYP;
+
+    fn take(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
+        match P::role(&message) {
+            Ok(Role::Start) => flow.start(message),
+            Ok(Role::Data) => flow.data(message),
+            Ok(Role::End) => flow.end(message),
+            Ok(Role::Nothing) => {}
+            // Before the start everything else is junk, whatever it looks like.
+            Err(_) if flow.phase() == Phase::Before => flow.junk(),
+            Err(why) => flow.skip(why),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A run: joins a link, an assembler and the states of a run into what the host calls.
+//!
+//! Runs on the reader thread. Owns the connection. It never waits longer than the host's deadline, and no message can
+//! end it.
+
+use framegate_plugin_api::{Deadline, EventSink, HostContext, LogLevel, Progress, SourceError, SourceRun};
+
+use crate::{
+    flow::{AFTER_END, Phase, State},
+    link::{Link, Pattern, Received},
+    protocol::Assembler,
+    settings::{BetweenScans, ZmqSettings},
+};
+
+/// What lasts between scans: where the detector is, and how to listen to it. Holds no connection.
+#[derive(Debug)]
+pub struct Upstream {
+    settings: ZmqSettings,
+    pattern: Pattern,
+    host: HostContext,
+}
+
+impl Upstream {
+    /// Talks to nobody.
+    #[must_use]
+    pub fn new(settings: ZmqSettings, pattern: Pattern, host: HostContext) -> Self {
+        Self { settings, pattern, host }
+    }
+
+    /// Connects for one scan. What a detector sends when this has returned is not lost (PUB: if it was there in time).
+    ///
+    /// # Errors
+    /// The machine refuses a socket or the address. An absent detector is not an error.
+    pub fn open<A: Assembler>(&self, assembler: A) -> Result<ZmqRun<A>, SourceError> {
+        let link = Link::open(&self.settings, self.pattern, &self.host)?;
+        Ok(ZmqRun {
+            link: Some(link),
+            assembler,
+            state: State::new(A::TYP),
+            host: self.host.clone(),
+            between_scans: self.settings.between_scans,
+        })
+    }
+}
+
+/// One scan's connection and what it yields.
+#[derive(Debug)]
+pub struct ZmqRun<A> {
+    /// `None` only after the end, with [`BetweenScans::Disconnect`].
+    link: Option<Link>,
+    assembler: A,
+    state: State,
+    host: HostContext,
+    between_scans: BetweenScans,
+}
+
+impl<A: Assembler> SourceRun for ZmqRun<A> {
+    fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
+        let mut reads = 0u32;
+        while self.state.phase() != Phase::Ended {
+            if self.overdue(&mut reads, deadline) {
+                return Ok(Progress::More);
+            }
+            let Some(link) = &mut self.link else { break };
+            match link.receive()? {
+                Received::Message(message) => {
+                    self.assembler.take(message, &mut self.state.flow(out, &self.host));
+                    if out.is_full() && self.state.phase() != Phase::Ended {
+                        return Ok(Progress::More);
+                    }
+                }
+                Received::Refused(why) => self.state.flow(out, &self.host).skip(why),
+                Received::Empty if !out.is_empty() => return Ok(Progress::More),
+                Received::Empty => {
+                    if !link.wait(deadline)? {
+                        return Ok(Progress::Idle);
+                    }
+                }
+            }
+        }
+        if self.between_scans == BetweenScans::Disconnect {
+            self.link = None;
+        }
+        // The host wants the last events now; what arrives later is read in the next call.
+        if out.is_empty() {
+            self.drain(deadline)?;
+        }
+        Ok(Progress::End)
+    }
+
+    fn skipped(&self) -> Vec<(&'static str, u64)> {
+        self.state.skipped().to_vec()
+    }
+}
+
+impl<A> ZmqRun<A> {
+    /// After the end: reads, drops and counts until the deadline.
+    fn drain(&mut self, deadline: Deadline) -> Result<(), SourceError> {
+        let mut reads = 0u32;
+        while !self.overdue(&mut reads, deadline) {
+            let Some(link) = &mut self.link else {
+                // Disconnected: nothing to read, but a host that calls in a loop must not spin.
+                return wait_for_stop(&self.host, deadline);
+            };
+            match link.receive()? {
+                Received::Message(_) | Received::Refused(_) => {
+                    self.state.skip(AFTER_END.reason(), LogLevel::Debug, &self.host);
+                }
+                Received::Empty => {
+                    if !link.wait(deadline)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a call that finds message after message must return all the same.
+    fn overdue(&self, reads: &mut u32, deadline: Deadline) -> bool {
+        *reads = reads.wrapping_add(1);
+        reads.is_multiple_of(CHECK_EVERY) && (deadline.passed() || self.host.stop_requested())
+    }
+}
+
+fn wait_for_stop(host: &HostContext, deadline: Deadline) -> Result<(), SourceError> {
+    let mut items = [zmq::PollItem::from_fd(host.stop_descriptor(), zmq::POLLIN)];
+    match zmq::poll(&mut items, deadline.left_ms()) {
+        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        Err(error) => Err(SourceError::internal(format!("waiting for a stop failed: {error}"))),
+    }
+}
+
+/// Messages between two looks at the clock, which cost 50 ns each.
+const CHECK_EVERY: u32 = 64;

@@ -1,0 +1,291 @@
+//! The settings that all ZeroMQ sources share, checked when they are read.
+//!
+//! A protocol without settings of its own uses [`ZmqSettings`] directly; one with more writes
+//! `#[serde(flatten)] zmq: ZmqSettings` beside its own fields.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Deserializer, de};
+
+/// Where the detector is, and how to listen to it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZmqSettings {
+    /// The detector's address: `tcp://host:port` or `ipc://path`. Required.
+    pub upstream_url: Endpoint,
+
+    /// How long opening a run waits for the detector's handshake before it goes on connecting in the background.
+    #[serde(default = "connect_wait")]
+    pub connect_wait: Millis,
+
+    /// How long opening a run waits after the handshake until a subscription has surely reached the detector: ZeroMQ has no
+    /// acknowledgement of it. Only for SUB.
+    #[serde(default = "subscribe_settle")]
+    pub subscribe_settle: Millis,
+
+    /// What happens between the end of a run and the next scan.
+    #[serde(default)]
+    pub between_scans: BetweenScans,
+
+    /// About how many bytes ZeroMQ may read ahead. From it follows the number of messages it may hold (2 to 1000).
+    #[serde(default = "receive_budget")]
+    pub receive_budget: Bytes,
+
+    /// Messages of more parts are skipped and counted.
+    #[serde(default = "max_parts")]
+    pub max_parts: usize,
+
+    /// Messages whose first part is longer are skipped and counted: it is the part that has to be read.
+    #[serde(default = "max_header")]
+    pub max_header: Bytes,
+
+    /// A detector that announces a longer part is disconnected before anything is allocated for it.
+    #[serde(default = "max_part")]
+    pub max_part: Bytes,
+}
+
+/// What happens between the end of a run and the next scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BetweenScans {
+    /// Stay connected; what arrives is read, dropped and counted, so that a detector that sends between scans neither
+    /// blocks nor leaves a stale run for the next scan.
+    #[default]
+    Stay,
+    /// Close the connection; a PUSH detector then keeps what it sends for the next scan.
+    Disconnect,
+}
+
+/// A checked ZeroMQ address.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    /// Checks the form of an address; asks no name server and connects to nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it, and an example of a right one.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let wrong = |what: &str| Err(format!("{url:?}: {what}; expected tcp://HOST:PORT or ipc://PATH"));
+        if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return wrong("an address has no spaces");
+        }
+        if let Some(path) = url.strip_prefix("ipc://") {
+            return match path.len() {
+                0 => wrong("the path is missing"),
+                // `sun_path` has 108 bytes on Linux.
+                1..=107 => Ok(Self(url.into())),
+                _ => wrong("the path is longer than 107 bytes"),
+            };
+        }
+        let Some(address) = url.strip_prefix("tcp://") else {
+            return wrong("unknown scheme");
+        };
+        let address = address.strip_suffix('/').unwrap_or(address);
+        let Some((host, port)) = address.rsplit_once(':') else {
+            return wrong("the port is missing");
+        };
+        let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
+        if host.is_empty() || host == "*" || (!bracketed && host.contains([':', '/', '@', '[', ']'])) {
+            return wrong("the host is missing or malformed");
+        }
+        match port.parse::<u16>() {
+            Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self(format!("tcp://{host}:{port}"))),
+            _ => wrong("the port must be 1 to 65535"),
+        }
+    }
+
+    /// The address as libzmq takes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the host is a literal IPv6 address.
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        self.0.starts_with("tcp://[")
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(from)?).map_err(de::Error::custom)
+    }
+}
+
+/// A time, written as `"250 ms"`, `"1 s"`, or as a number of milliseconds; at most a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Millis(pub Duration);
+
+/// A number of bytes, written as `"64 MiB"` or as a number; at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+/// The two ways in which people write a quantity.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number or a text with a unit")]
+enum Quantity {
+    Number(u64),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let time = match Quantity::deserialize(from)? {
+            Quantity::Number(millis) => Duration::from_millis(millis),
+            Quantity::Text(text) => humantime::parse_duration(&text)
+                .map_err(|error| de::Error::custom(format!("{text:?}: {error}; expected a time like \"250 ms\"")))?,
+        };
+        // A scan's start waits for this.
+        if time > Duration::from_secs(60) {
+            return Err(de::Error::custom("at most 60 s are allowed: the start of a scan waits for it"));
+        }
+        Ok(Self(time))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes = match Quantity::deserialize(from)? {
+            Quantity::Number(bytes) => bytes,
+            Quantity::Text(text) => {
+                text.parse::<bytesize::ByteSize>()
+                    .map_err(|error| de::Error::custom(format!("{text:?}: {error}; expected a size like \"64 MiB\"")))?
+                    .0
+            }
+        };
+        if bytes == 0 { Err(de::Error::custom("at least 1 byte is needed")) } else { Ok(Self(bytes)) }
+    }
+}
+
+impl ZmqSettings {
+    /// The defaults for an address.
+    #[must_use]
+    pub fn new(upstream_url: Endpoint) -> Self {
+        Self {
+            upstream_url,
+            connect_wait: connect_wait(),
+            subscribe_settle: subscribe_settle(),
+            between_scans: BetweenScans::default(),
+            receive_budget: receive_budget(),
+            max_parts: max_parts(),
+            max_header: max_header(),
+            max_part: max_part(),
+        }
+    }
+}
+
+/// A LAN's handshake takes 1 to 5 ms; an absent detector delays the start of a scan by this much.
+fn connect_wait() -> Millis {
+    Millis(Duration::from_millis(250))
+}
+
+/// The subscription is the first message after the handshake, on the same connection: a few network round trips.
+fn subscribe_settle() -> Millis {
+    Millis(Duration::from_millis(10))
+}
+
+/// Outside the host's `memory_limit`, so it is small; 16 frames of 4 MiB still hide the network's latency.
+fn receive_budget() -> Bytes {
+    Bytes(64 << 20)
+}
+
+/// Real detectors send up to 9.
+fn max_parts() -> usize {
+    1024
+}
+
+/// Real headers have a few kilobytes; 16 MiB are read in about 20 ms, well inside a call's 100 ms.
+fn max_header() -> Bytes {
+    Bytes(16 << 20)
+}
+
+/// The largest images of today's detectors are some 100 MiB.
+fn max_part() -> Bytes {
+    Bytes(1 << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<ZmqSettings, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn addresses_are_checked_by_their_form() {
+        for (url, taken) in [
+            ("tcp://localhost:9999", "tcp://localhost:9999"),
+            ("tcp://10.0.0.1:1/", "tcp://10.0.0.1:1"),
+            ("tcp://[::1]:65535", "tcp://[::1]:65535"),
+            ("ipc:///run/detector.sock", "ipc:///run/detector.sock"),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().as_str(), taken);
+        }
+        let long = format!("ipc://{}", "x".repeat(108));
+        for url in [
+            "",
+            "localhost:9999",
+            "tcp://",
+            "tcp://localhost",
+            "tcp://:1",
+            "tcp://h:0",
+            "tcp://h:65536",
+            "tcp://h:+1",
+            "tcp://h:x",
+            "tcp://*:1",
+            "tcp://::1:5",
+            "tcp://a b:1",
+            "http://h:1",
+            "inproc://x",
+            "ipc://",
+            "tcp://u@h:1",
+            "tcp://h\0:1",
+            &long,
+        ] {
+            assert!(Endpoint::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn quantities_have_units_and_defaults() {
+        let settings = read(r#"{"upstream_url": "tcp://h:1"}"#).unwrap();
+        assert_eq!(settings.connect_wait.0, Duration::from_millis(250));
+        assert_eq!(settings.subscribe_settle.0, Duration::from_millis(10));
+        assert_eq!(settings.between_scans, BetweenScans::Stay);
+        let settings = read(
+            r#"{"upstream_url": "tcp://h:1", "connect_wait": "1 s", "subscribe_settle": 5, "receive_budget": "1 MiB",
+                "max_header": 1000, "between_scans": "disconnect"}"#,
+        )
+        .unwrap();
+        assert_eq!(settings.connect_wait.0, Duration::from_secs(1));
+        assert_eq!(settings.subscribe_settle.0, Duration::from_millis(5));
+        assert_eq!((settings.receive_budget.0, settings.max_header.0), (1 << 20, 1000));
+        assert_eq!(settings.between_scans, BetweenScans::Disconnect);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused_with_what_would_be_right() {
+        for (text, says) in [
+            (r"{}", "upstream_url"),
+            (r#"{"upstream_url": "tcp://h"}"#, "tcp://HOST:PORT"),
+            (r#"{"upstream_url": "tcp://h:1", "conect_wait": 1}"#, "connect_wait"),
+            (r#"{"upstream_url": "tcp://h:1", "connect_wait": "soon"}"#, "250 ms"),
+            (r#"{"upstream_url": "tcp://h:1", "connect_wait": "2 h"}"#, "60 s"),
+            (r#"{"upstream_url": "tcp://h:1", "receive_budget": 0}"#, "at least 1"),
+            (r#"{"upstream_url": "tcp://h:1", "max_parts": -1}"#, "usize"),
+            (r#"{"upstream_url": "tcp://h:1", "between_scans": "close"}"#, "disconnect"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}
