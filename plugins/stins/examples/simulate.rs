@@ -1,6 +1,6 @@
 //! A simulated STINS detector on the command line.
 //!
-//! `cargo run -p framegate-stins --features simulate --example simulate -- BIND SCANS FRAMES BYTES [RATE]`
+//! `cargo run -p framegate-stins --example simulate -- BIND SCANS FRAMES BYTES [RATE]`
 
 use std::{env, process::ExitCode, time::Duration};
 

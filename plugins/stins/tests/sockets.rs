@@ -9,7 +9,10 @@ use std::{
 };
 
 use framegate_plugin_api::{Deadline, Event, EventKind, EventSink, Progress, Source, SourceRun};
-use framegate_stins::Stins;
+use framegate_stins::{
+    Stins,
+    simulate::{self, Simulation, Step},
+};
 use framegate_zmq_source::testing::TestHost;
 
 /// How long a condition may take to come true.
@@ -337,4 +340,40 @@ fn capture(mut bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
         messages.push(parts.iter().map(|part| part.as_bytes().unwrap().clone()).collect());
     }
     messages
+}
+
+#[test]
+fn the_simulated_detector_streams_whole_runs() {
+    let simulation = Simulation {
+        bind: "tcp://127.0.0.1:*".into(),
+        scans: 2,
+        frames: 5,
+        bytes: 10_000,
+        rate: Some(1000.0),
+        pause: Duration::ZERO,
+    };
+    let detector = simulate::Detector::bind(simulation).unwrap();
+    // Both runs come over one connection here, so the second one arrives while the first is over: only it is counted.
+    let mut run = source(&detector.endpoint().unwrap(), "").open().unwrap();
+    let streaming = thread::spawn(move || {
+        let mut steps = Vec::new();
+        detector
+            .stream(|step| {
+                steps.push(step);
+                true
+            })
+            .map(|()| steps)
+    });
+    let events = to_the_end(&mut run);
+    assert_eq!(events.len(), 7);
+    for (frame, event) in events[1..6].iter().enumerate() {
+        assert!(event.frames[1].as_slice() == simulate::image(0, frame as u32, 10_000));
+    }
+    let began = Instant::now();
+    while skipped(&run, "after the end of the run") < 7 {
+        step(&mut run, &mut Vec::new());
+        assert!(began.elapsed() < LIMIT);
+    }
+    let steps = streaming.join().unwrap().unwrap();
+    assert_eq!((steps.len(), steps.last()), (14, Some(&Step::Ended { scan: 1 })));
 }
