@@ -7,6 +7,7 @@ pub mod settings;
 
 pub(crate) mod budget;
 pub(crate) mod capture;
+pub(crate) mod cli;
 pub(crate) mod control;
 pub(crate) mod forwarder;
 mod host;

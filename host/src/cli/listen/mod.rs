@@ -1,0 +1,173 @@
+//! `framegate listen URL`: a worker that shows what arrives.
+//!
+//! Runs on the main thread; owns one DEALER socket. To the ingester it is a worker like any other, so in standalone mode
+//! it takes its share of the events. It keeps none of the data.
+//!
+//! Neighbour: [`tally`] counts and draws.
+
+mod tally;
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::names::WorkerName;
+use tally::Tally;
+
+/// Show what an ingester sends, as a worker of it.
+///
+/// Connects to URL as a worker and shows events, rates, and gaps in event numbers; the closing table has a row for each
+/// stream. Without a controller (standalone) it takes its share of the events, as every worker does: beside other workers,
+/// gaps are normal then. With a controller it gets only what is assigned to its name. Ends on ctrl-c.
+///
+/// Exit status: 0, also when events were missing; 1 when it could not connect or a message could not be understood.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// The ingester's URL, for example tcp://localhost:10000
+    url: String,
+    /// Name of the worker; default: listen- and a random number
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Option<WorkerName>,
+    /// Print a line of JSON for each event, and one for the sums at the end, instead of progress and table
+    #[arg(long)]
+    json: bool,
+    /// End after this many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+}
+
+/// Listens until it is interrupted or has enough.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let stop = interrupted()?;
+    let tally = listen(&args, &stop, &mut std::io::stdout().lock())?;
+    Ok(if tally.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn listen(args: &Args, stop: &AtomicBool, out: &mut dyn Write) -> anyhow::Result<Tally> {
+    let service = Uuid::new_v4();
+    let name = match &args.name {
+        Some(name) => name.to_string(),
+        None => format!("listen-{}", &service.simple().to_string()[..8]),
+    };
+    let context = zmq::Context::new();
+    let socket = context.socket(zmq::DEALER)?;
+    socket.set_identity(name.as_bytes())?;
+    socket.set_linger(0)?;
+    socket.set_rcvhwm(RECEIVE_QUEUE)?;
+    socket.connect(&args.url).with_context(|| format!("cannot connect to {}", args.url))?;
+
+    let bar = progress_bar(args);
+    bar.set_message(format!("worker {name} at {}: nothing yet", args.url));
+    let mut tally = Tally::default();
+    let mut pinged: Option<Instant> = None;
+    while !stop.load(Ordering::Relaxed) && args.count.is_none_or(|count| tally.events < count) {
+        if pinged.is_none_or(|at| at.elapsed() >= PING_EVERY) {
+            // Not waiting: while there is no connection the socket has no room, and the next ping is as good.
+            match socket.send(&service.as_bytes()[..], zmq::DONTWAIT) {
+                Ok(()) | Err(zmq::Error::EAGAIN) => pinged = Some(Instant::now()),
+                Err(error) => return Err(error).context("cannot ping"),
+            }
+            bar.set_message(tally.line());
+        }
+        match socket.poll(zmq::POLLIN, POLL_MS) {
+            Ok(0) | Err(zmq::Error::EINTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(error).context("cannot wait for messages"),
+        }
+        let parts = receive(&socket)?;
+        match tally.take(&parts) {
+            Ok(header) if args.json => {
+                let line = json!({ "event_number": header.event_number, "streams": header.streams,
+                    "created_at": header.created_at, "bytes": parts.iter().skip(1).map(|part| part.len()).sum::<usize>() });
+                writeln!(out, "{line}")?;
+            }
+            Ok(_) => {}
+            // The first one is shown, the rest are counted.
+            Err(why) if tally.malformed == 1 => bar.suspend(|| eprintln!("a message that is none: {why}")),
+            Err(_) => {}
+        }
+        if tally.redraw() {
+            bar.set_message(tally.line());
+        }
+    }
+    bar.finish_and_clear();
+    if args.json {
+        writeln!(out, "{}", tally.json())?
+    } else {
+        writeln!(out, "{}", tally.table())?
+    }
+    Ok(tally)
+}
+
+fn receive(socket: &zmq::Socket) -> anyhow::Result<Vec<zmq::Message>> {
+    let mut parts = Vec::with_capacity(4);
+    loop {
+        let mut part = zmq::Message::new();
+        socket.recv(&mut part, 0).context("cannot receive")?;
+        let more = part.get_more();
+        parts.push(part);
+        if !more {
+            return Ok(parts);
+        }
+    }
+}
+
+/// Set by ctrl-c and SIGTERM. A second ctrl-c ends the process at once.
+fn interrupted() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let set = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+                return;
+            };
+            loop {
+                tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+                if set.swap(true, Ordering::Relaxed) {
+                    std::process::exit(130);
+                }
+            }
+        });
+    })?;
+    Ok(stop)
+}
+
+fn name(text: &str) -> Result<WorkerName, String> {
+    WorkerName::from_identity(text.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// A line that is redrawn on a terminal, nothing elsewhere.
+fn progress_bar(args: &Args) -> ProgressBar {
+    if args.json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}").expect("the template is constant");
+    let bar = ProgressBar::new_spinner().with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// What workers of dranspose do too; an ingester forgets a worker after four seconds.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// How late a ctrl-c is seen.
+const POLL_MS: i64 = 100;
+
+/// Messages that wait inside the socket: few, because they may be large.
+const RECEIVE_QUEUE: i32 = 16;
+
+#[cfg(test)]
+mod tests;

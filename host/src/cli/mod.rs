@@ -1,0 +1,3 @@
+//! The command.
+pub(crate) mod listen;
+pub(crate) mod replay;
