@@ -1,1 +1,214 @@
+//! The heart against a model: any order of arrival gives each worker its events, in order, each once, with the right frames.
 
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
+};
+
+use framegate_plugin_api::{Event, EventKind, Frame};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{
+    Action, Ingester, Limits, Pairing,
+    assemble::Slot,
+    command::{Assignment, Assignments, Command, Deal},
+};
+use crate::{
+    budget::Account,
+    names::{IngesterName, ScanId, StreamName, WorkerName},
+};
+
+const WORKERS: [&str; 3] = ["w0", "w1", "w2"];
+const STREAMS: [&str; 2] = ["a", "b"];
+
+fn stream(name: &str) -> StreamName {
+    StreamName::new(name).unwrap()
+}
+
+fn heart() -> Ingester {
+    let limits = Limits {
+        worker_timeout: Duration::from_secs(10),
+        stall_timeout: None,
+        source_timeout: Duration::from_secs(5),
+        min_workers: 1,
+    };
+    let streams = STREAMS.iter().map(|name| (stream(name), false)).collect();
+    Ingester::new(IngesterName::new("i").unwrap(), streams, limits)
+}
+
+fn started(heart: &mut Ingester, deal: Deal, now: Instant) -> ScanId {
+    let scan = ScanId(Uuid::new_v4());
+    heart.command(Command::StartScan { scan, streams: STREAMS.iter().map(|name| stream(name)).collect(), deal }, now);
+    heart.opened(0);
+    heart.opened(1);
+    heart.advance(now, 0);
+    heart.actions.clear();
+    scan
+}
+
+/// An event whose one frame says which it is.
+fn event(account: &std::sync::Arc<Account>, text: String, kind: EventKind) -> Slot {
+    let frames = [Frame::from_vec(text.into_bytes())].into_iter().collect();
+    Slot::Event(Event { typ: "T", kind, frames }, account.take(1))
+}
+
+/// Takes what waits for a worker: event number and frames of each message.
+fn delivered(heart: &mut Ingester, name: &str, now: Instant) -> Vec<(u64, Vec<String>)> {
+    let index = heart.workers.index(&WorkerName::new(name).unwrap(), now);
+    let mut all = Vec::new();
+    while let Some(message) = heart.workers.get(index).pending.front().cloned() {
+        heart.workers.sent(index, now);
+        let header: serde_json::Value = serde_json::from_slice(&message.header).unwrap();
+        let frames = message.parts.iter().flat_map(|event| event.frames.iter());
+        let frames = frames.map(|frame| String::from_utf8(frame.as_slice().to_vec()).unwrap()).collect();
+        all.push((header["event_number"].as_u64().unwrap(), frames));
+    }
+    all
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// The next event of a stream arrives.
+    Event(usize),
+    /// The next so many assignments arrive.
+    Assign(usize),
+    Pair,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![(0..2usize).prop_map(Step::Event), (1..4usize).prop_map(Step::Assign), Just(Step::Pair)]
+}
+
+/// For each event, for each stream: absent, or the workers that get it.
+fn plan() -> impl Strategy<Value = Vec<[Option<Vec<usize>>; 2]>> {
+    let workers = proptest::option::of(proptest::collection::vec(0..3usize, 0..3));
+    proptest::collection::vec([workers.clone(), workers], 1..12)
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_arrival_delivers_the_plan(plan in plan(), mut steps in proptest::collection::vec(step(), 0..60)) {
+        let now = Instant::now();
+        let account = Account::new(u64::MAX, || ());
+        let mut heart = heart();
+        let scan = started(&mut heart, Deal::Controller, now);
+        // Whatever the steps leave undone is done at the end.
+        steps.extend([Step::Assign(plan.len())]);
+        steps.extend((0..plan.len()).flat_map(|_| [Step::Event(0), Step::Event(1), Step::Pair]));
+        let mut assigned = 0;
+        let mut sent = [0; 2];
+        let named: Vec<usize> = (0..2).map(|s| plan.iter().filter(|event| event[s].is_some()).count()).collect();
+        for step in steps {
+            match step {
+                Step::Event(s) if sent[s] < named[s] => {
+                    heart.event(s, event(&account, format!("{}{}", STREAMS[s], sent[s]), EventKind::Data));
+                    sent[s] += 1;
+                }
+                Step::Event(_) => {}
+                Step::Assign(count) => {
+                    let events = plan.iter().enumerate().skip(assigned).take(count).map(|(number, streams)| Assignment {
+                        number: number as u64,
+                        streams: streams.iter().enumerate().filter_map(|(s, workers)| {
+                            let workers = workers.as_ref()?.iter().map(|w| WorkerName::new(WORKERS[*w]).unwrap());
+                            Some((stream(STREAMS[s]), workers.collect()))
+                        }).collect(),
+                    }).collect::<Vec<_>>();
+                    assigned += events.len();
+                    heart.assign(Assignments { scan, events }, now);
+                }
+                Step::Pair => while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {},
+            }
+        }
+        // The model: the k-th event of a stream belongs to the k-th event number that names it.
+        for (w, name) in WORKERS.iter().enumerate() {
+            let mut kth = [0; 2];
+            let mut expected = Vec::new();
+            for (number, streams) in plan.iter().enumerate() {
+                let mut frames = Vec::new();
+                for s in 0..2 {
+                    if let Some(workers) = &streams[s] {
+                        if workers.contains(&w) {
+                            frames.push(format!("{}{}", STREAMS[s], kth[s]));
+                        }
+                        kth[s] += 1;
+                    }
+                }
+                if !frames.is_empty() {
+                    expected.push((number as u64, frames));
+                }
+            }
+            prop_assert_eq!(delivered(&mut heart, name, now), expected);
+        }
+        prop_assert_eq!(account.used(), 0, "every byte came back");
+    }
+}
+
+#[test]
+fn a_gap_stops_the_scan_and_duplicates_do_not() {
+    let now = Instant::now();
+    let mut heart = heart();
+    let scan = started(&mut heart, Deal::Controller, now);
+    let assignment = |number| Assignment { number, streams: vec![(stream("a"), vec![WorkerName::new("w0").unwrap()])] };
+    heart.assign(Assignments { scan, events: vec![assignment(0), assignment(1), assignment(0), assignment(1)] }, now);
+    assert_eq!((heart.assignments_waiting(), heart.counters["duplicate assignments"]), (2, 2));
+    heart.assign(Assignments { scan, events: vec![assignment(3)] }, now);
+    assert_eq!(heart.assignments_waiting(), 0);
+    assert!(heart.scan.as_ref().unwrap().broken.as_ref().unwrap().contains("jump from event 2 to 3"));
+}
+
+#[test]
+fn a_scan_is_ready_only_when_every_source_answered_and_the_network_drained() {
+    let now = Instant::now();
+    let mut heart = heart();
+    let scan = ScanId(Uuid::new_v4());
+    heart.command(Command::StartScan { scan, streams: vec![stream("a")], deal: Deal::Controller }, now);
+    assert_eq!(heart.actions[..2], [Action::Open { stream: 0, scan }, Action::Close { stream: 1, scan }]);
+    heart.opened(0);
+    heart.advance(now, 0);
+    assert_eq!(heart.ready, None);
+    heart.closed(1);
+    heart.advance(now, 5);
+    assert_eq!(heart.ready, None);
+    heart.advance(now + Duration::from_millis(100), 5);
+    assert_eq!(heart.ready, Some(scan));
+}
+
+#[test]
+fn a_source_that_opens_too_late_stays_failed() {
+    let now = Instant::now();
+    let mut heart = heart();
+    let scan = ScanId(Uuid::new_v4());
+    heart.command(Command::StartScan { scan, streams: vec![stream("a"), stream("b")], deal: Deal::Controller }, now);
+    heart.opened(1);
+    heart.advance(now + Duration::from_secs(6), 0);
+    assert_eq!(heart.ready, Some(scan));
+    heart.opened(0);
+    assert!(heart.scan.as_ref().unwrap().streams[0].has_failed());
+}
+
+#[test]
+fn without_a_controller_starts_and_ends_go_to_everyone_and_data_in_turn() {
+    let now = Instant::now();
+    let account = Account::new(u64::MAX, || ());
+    let mut heart = heart();
+    started(&mut heart, Deal::RoundRobin, now);
+    for name in &WORKERS[..2] {
+        heart.workers.ping(name.as_bytes(), Uuid::new_v4().as_bytes(), now, SystemTime::now());
+    }
+    heart.ended(1);
+    for (text, kind) in
+        [("start", EventKind::Start), ("0", EventKind::Data), ("1", EventKind::Data), ("end", EventKind::End)]
+    {
+        heart.event(0, event(&account, text.to_owned(), kind));
+    }
+    while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
+    let mut all = BTreeMap::new();
+    for name in &WORKERS[..2] {
+        for (number, frames) in delivered(&mut heart, name, now) {
+            *all.entry((number, frames[0].clone())).or_insert(0) += 1;
+        }
+    }
+    let expected = [((0, "start"), 2), ((1, "0"), 1), ((2, "1"), 1), ((3, "end"), 2)];
+    assert_eq!(all, expected.map(|((number, text), count)| ((number, text.to_owned()), count)).into());
+}
