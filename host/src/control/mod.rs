@@ -5,6 +5,9 @@
 //! What each driver must promise: commands of one ingester in the order in which they count; [`Assignments`] only for a
 //! scan that the ingester has reported ready; a clean end when `stop` rings; no panic whatever arrives from outside.
 
+pub(crate) mod redis;
+pub(crate) mod standalone;
+
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -19,7 +22,7 @@ use crate::{
 };
 
 /// One ingester as a driver sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Line {
     /// The ingester's name.
     pub(crate) name: IngesterName,
@@ -79,22 +82,5 @@ impl CommandSender {
 impl std::fmt::Debug for CommandSender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CommandSender").finish_non_exhaustive()
-    }
-}
-pub(crate) mod redis {
-    pub(crate) async fn run(
-        _u: String,
-        _b: std::path::PathBuf,
-        _l: Vec<super::Line>,
-        _s: tokio::sync::watch::Receiver<bool>,
-    ) {
-    }
-}
-pub(crate) mod standalone {
-    pub(crate) async fn run(
-        _u: crate::settings::Standalone,
-        _l: Vec<super::Line>,
-        _s: tokio::sync::watch::Receiver<bool>,
-    ) {
     }
 }

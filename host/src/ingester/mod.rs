@@ -115,11 +115,12 @@ impl Ingester {
         match command {
             Command::StartScan { scan, streams, deal } => self.start(scan, &streams, deal, now),
             Command::Finish { scan } => match &mut self.scan {
-                Some(current) if current.id == scan && current.is_ready() => {
-                    if current.phase == Phase::Running {
-                        current.phase = Phase::Finishing;
-                    }
-                }
+                Some(current) if current.id == scan => match current.phase {
+                    Phase::Opening { .. } => current.finish_asked = true,
+                    Phase::Running => current.phase = Phase::Finishing,
+                    // Asked again.
+                    Phase::Finishing | Phase::Closing { .. } | Phase::Finished => {}
+                },
                 _ => self.count("finishes of another scan", 1),
             },
             Command::SetParameter { stream, name, value } => {
@@ -266,7 +267,7 @@ impl Ingester {
                 let Some(scan) = &mut self.scan else { return };
                 let answered = scan.streams.iter().all(|stream| !stream.awaited);
                 if answered && (in_flight == 0 || now >= drain_until) {
-                    scan.phase = Phase::Running;
+                    scan.phase = if scan.finish_asked { Phase::Finishing } else { Phase::Running };
                     self.ready = Some(scan.id);
                     let left = (in_flight > 0).then_some(1);
                     self.count("scans that began with messages of the last in flight", left.unwrap_or(0));

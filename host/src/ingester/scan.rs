@@ -35,6 +35,8 @@ pub(crate) struct Scan {
     pub(crate) turn: usize,
     /// Events paired, those that nobody gets included.
     pub(crate) processed: u64,
+    /// A finish came while the sources were still opening.
+    pub(crate) finish_asked: bool,
     /// Why nothing is paired any more.
     pub(crate) broken: Option<String>,
 }
@@ -129,6 +131,7 @@ impl Scan {
             next_number: 0,
             turn: 0,
             processed: 0,
+            finish_asked: false,
             broken: None,
         }
     }

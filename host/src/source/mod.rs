@@ -71,3 +71,8 @@ pub(crate) enum Fault {
     #[error("it panicked earlier ({0}) and is not called any more")]
     Poisoned(String),
 }
+
+/// A batch is large enough at this many events: above some 32 a batch, the price of a call no longer shows.
+pub(crate) const BATCH_EVENTS: usize = 64;
+/// … or at this many bytes: what a stream reads beyond its limits at most, besides one event.
+pub(crate) const BATCH_BYTES: usize = 4 << 20;

@@ -1,0 +1,35 @@
+//! Every key of dranspose, once (dranspose 0.2.0, `protocol.py`, `RedisKeys`).
+
+use uuid::Uuid;
+
+use crate::names::{IngesterName, ScanId};
+
+/// Stream of the controller's updates.
+pub(super) const UPDATES: &str = "dranspose:controller:updates";
+/// Field of a stream entry that holds the JSON.
+pub(super) const DATA: &str = "data";
+
+/// An ingester's state.
+pub(super) fn config(ingester: &IngesterName) -> String {
+    format!("dranspose:ingester:{ingester}:config")
+}
+
+/// Stream of a scan's assignments.
+pub(super) fn assigned(scan: ScanId) -> String {
+    format!("dranspose:assigned:{scan}")
+}
+
+/// Stream in which services say that they have finished a scan.
+pub(super) fn ready(scan: ScanId) -> String {
+    format!("dranspose:ready:{scan}")
+}
+
+/// A parameter's value.
+pub(super) fn parameter(name: &str, version: Uuid) -> String {
+    format!("dranspose:parameters:{name}:{version}")
+}
+
+/// A parameter's description.
+pub(super) fn parameter_description(name: &str) -> String {
+    format!("dranspose:parameter_description:{name}")
+}
