@@ -23,7 +23,6 @@ use crate::{
         credit,
         picture::Measured,
         report::Report,
-        tally::Pace,
     },
     names::ScanId,
     output::{
@@ -133,12 +132,9 @@ impl Forwarder {
                 landmarks = seen;
                 self.publish(now, false);
             }
-            if let Some(stop_at) = self.state.stop_at {
-                if now >= stop_at
-                    || (self.ingester.workers.nothing_waits() && self.router.in_flight.total() == 0 && !busy)
-                {
-                    return self.close();
-                }
+            let delivered = !busy && self.ingester.workers.nothing_waits() && self.router.in_flight.total() == 0;
+            if self.state.stop_at.is_some_and(|stop_at| delivered || now >= stop_at) {
+                return self.close();
             }
             if !busy {
                 self.router.wait(self.patience());
@@ -353,7 +349,7 @@ impl Forwarder {
         }
         if self.ingester.pace.events > 0 && now.duration_since(rate.logged_at) >= PACE_LOG {
             rate.logged_at = now;
-            let pace = std::mem::replace(&mut self.ingester.pace, Pace::default());
+            let pace = std::mem::take(&mut self.ingester.pace);
             tracing::info!(
                 ingester = %self.settings.name,
                 events = pace.events,

@@ -33,11 +33,10 @@ pub(super) async fn run(
 ) {
     let serve = async {
         let mut noticed: Option<ScanId> = None;
-        let mut last = Landmarks::default();
         loop {
             let report = line.report.borrow_and_update().clone();
             let hash = shared.borrow_and_update().parameters_hash.clone();
-            last = Landmarks::of(&report);
+            let last = Landmarks::of(&report);
             let state = IngesterState::new(&line, &report, build.as_ref(), hash.as_deref());
             let text = serde_json::to_string(&state).expect("the state has only string keys and finite numbers");
             if let Err(problem) = publish(&mut link, &line, &text).await {
