@@ -1,0 +1,160 @@
+//! What all sources share, against real sockets: subscriptions, read-ahead, addresses of both kinds.
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use framegate_plugin_api::{Deadline, Event, EventKind, EventSink, Frame, Progress, SourceRun};
+use framegate_zmq_source::{
+    Endpoint, Malformed, Pattern, PerMessage, Protocol, Role, Upstream, ZmqRun, ZmqSettings, testing::TestHost,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// One letter says what a message is.
+struct Letters;
+
+impl Protocol for Letters {
+    const TYP: &'static str = "letters";
+    fn role(parts: &[Frame]) -> Result<Role, Malformed> {
+        match parts[0].as_slice().first() {
+            Some(b's') => Ok(Role::Start),
+            Some(b'd') => Ok(Role::Data),
+            Some(b'e') => Ok(Role::End),
+            Some(b'h') => Ok(Role::Nothing),
+            _ => Err(Malformed::new("no letter")),
+        }
+    }
+}
+
+fn bound(kind: zmq::SocketType, url: &str) -> (zmq::Socket, ZmqSettings) {
+    let socket = zmq::Context::new().socket(kind).unwrap();
+    socket.set_linger(0).unwrap();
+    socket.set_sndtimeo(20_000).unwrap();
+    socket.bind(url).unwrap();
+    let url = socket.get_last_endpoint().unwrap().unwrap();
+    (socket, ZmqSettings::new(Endpoint::parse(&url).unwrap()))
+}
+
+fn open(settings: &ZmqSettings, pattern: Pattern) -> ZmqRun<PerMessage<Letters>> {
+    Upstream::new(settings.clone(), pattern, TestHost::new().1).open(PerMessage::default()).unwrap()
+}
+
+fn step(run: &mut impl SourceRun, into: &mut Vec<Event>) -> Progress {
+    let mut push = |event| into.push(event);
+    run.next(&mut EventSink::new(&mut push, 64, 1 << 20), Deadline::after(Duration::from_millis(50))).unwrap()
+}
+
+fn to_the_end(run: &mut impl SourceRun) -> Vec<Event> {
+    let mut events = Vec::new();
+    let began = Instant::now();
+    while step(run, &mut events) != Progress::End {
+        assert!(began.elapsed() < LIMIT, "no end came; events so far: {}", events.len());
+    }
+    events
+}
+
+#[test]
+fn a_subscription_misses_nothing_once_it_is_open() {
+    let (publisher, settings) = bound(zmq::PUB, "tcp://127.0.0.1:*");
+    for scan in 0..50 {
+        let mut run = open(&settings, Pattern::SubscribeAll);
+        for text in ["junk", "s", "h", "d1", "?", "d2", "e"] {
+            publisher.send(text, 0).unwrap();
+        }
+        let events = to_the_end(&mut run);
+        let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, [EventKind::Start, EventKind::Data, EventKind::Data, EventKind::End], "scan {scan}");
+        assert_eq!(run.skipped(), [("before the start of a run", 1), ("no letter", 1)]);
+    }
+}
+
+#[test]
+fn a_unix_socket_is_an_address_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (detector, settings) = bound(zmq::PUSH, &format!("ipc://{}/detector", folder.path().display()));
+    let mut run = open(&settings, Pattern::Pull);
+    ["s", "d", "e"].into_iter().for_each(|text| detector.send(text, 0).unwrap());
+    assert_eq!(to_the_end(&mut run).len(), 3);
+}
+
+#[test]
+fn messages_of_changing_sizes_never_stall_between_a_fast_detector_and_a_slow_host() {
+    // Small, then large, then small again, so that what is read ahead grows and shrinks while both sides wait for each other.
+    const SIZES: [usize; 6] = [1, 60_000, 3, 300_000, 2_000, 20];
+    let (detector, mut settings) = bound(zmq::PUSH, "tcp://127.0.0.1:*");
+    settings.receive_budget.0 = 2 << 20;
+    let mut run = open(&settings, Pattern::Pull);
+    let sender = thread::spawn(move || {
+        detector.send("s", 0).unwrap();
+        for size in SIZES {
+            for _ in 0..700 {
+                detector.send(vec![b'd'; size], 0).unwrap();
+            }
+        }
+        detector.send("e", 0).unwrap();
+        detector
+    });
+    let mut count = 0;
+    let mut turn = 0u32;
+    let began = Instant::now();
+    loop {
+        let mut events = Vec::new();
+        // One event a call, and now and then a host that is busy with other things.
+        let mut push = |event| events.push(event);
+        let progress =
+            run.next(&mut EventSink::new(&mut push, 1, 1), Deadline::after(Duration::from_millis(50))).unwrap();
+        count += events.len();
+        turn += 1;
+        if turn.is_multiple_of(97) {
+            thread::yield_now();
+        }
+        if progress == Progress::End {
+            break;
+        }
+        assert!(began.elapsed() < LIMIT, "stalled after {count} events");
+    }
+    sender.join().unwrap();
+    assert_eq!(count, SIZES.len() * 700 + 2);
+}
+
+#[test]
+fn what_a_stalled_host_leaves_with_libzmq_stays_within_the_budget() {
+    const SIZE: usize = 1 << 20;
+    let (detector, mut settings) = bound(zmq::PUSH, "tcp://127.0.0.1:*");
+    settings.receive_budget.0 = 8 << 20;
+    let mut run = open(&settings, Pattern::Pull);
+    detector.send("s", 0).unwrap();
+    let sender = thread::spawn(move || {
+        for _ in 0..200 {
+            detector.send(vec![b'd'; SIZE], 0).unwrap();
+        }
+        // The host reads nothing from here on.
+        detector.set_sndhwm(1).unwrap();
+        let mut taken = 0;
+        let mut block = vec![b'd'; SIZE];
+        loop {
+            block[1] = b'x';
+            // A second without room: nothing moves any more.
+            if detector.poll(zmq::POLLOUT, 1000).unwrap() == 0 {
+                return (taken, detector);
+            }
+            detector.send(block.clone(), zmq::DONTWAIT).unwrap();
+            taken += 1;
+            assert!(taken < 1200, "nothing holds the detector back");
+        }
+    });
+    let mut events = Vec::new();
+    let began = Instant::now();
+    while events.len() < 201 {
+        step(&mut run, &mut events);
+        assert!(began.elapsed() < LIMIT);
+        events.iter_mut().for_each(|event| event.frames.truncate(0));
+    }
+    let (taken, detector) = sender.join().unwrap();
+    // On top of the budget: what the kernel's buffers take (a few MiB each), and the detector's own queue.
+    assert!(taken <= 8 + 40, "{taken} messages of 1 MiB were taken");
+    drop(detector);
+}
