@@ -1,7 +1,8 @@
 //! The settings that all ZeroMQ sources share, checked when they are read.
 //!
 //! A protocol without settings of its own uses [`ZmqSettings`] directly; one with more writes
-//! `#[serde(flatten)] zmq: ZmqSettings` beside its own fields.
+//! `#[serde(flatten)] zmq: ZmqSettings` beside its own fields, and `#[serde(deny_unknown_fields)]` on the whole, which then
+//! holds for both.
 
 use std::{fmt, time::Duration};
 
@@ -287,5 +288,21 @@ mod tests {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_protocol_can_have_settings_of_its_own_beside_these() {
+        #[derive(Deserialize, Debug)]
+        #[serde(deny_unknown_fields)]
+        struct Own {
+            limit: u32,
+            #[serde(flatten)]
+            zmq: ZmqSettings,
+        }
+        let own: Own =
+            serde_json::from_str(r#"{"limit": 3, "upstream_url": "tcp://h:1", "connect_wait": "1 s"}"#).unwrap();
+        assert_eq!((own.limit, own.zmq.connect_wait.0), (3, Duration::from_secs(1)));
+        let error = serde_json::from_str::<Own>(r#"{"limit": 3, "upstream_url": "tcp://h:1", "conect_wait": 1}"#);
+        assert!(error.unwrap_err().to_string().contains("conect_wait"));
     }
 }
