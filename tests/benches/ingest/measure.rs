@@ -1,0 +1,101 @@
+//! One run: starts the three processes, waits for the workers' result, reads what the forwarder has used.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{Case, Forwarder};
+
+/// What a run has shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    /// Events a second, at the workers.
+    pub(crate) rate: f64,
+    /// CPU time of the forwarder, microseconds per event.
+    pub(crate) cpu_us: f64,
+    /// The most memory that the forwarder had resident.
+    pub(crate) peak_mib: f64,
+}
+
+/// Runs one case with one forwarder.
+pub(crate) fn measure(case: &Case, forwarder: Forwarder) -> anyhow::Result<Measured> {
+    let upstream = format!("tcp://127.0.0.1:{}", free_port()?);
+    let port = free_port()?.to_string();
+    let name = if forwarder == Forwarder::Relay { "relay" } else { "framegate" };
+    let workers = case.workers.to_string();
+    let broadcast = case.broadcast.to_string();
+    let events = case.events.to_string();
+    let forward = role(&[name, &upstream, &port, &workers, &broadcast], Stdio::null())?;
+    let mut receive = role(&["workers", &port, &workers, &broadcast, &events], Stdio::piped())?;
+    let mut lines = BufReader::new(receive.0.stdout.take().context("the workers' output is a pipe")?).lines();
+    // Reads on a thread, so that a run which hangs ends with an error.
+    let (send, result) = mpsc::channel();
+    thread::spawn(move || {
+        for line in lines.by_ref() {
+            let Ok(line) = line else { return };
+            let _ = send.send(line);
+        }
+    });
+    let say = |limit, what: &str| {
+        let line = result.recv_timeout(limit);
+        line.with_context(|| format!("{name}, {}: no word from the workers: {what}", case.name))
+    };
+    say(START_LIMIT, "they do not start")?;
+    let before = cpu_ns(forward.0.id())?;
+    let _load = role(&["load", &upstream, &case.payload.to_string(), &events], Stdio::null())?;
+    let line = say(RUN_LIMIT, "not all events have arrived")?;
+    let cpu = cpu_ns(forward.0.id())? - before;
+    let peak_mib = peak_kib(forward.0.id())? as f64 / 1024.0;
+    let seconds: f64 = line.parse().with_context(|| format!("the workers said {line:?}"))?;
+    let events = case.events as f64;
+    Ok(Measured { rate: events / seconds, cpu_us: cpu as f64 / 1e3 / events, peak_mib })
+}
+
+/// A child that does not outlive its run.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn role(args: &[&str], out: Stdio) -> anyhow::Result<Running> {
+    let mut command = Command::new(std::env::current_exe()?);
+    Ok(Running(command.arg("role").args(args).stdin(Stdio::null()).stdout(out).spawn()?))
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// CPU time of all living threads. None of a forwarder's threads ends during a run.
+fn cpu_ns(pid: u32) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        sum += text.split(' ').next().context("schedstat is empty")?.parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
+fn peak_kib(pid: u32) -> anyhow::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    match line.and_then(|line| line.split_whitespace().next()) {
+        Some(number) => Ok(number.parse()?),
+        None => bail!("the forwarder has ended"),
+    }
+}
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+const RUN_LIMIT: Duration = Duration::from_secs(60);
