@@ -31,9 +31,11 @@
 #![forbid(unsafe_code)]
 
 mod flow;
+mod handshake;
 pub mod json;
 mod link;
 mod protocol;
+mod read_ahead;
 mod run;
 mod settings;
 pub mod testing;

@@ -38,7 +38,9 @@ impl Upstream {
             assembler,
             state: State::new(A::TYP),
             host: self.host.clone(),
-            between_scans: self.settings.between_scans,
+            settings: self.settings.clone(),
+            pattern: self.pattern,
+            refusal_told: false,
         })
     }
 }
@@ -46,12 +48,16 @@ impl Upstream {
 /// One scan's connection and what it yields.
 #[derive(Debug)]
 pub struct ZmqRun<A> {
-    /// `None` only after the end, with [`BetweenScans::Disconnect`].
+    /// `None` between calls only after the end, with [`BetweenScans::Disconnect`].
     link: Option<Link>,
     assembler: A,
     state: State,
     host: HostContext,
-    between_scans: BetweenScans,
+    /// To connect anew when libzmq has given a connection up.
+    settings: ZmqSettings,
+    pattern: Pattern,
+    /// Whether it was logged that somebody else answers at the address.
+    refusal_told: bool,
 }
 
 impl<A: Assembler> SourceRun for ZmqRun<A> {
@@ -71,6 +77,7 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                 }
                 Received::Refused(why) => self.state.flow(out, &self.host).skip(why),
                 Received::Empty if !out.is_empty() => return Ok(Progress::More),
+                Received::Empty if link.handshake().is_given_up() => self.connect_anew()?,
                 Received::Empty => {
                     if !link.wait(deadline)? {
                         return Ok(Progress::Idle);
@@ -78,7 +85,7 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                 }
             }
         }
-        if self.between_scans == BetweenScans::Disconnect {
+        if self.settings.between_scans == BetweenScans::Disconnect {
             self.link = None;
         }
         // The host wants the last events now; what arrives later is read in the next call.
@@ -106,6 +113,7 @@ impl<A> ZmqRun<A> {
                 Received::Message(_) | Received::Refused(_) => {
                     self.state.skip(AFTER_END.reason(), LogLevel::Debug, &self.host);
                 }
+                Received::Empty if link.handshake().is_given_up() => self.connect_anew()?,
                 Received::Empty => {
                     if !link.wait(deadline)? {
                         break;
@@ -113,6 +121,27 @@ impl<A> ZmqRun<A> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The connection broke, everything that came over it was read, and libzmq may not make it again.
+    fn connect_anew(&mut self) -> Result<(), SourceError> {
+        if self.link.take().is_some_and(|link| link.handshake().is_refused()) && !self.refusal_told {
+            self.refusal_told = true;
+            let kind = match self.pattern {
+                Pattern::Pull => "PUSH",
+                Pattern::SubscribeAll => "PUB",
+            };
+            let url = &self.settings.upstream_url;
+            self.host.log(
+                LogLevel::Warn,
+                format!(
+                    "{url:?} answers, but not as a ZeroMQ {kind} socket; check upstream_url and what the detector binds \
+                     there; connecting goes on in the background"
+                ),
+            );
+        }
+        self.link = Some(Link::connect(&self.settings, self.pattern, &self.host)?);
         Ok(())
     }
 

@@ -1,0 +1,70 @@
+//! How many messages libzmq may hold for a run, from a budget of bytes.
+//!
+//! Pure; used on the reader thread, after each message. It never speaks to the socket: `link.rs` does, when the number changes.
+
+/// How many messages libzmq may hold: it counts messages, not bytes, so the number follows the sizes that are seen.
+///
+/// libzmq can change the number of a living connection, but it does not wake a side that waits by the old one, and both
+/// could wait for each other for ever. The reader tells of what it has taken at multiples of half the number;
+/// as long as the number is a power of two, changes by a factor of two, and does so only when that many messages were
+/// taken since the last change, the next multiple is always within what the other side can still send, and what was not
+/// yet told of is always less than the new number.
+pub(crate) struct ReadAhead {
+    budget: u64,
+    largest: u64,
+    /// Messages taken since `messages` changed.
+    taken: u32,
+    /// Invariant: a power of two, from 2 to 1024.
+    messages: u32,
+}
+
+impl ReadAhead {
+    /// Nothing is known of the sizes yet.
+    pub(crate) fn new(budget: u64) -> Self {
+        Self { budget, largest: 1, taken: 0, messages: READ_AHEAD_AT_FIRST }
+    }
+
+    /// Takes note of a message; the new number if it has to change.
+    pub(crate) fn seen(&mut self, bytes: usize) -> Option<i32> {
+        self.taken = self.taken.saturating_add(1);
+        self.largest = self.largest.max(bytes as u64);
+        if self.taken < self.messages {
+            return None;
+        }
+        let room = self.budget / self.largest;
+        let wanted = if room >= u64::from(self.messages) * 2 {
+            (self.messages * 2).min(1024)
+        } else if room < u64::from(self.messages) {
+            (self.messages / 2).max(2)
+        } else {
+            self.messages
+        };
+        if wanted == self.messages {
+            return None;
+        }
+        self.taken = 0;
+        self.messages = wanted;
+        i32::try_from(wanted).ok()
+    }
+}
+
+/// Before any size is known: 64 MiB of 4 MiB images. Small messages reach the largest number after about 1000.
+pub(crate) const READ_AHEAD_AT_FIRST: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_ahead_follows_the_largest_message_in_steps_of_two() {
+        let changes = |sizes: &mut dyn Iterator<Item = usize>| {
+            let mut ahead = ReadAhead::new(64 << 20);
+            sizes.filter_map(|bytes| ahead.seen(bytes)).collect::<Vec<_>>()
+        };
+        assert_eq!(changes(&mut std::iter::repeat_n(64, 5000)), [32, 64, 128, 256, 512, 1024]);
+        assert_eq!(changes(&mut std::iter::repeat_n(4 << 20, 5000)), [0i32; 0]);
+        assert_eq!(changes(&mut std::iter::repeat_n(1 << 20, 5000)), [32, 64]);
+        assert_eq!(changes(&mut std::iter::repeat_n(100 << 20, 5000)), [8, 4, 2]);
+        assert_eq!(changes(&mut (0..5000).map(|n| if n < 100 { 64 } else { 8 << 20 })), [32, 64, 32, 16, 8]);
+    }
+}
