@@ -22,17 +22,18 @@ enum State {
     Waiting,
     /// The connection works.
     Made,
-    /// It broke at this time, and has not been made again.
+    /// It broke at this time, and libzmq does not try to make it again.
     Broken { since: Instant, after_handshake: bool },
 }
 
 impl Handshake {
     /// Listens from now on; to be called before the socket connects.
     pub(crate) fn watch(context: &Context, socket: &Socket) -> zmq::Result<Self> {
-        socket.monitor(ADDRESS, i32::from(MADE | BROKEN))?;
+        socket.monitor(ADDRESS, i32::from(MADE | BROKEN | TRYING))?;
         let events = context.socket(SocketType::PAIR)?;
         events.set_linger(0)?;
-        // Without a limit: a full monitor would block libzmq's own thread. Only a peer that answers causes events.
+        // Without a limit: a full monitor would block libzmq's own thread. An absent detector makes 20 events a second, which
+        // are read in each call; a host that calls nothing for an hour leaves some megabytes.
         events.set_rcvhwm(0)?;
         events.connect(ADDRESS)?;
         Ok(Self { events, state: State::Waiting })
@@ -48,6 +49,8 @@ impl Handshake {
         // An event is two parts; the first begins with its number in the machine's byte order.
         while let Ok(parts) = self.events.recv_multipart(DONTWAIT) {
             match parts.first().and_then(|part| part.first_chunk()).map(|bytes| u16::from_ne_bytes(*bytes)) {
+                // Tries follow a break unless libzmq has given up.
+                Some(event) if event & TRYING != 0 => self.state = State::Waiting,
                 Some(MADE) => self.state = State::Made,
                 Some(BROKEN) => {
                     let after_handshake = self.state == State::Made;
@@ -62,8 +65,13 @@ impl Handshake {
         self.state == State::Made
     }
 
-    /// Whether the connection is broken for so long that libzmq may have given it up.
-    pub(crate) fn is_given_up(&self) -> bool {
+    /// Whether libzmq has given the connection up: it is broken, and no try followed.
+    pub(crate) fn is_given_up(&mut self) -> bool {
+        if !matches!(self.state, State::Broken { .. }) {
+            return false;
+        }
+        // A try, or even a handshake, may have been told of since.
+        self.read();
         matches!(self.state, State::Broken { since, .. } if since.elapsed() > GIVEN_UP_AFTER)
     }
 
@@ -75,8 +83,9 @@ impl Handshake {
 
 const MADE: u16 = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16;
 const BROKEN: u16 = zmq::SocketEvent::DISCONNECTED as u16;
+const TRYING: u16 = zmq::SocketEvent::CONNECT_RETRIED as u16 | zmq::SocketEvent::CONNECT_DELAYED as u16;
 
-/// Many of libzmq's own tries; a new connection made in vain does no harm.
+/// libzmq begins a try at once, so this is on the safe side; it is also the pause between tries at a wrong socket.
 const GIVEN_UP_AFTER: Duration = Duration::from_millis(500);
 
 /// The context is the run's own, so the address cannot collide.

@@ -186,8 +186,8 @@ impl Link {
     }
 
     /// What is known of the connection.
-    pub(crate) fn handshake(&self) -> &Handshake {
-        &self.handshake
+    pub(crate) fn handshake(&mut self) -> &mut Handshake {
+        &mut self.handshake
     }
 
     /// Receives a part into the spare message; false if none is waiting.

@@ -124,9 +124,9 @@ impl<A> ZmqRun<A> {
         Ok(())
     }
 
-    /// The connection broke, everything that came over it was read, and libzmq may not make it again.
+    /// The connection broke, everything that came over it was read, and libzmq does not make it again.
     fn connect_anew(&mut self) -> Result<(), SourceError> {
-        if self.link.take().is_some_and(|link| link.handshake().is_refused()) && !self.refusal_told {
+        if self.link.take().is_some_and(|mut link| link.handshake().is_refused()) && !self.refusal_told {
             self.refusal_told = true;
             let kind = match self.pattern {
                 Pattern::Pull => "PUSH",
