@@ -12,6 +12,7 @@ pub(crate) mod control;
 pub(crate) mod forwarder;
 mod host;
 pub(crate) mod ingester;
+pub(crate) mod observe;
 pub(crate) mod output;
 pub(crate) mod plugin;
 pub(crate) mod source;

@@ -1,0 +1,260 @@
+//! Where log lines go: to standard error, and into a small queue from which Redis control takes them.
+//!
+//! A line is given away on whatever thread logs, the forwarder's included, so nothing here waits: standard error is written
+//! by a thread of its own (a full pipe costs lines, never events), and a full queue drops its oldest lines and counts them.
+//! It knows no Redis: `control::redis::logs` takes what is in [`Lines`].
+
+use std::{
+    collections::VecDeque,
+    fmt::{self, Write as _},
+    io::IsTerminal as _,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::Notify;
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    Layer,
+    filter::Targets,
+    layer::{Context, SubscriberExt as _},
+    util::{SubscriberInitExt as _, TryInitError},
+};
+
+/// How much is logged, by the names of LOG_LEVEL (dranspose 0.2.0, `cli.py`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Level {
+    /// For developers.
+    Debug,
+    /// Changes of state, for the operator.
+    #[default]
+    Info,
+    /// What is odd, and was dealt with.
+    Warning,
+    /// What is broken.
+    Error,
+}
+
+/// A name that is no level's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no log level; allowed are DEBUG, INFO, WARNING, ERROR")]
+pub(crate) struct BadLevel(String);
+
+impl FromStr for Level {
+    type Err = BadLevel;
+
+    /// In any case.
+    fn from_str(name: &str) -> Result<Self, BadLevel> {
+        match name.to_ascii_uppercase().as_str() {
+            "DEBUG" => Ok(Self::Debug),
+            "INFO" => Ok(Self::Info),
+            "WARNING" => Ok(Self::Warning),
+            "ERROR" => Ok(Self::Error),
+            _ => Err(BadLevel(name.to_owned())),
+        }
+    }
+}
+
+/// Writes what was logged last when it is dropped; the command holds it until it ends.
+#[derive(Debug)]
+#[must_use = "the last lines are lost when this is dropped early"]
+pub(crate) struct Flush(#[expect(dead_code, reason = "it works by its drop")] WorkerGuard);
+
+/// Sets up logging for the whole process. Colours only on a terminal, and not if NO_COLOR is set. Other crates speak at
+/// warnings and above.
+///
+/// # Errors
+/// Logging was set up before.
+pub(crate) fn init(level: Level) -> Result<Flush, TryInitError> {
+    let stderr = std::io::stderr();
+    let colours = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(STDERR_LINES).lossy(true).thread_name("log").finish(stderr);
+    let shown = match level {
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info => LevelFilter::INFO,
+        Level::Warning => LevelFilter::WARN,
+        Level::Error => LevelFilter::ERROR,
+    };
+    let targets =
+        Targets::new().with_default(shown.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), shown);
+    tracing_subscriber::registry()
+        .with(targets)
+        .with(tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours))
+        .with(Tap)
+        .try_init()?;
+    Ok(Flush(guard))
+}
+
+/// One line, as the log page of a dranspose controller knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Line {
+    /// The message, with its fields as `name=value`.
+    pub(crate) msg: String,
+    pub(crate) lineno: u32,
+    /// Where it was logged: the module.
+    pub(crate) name: &'static str,
+    /// Seconds since the epoch.
+    pub(crate) created: f64,
+    /// `DEBUG`, `INFO`, `WARNING` or `ERROR`: another name breaks the controller's log page for everybody.
+    pub(crate) levelname: &'static str,
+}
+
+/// The queue between whoever logs and whoever takes lines elsewhere. Holds at most [`QUEUE_LINES`] × [`LONGEST`] bytes.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    /// Lines that wait, and how many were dropped since they were last taken. Locked for a push or a take only.
+    waiting: Mutex<(VecDeque<Line>, u64)>,
+    /// Tells the taker that there is something.
+    there: Notify,
+}
+
+impl Lines {
+    /// The queue of this process; stays empty without [`init`].
+    pub(crate) fn of_process() -> &'static Self {
+        static LINES: Lines = Lines::new();
+        &LINES
+    }
+
+    const fn new() -> Self {
+        Self { waiting: Mutex::new((VecDeque::new(), 0)), there: Notify::const_new() }
+    }
+
+    /// Everything that waits, oldest first, and how many lines were lost before. Waits until there is something.
+    pub(crate) async fn take(&self) -> (VecDeque<Line>, u64) {
+        loop {
+            let taken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            if !taken.0.is_empty() {
+                return taken;
+            }
+            self.there.notified().await;
+        }
+    }
+
+    fn push(&self, line: Line) {
+        {
+            let (lines, dropped) = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if lines.len() >= QUEUE_LINES {
+                lines.pop_front();
+                *dropped += 1;
+            }
+            lines.push_back(line);
+        }
+        self.there.notify_one();
+    }
+}
+
+/// Puts every line into the process's queue.
+struct Tap;
+
+impl<S: Subscriber> Layer<S> for Tap {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        let about = event.metadata();
+        let level = *about.level();
+        Lines::of_process().push(Line {
+            msg: text.line(),
+            lineno: about.line().unwrap_or(0),
+            name: about.target(),
+            created: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64(),
+            levelname: match level {
+                tracing::Level::ERROR => "ERROR",
+                tracing::Level::WARN => "WARNING",
+                tracing::Level::INFO => "INFO",
+                tracing::Level::DEBUG | tracing::Level::TRACE => "DEBUG",
+            },
+        });
+    }
+}
+
+/// Gathers an event's message and fields.
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message.push_str(value);
+        } else {
+            let _ = write!(self.fields, " {}={value:?}", field.name());
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a String cannot fail.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
+    }
+}
+
+impl Text {
+    fn line(self) -> String {
+        let mut line = self.message + &self.fields;
+        if line.len() > LONGEST {
+            let end = (0..=LONGEST - 3).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+            line.truncate(end);
+            line.push('…');
+        }
+        line
+    }
+}
+
+/// Lines that wait for Redis: as many as its stream keeps.
+const QUEUE_LINES: usize = 1000;
+/// Bytes of a line for Redis.
+const LONGEST: usize = 4096;
+/// Lines that wait for whoever reads standard error.
+const STDERR_LINES: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(lineno: u32) -> Line {
+        Line { msg: String::new(), lineno, name: "test", created: 0.0, levelname: "INFO" }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_its_oldest_lines_and_counts_them() {
+        let lines = Lines::new();
+        for number in 0..QUEUE_LINES as u32 + 5 {
+            lines.push(line(number));
+        }
+        let (taken, dropped) = lines.take().await;
+        assert_eq!((taken.len(), taken[0].lineno, dropped), (QUEUE_LINES, 5, 5));
+        lines.push(line(7));
+        assert_eq!(lines.take().await, (VecDeque::from([line(7)]), 0));
+    }
+
+    #[test]
+    fn levels_are_known_by_the_names_of_dranspose_in_any_case() {
+        assert_eq!("warning".parse(), Ok(Level::Warning));
+        assert!("warn".parse::<Level>().unwrap_err().to_string().contains("DEBUG, INFO, WARNING, ERROR"));
+    }
+
+    #[test]
+    fn a_line_has_message_and_fields_and_an_end() {
+        let subscriber = tracing_subscriber::registry().with(Tap);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(ingester = %"one", stream = "a b", "it {}", "happened");
+            tracing::error!("{}", "ä".repeat(LONGEST));
+        });
+        let (taken, _) = std::mem::take(&mut *Lines::of_process().waiting.lock().unwrap());
+        assert_eq!(taken[0].msg, r#"it happened ingester=one stream="a b""#);
+        assert_eq!((taken[0].levelname, taken[0].name), ("WARNING", module_path!()));
+        assert!(taken[1].msg.len() <= LONGEST && taken[1].msg.ends_with("ä…"));
+    }
+}
