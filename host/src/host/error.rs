@@ -1,0 +1,40 @@
+//! Why a host did not start: every problem at once.
+
+use std::fmt;
+
+/// Why a host did not start: every problem that was found, each a few lines for a person.
+#[derive(Debug)]
+pub struct StartError {
+    problems: Vec<String>,
+    pub(super) plugin: bool,
+}
+
+impl StartError {
+    /// Every problem.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// Whether a plugin was refused.
+    #[must_use]
+    pub fn is_plugin_refused(&self) -> bool {
+        self.plugin
+    }
+
+    pub(super) fn new() -> Self {
+        Self { problems: Vec::new(), plugin: false }
+    }
+
+    pub(super) fn add(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl std::error::Error for StartError {}

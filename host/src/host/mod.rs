@@ -1,0 +1,186 @@
+//! The host: owns ingesters, sources and control; starts them, and stops them in the right order.
+//!
+//! The one place that knows all rooms. Nothing starts before everything was checked: sources are made, ports are bound, and
+//! only then the first thread that talks to workers runs.
+
+mod error;
+mod make;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+pub use self::error::StartError;
+pub(crate) use self::make::prepare;
+use crate::{
+    control::{self, CommandSender},
+    ingester::{command::Command, report::Report},
+    names::StreamName,
+    settings::{Control, Settings},
+    source::Factory,
+};
+
+/// Sources that are compiled into the program; found by name before plugin files are.
+#[derive(Debug, Default, Clone)]
+pub struct Linked {
+    sources: HashMap<String, Arc<dyn Factory>>,
+}
+
+impl Linked {
+    /// No linked source.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Adds a source under a name.
+    #[must_use]
+    pub fn with<S: framegate_plugin_api::Source>(mut self, name: &str) -> Self {
+        self.sources.insert(name.to_owned(), crate::source::linked::linked::<S>());
+        self
+    }
+}
+
+/// A running host. Dropping it shuts it down.
+pub struct Host {
+    ingesters: Vec<Running>,
+    runtime: Option<tokio::runtime::Runtime>,
+    control: Option<tokio::task::JoinHandle<()>>,
+    stop_control: watch::Sender<bool>,
+    grace: Duration,
+    sources: Vec<(StreamName, String)>,
+}
+
+struct Running {
+    commands: CommandSender,
+    report: watch::Receiver<Report>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Host {
+    /// Checks everything, then starts everything.
+    ///
+    /// # Errors
+    /// All problems at once; nothing runs then, and nothing was published.
+    pub fn start(settings: Settings, linked: Linked) -> Result<Self, StartError> {
+        let mut error = StartError::new();
+        let mut sources = Vec::new();
+        let inputs = make::make_sources(&settings, &linked, &mut sources, &mut error);
+        let mut prepared = Vec::new();
+        for (ingester, inputs) in settings.ingesters.iter().zip(inputs) {
+            match prepare(ingester, inputs, &settings) {
+                Ok(ready) => prepared.push(ready),
+                Err(problem) => error.add(problem),
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("control")
+            .enable_all()
+            .build()
+            .map_err(|problem| error.add(format!("the control runtime does not start: {problem}")));
+        let (true, Ok(runtime)) = (error.problems().is_empty(), runtime) else { return Err(error) };
+        let (stop_control, stop) = watch::channel(false);
+        let mut ingesters = Vec::new();
+        let mut lines = Vec::new();
+        for (forwarder, line) in prepared {
+            let (commands, report) = (line.commands.clone(), line.report.clone());
+            let name = format!("forward {}", line.name);
+            match thread::Builder::new().name(name).spawn(move || forwarder.run()) {
+                Ok(thread) => ingesters.push(Running { commands, report, thread: Some(thread) }),
+                Err(problem) => error.add(format!("ingester {}: no thread: {problem}", line.name)),
+            }
+            lines.push(line);
+        }
+        let control = match settings.control {
+            Control::Redis { url, build_meta } => runtime.spawn(control::redis::run(url, build_meta, lines, stop)),
+            Control::Standalone(standalone) => runtime.spawn(control::standalone::run(standalone, lines, stop)),
+        };
+        Ok(Self {
+            ingesters,
+            runtime: Some(runtime),
+            control: Some(control),
+            stop_control,
+            grace: settings.shutdown_grace,
+            sources,
+        })
+    }
+
+    /// The latest picture of each ingester.
+    #[must_use]
+    pub fn reports(&self) -> Vec<Report> {
+        self.ingesters.iter().map(|ingester| ingester.report.borrow().clone()).collect()
+    }
+
+    /// Where the latest pictures can be had at any time.
+    pub(crate) fn report_receivers(&self) -> Vec<watch::Receiver<Report>> {
+        self.ingesters.iter().map(|ingester| ingester.report.clone()).collect()
+    }
+
+    /// Which source feeds each stream: name, version and file.
+    #[must_use]
+    pub fn sources(&self) -> &[(StreamName, String)] {
+        &self.sources
+    }
+
+    /// The runtime of control, for tasks of the program's own that belong to the host's life.
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        self.runtime.as_ref().expect("it is taken in shutdown only, which consumes the host").handle()
+    }
+
+    /// Whether control has come to its end: standalone, after the configured number of scans.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.control.as_ref().is_none_or(tokio::task::JoinHandle::is_finished)
+    }
+
+    /// Delivers what is queued for at most `shutdown_grace`, then stops sources, closes captures, and removes what was
+    /// published. Takes at most the grace and a second, whatever plugins and disks do.
+    pub fn shutdown(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        let deadline = Instant::now() + self.grace + Duration::from_millis(600);
+        let grace = self.grace;
+        runtime.block_on(async {
+            for ingester in &self.ingesters {
+                let order = ingester.commands.command(Command::Stop { grace });
+                let _ = tokio::time::timeout_at(deadline.into(), order).await;
+            }
+        });
+        for ingester in &mut self.ingesters {
+            let Some(thread) = ingester.thread.take() else { continue };
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::park_timeout(Duration::from_millis(2));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
+        }
+        self.stop_control.send_replace(true);
+        if let Some(control) = self.control.take() {
+            let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(300), control).await });
+        }
+        runtime.shutdown_timeout(Duration::from_millis(100));
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
