@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use crate::{
     control::Line,
-    ingester::{command::Assignment, report::Report},
+    ingester::{
+        command::Assignment,
+        report::{Report, WorkerReport},
+    },
     names::{StreamName, WorkerName},
 };
 
@@ -84,7 +87,7 @@ impl<'a> IngesterState<'a> {
         build: Option<&'a BuildMeta>,
         parameters_hash: Option<&'a str>,
     ) -> Self {
-        let worker = |worker: &'a crate::WorkerReport| {
+        let worker = |worker: &'a WorkerReport| {
             let service_uuid = worker.service_uuid.filter(|_| worker.connected)?;
             let name = worker.name.as_str();
             Some((service_uuid, ConnectedWorker { name, service_uuid, last_seen: worker.last_seen }))

@@ -1,0 +1,273 @@
+//! The rules of the house, held against its sources.
+//!
+//! Each rule is a function from sources to complaints. It is asked about the real sources, which must leave it silent, and
+//! about an invented one that breaks the rule, which must not: a rule that cannot fail says nothing.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+mod code;
+mod text;
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use code::{Code, module_of, read, read_all, within};
+
+type Sources = BTreeMap<String, Code>;
+
+/// A room of the host, and the rooms that it may use besides itself. What is not here may use everything.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("allocator", &[]),
+    ("names", &[]),
+    ("wake", &[]),
+    ("budget", &[]),
+    ("capture", &["names"]),
+    ("settings", &["names"]),
+    ("ingester", &["names", "budget", "settings"]),
+    ("source", &["plugin", "names", "budget", "wake", "settings"]),
+    ("plugin", &["names", "source::Factory", "source::Fault", "source::Instance", "source::loaded"]),
+    ("output", &["ingester", "capture", "names", "wake", "settings"]),
+    ("control", &["ingester::command", "ingester::report", "names", "settings"]),
+    ("forwarder", &["ingester", "source::reader", "source::queue", "output", "wake", "budget", "settings", "names"]),
+];
+
+/// Who may name a crate, or a part of the standard library. The rest of the host may not.
+const KNOWN_BY: &[(&str, &[&str])] = &[
+    ("redis", &["control::redis", "observe::logs"]),
+    ("zmq", &["output", "cli::listen", "cli::replay"]),
+    ("zmq_sys", &["output::message"]),
+    ("libloading", &["plugin::load"]),
+    ("abi_stable", &["plugin"]),
+    ("object", &["plugin::inspect"]),
+    ("axum", &["observe"]),
+    ("clap", &["cli", "main"]),
+    ("toml", &["settings"]),
+    ("tokio", &["control", "cli", "observe", "host", "forwarder"]),
+    ("std::env", &["settings", "cli", "main"]),
+];
+
+/// What the heart must never name.
+const NOT_IN_THE_HEART: &[&str] = &[
+    "std::net",
+    "std::fs",
+    "std::thread",
+    "std::io::stdin",
+    "Instant::now",
+    "SystemTime::now",
+    "thread::sleep",
+    "zmq",
+    "redis",
+    "tokio",
+];
+
+/// Where `unsafe` may stand.
+const UNSAFE: &[&str] = &[
+    "plugin-api/abi/src/",
+    "host/src/plugin/load.rs",
+    "host/src/output/message.rs",
+    "host/src/allocator.rs",
+    "tests/benches/ingest/relay.rs",
+];
+
+/// The protocols of detectors. The host knows the class names of dranspose as data, in one file.
+const PROTOCOLS: &[&str] = &["stins", "eiger", "contrast", "xspress", "albaem", "pcap", "lecroy", "sardana"];
+const PROTOCOLS_AS_DATA: &str = "host/src/settings/dranspose.rs";
+
+const LONGEST_FILE: usize = 400;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Asserts that the rule is silent about the real sources and complains about `broken`.
+#[track_caller]
+fn holds(rule: impl Fn(&Sources) -> Vec<String>, broken: &[(&str, &str)]) {
+    for (path, text) in broken {
+        let sources = Sources::from([(path.to_string(), read(path, text))]);
+        assert_eq!(rule(&sources).len(), 1, "the rule says nothing about {text:?}, or too much: {:?}", rule(&sources));
+    }
+    let complaints = rule(&read_all(&root()));
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// A host's files with their modules: `host/src/source/queue.rs` is `source::queue`.
+fn of_host(sources: &Sources) -> impl Iterator<Item = (&String, String, &Code)> {
+    sources.iter().filter_map(|(path, code)| {
+        let module = module_of(path);
+        path.starts_with("host/src/")
+            .then(|| (path, module.trim_start_matches("host").trim_start_matches("::").into(), code))
+    })
+}
+
+#[test]
+fn rooms_use_only_the_rooms_they_may() {
+    let rule = |sources: &Sources| {
+        let mut complaints = Vec::new();
+        for (path, module, code) in of_host(sources) {
+            let Some((room, may_use)) = ROOMS.iter().find(|(room, _)| within(&module, room)) else { continue };
+            let used = code.paths.iter().filter_map(|path| path.strip_prefix("crate::"));
+            for used in used.filter(|used| !within(used, room) && !may_use.iter().any(|other| within(used, other))) {
+                complaints.push(format!("{path}: uses crate::{used}; {room} may use {may_use:?}"));
+            }
+        }
+        complaints
+    };
+    holds(
+        rule,
+        &[
+            ("host/src/control/redis/mod.rs", "use crate::source::reader::Reader;"),
+            ("host/src/control/redis/mod.rs", "use crate::{names::StreamName, ingester::scan::Scan};"),
+            ("host/src/source/queue.rs", "fn f() { crate::output::router::Router::bind() }"),
+            ("host/src/output/dump/mod.rs", "use super::super::control::Line;"),
+            ("host/src/capture/mod.rs", "fn f() { tracing::info!(\"{}\", crate::wake::Wake::new()); }"),
+        ],
+    );
+}
+
+#[test]
+fn each_crate_is_known_where_it_belongs_and_nowhere_else() {
+    let rule = |sources: &Sources| {
+        let mut complaints = Vec::new();
+        for (path, module, code) in of_host(sources) {
+            for (name, by) in KNOWN_BY {
+                if code.paths.iter().any(|path| path != name && within(path, name))
+                    && !by.iter().any(|by| within(&module, by))
+                {
+                    complaints.push(format!("{path}: names {name}, which only {by:?} know"));
+                }
+            }
+        }
+        complaints
+    };
+    holds(
+        rule,
+        &[
+            ("host/src/control/standalone.rs", "use redis::Client;"),
+            ("host/src/source/reader.rs", "fn f() -> zmq::Context { todo!() }"),
+            ("host/src/host.rs", "fn f() { std::env::var(\"HOME\"); }"),
+            ("host/src/plugin/mod.rs", "use libloading::os::unix::Library;"),
+        ],
+    );
+}
+
+#[test]
+fn the_heart_has_no_clock_no_thread_and_no_outside() {
+    let rule = |sources: &Sources| {
+        let mut complaints = Vec::new();
+        for (path, _, code) in of_host(sources).filter(|(_, module, _)| within(module, "ingester")) {
+            // `Instant::now` is also in `std::time::Instant::now`.
+            let named =
+                |word: &str| code.paths.iter().any(|path| within(path, word) || path.ends_with(&format!("::{word}")));
+            complaints
+                .extend(NOT_IN_THE_HEART.iter().filter(|word| named(word)).map(|word| format!("{path}: names {word}")));
+        }
+        complaints
+    };
+    holds(
+        rule,
+        &[
+            ("host/src/ingester/pair.rs", "fn f() { let now = Instant::now(); }"),
+            ("host/src/ingester/pair.rs", "fn f() { let now = std::time::Instant::now(); }"),
+            ("host/src/ingester/mod.rs", "use std::{fs, time::Duration};"),
+            ("host/src/ingester/mod.rs", "use tokio::sync::mpsc;"),
+        ],
+    );
+}
+
+#[test]
+fn unsafe_stands_only_where_it_may() {
+    let rule = |sources: &Sources| {
+        let holds_unsafe = |code: &Code| code.words.contains("unsafe");
+        let elsewhere = sources
+            .iter()
+            .filter(|(path, code)| holds_unsafe(code) && !UNSAFE.iter().any(|place| path.starts_with(place)));
+        elsewhere.map(|(path, _)| format!("{path}: unsafe may stand in {UNSAFE:?}")).collect()
+    };
+    holds(
+        rule,
+        &[
+            ("host/src/source/loaded.rs", "fn f(p: *const u8) -> u8 { unsafe { *p } }"),
+            ("plugins/stins/src/run.rs", "unsafe impl Send for X {}"),
+        ],
+    );
+}
+
+#[test]
+fn the_host_names_no_protocol() {
+    let rule = |sources: &Sources| {
+        let mut complaints = Vec::new();
+        for (path, _, code) in of_host(sources).filter(|(path, ..)| *path != PROTOCOLS_AS_DATA) {
+            let protocols = |word: &&String| PROTOCOLS.iter().any(|protocol| word.contains(protocol));
+            complaints
+                .extend(code.named.iter().find(protocols).map(|word| format!("{path}: names a protocol: {word}")));
+        }
+        complaints
+    };
+    holds(
+        rule,
+        &[
+            ("host/src/ingester/pair.rs", "const TYP: &str = \"STINS\";"),
+            ("host/src/source/reader.rs", "fn f() { if is_eiger_legacy() {} }"),
+        ],
+    );
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader_can_hold() {
+    let rule = |sources: &Sources| {
+        let long = sources.iter().filter(|(_, code)| code.lines > LONGEST_FILE);
+        long.map(|(path, code)| format!("{path}: {} lines; split it by idea before {LONGEST_FILE}", code.lines))
+            .collect()
+    };
+    holds(rule, &[("tests/src/worker.rs", &"// a line\n".repeat(LONGEST_FILE + 1))]);
+}
+
+#[test]
+fn a_module_with_parts_is_a_folder_with_a_mod_rs() {
+    let rule = |sources: &Sources| {
+        let doubled = |path: &&String| {
+            let folder = format!("{}/", path.trim_end_matches(".rs"));
+            path.contains("/src/") && sources.keys().any(|other| other.starts_with(&folder))
+        };
+        let doubled = sources.keys().filter(doubled);
+        doubled.map(|path| format!("{path}: move it to mod.rs in its folder, as everywhere here")).collect::<Vec<_>>()
+    };
+    let broken = ["host/src/a.rs", "host/src/a/b.rs"].map(|path| (path.to_owned(), Code::default()));
+    assert_eq!(rule(&Sources::from(broken)).len(), 1);
+    holds(rule, &[]);
+}
+
+#[test]
+fn crates_depend_on_whom_they_may() {
+    let broken = "[package]\nname = \"framegate-stins\"\n[dependencies]\nframegate-plugin-api.workspace = true\nframegate = \"1\"";
+    assert_eq!(text::dependencies("plugins/stins/Cargo.toml", broken).len(), 1);
+    assert_eq!(text::dependencies("plugins/pcap/Cargo.toml", "[dependencies]\nframegate-stins = \"1\"").len(), 1);
+    assert_eq!(text::dependencies("plugin-api/Cargo.toml", "[dependencies]\nzmq = \"1\"").len(), 1);
+    let mut complaints = Vec::new();
+    for path in ["plugin-api/Cargo.toml", "plugin-api/abi/Cargo.toml"].map(PathBuf::from).into_iter().chain(plugins()) {
+        let manifest = fs::read_to_string(root().join(&path)).unwrap();
+        complaints.extend(text::dependencies(path.to_str().unwrap(), &manifest));
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The manifests of the plugins, from the root.
+fn plugins() -> impl Iterator<Item = PathBuf> {
+    let manifest = |folder: fs::DirEntry| PathBuf::from("plugins").join(folder.file_name()).join("Cargo.toml");
+    let folders = fs::read_dir(root().join("plugins")).unwrap().map(move |folder| manifest(folder.unwrap()));
+    folders.filter(|manifest| root().join(manifest).is_file())
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let named = text::paths("see `ingester/pair.rs`, [here](tests/run), `source::x`, `cargo run` and `gone/away.rs`");
+    assert_eq!(named, ["ingester/pair.rs", "tests/run", "gone/away.rs"]);
+    assert!(text::exists(&root(), "ingester/pair.rs") && !text::exists(&root(), "gone/away.rs"));
+    let mut complaints = Vec::new();
+    for document in ["ARCHITECTURE.md", "README.md", "CHANGELOG.md", "tests/README.md", "tests/benches/BENCHMARKING.md"]
+    {
+        let Ok(content) = fs::read_to_string(root().join(document)) else { continue };
+        let gone = text::paths(&content).into_iter().filter(|path| !text::exists(&root(), path));
+        complaints.extend(gone.map(|path| format!("{document}: there is no {path}")));
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}

@@ -1,0 +1,41 @@
+//! Reads manifests and documents as far as the rules need it.
+
+use std::path::Path;
+
+/// What a manifest of a plugin, or of the plugin API, may not depend on.
+pub(crate) fn dependencies(path: &str, manifest: &str) -> Vec<String> {
+    let manifest: toml::Table = manifest.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
+    let names = manifest.get("dependencies").and_then(toml::Value::as_table).map(|table| table.keys().cloned());
+    let own: &[&str] = match path {
+        _ if path.starts_with("plugin-api/abi/") => &[],
+        _ if path.starts_with("plugin-api/") => &["framegate-plugin-abi"],
+        _ => &["framegate-plugin-api", "framegate-zmq-source"],
+    };
+    let forbidden = |name: &String| {
+        let outside = path.starts_with("plugin-api/") && ["tokio", "zmq", "zmq-sys", "redis"].contains(&name.as_str());
+        outside || (name.starts_with("framegate") && !own.contains(&name.as_str()))
+    };
+    let complaint = |name| format!("{path}: may not depend on {name}");
+    names.into_iter().flatten().filter(forbidden).map(complaint).collect()
+}
+
+/// The paths that a text names: in backticks, or as the target of a link.
+pub(crate) fn paths(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let code = text.split('`').skip(1).step_by(2);
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    for candidate in code.chain(links) {
+        let plain = candidate.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        let is_path = candidate.contains('/') || [".rs", ".md", ".toml"].iter().any(|end| candidate.ends_with(end));
+        if plain && is_path && !candidate.starts_with(['/', '.']) && !found.iter().any(|known| known == candidate) {
+            found.push(candidate.to_owned());
+        }
+    }
+    found.sort_by_key(|path| text.find(path.as_str()));
+    found
+}
+
+/// Whether a path exists: from the root, or from the host's or the plugin API's sources, where most of what is named is.
+pub(crate) fn exists(root: &Path, path: &str) -> bool {
+    ["", "host", "host/src", "plugin-api/src"].iter().any(|from| root.join(from).join(path).exists())
+}
