@@ -42,9 +42,10 @@ impl Wake {
 
     /// To be called by the sleeper before it looks for work.
     pub(crate) fn clear(&self) {
-        if self.is_rung() {
-            let _ = self.inner.fd.read();
-            // PAIR rung: see `ring`. The descriptor is read first, so that a ring in between leaves it readable.
+        // A ringer may stand between its swap and its write. The flag is left to it then, or the write would leave the
+        // descriptor readable for ever, and whoever waits on it would spin.
+        if self.is_rung() && self.inner.fd.read().is_ok() {
+            // PAIR rung: see `ring`. The descriptor is read first, so that a ring in between is seen by whoever cleared.
             self.inner.rung.swap(false, Ordering::AcqRel);
         }
     }
@@ -87,6 +88,19 @@ mod tests {
         ringer.join().unwrap();
         wake.clear();
         assert!(!readable(&wake, Duration::ZERO));
+    }
+
+    #[test]
+    fn however_rings_and_clears_meet_nothing_stays_readable() {
+        let wake = Wake::new().unwrap();
+        let other = wake.clone();
+        let ringer = std::thread::spawn(move || (0..200_000).for_each(|_| other.ring()));
+        while !ringer.is_finished() {
+            wake.clear();
+        }
+        ringer.join().unwrap();
+        wake.clear();
+        assert!(!wake.is_rung() && !readable(&wake, Duration::ZERO));
     }
 
     #[test]

@@ -138,6 +138,7 @@ impl Ingester {
             let unpaired: u64 = old.streams.iter().map(|stream| stream.flow.waiting()).sum();
             self.count("events of a scan that was replaced", unpaired);
         }
+        self.pace.restart();
         let dropped = self.workers.restart(now);
         self.count("messages of a scan that was replaced", dropped);
         let active: Vec<bool> = self.streams.iter().map(|own| streams.contains(&own.name)).collect();
@@ -196,6 +197,19 @@ impl Ingester {
         self.count("duplicate assignments", duplicates);
     }
 
+    /// Events were paired in one step.
+    pub(crate) fn paired(&mut self, events: u64, now: Instant) {
+        self.pace.add(events, now);
+        if let Some(scan) = &mut self.scan {
+            scan.pace.add(events, now);
+        }
+    }
+
+    /// Whether the source's run is open in a running scan: its calls should return soon.
+    pub(crate) fn is_giving(&self, stream: usize) -> bool {
+        self.scan.as_ref().is_some_and(|scan| scan.is_ready() && scan.streams[stream].source == SourceState::Open)
+    }
+
     /// Assignments that wait for their events.
     pub(crate) fn assignments_waiting(&self) -> usize {
         self.scan.as_ref().map_or(0, |scan| scan.assigned.len())
@@ -239,10 +253,13 @@ impl Ingester {
         let stream = &mut scan.streams[stream];
         let count = if let Slot::Dropped { count, .. } = &slot { *count } else { 1 };
         stream.tally.read += count;
-        if matches!(slot, Slot::Dropped { .. }) {
+        if matches!(slot, Slot::Dropped { .. }) || stream.has_failed() {
             stream.tally.dropped += count;
         }
-        stream.flow.push(slot);
+        // After a failure later pairs would be wrong: whoever is assigned gets an empty place.
+        if !stream.has_failed() {
+            stream.flow.push(slot);
+        }
     }
 
     /// Whether the stream has no event waiting here.

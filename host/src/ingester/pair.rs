@@ -61,7 +61,8 @@ impl Ingester {
             } else if scan.broken.is_some() {
                 scan.discard_waiting();
             } else if scan.assigned.is_empty() && scan.streams.iter().any(|stream| !stream.flow.is_empty()) {
-                self.pace.waited_for_assignment += 1;
+                scan.pace.waits_for_assignment();
+                self.pace.waits_for_assignment();
             }
             return Pairing::Nothing;
         };

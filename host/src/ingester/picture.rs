@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Ingester,
     report::{CaptureReport, Report, StreamReport},
-    scan::{Phase, SourceState},
+    scan::{Phase, Scan, SourceState},
 };
 use crate::names::WorkerName;
 
@@ -23,8 +23,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
     pub(crate) stopped: bool,
-    /// Whether the network holds nothing.
-    pub(crate) network_is_empty: bool,
+    /// Events that were read when their scan was over.
+    pub(crate) late: u64,
 }
 
 impl Ingester {
@@ -34,6 +34,7 @@ impl Ingester {
         counters.insert("junk messages from workers' side", self.workers.junk);
         counters.insert("messages dropped with evicted workers", self.workers.dropped);
         counters.insert("workers evicted", self.workers.evictions);
+        counters.insert("events that came after their scan was over", measured.late);
         let mut faults = measured.faults;
         let mut streams = BTreeMap::new();
         for (index, stream) in self.streams.iter().enumerate() {
@@ -50,6 +51,7 @@ impl Ingester {
                     forwarded: in_scan.tally.forwarded,
                     dropped: in_scan.tally.dropped,
                     discarded: in_scan.tally.discarded,
+                    missing: in_scan.tally.missing,
                     skipped: (measured.skipped)(index).into_iter().collect(),
                     queued: in_scan.flow.waiting(),
                 };
@@ -57,7 +59,6 @@ impl Ingester {
             streams.insert(stream.name.clone(), report);
         }
         faults.extend(scan.and_then(|scan| scan.broken.clone()));
-        let all_delivered = self.workers.nothing_waits() && measured.network_is_empty;
         Report {
             name: self.name.clone(),
             service_uuid: measured.service_uuid,
@@ -66,13 +67,14 @@ impl Ingester {
             ready: self.ready,
             finished: self.finished,
             runs_ended: scan
-                .filter(|scan| scan.phase == Phase::Running && scan.is_over() && all_delivered)
+                .filter(|scan| scan.phase == Phase::Running && self.has_delivered_all(scan, measured.in_flight))
                 .map(|scan| scan.id),
             processed_events: scan.map_or(0, |scan| scan.processed),
             event_rate: measured.event_rate,
             memory_used: measured.memory_used,
             memory_limit: measured.memory_limit,
             assignments_waiting: self.assignments_waiting() as u64,
+            pace: scan.map(|scan| scan.pace.report()).unwrap_or_default(),
             streams,
             workers: self.workers.report(now, measured.in_flight),
             counters,
@@ -102,14 +104,18 @@ impl Ingester {
     }
 
     /// What makes a new picture due at once.
-    pub(crate) fn landmarks(&self, now: Instant) -> impl PartialEq + Copy + use<> {
+    pub(crate) fn landmarks(
+        &self,
+        now: Instant,
+        in_flight: &dyn Fn(&WorkerName) -> u64,
+    ) -> impl PartialEq + Copy + use<> {
         let scan = self.scan.as_ref();
-        let over = scan.is_some_and(|scan| scan.is_over()) && self.workers.nothing_waits();
+        let over = scan.is_some_and(|scan| self.has_delivered_all(scan, in_flight));
         (self.ready, self.finished, over, scan.map(|scan| scan.word()), self.workers.connected_count(now))
     }
 
-    /// The scan whose run's events are all paired, whoever asks.
-    pub(crate) fn has_scan(&self) -> bool {
-        self.scan.is_some()
+    /// Whether every run has ended, all is paired, and every worker that was not given up has all of its own.
+    fn has_delivered_all(&self, scan: &Scan, in_flight: &dyn Fn(&WorkerName) -> u64) -> bool {
+        scan.is_over() && self.workers.have_all(in_flight)
     }
 }

@@ -37,6 +37,8 @@ pub struct Report {
     pub memory_limit: u64,
     /// Assignments that wait for their events.
     pub assignments_waiting: u64,
+    /// How long events take in the current scan.
+    pub pace: PaceReport,
     /// Each stream.
     pub streams: BTreeMap<StreamName, StreamReport>,
     /// Workers that are connected, and those that messages wait for.
@@ -69,6 +71,7 @@ impl Report {
             memory_used: 0,
             memory_limit: settings.memory_limit,
             assignments_waiting: 0,
+            pace: PaceReport::default(),
             streams: BTreeMap::new(),
             workers: Vec::new(),
             counters: BTreeMap::new(),
@@ -76,6 +79,21 @@ impl Report {
             faults: Vec::new(),
         }
     }
+}
+
+/// How long events take, from one to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct PaceReport {
+    /// Events paired with their assignments.
+    pub events: u64,
+    /// Mean time per event, in microseconds.
+    pub mean_us: f64,
+    /// Least time, in microseconds.
+    pub min_us: f64,
+    /// Longest time, in microseconds.
+    pub max_us: f64,
+    /// How often events were there and had to wait for their assignment.
+    pub waited_for_assignments: u64,
 }
 
 /// One stream in a [`Report`]. Counts are of the current scan.
@@ -89,10 +107,12 @@ pub struct StreamReport {
     pub read: u64,
     /// Events handed to the network, for at least one worker.
     pub forwarded: u64,
-    /// Events dropped by policy or with a worker that is gone.
+    /// Events dropped: by policy when full, or because the source had failed.
     pub dropped: u64,
     /// Events discarded because their assignment names no worker, or none came.
     pub discarded: u64,
+    /// Events that assignments name and that never came, because the source had failed.
+    pub missing: u64,
     /// Messages of the detector that gave no event, by reason.
     pub skipped: BTreeMap<String, u64>,
     /// Events queued.

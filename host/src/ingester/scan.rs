@@ -15,7 +15,7 @@ use std::{
 use super::{
     assemble::{Assigned, Flow, Taken},
     command::Deal,
-    tally::Tally,
+    tally::{Pace, Tally},
 };
 use crate::names::{EventNumber, ScanId};
 
@@ -35,6 +35,7 @@ pub(crate) struct Scan {
     pub(crate) turn: usize,
     /// Events paired, those that nobody gets included.
     pub(crate) processed: u64,
+    pub(crate) pace: Pace,
     /// A finish came while the sources were still opening.
     pub(crate) finish_asked: bool,
     /// Why nothing is paired any more.
@@ -131,6 +132,7 @@ impl Scan {
             next_number: 0,
             turn: 0,
             processed: 0,
+            pace: Pace::default(),
             finish_asked: false,
             broken: None,
         }

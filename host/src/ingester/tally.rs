@@ -1,6 +1,10 @@
 //! What became of a stream's events: `read = forwarded + dropped + discarded + queued`.
 
+use std::time::Instant;
+
 use serde::Serialize;
+
+use super::report::PaceReport;
 
 /// The counts of one stream in one scan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -17,33 +21,89 @@ pub(crate) struct Tally {
     pub(crate) missing: u64,
 }
 
-/// How long events take, as the reference logs it every 1,000 events.
+/// How long events take: from one pairing to the next, as the reference measures it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pace {
-    /// Events paired since the last report.
+    /// Events paired.
     pub(crate) events: u64,
-    /// Times at which an event was there and its assignment was not.
+    /// How often events were there and had to wait for their assignment.
     pub(crate) waited_for_assignment: u64,
-    /// Seconds from one pairing to the next: sum, least, most.
-    pub(crate) seconds: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+    /// Seconds over all events but the first, which has nothing to be measured from.
+    seconds: f64,
+    least: f64,
+    most: f64,
+    measured: u64,
+    last: Option<Instant>,
+    waits: bool,
 }
 
 impl Pace {
-    /// Counts `events` that were paired in a step that took `seconds` since the last.
-    pub(crate) fn add(&mut self, events: u64, seconds: f64) {
+    /// Counts `events` that were paired in one step.
+    pub(crate) fn add(&mut self, events: u64, now: Instant) {
         if events == 0 {
             return;
         }
-        let each = seconds / events as f64;
-        self.least = if self.events == 0 { each } else { self.least.min(each) };
-        self.most = self.most.max(each);
-        self.seconds += seconds;
         self.events += events;
+        self.waits = false;
+        if let Some(last) = self.last.replace(now) {
+            let seconds = now.saturating_duration_since(last).as_secs_f64();
+            let each = seconds / events as f64;
+            self.least = if self.measured == 0 { each } else { self.least.min(each) };
+            self.most = self.most.max(each);
+            self.seconds += seconds;
+            self.measured += events;
+        }
     }
 
-    pub(crate) fn mean(&self) -> f64 {
-        if self.events == 0 { 0.0 } else { self.seconds / self.events as f64 }
+    /// An event is there, its assignment is not. Counted once for each time that the stream comes to stand.
+    pub(crate) fn waits_for_assignment(&mut self) {
+        if !std::mem::replace(&mut self.waits, true) {
+            self.waited_for_assignment += 1;
+        }
+    }
+
+    pub(crate) fn report(&self) -> PaceReport {
+        PaceReport {
+            events: self.events,
+            mean_us: if self.measured == 0 { 0.0 } else { self.seconds / self.measured as f64 * 1e6 },
+            min_us: self.least * 1e6,
+            max_us: self.most * 1e6,
+            waited_for_assignments: self.waited_for_assignment,
+        }
+    }
+
+    /// A new scan: the time since the last event says nothing.
+    pub(crate) fn restart(&mut self) {
+        (self.last, self.waits) = (None, false);
+    }
+
+    /// What was counted so far; counting begins anew, and goes on measuring from the last event.
+    pub(crate) fn take(&mut self) -> PaceReport {
+        let report = self.report();
+        *self = Self { last: self.last, waits: self.waits, ..Self::default() };
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_pace_is_measured_from_event_to_event() {
+        let began = Instant::now();
+        let mut pace = Pace::default();
+        pace.add(1, began);
+        pace.waits_for_assignment();
+        pace.waits_for_assignment();
+        pace.add(2, began + Duration::from_millis(2));
+        pace.add(1, began + Duration::from_millis(5));
+        let report = pace.take();
+        assert_eq!((report.events, report.waited_for_assignments), (4, 1));
+        let rounded = [report.mean_us, report.min_us, report.max_us].map(f64::round);
+        assert_eq!(rounded, [1667.0, 1000.0, 3000.0]);
+        assert_eq!(pace.report(), PaceReport::default());
     }
 }

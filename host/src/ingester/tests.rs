@@ -212,3 +212,50 @@ fn without_a_controller_starts_and_ends_go_to_everyone_and_data_in_turn() {
     let expected = [((0, "start"), 2), ((1, "0"), 1), ((2, "1"), 1), ((3, "end"), 2)];
     assert_eq!(all, expected.map(|((number, text), count)| ((number, text.to_owned()), count)).into());
 }
+
+#[test]
+fn a_worker_that_reads_nothing_is_not_waited_for_and_one_that_reads_slowly_is() {
+    let now = Instant::now();
+    let account = Account::new(u64::MAX, || ());
+    let mut heart = heart();
+    heart.limits.stall_timeout = Some(Duration::from_secs(30));
+    started(&mut heart, Deal::Everyone, now);
+    for name in &WORKERS[..2] {
+        heart.workers.ping(name.as_bytes(), Uuid::new_v4().as_bytes(), now, SystemTime::now());
+    }
+    heart.ended(1);
+    heart.event(0, event(&account, "0".to_owned(), EventKind::End));
+    while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
+    heart.ended(0);
+    for name in &WORKERS[..2] {
+        assert_eq!(delivered(&mut heart, name, now).len(), 1);
+    }
+    // The network took both messages. The first worker never reads; the second reads a little now and then.
+    let limits = heart.limits.clone();
+    for second in [0u64, 10, 20, 31] {
+        let held = |worker: &WorkerName| if worker.as_str() == "w0" { 1000 } else { 1000 - second };
+        let lines = heart.workers.evict(now + Duration::from_secs(second), &limits, false, &held);
+        assert_eq!(lines.len(), usize::from(second == 31), "{lines:?}");
+        assert!(!heart.workers.have_all(&held));
+    }
+    let held = |worker: &WorkerName| if worker.as_str() == "w0" { 1000 } else { 0 };
+    assert!(heart.workers.have_all(&held));
+}
+
+#[test]
+fn what_comes_after_a_failure_is_dropped_and_counted() {
+    let now = Instant::now();
+    let account = Account::new(u64::MAX, || ());
+    let mut heart = heart();
+    let scan = started(&mut heart, Deal::Controller, now);
+    heart.event(0, event(&account, "before".to_owned(), EventKind::Data));
+    heart.failed(0, "it hangs".to_owned());
+    heart.event(0, event(&account, "after".to_owned(), EventKind::Data));
+    let to_w0 = || vec![(stream("a"), vec![WorkerName::new("w0").unwrap()])];
+    let events = (0..2).map(|number| Assignment { number, streams: to_w0() }).collect();
+    heart.assign(Assignments { scan, events }, now);
+    while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
+    assert_eq!(delivered(&mut heart, "w0", now), [(0, vec!["before".to_owned()]), (1, vec![])]);
+    let tally = heart.scan.as_ref().unwrap().streams[0].tally;
+    assert_eq!((tally.read, tally.forwarded, tally.dropped, tally.missing), (2, 1, 1, 1));
+}

@@ -27,6 +27,8 @@ pub(crate) struct Worker {
     unreachable_since: Option<Instant>,
     /// When it last took something, or began to have something to take.
     moved: Instant,
+    /// Bytes that the network held for it when it was last looked at: fewer now means that it reads.
+    in_flight: u64,
     sent_at: Option<Instant>,
     /// Given up in this scan: it would be out of step.
     evicted: bool,
@@ -68,6 +70,7 @@ impl Workers {
             pending: VecDeque::new(),
             unreachable_since: None,
             moved: now,
+            in_flight: 0,
             sent_at: None,
             evicted: false,
             sent: 0,
@@ -131,20 +134,35 @@ impl Workers {
     }
 
     /// Gives up workers that are out of reach, or in the way, for too long. Returns a line for the log for each.
-    pub(crate) fn evict(&mut self, now: Instant, limits: &Limits, limit_reached: bool) -> Vec<String> {
+    pub(crate) fn evict(
+        &mut self,
+        now: Instant,
+        limits: &Limits,
+        limit_reached: bool,
+        in_flight: &dyn Fn(&WorkerName) -> u64,
+    ) -> Vec<String> {
         let mut lines = Vec::new();
         for worker in &mut self.all {
-            if worker.pending.is_empty() || worker.evicted {
+            let held = in_flight(&worker.name);
+            if std::mem::replace(&mut worker.in_flight, held) != held {
+                worker.moved = now;
+            }
+            if worker.evicted || (worker.pending.is_empty() && held == 0) {
                 continue;
             }
             let silent = worker.last_ping.is_none_or(|(at, _)| now.duration_since(at) > limits.worker_timeout);
             let stands = now.duration_since(worker.moved);
             let why = if worker
                 .unreachable_since
-                .is_some_and(|since| now.duration_since(since) >= limits.worker_timeout)
+                .is_some_and(|since| !worker.pending.is_empty() && now.duration_since(since) >= limits.worker_timeout)
             {
                 "it is not connected"
-            } else if worker.unreachable_since.is_none() && limit_reached && silent && stands > limits.worker_timeout {
+            } else if !worker.pending.is_empty()
+                && worker.unreachable_since.is_none()
+                && limit_reached
+                && silent
+                && stands > limits.worker_timeout
+            {
                 "it neither pings nor reads, and memory_limit is reached"
             } else if limits.stall_timeout.is_some_and(|limit| stands > limit) {
                 "it pings but reads nothing (stall_timeout)"
@@ -197,6 +215,11 @@ impl Workers {
     /// Whether somebody connects or leaves between `before` and `now` by the clock alone.
     pub(crate) fn connected_count(&self, now: Instant) -> usize {
         self.connected(now).count()
+    }
+
+    /// Whether every worker that was not given up has read all that was for it.
+    pub(crate) fn have_all(&self, in_flight: &dyn Fn(&WorkerName) -> u64) -> bool {
+        self.all.iter().all(|worker| worker.evicted || (worker.pending.is_empty() && in_flight(&worker.name) == 0))
     }
 
     pub(crate) fn nothing_waits(&self) -> bool {

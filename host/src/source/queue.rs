@@ -7,7 +7,10 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -67,14 +70,21 @@ struct State {
     skipped: Vec<(String, u64)>,
 }
 
-/// Where readers of an ingester wait for bytes to come back.
+/// What the readers of an ingester share: where they wait for bytes to come back.
 #[derive(Debug, Default)]
 pub(crate) struct Space {
     lock: Mutex<()>,
     freed: Condvar,
+    /// Events that were read when their scan was over, or after their run's end: nobody hears of them.
+    late: AtomicU64,
 }
 
 impl Space {
+    /// Events that came too late for their scan, over the life of the process.
+    pub(crate) fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed) // a count for people, guards nothing
+    }
+
     /// Called by the account when bytes came back. [any thread]
     pub(crate) fn freed(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
@@ -116,6 +126,11 @@ impl Queue {
             return true;
         }
         let mut state = self.state();
+        if state.abandoned {
+            drop(state);
+            self.too_late(batch);
+            return true;
+        }
         let mut pushed = false;
         while let Some(event) = batch.front() {
             let bytes = event.bytes() as u64 + EVENT_COST;
@@ -146,6 +161,12 @@ impl Queue {
         batch.is_empty()
     }
 
+    /// Drops events that have no place in the scan, and counts them. [reader thread]
+    pub(crate) fn too_late(&self, batch: &mut VecDeque<Event>) {
+        self.space.late.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        batch.clear();
+    }
+
     /// Waits until bytes may have come back, at most `limit`. [reader thread]
     pub(crate) fn wait_for_space(&self, limit: Duration) {
         let guard = self.space.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,20 +192,18 @@ impl Queue {
         self.state().skipped.clone()
     }
 
-    /// Events in the queue. [forwarder thread]
-    pub(crate) fn len(&self) -> usize {
-        self.state().items.len()
-    }
-
-    /// Drops what is queued and tells the reader that nobody waits for more. [forwarder thread]
-    pub(crate) fn abandon(&self) {
+    /// Drops what is queued and tells the reader that nobody waits for more. Returns how many events were dropped.
+    /// [forwarder thread]
+    pub(crate) fn abandon(&self) -> u64 {
         let items = {
             let mut state = self.state();
             state.abandoned = true;
             mem::take(&mut state.items)
         };
+        let events = items.iter().filter(|item| matches!(item, Item::Event(..))).count() as u64;
         drop(items);
         self.space.freed();
+        events
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {

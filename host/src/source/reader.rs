@@ -138,10 +138,11 @@ impl Reader {
         }
     }
 
-    /// How long the source's current call has been under way.
-    pub(crate) fn busy_for(&self) -> Option<Duration> {
+    /// How long the source's current call has been under way, if that is longer than `limit`.
+    pub(crate) fn overdue(&self, limit: Duration) -> Option<Duration> {
         let since = self.token.busy_since.load(Ordering::Relaxed); // a hint for people and time limits, guards nothing
-        (since != 0).then(|| Duration::from_millis(self.token.now_ms().saturating_sub(since)))
+        let busy = (since != 0).then(|| Duration::from_millis(self.token.now_ms().saturating_sub(since)));
+        busy.filter(|busy| *busy > limit)
     }
 
     /// Asks the thread to end; does not wait.
@@ -212,7 +213,8 @@ impl Life {
             run = self.pull(&queue, run);
             if skipped_at.elapsed() > SKIPPED_EVERY {
                 skipped_at = Instant::now();
-                queue.tell_skipped(self.instance.skipped());
+                let skipped = self.call(|instance| instance.skipped());
+                queue.tell_skipped(skipped);
             }
         }
     }
@@ -276,7 +278,8 @@ impl Life {
                 while !queue.push(&mut self.batch) && !queue.is_abandoned() {
                     queue.wait_for_space(PULL);
                 }
-                queue.tell_skipped(self.instance.skipped());
+                let skipped = self.call(|instance| instance.skipped());
+                queue.tell_skipped(skipped);
                 match outcome {
                     Err(fault) => {
                         queue.tell(Item::Failed(fault.to_string()));
@@ -291,7 +294,7 @@ impl Life {
             }
             (Run::Ended, Ok(_)) => {
                 // What a source gives after its end has no place in the scan.
-                self.batch.clear();
+                queue.too_late(&mut self.batch);
                 Run::Ended
             }
             (Run::Ended, Err(fault)) => {
@@ -304,10 +307,11 @@ impl Life {
 
     fn close(&mut self) {
         if let Some(queue) = self.queue.take() {
-            queue.tell_skipped(self.instance.skipped());
+            let skipped = self.call(|instance| instance.skipped());
+            queue.tell_skipped(skipped);
             self.call(|instance| instance.close());
+            queue.too_late(&mut self.batch);
         }
-        self.batch.clear();
     }
 
     fn end(mut self) {

@@ -3,9 +3,11 @@
 //! Owns the ROUTER socket, the scan's state, the credits, and the handles of the readers. It waits on the ROUTER's
 //! descriptor and one wake descriptor; never for Redis, a disk, a log or a source.
 
+mod act;
+mod look;
+
 use std::{
     collections::VecDeque,
-    path::PathBuf,
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -17,11 +19,10 @@ use uuid::Uuid;
 use crate::{
     budget::Account,
     ingester::{
-        Action, Ingester, Pairing,
+        Ingester, Pairing,
         assemble::Slot,
         command::{Assignments, Command},
         credit,
-        picture::Measured,
         report::Report,
     },
     names::ScanId,
@@ -33,7 +34,7 @@ use crate::{
     settings::{IngesterSettings, WhenFull},
     source::{
         queue::{Item, Queue, Space},
-        reader::{Order, Reader},
+        reader::Reader,
     },
     wake::Wake,
 };
@@ -82,16 +83,7 @@ pub(crate) struct State {
     stop_at: Option<Instant>,
     housekeeping_at: Instant,
     reported_at: Instant,
-    rate: Rate,
-    paired_at: Instant,
-}
-
-#[derive(Debug)]
-struct Rate {
-    since: Instant,
-    processed: u64,
-    per_second: f64,
-    logged_at: Instant,
+    rate: look::Rate,
 }
 
 impl State {
@@ -104,8 +96,7 @@ impl State {
             stop_at: None,
             housekeeping_at: now,
             reported_at: now,
-            rate: Rate { since: now, processed: 0, per_second: 0.0, logged_at: now },
-            paired_at: now,
+            rate: look::Rate::new(now),
         }
     }
 }
@@ -116,18 +107,16 @@ const MOST_ASSIGNMENTS: usize = 200_000;
 const PAIRS_AT_ONCE: usize = 128;
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_millis(200);
-/// The reference logs its pace every 1,000 events; once in this time is enough at any rate.
-const PACE_LOG: Duration = Duration::from_secs(10);
 
 impl Forwarder {
     /// The thread's life. Ends after [`Command::Stop`], or when control is gone.
     pub(crate) fn run(mut self) {
-        let mut landmarks = self.ingester.landmarks(Instant::now());
+        let mut landmarks = None;
         loop {
             self.wake.clear();
             let now = Instant::now();
             let busy = self.turn(now);
-            let seen = self.ingester.landmarks(now);
+            let seen = Some(self.ingester.landmarks(now, &|worker| self.router.in_flight.bytes_of(worker)));
             if seen != landmarks || now.duration_since(self.state.reported_at) >= REPORT {
                 landmarks = seen;
                 self.publish(now, false);
@@ -188,64 +177,6 @@ impl Forwarder {
         busy
     }
 
-    /// Does what the heart decided.
-    fn act(&mut self) -> bool {
-        let mut busy = false;
-        for action in std::mem::take(&mut self.ingester.actions) {
-            busy = true;
-            match action {
-                Action::Open { stream, scan } => self.order(stream, scan, Order::Open),
-                Action::Close { stream, scan } => self.order(stream, scan, Order::Close),
-                Action::Trigger { stream, number } => self.inputs[stream].reader.order(Order::Trigger(number)),
-                Action::SetParameter { stream, name, value } => {
-                    self.inputs[stream].reader.order(Order::SetParameter { name, value });
-                }
-                Action::OpenCapture { scan } => self.open_capture(scan),
-                Action::CloseCapture { scan } => {
-                    self.state.held = None;
-                    self.state.capturing = false;
-                    self.state.closing = Some(scan);
-                    self.dump.close(scan);
-                }
-                Action::Stop { grace } => {
-                    self.state.stop_at = Some(Instant::now() + grace);
-                    for input in &mut self.inputs {
-                        input.reader.stop();
-                    }
-                }
-            }
-        }
-        busy
-    }
-
-    /// A new queue for each scan: what the old run still says is heard by nobody.
-    fn order(&mut self, stream: usize, scan: ScanId, order: impl FnOnce(Arc<Queue>) -> Order) {
-        let input = &mut self.inputs[stream];
-        let queue = Queue::new(scan, input.when_full, self.queued.clone(), self.space.clone(), self.wake.clone());
-        if let Some(old) = input.queue.replace(queue.clone()) {
-            old.abandon();
-        }
-        input.reader.order(order(queue));
-    }
-
-    fn open_capture(&mut self, scan: ScanId) {
-        self.state.held = None;
-        self.state.closing = None;
-        let prefix = &self.ingester.dump_prefix;
-        let path = match &self.settings.dump_path {
-            Some(path) => Some(path.clone()),
-            None if prefix.is_empty() => None,
-            None => Some(PathBuf::from(format!("{prefix}{}-{scan}.cbors", self.settings.name))),
-        };
-        if self.state.capturing {
-            self.dump.close(scan);
-        }
-        self.state.capturing = path.is_some();
-        if let Some(path) = path {
-            self.dump.open(path);
-        }
-    }
-
     /// Takes what the readers have queued.
     fn take_items(&mut self) -> bool {
         let mut busy = false;
@@ -292,9 +223,7 @@ impl Forwarder {
             }
         }
         if paired > 0 {
-            let seconds = now.duration_since(self.state.paired_at).as_secs_f64();
-            self.ingester.pace.add(paired as u64, seconds);
-            self.state.paired_at = now;
+            self.ingester.paired(paired as u64, now);
         }
         paired == PAIRS_AT_ONCE
     }
@@ -333,35 +262,6 @@ impl Forwarder {
         busy
     }
 
-    fn housekeeping(&mut self, now: Instant) {
-        let limits = self.ingester.limits().clone();
-        for line in self.ingester.workers.evict(now, &limits, self.assembled.is_full()) {
-            tracing::warn!(ingester = %self.settings.name, "{line}");
-        }
-        self.router.in_flight.forget_empty();
-        let rate = &mut self.state.rate;
-        let seconds = now.duration_since(rate.since).as_secs_f64();
-        if seconds >= 1.0 {
-            let processed = self.ingester.processed();
-            // A new scan counts from zero again.
-            rate.per_second = processed.checked_sub(rate.processed).unwrap_or(processed) as f64 / seconds;
-            (rate.since, rate.processed) = (now, processed);
-        }
-        if self.ingester.pace.events > 0 && now.duration_since(rate.logged_at) >= PACE_LOG {
-            rate.logged_at = now;
-            let pace = std::mem::take(&mut self.ingester.pace);
-            tracing::info!(
-                ingester = %self.settings.name,
-                events = pace.events,
-                mean_us = pace.mean() * 1e6,
-                min_us = pace.least * 1e6,
-                max_us = pace.most * 1e6,
-                waited_for_assignments = pace.waited_for_assignment,
-                "forwarding"
-            );
-        }
-    }
-
     /// How long to wait when there is nothing to do: things that no ring announces are looked at again.
     fn patience(&self) -> Duration {
         if self.state.stop_at.is_some() || (self.ingester.is_opening() && self.router.in_flight.total() > 0) {
@@ -372,37 +272,6 @@ impl Forwarder {
         } else {
             HOUSEKEEPING
         }
-    }
-
-    fn publish(&mut self, now: Instant, stopped: bool) {
-        self.state.reported_at = now;
-        let inputs = &self.inputs;
-        let in_flight = &self.router.in_flight;
-        let stuck = inputs.iter().enumerate().filter_map(|(stream, input)| {
-            let busy = input.reader.busy_for().filter(|busy| *busy > Duration::from_secs(2))?;
-            Some(format!("stream {}: a call of the source takes {busy:?} so far", self.ingester.stream_name(stream)))
-        });
-        let picture = self.ingester.picture(
-            now,
-            Measured {
-                service_uuid: self.service_uuid,
-                url: &self.settings.url(),
-                event_rate: self.state.rate.per_second,
-                memory_used: self.queued.used() + self.assembled.used(),
-                memory_limit: self.settings.memory_limit,
-                in_flight: &|worker| in_flight.bytes_of(worker),
-                skipped: &|stream| inputs[stream].queue.as_ref().map(|queue| queue.skipped()).unwrap_or_default(),
-                capture: self.dump.report(),
-                faults: stuck.collect(),
-                stopped,
-                network_is_empty: in_flight.total() == 0,
-            },
-        );
-        self.report.send_if_modified(|last| {
-            let changed = *last != picture;
-            *last = picture;
-            changed
-        });
     }
 
     /// Sources, capture and socket go, in this order, each with a limit.

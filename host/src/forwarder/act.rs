@@ -1,0 +1,75 @@
+//! Does what the heart decided: orders to readers, the capture's beginning and end.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use super::Forwarder;
+use crate::{
+    ingester::Action,
+    names::ScanId,
+    source::{queue::Queue, reader::Order},
+};
+
+impl Forwarder {
+    /// Does what the heart decided.
+    pub(super) fn act(&mut self) -> bool {
+        let mut busy = false;
+        for action in std::mem::take(&mut self.ingester.actions) {
+            busy = true;
+            match action {
+                Action::Open { stream, scan } => self.order(stream, scan, Order::Open),
+                Action::Close { stream, scan } => self.order(stream, scan, Order::Close),
+                Action::Trigger { stream, number } => self.inputs[stream].reader.order(Order::Trigger(number)),
+                Action::SetParameter { stream, name, value } => {
+                    self.inputs[stream].reader.order(Order::SetParameter { name, value });
+                }
+                Action::OpenCapture { scan } => self.open_capture(scan),
+                Action::CloseCapture { scan } => {
+                    self.state.held = None;
+                    self.state.capturing = false;
+                    self.state.closing = Some(scan);
+                    self.dump.close(scan);
+                }
+                Action::Stop { grace } => {
+                    self.state.stop_at = Some(Instant::now() + grace);
+                    for input in &mut self.inputs {
+                        input.reader.stop();
+                    }
+                }
+            }
+        }
+        busy
+    }
+
+    /// A new queue for each scan: what the old run still says is heard by nobody.
+    fn order(&mut self, stream: usize, scan: ScanId, order: impl FnOnce(Arc<Queue>) -> Order) {
+        let input = &mut self.inputs[stream];
+        let queue = Queue::new(scan, input.when_full, self.queued.clone(), self.space.clone(), self.wake.clone());
+        let left = input.queue.replace(queue.clone()).map_or(0, |old| old.abandon());
+        input.reader.order(order(queue));
+        self.ingester.count("events of a scan that was replaced", left);
+        // It will obey when its call returns, if ever. The other streams do not wait for that.
+        let limit = self.ingester.limits().source_timeout;
+        if let Some(time) = self.inputs[stream].reader.overdue(limit) {
+            self.ingester
+                .failed(stream, format!("a call of the source in an earlier scan has not returned for {time:.1?}"));
+        }
+    }
+
+    fn open_capture(&mut self, scan: ScanId) {
+        self.state.held = None;
+        self.state.closing = None;
+        let prefix = &self.ingester.dump_prefix;
+        let path = match &self.settings.dump_path {
+            Some(path) => Some(path.clone()),
+            None if prefix.is_empty() => None,
+            None => Some(PathBuf::from(format!("{prefix}{}-{scan}.cbors", self.settings.name))),
+        };
+        if self.state.capturing {
+            self.dump.close(scan);
+        }
+        self.state.capturing = path.is_some();
+        if let Some(path) = path {
+            self.dump.open(path);
+        }
+    }
+}

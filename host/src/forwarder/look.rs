@@ -1,0 +1,112 @@
+//! What the forwarder does by the clock: gives up workers and sources, measures the pace, and paints the picture that
+//! control and people see.
+
+use std::time::{Duration, Instant};
+
+use super::Forwarder;
+use crate::{ingester::picture::Measured, names::WorkerName};
+
+/// Events a second, and when the pace was logged.
+#[derive(Debug)]
+pub(super) struct Rate {
+    since: Instant,
+    processed: u64,
+    pub(super) per_second: f64,
+    logged_at: Instant,
+}
+
+impl Rate {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, processed: 0, per_second: 0.0, logged_at: now }
+    }
+
+    /// A new figure, once a second.
+    fn measure(&mut self, now: Instant, processed: u64) {
+        let seconds = now.duration_since(self.since).as_secs_f64();
+        if seconds >= 1.0 {
+            // A new scan counts from zero again.
+            self.per_second = processed.checked_sub(self.processed).unwrap_or(processed) as f64 / seconds;
+            (self.since, self.processed) = (now, processed);
+        }
+    }
+
+    fn is_log_due(&mut self, now: Instant) -> bool {
+        let due = now.duration_since(self.logged_at) >= PACE_LOG;
+        if due {
+            self.logged_at = now;
+        }
+        due
+    }
+}
+
+/// A call of a source that takes longer is shown as a fault: the longest wait it is allowed is 100 ms.
+const STUCK: Duration = Duration::from_secs(2);
+/// The pace is logged at most this often: at any rate once is enough. (The reference logs it every 1,000 events.)
+const PACE_LOG: Duration = Duration::from_secs(10);
+
+impl Forwarder {
+    pub(super) fn housekeeping(&mut self, now: Instant) {
+        let limits = self.ingester.limits().clone();
+        let in_flight = &self.router.in_flight;
+        let held = |worker: &WorkerName| in_flight.bytes_of(worker);
+        for line in self.ingester.workers.evict(now, &limits, self.assembled.is_full(), &held) {
+            tracing::warn!(ingester = %self.settings.name, "{line}");
+        }
+        self.router.in_flight.forget_empty();
+        for stream in 0..self.inputs.len() {
+            if self.ingester.is_giving(stream)
+                && let Some(time) = self.inputs[stream].reader.overdue(limits.source_timeout)
+            {
+                let why = format!(
+                    "a call of the source has not returned for {time:.1?} (source_timeout); nothing more is taken from it \
+                     in this scan"
+                );
+                self.ingester.failed(stream, why);
+            }
+        }
+        self.state.rate.measure(now, self.ingester.processed());
+        if self.ingester.pace.events > 0 && self.state.rate.is_log_due(now) {
+            let pace = self.ingester.pace.take();
+            tracing::info!(
+                ingester = %self.settings.name,
+                events = pace.events,
+                mean_us = pace.mean_us,
+                min_us = pace.min_us,
+                max_us = pace.max_us,
+                waited_for_assignments = pace.waited_for_assignments,
+                "forwarding"
+            );
+        }
+    }
+
+    pub(super) fn publish(&mut self, now: Instant, stopped: bool) {
+        self.state.reported_at = now;
+        let inputs = &self.inputs;
+        let in_flight = &self.router.in_flight;
+        let stuck = inputs.iter().enumerate().filter_map(|(stream, input)| {
+            let busy = input.reader.overdue(STUCK)?;
+            Some(format!("stream {}: a call of the source takes {busy:.1?} so far", self.ingester.stream_name(stream)))
+        });
+        let picture = self.ingester.picture(
+            now,
+            Measured {
+                service_uuid: self.service_uuid,
+                url: &self.settings.url(),
+                event_rate: self.state.rate.per_second,
+                memory_used: self.queued.used() + self.assembled.used(),
+                memory_limit: self.settings.memory_limit,
+                in_flight: &|worker| in_flight.bytes_of(worker),
+                skipped: &|stream| inputs[stream].queue.as_ref().map(|queue| queue.skipped()).unwrap_or_default(),
+                capture: self.dump.report(),
+                faults: stuck.collect(),
+                stopped,
+                late: self.space.late(),
+            },
+        );
+        self.report.send_if_modified(|last| {
+            let changed = *last != picture;
+            *last = picture;
+            changed
+        });
+    }
+}

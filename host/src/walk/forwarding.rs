@@ -1,0 +1,94 @@
+//! Events on their way when nothing is wrong.
+
+use super::*;
+
+#[test]
+fn events_meet_their_assignments_and_arrive_in_order() {
+    let house = house(&["a"], |_| ());
+    let (w1, w2) = (house.worker("w1"), house.worker("w2"));
+    let scan = house.start(&["a"]);
+    house.feed(0, EventKind::Start, &[b"header", b""]);
+    house.feed(0, EventKind::Data, &[b"one"]);
+    house.feed(0, EventKind::Data, &[&[7; 100_000], b"small"]);
+    house.feed(0, EventKind::End, &[b"end"]);
+    house.assign(scan, &[(0, &[("a", &["w1", "w2"])]), (1, &[("a", &[])])]);
+    house.assign(scan, &[(2, &[("a", &["w2"])]), (3, &[]), (4, &[("a", &["w1", "w2"])])]);
+    for worker in [&w1, &w2] {
+        let (header, frames) = receive(worker);
+        assert_eq!((&header["event_number"], frames), (&json!(0), vec![b"header".to_vec(), vec![]]));
+        assert_eq!(header["streams"], json!({"a": {"typ": "T", "length": 2}}));
+    }
+    let (header, frames) = receive(&w2);
+    assert_eq!((&header["event_number"], frames), (&json!(2), vec![vec![7; 100_000], b"small".to_vec()]));
+    assert_eq!(receive(&w1).0["event_number"], 4);
+    assert_eq!(receive(&w2).0["event_number"], 4);
+    house.command(Command::Finish { scan });
+    let report = house.wait("the finish", |report| report.finished == Some(scan));
+    let stream = &report.streams[&StreamName::new("a").unwrap()];
+    assert_eq!((stream.read, stream.forwarded, stream.dropped, stream.discarded), (4, 3, 0, 1));
+    house.stop();
+}
+
+#[test]
+fn several_streams_of_a_worker_are_one_message() {
+    let house = house(&["a", "b"], |_| ());
+    let (w1, w2) = (house.worker("w1"), house.worker("w2"));
+    let scan = house.start(&["a", "b"]);
+    house.assign(scan, &[(0, &[("a", &["w1", "w2"]), ("b", &["w1"])])]);
+    house.feed(0, EventKind::Data, &[b"from a"]);
+    house.feed(1, EventKind::Data, &[b"from b", b"too"]);
+    let (header, frames) = receive(&w1);
+    assert_eq!(header["streams"], json!({"a": {"typ": "T", "length": 1}, "b": {"typ": "T", "length": 2}}));
+    assert_eq!(frames, vec![b"from a".to_vec(), b"from b".to_vec(), b"too".to_vec()]);
+    assert_eq!(receive(&w2).1, vec![b"from a".to_vec()]);
+    house.stop();
+}
+
+#[test]
+fn a_new_scan_gets_nothing_of_the_old() {
+    let house = house(&["a"], |_| ());
+    let w1 = house.worker("w1");
+    let old = house.start(&["a"]);
+    house.feed(0, EventKind::Data, &[b"old, never assigned"]);
+    house.wait("the event", |report| report.streams.values().any(|stream| stream.read == 1));
+    let new = house.start(&["a"]);
+    house.assign(old, &[(0, &[("a", &["w1"])])]);
+    house.assign(new, &[(0, &[("a", &["w1"])])]);
+    house.feed(0, EventKind::Data, &[b"new"]);
+    assert_eq!(receive(&w1).1, vec![b"new".to_vec()]);
+    house.wait("the count", |report| report.counters.get("assignments of another scan") == Some(&1));
+    house.stop();
+}
+
+#[test]
+fn frames_are_handed_to_the_socket_where_they_are() {
+    // An owner that is dropped only after the worker has everything shows that no copy stood in between.
+    struct Watched(Vec<u8>, Arc<Mutex<bool>>);
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            *self.1.lock().unwrap() = true;
+        }
+    }
+    let house = house(&["a"], |_| ());
+    let w1 = house.worker("w1");
+    let scan = house.start(&["a"]);
+    let dropped = Arc::new(Mutex::new(false));
+    let frame = Frame::from_owner(Watched(vec![5; 1 << 20], dropped.clone()));
+    let event = Event { typ: "T", kind: EventKind::Data, frames: [frame].into_iter().collect() };
+    house.feeds[0].0.lock().unwrap().push_back(event);
+    house.wait("the event", |report| report.streams.values().any(|stream| stream.queued == 1));
+    assert!(!*dropped.lock().unwrap());
+    house.assign(scan, &[(0, &[("a", &["w1"])])]);
+    assert_eq!(receive(&w1).1, vec![vec![5; 1 << 20]]);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !*dropped.lock().unwrap() {
+        assert!(Instant::now() < deadline, "the frame was never released");
+        std::thread::yield_now();
+    }
+    house.stop();
+}
