@@ -9,7 +9,10 @@ mod make;
 use std::{
     collections::HashMap,
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -52,6 +55,8 @@ pub struct Host {
     ingesters: Vec<Running>,
     runtime: Option<tokio::runtime::Runtime>,
     control: Option<tokio::task::JoinHandle<()>>,
+    /// Control has run all scans that it should. Set by its task.
+    done: Arc<AtomicBool>,
     stop_control: watch::Sender<bool>,
     grace: Duration,
     sources: Vec<(StreamName, String)>,
@@ -98,14 +103,22 @@ impl Host {
             }
             lines.push(line);
         }
+        let done = Arc::new(AtomicBool::new(false));
         let control = match settings.control {
             Control::Redis { url, build_meta } => runtime.spawn(control::redis::run(url, build_meta, lines, stop)),
-            Control::Standalone(standalone) => runtime.spawn(control::standalone::run(standalone, lines, stop)),
+            Control::Standalone(standalone) => {
+                let done = done.clone();
+                runtime.spawn(async move {
+                    control::standalone::run(standalone, lines, stop).await;
+                    done.store(true, Ordering::Release);
+                })
+            }
         };
         Ok(Self {
             ingesters,
             runtime: Some(runtime),
             control: Some(control),
+            done,
             stop_control,
             grace: settings.shutdown_grace,
             sources,
@@ -137,7 +150,23 @@ impl Host {
     /// Whether control has come to its end: standalone, after the configured number of scans.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.control.as_ref().is_none_or(tokio::task::JoinHandle::is_finished)
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Whether a thread or task of the host has died, and which. That is a bug; the rest goes on, but somebody should know
+    /// and start the program again.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let died = |what: &str| Some(format!("{what} has died; this is a bug, the log may say more"));
+        for ingester in &self.ingesters {
+            if ingester.thread.as_ref().is_some_and(thread::JoinHandle::is_finished) {
+                return died(&format!("the thread of ingester {}", ingester.report.borrow().name));
+            }
+        }
+        match &self.control {
+            Some(control) if control.is_finished() && !self.is_done() => died("control"),
+            _ => None,
+        }
     }
 
     /// Delivers what is queued for at most `shutdown_grace`, then stops sources, closes captures, and removes what was

@@ -109,9 +109,12 @@ impl Flow {
     }
 }
 
+/// Some of an event's streams (places in [`Assigned::streams`]), and the workers (by index) that get just these.
+pub(crate) type Group = (SmallVec<[usize; 1]>, SmallVec<[usize; 2]>);
+
 /// Which workers get which streams of one event: a group for each distinct set of streams, so that a header is written
 /// once for all workers that see the same.
-pub(crate) fn groups(assigned: &Assigned) -> SmallVec<[(SmallVec<[usize; 1]>, SmallVec<[usize; 2]>); 1]> {
+pub(crate) fn groups(assigned: &Assigned) -> SmallVec<[Group; 1]> {
     if let [(_, workers)] = assigned.streams.as_slice() {
         let mut workers = workers.clone();
         dedup(&mut workers);
@@ -131,7 +134,7 @@ pub(crate) fn groups(assigned: &Assigned) -> SmallVec<[(SmallVec<[usize; 1]>, Sm
             }
         }
     }
-    let mut groups: SmallVec<[(SmallVec<[usize; 1]>, SmallVec<[usize; 2]>); 1]> = SmallVec::new();
+    let mut groups: SmallVec<[Group; 1]> = SmallVec::new();
     for (worker, parts) in by_worker {
         match groups.iter_mut().find(|(known, _)| *known == parts) {
             Some((_, workers)) => workers.push(worker),
@@ -167,7 +170,7 @@ mod tests {
     #[test]
     fn a_worker_named_for_several_streams_gets_one_message() {
         let groups = groups(&assigned(&[&[1, 2], &[1], &[2, 2]]));
-        let expected: SmallVec<[(SmallVec<[usize; 1]>, SmallVec<[usize; 2]>); 1]> =
+        let expected: SmallVec<[Group; 1]> =
             smallvec![(smallvec![0, 1], smallvec![1]), (smallvec![0, 2], smallvec![2])];
         assert_eq!(groups, expected);
     }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod forwarding;
+mod limits;
 
 use std::{
     collections::VecDeque,
