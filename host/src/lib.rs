@@ -20,5 +20,7 @@ pub(crate) mod wake;
 #[cfg(test)]
 mod walk;
 
+#[doc(hidden)]
+pub use cli::main;
 pub use host::{Host, Linked, StartError};
 pub use ingester::report::{CaptureReport, Report, StreamReport, WorkerReport};

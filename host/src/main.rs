@@ -1,4 +1,9 @@
 //! The command `framegate`.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    framegate::allocator::keep_large_buffers();
+    framegate::main()
+}

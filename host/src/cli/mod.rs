@@ -1,3 +1,70 @@
-//! The command.
+//! The command: what can be said on its line, and what the process's exit status says.
+//!
+//! Runs on the main thread. Each subcommand is a file with its arguments and a `run`; nothing else of the program reads
+//! arguments or the environment.
+
+mod ingester;
 pub(crate) mod listen;
 pub(crate) mod replay;
+mod run;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Takes detector data from where it is made to the dranspose workers that compute on it.
+#[derive(Debug, Parser)]
+#[command(name = "framegate", version, propagate_version = true, after_help = AFTER_HELP, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Ingester(ingester::Args),
+    #[command(name = "http_ingester")]
+    HttpIngester(ingester::HttpArgs),
+    Listen(listen::Args),
+    Replay(replay::Args),
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 success, also after SIGTERM or SIGINT; 1 failure at run time, such as a port that is in use; 2 wrong \
+command line or settings; 3 a plugin was refused.
+
+Log lines and errors go to stderr, results to stdout. Colours are used on a terminal only, and never if the variable \
+NO_COLOR is set.";
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Ingester(args) => ingester::run(&args),
+        Command::HttpIngester(args) => ingester::run_http(&args),
+        Command::Listen(args) => listen::run(args),
+        Command::Replay(args) => replay::run(args),
+    };
+    done.unwrap_or_else(|error| fail(&[format!("{error:#}")], FAILURE))
+}
+
+/// Something failed at run time: a port in use, a file that cannot be read, …
+const FAILURE: u8 = 1;
+/// The command line or the settings are wrong. Clap uses the same.
+const WRONG_SETTINGS: u8 = 2;
+/// A plugin was refused, or there is none of that name.
+const REFUSED: u8 = 3;
+
+/// Says what is wrong, plainly.
+fn fail(problems: &[String], status: u8) -> ExitCode {
+    for problem in problems {
+        eprintln!("framegate: {problem}");
+    }
+    if problems.len() > 1 {
+        eprintln!("framegate: {} problems", problems.len());
+    }
+    status.into()
+}

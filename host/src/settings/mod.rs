@@ -1,6 +1,18 @@
-//! The settings of a host: checked, final, typed. How they come about is in `layers` and `check`.
+//! The settings of a host: checked, final, typed; and their defaults.
+//!
+//! A program builds them by hand (`new`, then the fields it wants otherwise) or from TOML text ([`Settings::from_toml`]). How
+//! they come about from files, environment and flags is in `layers`, what is wrong with them in `check`; a value knows where
+//! it was written (`given`), so that every message can say it. `dranspose` knows the names that the peer's users have.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+mod check;
+pub(crate) mod dranspose;
+mod given;
+pub(crate) mod layers;
+mod near;
+mod read;
+mod section;
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
@@ -21,16 +33,66 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// How long `create` and `open` of a source may take. Default 10 s.
     pub source_timeout: Duration,
-    /// Where the admin HTTP endpoint listens; none: it does not. Default 127.0.0.1:9180 for `run`, none for drop-ins.
+    /// Where the admin HTTP endpoint listens; none: it does not. Default none; the command `framegate run` has 127.0.0.1:9180.
     pub admin: Option<SocketAddr>,
 }
 
+/// Settings that do not hold: every problem that was found, each a few lines for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    problems: Vec<String>,
+}
+
+impl SettingsError {
+    /// Every problem: where it is, what is wrong, what is allowed.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl Settings {
+    /// Settings with defaults.
+    #[must_use]
+    pub fn new(control: Control, ingesters: Vec<IngesterSettings>) -> Self {
+        Self {
+            control,
+            ingesters,
+            plugin_dirs: Vec::new(),
+            allow_writable_plugins: false,
+            shutdown_grace: Duration::from_secs(1),
+            source_timeout: Duration::from_secs(10),
+            admin: None,
+        }
+    }
+
+    /// Reads the text of a configuration file. Looks at nothing else: not at the environment, not at files.
+    ///
+    /// # Errors
+    /// Every problem at once, each with its line.
+    pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
+        let table = given::parse(text, None).map_err(|problems| SettingsError { problems })?;
+        match check::check(&table, section::Problems::default()) {
+            Ok(checked) => Ok(checked.settings),
+            Err(problems) => Err(SettingsError { problems }),
+        }
+    }
+}
+
 /// Who starts scans and hands out work.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Control {
     /// A dranspose controller, through Redis.
     Redis {
-        /// `redis://…`; may hold a password, so never log it whole.
+        /// `redis://…`; may hold a password, so never log it.
         url: String,
         /// The file with commit_hash, branch_name, timestamp, repository_url; absent or invalid: null is published.
         build_meta: PathBuf,
@@ -39,8 +101,20 @@ pub enum Control {
     Standalone(Standalone),
 }
 
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The address may hold a password.
+            Self::Redis { build_meta, .. } => {
+                f.debug_struct("Redis").field("build_meta", build_meta).finish_non_exhaustive()
+            }
+            Self::Standalone(standalone) => f.debug_tuple("Standalone").field(standalone).finish(),
+        }
+    }
+}
+
 /// How events are dealt without a controller.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standalone {
     /// Give every event to every worker, instead of in turn.
     pub broadcast: bool,
@@ -48,6 +122,12 @@ pub struct Standalone {
     pub scans: Option<u64>,
     /// Events wait until this many workers are connected. Default 1.
     pub min_workers: usize,
+}
+
+impl Default for Standalone {
+    fn default() -> Self {
+        Self { broadcast: false, scans: None, min_workers: 1 }
+    }
 }
 
 /// One ingester: a name, a port, its streams.
@@ -78,6 +158,24 @@ pub struct IngesterSettings {
 }
 
 impl IngesterSettings {
+    /// An ingester at `tcp://host:port` with defaults; they are told at the fields.
+    #[must_use]
+    pub fn new(name: IngesterName, host: &str, port: u16, streams: Vec<StreamSettings>) -> Self {
+        Self {
+            name,
+            host: host.to_owned(),
+            port,
+            memory_limit: 1 << 30,
+            capture_limit: 256 << 20,
+            worker_inflight: 8 << 20,
+            worker_timeout: Duration::from_secs(10),
+            stall_timeout: None,
+            dump_path: None,
+            capture_when_full: CaptureWhenFull::default(),
+            streams,
+        }
+    }
+
     /// What workers connect to: exactly `tcp://host:port`.
     #[must_use]
     pub fn url(&self) -> String {
@@ -100,9 +198,16 @@ pub struct StreamSettings {
     pub parameters: BTreeMap<String, String>,
 }
 
+impl StreamSettings {
+    /// A stream that is fed by `source`, with the source's own settings.
+    #[must_use]
+    pub fn new(name: StreamName, source: &str, settings: Value) -> Self {
+        Self { name, source: source.to_owned(), settings, when_full: WhenFull::default(), parameters: BTreeMap::new() }
+    }
+}
+
 /// What a stream does when its share of memory is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
     /// Stop reading: the detector's own back-pressure holds, nothing is lost.
     #[default]
@@ -112,8 +217,7 @@ pub enum WhenFull {
 }
 
 /// What a capture does when its disk is too slow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CaptureWhenFull {
     /// Skip events and count them.
     #[default]

@@ -10,10 +10,6 @@ mod tally;
 use std::{
     io::{IsTerminal, Write},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -22,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::signals::Stop;
 use crate::names::WorkerName;
 use tally::Tally;
 
@@ -49,12 +46,12 @@ pub(crate) struct Args {
 
 /// Listens until it is interrupted or has enough.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let stop = interrupted()?;
-    let tally = listen(&args, &stop, &mut std::io::stdout().lock())?;
+    let stop = Stop::listen()?;
+    let tally = listen(&args, &|| stop.is_asked(), &mut std::io::stdout().lock())?;
     Ok(if tally.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn listen(args: &Args, stop: &AtomicBool, out: &mut dyn Write) -> anyhow::Result<Tally> {
+fn listen(args: &Args, stop: &dyn Fn() -> bool, out: &mut dyn Write) -> anyhow::Result<Tally> {
     let service = Uuid::new_v4();
     let name = match &args.name {
         Some(name) => name.to_string(),
@@ -71,7 +68,7 @@ fn listen(args: &Args, stop: &AtomicBool, out: &mut dyn Write) -> anyhow::Result
     bar.set_message(format!("worker {name} at {}: nothing yet", args.url));
     let mut tally = Tally::default();
     let mut pinged: Option<Instant> = None;
-    while !stop.load(Ordering::Relaxed) && args.count.is_none_or(|count| tally.events < count) {
+    while !stop() && args.count.is_none_or(|count| tally.events < count) {
         if pinged.is_none_or(|at| at.elapsed() >= PING_EVERY) {
             // Not waiting: while there is no connection the socket has no room, and the next ping is as good.
             match socket.send(&service.as_bytes()[..], zmq::DONTWAIT) {
@@ -121,28 +118,6 @@ fn receive(socket: &zmq::Socket) -> anyhow::Result<Vec<zmq::Message>> {
             return Ok(parts);
         }
     }
-}
-
-/// Set by ctrl-c and SIGTERM. A second ctrl-c ends the process at once.
-fn interrupted() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let set = stop.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-                return;
-            };
-            loop {
-                tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-                if set.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
-                }
-            }
-        });
-    })?;
-    Ok(stop)
 }
 
 fn name(text: &str) -> Result<WorkerName, String> {

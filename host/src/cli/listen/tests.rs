@@ -84,7 +84,7 @@ fn it_pings_as_a_worker_and_ends_after_the_count() {
         let (tally, out) = thread::scope(|scope| {
             let listener = scope.spawn(|| {
                 let mut out = Vec::new();
-                (listen(&args, &AtomicBool::new(false), &mut out).unwrap(), String::from_utf8(out).unwrap())
+                (listen(&args, &|| false, &mut out).unwrap(), String::from_utf8(out).unwrap())
             });
             serve(&router, &name, &messages);
             listener.join().unwrap()
@@ -105,8 +105,8 @@ fn it_pings_as_a_worker_and_ends_after_the_count() {
 #[test]
 fn it_ends_when_it_is_interrupted_also_without_an_ingester() {
     let out = &mut Vec::new();
-    let tally = listen(&args(&["tcp://127.0.0.1:1"]), &AtomicBool::new(true), out).unwrap();
+    let tally = listen(&args(&["tcp://127.0.0.1:1"]), &|| true, out).unwrap();
     assert_eq!(tally.events, 0);
-    assert!(listen(&args(&["no url"]), &AtomicBool::new(true), out).is_err());
+    assert!(listen(&args(&["no url"]), &|| true, out).is_err());
     assert!(Command::try_parse_from(["listen", "tcp://x:1", "--name", "a:b"]).is_err());
 }

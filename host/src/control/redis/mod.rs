@@ -29,6 +29,14 @@ struct Shared {
     parameters_hash: Option<String>,
 }
 
+/// Whether an address has the form that the client understands. The message never repeats it.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    Client::open(url).map(drop).map_err(|problem| problem.to_string())
+}
+
 /// Serves all lines until `stop` rings, then removes what was published.
 pub(crate) async fn run(url: String, build_meta: PathBuf, lines: Vec<Line>, stop: watch::Receiver<bool>) {
     let client = match Client::open(url) {

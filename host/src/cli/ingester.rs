@@ -1,0 +1,84 @@
+//! `framegate ingester` and `framegate http_ingester`: in the place of dranspose's, with their flags and variables.
+//!
+//! The flags are dranspose 0.2.0's (`cli.py`), abbreviations of long ones included, which its argparse allows.
+
+use std::process::ExitCode;
+
+use super::run::serve;
+use crate::settings::layers::{DropInFlags, Environment, FeedFlags, drop_in};
+
+/// One ingester, with the command line of `dranspose ingester`.
+///
+/// Connects to a detector and forwards its events to dranspose's workers, as a dranspose controller says through Redis.
+/// Runs until SIGTERM or SIGINT (ctrl-c).
+#[derive(Debug, clap::Args)]
+#[command(infer_long_args = true, after_help = VARIABLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    stream: Stream,
+    /// What speaks the detector's protocol: a class of dranspose (also module:Class), the name of a plugin, or a path to a
+    /// plugin's file
+    #[arg(short = 'c', long = "ingesterclass", value_name = "CLASS")]
+    class: String,
+    /// The detector's address, such as tcp://host:9999; else the variable UPSTREAM_URL
+    #[arg(short = 'u', long = "upstream_url", alias = "upstream-url", value_name = "URL")]
+    upstream_url: Option<String>,
+}
+
+/// One ingester that is fed over HTTP, with the command line of `dranspose http_ingester`.
+///
+/// Listens for HTTP requests and forwards their events to dranspose's workers, as a dranspose controller says through Redis.
+/// Runs until SIGTERM or SIGINT (ctrl-c).
+#[derive(Debug, clap::Args)]
+#[command(infer_long_args = true, after_help = VARIABLES)]
+pub(crate) struct HttpArgs {
+    #[command(flatten)]
+    stream: Stream,
+    /// What speaks the protocol: an app of dranspose, such as dranspose.ingesters.http_sardana:app, the name of a plugin,
+    /// or a path to a plugin's file
+    #[arg(short = 'c', long = "ingesterapp", value_name = "APP")]
+    class: String,
+    /// The address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// The port to listen on [default: 5000]
+    #[arg(short, long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Stream {
+    /// Name of the stream; else the variable INGESTER_STREAMS
+    #[arg(short, long, value_name = "STREAM")]
+    name: Option<String>,
+}
+
+const VARIABLES: &str = "\
+Variables (in upper or lower case; options count before them):
+  INGESTER_STREAMS   JSON list of streams, such as [\"eiger\"]; each gets a source of its own
+  INGESTER_NAME      name of the ingester [default: the streams joined by _, then -ingester]
+  INGESTER_URL       what workers connect to; its port is bound [default: tcp://localhost:10000]
+  UPSTREAM_URL       the detector's address
+  DUMP_PATH          file to capture events to, in every scan
+  SERVICE_REDIS_DSN  address of Redis; else REDIS_URL [default: redis://localhost:6379/0]
+  BUILD_META_FILE    build information to publish [default: /etc/build_git_meta.json]
+  LOG_LEVEL          DEBUG, INFO, WARNING or ERROR [default: INFO]
+  FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched before the executable's own
+  FRAMEGATE_ADMIN    address that serves status and metrics over HTTP [default: none]";
+
+/// Runs `framegate ingester`.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let feed = FeedFlags::Upstream(args.upstream_url.clone());
+    start(&args.stream, &args.class, feed)
+}
+
+/// Runs `framegate http_ingester`.
+pub(crate) fn run_http(args: &HttpArgs) -> anyhow::Result<ExitCode> {
+    let feed = FeedFlags::Http { host: args.host.clone(), port: args.port };
+    start(&args.stream, &args.class, feed)
+}
+
+fn start(stream: &Stream, class: &str, feed: FeedFlags) -> anyhow::Result<ExitCode> {
+    let flags = DropInFlags { stream: stream.name.clone(), class: class.to_owned(), feed };
+    serve(drop_in(&Environment::new(std::env::vars_os()), &flags))
+}

@@ -1,0 +1,130 @@
+//! `framegate run --config FILE`: ingesters from a configuration file; and the life of a host under signals, which the
+//! drop-ins share.
+//!
+//! The host starts on a thread of its own, so that a signal is heard also while a plugin hangs in its start.
+
+use std::{path::PathBuf, process::ExitCode, sync::mpsc, thread, time::Duration};
+
+use anyhow::Context as _;
+
+use super::{FAILURE, REFUSED, WRONG_SETTINGS, fail, signals::Stop};
+use crate::{
+    host::{Host, Linked, StartError},
+    settings::{
+        SettingsError, StreamSettings,
+        layers::{self, Environment, RunFlags},
+    },
+};
+
+/// Run ingesters from a configuration file.
+///
+/// Runs until SIGTERM or SIGINT (ctrl-c), then delivers what is queued for up to `shutdown_grace` (default 1 s) and exits
+/// with 0; a second signal ends it at once. Standalone with `scans` set, it ends by itself after the last scan.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration file (TOML)
+    #[arg(short, long, value_name = "FILE", required_unless_present = "print_example")]
+    config: Option<PathBuf>,
+    /// Where status and metrics are served over HTTP, or off; default 127.0.0.1:9180
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// What is logged: DEBUG, INFO, WARNING or ERROR, and what is more serious; default INFO
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Print a configuration file with every key, its meaning and its default
+    #[arg(long)]
+    print_example: bool,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let Some(config) = &args.config else {
+        print!("{}", include_str!("../../examples/framegate.toml"));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let shown = config.display();
+    let text = match std::fs::read(config) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+                return Ok(fail(
+                    &[format!("{shown}:{line}: not UTF-8\n  save the file as UTF-8 text")],
+                    WRONG_SETTINGS,
+                ));
+            }
+        },
+        Err(error) => {
+            let looked_for = std::path::absolute(config).unwrap_or_else(|_| config.clone());
+            let problem = format!(
+                "{}: the configuration file cannot be read: {error}\n  `framegate run --print-example` prints one to begin with",
+                looked_for.display()
+            );
+            return Ok(fail(&[problem], WRONG_SETTINGS));
+        }
+    };
+    let flags = RunFlags { admin: args.admin.clone(), log_level: args.log_level.clone() };
+    serve(layers::run(&text, &shown.to_string(), &Environment::new(std::env::vars_os()), &flags))
+}
+
+/// Runs a host until it is done or a signal comes.
+pub(super) fn serve(checked: Result<layers::Checked, SettingsError>) -> anyhow::Result<ExitCode> {
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
+    };
+    log(checked.log_level);
+    let stop = Stop::listen().context("signals cannot be heard")?;
+    let settings = checked.settings;
+    let ingesters = settings.ingesters.clone();
+    let grace = settings.shutdown_grace;
+    let main = thread::current();
+    let (sender, started) = mpsc::sync_channel(1);
+    thread::Builder::new().name("start".into()).spawn(move || {
+        // Nobody listens any more if a signal came first; the host is dropped then, which stops it.
+        let _ = sender.send(Host::start(settings, Linked::none()));
+        main.unpark();
+    })?;
+    let host = loop {
+        if let Ok(host) = started.try_recv() {
+            break host;
+        }
+        if stop.is_asked() {
+            // Nothing was published before the host has started; so a start that hangs may be left alone.
+            match started.recv_timeout(grace) {
+                Ok(host) => break host,
+                Err(_) => return Ok(ExitCode::SUCCESS),
+            }
+        }
+        stop.wait(CHECK);
+    };
+    let host = match host {
+        Ok(host) => host,
+        Err(error) => return Ok(fail(error.problems(), status(&error))),
+    };
+    for ingester in &ingesters {
+        let fed = |stream: &StreamSettings| {
+            let source = host.sources().iter().find(|(name, _)| *name == stream.name);
+            format!("{} from {}", stream.name, source.map_or("nothing", |(_, source)| source))
+        };
+        let streams: Vec<_> = ingester.streams.iter().map(fed).collect();
+        tracing::info!("ingester {} serves workers at {}: {}", ingester.name, ingester.url(), streams.join("; "));
+    }
+    while !stop.is_asked() && !host.is_done() {
+        stop.wait(CHECK);
+    }
+    host.shutdown();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(error: &StartError) -> u8 {
+    if error.is_plugin_refused() { REFUSED } else { FAILURE }
+}
+
+fn log(level: tracing::Level) {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_target(false).init();
+}
+
+/// How late the end of a standalone host is seen. Signals are seen at once.
+const CHECK: Duration = Duration::from_millis(100);

@@ -1,0 +1,63 @@
+//! SIGINT and SIGTERM, which ask to stop; the second ends the process at once.
+//!
+//! A thread of its own waits for them, so that they are heard whatever the other threads do.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Whether the process was asked to stop. Clones see the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    asked: Arc<AtomicBool>,
+    /// Woken when it is.
+    main: thread::Thread,
+}
+
+impl Stop {
+    /// Listens from now on; the thread that calls it is woken by a signal.
+    ///
+    /// # Errors
+    /// The operating system refused.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let stop = Self { asked: Arc::default(), main: thread::current() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let (mut interrupt, mut terminate) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        let heard = stop.clone();
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            runtime.block_on(async {
+                loop {
+                    let status = tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
+                    if heard.asked.swap(true, Ordering::SeqCst) {
+                        std::process::exit(status);
+                    }
+                    heard.main.unpark();
+                }
+            });
+        })?;
+        Ok(stop)
+    }
+
+    /// Whether a signal came.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Waits for a signal, but not longer than `most`. [the thread that called `listen`]
+    pub(crate) fn wait(&self, most: Duration) {
+        if !self.is_asked() {
+            thread::park_timeout(most);
+        }
+    }
+}

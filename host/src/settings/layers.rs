@@ -1,0 +1,226 @@
+//! Brings together what was given: defaults < file < environment < flags.
+//!
+//! Each layer writes into one tree of values ([`super::given`]), later ones over earlier ones; the defaults are where the
+//! types are made. Reads nothing itself: text of the file, environment and flags are arguments.
+
+use std::{collections::HashMap, ffi::OsString};
+
+pub(crate) use super::check::Checked;
+use super::{
+    SettingsError, check,
+    dranspose::{Feed, Source},
+    given::{self, Given, Origin, Table, Value},
+    section::Problems,
+};
+
+/// The environment; names are the same in upper and lower case, as for dranspose. A variable that is empty counts as absent.
+#[derive(Debug, Default)]
+pub(crate) struct Environment(HashMap<String, OsString>);
+
+impl Environment {
+    /// Takes variables; of two names that differ in case, the one in capitals counts.
+    pub(crate) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut taken: HashMap<String, OsString> = HashMap::new();
+        for (name, value) in variables {
+            let Some(name) = name.to_str() else { continue };
+            if value.is_empty() {
+                continue;
+            }
+            let plain = name.to_uppercase();
+            if plain == name || !taken.contains_key(&plain) {
+                taken.insert(plain, value);
+            }
+        }
+        Self(taken)
+    }
+
+    fn get(&self, name: &'static str, problems: &mut Problems) -> Option<Given> {
+        let value = self.0.get(name)?;
+        match value.to_str() {
+            Some(text) => Some(Given::text(text, Origin::Variable(name))),
+            None => {
+                problems.add(&Origin::Variable(name), "it is not UTF-8");
+                None
+            }
+        }
+    }
+}
+
+/// What `framegate run` was told on its command line.
+#[derive(Debug, Default)]
+pub(crate) struct RunFlags {
+    pub(crate) admin: Option<String>,
+    pub(crate) log_level: Option<String>,
+}
+
+/// What `framegate ingester` or `framegate http_ingester` was told on its command line.
+#[derive(Debug, Default)]
+pub(crate) struct DropInFlags {
+    pub(crate) stream: Option<String>,
+    pub(crate) class: String,
+    pub(crate) feed: FeedFlags,
+}
+
+/// Where the data comes from.
+#[derive(Debug)]
+pub(crate) enum FeedFlags {
+    /// `ingester`: it connects.
+    Upstream(Option<String>),
+    /// `http_ingester`: it listens.
+    Http { host: Option<String>, port: Option<u16> },
+}
+
+impl Default for FeedFlags {
+    fn default() -> Self {
+        Self::Upstream(None)
+    }
+}
+
+/// Settings of `framegate run`: from a file, and what belongs to the machine from environment and flags.
+///
+/// # Errors
+/// Every problem.
+pub(crate) fn run(
+    text: &str,
+    file: &str,
+    environment: &Environment,
+    flags: &RunFlags,
+) -> Result<Checked, SettingsError> {
+    let mut problems = Problems::default();
+    let mut table = given::parse(text, Some(file)).map_err(|problems| SettingsError { problems })?;
+    machine(&mut table, environment, &mut problems);
+    if table.get("admin").is_none() {
+        table.set("admin", Given::text(DEFAULT_ADMIN, Origin::Default));
+    }
+    for (key, value, flag) in [("admin", &flags.admin, "--admin"), ("log_level", &flags.log_level, "--log-level")] {
+        if let Some(value) = value {
+            table.set(key, Given::text(value, Origin::Flag(flag)));
+        }
+    }
+    check::check(&table, problems).map_err(|problems| SettingsError { problems })
+}
+
+/// What the environment says about the machine: the same for every command.
+fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems) {
+    let mut layer = |key: &str, variable| {
+        if let Some(given) = environment.get(variable, problems) {
+            table.set(key, given);
+        }
+    };
+    layer("build_meta", "BUILD_META_FILE");
+    layer("log_level", "LOG_LEVEL");
+    layer("admin", "FRAMEGATE_ADMIN");
+    // Variables of a whole deployment; they do not overrule a file that wants no Redis at all.
+    if table.get("standalone").is_none() {
+        let redis = environment.get("SERVICE_REDIS_DSN", problems).or_else(|| environment.get("REDIS_URL", problems));
+        if let Some(given) = redis {
+            table.set("redis", given);
+        }
+    }
+}
+
+/// Settings of the commands that take a dranspose ingester's place: one ingester, from flags and environment.
+///
+/// # Errors
+/// Every problem.
+pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<Checked, SettingsError> {
+    let mut problems = Problems::default();
+    let command = Origin::Flag("--name");
+    let mut table = Table::new(command.clone());
+    machine(&mut table, environment, &mut problems);
+    let mut ingester = Table::new(command.clone());
+    for (key, variable) in [("name", "INGESTER_NAME"), ("url", "INGESTER_URL"), ("dump_path", "DUMP_PATH")] {
+        if let Some(given) = environment.get(variable, &mut problems) {
+            ingester.set(key, given);
+        }
+    }
+    let class = Given::text(&flags.class, Origin::Flag(flags.feed.class_flag()));
+    let settings = source_settings(&class, environment, flags, &mut problems);
+    let streams = streams(environment, flags, &mut problems).into_iter().map(|name| {
+        let origin = name.origin.clone();
+        let mut stream = Table::new(origin.clone());
+        stream.set("name", name);
+        stream.set("source", class.clone());
+        stream.set("settings", Given { value: Value::Table(settings.clone()), origin: origin.clone() });
+        Given { value: Value::Table(stream), origin }
+    });
+    let streams: Vec<_> = streams.collect();
+    ingester.set("stream", Given { value: Value::List(streams), origin: command.clone() });
+    let ingester = Given { value: Value::Table(ingester), origin: command.clone() };
+    table.set("ingester", Given { value: Value::List(vec![ingester]), origin: command });
+    check::check(&table, problems).map_err(|problems| SettingsError { problems })
+}
+
+/// The streams' names: the flag's, else those of the variable.
+fn streams(environment: &Environment, flags: &DropInFlags, problems: &mut Problems) -> Vec<Given> {
+    if let Some(name) = &flags.stream {
+        return vec![Given::text(name, Origin::Flag("--name"))];
+    }
+    let variable = "INGESTER_STREAMS";
+    let Some(list) = environment.get(variable, problems) else {
+        problems
+            .general(format!("no stream is named\n  give one with -n STREAM, or several in the variable {variable}"));
+        return vec![nameless()];
+    };
+    let Value::Text(text) = &list.value else { unreachable!("variables are texts") };
+    match serde_json::from_str::<Vec<String>>(text) {
+        Ok(names) if !names.is_empty() => names.iter().map(|name| Given::text(name, list.origin.clone())).collect(),
+        _ => {
+            let expected = "expected a JSON list of stream names, such as [\"eiger\", \"xspress\"]";
+            problems.add(&list.origin, format_args!("{text:?}: {expected}"));
+            vec![nameless()]
+        }
+    }
+}
+
+/// Stands in for streams that are missing, so that the rest is checked too.
+fn nameless() -> Given {
+    Given::text("nameless", Origin::Default)
+}
+
+/// What the flags and the environment say to the source; the same for each stream, as in dranspose.
+fn source_settings(class: &Given, environment: &Environment, flags: &DropInFlags, problems: &mut Problems) -> Table {
+    let source = Source::parse(&flags.class).ok();
+    let known = match &source {
+        Some(Source::Class(class)) => Some(class.feed),
+        _ => None,
+    };
+    let mut settings = Table::new(class.origin.clone());
+    match &flags.feed {
+        FeedFlags::Upstream(flag) => {
+            let flag = flag.as_deref().map(|url| Given::text(url, Origin::Flag("--upstream_url")));
+            match flag.or_else(|| environment.get("UPSTREAM_URL", problems)) {
+                Some(url) => settings.set("upstream_url", url),
+                None if known == Some(Feed::Connects) => problems.general(
+                    "no address of the detector is given\n  give it with -u tcp://HOST:PORT, or in the variable UPSTREAM_URL"
+                        .into(),
+                ),
+                None => {}
+            }
+        }
+        FeedFlags::Http { host, port } => {
+            if known == Some(Feed::Connects) {
+                let advice = "use `framegate ingester` with -u tcp://HOST:PORT";
+                problems.add(&class.origin, format_args!("{} connects to a detector\n  {advice}", flags.class));
+            }
+            // dranspose 0.2.0, `cli.py`: `args.port or 5000`; uvicorn's own host.
+            let host = host.as_deref().unwrap_or("127.0.0.1");
+            settings.set("host", Given::text(host, Origin::Flag("--host")));
+            let port = Value::Integer(port.unwrap_or(5000).into());
+            settings.set("port", Given { value: port, origin: Origin::Flag("--port") });
+        }
+    }
+    settings
+}
+
+impl FeedFlags {
+    fn class_flag(&self) -> &'static str {
+        match self {
+            Self::Upstream(_) => "--ingesterclass",
+            Self::Http { .. } => "--ingesterapp",
+        }
+    }
+}
+
+/// Loopback: it tells names and addresses of the experiment.
+const DEFAULT_ADMIN: &str = "127.0.0.1:9180";

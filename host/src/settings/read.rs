@@ -1,0 +1,141 @@
+//! How a value of each kind is read: text, count, size, time, address; each says what it expects.
+//!
+//! Pure: only the form is checked. No message repeats what may hold a password.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+
+use super::{
+    given::{Given, Value},
+    near::near,
+};
+
+/// A text that is not empty.
+pub(super) fn text(given: &Given) -> Result<String, String> {
+    match &given.value {
+        Value::Text(text) if text.is_empty() => Err("it is empty".into()),
+        Value::Text(text) => Ok(text.clone()),
+        _ => Err(format!("expected a text in quotes, not {}", given.kind())),
+    }
+}
+
+pub(super) fn truth(given: &Given) -> Result<bool, String> {
+    match given.value {
+        Value::Bool(truth) => Ok(truth),
+        _ => Err(format!("expected true or false, not {}", given.kind())),
+    }
+}
+
+/// A whole number, 1 or more.
+pub(super) fn count(given: &Given) -> Result<u64, String> {
+    match given.value {
+        Value::Integer(number @ 1..) => Ok(number.unsigned_abs()),
+        Value::Integer(number) => Err(format!("{number} is not allowed: at least 1")),
+        _ => Err(format!("expected a whole number, not {}", given.kind())),
+    }
+}
+
+/// A number of bytes, 1 or more.
+pub(super) fn size(given: &Given) -> Result<u64, String> {
+    let expected = "expected a size such as \"1 GiB\", \"256 MiB\", or a number of bytes";
+    let bytes = match &given.value {
+        Value::Integer(number) => u64::try_from(*number).map_err(|_| format!("{number} is negative; {expected}"))?,
+        Value::Text(text) => text.parse::<ByteSize>().map_err(|_| format!("{text:?} is no size; {expected}"))?.0,
+        _ => return Err(format!("{expected}, not {}", given.kind())),
+    };
+    if bytes == 0 { Err("at least 1 byte is needed".into()) } else { Ok(bytes) }
+}
+
+/// A time within bounds.
+pub(super) fn time(least: Duration, most: Duration) -> impl FnOnce(&Given) -> Result<Duration, String> {
+    move |given| {
+        let expected = "expected a time with its unit, such as \"10 s\" or \"500 ms\"";
+        let Value::Text(text) = &given.value else { return Err(format!("{expected}, not {}", given.kind())) };
+        let time = humantime::parse_duration(text).map_err(|_| format!("{text:?} is no time; {expected}"))?;
+        if (least..=most).contains(&time) {
+            return Ok(time);
+        }
+        let shown = |time: Duration| match time.as_secs() {
+            days if days >= 86400 => format!("{} days", days / 86400),
+            _ => humantime::format_duration(time).to_string(),
+        };
+        Err(format!("{text:?} is not allowed: {} to {}", shown(least), shown(most)))
+    }
+}
+
+/// One of a few words; upper and lower case are the same.
+pub(super) fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl FnOnce(&Given) -> Result<T, String> {
+    move |given| {
+        let list = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+        let Value::Text(text) = &given.value else {
+            return Err(format!("expected one of {list}, not {}", given.kind()));
+        };
+        if let Some((_, value)) = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
+            return Ok(*value);
+        }
+        let near = near(text, words.iter().map(|(word, _)| *word));
+        let meant = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+        Err(format!("{text:?} is not allowed: one of {list}{meant}"))
+    }
+}
+
+pub(super) fn paths(given: &Given) -> Result<Vec<PathBuf>, String> {
+    let Value::List(list) = &given.value else {
+        return Err(format!("expected a list of folders, [\"…\"], not {}", given.kind()));
+    };
+    list.iter().map(|item| text(item).map(PathBuf::from)).collect()
+}
+
+/// `tcp://host:port` as dranspose publishes it: workers connect to it, and anything else in it stops them.
+pub(super) fn address(given: &Given) -> Result<(String, u16), String> {
+    let url = text(given)?;
+    let wrong = |what: &str| Err(format!("{url:?}: {what}; expected tcp://HOST:PORT, to which workers connect"));
+    let Some(rest) = url.strip_prefix("tcp://") else { return wrong("it does not begin with tcp://") };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let Some((host, port)) = rest.rsplit_once(':') else { return wrong("the port is missing") };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_holds = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+    };
+    if host == "*" {
+        return wrong("`*` is no address to connect to (the port is bound on all addresses anyway)");
+    }
+    if !host_holds {
+        return wrong("the host is missing or malformed");
+    }
+    match port.parse::<u16>() {
+        Ok(number @ 1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok((host.to_owned(), number)),
+        _ => wrong("the port must be 1 to 65535"),
+    }
+}
+
+/// Only the form; never repeats the address, which may hold a password.
+pub(super) fn redis_url(url: &str) -> Result<(), String> {
+    crate::control::redis::check_url(url)
+        .map_err(|why| format!("no address of Redis: {why}\n  expected redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]"))
+}
+
+pub(super) fn admin(given: &Given) -> Result<Option<SocketAddr>, String> {
+    let address = text(given)?;
+    if OFF.contains(&address.to_lowercase().as_str()) {
+        return Ok(None);
+    }
+    let expected = "expected an address such as \"127.0.0.1:9180\", or \"off\"";
+    address.parse().map(Some).map_err(|_| format!("{address:?}: {expected}"))
+}
+
+pub(super) fn time_or_off(given: &Given) -> Result<Option<Duration>, String> {
+    match &given.value {
+        Value::Text(text) if OFF.contains(&text.to_lowercase().as_str()) => Ok(None),
+        _ => time(MILLISECOND, YEAR)(given).map(Some).map_err(|why| format!("{why}, or \"off\"")),
+    }
+}
+
+const OFF: [&str; 2] = ["off", "none"];
+
+/// Bounds of times: none is zero by a slip, and none is so long that adding it to the clock fails.
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

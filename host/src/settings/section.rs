@@ -1,0 +1,138 @@
+//! Reads a table key by key, and notices what nobody asked for.
+//!
+//! Problems are collected, never returned at the first: a person gets all of them at once. The keys that are known are those
+//! that were asked for, so there is no second list to keep.
+
+use std::fmt;
+
+use super::{
+    given::{Given, Origin, Table, Value},
+    near::near,
+};
+
+/// What is wrong, collected: each a few lines, where it is first; and the line of the file, to sort them.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<(usize, String)>);
+
+impl Problems {
+    pub(super) fn add(&mut self, origin: &Origin, problem: impl fmt::Display) {
+        let line = if let Origin::Line { line, .. } = origin { *line } else { 0 };
+        self.0.push((line, format!("{origin}: {problem}")));
+    }
+
+    /// A value that is wrong. Variables and options are known by their own names, not by the key's.
+    pub(super) fn add_value(&mut self, key: &str, given: &Given, why: &str) {
+        match given.origin {
+            Origin::Variable(_) | Origin::Flag(_) => self.add(&given.origin, why),
+            Origin::Line { .. } | Origin::Default => self.add(&given.origin, format_args!("{key}: {why}")),
+        }
+    }
+
+    pub(super) fn general(&mut self, problem: String) {
+        self.0.push((0, problem));
+    }
+
+    /// The value if nothing is wrong, else everything that is, in the order of the file.
+    pub(super) fn into_result<T>(mut self, value: T) -> Result<T, Vec<String>> {
+        if self.0.is_empty() {
+            return Ok(value);
+        }
+        self.0.sort_by_key(|(line, _)| *line);
+        Err(self.0.into_iter().map(|(_, problem)| problem).collect())
+    }
+}
+
+/// One table while it is read.
+pub(super) struct Section<'a> {
+    table: &'a Table,
+    /// How messages call it; empty at the top.
+    name: &'a str,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(table: &'a Table, name: &'a str) -> Self {
+        Self { table, name, known: Vec::new() }
+    }
+
+    /// A value as it was given.
+    pub(super) fn given(&mut self, key: &'static str) -> Option<&'a Given> {
+        self.known.push(key);
+        self.table.get(key)
+    }
+
+    /// A value, read; none if it is absent, and none with a problem if it is wrong.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+        read: impl FnOnce(&Given) -> Result<T, String>,
+    ) -> Option<T> {
+        let given = self.given(key)?;
+        match read(given) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                problems.add_value(key, given, &why);
+                None
+            }
+        }
+    }
+
+    /// Like [`Self::read`], into a place that holds the default.
+    pub(super) fn set<T>(
+        &mut self,
+        key: &'static str,
+        place: &mut T,
+        problems: &mut Problems,
+        read: impl FnOnce(&Given) -> Result<T, String>,
+    ) {
+        if let Some(value) = self.read(key, problems, read) {
+            *place = value;
+        }
+    }
+
+    /// A table inside.
+    pub(super) fn table(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'a Table> {
+        let given = self.given(key)?;
+        let Value::Table(table) = &given.value else {
+            problems.add(&given.origin, format_args!("{key}: expected a table, not {}", given.kind()));
+            return None;
+        };
+        Some(table)
+    }
+
+    /// The tables of a list, `[[key]]`.
+    pub(super) fn tables(&mut self, key: &'static str, problems: &mut Problems) -> Vec<&'a Table> {
+        let Some(given) = self.given(key) else { return Vec::new() };
+        let path = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+        let Value::List(list) = &given.value else {
+            let hint = format!("write [[{path}]] above its keys, once for each");
+            problems
+                .add(&given.origin, format_args!("{key}: expected a list of tables, not {}\n  {hint}", given.kind()));
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for item in list {
+            match &item.value {
+                Value::Table(table) => tables.push(table),
+                _ => problems.add(&item.origin, format_args!("{key}: expected a table, not {}", item.kind())),
+            }
+        }
+        tables
+    }
+
+    /// Complains about every key that was not asked for.
+    pub(super) fn end(self, problems: &mut Problems) {
+        for (key, given) in &self.table.entries {
+            if self.known.contains(&key.as_str()) {
+                continue;
+            }
+            let place = if self.name.is_empty() { "at the top".to_owned() } else { format!("in [{}]", self.name) };
+            let hint = match near(key, self.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known {place}: {}", self.known.join(", ")),
+            };
+            problems.add(&given.origin, format_args!("{place}: unknown key `{key}`\n  {hint}"));
+        }
+    }
+}
