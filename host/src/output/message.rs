@@ -61,6 +61,8 @@ pub(crate) fn send(socket: &mut zmq::Socket, identity: &str, owner: Owner) -> Se
         left -= 1;
         // The last part carries the receipt, so it is never copied: copied parts tell nobody when they are done.
         let mut part = if bytes.len() < COPY_BELOW && left > 0 { copied(bytes) } else { shared(bytes, &owner) };
+        #[cfg(test)]
+        note(&mut part);
         let flags = if left > 0 { zmq_sys::ZMQ_SNDMORE } else { 0 } | zmq_sys::ZMQ_DONTWAIT;
         // SAFETY: `part` is an initialised message; the socket is open for as long as it is borrowed. On success libzmq
         // owns the content and `part` is empty.
@@ -121,4 +123,17 @@ pub(crate) fn set_out_batch_size(socket: &mut zmq::Socket, bytes: c_int) -> bool
     let value = std::ptr::from_ref(&bytes).cast::<c_void>();
     // SAFETY: the socket is open for as long as it is borrowed; `value` points to an int of the length given.
     unsafe { zmq_setsockopt(socket.as_mut_ptr(), ZMQ_OUT_BATCH_SIZE, value, size_of::<c_int>()) == 0 }
+}
+
+/// Address and length of every part that was handed over: for the test that follows a frame.
+#[cfg(test)]
+pub(crate) static HANDED: std::sync::Mutex<Vec<(usize, usize)>> = std::sync::Mutex::new(Vec::new());
+
+#[cfg(test)]
+fn note(part: &mut zmq_msg_t) {
+    // SAFETY: `part` is initialised, and its bytes are not touched.
+    let data = unsafe { zmq_msg_data(part) };
+    // SAFETY: as above.
+    let len = unsafe { zmq_sys::zmq_msg_size(part) };
+    HANDED.lock().unwrap().push((data as usize, len));
 }

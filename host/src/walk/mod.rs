@@ -3,6 +3,7 @@
 mod faults;
 mod forwarding;
 mod limits;
+mod zero_copy;
 
 use std::{
     collections::VecDeque,
@@ -119,8 +120,15 @@ fn free_port() -> u16 {
 }
 
 fn house(streams: &[&str], change: impl Fn(&mut IngesterSettings)) -> House {
+    let feeds: Vec<Fed> = streams.iter().map(|_| Fed::default()).collect();
+    let source = |(name, fed): (&&str, &Fed)| (name.to_string(), Arc::new(fed.clone()) as Arc<dyn Factory>);
+    House { feeds: feeds.clone(), ..house_of(streams.iter().zip(&feeds).map(source).collect(), change) }
+}
+
+/// A house with any sources.
+fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut IngesterSettings)) -> House {
     let port = free_port();
-    let stream = |name: &&str| StreamSettings {
+    let stream = |(name, _): &(String, Arc<dyn Factory>)| StreamSettings {
         name: StreamName::new(name).unwrap(),
         source: "fed".to_owned(),
         settings: json!({}),
@@ -138,7 +146,7 @@ fn house(streams: &[&str], change: impl Fn(&mut IngesterSettings)) -> House {
         stall_timeout: None,
         dump_path: None,
         capture_when_full: CaptureWhenFull::Thin,
-        streams: streams.iter().map(stream).collect(),
+        streams: sources.iter().map(stream).collect(),
     };
     change(&mut ingester);
     let settings = Settings {
@@ -150,21 +158,19 @@ fn house(streams: &[&str], change: impl Fn(&mut IngesterSettings)) -> House {
         source_timeout: Duration::from_secs(1),
         admin: None,
     };
-    let feeds: Vec<Fed> = streams.iter().map(|_| Fed::default()).collect();
     let made = ingester
         .streams
         .iter()
-        .zip(&feeds)
-        .map(|(stream, fed)| {
-            let (reader, outcome) =
-                Reader::start(stream.name.clone(), Arc::new(fed.clone()), stream.settings.clone()).unwrap();
+        .zip(sources)
+        .map(|(stream, (_, factory))| {
+            let (reader, outcome) = Reader::start(stream.name.clone(), factory, stream.settings.clone()).unwrap();
             (stream.name.clone(), reader, outcome.recv().unwrap().unwrap())
         })
         .collect();
     let (forwarder, line) = prepare(&ingester, made, &settings).unwrap();
     let thread = Some(std::thread::spawn(move || forwarder.run()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    House { feeds, commands: line.commands, report: line.report, runtime, port, thread }
+    House { feeds: Vec::new(), commands: line.commands, report: line.report, runtime, port, thread }
 }
 
 impl House {

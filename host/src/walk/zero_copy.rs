@@ -1,0 +1,73 @@
+//! Follows a frame from the buffer that its source filled to the message that libzmq gets.
+//!
+//! The source writes into each frame where it lies. What the worker reads there must be the address of a part that was
+//! handed over: then nothing in between has copied it.
+
+use framegate_plugin_api::{EventSink, HostContext, Source, SourceRun};
+use serde_json::Map;
+
+use super::*;
+use crate::{output::message::HANDED, source::linked::linked};
+
+/// Gives one event, of a large frame and a small one.
+struct Addressed;
+
+struct AddressedRun {
+    done: bool,
+}
+
+/// Unusual, so that no other test hands over as many.
+const LARGE: usize = 1_234_567;
+const SMALL: usize = 321;
+
+impl Source for Addressed {
+    type Settings = Map<String, Value>;
+    type Run = AddressedRun;
+    const PROTOCOL: &'static str = "addressed";
+
+    fn create(_: Self::Settings, _: HostContext) -> Result<Self, SourceError> {
+        Ok(Self)
+    }
+    fn open(&mut self) -> Result<AddressedRun, SourceError> {
+        Ok(AddressedRun { done: false })
+    }
+}
+
+impl SourceRun for AddressedRun {
+    fn next(&mut self, out: &mut EventSink<'_>, _: Deadline) -> Result<Progress, SourceError> {
+        if !std::mem::replace(&mut self.done, true) {
+            out.push("T", EventKind::Data, [addressed(LARGE), addressed(SMALL), addressed(SMALL), addressed(LARGE)]);
+        }
+        Ok(Progress::End)
+    }
+}
+
+/// A frame that begins with its own address.
+fn addressed(len: usize) -> Frame {
+    let mut bytes = vec![0; len];
+    let address = bytes.as_ptr() as usize;
+    bytes[..8].copy_from_slice(&address.to_le_bytes());
+    Frame::from_vec(bytes)
+}
+
+/// Whether the frame that a worker got was handed over where its source had made it.
+fn handed_over_in_place(frame: &[u8]) -> bool {
+    let address = usize::from_le_bytes(frame[..8].try_into().unwrap());
+    HANDED.lock().unwrap().contains(&(address, frame.len()))
+}
+
+#[test]
+fn large_frames_are_handed_to_every_worker_where_their_source_made_them() {
+    let house = house_of(vec![("a".to_owned(), linked::<Addressed>())], |_| ());
+    let workers = [house.worker("w1"), house.worker("w2")];
+    let scan = house.start(&["a"]);
+    house.assign(scan, &[(0, &[("a", &["w1", "w2"])])]);
+    for worker in &workers {
+        let frames = receive(worker).1;
+        // Small ones are copied, so that one which waits does not pin what it was received in; not the last, see
+        // `output::message`.
+        let in_place: Vec<bool> = frames.iter().map(|frame| handed_over_in_place(frame)).collect();
+        assert_eq!(in_place, [true, false, false, true]);
+    }
+    house.stop();
+}
