@@ -22,5 +22,6 @@ mod walk;
 
 #[doc(hidden)]
 pub use cli::main;
+pub use control::report::{ControlProblem, ControlReport};
 pub use host::{Host, Linked, StartError};
 pub use ingester::report::{CaptureReport, Report, StreamReport, WorkerReport};

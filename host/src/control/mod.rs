@@ -6,9 +6,10 @@
 //! scan that the ingester has reported ready; a clean end when `stop` rings; no panic whatever arrives from outside.
 
 pub(crate) mod redis;
+pub(crate) mod report;
 pub(crate) mod standalone;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -19,7 +20,54 @@ use crate::{
         report::Report,
     },
     names::{IngesterName, StreamName},
+    settings::{Control, Standalone},
 };
+
+use self::{redis::Address, report::ControlReport};
+
+/// Who controls the host, checked.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    /// A dranspose controller at this address; and where the build is described.
+    Redis(Address, PathBuf),
+    /// Nobody.
+    Standalone(Standalone),
+}
+
+impl Driver {
+    /// # Errors
+    /// The address of Redis is none; the message does not repeat it.
+    pub(crate) fn new(control: &Control) -> Result<Self, String> {
+        Ok(match control {
+            Control::Redis { url, build_meta } => {
+                let address = Address::parse(url).map_err(|why| format!("no address of Redis: {why}"))?;
+                Self::Redis(address, build_meta.clone())
+            }
+            Control::Standalone(standalone) => Self::Standalone(standalone.clone()),
+        })
+    }
+
+    /// What there is to tell before it runs.
+    pub(crate) fn report(&self) -> ControlReport {
+        match self {
+            Self::Redis(address, _) => ControlReport::redis(address.place().to_owned()),
+            Self::Standalone(_) => ControlReport::standalone(),
+        }
+    }
+
+    /// Whether it may come to its end without being stopped.
+    pub(crate) fn ends_by_itself(&self) -> bool {
+        matches!(self, Self::Standalone(_))
+    }
+
+    /// Serves all lines until `stop` rings, or its work is done.
+    pub(crate) async fn run(self, lines: Vec<Line>, report: watch::Sender<ControlReport>, stop: watch::Receiver<bool>) {
+        match self {
+            Self::Redis(address, build_meta) => self::redis::run(address, build_meta, lines, report, stop).await,
+            Self::Standalone(settings) => standalone::run(settings, lines, report, stop).await,
+        }
+    }
+}
 
 /// One ingester as a driver sees it.
 #[derive(Debug, Clone)]

@@ -1,12 +1,17 @@
 //! Control without Redis: scans follow each other, and events go to whoever is connected.
 //!
 //! A scan begins at start-up on every ingester; when all their runs have ended and all is delivered it is finished, and the
-//! next begins. Who gets an event is decided when it is paired, by the policy in `ingester::pair`.
+//! next begins; after a while that grows, if the last one failed. Who gets an event is decided when it is paired, by the policy in `ingester::pair`.
+
+use std::time::Duration;
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Line, Stopped};
+use super::{
+    Line, Stopped,
+    report::{ControlProblem, ControlReport, now},
+};
 use crate::{
     ingester::{
         command::{Command, Deal},
@@ -17,15 +22,40 @@ use crate::{
 };
 
 /// Runs scans until `stop` rings or the configured number of scans is over.
-pub(crate) async fn run(settings: Standalone, mut lines: Vec<Line>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    settings: Standalone,
+    mut lines: Vec<Line>,
+    report: watch::Sender<ControlReport>,
+    mut stop: watch::Receiver<bool>,
+) {
     let deal = if settings.broadcast { Deal::Everyone } else { Deal::RoundRobin };
     let scans = async {
         let mut done = 0;
+        let mut pause = FIRST_PAUSE;
         while settings.scans.is_none_or(|scans| done < scans) {
             if scan(&mut lines, deal).await.is_err() {
                 return;
             }
             done += 1;
+            if settings.scans == Some(done) {
+                return;
+            }
+            match fruitless(&lines) {
+                None => {
+                    report.send_if_modified(|report| report.faults.remove(SCANS).is_some());
+                    pause = FIRST_PAUSE;
+                }
+                Some(why) => {
+                    let what = format!("the last scan {why}; the next begins in {pause:?}");
+                    tracing::warn!("{what}");
+                    report.send_modify(|report| {
+                        report.last_problem = Some(ControlProblem { at: now(), what: what.clone() });
+                        report.faults.insert(SCANS.to_owned(), what);
+                    });
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
         }
     };
     tokio::select! {
@@ -48,6 +78,19 @@ async fn scan(lines: &mut [Line], deal: Deal) -> Result<(), Stopped> {
     every(lines, |report| report.finished == Some(scan)).await
 }
 
+/// Whether another scan at once would most likely end as the last did, and so on as fast as the machine can.
+fn fruitless(lines: &[Line]) -> Option<String> {
+    let reports: Vec<_> = lines.iter().map(|line| line.report.borrow().clone()).collect();
+    let streams = reports.iter().flat_map(|report| &report.streams);
+    let failed: Vec<&str> =
+        streams.filter(|(_, stream)| stream.source == "failed").map(|(name, _)| name.as_str()).collect();
+    if !failed.is_empty() {
+        return Some(format!("ended because sources failed ({})", failed.join(", ")));
+    }
+    let processed: u64 = reports.iter().map(|report| report.processed_events).sum();
+    (processed == 0).then(|| "ended without an event".to_owned())
+}
+
 /// Waits until each ingester's report says so.
 async fn every(lines: &mut [Line], says: impl Fn(&Report) -> bool) -> Result<(), Stopped> {
     for line in lines {
@@ -55,3 +98,9 @@ async fn every(lines: &mut [Line], says: impl Fn(&Report) -> bool) -> Result<(),
     }
     Ok(())
 }
+
+/// What is wrong with scans, in status.
+const SCANS: &str = "scans";
+/// How long to wait after a scan that failed, doubled after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);

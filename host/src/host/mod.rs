@@ -22,10 +22,10 @@ use tokio::sync::watch;
 pub use self::error::StartError;
 pub(crate) use self::make::prepare;
 use crate::{
-    control::{self, CommandSender},
+    control::{CommandSender, Driver, report::ControlReport},
     ingester::{command::Command, report::Report},
     names::StreamName,
-    settings::{Control, Settings},
+    settings::Settings,
     source::Factory,
 };
 
@@ -55,6 +55,7 @@ pub struct Host {
     ingesters: Vec<Running>,
     runtime: Option<tokio::runtime::Runtime>,
     control: Option<tokio::task::JoinHandle<()>>,
+    control_report: watch::Receiver<ControlReport>,
     /// Control has run all scans that it should. Set by its task.
     done: Arc<AtomicBool>,
     stop_control: watch::Sender<bool>,
@@ -84,13 +85,14 @@ impl Host {
                 Err(problem) => error.add(problem),
             }
         }
+        let driver = Driver::new(&settings.control).map_err(|problem| error.add(problem));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("control")
             .enable_all()
             .build()
             .map_err(|problem| error.add(format!("the control runtime does not start: {problem}")));
-        let (true, Ok(runtime)) = (error.problems().is_empty(), runtime) else { return Err(error) };
+        let (true, Ok(driver), Ok(runtime)) = (error.problems().is_empty(), driver, runtime) else { return Err(error) };
         let (stop_control, stop) = watch::channel(false);
         let mut ingesters = Vec::new();
         let mut lines = Vec::new();
@@ -104,20 +106,20 @@ impl Host {
             lines.push(line);
         }
         let done = Arc::new(AtomicBool::new(false));
-        let control = match settings.control {
-            Control::Redis { url, build_meta } => runtime.spawn(control::redis::run(url, build_meta, lines, stop)),
-            Control::Standalone(standalone) => {
-                let done = done.clone();
-                runtime.spawn(async move {
-                    control::standalone::run(standalone, lines, stop).await;
-                    done.store(true, Ordering::Release);
-                })
-            }
+        let (report, control_report) = watch::channel(driver.report());
+        let control = {
+            let done = done.clone();
+            runtime.spawn(async move {
+                let ends_by_itself = driver.ends_by_itself();
+                driver.run(lines, report, stop).await;
+                done.store(ends_by_itself, Ordering::Release);
+            })
         };
         Ok(Self {
             ingesters,
             runtime: Some(runtime),
             control: Some(control),
+            control_report,
             done,
             stop_control,
             grace: settings.shutdown_grace,
@@ -129,6 +131,17 @@ impl Host {
     #[must_use]
     pub fn reports(&self) -> Vec<Report> {
         self.ingesters.iter().map(|ingester| ingester.report.borrow().clone()).collect()
+    }
+
+    /// How control fares: whether Redis is there, and what of its words could not be used.
+    #[must_use]
+    pub fn control_report(&self) -> ControlReport {
+        self.control_report.borrow().clone()
+    }
+
+    /// Where the latest [`ControlReport`] can be had at any time.
+    pub(crate) fn control_report_receiver(&self) -> watch::Receiver<ControlReport> {
+        self.control_report.clone()
     }
 
     /// Where the latest pictures can be had at any time.

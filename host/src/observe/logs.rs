@@ -129,12 +129,17 @@ impl Lines {
     /// Everything that waits, oldest first, and how many lines were lost before. Waits until there is something.
     pub(crate) async fn take(&self) -> (VecDeque<Line>, u64) {
         loop {
-            let taken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            let taken = self.take_now();
             if !taken.0.is_empty() {
                 return taken;
             }
             self.there.notified().await;
         }
+    }
+
+    /// As [`Lines::take`], without waiting.
+    pub(crate) fn take_now(&self) -> (VecDeque<Line>, u64) {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn push(&self, line: Line) {
@@ -252,7 +257,7 @@ mod tests {
             tracing::warn!(ingester = %"one", stream = "a b", "it {}", "happened");
             tracing::error!("{}", "ä".repeat(LONGEST));
         });
-        let (taken, _) = std::mem::take(&mut *Lines::of_process().waiting.lock().unwrap());
+        let (taken, _) = Lines::of_process().take_now();
         assert_eq!(taken[0].msg, r#"it happened ingester=one stream="a b""#);
         assert_eq!((taken[0].levelname, taken[0].name), ("WARNING", module_path!()));
         assert!(taken[1].msg.len() <= LONGEST && taken[1].msg.ends_with("ä…"));

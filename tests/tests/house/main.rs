@@ -26,13 +26,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("source", &["plugin", "names", "budget", "wake", "settings"]),
     ("plugin", &["names", "source::Factory", "source::Fault", "source::Instance", "source::loaded"]),
     ("output", &["ingester", "capture", "names", "wake", "settings"]),
-    ("control", &["ingester::command", "ingester::report", "names", "settings"]),
+    ("control", &["ingester::command", "ingester::report", "names", "settings", "observe::logs"]),
     ("forwarder", &["ingester", "source::reader", "source::queue", "output", "wake", "budget", "settings", "names"]),
 ];
 
 /// Who may name a crate, or a part of the standard library. The rest of the host may not.
 const KNOWN_BY: &[(&str, &[&str])] = &[
-    ("redis", &["control::redis", "observe::logs"]),
+    ("redis", &["control::redis"]),
     ("zmq", &["output", "cli::listen", "cli::replay"]),
     ("zmq_sys", &["output::message"]),
     ("libloading", &["plugin::load"]),
@@ -42,7 +42,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("toml", &["settings"]),
     ("tokio", &["control", "cli", "observe", "host", "forwarder"]),
-    ("std::env", &["settings", "cli", "main"]),
+    ("std::env", &["settings", "cli", "main", "observe::logs"]),
 ];
 
 /// What the heart must never name.

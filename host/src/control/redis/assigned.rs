@@ -1,30 +1,32 @@
 //! Reads the assignments of the scan that the ingester has reported ready, from the first on.
+//!
+//! What waits here and in the ingester is bounded: the ingester takes no more than it holds room for, then the queue to it
+//! is full, then nothing more is read.
 
-use redis::{RedisResult, streams::StreamReadReply};
 use tokio::sync::watch;
 
-use super::{BLOCK, Complaints, Link, keys, messages::WorkAssignment, stopped};
-use crate::{control::Line, ingester::command::Assignments, names::ScanId};
+use super::{Context, keys, link::Link, stopped, tail::Tail, work::WorkReader};
+use crate::{control::Stopped, ingester::command::Assignments, names::ScanId};
 
-/// Entries taken in one read: bounds what is held here, together with the queue to the ingester.
-const AT_ONCE: usize = 256;
+/// Assignments handed over in one piece: a controller's list may be as long as the scan.
+const AT_ONCE: usize = 1000;
 
-pub(super) async fn run(mut link: Link, mut line: Line, mut stop: watch::Receiver<bool>) {
+pub(super) async fn run(mut link: Link, mut context: Context, mut stop: watch::Receiver<bool>) {
     let serve = async {
         loop {
-            let Some(scan) = line.report.borrow_and_update().ready else {
-                if line.report.changed().await.is_err() {
+            let Some(scan) = context.line.report.borrow_and_update().ready else {
+                if context.line.report.changed().await.is_err() {
                     return;
                 }
                 continue;
             };
-            let mut report = line.report.clone();
+            let mut report = context.line.report.clone();
             tokio::select! {
-                () = read(&mut link, &line, scan) => return,
-                () = async { drop(report.wait_for(|report| report.ready != Some(scan)).await) } => {}
+                Err(Stopped) = read(&mut link, &context, scan) => return,
+                _ = report.wait_for(|report| report.ready != Some(scan)) => {}
             }
-            // The abandoned read still blocks on the old connection.
-            link.connection = None;
+            // The read that was abandoned still blocks on the server.
+            link.abandon();
         }
     };
     tokio::select! {
@@ -34,43 +36,26 @@ pub(super) async fn run(mut link: Link, mut line: Line, mut stop: watch::Receive
 }
 
 /// Reads one scan's assignments until it is abandoned. Ends only when the ingester has stopped.
-async fn read(link: &mut Link, line: &Line, scan: ScanId) {
-    let key = keys::assigned(scan);
-    let mut last = "0".to_owned();
-    let mut complaints = Complaints::default();
+async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), Stopped> {
+    let health = &context.health;
+    let mut tail = Tail::from_start(keys::assigned(scan), health);
+    let mut reader = WorkReader::new(&context.line.streams);
     loop {
-        let reply: RedisResult<Option<StreamReadReply>> = redis::cmd("XREAD")
-            .arg("COUNT")
-            .arg(AT_ONCE)
-            .arg("BLOCK")
-            .arg(BLOCK.as_millis() as u64)
-            .arg("STREAMS")
-            .arg(&key)
-            .arg(&last)
-            .query_async(link.get().await)
-            .await;
-        let entries = match reply {
-            Ok(reply) => reply.map(|reply| reply.keys).unwrap_or_default().into_iter().flat_map(|stream| stream.ids),
-            Err(problem) => {
-                link.failed(&problem);
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        link.worked();
-        for entry in entries {
-            last.clone_from(&entry.id);
-            let text: Option<Vec<u8>> = entry.get(keys::DATA);
-            let list = serde_json::from_slice::<Vec<WorkAssignment>>(text.as_deref().unwrap_or_default());
-            let events = match list {
-                Ok(list) => list.into_iter().map(|work| work.filtered(&line.streams)).collect(),
+        for entry in tail.next(link).await {
+            let mut events = match reader.read(&entry.data) {
+                Ok(events) => events,
                 Err(problem) => {
-                    complaints.add("assignments that are none", &problem);
+                    health.complain("entries of assigned that are no assignments", &format!("{}: {problem}", entry.id));
                     continue;
                 }
             };
-            if line.commands.assign(Assignments { scan, events }).await.is_err() {
-                return;
+            for name in reader.impossible.drain(..) {
+                health.complain("assignments to a worker that cannot be", &format!("{name:?}"));
+            }
+            while !events.is_empty() {
+                let rest = events.split_off(events.len().min(AT_ONCE));
+                context.line.commands.assign(Assignments { scan, events }).await?;
+                events = rest;
             }
         }
     }

@@ -6,6 +6,8 @@ use crate::names::{IngesterName, ScanId};
 
 /// Stream of the controller's updates.
 pub(super) const UPDATES: &str = "dranspose:controller:updates";
+/// Stream of log lines of all services.
+pub(super) const LOGS: &str = "dranspose_logs";
 /// Field of a stream entry that holds the JSON.
 pub(super) const DATA: &str = "data";
 

@@ -1,26 +1,24 @@
-//! What is on the wire, as lax in reading as pydantic and as strict in writing as its models demand.
+//! What is on the wire beside assignments: read as laxly as the controller may write it, written as strictly as its models
+//! demand.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use uuid::{Uuid, Variant};
 
+use super::build::BuildMeta;
 use crate::{
     control::Line,
-    ingester::{
-        command::Assignment,
-        report::{Report, WorkerReport},
-    },
-    names::{StreamName, WorkerName},
+    ingester::report::{Report, WorkerReport},
+    names::StreamName,
 };
 
 /// The controller's update (`ControllerUpdate`).
 #[derive(Debug, Clone, Deserialize, PartialEq)]
 pub(super) struct ControllerUpdate {
+    #[serde(deserialize_with = "uuid4")]
     pub(super) mapping_uuid: Uuid,
+    /// Every parameter there is, with the version it has now.
     pub(super) parameters_version: BTreeMap<String, Uuid>,
     #[serde(default)]
     pub(super) active_streams: Vec<String>,
@@ -28,28 +26,13 @@ pub(super) struct ControllerUpdate {
     pub(super) finished: bool,
 }
 
-/// One event's work (`WorkAssignment`).
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct WorkAssignment {
-    event_number: u64,
-    assignments: HashMap<String, Vec<String>>,
-}
-
-impl WorkAssignment {
-    /// What concerns an ingester with these streams. The number is kept even if nothing does: numbers show gaps.
-    pub(super) fn filtered(mut self, own: &[StreamName]) -> Assignment {
-        let worker = |name: String| match WorkerName::new(&name) {
-            Ok(name) => Some(name),
-            Err(problem) => {
-                tracing::warn!("an assignment names a worker that cannot be: {problem}");
-                None
-            }
-        };
-        let streams = own.iter().filter_map(|stream| {
-            let workers = self.assignments.remove(stream.as_str())?;
-            Some((stream.clone(), workers.into_iter().filter_map(worker).collect()))
-        });
-        Assignment { number: self.event_number, streams: streams.collect() }
+/// We publish the mapping's uuid again, and the peer's model takes no other kind there.
+fn uuid4<'de, D: Deserializer<'de>>(from: D) -> Result<Uuid, D::Error> {
+    let uuid = Uuid::deserialize(from)?;
+    if uuid.get_version_num() == 4 && uuid.get_variant() == Variant::RFC4122 {
+        Ok(uuid)
+    } else {
+        Err(D::Error::custom(format!("{uuid} is not a version 4 uuid")))
     }
 }
 
@@ -107,37 +90,39 @@ impl<'a> IngesterState<'a> {
             streams: &line.streams,
         }
     }
-}
 
-/// What BUILD_META_FILE says (`BuildGitMeta`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct BuildMeta {
-    commit_hash: String,
-    branch_name: String,
-    timestamp: jiff::Timestamp,
-    repository_url: String,
-}
-
-impl BuildMeta {
-    /// The file's content, if it is there and right.
-    pub(super) fn read(path: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(path).ok()?;
-        let looks_like_url = |meta: &Self| meta.repository_url.contains("://");
-        match serde_json::from_str::<Self>(&text) {
-            Ok(meta) if looks_like_url(&meta) => Some(meta),
-            Ok(_) => {
-                tracing::warn!("{}: repository_url is no URL; no build is published", path.display());
-                None
-            }
-            Err(problem) => {
-                tracing::warn!("{}: {problem}; no build is published", path.display());
-                None
-            }
-        }
+    pub(super) fn json(&self) -> String {
+        serde_json::to_string(self).expect("it has only string keys and finite numbers")
     }
 }
 
 /// The notice that a scan is finished (`IngesterUpdate`).
 pub(super) fn finished(line: &Line) -> String {
     serde_json::json!({"state": "finished", "source": "ingester", "ingester": line.name.as_str()}).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(more: &str) -> Result<ControllerUpdate, serde_json::Error> {
+        serde_json::from_str(&format!(r#"{{"parameters_version":{{}}{more}}}"#))
+    }
+
+    #[test]
+    fn an_update_needs_no_more_than_the_peers_model_does() {
+        let uuid = r#","mapping_uuid":"6F9619FF8B864011B42D00C04FC964FF""#;
+        let update = read(uuid).unwrap();
+        assert!(!update.finished && update.active_streams.is_empty());
+        assert!(read(&format!(r#"{uuid},"target_parameters_hash":null,"of another version":[{{}}]"#)).is_ok());
+        assert!(read("").is_err());
+    }
+
+    #[test]
+    fn a_mapping_uuid_that_could_not_be_published_is_refused() {
+        for wrong in ["6f9619ff-8b86-d011-b42d-00c04fc964ff", "6f9619ff-8b86-4011-342d-00c04fc964ff"] {
+            let problem = read(&format!(r#","mapping_uuid":"{wrong}""#)).unwrap_err().to_string();
+            assert!(problem.contains("version 4"), "{problem}");
+        }
+    }
 }

@@ -1,15 +1,18 @@
-//! The parameters that the controller announces: which versions we have, and whom their values concern.
+//! The parameters that the controller announces: which versions we have, and whom their values concern; and the
+//! descriptions of our sources' own parameters.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use redis::RedisResult;
+use framegate_plugin_api::{Parameter, ParameterType};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Link, keys};
+use super::{Context, keys, link::Link};
 use crate::{
     control::{Line, Stopped},
     ingester::command::Command,
+    names::StreamName,
 };
 
 /// The versions whose values were fetched.
@@ -24,23 +27,26 @@ impl Parameters {
         &mut self,
         announced: &BTreeMap<String, Uuid>,
         link: &mut Link,
-        line: &Line,
+        context: &Context,
     ) -> Result<(), Stopped> {
+        // Every update names all parameters; one that a new controller does not know would spoil the hash for ever.
+        self.versions.retain(|name, _| announced.contains_key(name));
         for (name, version) in announced {
             if self.versions.get(name) == Some(version) {
                 continue;
             }
             let key = keys::parameter(name, *version);
-            let value: RedisResult<Option<Vec<u8>>> = redis::cmd("GET").arg(&key).query_async(link.get().await).await;
-            match value {
+            match link.ask::<Option<Vec<u8>>>(redis::cmd("GET").arg(&key)).await {
                 Ok(Some(value)) => {
-                    tracing::info!(ingester = %line.name, parameter = name, bytes = value.len(), "a parameter is set");
+                    tracing::info!(ingester = %context.line.name, parameter = name, bytes = value.len(), "a parameter is set");
                     self.versions.insert(name.clone(), *version);
-                    hand_on(name, value, line).await?;
+                    hand_on(name, value, context).await?;
                 }
-                // The controller repeats its update until our hash is right.
-                Ok(None) => {}
-                Err(problem) => link.failed(&problem),
+                // The controller writes it anew, and repeats its update until our hash is right.
+                Ok(None) => context.health.complain("values of parameters that are missing", &key),
+                Err(problem) => {
+                    context.health.complain("keys of Redis that hold something else", &format!("{key}: {problem}"))
+                }
             }
         }
         Ok(())
@@ -59,23 +65,118 @@ impl Parameters {
     }
 }
 
-async fn hand_on(name: &str, value: Vec<u8>, line: &Line) -> Result<(), Stopped> {
+async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), Stopped> {
+    let commands = &context.line.commands;
     if name == "dump_prefix" {
-        let prefix = String::from_utf8_lossy(&value).into_owned();
-        line.commands.command(Command::DumpPrefix(prefix)).await?;
+        let about = "parameter dump_prefix";
+        match String::from_utf8(value) {
+            Ok(prefix) => {
+                context.health.right(about);
+                commands.command(Command::DumpPrefix(prefix)).await?;
+            }
+            Err(_) => context.health.fault(about.to_owned(), "its value is no text; the old one stays"),
+        }
         return Ok(());
     }
     let value: Arc<[u8]> = value.into();
-    for (stream, parameter) in &line.parameters {
+    for (stream, parameter) in &context.line.parameters {
         if published_name(stream, &parameter.name) == name {
             let (stream, name) = (stream.clone(), parameter.name.clone());
-            line.commands.command(Command::SetParameter { stream, name, value: value.clone() }).await?;
+            commands.command(Command::SetParameter { stream, name, value: value.clone() }).await?;
         }
     }
     Ok(())
 }
 
 /// Names of parameters are global to a beamline: a source's own name is prefixed with its stream's.
-pub(super) fn published_name(stream: &crate::names::StreamName, parameter: &str) -> String {
+fn published_name(stream: &StreamName, parameter: &str) -> String {
     format!("{stream}_{parameter}")
+}
+
+/// A description as the controller's model takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Description {
+    pub(super) name: String,
+    pub(super) json: String,
+}
+
+/// The descriptions of a line's parameters, and what is wrong with those that the controller could not read: one such
+/// description would end its task that sets defaults, for the whole beamline.
+pub(super) fn descriptions(line: &Line) -> (Vec<Description>, Vec<String>) {
+    let mut good = Vec::new();
+    let mut wrong = Vec::new();
+    for (stream, parameter) in &line.parameters {
+        match description(stream, parameter) {
+            Ok(description) => good.push(description),
+            Err(why) => wrong.push(why),
+        }
+    }
+    (good, wrong)
+}
+
+fn description(stream: &StreamName, parameter: &Parameter) -> Result<Description, String> {
+    let name = published_name(stream, &parameter.name);
+    let default = &parameter.default;
+    let nothing = default.is_null();
+    let default = match parameter.dtype {
+        ParameterType::Str | ParameterType::Binary if nothing => json!(""),
+        ParameterType::Str | ParameterType::Binary if default.is_string() => default.clone(),
+        ParameterType::Int if nothing => json!(0),
+        ParameterType::Int if default.is_i64() || default.is_u64() => default.clone(),
+        ParameterType::Float if nothing => json!(0.0),
+        ParameterType::Float if default.is_number() => default.as_f64().map_or(Value::Null, |number| json!(number)),
+        ParameterType::Bool if nothing => json!(false),
+        ParameterType::Bool if default.is_boolean() => default.clone(),
+        dtype => return Err(format!("parameter {name} is not published: its default {default} is no {dtype:?}")),
+    };
+    let dtype = parameter.dtype;
+    let json = json!({"name": name, "description": parameter.description, "dtype": dtype, "default": default});
+    Ok(Description { name, json: json.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(dtype: ParameterType, default: Value) -> Result<String, String> {
+        let parameter = Parameter { name: "gain".to_owned(), description: "How much".to_owned(), dtype, default };
+        description(&StreamName::new("eiger").unwrap(), &parameter).map(|description| description.json)
+    }
+
+    #[test]
+    fn the_hash_of_the_reference_is_met() {
+        // parameters_hash of dranspose 0.2.0 on the same uuids.
+        let uuid = |last: u8| Uuid::from_bytes([1, 1, 1, 1, 1, 1, 0x41, 1, 0x81, 1, 1, 1, 1, 1, 1, last]);
+        let mut parameters = Parameters::default();
+        assert_eq!(parameters.hash(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        parameters.versions = [("b", uuid(2)), ("a", uuid(1)), ("Z", uuid(3)), ("ä", uuid(4))]
+            .map(|(name, version)| (name.to_owned(), version))
+            .into();
+        assert_eq!(parameters.hash(), EXPECTED_HASH);
+    }
+
+    const EXPECTED_HASH: &str = "ac77e9abf5d6e9f2046f7412df98a6913cd9c3b69f97b475d1b640709da00163";
+
+    #[test]
+    fn descriptions_have_the_fields_of_the_reference_in_its_order() {
+        assert_eq!(
+            described(ParameterType::Float, json!(5)).unwrap(),
+            r#"{"name":"eiger_gain","description":"How much","dtype":"float","default":5.0}"#
+        );
+        assert!(described(ParameterType::Binary, Value::Null).unwrap().ends_with(r#""dtype":"binary","default":""}"#));
+        assert!(described(ParameterType::Bool, json!(true)).unwrap().ends_with(r#""dtype":"bool","default":true}"#));
+    }
+
+    #[test]
+    fn a_default_that_would_end_the_controllers_task_is_not_published() {
+        for (dtype, default) in [
+            (ParameterType::Int, json!(5.5)),
+            (ParameterType::Int, json!("5")),
+            (ParameterType::Str, json!(5)),
+            (ParameterType::Bool, json!("True")),
+            (ParameterType::Float, json!([])),
+        ] {
+            assert!(described(dtype, default).unwrap_err().contains("eiger_gain"));
+        }
+    }
 }

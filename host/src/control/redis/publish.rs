@@ -6,13 +6,15 @@ use redis::{RedisResult, Script};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Link, Shared, keys,
-    messages::{BuildMeta, IngesterState, finished},
-    parameters::published_name,
+    Context, Shared,
+    build::BuildMeta,
+    keys,
+    link::Link,
+    messages::{IngesterState, finished},
+    parameters::{Description, descriptions},
     stopped,
 };
 use crate::{
-    control::Line,
     ingester::report::Report,
     names::{ScanId, WorkerName},
 };
@@ -23,83 +25,82 @@ const EVERY: Duration = Duration::from_millis(1300);
 const JOIN: Duration = Duration::from_millis(50);
 /// Seconds after which Redis forgets us.
 const EXPIRY: u64 = 10;
+/// How long the removal may take: the process is about to end, with or without Redis.
+const REMOVAL: Duration = Duration::from_millis(150);
 
 pub(super) async fn run(
     mut link: Link,
-    mut line: Line,
+    mut context: Context,
     mut shared: watch::Receiver<Shared>,
     build: Option<BuildMeta>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let serve = async {
-        let mut noticed: Option<ScanId> = None;
-        loop {
-            let report = line.report.borrow_and_update().clone();
-            let hash = shared.borrow_and_update().parameters_hash.clone();
-            let last = Landmarks::of(&report);
-            let state = IngesterState::new(&line, &report, build.as_ref(), hash.as_deref());
-            let text = serde_json::to_string(&state).expect("the state has only string keys and finite numbers");
-            if let Err(problem) = publish(&mut link, &line, &text).await {
-                link.failed(&problem);
-                // The way back is in `get`; a server that answers with errors is asked again after this.
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                continue;
-            }
-            link.worked();
-            if let Some(scan) = report.finished.filter(|scan| noticed != Some(*scan)) {
-                match notice(&mut link, &line, scan).await {
-                    Ok(()) => noticed = Some(scan),
-                    Err(problem) => link.failed(&problem),
-                }
-            }
-            wait_for_change(&mut line.report, &mut shared, &last).await;
-        }
-    };
+    let (described, wrong) = descriptions(&context.line);
+    if !wrong.is_empty() {
+        context.health.fault(format!("descriptions of ingester {}", context.line.name), &wrong.join("; "));
+    }
     tokio::select! {
-        () = serve => {}
+        () = serve(&mut link, &mut context, &mut shared, build.as_ref(), &described) => {}
         () = stopped(&mut stop) => {}
     }
-    // The key may belong to a second instance of our name by now.
+    let _ = tokio::time::timeout(REMOVAL, remove(&mut link, &context)).await;
+}
+
+async fn serve(
+    link: &mut Link,
+    context: &mut Context,
+    shared: &mut watch::Receiver<Shared>,
+    build: Option<&BuildMeta>,
+    described: &[Description],
+) {
+    let line = &mut context.line;
+    let mut noticed: Option<ScanId> = None;
+    loop {
+        // Connected first, so that what is published is not from before Redis went away.
+        link.connected().await;
+        let report = line.report.borrow_and_update().clone();
+        let hash = shared.borrow_and_update().parameters_hash.clone();
+        let last = Landmarks::of(&report);
+        let state = IngesterState::new(line, &report, build, hash.as_deref()).json();
+        let mut pipe = redis::pipe();
+        pipe.set_ex(keys::config(&line.name), state, EXPIRY).ignore();
+        for Description { name, json } in described {
+            pipe.set_ex(keys::parameter_description(name), json, EXPIRY).ignore();
+        }
+        let outcome = pipe.query_async::<()>(link.connected().await).await;
+        if link.settled(outcome).await.is_none() {
+            continue;
+        }
+        // A scan that was followed by another has nobody who reads its notices.
+        let over = report.finished.filter(|scan| report.ready == Some(*scan) && noticed != Some(*scan));
+        if let Some(scan) = over {
+            let mut notice = redis::cmd("XADD");
+            notice.arg(keys::ready(scan)).arg("*").arg(keys::DATA).arg(finished(line));
+            if let Err(problem) = link.ask::<redis::Value>(&notice).await {
+                let detail = format!("{}: {problem}", keys::ready(scan));
+                context.health.complain("keys of Redis that hold something else", &detail);
+            }
+            noticed = Some(scan);
+        }
+        wait_for_change(&mut line.report, shared, &last).await;
+    }
+}
+
+/// Removes our state, unless the key belongs to a second instance of our name by now.
+async fn remove(link: &mut Link, context: &Context) {
     let script = Script::new(
         "local state = redis.call('GET', KEYS[1]) \
          if state and string.find(state, ARGV[1], 1, true) then return redis.call('DEL', KEYS[1]) end return 0",
     );
-    let remove = async {
-        let removed: RedisResult<i64> = script
-            .key(keys::config(&line.name))
-            .arg(line.service_uuid.to_string())
-            .invoke_async(link.get().await)
-            .await;
-        if let Err(problem) = removed {
-            tracing::warn!(ingester = %line.name, "our state stays in Redis until it expires: {problem}");
-        }
-    };
-    // Bounded: the process is about to end, with or without Redis.
-    let _ = tokio::time::timeout(Duration::from_millis(250), remove).await;
-}
-
-async fn publish(link: &mut Link, line: &Line, state: &str) -> RedisResult<()> {
-    let mut pipe = redis::pipe();
-    pipe.set_ex(keys::config(&line.name), state, EXPIRY).ignore();
-    for (stream, parameter) in &line.parameters {
-        let mut described = parameter.clone();
-        described.name = published_name(stream, &parameter.name);
-        let text = serde_json::to_string(&described).expect("a description is plain JSON");
-        pipe.set_ex(keys::parameter_description(&described.name), text, EXPIRY).ignore();
+    let line = &context.line;
+    let removed: RedisResult<i64> = script
+        .key(keys::config(&line.name))
+        .arg(line.service_uuid.to_string())
+        .invoke_async(link.connected().await)
+        .await;
+    if let Err(problem) = removed {
+        tracing::warn!(ingester = %line.name, "our state stays in Redis until it expires: {problem}");
     }
-    pipe.query_async(link.get().await).await
-}
-
-async fn notice(link: &mut Link, line: &Line, scan: ScanId) -> RedisResult<()> {
-    let text = finished(line);
-    redis::cmd("XADD")
-        .arg(keys::ready(scan))
-        .arg("*")
-        .arg(keys::DATA)
-        .arg(text)
-        .query_async::<redis::Value>(link.get().await)
-        .await
-        .map(drop)
 }
 
 /// What others must see at once.

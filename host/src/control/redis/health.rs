@@ -1,0 +1,90 @@
+//! How Redis and what comes from it fare: says each change once, counts the rest, and keeps it for status.
+//!
+//! Shared by all tasks of the driver: several connections that break together are one line in the log, not one each.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::control::report::{ControlProblem, ControlReport, now};
+
+/// See the module. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Health {
+    report: watch::Sender<ControlReport>,
+    /// Links that cannot reach Redis now. A lock of its own, because a line is logged between counting and reporting.
+    lost: Arc<Mutex<usize>>,
+}
+
+impl Health {
+    pub(super) fn new(report: watch::Sender<ControlReport>) -> Self {
+        Self { report, lost: Arc::default() }
+    }
+
+    /// A link lost its connection, or never had one.
+    pub(super) fn lost(&self, problem: &dyn std::fmt::Display) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        *lost += 1;
+        if *lost > 1 {
+            return;
+        }
+        let mut address = String::new();
+        self.report.send_modify(|report| {
+            (report.state, report.since) = ("down", now());
+            report.last_problem = Some(ControlProblem { at: now(), what: problem.to_string() });
+            address = report.address.clone().unwrap_or_default();
+        });
+        tracing::warn!(
+            "Redis at {address} does not serve us: {problem}; trying until it does. What is assigned goes on"
+        );
+    }
+
+    /// A link is served, after [`Health::lost`] if `again`.
+    pub(super) fn served(&self, again: bool) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        *lost -= usize::from(again);
+        if *lost > 0 || self.report.borrow().state == "up" {
+            return;
+        }
+        let mut address = String::new();
+        self.report.send_modify(|report| {
+            (report.state, report.since) = ("up", now());
+            address = report.address.clone().unwrap_or_default();
+        });
+        tracing::info!("Redis at {address} serves us");
+    }
+
+    /// Something that came could not be used: counted, and said once for each kind.
+    pub(super) fn complain(&self, kind: &'static str, detail: &dyn std::fmt::Display) {
+        let mut first = false;
+        self.report.send_modify(|report| {
+            let count = report.counters.entry(kind).or_default();
+            *count += 1;
+            first = *count == 1;
+            report.last_problem = Some(ControlProblem { at: now(), what: format!("{kind}: {detail}") });
+        });
+        if first {
+            tracing::warn!("{kind}: {detail} (the next ones are only counted)");
+        }
+    }
+
+    /// Something is wrong until it is set right.
+    pub(super) fn fault(&self, about: String, what: &str) {
+        let mut new = false;
+        self.report.send_if_modified(|report| {
+            new = report.faults.get(&about).is_none_or(|known| known != what);
+            if new {
+                report.faults.insert(about.clone(), what.to_owned());
+            }
+            new
+        });
+        if new {
+            tracing::error!("{about}: {what}");
+        }
+    }
+
+    /// It is right (again).
+    pub(super) fn right(&self, about: &str) {
+        self.report.send_if_modified(|report| report.faults.remove(about).is_some());
+    }
+}

@@ -1,0 +1,224 @@
+//! A controller's list of assignments (`list[WorkAssignment]`), read with few allocations: there are as many as events.
+//!
+//! Streams of other ingesters are passed over while reading, and a worker's name is made once, not once for each event.
+
+use std::{borrow::Cow, collections::HashMap, fmt};
+
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use crate::{
+    ingester::command::Assignment,
+    names::{StreamName, WorkerName},
+};
+
+/// Reads lists for one ingester.
+#[derive(Debug)]
+pub(super) struct WorkReader {
+    own: Vec<StreamName>,
+    /// Names seen so far.
+    workers: HashMap<String, WorkerName>,
+    /// Names that no worker can have, since they were last taken: they cost their event that worker.
+    pub(super) impossible: Vec<String>,
+}
+
+/// Names kept at most; a beamline has some hundred.
+const MOST_NAMES: usize = 10_000;
+
+impl WorkReader {
+    pub(super) fn new(own: &[StreamName]) -> Self {
+        Self { own: own.to_vec(), workers: HashMap::new(), impossible: Vec::new() }
+    }
+
+    /// Every event of the list; also those that name none of our streams, because the numbers show gaps.
+    pub(super) fn read(&mut self, text: &[u8]) -> Result<Vec<Assignment>, serde_json::Error> {
+        let mut from = serde_json::Deserializer::from_slice(text);
+        let list = from.deserialize_seq(List(self))?;
+        from.end()?;
+        Ok(list)
+    }
+
+    fn worker(&mut self, name: &str) -> Option<WorkerName> {
+        if let Some(known) = self.workers.get(name) {
+            return Some(known.clone());
+        }
+        let Ok(worker) = WorkerName::new(name) else {
+            if self.impossible.len() < MOST_NAMES {
+                self.impossible.push(name.to_owned());
+            }
+            return None;
+        };
+        if self.workers.len() >= MOST_NAMES {
+            self.workers.clear();
+        }
+        self.workers.insert(name.to_owned(), worker.clone());
+        Some(worker)
+    }
+}
+
+struct List<'a>(&'a mut WorkReader);
+struct OneEvent<'a>(&'a mut WorkReader);
+struct Streams<'a>(&'a mut WorkReader);
+struct Workers<'a>(&'a mut WorkReader);
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = Vec<Assignment>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of assignments")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut events = Vec::new();
+        while let Some(event) = list.next_element_seed(OneEvent(self.0))? {
+            events.push(event);
+        }
+        Ok(events)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for OneEvent<'_> {
+    type Value = Assignment;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Assignment, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneEvent<'_> {
+    type Value = Assignment;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with event_number and assignments")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Assignment, A::Error> {
+        let (mut number, mut streams) = (None, None);
+        while let Some(Text(field)) = fields.next_key()? {
+            match &*field {
+                "event_number" => number = Some(fields.next_value()?),
+                "assignments" => streams = Some(fields.next_value_seed(Streams(self.0))?),
+                _ => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        let missing = <A::Error as serde::de::Error>::missing_field;
+        Ok(Assignment {
+            number: number.ok_or_else(|| missing("event_number"))?,
+            streams: streams.ok_or_else(|| missing("assignments"))?,
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Streams<'_> {
+    type Value = Vec<(StreamName, Vec<WorkerName>)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Streams<'_> {
+    type Value = Vec<(StreamName, Vec<WorkerName>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of lists of workers by stream")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut streams: A) -> Result<Self::Value, A::Error> {
+        let mut ours: Self::Value = Vec::new();
+        while let Some(Text(name)) = streams.next_key()? {
+            let Some(stream) = self.0.own.iter().find(|own| own.as_str() == name).cloned() else {
+                streams.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let workers = streams.next_value_seed(Workers(self.0))?;
+            // A stream occurs once; as in Python, the last one counts.
+            ours.retain(|(known, _)| *known != stream);
+            ours.push((stream, workers));
+        }
+        Ok(ours)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Workers<'_> {
+    type Value = Vec<WorkerName>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Workers<'_> {
+    type Value = Vec<WorkerName>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of workers' names")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut workers = Vec::new();
+        while let Some(Text(name)) = list.next_element()? {
+            workers.extend(self.0.worker(&name));
+        }
+        Ok(workers)
+    }
+}
+
+/// Text that is borrowed where JSON allows it.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<(u64, Vec<(String, Vec<String>)>)>, String> {
+        let own = ["one", "two"].map(|name| StreamName::new(name).unwrap());
+        let list = WorkReader::new(&own).read(text.as_bytes()).map_err(|problem| problem.to_string())?;
+        let names = |(stream, workers): (StreamName, Vec<WorkerName>)| {
+            (stream.to_string(), workers.iter().map(WorkerName::to_string).collect())
+        };
+        Ok(list.into_iter().map(|event| (event.number, event.streams.into_iter().map(names).collect())).collect())
+    }
+
+    #[test]
+    fn own_streams_are_kept_and_every_number() {
+        let text = r#"[{"event_number":0,"assignments":{"other":["w"],"t\u0077o":["w1","w\u0032"],"one":[]}},
+                       {"assignments":{"other":["w"]},"event_number":1,"more":{"x":[null]}}]"#;
+        let two = ("two".to_owned(), vec!["w1".to_owned(), "w2".to_owned()]);
+        assert_eq!(read(text), Ok(vec![(0, vec![two, ("one".to_owned(), vec![])]), (1, vec![])]));
+    }
+
+    #[test]
+    fn what_is_no_list_of_assignments_says_what_is_wrong() {
+        for (wrong, says) in [
+            ("", "EOF"),
+            ("null", "a list of assignments"),
+            ("{}", "a list of assignments"),
+            (r#"[{"event_number":-1,"assignments":{}}]"#, "u64"),
+            (r#"[{"event_number":1.5,"assignments":{}}]"#, "u64"),
+            (r#"[{"event_number":99999999999999999999999,"assignments":{}}]"#, "u64"),
+            (r#"[{"event_number":1}]"#, "assignments"),
+            (r#"[{"assignments":{}}]"#, "event_number"),
+            (r#"[{"event_number":1,"assignments":[]}]"#, "by stream"),
+            (r#"[{"event_number":1,"assignments":{"one":"w"}}]"#, "names"),
+            (r#"[{"event_number":1,"assignments":{"one":[1]}}]"#, "string"),
+            ("[] x", "trailing"),
+        ] {
+            let problem = read(wrong).unwrap_err();
+            assert!(problem.contains(says), "{wrong}: {problem}");
+        }
+        let deep = format!(r#"[{{"event_number":1,"assignments":{{}},"x":{}"#, "[".repeat(1_000_000));
+        assert!(read(&deep).is_err());
+    }
+
+    #[test]
+    fn a_name_that_no_worker_can_have_is_left_out_and_told() {
+        let mut reader = WorkReader::new(&[StreamName::new("one").unwrap()]);
+        let list = reader.read(br#"[{"event_number":0,"assignments":{"one":["a:b","w"]}}]"#).unwrap();
+        assert_eq!(list[0].streams[0].1, [WorkerName::new("w").unwrap()]);
+        assert_eq!(reader.impossible, ["a:b"]);
+    }
+}
