@@ -174,7 +174,9 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<(u64, Vec<(String, Vec<String>)>)>, String> {
+    type Event = (u64, Vec<(String, Vec<String>)>);
+
+    fn read(text: &str) -> Result<Vec<Event>, String> {
         let own = ["one", "two"].map(|name| StreamName::new(name).unwrap());
         let list = WorkReader::new(&own).read(text.as_bytes()).map_err(|problem| problem.to_string())?;
         let names = |(stream, workers): (StreamName, Vec<WorkerName>)| {
