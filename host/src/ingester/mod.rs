@@ -141,15 +141,15 @@ impl Ingester {
         self.pace.restart();
         let dropped = self.workers.restart(now);
         self.count("messages of a scan that was replaced", dropped);
-        let active: Vec<bool> = self.streams.iter().map(|own| streams.contains(&own.name)).collect();
-        for (stream, active) in active.iter().enumerate() {
+        let active: Vec<_> = self.streams.iter().map(|own| (streams.contains(&own.name), own.on_demand)).collect();
+        for (stream, (active, _)) in active.iter().enumerate() {
             self.actions.push(match active {
                 true => Action::Open { stream, scan: id },
                 false => Action::Close { stream, scan: id },
             });
         }
         self.actions.push(Action::OpenCapture { scan: id });
-        self.scan = Some(Scan::new(id, deal, active, now + self.limits.source_timeout, now + DRAIN));
+        self.scan = Some(Scan::new(id, deal, &active, now + self.limits.source_timeout, now + DRAIN));
     }
 
     /// Work from a controller.

@@ -73,6 +73,8 @@ pub(crate) const CAPTURE_CLOSE: Duration = Duration::from_secs(2);
 pub(crate) struct StreamScan {
     /// Whether it takes part.
     pub(crate) active: bool,
+    /// It has no detector: it follows the other streams.
+    pub(crate) on_demand: bool,
     pub(crate) source: SourceState,
     /// An order was given and not answered.
     pub(crate) awaited: bool,
@@ -116,9 +118,17 @@ impl StreamScan {
 }
 
 impl Scan {
-    pub(crate) fn new(id: ScanId, deal: Deal, active: Vec<bool>, deadline: Instant, drain_until: Instant) -> Self {
-        let stream = |active| StreamScan {
+    /// `streams`: of each, whether it takes part, and whether it has no detector.
+    pub(crate) fn new(
+        id: ScanId,
+        deal: Deal,
+        streams: &[(bool, bool)],
+        deadline: Instant,
+        drain_until: Instant,
+    ) -> Self {
+        let stream = |&(active, on_demand): &(bool, bool)| StreamScan {
             active,
+            on_demand,
             source: if active { SourceState::Opening } else { SourceState::Closed },
             awaited: true,
             ..StreamScan::default()
@@ -127,7 +137,7 @@ impl Scan {
             id,
             deal,
             phase: Phase::Opening { deadline, drain_until },
-            streams: active.into_iter().map(stream).collect(),
+            streams: streams.iter().map(stream).collect(),
             assigned: VecDeque::new(),
             next_number: 0,
             turn: 0,
@@ -154,7 +164,10 @@ impl Scan {
 
     /// Whether every active stream has given its last event, and all are paired.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_ready() && self.streams.iter().all(|stream| !stream.active || stream.is_over())
+        let leads = self.streams.iter().any(|stream| stream.active && !stream.on_demand);
+        // A stream without a detector has no end of its own: it is over when those that it follows are.
+        let is_over = |stream: &StreamScan| !stream.active || stream.is_over() || (stream.on_demand && leads);
+        self.is_ready() && self.streams.iter().all(is_over)
     }
 
     /// Drops what waits for assignments that will not come.

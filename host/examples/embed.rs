@@ -1,0 +1,75 @@
+//! A program with a host inside: a source of its own, a plugin loaded from a file, no Redis.
+//!
+//!     cargo build --workspace
+//!     cargo run -p framegate --example embed -- target/debug/libframegate_stins.so tcp://localhost:9999 tcp://localhost:10000
+//!
+//! It serves one scan of the detector at the first address to workers at the second, and adds the time to each event.
+
+use std::{error::Error, thread, time::Duration, time::SystemTime};
+
+use framegate::{Host, Linked, settings::Settings};
+use framegate_plugin_api::{
+    Deadline, EventKind, EventSink, Frame, HostContext, Progress, Source, SourceError, SourceRun,
+};
+
+/// A source of the program's own. It has no detector: it is asked once for each event of the other streams.
+struct Clock;
+
+impl Source for Clock {
+    type Settings = ClockSettings;
+    type Run = ClockRun;
+    const PROTOCOL: &'static str = "clock";
+    const ON_DEMAND: bool = true;
+
+    fn create(_: ClockSettings, _: HostContext) -> Result<Self, SourceError> {
+        Ok(Self)
+    }
+    fn open(&mut self) -> Result<ClockRun, SourceError> {
+        Ok(ClockRun)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct ClockSettings {}
+
+struct ClockRun;
+
+impl SourceRun for ClockRun {
+    fn next(&mut self, _: &mut EventSink<'_>, _: Deadline) -> Result<Progress, SourceError> {
+        Ok(Progress::Idle)
+    }
+    fn trigger(&mut self, _event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
+        let since = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| SourceError::internal(error.to_string()))?;
+        out.push("clock", EventKind::Data, [Frame::from_vec(since.as_micros().to_string().into_bytes())]);
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [plugin, detector, url] = &arguments[..] else { return Err("usage: embed PLUGIN DETECTOR URL".into()) };
+    let settings = Settings::from_toml(&format!(
+        r#"
+        [standalone]
+        scans = 1
+        [[ingester]]
+        url = "{url}"
+        [[ingester.stream]]
+        name = "camera"
+        source = "{plugin}"
+        settings.upstream_url = "{detector}"
+        [[ingester.stream]]
+        name = "clock"
+        source = "clock"
+        "#
+    ))?;
+    let host = Host::start(settings, Linked::none().with::<Clock>("clock"))?;
+    while !host.is_done() {
+        thread::sleep(Duration::from_millis(100));
+    }
+    for (stream, report) in host.reports().iter().flat_map(|ingester| &ingester.streams) {
+        println!("{stream}: {} read, {} forwarded, {} dropped", report.read, report.forwarded, report.dropped);
+    }
+    host.shutdown();
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The built command `framegate` and its plugins, as users have them.
+//!
+//! The tests start the real file. `cargo test` alone does not build it, so the first test that asks for it does.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The command, ready for arguments. None of the variables it reads are inherited from whoever runs the tests.
+#[must_use]
+pub fn command() -> Command {
+    let mut command = Command::new(built().join("framegate"));
+    for name in INGESTER_VARIABLES {
+        command.env_remove(name);
+    }
+    command.env("NO_COLOR", "1");
+    command
+}
+
+/// The file of a plugin of this workspace.
+#[must_use]
+pub fn plugin(name: &str) -> PathBuf {
+    built().join(format!("libframegate_{}.so", name.replace('-', "_")))
+}
+
+/// An example of the host, ready for arguments.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let program = built().join("examples").join(name);
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--workspace", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo runs");
+    assert!(status.success(), "the example {name} does not build");
+    program
+}
+
+/// The folder where cargo puts programs and plugins. Everything in it is up to date.
+///
+/// # Panics
+/// If the workspace does not build.
+pub fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--workspace"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        let status = cargo.status().expect("cargo runs");
+        assert!(status.success(), "the workspace does not build");
+        profile_folder()
+    })
+}
+
+/// `target/PROFILE` of the running test, which is `target/PROFILE/deps/NAME`.
+pub(crate) fn profile_folder() -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own file");
+    test.ancestors().nth(2).expect("cargo puts a test into target/PROFILE/deps").to_owned()
+}
+
+/// What an ingester reads from its environment, in framegate and dranspose alike.
+pub(crate) const INGESTER_VARIABLES: &[&str] = &[
+    "INGESTER_STREAMS",
+    "INGESTER_NAME",
+    "INGESTER_URL",
+    "UPSTREAM_URL",
+    "DUMP_PATH",
+    "SERVICE_REDIS_DSN",
+    "REDIS_URL",
+    "BUILD_META_FILE",
+    "LOG_LEVEL",
+];

@@ -1,0 +1,143 @@
+//! A running `framegate run`: the process, its configuration, and what it says of itself over HTTP.
+//!
+//! Whoever wants to know how far it is asks its admin endpoint, as `framegate status` does.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::{
+    framegate,
+    process::{Process, free_port, wait_for},
+};
+
+/// How long a condition may take to come true.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Host {
+    process: Process,
+    admin: SocketAddr,
+}
+
+impl Host {
+    /// Starts `framegate run` in `folder`, with an admin endpoint and with what `configuration` says.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start(folder: &Path, configuration: &str) -> Self {
+        let (path, admin) = write_configuration(folder, configuration);
+        let mut command = framegate::command();
+        command.current_dir(folder).args(["run", "--config"]).arg(path);
+        Self::with(&mut command, folder, admin)
+    }
+
+    /// Starts a command that has `admin` in its configuration.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn with(command: &mut Command, folder: &Path, admin: SocketAddr) -> Self {
+        Self { process: Process::start("framegate", command, folder), admin }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Everything it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Where it answers HTTP.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The status of its first ingester.
+    ///
+    /// # Errors
+    /// It does not answer: not yet, or no more.
+    pub fn ingester(&self) -> anyhow::Result<Value> {
+        let mut stream = TcpStream::connect_timeout(&self.admin, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET /status HTTP/1.0\r\nHost: {}\r\n\r\n", self.admin)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no answer of HTTP")?;
+        if !head.contains(" 200 ") {
+            bail!("it answers: {head}");
+        }
+        let mut status: Value = serde_json::from_str(body)?;
+        Ok(status["ingesters"][0].take())
+    }
+
+    /// Waits until its first ingester is as `until` wants it; the ingester then.
+    ///
+    /// # Panics
+    /// It does not come true within [`LIMIT`], or the process has ended.
+    pub fn wait_for(&mut self, what: &str, until: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_for(what, LIMIT, || {
+                if let Some(status) = self.process.ended() {
+                    panic!("waited for {what}, but framegate has ended: {status}");
+                }
+                last = self.ingester().ok()?;
+                until(&last).then(|| last.clone())
+            })
+        }));
+        found.unwrap_or_else(|panic| {
+            eprintln!("the last status: {last:#}");
+            std::panic::resume_unwind(panic)
+        })
+    }
+
+    /// The exit status, if it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// It still runs after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        self.process.wait(limit)
+    }
+
+    /// Sends SIGTERM, and waits.
+    ///
+    /// # Panics
+    /// It still runs after `limit`.
+    pub fn stop(&mut self, limit: Duration) -> ExitStatus {
+        self.process.stop(limit)
+    }
+}
+
+/// Writes a configuration into `folder`, with an admin endpoint on a free port.
+///
+/// # Panics
+/// It cannot be written.
+#[must_use]
+pub fn write_configuration(folder: &Path, rest: &str) -> (PathBuf, SocketAddr) {
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let path = folder.join("framegate.toml");
+    fs::write(&path, format!("admin = \"{admin}\"\n{rest}")).expect("a temporary folder can be written to");
+    (path, admin)
+}

@@ -1,0 +1,134 @@
+//! A program that runs for a test, and ends with it.
+//!
+//! Owns the process and the file with its output. It ends the process by its id, when told or when dropped, whatever the
+//! test's outcome; it never touches a process that it did not start.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// A running program.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program; what it prints goes to `NAME.log` in `folder`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(name: &str, command: &mut Command, folder: &Path) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let out = File::options().create(true).append(true).open(&log).expect("the test's folder can be written");
+        let err = out.try_clone().expect("a descriptor is free");
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        Self { name: name.to_owned(), child, log }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it printed so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// The exit status, if it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("our own child can be waited for")
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// If it still runs after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let name = self.name.clone();
+        wait_for(&format!("{name} to end"), limit, || self.ended())
+    }
+
+    /// Asks it to stop, as a service manager does, and waits.
+    ///
+    /// # Panics
+    /// If it still runs after `limit`.
+    pub fn stop(&mut self, limit: Duration) -> ExitStatus {
+        let id = i32::try_from(self.child.id()).expect("a process id is an i32");
+        if self.ended().is_none() {
+            kill(Pid::from_raw(id), Signal::SIGTERM).expect("our own child can be signalled");
+        }
+        self.wait(limit)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let output = self.output();
+            let from = output.char_indices().rev().nth(TAIL_CHARS).map_or(0, |(at, _)| at);
+            eprintln!("--- {} printed:\n{}---", self.name, &output[from..]);
+        }
+        // Ended already: both do nothing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `condition` gives a value.
+///
+/// # Panics
+/// If it gives none within `limit`; the message says what was waited for.
+pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain for {what}");
+        thread::sleep(POLL);
+    }
+}
+
+/// A TCP port of loopback that was free a moment ago, and that no outgoing connection gets by chance.
+///
+/// # Panics
+/// If no port is free.
+#[must_use]
+pub fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Each test process starts somewhere else, because several run at the same time.
+    let start = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(PORTS)).expect("PORTS is an u16");
+    let free = |port: &u16| TcpListener::bind(("0.0.0.0", *port)).is_ok();
+    // Relaxed: only that no number is given twice matters.
+    let candidates = (0..PORTS).map(|_| FIRST_PORT + (start + TAKEN.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS);
+    candidates.into_iter().find(free).expect("one of thousands of ports is free")
+}
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Below the range that Linux takes local ports of outgoing connections from (32768 to 60999).
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 12_000;
+
+/// How much of a program's output is shown when its test fails.
+const TAIL_CHARS: usize = 4000;

@@ -1,0 +1,217 @@
+//! A worker: takes events from an ingester as dranspose's workers do.
+//!
+//! A thread owns the DEALER socket, pings, and passes on what it reads. A test may make it stop reading or pinging.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use uuid::Uuid;
+
+/// How long a message may take.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// See the module. Its drop closes the connection.
+#[derive(Debug)]
+pub struct Worker {
+    name: String,
+    service_uuid: Uuid,
+    switches: Arc<Switches>,
+    messages: Receiver<Message>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a worker got for one event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The header as it came.
+    pub header: Vec<u8>,
+    /// The frames of all streams, in the header's order.
+    pub frames: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Switches {
+    alive: AtomicBool,
+    reads: AtomicBool,
+    pings: AtomicBool,
+}
+
+impl Worker {
+    /// Connects under a name, and begins to ping and to read.
+    ///
+    /// # Panics
+    /// The address cannot be used.
+    #[must_use]
+    pub fn connect(name: &str, url: &str) -> Self {
+        Self::start(name, url, true)
+    }
+
+    /// Connects and pings, but reads nothing until [`Worker::read`].
+    ///
+    /// # Panics
+    /// The address cannot be used.
+    #[must_use]
+    pub fn stalled(name: &str, url: &str) -> Self {
+        Self::start(name, url, false)
+    }
+
+    fn start(name: &str, url: &str, reads: bool) -> Self {
+        let socket = zmq::Context::new().socket(zmq::DEALER).expect("a socket can be made");
+        let set = || {
+            socket.set_identity(name.as_bytes())?;
+            socket.set_linger(0)?;
+            // As little as possible waits here, so that a worker which does not read is seen from the other side.
+            socket.set_rcvhwm(1)?;
+            socket.connect(url)
+        };
+        set().unwrap_or_else(|error| panic!("worker {name}: {url}: {error}"));
+        let service_uuid = Uuid::new_v4();
+        let switches = Switches { alive: true.into(), reads: reads.into(), pings: true.into() };
+        let switches = Arc::new(switches);
+        let (sender, messages) = channel();
+        let for_thread = switches.clone();
+        let thread = thread::spawn(move || serve(&socket, service_uuid, &for_thread, &sender));
+        Self { name: name.to_owned(), service_uuid, switches, messages, thread: Some(thread) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its pings say.
+    #[must_use]
+    pub fn service_uuid(&self) -> Uuid {
+        self.service_uuid
+    }
+
+    /// Whether it reads.
+    pub fn read(&self, reads: bool) {
+        self.switches.reads.store(reads, Ordering::Relaxed);
+    }
+
+    /// Whether it pings.
+    pub fn ping(&self, pings: bool) {
+        self.switches.pings.store(pings, Ordering::Relaxed);
+    }
+
+    /// The next message.
+    ///
+    /// # Panics
+    /// None comes within [`LIMIT`].
+    #[must_use]
+    pub fn next(&self) -> Message {
+        let name = &self.name;
+        self.within(LIMIT).unwrap_or_else(|| panic!("worker {name} waited in vain for a message"))
+    }
+
+    /// The next message, if it comes within this time.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Option<Message> {
+        match self.messages.recv_timeout(limit) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("worker {}: its thread has panicked", self.name),
+        }
+    }
+
+    /// All messages up to the first that `is_last` takes for the last, that one included.
+    ///
+    /// # Panics
+    /// It does not come within [`LIMIT`] after the one before it.
+    #[must_use]
+    pub fn until(&self, is_last: impl Fn(&Message) -> bool) -> Vec<Message> {
+        let mut all = Vec::new();
+        loop {
+            all.push(self.next());
+            if all.last().is_some_and(&is_last) {
+                return all;
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.switches.alive.store(false, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Message {
+    /// The event's number.
+    ///
+    /// # Panics
+    /// The header is none.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.header()["event_number"].as_u64().expect("a header has an event number")
+    }
+
+    /// The header as JSON.
+    ///
+    /// # Panics
+    /// It is none.
+    #[must_use]
+    pub fn header(&self) -> Value {
+        serde_json::from_slice(&self.header).expect("a header is JSON")
+    }
+
+    /// The frames of one stream; none if the message does not have it.
+    ///
+    /// # Panics
+    /// The header does not fit the frames.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> Option<&[Vec<u8>]> {
+        let header = self.header();
+        let mut first = 0;
+        for (stream, value) in header["streams"].as_object().expect("a header has streams") {
+            let length = value["length"].as_u64().and_then(|length| usize::try_from(length).ok());
+            let frames = first..first + length.expect("a stream has a length");
+            if stream == name {
+                return Some(&self.frames[frames]);
+            }
+            first = frames.end;
+        }
+        None
+    }
+}
+
+fn serve(socket: &zmq::Socket, service_uuid: Uuid, switches: &Switches, messages: &Sender<Message>) {
+    let mut ping_at = Instant::now();
+    while switches.alive.load(Ordering::Relaxed) {
+        if switches.pings.load(Ordering::Relaxed) && Instant::now() >= ping_at {
+            // Without a connection there may be no room; the next ping is as good.
+            let _ = socket.send(&service_uuid.as_bytes()[..], zmq::DONTWAIT);
+            ping_at = Instant::now() + PING;
+        }
+        if !switches.reads.load(Ordering::Relaxed) {
+            thread::park_timeout(LOOK);
+            continue;
+        }
+        // An error is EINTR.
+        if socket.poll(zmq::POLLIN, LOOK.as_millis() as i64).unwrap_or(0) > 0 {
+            let mut parts = socket.recv_multipart(0).expect("a message is there").into_iter();
+            let header = parts.next().expect("a message has a part");
+            if messages.send(Message { header, frames: parts.collect() }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// dranspose's workers ping every two seconds; a test has less patience.
+const PING: Duration = Duration::from_millis(500);
+/// How late a switch is seen.
+const LOOK: Duration = Duration::from_millis(10);
