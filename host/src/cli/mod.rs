@@ -8,6 +8,7 @@ pub(crate) mod listen;
 pub(crate) mod replay;
 mod run;
 mod signals;
+mod status;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ enum Command {
     #[command(name = "http_ingester")]
     HttpIngester(ingester::HttpArgs),
     Listen(listen::Args),
+    Status(status::Args),
     Replay(replay::Args),
 }
 
@@ -46,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Ingester(args) => ingester::run(&args),
         Command::HttpIngester(args) => ingester::run_http(&args),
         Command::Listen(args) => listen::run(args),
+        Command::Status(args) => status::run(&args),
         Command::Replay(args) => replay::run(args),
     };
     done.unwrap_or_else(|error| fail(&[format!("{error:#}")], FAILURE))

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use super::{FAILURE, REFUSED, WRONG_SETTINGS, fail, signals::Stop};
 use crate::{
     host::{Host, Linked, StartError},
+    observe::logs,
     settings::{
         SettingsError, StreamSettings,
         layers::{self, Environment, RunFlags},
@@ -74,7 +75,7 @@ pub(super) fn serve(checked: Result<layers::Checked, SettingsError>) -> anyhow::
         Ok(checked) => checked,
         Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
     };
-    log(checked.log_level);
+    let _flush = logs::init(checked.log_level).context("logging cannot begin")?;
     let stop = Stop::listen().context("signals cannot be heard")?;
     let settings = checked.settings;
     let ingesters = settings.ingesters.clone();
@@ -111,19 +112,18 @@ pub(super) fn serve(checked: Result<layers::Checked, SettingsError>) -> anyhow::
         let streams: Vec<_> = ingester.streams.iter().map(fed).collect();
         tracing::info!("ingester {} serves workers at {}: {}", ingester.name, ingester.url(), streams.join("; "));
     }
-    while !stop.is_asked() && !host.is_done() {
+    let mut failure = None;
+    while !stop.is_asked() && !host.is_done() && failure.is_none() {
         stop.wait(CHECK);
+        failure = host.failure();
     }
     host.shutdown();
-    Ok(ExitCode::SUCCESS)
+    // Whoever watches over the process starts it again.
+    Ok(failure.map_or(ExitCode::SUCCESS, |failure| fail(&[failure], FAILURE)))
 }
 
 fn status(error: &StartError) -> u8 {
     if error.is_plugin_refused() { REFUSED } else { FAILURE }
-}
-
-fn log(level: tracing::Level) {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_target(false).init();
 }
 
 /// How late the end of a standalone host is seen. Signals are seen at once.

@@ -22,9 +22,10 @@ use tokio::sync::watch;
 pub use self::error::StartError;
 pub(crate) use self::make::prepare;
 use crate::{
-    control::{CommandSender, Driver, report::ControlReport},
+    control::{CommandSender, Driver, Line, report::ControlReport},
     ingester::{command::Command, report::Report},
     names::StreamName,
+    observe::{admin::Admin, status::Observed},
     settings::Settings,
     source::Factory,
 };
@@ -86,6 +87,7 @@ impl Host {
             }
         }
         let driver = Driver::new(&settings.control).map_err(|problem| error.add(problem));
+        let admin = settings.admin.and_then(|address| Admin::bind(address).map_err(|problem| error.add(problem)).ok());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("control")
@@ -107,6 +109,10 @@ impl Host {
         }
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
+        if let Some(admin) = admin {
+            let reports = lines.iter().map(|line: &Line| line.report.clone()).collect();
+            runtime.spawn(admin.serve(Observed::new(&sources, reports, control_report.clone())));
+        }
         let control = {
             let done = done.clone();
             runtime.spawn(async move {
@@ -139,25 +145,10 @@ impl Host {
         self.control_report.borrow().clone()
     }
 
-    /// Where the latest [`ControlReport`] can be had at any time.
-    pub(crate) fn control_report_receiver(&self) -> watch::Receiver<ControlReport> {
-        self.control_report.clone()
-    }
-
-    /// Where the latest pictures can be had at any time.
-    pub(crate) fn report_receivers(&self) -> Vec<watch::Receiver<Report>> {
-        self.ingesters.iter().map(|ingester| ingester.report.clone()).collect()
-    }
-
     /// Which source feeds each stream: name, version and file.
     #[must_use]
     pub fn sources(&self) -> &[(StreamName, String)] {
         &self.sources
-    }
-
-    /// The runtime of control, for tasks of the program's own that belong to the host's life.
-    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
-        self.runtime.as_ref().expect("it is taken in shutdown only, which consumes the host").handle()
     }
 
     /// Whether control has come to its end: standalone, after the configured number of scans.

@@ -1,2 +1,8 @@
-//! What people and other programs see of a host.
+//! What people and other programs see of a running host: status, metrics, the admin endpoint, logs.
+//!
+//! Reads the reports that ingesters publish anyway; nothing on the data path knows of it or waits for it.
+
+pub(crate) mod admin;
 pub(crate) mod logs;
+pub(crate) mod metrics;
+pub(crate) mod status;

@@ -10,17 +10,20 @@ use std::{
 };
 
 use serde_json::{Map, Value as Json};
-use tracing::Level;
 
 use super::{
     CaptureWhenFull, Control, IngesterSettings, Settings, Standalone, StreamSettings, WhenFull, dranspose,
     given::{Origin, Table, Value},
     read::{
-        HOUR, MILLISECOND, YEAR, address, admin, count, one_of, paths, redis_url, size, text, time, time_or_off, truth,
+        HOUR, MILLISECOND, YEAR, address, admin, count, level, one_of, paths, redis_url, size, text, time, time_or_off,
+        truth,
     },
     section::{Problems, Section},
 };
-use crate::names::{IngesterName, StreamName};
+use crate::{
+    names::{IngesterName, StreamName},
+    observe::logs::Level,
+};
 
 /// Settings, and what only the command needs.
 #[derive(Debug)]
@@ -40,8 +43,8 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Ve
     top.set("shutdown_grace", &mut settings.shutdown_grace, problems_of, time(Duration::ZERO, HOUR));
     top.set("source_timeout", &mut settings.source_timeout, problems_of, time(MILLISECOND, HOUR));
     top.set("admin", &mut settings.admin, problems_of, admin);
-    let mut log_level = Level::INFO;
-    top.set("log_level", &mut log_level, problems_of, one_of(&LEVELS));
+    let mut log_level = Level::default();
+    top.set("log_level", &mut log_level, problems_of, level);
     let standalone = matches!(settings.control, Control::Standalone(_));
     let mut taken = Taken::default();
     if let Some(given) = table.get("admin") {
@@ -250,8 +253,6 @@ const DEFAULT_PORT: u16 = 10000;
 /// Without a controller nobody else would notice that a worker that pings has stopped to read.
 const STALL_TIMEOUT_STANDALONE: Duration = Duration::from_secs(30);
 
-const LEVELS: [(&str, Level); 4] =
-    [("DEBUG", Level::DEBUG), ("INFO", Level::INFO), ("WARNING", Level::WARN), ("ERROR", Level::ERROR)];
 const WHEN_FULL: [(&str, WhenFull); 2] = [("block", WhenFull::Block), ("drop", WhenFull::Drop)];
 const CAPTURE_WHEN_FULL: [(&str, CaptureWhenFull); 3] =
     [("thin", CaptureWhenFull::Thin), ("close", CaptureWhenFull::Close), ("block", CaptureWhenFull::Block)];

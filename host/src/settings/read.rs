@@ -10,6 +10,7 @@ use super::{
     given::{Given, Value},
     near::near,
 };
+use crate::observe::logs::{BadLevel, Level};
 
 /// A text that is not empty.
 pub(super) fn text(given: &Given) -> Result<String, String> {
@@ -113,7 +114,8 @@ pub(super) fn address(given: &Given) -> Result<(String, u16), String> {
 
 /// Only the form; never repeats the address, which may hold a password.
 pub(super) fn redis_url(url: &str) -> Result<(), String> {
-    crate::control::redis::check_url(url)
+    crate::control::redis::Address::parse(url)
+        .map(drop)
         .map_err(|why| format!("no address of Redis: {why}\n  expected redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]"))
 }
 
@@ -124,6 +126,10 @@ pub(super) fn admin(given: &Given) -> Result<Option<SocketAddr>, String> {
     }
     let expected = "expected an address such as \"127.0.0.1:9180\", or \"off\"";
     address.parse().map(Some).map_err(|_| format!("{address:?}: {expected}"))
+}
+
+pub(super) fn level(given: &Given) -> Result<Level, String> {
+    text(given)?.parse().map_err(|bad: BadLevel| bad.to_string())
 }
 
 pub(super) fn time_or_off(given: &Given) -> Result<Option<Duration>, String> {

@@ -1,0 +1,90 @@
+//! `framegate status`: asks a running framegate over its admin endpoint, and shows what it says.
+//!
+//! Runs on the main thread. Neighbour: [`picture`] draws the tables.
+
+mod picture;
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use super::signals::Stop;
+
+/// Show what a running framegate does.
+///
+/// Asks its admin endpoint (`admin` in the configuration file, or the variable FRAMEGATE_ADMIN) and shows, for each ingester,
+/// its state, streams, workers with their queues, and everything that was dropped, with the reason.
+///
+/// Three words for three reasons: discarded by assignment (or none came), dropped by policy when memory was full, evicted
+/// with a worker that is gone. Counts of streams and workers are of the current scan.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  framegate status
+  framegate status --watch
+  framegate status --url http://daq-host:9180 --json | jq .ingesters[0].faults
+
+Exit status: 0; 1 when there was no answer.")]
+pub(crate) struct Args {
+    /// Where the admin endpoint is: http://host:port or host:port
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180")]
+    url: String,
+    /// Print the answer as it comes, in JSON
+    #[arg(long)]
+    json: bool,
+    /// Ask again every second, until ctrl-c
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Asks and shows.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout();
+    if !args.watch {
+        writeln!(out, "{}", shown(args, &ask(&args.url)?)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stop = Stop::listen()?;
+    while !stop.is_asked() {
+        // What cannot be asked now may be there again a second later.
+        let shown = ask(&args.url).and_then(|answer| shown(args, &answer)).unwrap_or_else(|error| format!("{error:#}"));
+        if out.is_terminal() && !args.json {
+            // To the upper left corner, and everything below it cleared.
+            write!(out, "\x1b[H\x1b[J")?;
+        }
+        writeln!(out, "{shown}")?;
+        stop.wait(EVERY);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(url: &str) -> anyhow::Result<String> {
+    let base = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let address = format!("{}/status", base.trim_end_matches('/'));
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).build().into();
+    let hint = "is framegate running there, and does it have an `admin` endpoint?";
+    let mut answer = agent.get(&address).call().with_context(|| format!("no answer from {address}; {hint}"))?;
+    answer.body_mut().read_to_string().with_context(|| format!("the answer of {address} cannot be read"))
+}
+
+fn shown(args: &Args, answer: &str) -> anyhow::Result<String> {
+    if args.json {
+        return Ok(answer.to_owned());
+    }
+    let status: Value = serde_json::from_str(answer).context("the answer is no status of framegate")?;
+    if status["ingesters"].as_array().is_none() {
+        bail!("the answer is no status of framegate");
+    }
+    Ok(picture::picture(&status))
+}
+
+/// As often as ingesters' rates change.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The endpoint answers from memory.
+const ANSWER: Duration = Duration::from_secs(5);

@@ -1,0 +1,217 @@
+//! A status as readable tables.
+//!
+//! Reads the JSON as it comes, field by field: a program of another version may be asked, and what it does not tell is a
+//! dash.
+
+use std::{fmt::Write as _, time::SystemTime};
+
+use bytesize::ByteSize;
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::Value;
+
+/// The whole picture.
+pub(super) fn picture(status: &Value) -> String {
+    let mut out = String::new();
+    let up = std::time::Duration::from_secs(status["uptime_seconds"].as_f64().unwrap_or_default() as u64);
+    let _ = writeln!(
+        out,
+        "framegate {}, process {}, up {}",
+        word(&status["version"]),
+        word(&status["pid"]),
+        humantime::format_duration(up),
+    );
+    control(&mut out, &status["control"]);
+    for ingester in list(&status["ingesters"]) {
+        one_ingester(&mut out, ingester, &status["sources"]);
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+fn control(out: &mut String, control: &Value) {
+    let driver = word(&control["driver"]);
+    let _ = match control["address"].as_str() {
+        Some(_) => writeln!(
+            out,
+            "control: {driver} at {}, {} since {}",
+            word(&control["address"]),
+            word(&control["state"]),
+            word(&control["since"])
+        ),
+        None => writeln!(out, "control: {driver}"),
+    };
+    for (what, count) in entries(&control["counters"]) {
+        let _ = writeln!(out, "  {what}: {}", word(count));
+    }
+    let problem = &control["last_problem"];
+    if !problem.is_null() {
+        let _ = writeln!(out, "  last problem, {}: {}", word(&problem["at"]), word(&problem["what"]));
+    }
+    for (whose, fault) in entries(&control["faults"]) {
+        let _ = writeln!(out, "  ! {whose}: {}", word(fault));
+    }
+}
+
+fn one_ingester(out: &mut String, ingester: &Value, sources: &Value) {
+    let _ = writeln!(
+        out,
+        "\ningester {} at {}: {}\n  scan {}, {} events, {:.1} events/s, {} assignments wait, memory {} of {}",
+        word(&ingester["name"]),
+        word(&ingester["url"]),
+        word(&ingester["state"]),
+        word(&ingester["ready"]),
+        word(&ingester["processed_events"]),
+        ingester["event_rate"].as_f64().unwrap_or_default(),
+        word(&ingester["assignments_waiting"]),
+        bytes(&ingester["memory_used"]),
+        bytes(&ingester["memory_limit"]),
+    );
+    streams(out, ingester, sources);
+    workers(out, ingester);
+    for (what, count) in entries(&ingester["counters"]) {
+        if count.as_u64() != Some(0) {
+            let _ = writeln!(out, "  {what}: {}", word(count));
+        }
+    }
+    let capture = &ingester["capture"];
+    if !capture.is_null() {
+        let (path, written, not) = (&capture["path"], &capture["written"], &capture["not_written"]);
+        let _ = writeln!(out, "  capture {}: {} events written, {} not", word(path), word(written), word(not));
+        if let Some(fault) = capture["fault"].as_str() {
+            let _ = writeln!(out, "  ! capture: {fault}");
+        }
+    }
+    for fault in list(&ingester["faults"]) {
+        let _ = writeln!(out, "  ! {}", word(fault));
+    }
+}
+
+fn streams(out: &mut String, ingester: &Value, sources: &Value) {
+    let counts = ["read", "forwarded", "dropped", "discarded", "missing", "queued"];
+    let mut rows = Vec::new();
+    let mut skipped = String::new();
+    for (name, stream) in entries(&ingester["streams"]) {
+        let active = if stream["active"] == Value::Bool(true) { "" } else { " (not in this scan)" };
+        let mut row = vec![name.clone(), format!("{}{active}", word(&stream["source"]))];
+        row.extend(counts.map(|count| word(&stream[count])));
+        let fed = list(sources).find(|source| source["stream"].as_str() == Some(name));
+        row.push(fed.map_or("-".into(), |source| word(&source["source"])));
+        rows.push(row);
+        for (why, count) in entries(&stream["skipped"]) {
+            let _ = writeln!(skipped, "  {name}: {} messages of the detector gave no event: {why}", word(count));
+        }
+    }
+    table(out, &["stream", "source", "read", "forwarded", "dropped", "discarded", "missing", "queued", "fed by"], rows);
+    out.push_str(&skipped);
+}
+
+fn workers(out: &mut String, ingester: &Value) {
+    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |now| now.as_secs_f64());
+    let row = |worker: &Value| {
+        let seen = worker["last_seen"].as_f64().filter(|seen| *seen > 0.0);
+        vec![
+            word(&worker["name"]),
+            if worker["connected"] == Value::Bool(true) { "yes" } else { "no" }.into(),
+            seen.map_or("never".into(), |seen| format!("{:.1} s ago", (now - seen).max(0.0))),
+            word(&worker["sent"]),
+            word(&worker["waiting"]),
+            bytes(&worker["in_flight"]),
+            word(&worker["dropped"]),
+        ]
+    };
+    let rows: Vec<_> = list(&ingester["workers"]).map(row).collect();
+    if rows.is_empty() {
+        out.push_str("  no worker is connected\n");
+        return;
+    }
+    table(out, &["worker", "connected", "last ping", "sent", "waiting", "in flight", "evicted"], rows);
+}
+
+fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().copied()).add_rows(rows);
+    for (index, title) in header.iter().enumerate() {
+        let is_text = ["stream", "source", "fed by", "worker", "connected"].contains(title);
+        if let Some(column) = table.column_mut(index).filter(|_| !is_text) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for line in table.to_string().lines() {
+        let _ = writeln!(out, " {}", line.trim_end());
+    }
+}
+
+/// A text or a number; control characters of names and reasons from outside do not reach the terminal.
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        Value::Null => "-".into(),
+        value => value.to_string(),
+    }
+}
+
+fn bytes(value: &Value) -> String {
+    value.as_u64().map_or("-".into(), |bytes| ByteSize(bytes).to_string())
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everything_that_was_lost_is_shown_with_its_reason() {
+        let status = json!({
+            "version": "1.2.3", "pid": 7, "uptime_seconds": 61.5,
+            "control": { "driver": "redis", "address": "r:6379/0", "state": "down", "since": "10:00", "counters": { "bad": 3 },
+                "last_problem": { "at": "11:00", "what": "refused" }, "faults": { "ingester e": "two of them" } },
+            "sources": [{ "stream": "eiger", "source": "stins 0.1.0 (/x/libstins.so)" }],
+            "ingesters": [{
+                "name": "e-ingester", "url": "tcp://h:10000", "state": "running", "ready": "the-scan", "processed_events": 12,
+                "event_rate": 3.25, "memory_used": 2048, "memory_limit": 1 << 30, "assignments_waiting": 4,
+                "streams": { "eiger": { "active": true, "source": "open", "read": 20, "forwarded": 11, "dropped": 5,
+                    "discarded": 3, "missing": 2, "queued": 1, "skipped": { "no JSON": 6 } } },
+                "workers": [{ "name": "w1", "connected": true, "last_seen": 1.0, "sent": 9, "waiting": 8, "in_flight": 512,
+                    "dropped": 7 }],
+                "counters": { "junk messages": 13, "nothing": 0 },
+                "capture": { "path": "/d.cbors", "written": 14, "not_written": 15, "fault": "disk full" },
+                "faults": ["stream eiger: \u{1b}[2Jit broke"],
+            }],
+        });
+        let shown = picture(&status);
+        for part in [
+            "framegate 1.2.3, process 7, up 1m 1s",
+            "control: redis at r:6379/0, down since 10:00",
+            "bad: 3",
+            "last problem, 11:00: refused",
+            "! ingester e: two of them",
+            "ingester e-ingester at tcp://h:10000: running",
+            "scan the-scan, 12 events, 3.2 events/s, 4 assignments wait, memory 2.0 KiB of 1.0 GiB",
+            "stins 0.1.0 (/x/libstins.so)",
+            "eiger: 6 messages of the detector gave no event: no JSON",
+            "512 B",
+            "junk messages: 13",
+            "capture /d.cbors: 14 events written, 15 not",
+            "! capture: disk full",
+            "! stream eiger: \u{fffd}[2Jit broke",
+        ] {
+            assert!(shown.contains(part), "{part} is not in\n{shown}");
+        }
+        assert!(!shown.contains("nothing"), "{shown}");
+    }
+
+    #[test]
+    fn a_status_of_another_version_is_shown_as_far_as_it_goes() {
+        let shown = picture(&json!({ "ingesters": [{ "streams": { "a": {} }, "workers": [{}] }, 3] }));
+        assert!(shown.contains("ingester -"), "{shown}");
+    }
+}

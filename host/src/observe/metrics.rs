@@ -1,0 +1,155 @@
+//! The status as metrics, in the OpenMetrics text that Prometheus reads.
+//!
+//! Counts of a scan begin anew with the next scan, which Prometheus takes for a restart, as it should. The counts themselves
+//! are made in `ingester/tally.rs`.
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use super::status::Status;
+use crate::ingester::report::{Report, WorkerReport};
+
+/// What a reader has to be told about the text.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The text for one scrape.
+///
+/// # Errors
+/// The library could not write it.
+pub(crate) fn metrics(status: Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("framegate");
+    registry.register_collector(Box::new(Snapshot(status)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct Snapshot(Status);
+
+/// One value of a metric: its labels and the number.
+type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        let status = &self.0;
+        let build = vec![("version", status.version), ("control", status.control.driver)];
+        out.gauge("build", "The program and who controls it; always 1.", [(build, 1.0)])?;
+        out.gauge("uptime_seconds", "Time since the start.", [(vec![], status.uptime_seconds)])?;
+        let up = f64::from(u8::from(matches!(status.control.state, "up" | "standalone")));
+        out.gauge("control_up", "Whether Redis answers; 1 without Redis.", [(vec![], up)])?;
+        let words = status.control.counters.iter().map(|(what, count)| (vec![("what", *what)], *count as f64));
+        out.counter("control_occurrences", "What came from control and could not be used.", words)?;
+        ingesters(&mut out, &status.ingesters)?;
+        streams(&mut out, &status.ingesters)?;
+        workers(&mut out, &status.ingesters)
+    }
+}
+
+fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
+    let each = |number: fn(&Report) -> f64| reports.iter().map(move |report| (vec![name(report)], number(report)));
+    let state = reports.iter().map(|report| (vec![name(report), ("state", report.state)], 1.0));
+    out.gauge("ingester_state", "The state that an ingester is in; 1 for that state.", state)?;
+    out.counter(
+        "processed_events",
+        "Events sent or discarded in the current scan.",
+        each(|r| r.processed_events as f64),
+    )?;
+    out.gauge("event_rate", "Events a second, over the last second.", each(|r| r.event_rate))?;
+    out.gauge("memory_used_bytes", "Bytes of events and messages held.", each(|r| r.memory_used as f64))?;
+    out.gauge("memory_limit_bytes", "Bytes that may be held.", each(|r| r.memory_limit as f64))?;
+    out.gauge("assignments_waiting", "Assignments that wait for events.", each(|r| r.assignments_waiting as f64))?;
+    out.gauge("event_mean_seconds", "Mean time from event to event.", each(|r| r.pace.mean_us / 1e6))?;
+    out.gauge("event_max_seconds", "Longest time from event to event.", each(|r| r.pace.max_us / 1e6))?;
+    out.counter(
+        "waits_for_assignments",
+        "How often events had to wait for their assignments in the current scan.",
+        each(|r| r.pace.waited_for_assignments as f64),
+    )?;
+    out.gauge("faults", "Things that are wrong now; status has them in words.", each(|r| r.faults.len() as f64))?;
+    let counters = reports.iter().flat_map(|report| {
+        report.counters.iter().map(|(what, count)| (vec![name(report), ("what", *what)], *count as f64))
+    });
+    out.counter("occurrences", "Everything else that is counted since the start.", counters)?;
+    let captures = reports.iter().filter_map(|report| report.capture.as_ref().map(|capture| (report, capture)));
+    let outcomes = captures.flat_map(|(report, capture)| {
+        [("written", capture.written), ("not_written", capture.not_written)]
+            .map(|(outcome, count)| (vec![name(report), ("outcome", outcome)], count as f64))
+    });
+    out.counter("capture_events", "Events of the current capture, by what became of them.", outcomes)
+}
+
+fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
+    let (mut state, mut events, mut queued, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for report in reports {
+        for (stream, of_stream) in &report.streams {
+            let labels = vec![name(report), ("stream", stream.as_str())];
+            let with = |key, value| [&labels[..], &[(key, value)]].concat();
+            state.push((with("state", of_stream.source), 1.0));
+            for (outcome, count) in [
+                ("read", of_stream.read),
+                ("forwarded", of_stream.forwarded),
+                ("dropped", of_stream.dropped),
+                ("discarded", of_stream.discarded),
+                ("missing", of_stream.missing),
+            ] {
+                events.push((with("outcome", outcome), count as f64));
+            }
+            skipped.extend(of_stream.skipped.iter().map(|(why, count)| (with("reason", why.as_str()), *count as f64)));
+            queued.push((labels, of_stream.queued as f64));
+        }
+    }
+    out.gauge("source_state", "The state that a stream's source is in; 1 for that state.", state)?;
+    out.counter("stream_events", "Events of the current scan, by what became of them.", events)?;
+    out.gauge("stream_queued_events", "Events that wait for their assignments.", queued)?;
+    out.counter("stream_skipped_messages", "Messages of the detector that gave no event.", skipped)
+}
+
+fn workers(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
+    let each = |number: fn(&WorkerReport) -> f64| {
+        let mut samples = Vec::new();
+        for report in reports {
+            for worker in &report.workers {
+                samples.push((vec![name(report), ("worker", worker.name.as_str())], number(worker)));
+            }
+        }
+        samples
+    };
+    out.gauge("worker_connected", "Whether a worker is connected.", each(|w| f64::from(u8::from(w.connected))))?;
+    out.counter("worker_sent_messages", "Messages given to the network in the scan.", each(|w| w.sent as f64))?;
+    out.gauge("worker_waiting_messages", "Messages that wait for the worker.", each(|w| w.waiting as f64))?;
+    out.gauge("worker_in_flight_bytes", "Bytes that the network holds for it.", each(|w| w.in_flight as f64))?;
+    out.counter("worker_dropped_messages", "Messages dropped in the scan with the worker.", each(|w| w.dropped as f64))
+}
+
+fn name(report: &Report) -> (&'static str, &str) {
+    ("ingester", report.name.as_str())
+}
+
+/// Writes metrics one after the other.
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    fn gauge<'s>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'s>>) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, number) in samples {
+            ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn counter<'s>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'s>>) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, number) in samples {
+            ConstCounter::new(number).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
