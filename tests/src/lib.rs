@@ -1,10 +1,15 @@
 //! What the end-to-end tests are made of: processes that end with their test, and the real programs to test against.
 //!
 //! `process` runs any program; `framegate` is ours as a file, `host` is ours running; `worker` is who it serves.
+//! `stage` is a host inside the test, between a `redis` of its own and a played `controller`.
 
 #![forbid(unsafe_code)]
 
+pub mod controller;
 pub mod framegate;
 pub mod host;
+pub mod played;
 pub mod process;
+pub mod redis;
+pub mod stage;
 pub mod worker;

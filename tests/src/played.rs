@@ -1,0 +1,96 @@
+//! A source that does what a test wants: waits in `open`, and has run-time parameters of all types, whose values it keeps.
+//!
+//! It is linked into the test's process, so the test sees what it was given.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use framegate_plugin_api::{
+    Deadline, EventSink, HostContext, Parameter, ParameterType, Progress, Source, SourceError, SourceRun,
+};
+use serde_json::json;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Played {
+    settings: PlayedSettings,
+    host: HostContext,
+}
+
+/// What it waits for.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlayedSettings {
+    /// `open` returns only when this file is there.
+    open_when: Option<PathBuf>,
+}
+
+/// A run without events.
+#[derive(Debug)]
+pub struct PlayedRun;
+
+type Value = (String, String, Vec<u8>);
+
+static VALUES: Mutex<Vec<Value>> = Mutex::new(Vec::new());
+
+/// The values that the source of this stream was given, in order.
+pub fn values(stream: &str) -> Vec<(String, Vec<u8>)> {
+    let values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = values.iter().filter(|(of, _, _)| of == stream);
+    own.map(|(_, name, value)| (name.clone(), value.clone())).collect()
+}
+
+impl Source for Played {
+    type Settings = PlayedSettings;
+    type Run = PlayedRun;
+
+    const PROTOCOL: &'static str = "played";
+
+    fn create(settings: PlayedSettings, host: HostContext) -> Result<Self, SourceError> {
+        Ok(Self { settings, host })
+    }
+
+    fn open(&mut self) -> Result<PlayedRun, SourceError> {
+        while self.settings.open_when.as_ref().is_some_and(|path| !path.exists()) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(PlayedRun)
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let one = |name: &str, dtype, default| Parameter {
+            name: name.to_owned(),
+            description: format!("The {name} of it"),
+            dtype,
+            default,
+        };
+        vec![
+            one("text", ParameterType::Str, json!("grün \"x\"")),
+            one("mask", ParameterType::Binary, json!("AB")),
+            one("count", ParameterType::Int, json!(-5)),
+            one("gain", ParameterType::Float, json!(2)),
+            one("on", ParameterType::Bool, json!(true)),
+            one("wrong", ParameterType::Int, json!("five")),
+        ]
+    }
+
+    fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), SourceError> {
+        if name == "count" && std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok()).is_none() {
+            return Err(SourceError::settings(format!("{:?} is no whole number", String::from_utf8_lossy(value))));
+        }
+        let value = (self.host.stream().to_owned(), name.to_owned(), value.to_vec());
+        VALUES.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+        Ok(())
+    }
+}
+
+impl SourceRun for PlayedRun {
+    fn next(&mut self, _out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
+        thread::sleep(deadline.left().min(Duration::from_millis(10)));
+        Ok(Progress::Idle)
+    }
+}

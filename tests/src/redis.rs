@@ -1,0 +1,162 @@
+//! A Redis of its own for each test: real `redis-server`, on a free port, with a folder for its data.
+//!
+//! A test may kill it, start it again with or without its data, and make it hang.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::process::{free_port, wait_for};
+
+/// How long a server may take to answer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// See the module. Its drop kills the server.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    password: Option<String>,
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl RedisServer {
+    /// A server that answers.
+    ///
+    /// # Panics
+    /// There is no `redis-server`, or it does not answer.
+    #[must_use]
+    pub fn start() -> Self {
+        let mut server = Self::absent();
+        server.launch();
+        server
+    }
+
+    /// A server that asks for a password.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    #[must_use]
+    pub fn with_password(password: &str) -> Self {
+        let mut server = Self::absent();
+        server.password = Some(password.to_owned());
+        server.launch();
+        server
+    }
+
+    /// An address at which nobody listens, until [`RedisServer::launch`].
+    ///
+    /// # Panics
+    /// No folder can be made.
+    #[must_use]
+    pub fn absent() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        Self { port: free_port(), password: None, folder, child: None }
+    }
+
+    /// Starts the server with the data that its folder holds, and waits until it answers.
+    ///
+    /// # Panics
+    /// There is no `redis-server`, it runs already, or it does not answer.
+    pub fn launch(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]);
+        command.arg(self.folder.path());
+        if let Some(password) = &self.password {
+            command.args(["--requirepass", password]);
+        }
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        self.child = Some(child.expect("redis-server is installed (Debian: apt install redis-server)"));
+        wait_for("redis-server to answer", LIMIT, || {
+            let mut connection = redis::Client::open(self.url()).ok()?.get_connection().ok()?;
+            redis::cmd("PING").query::<String>(&mut connection).ok()
+        });
+    }
+
+    /// Whether it was launched.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// What programs are given, password included.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let password = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
+        format!("redis://{password}127.0.0.1:{}/0", self.port)
+    }
+
+    /// The same with other words in front of the host.
+    #[must_use]
+    pub fn url_with(&self, user: &str) -> String {
+        format!("redis://{user}@127.0.0.1:{}/0", self.port)
+    }
+
+    /// A connection.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[must_use]
+    pub fn connect(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url()).expect("our own address is one");
+        client.get_connection().expect("redis-server answers")
+    }
+
+    /// Asks one thing.
+    ///
+    /// # Panics
+    /// It does not answer, or not so.
+    pub fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut self.connect()).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Writes its data to disk, for a start with data.
+    pub fn save(&self) {
+        let _: String = self.ask(&["SAVE"]);
+    }
+
+    /// Kills it at once. What was not saved is lost.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Makes it hang: it keeps its connections and says nothing.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Ends a [`RedisServer::pause`].
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().expect("it runs").id();
+        let id = i32::try_from(id).expect("a process id is an i32");
+        kill(Pid::from_raw(id), signal).expect("our own child can be signalled");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

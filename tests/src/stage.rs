@@ -1,0 +1,235 @@
+//! A host inside the test's own process, between a Redis, a played controller, detectors and workers.
+//!
+//! One ingester with the given streams, each fed by a STINS source from a simulated detector of its own, or by a [`Played`]
+//! source if its name begins with `played`.
+
+use std::{path::PathBuf, sync::mpsc, thread, time::Duration};
+
+use framegate::{
+    Host, Linked, Report,
+    names::{IngesterName, StreamName},
+    settings::{Control, IngesterSettings, Settings, StreamSettings},
+};
+use framegate_stins::{
+    Stins,
+    simulate::{Detector, Simulation, Step, image},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    controller::{Controller, LIMIT},
+    played::Played,
+    process::{free_port, wait_for},
+    redis::RedisServer,
+    worker::{Message, Worker},
+};
+
+/// Bytes of a simulated image.
+pub const IMAGE_BYTES: usize = 3000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Stage {
+    /// The Redis between controller and host.
+    pub redis: RedisServer,
+    /// Who says what happens.
+    pub controller: Controller,
+    /// The host; none while it is stopped.
+    pub host: Option<Host>,
+    /// The ingester's name.
+    pub name: String,
+    /// What the host was given.
+    pub settings: Settings,
+    detectors: Vec<mpsc::Sender<()>>,
+}
+
+impl Stage {
+    /// A running host with one ingester. Its detectors wait with headers in their hands; each run has `frames` images.
+    #[must_use]
+    pub fn new(streams: &[&str], frames: u32) -> Self {
+        Self::with(RedisServer::start(), streams, frames, |_| {})
+    }
+
+    /// The same with another Redis, and settings that are changed before the start.
+    ///
+    /// # Panics
+    /// The host does not start.
+    #[must_use]
+    pub fn with(redis: RedisServer, streams: &[&str], frames: u32, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut detectors = Vec::new();
+        let stream = |name: &&str| {
+            let stream = StreamName::new(name).expect("a good name");
+            if name.starts_with("played") {
+                return StreamSettings::new(stream, "played", json!({}));
+            }
+            let (url, go) = detector(frames);
+            detectors.push(go);
+            StreamSettings::new(stream, "stins", json!({"upstream_url": url, "between_scans": "disconnect"}))
+        };
+        let name = format!("{}-ingester", streams.join("_"));
+        let ingester_name = IngesterName::new(&name).expect("a good name");
+        let streams = streams.iter().map(stream).collect();
+        let ingester = IngesterSettings::new(ingester_name, "127.0.0.1", free_port(), streams);
+        let control = Control::Redis { url: redis.url(), build_meta: PathBuf::from("/nonexistent") };
+        let mut settings = Settings::new(control, vec![ingester]);
+        change(&mut settings);
+        let controller = match redis.is_running() {
+            true => Controller::new(&redis),
+            false => Controller::waiting(),
+        };
+        let mut stage = Self { redis, controller, host: None, name, settings, detectors };
+        stage.start_host();
+        stage
+    }
+
+    /// Starts the host (again).
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_host(&mut self) {
+        let linked = Linked::none().with::<Stins>("stins").with::<Played>("played");
+        self.host = Some(Host::start(self.settings.clone(), linked).unwrap_or_else(|error| panic!("{error}")));
+    }
+
+    /// Stops the host as a service manager would.
+    pub fn stop_host(&mut self) {
+        if let Some(host) = self.host.take() {
+            host.shutdown();
+        }
+    }
+
+    /// Drops the host's memory as a crash does: what it published stays.
+    ///
+    /// # Panics
+    /// Redis does not answer.
+    pub fn crash_host(&mut self) {
+        let key = format!("dranspose:ingester:{}:config", self.name);
+        let state: String = self.redis.ask(&["GET", &key]);
+        self.stop_host();
+        let _: () = self.redis.ask(&["SETEX", &key, "10", &state]);
+    }
+
+    /// The host.
+    ///
+    /// # Panics
+    /// It is stopped.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        self.host.as_ref().expect("it runs")
+    }
+
+    /// Lets every detector send its next run.
+    pub fn next_runs(&self) {
+        for detector in &self.detectors {
+            let _ = detector.send(());
+        }
+    }
+
+    /// A connected worker, published as such.
+    #[must_use]
+    pub fn worker(&mut self, name: &str) -> Worker {
+        let url = format!("tcp://127.0.0.1:{}", self.settings.ingesters[0].port);
+        let worker = Worker::connect(name, &url);
+        let uuid = worker.service_uuid().to_string();
+        self.wait_state("the worker", |state| state["connected_workers"].get(&uuid).is_some());
+        worker
+    }
+
+    /// The ingester's report.
+    ///
+    /// # Panics
+    /// The host is stopped.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.host().reports().remove(0)
+    }
+
+    /// Waits until the report says what is wanted.
+    ///
+    /// # Panics
+    /// It does not within the limit.
+    pub fn wait_report(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Report {
+        wait_for(what, LIMIT, || Some(self.report()).filter(&wanted))
+    }
+
+    /// Waits until something that could not be used was counted `count` times under a reason that contains `reason`.
+    ///
+    /// # Panics
+    /// It does not within the limit.
+    pub fn wait_complaints(&self, reason: &str, count: u64) {
+        wait_for(&format!("{count} × {reason}"), LIMIT, || {
+            let counters = self.host().control_report().counters;
+            counters.iter().any(|(known, counted)| known.contains(reason) && *counted >= count).then_some(())
+        });
+    }
+
+    /// Waits until the ingester publishes what is wanted.
+    pub fn wait_state(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.controller.wait_state(&self.name, what, wanted)
+    }
+
+    /// Begins a scan, and waits until the ingester publishes it.
+    pub fn scan(&mut self, streams: &[&str]) {
+        self.controller.scan(&self.name, streams);
+    }
+
+    /// Ends the scan, and waits for the notice.
+    pub fn finish(&mut self) {
+        self.controller.finish_and_wait(&self.name);
+    }
+
+    /// A whole scan of one stream: header and end to this worker, and its images; checked byte for byte.
+    ///
+    /// # Panics
+    /// Something else arrives.
+    pub fn whole_scan(&mut self, stream: &str, run: u32, frames: u32, worker: &Worker) {
+        self.scan(&[stream]);
+        let one: &[(&str, &[&str])] = &[(stream, &[worker.name()])];
+        self.controller.assign(&vec![one; frames as usize + 2]);
+        for number in 0..u64::from(frames) + 2 {
+            check(&worker.next(), stream, number, run, frames);
+        }
+        self.finish();
+        self.next_runs();
+    }
+}
+
+/// Asserts that a message is the event of this number of a simulated run.
+///
+/// # Panics
+/// It is not.
+pub fn check(message: &Message, stream: &str, number: u64, run: u32, frames: u32) {
+    assert_eq!(message.number(), number);
+    let parts = message.stream(stream).expect("the stream is in it");
+    assert_eq!(message.header()["streams"][stream]["typ"], "STINS");
+    let header: Value = serde_json::from_slice(&parts[0]).expect("the detector's header is JSON");
+    if number == 0 {
+        assert_eq!(header["htype"], "header");
+    } else if number == u64::from(frames) + 1 {
+        assert_eq!(header["htype"], "series_end");
+    } else {
+        let frame = u32::try_from(number - 1).expect("few images");
+        assert_eq!(header["frame"], frame);
+        assert!(parts[1] == image(run, frame, IMAGE_BYTES), "event {number} has the bytes of another image");
+    }
+}
+
+/// A detector on a thread of its own: one run at once, and one for each word. Ends with the process.
+fn detector(frames: u32) -> (String, mpsc::Sender<()>) {
+    let simulation = Simulation {
+        bind: "tcp://127.0.0.1:*".to_owned(),
+        scans: u32::MAX,
+        frames,
+        bytes: IMAGE_BYTES,
+        rate: None,
+        pause: Duration::ZERO,
+    };
+    let (go, may) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let detector = Detector::bind(simulation).expect("a port is free");
+        let _ = tell.send(detector.endpoint().expect("a bound socket has an address"));
+        let _ = detector.stream(|step| !matches!(step, Step::Ended { .. }) || may.recv().is_ok());
+    });
+    (told.recv().expect("the detector binds"), go)
+}
