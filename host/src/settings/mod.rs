@@ -11,6 +11,8 @@ pub(crate) mod layers;
 mod near;
 mod read;
 mod section;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 

@@ -1,0 +1,347 @@
+//! Layers and checks: what wins, what is refused, and how it is told.
+
+use std::{collections::BTreeSet, ffi::OsString, time::Duration};
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{
+    layers::{DropInFlags, Environment, FeedFlags, RunFlags, drop_in, run},
+    *,
+};
+use crate::observe::logs::Level;
+
+const EXAMPLE: &str = include_str!("../../examples/framegate.toml");
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    Environment::new(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+}
+
+fn flags(stream: &str, class: &str, upstream: &str) -> DropInFlags {
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    DropInFlags { stream: given(stream), class: class.to_owned(), feed: FeedFlags::Upstream(given(upstream)) }
+}
+
+fn problems(text: &str) -> Vec<String> {
+    Settings::from_toml(text).unwrap_err().problems().to_vec()
+}
+
+#[test]
+fn the_example_holds_and_shows_the_defaults() {
+    let shown = Settings::from_toml(EXAMPLE).unwrap();
+    let bare = "[[ingester]]\nname = 'detectors-ingester'\n[[ingester.stream]]\nname = 'eiger'\nsource = 'stins'\n\
+                settings.upstream_url = 'tcp://localhost:9999'";
+    assert_eq!(format!("{shown:?}"), format!("{:?}", Settings::from_toml(bare).unwrap()));
+    // What is commented out is true as well: the default of each key, or one that is allowed.
+    let is_key = |line: &str| line.starts_with(|first: char| first.is_lowercase() || first == '[');
+    let (mut top, mut rest) = (String::new(), String::new());
+    let mut below = &mut top;
+    for line in EXAMPLE.lines() {
+        let line = line.strip_prefix("# ").filter(|line| is_key(line) && line.contains(['=', ']'])).unwrap_or(line);
+        if line.starts_with("[[ingester]]") {
+            below = &mut rest;
+        }
+        let keep = !["[standalone]", "broadcast", "scans", "min_workers"].iter().any(|key| line.starts_with(key));
+        let keep = keep && !line.starts_with("dump_path") && !line.starts_with("plugin_dirs");
+        if keep {
+            below.push_str(line);
+            below.push('\n');
+        }
+    }
+    let mut whole = Settings::from_toml(&format!("{top}{rest}")).unwrap();
+    assert_eq!(whole.admin.take(), Some("127.0.0.1:9180".parse().unwrap()));
+    assert_eq!(format!("{shown:?}"), format!("{whole:?}"));
+    let standalone = "[standalone]\nbroadcast = false\nscans = 2\nmin_workers = 1\n";
+    let top = top.replace("redis = ", "# ").replace("build_meta", "# ");
+    let settings = Settings::from_toml(&format!("{top}{standalone}{rest}")).unwrap();
+    let Control::Standalone(standalone) = settings.control else { panic!("it is standalone") };
+    assert_eq!(standalone, Standalone { scans: Some(2), ..Standalone::default() });
+}
+
+#[test]
+fn the_environment_counts_before_the_file_and_flags_before_the_environment() {
+    let file = "log_level = 'ERROR'\nadmin = '127.0.0.1:1'\nredis = 'redis://file'\n[[ingester]]\n[[ingester.stream]]\n\
+                name = 's'\nsource = 'x'\n";
+    let seen = |variables: &[(&str, &str)], flags: RunFlags| {
+        let checked = run(file, "f.toml", &environment(variables), &flags).unwrap();
+        let Control::Redis { url, .. } = checked.settings.control else { panic!("it is Redis") };
+        (checked.log_level, checked.settings.admin.map(|admin| admin.port()), url)
+    };
+    assert_eq!(seen(&[], RunFlags::default()), (Level::Error, Some(1), "redis://file".into()));
+    let variables = [("log_Level", "debug"), ("framegate_admin", "127.0.0.1:2"), ("redis_url", "redis://env")];
+    assert_eq!(seen(&variables, RunFlags::default()), (Level::Debug, Some(2), "redis://env".into()));
+    let given = RunFlags { admin: Some("off".into()), log_level: Some("WARNING".into()) };
+    assert_eq!(seen(&variables, given), (Level::Warning, None, "redis://env".into()));
+    let both = [("REDIS_URL", "redis://second"), ("service_redis_dsn", "redis://first"), ("REDIS_DSN", "not read")];
+    assert_eq!(seen(&both, RunFlags::default()).2, "redis://first");
+}
+
+#[test]
+fn run_has_an_admin_endpoint_of_its_own_accord_and_embedders_and_drop_ins_have_none() {
+    let file = "[[ingester]]\n[[ingester.stream]]\nname = 's'\nsource = 'x'\n";
+    let checked = run(file, "f", &Environment::default(), &RunFlags::default()).unwrap();
+    assert_eq!(checked.settings.admin, Some("127.0.0.1:9180".parse().unwrap()));
+    assert_eq!(Settings::from_toml(file).unwrap().admin, None);
+    let class = flags("s", "ZmqPullSingleIngester", "tcp://h:1");
+    assert_eq!(drop_in(&Environment::default(), &class).unwrap().settings.admin, None);
+    let admin = environment(&[("FRAMEGATE_ADMIN", "0.0.0.0:80")]);
+    assert_eq!(drop_in(&admin, &class).unwrap().settings.admin, Some("0.0.0.0:80".parse().unwrap()));
+}
+
+#[test]
+fn a_drop_in_has_the_defaults_of_dranspose() {
+    let checked = drop_in(&Environment::default(), &flags("eiger", "ZmqPullSingleIngester", "tcp://h:1")).unwrap();
+    let [ingester] = &checked.settings.ingesters[..] else { panic!("there is one") };
+    assert_eq!((ingester.name.as_str(), ingester.url().as_str()), ("eiger-ingester", "tcp://localhost:10000"));
+    assert_eq!((ingester.streams[0].name.as_str(), ingester.streams[0].source.as_str()), ("eiger", "stins"));
+    assert_eq!(ingester.streams[0].settings, json!({ "upstream_url": "tcp://h:1" }));
+    assert_eq!(checked.log_level, Level::Info);
+    let Control::Redis { url, build_meta } = checked.settings.control else { panic!("it is Redis") };
+    assert_eq!((url.as_str(), build_meta.to_str()), ("redis://localhost:6379/0", Some("/etc/build_git_meta.json")));
+}
+
+#[test]
+fn a_drop_in_takes_the_variables_of_dranspose() {
+    let variables = [
+        ("ingester_streams", r#"["a", "b"]"#),
+        ("INGESTER_URL", "tcp://here:5/"),
+        ("UPSTREAM_URL", "tcp://there:6"),
+        ("Dump_Path", "/tmp/x.cbors"),
+        ("BUILD_META_FILE", "/m.json"),
+        ("INGESTER_NAME", ""),
+    ];
+    let settings = drop_in(&environment(&variables), &flags("", "stins", "")).unwrap().settings;
+    let ingester = &settings.ingesters[0];
+    assert_eq!((ingester.name.as_str(), ingester.url().as_str()), ("a_b-ingester", "tcp://here:5"));
+    assert_eq!(ingester.dump_path.as_deref().and_then(std::path::Path::to_str), Some("/tmp/x.cbors"));
+    assert_eq!(ingester.streams.len(), 2);
+    for stream in &ingester.streams {
+        assert_eq!(stream.settings, json!({ "upstream_url": "tcp://there:6" }));
+    }
+    // Flags count before; the name of the ingester is not the name of the stream.
+    let named = [&variables[..], &[("INGESTER_NAME", "mine")]].concat();
+    let settings = drop_in(&environment(&named), &flags("c", "stins", "tcp://flag:7")).unwrap().settings;
+    let ingester = &settings.ingesters[0];
+    assert_eq!((ingester.name.as_str(), ingester.streams.len()), ("mine", 1));
+    assert_eq!(ingester.streams[0].settings, json!({ "upstream_url": "tcp://flag:7" }));
+}
+
+#[test]
+fn the_http_drop_in_gives_the_source_where_to_listen() {
+    let http = |class: &str, host, port| {
+        let feed = FeedFlags::Http { host, port };
+        drop_in(&Environment::default(), &DropInFlags { stream: Some("s".into()), class: class.into(), feed })
+    };
+    let app = "dranspose.ingesters.http_sardana:app";
+    let stream = |checked: layers::Checked| checked.settings.ingesters[0].streams[0].clone();
+    let default = stream(http(app, None, None).unwrap());
+    assert_eq!((default.source.as_str(), default.settings), ("sardana", json!({ "host": "127.0.0.1", "port": 5000 })));
+    let given = stream(http(app, Some("0.0.0.0".into()), Some(8)).unwrap());
+    assert_eq!(given.settings, json!({ "host": "0.0.0.0", "port": 8 }));
+    let wrong = http("ZmqSubPCAPIngester", None, None).unwrap_err();
+    assert!(wrong.problems()[0].starts_with("option --ingesterapp: ZmqSubPCAPIngester connects"), "{wrong}");
+}
+
+#[test]
+fn everything_wrong_with_a_drop_in_is_told_at_once() {
+    let variables = [
+        ("INGESTER_STREAMS", "eiger"),
+        ("INGESTER_NAME", "a:b"),
+        ("INGESTER_URL", "localhost:1"),
+        ("REDIS_URL", "redis://user:geheim@host:port"),
+        ("LOG_LEVEL", "LOUD"),
+        ("FRAMEGATE_ADMIN", "9180"),
+    ];
+    let told = drop_in(&environment(&variables), &flags("", "ZmqSubContrstIngester", "")).unwrap_err();
+    for part in [
+        "variable INGESTER_STREAMS: \"eiger\": expected a JSON list",
+        "variable INGESTER_NAME: ingester name \"a:b\" is not allowed",
+        "variable INGESTER_URL: \"localhost:1\": it does not begin with tcp://",
+        "variable REDIS_URL: ",
+        "variable LOG_LEVEL: \"LOUD\"",
+        "variable FRAMEGATE_ADMIN: \"9180\"",
+        "option --ingesterclass: \"ZmqSubContrstIngester\": no such class; did you mean ZmqSubContrastIngester?",
+    ] {
+        assert!(told.problems().iter().any(|problem| problem.starts_with(part)), "{part} is not in\n{told}");
+    }
+    assert_eq!(told.problems().len(), 7, "{told}");
+    assert!(!told.to_string().contains("geheim"), "{told}");
+    let nothing = drop_in(&Environment::default(), &flags("", "TcpPcapIngester", "")).unwrap_err();
+    assert!(nothing.to_string().contains("UPSTREAM_URL") && nothing.to_string().contains("-n STREAM"), "{nothing}");
+}
+
+#[test]
+fn no_password_is_shown_by_debug() {
+    let settings = Settings::from_toml(&EXAMPLE.replace("//localhost:6379", "//user:geheim@localhost:6379")).unwrap();
+    assert!(!format!("{settings:?}").contains("geheim"));
+}
+
+#[test]
+fn names_ports_and_captures_are_there_once() {
+    let two = |one: &str, two: &str| {
+        problems(&format!(
+            "[[ingester]]\n{one}\n[[ingester.stream]]\nname = 'a'\nsource = 'x'\n[[ingester]]\n{two}\n[[ingester.stream]]\n\
+             name = 'b'\nsource = 'x'"
+        ))
+    };
+    assert!(two("", "")[0].contains("a second ingester has port 10000; the first: line 1"));
+    let own_port = "url = 'tcp://h:1'\n";
+    for key in ["name = 'n'", "dump_path = '/d'"] {
+        assert!(two(key, &format!("{own_port}{key}"))[0].contains("the first: line 2"), "{key}");
+    }
+    let twice = "[[ingester]]\nstream = [{ name = 'a', source = 'x' }, { name = 'a', source = 'x' }]";
+    assert!(problems(twice)[0].contains("a second stream is named \"a\"; the first: line 2"));
+    let admin = "admin = '127.0.0.1:10000'\n[[ingester]]\nstream = [{ name = 'a', source = 'x' }]";
+    assert!(problems(admin)[0].contains("port 10000 is that of `admin` (line 1)"));
+}
+
+#[test]
+fn values_are_told_with_what_is_allowed() {
+    let stream = "[[ingester.stream]]\nname = 's'\nsource = 'x'\n";
+    for (key, says) in [
+        ("memory_limit = '1 GB of'", "is no size; expected a size such as \"1 GiB\""),
+        ("memory_limit = 0", "at least 1 byte"),
+        ("memory_limit = -1", "is negative"),
+        ("memory_limit = true", "expected a size"),
+        ("memory_limit = 99999999999999999999999", "expected a size"),
+        ("worker_timeout = '10'", "expected a time with its unit"),
+        ("worker_timeout = 10", "not an integer"),
+        ("worker_timeout = '0 s'", "1ms to 365 days"),
+        ("worker_timeout = '2000 years'", "1ms to 365 days"),
+        ("stall_timeout = 'never'", "or \"off\""),
+        ("capture_when_full = 'thinn'", "did you mean \"thin\"?"),
+        ("url = 'tcp://*:1'", "no address to connect to"),
+        ("url = 'tcp://h:0'", "1 to 65535"),
+        ("url = 'tcp://h:65536'", "1 to 65535"),
+        ("url = 'tcp://u@h:1'", "malformed"),
+        ("url = 'tcp://[::1:1'", "malformed"),
+        ("url = 'tcp://h:1/x'", "1 to 65535"),
+        ("name = ''", "it is empty"),
+        ("name = \"\\n\"", "control character"),
+        ("dump_path = ''", "it is empty"),
+        ("memmory_limit = 1", "did you mean `memory_limit`?"),
+        ("colour = 'red'", "known in [ingester]: "),
+    ] {
+        let told = problems(&format!("[[ingester]]\n{key}\n{stream}"));
+        assert_eq!(told.len(), 1, "{key}: {told:?}");
+        assert!(told[0].starts_with("line 2: ") && told[0].contains(says), "{key}: {}", told[0]);
+    }
+    for (text, says) in [
+        ("", "there is no ingester"),
+        ("ingester = 3", "expected a list of tables"),
+        ("[ingester]", "write [[ingester]]"),
+        ("[[ingester]]", "it has no stream"),
+        ("[[ingester]]\nstream = []", "line 2: in [ingester]: it has no stream"),
+        ("ingester = [1]", "expected a table, not an integer"),
+        ("[[ingester]]\n[[ingester.stream]]\nsource = 'x'", "line 2: in [ingester.stream]: `name` is missing"),
+        ("a = ", "line 1, column 5: not TOML"),
+    ] {
+        assert!(problems(text)[0].contains(says), "{text}: {:?}", problems(text));
+    }
+}
+
+#[test]
+fn a_source_gets_its_settings_and_parameters_as_they_were_written() {
+    let text = "[[ingester]]\n[[ingester.stream]]\nname = 's'\nsource = '/x.so'\n[ingester.stream.settings]\n\
+                list = [1, 2.5, 'x', true]\ntable.inner = 0xff\nwhen = 2026-01-01\n[ingester.stream.parameters]\n\
+                a = 1\nb = 2.0\nc = true\nd = 'text'";
+    let settings = Settings::from_toml(text).unwrap();
+    let stream = &settings.ingesters[0].streams[0];
+    let expected = json!({ "list": [1, 2.5, "x", true], "table": { "inner": 255 }, "when": "2026-01-01" });
+    assert_eq!(stream.settings, expected);
+    let parameters: Vec<_> = stream.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(parameters, ["a=1", "b=2.0", "c=True", "d=text"]);
+}
+
+#[test]
+fn standalone_has_a_stall_timeout_and_redis_has_none() {
+    let rest = "[[ingester]]\n[[ingester.stream]]\nname = 's'\nsource = 'x'\n";
+    let stall = |text: String| Settings::from_toml(&text).unwrap().ingesters[0].stall_timeout;
+    assert_eq!(stall(rest.into()), None);
+    assert_eq!(stall(format!("[standalone]\n{rest}")), Some(Duration::from_secs(30)));
+    assert_eq!(stall(format!("[standalone]\n{}", rest.replace("]]\n[[", "]]\nstall_timeout = 'off'\n[["))), None);
+}
+
+/// Every key at its place, with a value that is allowed and one of a wrong type.
+const KEYS: [(&str, &str, &str); 19] = [
+    ("top", "plugin_dirs", "['/p']"),
+    ("top", "allow_writable_plugins", "true"),
+    ("top", "shutdown_grace", "'3 s'"),
+    ("top", "source_timeout", "'3 s'"),
+    ("top", "admin", "'off'"),
+    ("top", "log_level", "'info'"),
+    ("top", "build_meta", "'/m'"),
+    ("top", "redis", "'redis://h:1/2'"),
+    ("ingester", "name", "'n'"),
+    ("ingester", "url", "'tcp://h:1'"),
+    ("ingester", "memory_limit", "'1 MiB'"),
+    ("ingester", "capture_limit", "1000"),
+    ("ingester", "worker_inflight", "'2 MB'"),
+    ("ingester", "worker_timeout", "'1 min'"),
+    ("ingester", "stall_timeout", "'1 min'"),
+    ("ingester", "dump_path", "'/d'"),
+    ("ingester", "capture_when_full", "'BLOCK'"),
+    ("stream", "when_full", "'drop'"),
+    ("stream", "settings", "{ a = 1 }"),
+];
+
+/// A file with the keys that are chosen; their lines.
+fn file(chosen: &BTreeSet<usize>, value: impl Fn(usize) -> (String, String)) -> (String, Vec<usize>) {
+    let mut lines = Vec::new();
+    let mut text = String::new();
+    for place in ["top", "ingester", "stream"] {
+        text.push_str(match place {
+            "top" => "",
+            "ingester" => "[[ingester]]\n",
+            _ => "[[ingester.stream]]\nname = 's'\nsource = 'x'\n",
+        });
+        for index in chosen.iter().filter(|index| KEYS[**index].0 == place) {
+            let (key, value) = value(*index);
+            text.push_str(&format!("{key} = {value}\n"));
+            lines.push(text.lines().count());
+        }
+    }
+    (text, lines)
+}
+
+proptest! {
+    #[test]
+    fn any_choice_of_keys_holds(chosen in prop::collection::btree_set(0..KEYS.len(), 0..KEYS.len())) {
+        let (text, _) = file(&chosen, |index| (KEYS[index].1.into(), KEYS[index].2.into()));
+        prop_assert!(Settings::from_toml(&text).is_ok(), "{}\n{:?}", text, Settings::from_toml(&text));
+    }
+
+    #[test]
+    fn each_wrong_value_is_told_once_with_its_line(chosen in prop::collection::btree_set(0..KEYS.len(), 0..KEYS.len())) {
+        // A date is allowed nowhere.
+        let (text, lines) = file(&chosen, |index| (KEYS[index].1.into(), "2026-01-01".into()));
+        let told = Settings::from_toml(&text).map_or_else(|error| error.problems().to_vec(), |_| Vec::new());
+        let starts: Vec<_> = lines.iter().map(|line| format!("line {line}: ")).collect();
+        prop_assert_eq!(told.len(), starts.len(), "{:?}", told);
+        for (told, start) in told.iter().zip(starts) {
+            prop_assert!(told.starts_with(&start) && told.lines().count() <= 3, "{}", told);
+        }
+    }
+
+    #[test]
+    fn a_key_with_a_slip_is_told_with_the_right_one(
+        chosen in prop::collection::btree_set(0..KEYS.len(), 1..4), at in any::<prop::sample::Index>(),
+    ) {
+        let slip = |key: &str| { let mut key = key.to_owned(); let at = at.index(key.len()); key.insert(at, 'q'); key };
+        let (text, lines) = file(&chosen, |index| (slip(KEYS[index].1), KEYS[index].2.into()));
+        let error = Settings::from_toml(&text).unwrap_err();
+        prop_assert_eq!(error.problems().len(), lines.len(), "{}", error);
+        for ((told, line), index) in error.problems().iter().zip(lines).zip(&chosen) {
+            let meant = format!("did you mean `{}`?", KEYS[*index].1);
+            prop_assert!(told.starts_with(&format!("line {line}: ")) && told.contains(&meant), "{}", told);
+        }
+    }
+
+    #[test]
+    fn no_text_and_no_variable_breaks_it(text in ".{0,200}", value in ".{0,40}", class in ".{0,20}") {
+        let _ = Settings::from_toml(&text);
+        let _ = run(&format!("{EXAMPLE}\n{text}"), "f", &Environment::default(), &RunFlags::default());
+        let names = ["INGESTER_STREAMS", "INGESTER_NAME", "INGESTER_URL", "REDIS_URL", "LOG_LEVEL", "FRAMEGATE_ADMIN"];
+        let _ = drop_in(&environment(&names.map(|name| (name, value.as_str()))), &flags("", &class, &value));
+    }
+}
