@@ -114,8 +114,10 @@ impl Ingester {
         if named.iter().all(|index| self.streams[*index].on_demand) {
             return None;
         }
-        let connected: SmallVec<[usize; 2]> = self.workers.connected(now).collect();
-        if connected.is_empty() || connected.len() < self.limits.min_workers {
+        // Once events flow, those that are left go on without the ones that leave.
+        let begins = scan.next_number == 0;
+        let dealt_to: SmallVec<[usize; 2]> = self.workers.to_deal_to(now, !for_all).collect();
+        if dealt_to.is_empty() || (begins && dealt_to.len() < self.limits.min_workers) {
             return None;
         }
         let mut waits = false;
@@ -133,10 +135,10 @@ impl Ingester {
             return None;
         }
         let workers = if for_all {
-            connected
+            dealt_to
         } else {
-            scan.turn = (scan.turn + 1) % connected.len();
-            SmallVec::from_elem(connected[scan.turn], 1)
+            scan.turn = (scan.turn + 1) % dealt_to.len();
+            SmallVec::from_elem(dealt_to[scan.turn], 1)
         };
         let number = scan.next_number;
         scan.next_number += 1;

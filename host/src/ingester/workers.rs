@@ -212,6 +212,15 @@ impl Workers {
         self.all.iter().enumerate().filter(move |(_, worker)| worker.is_connected(now)).map(|(index, _)| index)
     }
 
+    /// Connected workers that were not given up, by index; in turn: only those that can be reached now, because what a
+    /// worker gets that is gone is lost to the others.
+    pub(crate) fn to_deal_to(&self, now: Instant, in_turn: bool) -> impl Iterator<Item = usize> {
+        self.connected(now).filter(move |index| {
+            let worker = &self.all[*index];
+            !worker.evicted && !(in_turn && worker.unreachable_since.is_some())
+        })
+    }
+
     /// Whether somebody connects or leaves between `before` and `now` by the clock alone.
     pub(crate) fn connected_count(&self, now: Instant) -> usize {
         self.connected(now).count()

@@ -122,7 +122,7 @@ pub struct Standalone {
     pub broadcast: bool,
     /// End after this many scans; none: go on for ever.
     pub scans: Option<u64>,
-    /// Events wait until this many workers are connected. Default 1.
+    /// A scan's first event waits until this many workers are connected. Default 1.
     pub min_workers: usize,
 }
 
