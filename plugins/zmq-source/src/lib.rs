@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   detector ──> link (context, socket, monitor) ──> message ──> assembler ──> flow ──> events
-//!                link.rs                             frames      the protocol   flow.rs
+//!                link.rs                             frames      the protocol   (source-kit)
 //! ```
 //!
 //! A source is an [`Upstream`] (where and how to connect) and an [`Assembler`] (how messages become events). Where each
@@ -30,9 +30,7 @@
 //! JSON that detectors send is Python's, not the standard's: [`json`] takes exactly what pydantic takes.
 #![forbid(unsafe_code)]
 
-mod flow;
 mod handshake;
-pub mod json;
 mod link;
 mod protocol;
 mod read_ahead;
@@ -40,10 +38,11 @@ mod run;
 mod settings;
 pub mod testing;
 
+pub use framegate_source_kit::{Bytes, Flow, Malformed, Millis, Phase, json};
+
 pub use crate::{
-    flow::{Flow, Malformed, Phase},
     link::Pattern,
     protocol::{Assembler, PerMessage, Protocol, Role},
     run::{Upstream, ZmqRun},
-    settings::{BetweenScans, Bytes, Endpoint, Millis, ZmqSettings},
+    settings::{BetweenScans, Endpoint, ZmqSettings},
 };

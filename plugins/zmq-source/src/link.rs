@@ -7,10 +7,10 @@
 use std::{fmt, mem, thread, time::Duration};
 
 use framegate_plugin_api::{Deadline, Frame, Frames, HostContext, LogLevel, SourceError};
+use framegate_source_kit::Malformed;
 use zmq::{Context, DONTWAIT, Message, POLLIN, PollItem, Socket, SocketType};
 
 use crate::{
-    flow::Malformed,
     handshake::Handshake,
     read_ahead::{READ_AHEAD_AT_FIRST, ReadAhead},
     settings::ZmqSettings,

@@ -5,8 +5,7 @@
 use std::marker::PhantomData;
 
 use framegate_plugin_api::{Frame, Frames};
-
-use crate::flow::{Flow, Malformed, Phase};
+use framegate_source_kit::{Flow, Malformed, Phase};
 
 /// Makes the events of one run from its messages. Made anew for each run, so that nothing passes from scan to scan.
 ///

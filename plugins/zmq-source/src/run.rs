@@ -4,9 +4,9 @@
 //! end it.
 
 use framegate_plugin_api::{Deadline, EventSink, HostContext, LogLevel, Progress, SourceError, SourceRun};
+use framegate_source_kit::{AFTER_END, Phase, RunState};
 
 use crate::{
-    flow::{AFTER_END, Phase, State},
     link::{Link, Pattern, Received},
     protocol::Assembler,
     settings::{BetweenScans, ZmqSettings},
@@ -36,7 +36,7 @@ impl Upstream {
         Ok(ZmqRun {
             link: Some(link),
             assembler,
-            state: State::new(A::TYP),
+            state: RunState::new(A::TYP),
             host: self.host.clone(),
             settings: self.settings.clone(),
             pattern: self.pattern,
@@ -51,7 +51,7 @@ pub struct ZmqRun<A> {
     /// `None` between calls only after the end, with [`BetweenScans::Disconnect`].
     link: Option<Link>,
     assembler: A,
-    state: State,
+    state: RunState,
     host: HostContext,
     /// To connect anew when libzmq has given a connection up.
     settings: ZmqSettings,

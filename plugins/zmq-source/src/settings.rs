@@ -6,6 +6,7 @@
 
 use std::{fmt, time::Duration};
 
+use framegate_source_kit::{Bytes, Millis};
 use serde::{Deserialize, Deserializer, de};
 
 /// Where the detector is, and how to listen to it.
@@ -118,51 +119,6 @@ impl fmt::Debug for Endpoint {
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(from)?).map_err(de::Error::custom)
-    }
-}
-
-/// A time, written as `"250 ms"`, `"1 s"`, or as a number of milliseconds; at most a minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Millis(pub Duration);
-
-/// A number of bytes, written as `"64 MiB"` or as a number; at least 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bytes(pub u64);
-
-/// The two ways in which people write a quantity.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a number or a text with a unit")]
-enum Quantity {
-    Number(u64),
-    Text(String),
-}
-
-impl<'de> Deserialize<'de> for Millis {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let time = match Quantity::deserialize(from)? {
-            Quantity::Number(millis) => Duration::from_millis(millis),
-            Quantity::Text(text) => humantime::parse_duration(&text)
-                .map_err(|error| de::Error::custom(format!("{text:?}: {error}; expected a time like \"250 ms\"")))?,
-        };
-        // A scan's start waits for this.
-        if time > Duration::from_secs(60) {
-            return Err(de::Error::custom("at most 60 s are allowed: the start of a scan waits for it"));
-        }
-        Ok(Self(time))
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let bytes = match Quantity::deserialize(from)? {
-            Quantity::Number(bytes) => bytes,
-            Quantity::Text(text) => {
-                text.parse::<bytesize::ByteSize>()
-                    .map_err(|error| de::Error::custom(format!("{text:?}: {error}; expected a size like \"64 MiB\"")))?
-                    .0
-            }
-        };
-        if bytes == 0 { Err(de::Error::custom("at least 1 byte is needed")) } else { Ok(Self(bytes)) }
     }
 }
 

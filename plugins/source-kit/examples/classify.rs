@@ -1,8 +1,8 @@
-//! How long it takes to read the fields of common headers: `cargo run --release -p framegate-zmq-source --example classify`
+//! How long it takes to read the fields of common headers: `cargo run --release -p framegate-source-kit --example classify`
 
 use std::{hint::black_box, time::Instant};
 
-use framegate_zmq_source::json::{self, Value};
+use framegate_source_kit::json::{self, Value};
 
 fn main() {
     let image = r#"{"htype": "image", "frame": 41, "shape": [2, 1475], "type": "float32", "compression": "none", "msg_number": 375}"#;

@@ -1,6 +1,6 @@
 //! The states of a run: before its start, running, ended; and the account of what gave no event.
 //!
-//! Pure; used on the reader thread. It sees events only on their way to the sink and keeps none. A protocol cannot yield
+//! Pure; used on the reader thread, by every source. It sees events only on their way to the sink and keeps none. A protocol cannot yield
 //! data before the start or anything after the end, whatever it does.
 
 use std::fmt;
@@ -44,39 +44,46 @@ impl fmt::Display for Malformed {
 
 /// Where an assembler puts what it made of a message.
 pub struct Flow<'a, 'b> {
-    state: &'a mut State,
+    state: &'a mut RunState,
     out: &'a mut EventSink<'b>,
     host: &'a HostContext,
 }
 
 /// The part of a [`Flow`] that lasts as long as the run.
 #[derive(Debug)]
-pub(crate) struct State {
+pub struct RunState {
     typ: &'static str,
     phase: Phase,
     /// Invariant: each reason stands once. Few, so a search beats a map.
     skipped: Vec<(&'static str, u64)>,
 }
 
-impl State {
-    pub(crate) fn new(typ: &'static str) -> Self {
+impl RunState {
+    /// Before the start; `typ` is the protocol's name as workers see it.
+    #[must_use]
+    pub fn new(typ: &'static str) -> Self {
         Self { typ, phase: Phase::Before, skipped: Vec::new() }
     }
 
-    pub(crate) fn phase(&self) -> Phase {
+    /// Where the run stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    pub(crate) fn skipped(&self) -> &[(&'static str, u64)] {
+    /// What gave no event, each reason with its count.
+    #[must_use]
+    pub fn skipped(&self) -> &[(&'static str, u64)] {
         &self.skipped
     }
 
-    pub(crate) fn flow<'a, 'b>(&'a mut self, out: &'a mut EventSink<'b>, host: &'a HostContext) -> Flow<'a, 'b> {
+    /// The way to the sink, for as long as one call of the host lasts.
+    pub fn flow<'a, 'b>(&'a mut self, out: &'a mut EventSink<'b>, host: &'a HostContext) -> Flow<'a, 'b> {
         Flow { state: self, out, host }
     }
 
     /// Counts a message without event; logs the 1st, 10th, 100th, … of each reason.
-    pub(crate) fn skip(&mut self, reason: &'static str, level: LogLevel, host: &HostContext) {
+    pub fn skip(&mut self, reason: &'static str, level: LogLevel, host: &HostContext) {
         let count = match self.skipped.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => {
                 *count += 1;
@@ -151,7 +158,7 @@ impl fmt::Debug for Flow<'_, '_> {
 }
 
 /// What arrives after the end of a run and before the next scan.
-pub(crate) const AFTER_END: Malformed = Malformed("after the end of the run");
+pub const AFTER_END: Malformed = Malformed("after the end of the run");
 
 fn is_power_of_ten(mut count: u64) -> bool {
     while count.is_multiple_of(10) && count > 0 {

@@ -1,0 +1,19 @@
+//! What all of framegate's sources share, whatever brings their messages: ZeroMQ, TCP or HTTP.
+//!
+//! - [`RunState`] and [`Flow`]: the states of a run (before its start, running, ended), and the account of what gave no event;
+//! - [`json`]: JSON as Python's detectors write it, read and written exactly as pydantic does;
+//! - [`Millis`], [`Bytes`]: times and sizes in settings, as people write them;
+//! - [`testing`]: a host to test a source with.
+//!
+//! It knows no socket. Sources on ZeroMQ use `framegate-zmq-source`, which passes all of this on.
+#![forbid(unsafe_code)]
+
+mod flow;
+pub mod json;
+mod quantities;
+pub mod testing;
+
+pub use crate::{
+    flow::{AFTER_END, Flow, Malformed, Phase, RunState},
+    quantities::{Bytes, Millis},
+};
