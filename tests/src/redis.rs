@@ -4,7 +4,9 @@
 
 use std::{
     process::{Child, Command, Stdio},
-    time::Duration,
+    sync::mpsc::{Receiver, channel as channel_of},
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -117,6 +119,28 @@ impl RedisServer {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         command.query(&mut self.connect()).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Tells when a key is written, from now on.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[must_use]
+    pub fn writes_of(&self, key: &str) -> Receiver<Instant> {
+        let _: String = self.ask(&["CONFIG", "SET", "notify-keyspace-events", "K$"]);
+        let mut connection = self.connect();
+        let channel = format!("__keyspace@0__:{key}");
+        let (tell, told) = channel_of();
+        let (ready, subscribed) = channel_of();
+        thread::spawn(move || {
+            let mut messages = connection.as_pubsub();
+            messages.subscribe(channel).expect("SUBSCRIBE");
+            let _ = ready.send(Instant::now());
+            // Ends with the server, or with whoever listens.
+            while messages.get_message().is_ok() && tell.send(Instant::now()).is_ok() {}
+        });
+        subscribed.recv_timeout(LIMIT).expect("it is subscribed");
+        told
     }
 
     /// Writes its data to disk, for a start with data.

@@ -82,13 +82,18 @@ impl Stage {
         stage
     }
 
-    /// Starts the host (again).
+    /// Starts the host (again), and waits until it is published if Redis is there.
     ///
     /// # Panics
     /// It does not start.
     pub fn start_host(&mut self) {
         let linked = Linked::none().with::<Stins>("stins").with::<Played>("played");
-        self.host = Some(Host::start(self.settings.clone(), linked).unwrap_or_else(|error| panic!("{error}")));
+        let host = Host::start(self.settings.clone(), linked).unwrap_or_else(|error| panic!("{error}"));
+        let uuid = json!(host.reports()[0].service_uuid);
+        self.host = Some(host);
+        if self.redis.is_running() {
+            self.wait_state("its first state", |state| state["service_uuid"] == uuid);
+        }
     }
 
     /// Stops the host as a service manager would.

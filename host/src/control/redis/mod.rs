@@ -36,6 +36,8 @@ struct Context {
 /// What the tasks of one ingester tell each other.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Shared {
+    /// Whether updates are listened to: who sees us published may send one at once.
+    listening: bool,
     /// Hash of the parameters we have; none until the first update was processed: the hash of nothing would stop the
     /// controller's repetition.
     parameters_hash: Option<String>,

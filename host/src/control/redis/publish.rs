@@ -53,6 +53,10 @@ async fn serve(
     build: Option<&BuildMeta>,
     described: &[Description],
 ) {
+    // An error means that the host ends; then nothing is published at all.
+    if shared.wait_for(|shared| shared.listening).await.is_err() {
+        return;
+    }
     let line = &mut context.line;
     let mut noticed: Option<ScanId> = None;
     loop {

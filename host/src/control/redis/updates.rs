@@ -51,6 +51,7 @@ impl Updates {
     /// Ends only when the ingester has stopped.
     async fn serve(&mut self) -> Result<(), Stopped> {
         self.tail = Tail::from_newest(keys::UPDATES.to_owned(), &mut self.link, &self.context.health).await;
+        self.shared.send_modify(|shared| shared.listening = true);
         loop {
             let entries = self.tail.next(&mut self.link).await;
             self.process(&entries).await?;
