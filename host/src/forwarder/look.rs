@@ -98,7 +98,7 @@ impl Forwarder {
                 in_flight: &|worker| in_flight.bytes_of(worker),
                 skipped: &|stream| inputs[stream].queue.as_ref().map(|queue| queue.skipped()).unwrap_or_default(),
                 capture: self.dump.report(),
-                faults: stuck.collect(),
+                faults: stuck.chain(inputs.iter().flat_map(|input| input.reader.refused())).collect(),
                 stopped,
                 late: self.space.late(),
             },

@@ -5,10 +5,10 @@
 //! its stream is inactive. It never touches a socket of workers, and knows no assignments.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     os::fd::RawFd,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -64,6 +64,8 @@ struct Token {
     /// Which call of the source is under way since when, in ms of the process's clock + 1; 0: none.
     busy_since: AtomicU64,
     epoch: Instant,
+    /// Values that the source refused, by parameter, until it takes one. Locked for a look only, never over a call.
+    refused: Mutex<BTreeMap<String, String>>,
 }
 
 impl Token {
@@ -107,6 +109,7 @@ impl Reader {
             wake: Wake::new()?,
             busy_since: AtomicU64::new(0),
             epoch: Instant::now(),
+            refused: Mutex::default(),
         });
         let (orders, inbox) = mpsc::channel();
         let (created, outcome) = mpsc::sync_channel(1);
@@ -143,6 +146,13 @@ impl Reader {
         let since = self.token.busy_since.load(Ordering::Relaxed); // a hint for people and time limits, guards nothing
         let busy = (since != 0).then(|| Duration::from_millis(self.token.now_ms().saturating_sub(since)));
         busy.filter(|busy| *busy > limit)
+    }
+
+    /// Parameters whose last value the source refused, each with the reason; the value before it holds.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        let refused = self.token.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |(name, why)| format!("stream {}: the source refuses the value of {name}: {why}", self.stream);
+        refused.iter().map(line).collect()
     }
 
     /// Asks the thread to end; does not wait.
@@ -255,8 +265,13 @@ impl Life {
                 }
             }
             Order::SetParameter { name, value } => {
-                if let Err(fault) = self.call(|instance| instance.set_parameter(&name, &value)) {
+                let outcome = self.call(|instance| instance.set_parameter(&name, &value));
+                let mut refused = self.token.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Err(fault) = outcome {
                     tracing::error!(stream = %self.token.stream, parameter = name, "the source refuses a value: {fault}");
+                    refused.insert(name, fault.to_string());
+                } else {
+                    refused.remove(&name);
                 }
             }
         }
