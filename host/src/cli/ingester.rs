@@ -34,7 +34,7 @@ pub(crate) struct Args {
 pub(crate) struct HttpArgs {
     #[command(flatten)]
     stream: Stream,
-    /// What speaks the protocol: an app of dranspose, such as dranspose.ingesters.http_sardana:app, the name of a plugin,
+    /// What speaks the protocol: an app of dranspose (module:app), the name of a plugin,
     /// or a path to a plugin's file
     #[arg(short = 'c', long = "ingesterapp", value_name = "APP")]
     class: String,
@@ -55,7 +55,7 @@ struct Stream {
 
 const VARIABLES: &str = "\
 Variables (in upper or lower case; options count before them):
-  INGESTER_STREAMS   JSON list of streams, such as [\"eiger\"]; each gets a source of its own
+  INGESTER_STREAMS   JSON list of streams, such as [\"camera\"]; each gets a source of its own
   INGESTER_NAME      name of the ingester [default: the streams joined by _, then -ingester]
   INGESTER_URL       what workers connect to; its port is bound [default: tcp://localhost:10000]
   UPSTREAM_URL       the detector's address

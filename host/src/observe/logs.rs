@@ -8,7 +8,6 @@ use std::{
     collections::VecDeque,
     fmt::{self, Write as _},
     io::IsTerminal as _,
-    str::FromStr,
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -27,39 +26,7 @@ use tracing_subscriber::{
     util::{SubscriberInitExt as _, TryInitError},
 };
 
-/// How much is logged, by the names of LOG_LEVEL (dranspose 0.2.0, `cli.py`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Level {
-    /// For developers.
-    Debug,
-    /// Changes of state, for the operator.
-    #[default]
-    Info,
-    /// What is odd, and was dealt with.
-    Warning,
-    /// What is broken.
-    Error,
-}
-
-/// A name that is no level's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no log level; allowed are DEBUG, INFO, WARNING, ERROR")]
-pub(crate) struct BadLevel(String);
-
-impl FromStr for Level {
-    type Err = BadLevel;
-
-    /// In any case.
-    fn from_str(name: &str) -> Result<Self, BadLevel> {
-        match name.to_ascii_uppercase().as_str() {
-            "DEBUG" => Ok(Self::Debug),
-            "INFO" => Ok(Self::Info),
-            "WARNING" => Ok(Self::Warning),
-            "ERROR" => Ok(Self::Error),
-            _ => Err(BadLevel(name.to_owned())),
-        }
-    }
-}
+use crate::settings::LogLevel;
 
 /// Writes what was logged last when it is dropped; the command holds it until it ends.
 #[derive(Debug)]
@@ -71,16 +38,16 @@ pub(crate) struct Flush(#[expect(dead_code, reason = "it works by its drop")] Wo
 ///
 /// # Errors
 /// Logging was set up before.
-pub(crate) fn init(level: Level) -> Result<Flush, TryInitError> {
+pub(crate) fn init(level: LogLevel) -> Result<Flush, TryInitError> {
     let stderr = std::io::stderr();
     let colours = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(STDERR_LINES).lossy(true).thread_name("log").finish(stderr);
     let shown = match level {
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Info => LevelFilter::INFO,
-        Level::Warning => LevelFilter::WARN,
-        Level::Error => LevelFilter::ERROR,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
     };
     let targets =
         Targets::new().with_default(shown.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), shown);
@@ -242,12 +209,6 @@ mod tests {
         assert_eq!((taken.len(), taken[0].lineno, dropped), (QUEUE_LINES, 5, 5));
         lines.push(line(7));
         assert_eq!(lines.take().await, (VecDeque::from([line(7)]), 0));
-    }
-
-    #[test]
-    fn levels_are_known_by_the_names_of_dranspose_in_any_case() {
-        assert_eq!("warning".parse(), Ok(Level::Warning));
-        assert!("warn".parse::<Level>().unwrap_err().to_string().contains("DEBUG, INFO, WARNING, ERROR"));
     }
 
     #[test]

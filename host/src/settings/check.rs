@@ -12,25 +12,21 @@ use std::{
 use serde_json::{Map, Value as Json};
 
 use super::{
-    CaptureWhenFull, Control, IngesterSettings, Settings, Standalone, StreamSettings, WhenFull, dranspose,
+    CaptureWhenFull, Control, IngesterSettings, LogLevel, Settings, Standalone, StreamSettings, WhenFull, dranspose,
     given::{Origin, Table, Value},
     read::{
-        HOUR, MILLISECOND, YEAR, address, admin, count, level, one_of, paths, redis_url, size, text, time, time_or_off,
-        truth,
+        HOUR, MILLISECOND, YEAR, address, admin, count, one_of, paths, redis_url, size, text, time, time_or_off, truth,
     },
     section::{Problems, Section},
 };
-use crate::{
-    names::{IngesterName, StreamName},
-    observe::logs::Level,
-};
+use crate::names::{IngesterName, StreamName};
 
 /// Settings, and what only the command needs.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) settings: Settings,
     /// What is logged: this and what is more serious.
-    pub(crate) log_level: Level,
+    pub(crate) log_level: LogLevel,
 }
 
 /// Checks everything; `problems` are those that are known already.
@@ -43,8 +39,8 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Ve
     top.set("shutdown_grace", &mut settings.shutdown_grace, problems_of, time(Duration::ZERO, HOUR));
     top.set("source_timeout", &mut settings.source_timeout, problems_of, time(MILLISECOND, HOUR));
     top.set("admin", &mut settings.admin, problems_of, admin);
-    let mut log_level = Level::default();
-    top.set("log_level", &mut log_level, problems_of, level);
+    let mut log_level = LogLevel::default();
+    top.set("log_level", &mut log_level, problems_of, one_of(&LOG_LEVELS));
     let standalone = matches!(settings.control, Control::Standalone(_));
     let mut taken = Taken::default();
     if let Some(given) = table.get("admin") {
@@ -66,7 +62,7 @@ fn control(top: &mut Section<'_>, problems: &mut Problems) -> Control {
     let build_meta = top.read("build_meta", problems, text);
     let redis = top.given("redis");
     let Some(table) = top.table("standalone", problems) else {
-        let url = redis.and_then(|given| match text(given).and_then(|url| redis_url(&url).map(|()| url)) {
+        let url = redis.and_then(|given| match redis_url(given) {
             Ok(url) => Some(url),
             Err(why) => {
                 problems.add_value("redis", given, &why);
@@ -253,6 +249,8 @@ const DEFAULT_PORT: u16 = 10000;
 /// Without a controller nobody else would notice that a worker that pings has stopped to read.
 const STALL_TIMEOUT_STANDALONE: Duration = Duration::from_secs(30);
 
+const LOG_LEVELS: [(&str, LogLevel); 4] =
+    [("DEBUG", LogLevel::Debug), ("INFO", LogLevel::Info), ("WARNING", LogLevel::Warning), ("ERROR", LogLevel::Error)];
 const WHEN_FULL: [(&str, WhenFull); 2] = [("block", WhenFull::Block), ("drop", WhenFull::Drop)];
 const CAPTURE_WHEN_FULL: [(&str, CaptureWhenFull); 3] =
     [("thin", CaptureWhenFull::Thin), ("close", CaptureWhenFull::Close), ("block", CaptureWhenFull::Block)];

@@ -166,7 +166,7 @@ fn streams(environment: &Environment, flags: &DropInFlags, problems: &mut Proble
     match serde_json::from_str::<Vec<String>>(text) {
         Ok(names) if !names.is_empty() => names.iter().map(|name| Given::text(name, list.origin.clone())).collect(),
         _ => {
-            let expected = "expected a JSON list of stream names, such as [\"eiger\", \"xspress\"]";
+            let expected = "expected a JSON list of stream names, such as [\"camera\", \"motors\"]";
             problems.add(&list.origin, format_args!("{text:?}: {expected}"));
             vec![nameless()]
         }

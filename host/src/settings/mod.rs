@@ -208,6 +208,20 @@ impl StreamSettings {
     }
 }
 
+/// How much the command logs, by the names of LOG_LEVEL (dranspose 0.2.0, `cli.py`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum LogLevel {
+    /// For developers.
+    Debug,
+    /// Changes of state, for the operator.
+    #[default]
+    Info,
+    /// What is odd, and was dealt with.
+    Warning,
+    /// What is broken.
+    Error,
+}
+
 /// What a stream does when its share of memory is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {

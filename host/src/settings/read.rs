@@ -5,12 +5,12 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
+use url::Url;
 
 use super::{
     given::{Given, Value},
     near::near,
 };
-use crate::observe::logs::{BadLevel, Level};
 
 /// A text that is not empty.
 pub(super) fn text(given: &Given) -> Result<String, String> {
@@ -113,10 +113,21 @@ pub(super) fn address(given: &Given) -> Result<(String, u16), String> {
 }
 
 /// Only the form; never repeats the address, which may hold a password.
-pub(super) fn redis_url(url: &str) -> Result<(), String> {
-    crate::control::redis::Address::parse(url)
-        .map(drop)
-        .map_err(|why| format!("no address of Redis: {why}\n  expected redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]"))
+pub(super) fn redis_url(given: &Given) -> Result<String, String> {
+    let text = text(given)?;
+    let wrong = |why: &str| Err(format!("no address of Redis: {why}\n  expected {REDIS_FORM}"));
+    let url = match Url::parse(&text) {
+        Ok(url) => url,
+        Err(problem) => return wrong(&problem.to_string()),
+    };
+    let database = url.path().trim_start_matches('/');
+    match url.scheme() {
+        "redis" if url.host_str().is_none_or(str::is_empty) => wrong("the host is missing"),
+        "redis" if !database.is_empty() && database.parse::<u16>().is_err() => wrong("the database is no number"),
+        "redis" => Ok(text),
+        "rediss" => wrong("connections with TLS are not supported"),
+        _ => wrong("it does not begin with redis://"),
+    }
 }
 
 pub(super) fn admin(given: &Given) -> Result<Option<SocketAddr>, String> {
@@ -128,16 +139,14 @@ pub(super) fn admin(given: &Given) -> Result<Option<SocketAddr>, String> {
     address.parse().map(Some).map_err(|_| format!("{address:?}: {expected}"))
 }
 
-pub(super) fn level(given: &Given) -> Result<Level, String> {
-    text(given)?.parse().map_err(|bad: BadLevel| bad.to_string())
-}
-
 pub(super) fn time_or_off(given: &Given) -> Result<Option<Duration>, String> {
     match &given.value {
         Value::Text(text) if OFF.contains(&text.to_lowercase().as_str()) => Ok(None),
         _ => time(MILLISECOND, YEAR)(given).map(Some).map_err(|why| format!("{why}, or \"off\"")),
     }
 }
+
+const REDIS_FORM: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]";
 
 const OFF: [&str; 2] = ["off", "none"];
 

@@ -9,7 +9,6 @@ use super::{
     layers::{DropInFlags, Environment, FeedFlags, RunFlags, drop_in, run},
     *,
 };
-use crate::observe::logs::Level;
 
 const EXAMPLE: &str = include_str!("../../examples/framegate.toml");
 
@@ -67,11 +66,11 @@ fn the_environment_counts_before_the_file_and_flags_before_the_environment() {
         let Control::Redis { url, .. } = checked.settings.control else { panic!("it is Redis") };
         (checked.log_level, checked.settings.admin.map(|admin| admin.port()), url)
     };
-    assert_eq!(seen(&[], RunFlags::default()), (Level::Error, Some(1), "redis://file".into()));
+    assert_eq!(seen(&[], RunFlags::default()), (LogLevel::Error, Some(1), "redis://file".into()));
     let variables = [("log_Level", "debug"), ("framegate_admin", "127.0.0.1:2"), ("redis_url", "redis://env")];
-    assert_eq!(seen(&variables, RunFlags::default()), (Level::Debug, Some(2), "redis://env".into()));
+    assert_eq!(seen(&variables, RunFlags::default()), (LogLevel::Debug, Some(2), "redis://env".into()));
     let given = RunFlags { admin: Some("off".into()), log_level: Some("WARNING".into()) };
-    assert_eq!(seen(&variables, given), (Level::Warning, None, "redis://env".into()));
+    assert_eq!(seen(&variables, given), (LogLevel::Warning, None, "redis://env".into()));
     let both = [("REDIS_URL", "redis://second"), ("service_redis_dsn", "redis://first"), ("REDIS_DSN", "not read")];
     assert_eq!(seen(&both, RunFlags::default()).2, "redis://first");
 }
@@ -95,7 +94,7 @@ fn a_drop_in_has_the_defaults_of_dranspose() {
     assert_eq!((ingester.name.as_str(), ingester.url().as_str()), ("eiger-ingester", "tcp://localhost:10000"));
     assert_eq!((ingester.streams[0].name.as_str(), ingester.streams[0].source.as_str()), ("eiger", "stins"));
     assert_eq!(ingester.streams[0].settings, json!({ "upstream_url": "tcp://h:1" }));
-    assert_eq!(checked.log_level, Level::Info);
+    assert_eq!(checked.log_level, LogLevel::Info);
     let Control::Redis { url, build_meta } = checked.settings.control else { panic!("it is Redis") };
     assert_eq!((url.as_str(), build_meta.to_str()), ("redis://localhost:6379/0", Some("/etc/build_git_meta.json")));
 }
@@ -251,6 +250,30 @@ fn a_source_gets_its_settings_and_parameters_as_they_were_written() {
     assert_eq!(stream.settings, expected);
     let parameters: Vec<_> = stream.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(parameters, ["a=1", "b=2.0", "c=True", "d=text"]);
+}
+
+#[test]
+fn an_address_of_redis_is_checked_and_never_repeated() {
+    let rest = "[[ingester]]\nstream = [{ name = 's', source = 'x' }]";
+    for good in ["h", "h:1", "h:1/3", ":geheim@h", "user:geheim@[::1]:1/0"] {
+        Settings::from_toml(&format!("redis = 'redis://{good}'\n{rest}")).unwrap();
+    }
+    for (bad, says) in [
+        ("localhost:6379", "does not begin with redis://"),
+        ("redis://", "host is missing"),
+        ("redis://u:geheim@h:port", "port"),
+        ("redis://u:geheim@h/zero", "database"),
+        ("rediss://u:geheim@h", "TLS"),
+    ] {
+        let told = problems(&format!("redis = '{bad}'\n{rest}"));
+        assert!(told[0].contains(says) && told[0].contains("redis://[USER:PASSWORD@]HOST"), "{bad}: {told:?}");
+        assert!(!told[0].contains("geheim"), "{told:?}");
+    }
+    let both = problems(&format!("redis = 'redis://h'\n[standalone]\n{rest}"));
+    assert!(both[0].starts_with("line 1: redis: contradicts [standalone] (line 2)"), "{both:?}");
+    // A variable that the whole machine has is no contradiction.
+    let file = format!("[standalone]\n{rest}");
+    assert!(run(&file, "f", &environment(&[("REDIS_URL", "redis://h")]), &RunFlags::default()).is_ok());
 }
 
 #[test]
