@@ -4,21 +4,10 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use crate::Frame;
+use crate::{EventKind, Frame};
 
 /// The frames of one event; most events have few, so they stand inline.
 pub type Frames = SmallVec<[Frame; 2]>;
-
-/// Where an event stands in its run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EventKind {
-    /// The detector's header: control without Redis sends it to every worker.
-    Start,
-    /// Ordinary data.
-    Data,
-    /// The detector's end message: control without Redis sends it to every worker.
-    End,
-}
 
 /// One event of one stream.
 #[derive(Debug)]

@@ -2,28 +2,7 @@
 
 use std::{fmt, os::fd::RawFd, sync::Arc};
 
-/// How much a log line matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Something is broken.
-    Error,
-    /// Something is odd, and was dealt with.
-    Warn,
-    /// A change of state, for the operator.
-    Info,
-    /// For developers.
-    Debug,
-}
-
-/// The host's side of a [`HostContext`]; implemented by the host and by the boundary. Authors of plugins do not need it.
-pub trait HostServices: Send + Sync {
-    /// Writes one line to the host's log, with the stream's name. [any thread]
-    fn log(&self, level: LogLevel, message: &str);
-    /// Whether the current call should return soon. [any thread]
-    fn stop_requested(&self) -> bool;
-    /// A descriptor that is readable while a stop is requested; never read from it. [any thread]
-    fn stop_descriptor(&self) -> RawFd;
-}
+use crate::{HostServices, LogLevel};
 
 /// What the host offers a source: its log, the stream's name, and when to stop. Cheap to clone, usable on any thread.
 #[derive(Clone)]

@@ -1,20 +1,34 @@
 //! Write a source plugin for framegate.
 #![forbid(unsafe_code)]
 
-mod error;
+mod deadline;
 mod event;
+pub mod export;
 mod host;
 mod parameter;
-mod progress;
+pub mod settings;
 mod source;
 
-pub use framegate_plugin_abi::frame::Frame;
+pub use framegate_plugin_abi::{
+    codes::{ErrorKind, EventKind, LogLevel, Progress},
+    error::SourceError,
+    frame::Frame,
+    host::HostServices,
+};
 
 pub use crate::{
-    error::{ErrorKind, SourceError},
-    event::{Event, EventKind, EventSink, Frames},
-    host::{HostContext, HostServices, LogLevel},
+    deadline::Deadline,
+    event::{Event, EventSink, Frames},
+    host::HostContext,
     parameter::{Parameter, ParameterType},
-    progress::{Deadline, Progress},
     source::{Source, SourceRun},
 };
+
+/// For [`export_source!`] alone.
+#[doc(hidden)]
+pub mod __private {
+    pub use abi_stable::library::LibHeader;
+    pub use framegate_plugin_abi::{note::Note, vtable::header};
+
+    pub use crate::export::{Exported, note};
+}

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use crate::{names::StreamName, plugin::refusal::Refusal};
+
 /// Why a host did not start: every problem that was found, each a few lines for a person.
 #[derive(Debug)]
 pub struct StartError {
     problems: Vec<String>,
-    pub(super) plugin: bool,
+    plugin: bool,
 }
 
 impl StartError {
@@ -28,6 +30,11 @@ impl StartError {
 
     pub(super) fn add(&mut self, problem: String) {
         self.problems.push(problem);
+    }
+
+    pub(super) fn refuse(&mut self, stream: &StreamName, refusal: &Refusal) {
+        self.plugin = true;
+        self.add(format!("stream {stream}: {refusal}"));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use framegate_plugin_api::Parameter;
+use framegate_plugin_api::{ErrorKind, Parameter};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
@@ -20,9 +20,11 @@ use crate::{
         dump::{Dump, DumpSettings},
         router::Router,
     },
-    settings::{Control, IngesterSettings, Settings},
+    plugin::refusal::{self, Refusal},
+    settings::{Control, IngesterSettings, Settings, StreamSettings},
     source::{
-        Factory,
+        Factory, Fault, NotCreated,
+        loaded::loaded,
         queue::Space,
         reader::{Created, Reader},
     },
@@ -43,11 +45,10 @@ pub(super) fn make_sources(
     for ingester in &settings.ingesters {
         let mut of_ingester = Vec::new();
         for stream in &ingester.streams {
-            let factory = match find(&stream.source, settings, linked) {
+            let factory = match find(stream, settings, linked) {
                 Ok(factory) => factory,
                 Err(refusal) => {
-                    error.plugin = true;
-                    error.add(format!("stream {}: {refusal}", stream.name));
+                    error.refuse(&stream.name, &refusal);
                     continue;
                 }
             };
@@ -76,11 +77,12 @@ pub(super) fn make_sources(
                     }
                     inputs.push((name.clone(), reader, created));
                 }
-                Ok(Err(fault)) => error.add(format!("stream {name}: {source} does not start: {fault}")),
-                Err(_) => error.add(format!(
-                    "stream {name}: {source} does not start: create did not return within {:?} (source_timeout)",
-                    settings.source_timeout
-                )),
+                Ok(Err(NotCreated::Refused(refusal))) => error.refuse(name, &refusal),
+                Ok(Err(NotCreated::Fault(Fault::Source(problem)))) if problem.kind() == ErrorKind::Settings => {
+                    error.add(format!("stream {name}: {source}: {problem}"));
+                }
+                Ok(Err(NotCreated::Fault(fault))) => error.refuse(name, &refusal::not_created(&source, &fault)),
+                Err(_) => error.refuse(name, &refusal::overdue(&source, settings.source_timeout)),
             }
         }
         made.push(inputs);
@@ -88,12 +90,11 @@ pub(super) fn make_sources(
     made
 }
 
-fn find(source: &str, settings: &Settings, linked: &Linked) -> Result<Arc<dyn Factory>, String> {
-    if let Some(factory) = linked.sources.get(source) {
+fn find(stream: &StreamSettings, settings: &Settings, linked: &Linked) -> Result<Arc<dyn Factory>, Refusal> {
+    if let Some(factory) = linked.sources.get(&stream.source) {
         return Ok(factory.clone());
     }
-    crate::plugin::factory(source, &settings.plugin_dirs, settings.allow_writable_plugins)
-        .map_err(|refusal| refusal.to_string())
+    loaded(stream.name.as_str(), &stream.source, &settings.plugin_dirs, settings.allow_writable_plugins)
 }
 
 /// Puts an ingester together, down to its bound port; it does not run yet.
@@ -151,7 +152,7 @@ pub(crate) fn prepare(
         commands: sender,
         report: latest,
     };
-    let input = |((_, reader, _), stream): (Made, &crate::settings::StreamSettings)| Input {
+    let input = |((_, reader, _), stream): (Made, &StreamSettings)| Input {
         reader,
         when_full: stream.when_full,
         queue: None,

@@ -1,9 +1,17 @@
-//! Placeholder, replaced by the real one.
-use std::{path::PathBuf, sync::Arc};
-pub(crate) fn factory(
-    spec: &str,
-    dirs: &[PathBuf],
-    allow_writable: bool,
-) -> Result<Arc<dyn crate::source::Factory>, String> {
-    Err(String::new())
-}
+//! Code that is not ours: finding plugin files, checking them, loading them. Knows nothing of scans or sockets.
+//!
+//! ```text
+//!  "stins"  ──locate──▶ a file ──inspect──▶ Inspected ──generation──▶ Generation ──load──▶ its functions
+//!  (a name              (gate 1: note, hash;           (one copy for             (gate 3: private copy,
+//!   or path)             gate 2: version)               one stream)               layout)
+//! ```
+//!
+//! Gate 4, `create` with the real settings, is the reader's. A plugin that does not get through a gate is refused with a [`refusal`]; none
+//! of its code has run before gate 3.
+
+pub(crate) mod generation;
+pub(crate) mod inspect;
+mod layout;
+mod load;
+pub(crate) mod locate;
+pub(crate) mod refusal;

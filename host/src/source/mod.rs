@@ -1,13 +1,17 @@
 //! Events in. A reader cannot tell a source that is linked into the program from one in a plugin file.
 
 pub(crate) mod linked;
+pub(crate) mod loaded;
 pub(crate) mod queue;
 pub(crate) mod reader;
 
 use std::{fmt, sync::Arc};
 
+pub(crate) use framegate_plugin_abi::caller::Fault;
 use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};
 use serde_json::Value;
+
+use crate::plugin::refusal::Refusal;
 
 /// Makes instances of one source. A loaded plugin and a linked source both are one of these.
 pub(crate) trait Factory: Send + Sync + fmt::Debug {
@@ -17,7 +21,7 @@ pub(crate) trait Factory: Send + Sync + fmt::Debug {
         stream: &str,
         settings: &Value,
         services: Arc<dyn HostServices>,
-    ) -> Result<Box<dyn Instance>, Fault>;
+    ) -> Result<Box<dyn Instance>, NotCreated>;
     /// Where the code comes from, for status and messages: `stins 0.1.0 (/path/to/libframegate_stins.so)`.
     fn describe(&self) -> String;
 }
@@ -42,34 +46,15 @@ pub(crate) trait Instance {
     fn close(&mut self);
 }
 
-/// Why a source failed. It costs its stream the scan, never more.
+/// Why there is no instance.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum Fault {
-    /// The source said so.
-    #[error("{0}")]
-    Source(framegate_plugin_api::SourceError),
-    /// The settings do not fit the source's type: the message names the field.
-    #[error("{0}")]
-    Settings(String),
-    /// The source's code panicked; the instance is never called again.
-    #[error("{call} panicked: {message}")]
-    Panicked {
-        /// `create`, `open`, `next`, …
-        call: &'static str,
-        /// The panic's message, with its place if known.
-        message: String,
-    },
-    /// The source answered what the interface does not allow.
-    #[error("{call} answered {answer}, which the interface does not allow")]
-    Garbage {
-        /// `create`, `open`, `next`, …
-        call: &'static str,
-        /// What it answered.
-        answer: String,
-    },
-    /// It panicked earlier, and is not called any more.
-    #[error("it panicked earlier ({0}) and is not called any more")]
-    Poisoned(String),
+pub(crate) enum NotCreated {
+    /// The plugin was not accepted.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Its `create` failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 /// A batch is large enough at this many events: above some 32 a batch, the price of a call no longer shows.

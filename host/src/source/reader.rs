@@ -20,7 +20,7 @@ use framegate_plugin_api::{Deadline, HostServices, LogLevel, Parameter, Progress
 use serde_json::Value;
 
 use super::{
-    Factory, Fault, Instance,
+    Factory, Instance, NotCreated,
     queue::{Item, Queue},
 };
 use crate::{names::StreamName, wake::Wake};
@@ -103,7 +103,7 @@ impl Reader {
         stream: StreamName,
         factory: Arc<dyn Factory>,
         settings: Value,
-    ) -> std::io::Result<(Self, mpsc::Receiver<Result<Created, Fault>>)> {
+    ) -> std::io::Result<(Self, mpsc::Receiver<Result<Created, NotCreated>>)> {
         let token = Arc::new(Token {
             stream: stream.clone(),
             wake: Wake::new()?,

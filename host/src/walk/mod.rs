@@ -27,7 +27,7 @@ use crate::{
     },
     names::{IngesterName, ScanId, StreamName, WorkerName},
     settings::{CaptureWhenFull, Control, IngesterSettings, Settings, StreamSettings, WhenFull},
-    source::{Factory, Fault, Instance, reader::Reader},
+    source::{Factory, Fault, Instance, NotCreated, reader::Reader},
 };
 
 /// A source whose events a test puts into it.
@@ -35,7 +35,7 @@ use crate::{
 struct Fed(Arc<Mutex<VecDeque<Event>>>);
 
 impl Factory for Fed {
-    fn create(&self, _: &str, _: &Value, services: Arc<dyn HostServices>) -> Result<Box<dyn Instance>, Fault> {
+    fn create(&self, _: &str, _: &Value, services: Arc<dyn HostServices>) -> Result<Box<dyn Instance>, NotCreated> {
         Ok(Box::new(FedInstance { events: self.clone(), host: HostContext::new("s", services), open: false }))
     }
     fn describe(&self) -> String {

@@ -4,9 +4,17 @@
 //! has been served. Its bytes never move and never change in between.
 #![allow(unsafe_code)]
 
-use std::{ffi::c_void, fmt, mem::ManuallyDrop, panic::AssertUnwindSafe, ptr, slice};
+use std::{
+    ffi::c_void,
+    fmt,
+    mem::ManuallyDrop,
+    ptr, slice,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use abi_stable::StableAbi;
+
+use crate::guard;
 
 /// One frame as it crosses the boundary: where the bytes are, and who gives them back.
 #[repr(C)]
@@ -22,11 +30,51 @@ pub struct RawFrame {
     pub release: Option<unsafe extern "C" fn(owner: *mut c_void)>,
 }
 
+/// How many frames one loaded plugin gave, and how many came back to it. Lives as long as the process, like the plugin.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    delivered: Line,
+    released: Line,
+}
+
+/// On a cache line of its own: one count is kept by the instance's thread, the other by libzmq's.
+#[repr(align(64))]
+#[derive(Debug, Default)]
+struct Line(AtomicU64);
+
+impl Ledger {
+    /// A ledger for a new plugin.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { delivered: Line(AtomicU64::new(0)), released: Line(AtomicU64::new(0)) }
+    }
+
+    /// Frames that the plugin gave so far.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered.0.load(Ordering::Relaxed) // a count for people, guards nothing
+    }
+
+    /// Frames that were released so far.
+    #[must_use]
+    pub fn released(&self) -> u64 {
+        // PAIR released: with the Release in `Frame::drop`: whoever sees a frame counted sees what its owner's drop did.
+        self.released.0.load(Ordering::Acquire)
+    }
+
+    /// Counts frames that arrived.
+    pub fn add_delivered(&self, frames: u64) {
+        self.delivered.0.fetch_add(frames, Ordering::Relaxed); // see `delivered`
+    }
+}
+
 /// A byte buffer with an owner, released once, on whatever thread drops it.
 ///
 /// In odin-data "frame" means an image; here it is one buffer of an event, as in ZeroMQ and dranspose.
 pub struct Frame {
     raw: RawFrame,
+    /// Where the release is counted; none for a frame that has not crossed.
+    ledger: Option<&'static Ledger>,
 }
 
 // SAFETY: the owner behind a frame is `Send` (required by `from_owner`; promised by the plugin for `from_raw`), and the
@@ -51,7 +99,8 @@ impl Frame {
     /// Bytes that live as long as the process.
     #[must_use]
     pub fn from_static(bytes: &'static [u8]) -> Self {
-        Self { raw: RawFrame { data: bytes.as_ptr(), len: bytes.len(), owner: ptr::null_mut(), release: None } }
+        let raw = RawFrame { data: bytes.as_ptr(), len: bytes.len(), owner: ptr::null_mut(), release: None };
+        Self { raw, ledger: None }
     }
 
     /// Uses the bytes of `owner` where they are; `owner` is dropped when the last worker has been served, on any thread.
@@ -59,10 +108,13 @@ impl Frame {
     /// `owner` moves to the heap first, so bytes that it keeps inline are safe too. A panic in its `Drop` is caught.
     #[must_use]
     pub fn from_owner<O: AsRef<[u8]> + Send + 'static>(owner: O) -> Self {
-        let owner = Box::new(owner);
-        let bytes = (*owner).as_ref();
+        let owner = Box::into_raw(Box::new(owner));
+        // SAFETY: made one line up, and nobody else has it. Bytes that are inside the owner are borrowed from where they
+        // stay: the box is not moved any more.
+        let bytes = unsafe { &*owner }.as_ref();
         let (data, len) = (bytes.as_ptr(), bytes.len());
-        Self { raw: RawFrame { data, len, owner: Box::into_raw(owner).cast(), release: Some(release_box::<O>) } }
+        let raw = RawFrame { data, len, owner: owner.cast(), release: Some(release_box::<O>) };
+        Self { raw, ledger: None }
     }
 
     /// The frame as it crosses the boundary; whoever gets it must call `release` once.
@@ -71,15 +123,15 @@ impl Frame {
         ManuallyDrop::new(self).raw
     }
 
-    /// Takes over a frame that crossed the boundary.
+    /// Takes over a frame that crossed the boundary; its release is counted in the ledger.
     ///
     /// # Safety
     /// - `raw.data` points to `raw.len` bytes that stay readable and unchanged until `raw.release` is called;
     /// - `raw.release` may be called once with `raw.owner`, on any thread;
     /// - nobody else calls it.
     #[must_use]
-    pub unsafe fn from_raw(raw: RawFrame) -> Self {
-        Self { raw }
+    pub unsafe fn from_raw(raw: RawFrame, ledger: Option<&'static Ledger>) -> Self {
+        Self { raw, ledger }
     }
 
     /// The bytes.
@@ -112,6 +164,10 @@ impl Drop for Frame {
             // SAFETY: `into_raw` forgets the frame, so this runs once for each owner; any thread is allowed.
             unsafe { release(self.raw.owner) }
         }
+        if let Some(ledger) = self.ledger {
+            // PAIR released: see `Ledger::released`.
+            ledger.released.0.fetch_add(1, Ordering::Release);
+        }
     }
 }
 
@@ -132,14 +188,10 @@ impl AsRef<[u8]> for Frame {
 /// # Safety
 /// - `owner` came from `Box::into_raw` of a `Box<O>`, and was not passed here before.
 unsafe extern "C" fn release_box<O>(owner: *mut c_void) {
-    let dropped = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    guard::quietly(|| {
         // SAFETY: `from_owner` made `owner` from a `Box<O>`, and `Frame::drop` calls once.
         drop(unsafe { Box::from_raw(owner.cast::<O>()) });
-    }));
-    if let Err(payload) = dropped {
-        // A payload whose own drop panics would unwind out of this `extern "C"` function, which aborts.
-        std::mem::forget(payload);
-    }
+    });
 }
 
 #[cfg(test)]
@@ -177,7 +229,7 @@ mod tests {
         let raw = Frame::from_owner(Counted(vec![7; 10], drops.clone())).into_raw();
         assert_eq!(drops.load(Ordering::SeqCst), 0);
         // SAFETY: `raw` came from `into_raw` one line up and is used once.
-        let frame = unsafe { Frame::from_raw(raw) };
+        let frame = unsafe { Frame::from_raw(raw, None) };
         assert_eq!(frame.len(), 10);
         drop(frame);
         assert_eq!(drops.load(Ordering::SeqCst), 1);

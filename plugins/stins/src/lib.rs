@@ -11,7 +11,7 @@ pub mod simulate;
 #[cfg(test)]
 mod tests;
 
-use framegate_plugin_api::{HostContext, Source, SourceError};
+use framegate_plugin_api::{HostContext, Source, SourceError, export_source};
 use framegate_zmq_source::{Pattern, PerMessage, Upstream, ZmqRun, ZmqSettings};
 
 use crate::run::StinsProtocol;
@@ -37,3 +37,5 @@ impl Source for Stins {
         self.upstream.open(PerMessage::default())
     }
 }
+
+export_source!(Stins);

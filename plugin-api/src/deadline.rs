@@ -1,17 +1,6 @@
-//! What `next` answers, and how long it may take.
+//! How long a call of `next` may take.
 
 use std::time::{Duration, Instant};
-
-/// What [`SourceRun::next`](crate::SourceRun::next) answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// There may be more at once: call again.
-    More,
-    /// The deadline is reached, or the stop token rang; nothing is waiting.
-    Idle,
-    /// The run's last event was given. Later calls read and count what still arrives, and give none.
-    End,
-}
 
 /// When a call must have returned. The host allows at most 100 ms a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

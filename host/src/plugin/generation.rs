@@ -1,0 +1,126 @@
+//! Generations: one loaded copy of a plugin file each, for one stream, known by the stream and the content's hash.
+//!
+//! A list for the whole process, because what was loaded stays loaded: a stream that asks for the same content again gets its
+//! generation again. The lock guards the list only; nothing is loaded or called under it.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use framegate_plugin_abi::{caller::Plugin, frame::Ledger};
+
+use super::{
+    inspect::Inspected,
+    load,
+    refusal::{Code, Refusal},
+};
+
+/// One plugin file for one stream.
+pub(crate) struct Generation {
+    stream: String,
+    sha256: String,
+    /// Where it came from, for people: `stins 0.1.0 (/path/to/libframegate_stins.so)`.
+    description: String,
+    /// Frames that it gave and that came back. Frames point to it on any thread, so it lives for ever.
+    ledger: &'static Ledger,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// No code of it has run.
+    Inspected(Box<Inspected>),
+    /// A thread is loading it; if it never gets through, this is the last state.
+    Loading,
+    Loaded(Plugin),
+    Refused(Refusal),
+}
+
+/// The loader runs out of keys for thread-locals after about 1,000 libraries that use the standard library's threads, and
+/// then ends the process.
+const MOST_GENERATIONS: usize = 500;
+
+static GENERATIONS: Mutex<Vec<Arc<Generation>>> = Mutex::new(Vec::new());
+
+impl Generation {
+    /// The generation of this content for this stream; loads nothing yet.
+    pub(crate) fn of(stream: &str, inspected: Inspected) -> Result<Arc<Self>, Refusal> {
+        let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &&Arc<Self>| known.stream == stream && known.sha256 == inspected.sha256 && known.is_usable();
+        if let Some(known) = generations.iter().find(same) {
+            return Ok(known.clone());
+        }
+        if generations.len() >= MOST_GENERATIONS {
+            let found = format!(
+                "{} would be plugin number {} of this process, allowed are {MOST_GENERATIONS}",
+                inspected.path.display(),
+                generations.len() + 1
+            );
+            return Err(Refusal::new(Code::Generations, found, "restart framegate"));
+        }
+        let new = Arc::new(Self {
+            stream: stream.to_owned(),
+            sha256: inspected.sha256.clone(),
+            description: describe(&inspected.note.protocol, &inspected.note.version, &inspected.path),
+            ledger: Box::leak(Box::default()),
+            state: Mutex::new(State::Inspected(Box::new(inspected))),
+        });
+        generations.push(new.clone());
+        Ok(new)
+    }
+
+    /// Its functions; loads it if it is not. [instance thread: code of the plugin may run, and hang]
+    pub(crate) fn plugin(&self) -> Result<Plugin, Refusal> {
+        let inspected = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*state {
+                State::Loaded(plugin) => return Ok(*plugin),
+                State::Refused(refusal) => return Err(refusal.clone()),
+                State::Loading => {
+                    let found =
+                        format!("{} is being loaded by another thread, which does not get through", self.description);
+                    return Err(Refusal::new(Code::Load, found, "restart framegate"));
+                }
+                State::Inspected(_) => {}
+            }
+            match std::mem::replace(&mut *state, State::Loading) {
+                State::Inspected(inspected) => inspected,
+                _ => unreachable!("looked at three lines up, under the same lock"),
+            }
+        };
+        let loaded = load::load(&inspected, self.ledger);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = match &loaded {
+            Ok(plugin) => State::Loaded(*plugin),
+            Err(refusal) => State::Refused(refusal.clone()),
+        };
+        loaded
+    }
+
+    /// Name, version and file.
+    pub(crate) fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// How many frames it gave and how many came back.
+    pub(crate) fn ledger(&self) -> &'static Ledger {
+        self.ledger
+    }
+
+    fn is_usable(&self) -> bool {
+        !matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Loading | State::Refused(_))
+    }
+}
+
+fn describe(protocol: &str, version: &str, path: &Path) -> String {
+    format!("{protocol} {version} ({})", path.display())
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generation")
+            .field("stream", &self.stream)
+            .field("source", &self.description)
+            .finish_non_exhaustive()
+    }
+}

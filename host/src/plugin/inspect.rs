@@ -1,0 +1,298 @@
+//! Gates 1 and 2: what is known of a plugin file without running any of it.
+//!
+//! Reads the file once; the same bytes are later loaded from a private copy, so what was checked is what runs. Takes files
+//! from anywhere: every length and offset in them is doubted.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use framegate_plugin_abi::{
+    ABI_VERSION,
+    note::{KIND, Language, OWNER, SECTION},
+};
+use object::{
+    Endian, Endianness, elf,
+    read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader},
+};
+use sha2::{Digest, Sha256};
+
+use super::refusal::{Code, Refusal};
+
+/// A file that passed gate 1.
+#[derive(Debug, Clone)]
+pub(crate) struct Inspected {
+    /// Where it was found.
+    pub(crate) path: PathBuf,
+    /// Its content.
+    pub(crate) bytes: Vec<u8>,
+    /// SHA-256 of the content, in hexadecimal.
+    pub(crate) sha256: String,
+    /// What its note says.
+    pub(crate) note: Note,
+}
+
+/// What a note says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Note {
+    /// The ABI it was built for.
+    pub(crate) abi: (u32, u32),
+    /// What stands under its symbol; none for a language this host does not know.
+    pub(crate) language: Option<Language>,
+    /// Whether it is a debug build.
+    pub(crate) debug: bool,
+    /// The symbol that leads to its functions.
+    pub(crate) root: String,
+    /// The protocol's name.
+    pub(crate) protocol: String,
+    /// The plugin's name.
+    pub(crate) name: String,
+    /// The plugin's version.
+    pub(crate) version: String,
+    /// What built it.
+    pub(crate) compiler: String,
+    /// The machine it was built for, as `uname -m` says it.
+    pub(crate) machine: String,
+}
+
+/// What is asked of a file beside being a plugin.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trust<'a> {
+    /// Accept what everybody may write to.
+    pub(crate) allow_writable: bool,
+    /// The SHA-256 that the content must have.
+    pub(crate) pin: Option<&'a str>,
+}
+
+/// A plugin's file is a few MiB, some with debug information a few hundred; a larger one was named by mistake.
+const LARGEST: u64 = 2 << 30;
+
+/// Both gates, for a plugin that is to be loaded.
+pub(crate) fn inspect(path: &Path, trust: Trust<'_>) -> Result<Inspected, Refusal> {
+    let bytes = read(path)?;
+    if !trust.allow_writable {
+        nobody_else_may_write(path)?;
+    }
+    let note = read_note(path, &bytes)?;
+    let here = std::env::consts::ARCH;
+    if note.machine != here {
+        let found = format!("{} is for {} machines, this one is {here}", path.display(), note.machine);
+        return Err(Refusal::new(Code::Machine, found, format!("build the plugin for {here}")));
+    }
+    let sha256 = sha256(&bytes);
+    if let Some(pin) = trust.pin.filter(|pin| !pin.eq_ignore_ascii_case(&sha256)) {
+        let found = format!("{} has the SHA-256 {sha256}, pinned is {pin}", path.display());
+        let remedy =
+            "put the pinned file back, or pin this one (`framegate plugin list` shows it) if the change is wanted";
+        return Err(Refusal::new(Code::Hash, found, remedy));
+    }
+    check_version(path, &note)?;
+    Ok(Inspected { path: path.to_owned(), bytes, sha256, note })
+}
+
+/// The note of a file, also of another machine's.
+pub(crate) fn read_note(path: &Path, bytes: &[u8]) -> Result<Note, Refusal> {
+    let elf_starts = bytes.starts_with(&elf::ELFMAG);
+    let class = bytes.get(4).copied();
+    let notes = match class {
+        _ if !elf_starts => return Err(not_elf(path, bytes)),
+        Some(class) if class == elf::ELFCLASS32.0 => notes_of::<elf::FileHeader32<Endianness>>(path, bytes)?,
+        _ => notes_of::<elf::FileHeader64<Endianness>>(path, bytes)?,
+    };
+    let shown = path.display();
+    let [note] = <[Note; 1]>::try_from(notes).map_err(|notes| {
+        if notes.is_empty() {
+            let remedy = "build it as a cdylib whose crate calls framegate_plugin_api::export_source!";
+            Refusal::new(Code::Note, format!("{shown} is not a source plugin: it has no {SECTION} section"), remedy)
+        } else {
+            let names: Vec<_> = notes.iter().map(|note| note.name.as_str()).collect();
+            let found = format!("{shown} is {} plugins in one ({}), expected one", notes.len(), names.join(", "));
+            let remedy = "a plugin must not link another: put what they share into a crate without export_source!";
+            Refusal::new(Code::Notes, found, remedy)
+        }
+    })?;
+    Ok(note)
+}
+
+/// The content, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // a String takes everything
+        text
+    })
+}
+
+/// Reads a regular file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
+    let shown = path.display();
+    let failed = |problem: io::Error| {
+        let code = if problem.kind() == io::ErrorKind::NotFound { Code::Find } else { Code::File };
+        let remedy = "give a file that exists and that this user may read";
+        Refusal::new(code, format!("{shown} cannot be read: {problem}"), remedy)
+    };
+    let about = fs::metadata(path).map_err(failed)?;
+    if !about.is_file() {
+        let kind = if about.is_dir() { "a directory" } else { "not a regular file" };
+        let found = format!("{shown} is {kind}, expected a plugin's .so file");
+        return Err(Refusal::new(Code::File, found, "give the path of the .so file itself"));
+    }
+    if about.len() > LARGEST {
+        let found = format!("{shown} has {} bytes, expected at most {LARGEST}", about.len());
+        return Err(Refusal::new(Code::File, found, "give a plugin's .so file"));
+    }
+    fs::read(path).map_err(failed)
+}
+
+/// Gate 2.
+pub(crate) fn check_version(path: &Path, note: &Note) -> Result<(), Refusal> {
+    let ((major, minor), (ours, our_minor)) = (note.abi, ABI_VERSION);
+    if major == ours && note.language.is_some() {
+        return Ok(());
+    }
+    let found = format!(
+        "{} ({} {}) was built for plugin ABI {major}.{minor}, this host has {ours}.{our_minor}",
+        path.display(),
+        note.name,
+        note.version
+    );
+    let remedy = if major > ours {
+        "use a newer framegate, or build the plugin with an older framegate-plugin-api"
+    } else {
+        "build the plugin again with this framegate's framegate-plugin-api"
+    };
+    Err(Refusal::new(Code::Version, found, remedy))
+}
+
+/// Neither the file nor a directory on its way, as it was given and as it really is.
+fn nobody_else_may_write(path: &Path) -> Result<(), Refusal> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = path.canonicalize().unwrap_or_else(|_| absolute.clone());
+    for place in real.ancestors().chain(absolute.ancestors().skip(1)) {
+        let Ok(about) = fs::metadata(place) else { continue };
+        let mode = about.mode();
+        // In a sticky directory such as /tmp nobody can replace what belongs to others.
+        let sticky_directory = about.is_dir() && mode & 0o1000 != 0;
+        if mode & 0o002 != 0 && !sticky_directory {
+            let what =
+                if about.is_dir() { format!("its directory {} is", place.display()) } else { "it is".to_owned() };
+            let found = format!(
+                "{} may be replaced by anybody: {what} writable by all users (mode {:o})",
+                path.display(),
+                about.permissions().mode() & 0o7777
+            );
+            let remedy = format!("chmod o-w {}, or set allow_writable_plugins = true", place.display());
+            return Err(Refusal::new(Code::Writable, found, remedy));
+        }
+    }
+    Ok(())
+}
+
+fn not_elf(path: &Path, bytes: &[u8]) -> Refusal {
+    let shown = path.display();
+    let what = match bytes {
+        [] => "empty",
+        [b'#', b'!', ..] => "a script",
+        bytes if std::str::from_utf8(&bytes[..bytes.len().min(512)]).is_ok() => "a text file",
+        _ => "not an ELF file",
+    };
+    let found = format!("{shown} is {what}, expected a shared library (ELF)");
+    Refusal::new(Code::Elf, found, "give the .so file that cargo puts into target/release")
+}
+
+/// All plugin notes of an ELF file that is a whole shared library.
+fn notes_of<Elf: FileHeader<Endian = Endianness>>(path: &Path, bytes: &[u8]) -> Result<Vec<Note>, Refusal> {
+    let shown = path.display();
+    let damaged = |what: String| {
+        let remedy = "copy or build it again; was it still being written?";
+        Refusal::new(Code::Damaged, format!("{shown} is damaged: {what}"), remedy)
+    };
+    let broken = |problem: object::read::Error| damaged(problem.to_string());
+    let header = Elf::parse(bytes).map_err(broken)?;
+    let endian = header.endian().map_err(broken)?;
+    let segments = header.program_headers(endian, bytes).map_err(broken)?;
+    let mut is_program = header.e_type(endian) != elf::ET_DYN;
+    for segment in segments {
+        let (start, size): (u64, u64) = (segment.p_offset(endian).into(), segment.p_filesz(endian).into());
+        if start.checked_add(size).is_none_or(|end| end > bytes.len() as u64) {
+            return Err(damaged(format!("it ends after {} bytes, in the middle", bytes.len())));
+        }
+        is_program |= segment.p_type(endian) == elf::PT_INTERP;
+        for entry in segment.dynamic(endian, bytes).map_err(broken)?.unwrap_or_default() {
+            let value: u64 = entry.d_val(endian).into();
+            is_program |= entry.d_tag(endian) == elf::DT_FLAGS_1 && value & u64::from(elf::DF_1_PIE.0) != 0;
+        }
+    }
+    let sections = header.sections(endian, bytes).map_err(broken)?;
+    if is_program {
+        let found = format!("{shown} is a program or an object file, expected a shared library");
+        return Err(Refusal::new(
+            Code::Program,
+            found,
+            "set crate-type = [\"cdylib\"] in the plugin's Cargo.toml and give that .so file",
+        ));
+    }
+    let machine = machine(header.e_machine(endian), header.is_class_64(), endian.is_little_endian());
+    let mut found = Vec::new();
+    for section in sections.iter() {
+        if sections.section_name(endian, section).map_err(broken)? != SECTION.as_bytes() {
+            continue;
+        }
+        let Some(mut notes) = section.notes(endian, bytes).map_err(broken)? else { continue };
+        while let Some(note) = notes.next().map_err(broken)? {
+            if note.name() == OWNER.as_bytes() && note.n_type(endian).0 == KIND {
+                found.push(
+                    description(note.desc(), endian, &machine)
+                        .ok_or_else(|| damaged("its note is too short".to_owned()))?,
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the description, field by field: see `framegate_plugin_abi::note::Description`.
+fn description(bytes: &[u8], endian: Endianness, machine: &str) -> Option<Note> {
+    let mut rest = bytes;
+    let mut number = || {
+        let (four, after) = rest.split_first_chunk::<4>()?;
+        rest = after;
+        Some(endian.read_u32(*four))
+    };
+    let (abi, language, debug) = ((number()?, number()?), number()?, number()?);
+    let mut text = |len: usize| {
+        let (field, after) = rest.split_at_checked(len)?;
+        rest = after;
+        let end = field.iter().position(|&byte| byte == 0).unwrap_or(len);
+        // It is shown on terminals.
+        Some(String::from_utf8_lossy(&field[..end]).replace(|c: char| c.is_control(), "?"))
+    };
+    Some(Note {
+        abi,
+        language: Language::from_code(language),
+        debug: debug != 0,
+        root: text(128)?,
+        protocol: text(32)?,
+        name: text(64)?,
+        version: text(32)?,
+        compiler: text(96)?,
+        machine: machine.to_owned(),
+    })
+}
+
+/// The machine's name, where there is a common one.
+fn machine(machine: elf::Machine, class_64: bool, little: bool) -> String {
+    let name = match (machine, class_64, little) {
+        (elf::EM_X86_64, true, true) => "x86_64",
+        (elf::EM_AARCH64, true, true) => "aarch64",
+        (elf::EM_386, false, true) => "x86",
+        (elf::EM_ARM, false, true) => "arm",
+        (elf::EM_PPC64, true, _) => "powerpc64",
+        (elf::EM_RISCV, true, true) => "riscv64",
+        (elf::EM_S390, true, false) => "s390x",
+        _ => return format!("ELF machine {}", machine.0),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,184 @@
+//! From a name or a path in the settings to a plugin file.
+//!
+//! A name is looked for in `plugin_dirs`, then in the directories of FRAMEGATE_PLUGIN_PATH, beside the executable, and in
+//! `../lib/framegate` from there. Either may end with `#sha256:HEX`, which pins the file's content. Opens no file.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use super::refusal::{Code, Refusal};
+
+/// What the settings ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted<'a> {
+    /// A name (`stins`) or a path.
+    pub(crate) what: &'a str,
+    /// The content's SHA-256 in hexadecimal.
+    pub(crate) pin: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(crate) fn parse(source: &'a str) -> Self {
+        match source.split_once("#sha256:") {
+            Some((what, pin)) => Self { what, pin: Some(pin) },
+            None => Self { what: source, pin: None },
+        }
+    }
+
+    /// A path has a slash, or the ending of a shared library.
+    fn is_path(&self) -> bool {
+        self.what.contains('/') || self.what.ends_with(".so")
+    }
+}
+
+/// The file that is wanted.
+pub(crate) fn find(wanted: &Wanted<'_>, plugin_dirs: &[PathBuf]) -> Result<PathBuf, Refusal> {
+    if wanted.is_path() {
+        let path = PathBuf::from(wanted.what);
+        return if path.exists() { Ok(path) } else { Err(no_such_path(&path)) };
+    }
+    let places = places(plugin_dirs);
+    let file = file_name(wanted.what);
+    match places.iter().map(|place| place.join(&file)).find(|path| path.exists()) {
+        Some(path) => Ok(path),
+        None => Err(no_such_name(wanted.what, &file, &places)),
+    }
+}
+
+/// Every directory in which plugins are looked for by name, in order.
+pub(crate) fn places(plugin_dirs: &[PathBuf]) -> Vec<PathBuf> {
+    let mut places = plugin_dirs.to_vec();
+    if let Some(path) = env::var_os("FRAMEGATE_PLUGIN_PATH") {
+        places.extend(env::split_paths(&path).filter(|place| !place.as_os_str().is_empty()));
+    }
+    if let Some(beside) = env::current_exe().ok().as_deref().and_then(Path::parent) {
+        places.push(beside.to_owned());
+        if let Some(above) = beside.parent() {
+            places.push(above.join("lib/framegate"));
+        }
+    }
+    places
+}
+
+/// Every file in a place that has the name of a plugin, in alphabetical order.
+pub(crate) fn plugins_in(place: &Path) -> Vec<(String, PathBuf)> {
+    let Ok(entries) = place.read_dir() else { return Vec::new() };
+    let mut found: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| Some((plugin_name(entry.file_name().to_str()?)?.to_owned(), entry.path())))
+        .collect();
+    found.sort();
+    found
+}
+
+/// The file of a name: `eiger-legacy` → `libframegate_eiger_legacy.so`.
+fn file_name(name: &str) -> String {
+    format!("{PREFIX}{}{SUFFIX}", name.replace('-', "_"))
+}
+
+/// The name of a file: the reverse of [`file_name`].
+fn plugin_name(file: &str) -> Option<&str> {
+    file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX).filter(|name| !name.is_empty())
+}
+
+const PREFIX: &str = "libframegate_";
+const SUFFIX: &str = ".so";
+
+fn no_such_path(path: &Path) -> Refusal {
+    let shown = path.display();
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let siblings = siblings(dir);
+    let near = nearest(&file, siblings.iter().map(String::as_str));
+    let remedy = match near {
+        Some(near) => format!("did you mean {}?", dir.join(near).display()),
+        None if !dir.is_dir() => {
+            format!("there is no directory {} either; give the path of the plugin's .so file", dir.display())
+        }
+        None => "give the path of the plugin's .so file; relative paths start at the working directory".to_owned(),
+    };
+    Refusal::new(Code::Find, format!("there is no file {shown}"), remedy)
+}
+
+fn no_such_name(name: &str, file: &str, places: &[PathBuf]) -> Refusal {
+    let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+    let known: Vec<String> = places.iter().flat_map(|place| plugins_in(place)).map(|(name, _)| name).collect();
+    let wanted = name.replace('-', "_");
+    let remedy = match nearest(&wanted, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean \"{near}\"? `framegate plugin list` shows what is found where"),
+        None => "set plugin_dirs or FRAMEGATE_PLUGIN_PATH to the plugin's directory, or give the path of its file"
+            .to_owned(),
+    };
+    let found = format!("no plugin \"{name}\": there is no {file} in {}", looked.join(", "));
+    Refusal::new(Code::Find, found, remedy)
+}
+
+fn siblings(dir: &Path) -> Vec<String> {
+    let Ok(entries) = dir.read_dir() else { return Vec::new() };
+    // A directory of that many files is none of plugins, and the search is for a hint only.
+    entries.flatten().take(1000).filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// The name that was probably meant.
+fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|name| (strsim::normalized_damerau_levenshtein(wanted, name), name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, name)| name)
+}
+
+/// From here on two names look like one with a slip: `stin` and `stins` are 0.8 alike.
+const ALIKE: f64 = 0.7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(files: &[&str]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for file in files {
+            std::fs::write(directory.path().join(file), "").unwrap();
+        }
+        directory
+    }
+
+    fn wanted(what: &str) -> Wanted<'_> {
+        Wanted::parse(what)
+    }
+
+    #[test]
+    fn a_name_is_the_file_libframegate_name_in_the_first_place_that_has_it() {
+        let (first, second) =
+            (directory(&["libframegate_a.so"]), directory(&["libframegate_a.so", "libframegate_b_c.so"]));
+        let places = [first.path().to_owned(), second.path().to_owned()];
+        assert_eq!(find(&wanted("a"), &places).unwrap(), first.path().join("libframegate_a.so"));
+        assert_eq!(find(&wanted("b-c"), &places).unwrap(), second.path().join("libframegate_b_c.so"));
+    }
+
+    #[test]
+    fn a_missing_name_says_where_it_was_looked_for_and_what_is_near() {
+        let place = directory(&["libframegate_stins.so"]);
+        let refusal = find(&wanted("stin"), &[place.path().to_owned()]).unwrap_err();
+        assert_eq!(refusal.code(), Code::Find);
+        assert!(refusal.found().contains(place.path().to_str().unwrap()), "{refusal}");
+        assert!(refusal.found().contains("libframegate_stin.so"), "{refusal}");
+        assert!(refusal.remedy().contains("did you mean \"stins\""), "{refusal}");
+    }
+
+    #[test]
+    fn a_missing_path_says_what_is_near() {
+        let place = directory(&["libmine.so"]);
+        let path = place.path().join("libmin.so");
+        let refusal = find(&wanted(path.to_str().unwrap()), &[]).unwrap_err();
+        assert!(refusal.remedy().contains("libmine.so"), "{refusal}");
+    }
+
+    #[test]
+    fn a_pin_is_not_part_of_the_name() {
+        assert_eq!(wanted("stins#sha256:ab12"), Wanted { what: "stins", pin: Some("ab12") });
+        assert_eq!(wanted("a/b.so"), Wanted { what: "a/b.so", pin: None });
+    }
+}

@@ -1,0 +1,151 @@
+//! Why a plugin is not accepted: a code, what was found, and what to do, in two lines.
+//!
+//! | code | gate | a plugin is refused because |
+//! |---|---|---|
+//! | `FG-ABI-FIND` | 1 | there is no such file, under a name or at a path |
+//! | `FG-ABI-FILE` | 1 | it is no regular file, or cannot be read |
+//! | `FG-ABI-WRITABLE` | 1 | everybody may write to it, or to a directory on its path |
+//! | `FG-ABI-ELF` | 1 | it is no ELF file |
+//! | `FG-ABI-DAMAGED` | 1 | it is an ELF file with a part missing |
+//! | `FG-ABI-PROGRAM` | 1 | it is a program or an object file, not a shared library |
+//! | `FG-ABI-MACHINE` | 1 | it was built for another kind of machine |
+//! | `FG-ABI-NOTE` | 1 | it carries no plugin note: it is some other library |
+//! | `FG-ABI-NOTES` | 1 | it carries more than one: a plugin that was linked into another |
+//! | `FG-ABI-HASH` | 1 | its SHA-256 is not the pinned one |
+//! | `FG-ABI-VERSION` | 2 | it was built for another version of the ABI |
+//! | `FG-ABI-LOAD` | 3 | the loader of the system does not take it |
+//! | `FG-ABI-SYMBOL` | 3 | the symbol that its note names is missing |
+//! | `FG-ABI-HEADER` | 3 | what stands under that symbol is not readable |
+//! | `FG-ABI-OPTED-OUT` | 3 | it was built without a description of its layout |
+//! | `FG-ABI-LAYOUT` | 3 | its layout differs from the host's |
+//! | `FG-ABI-GENERATIONS` | 3 | this process has loaded too many plugins already |
+//! | `FG-ABI-PANIC` | 4 | its `create` panicked |
+//! | `FG-ABI-HANG` | 4 | its `create` does not return |
+//! | `FG-ABI-CREATE` | 4 | its `create` failed, and not because of a setting |
+
+use std::{fmt, time::Duration};
+
+use framegate_plugin_abi::caller::Fault;
+
+/// A plugin that is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    code: Code,
+    found: String,
+    remedy: String,
+}
+
+macro_rules! refusal_codes {
+    ($($variant:ident = $text:literal,)*) => {
+        /// See the module's table.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Code { $($variant,)* }
+
+        impl Code {
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The code, as users see it.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+refusal_codes! {
+    Find = "FG-ABI-FIND",
+    File = "FG-ABI-FILE",
+    Writable = "FG-ABI-WRITABLE",
+    Elf = "FG-ABI-ELF",
+    Damaged = "FG-ABI-DAMAGED",
+    Program = "FG-ABI-PROGRAM",
+    Machine = "FG-ABI-MACHINE",
+    Note = "FG-ABI-NOTE",
+    Notes = "FG-ABI-NOTES",
+    Hash = "FG-ABI-HASH",
+    Version = "FG-ABI-VERSION",
+    Load = "FG-ABI-LOAD",
+    Symbol = "FG-ABI-SYMBOL",
+    Header = "FG-ABI-HEADER",
+    OptedOut = "FG-ABI-OPTED-OUT",
+    Layout = "FG-ABI-LAYOUT",
+    Generations = "FG-ABI-GENERATIONS",
+    Panic = "FG-ABI-PANIC",
+    Hang = "FG-ABI-HANG",
+    Create = "FG-ABI-CREATE",
+}
+
+impl Refusal {
+    /// `found` says what was found and what was expected, with the file's path; `remedy` what to do. A sentence each.
+    pub(crate) fn new(code: Code, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code, found: found.into(), remedy: remedy.into() }
+    }
+
+    /// Its code.
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The first line without the code.
+    pub(crate) fn found(&self) -> &str {
+        &self.found
+    }
+
+    /// The second line.
+    pub(crate) fn remedy(&self) -> &str {
+        &self.remedy
+    }
+}
+
+/// Gate 4: `create` failed. `source` is the plugin's name, version and file.
+pub(crate) fn not_created(source: &str, fault: &Fault) -> Refusal {
+    match fault {
+        Fault::Source(error) => Refusal::new(
+            Code::Create,
+            format!("{source} does not start: {error}"),
+            "this is the plugin's own message; see its documentation",
+        ),
+        fault => Refusal::new(
+            Code::Panic,
+            format!("{source} does not start: {fault}"),
+            "this is a fault of the plugin: tell its author, or use another version of it",
+        ),
+    }
+}
+
+/// Gate 4: `create` has not returned in time.
+pub(crate) fn overdue(source: &str, limit: Duration) -> Refusal {
+    Refusal::new(
+        Code::Hang,
+        format!("{source} does not start: create did not return within {limit:?}"),
+        "this is a fault of the plugin: tell its author, or raise source_timeout if it is only slow",
+    )
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\n  {}", self.code.as_str(), self.found, self.remedy)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_stands_in_the_table() {
+        let module = include_str!("refusal.rs");
+        for code in Code::ALL {
+            assert!(module.contains(&format!("//! | `{}` |", code.as_str())), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_two_lines() {
+        let refusal = Refusal::new(Code::Note, "x.so is no plugin", "build one");
+        assert_eq!(refusal.to_string(), "FG-ABI-NOTE: x.so is no plugin\n  build one");
+    }
+}

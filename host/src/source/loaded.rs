@@ -1,0 +1,115 @@
+//! A source behind the binary interface: one that a plugin file holds, or one that is linked into the program.
+//!
+//! Runs on the reader thread. The interface's own calls and checks are in `framegate_plugin_abi::caller`; here they meet what a
+//! reader asks for. A linked source goes the same way, without a file: what a source gets to see does not depend on where it lives.
+
+use std::{path::PathBuf, sync::Arc};
+
+use framegate_plugin_abi::caller::{self, Limits, Plugin};
+use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};
+use serde_json::Value;
+
+use super::{BATCH_BYTES, BATCH_EVENTS, Factory, Fault, Instance, NotCreated};
+use crate::plugin::{
+    generation::Generation,
+    inspect::{self, Trust},
+    locate::{self, Wanted},
+    refusal::Refusal,
+};
+
+/// The factory of a stream whose source is in a plugin file: a name or a path. The file passes the gates in which no code of it runs.
+pub(crate) fn loaded(
+    stream: &str,
+    source: &str,
+    plugin_dirs: &[PathBuf],
+    allow_writable: bool,
+) -> Result<Arc<dyn Factory>, Refusal> {
+    let wanted = Wanted::parse(source);
+    let path = locate::find(&wanted, plugin_dirs)?;
+    let inspected = inspect::inspect(&path, Trust { allow_writable, pin: wanted.pin })?;
+    Ok(Arc::new(LoadedFactory { generation: Generation::of(stream, inspected)? }))
+}
+
+#[derive(Debug)]
+struct LoadedFactory {
+    generation: Arc<Generation>,
+}
+
+impl Factory for LoadedFactory {
+    fn create(
+        &self,
+        stream: &str,
+        settings: &Value,
+        services: Arc<dyn HostServices>,
+    ) -> Result<Box<dyn Instance>, NotCreated> {
+        let plugin = self.generation.plugin().map_err(NotCreated::Refused)?;
+        create(plugin, stream, settings, services)
+    }
+
+    fn describe(&self) -> String {
+        self.generation.description().to_owned()
+    }
+}
+
+/// Makes an instance of a plugin, wherever it came from.
+pub(super) fn create(
+    plugin: Plugin,
+    stream: &str,
+    settings: &Value,
+    services: Arc<dyn HostServices>,
+) -> Result<Box<dyn Instance>, NotCreated> {
+    let instance = plugin.create(stream, &settings.to_string(), services)?;
+    Ok(Box::new(Behind { stream: stream.to_owned(), instance }))
+}
+
+/// An instance behind the interface.
+struct Behind {
+    stream: String,
+    instance: caller::Instance,
+}
+
+impl Instance for Behind {
+    fn on_demand(&self) -> bool {
+        self.instance.on_demand()
+    }
+
+    fn parameters(&mut self) -> Result<Vec<Parameter>, Fault> {
+        let Some(json) = self.instance.parameters()? else { return Ok(Vec::new()) };
+        serde_json::from_str(&json)
+            .map_err(|problem| Fault::Garbage { call: "parameters", answer: format!("{json:.100} ({problem})") })
+    }
+
+    fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), Fault> {
+        self.instance.set_parameter(name, value)
+    }
+
+    fn open(&mut self) -> Result<(), Fault> {
+        self.instance.open()
+    }
+
+    fn next(&mut self, out: &mut Vec<Event>, deadline: Deadline) -> Result<Progress, Fault> {
+        self.instance.next(LIMITS, deadline.left(), |typ, kind, frames| {
+            out.push(Event { typ, kind, frames: frames.collect() });
+        })
+    }
+
+    fn trigger(&mut self, event_number: u64, out: &mut Vec<Event>) -> Result<(), Fault> {
+        self.instance.trigger(event_number, LIMITS, |typ, kind, frames| {
+            out.push(Event { typ, kind, frames: frames.collect() });
+        })
+    }
+
+    fn skipped(&mut self) -> Vec<(String, u64)> {
+        // A source that fails here fails in its next call too, which says so.
+        self.instance.skipped().unwrap_or_default()
+    }
+
+    fn close(&mut self) {
+        match self.instance.close() {
+            Ok(()) | Err(Fault::Poisoned(_)) => {}
+            Err(fault) => tracing::error!(stream = self.stream, "closing a run: {fault}"),
+        }
+    }
+}
+
+const LIMITS: Limits = Limits { events: BATCH_EVENTS, bytes: BATCH_BYTES };

@@ -1,0 +1,226 @@
+//! The arrays that a plugin fills, and what the host finds in them.
+//!
+//! Checked as a whole before the first event is handed out: a batch that breaks a rule is garbage, its frames are released, and
+//! no event of it is used.
+
+use std::{
+    collections::BTreeSet,
+    fmt, slice,
+    sync::{Mutex, PoisonError},
+};
+
+use super::Limits;
+use crate::{
+    batch::{Batch, RawEvent},
+    codes::{EventKind, Outcome},
+    frame::{Frame, Ledger, RawFrame},
+    guard,
+    text::Text,
+};
+
+/// A batch with its arrays. The plugin gets the address of the first field.
+#[repr(C)]
+pub(super) struct BatchBuffer {
+    batch: Batch,
+    /// What `batch.events` points to. Its length is always 0: what is in it is counted in `batch`.
+    events: Vec<RawEvent>,
+    /// What `batch.frames` points to; as above.
+    frames: Vec<RawFrame>,
+    /// The last event's type: most streams have one.
+    typ: &'static str,
+}
+
+/// Room at first; a batch of 64 events of 2 frames, as most are, never asks for more.
+const EVENTS: usize = 64;
+const FRAMES: usize = 128;
+/// What is refused: no detector has it, and it would only show that a plugin has lost its way.
+const MOST_EVENTS: usize = 1 << 20;
+const MOST_FRAMES: usize = 1 << 22;
+/// An event's type is a protocol's name.
+const LONGEST_TYP: usize = 64;
+/// Types are kept for ever, because a plugin is.
+const MOST_TYPS: usize = 1024;
+
+impl BatchBuffer {
+    pub(super) fn new() -> Box<Self> {
+        let (mut events, mut frames) = (Vec::with_capacity(EVENTS), Vec::with_capacity(FRAMES));
+        let batch = Batch {
+            events: events.as_mut_ptr(),
+            events_len: 0,
+            events_capacity: events.capacity(),
+            frames: frames.as_mut_ptr(),
+            frames_len: 0,
+            frames_capacity: frames.capacity(),
+            max_events: 0,
+            max_bytes: 0,
+            progress: 0,
+            grow,
+        };
+        Box::new(Self { batch, events, frames, typ: "" })
+    }
+
+    /// Makes ready for a call.
+    pub(super) fn begin(&mut self, limits: Limits) {
+        self.point();
+        self.batch.max_events = limits.events;
+        self.batch.max_bytes = limits.bytes;
+        self.batch.progress = 0;
+    }
+
+    /// What the plugin gets. It reaches the whole buffer, which `grow` needs.
+    pub(super) fn raw(&mut self) -> *mut Batch {
+        (&raw mut *self).cast()
+    }
+
+    pub(super) fn progress(&self) -> i32 {
+        self.batch.progress
+    }
+
+    /// Empties the batch, and lets it point to the arrays: a plugin may have written over what it had no business with.
+    fn point(&mut self) {
+        self.batch.events = self.events.as_mut_ptr();
+        self.batch.events_len = 0;
+        self.batch.events_capacity = self.events.capacity();
+        self.batch.frames = self.frames.as_mut_ptr();
+        self.batch.frames_len = 0;
+        self.batch.frames_capacity = self.frames.capacity();
+        self.batch.grow = grow;
+    }
+
+    /// Hands out every event.
+    pub(super) fn take(
+        &mut self,
+        ledger: &'static Ledger,
+        mut take: impl FnMut(&'static str, EventKind, Frames<'_>),
+    ) -> Result<(), String> {
+        let (events_len, frames_len) = (self.batch.events_len, self.batch.frames_len);
+        self.point();
+        if events_len > self.events.capacity() || frames_len > self.frames.capacity() {
+            // What was written where is unknown, so the frames cannot be released.
+            return Err(format!("{events_len} events and {frames_len} frames, for which there was no room"));
+        }
+        // SAFETY: the plugin counts what it has written, which is within the capacity; `self.events` points there.
+        let events = unsafe { slice::from_raw_parts_mut(self.events.as_mut_ptr(), events_len) };
+        // SAFETY: as above, for frames.
+        let frames = unsafe { slice::from_raw_parts(self.frames.as_ptr(), frames_len) };
+        ledger.add_delivered(frames_len as u64);
+        let mut all = Frames { raw: frames, ledger };
+        let mut counted = 0_usize;
+        for event in &mut *events {
+            counted = counted.saturating_add(event.frames);
+            // The text becomes ours: it is read again below.
+            event.typ = Text::new(typ(&mut self.typ, event.typ)?);
+            if EventKind::from_code(event.kind).is_none() {
+                return Err(format!("an event of kind {}", event.kind));
+            }
+        }
+        if counted != frames_len {
+            return Err(format!("{frames_len} frames for events of {counted}"));
+        }
+        if let Some(frame) =
+            frames.iter().find(|frame| frame.len > isize::MAX as usize || (frame.data.is_null() && frame.len > 0))
+        {
+            return Err(format!("a frame of {} bytes at {:?}", frame.len, frame.data));
+        }
+        for event in events {
+            let kind = EventKind::from_code(event.kind).expect("checked above");
+            // SAFETY: it is one of our own static texts since the loop above.
+            let typ = unsafe { event.typ.as_str() }.expect("made from a str");
+            let (mine, rest) = all.raw.split_at(event.frames);
+            all.raw = rest;
+            take(typ, kind, Frames { raw: mine, ledger });
+        }
+        Ok(())
+    }
+}
+
+/// The frames of one event. What is not taken is released.
+pub struct Frames<'a> {
+    /// Invariant: each of them is one frame that nobody else owns.
+    raw: &'a [RawFrame],
+    ledger: &'static Ledger,
+}
+
+impl Iterator for Frames<'_> {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        let (first, rest) = self.raw.split_first()?;
+        self.raw = rest;
+        // SAFETY: the plugin gave the frame to us with the batch and promises that its bytes stay until `release`, which may be called on any
+        // thread; `first` is not looked at again.
+        Some(unsafe { Frame::from_raw(*first, Some(self.ledger)) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.raw.len(), Some(self.raw.len()))
+    }
+}
+
+impl ExactSizeIterator for Frames<'_> {}
+
+impl Drop for Frames<'_> {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}
+
+impl fmt::Debug for Frames<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frames").field("left", &self.raw.len()).finish_non_exhaustive()
+    }
+}
+
+/// The event's type, as text that lives for ever.
+fn typ(last: &mut &'static str, raw: Text) -> Result<&'static str, String> {
+    // SAFETY: the plugin keeps it until its next call.
+    let bytes = unsafe { raw.as_bytes() };
+    if bytes == last.as_bytes() && !bytes.is_empty() {
+        return Ok(last);
+    }
+    if bytes.len() > LONGEST_TYP {
+        return Err(format!("an event type of {} bytes", bytes.len()));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "an event type that is not UTF-8".to_owned())?;
+    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    *last = match known.get(text) {
+        Some(known) => known,
+        None if known.len() >= MOST_TYPS => return Err(format!("yet another event type, {text:?}")),
+        None => {
+            let kept: &'static str = Box::leak(text.into());
+            known.insert(kept);
+            kept
+        }
+    };
+    Ok(last)
+}
+
+/// Makes room for more.
+///
+/// # Safety
+/// - `batch` is the address of a [`BatchBuffer`], and its arrays hold as many elements as it counts.
+unsafe extern "C" fn grow(batch: *mut Batch, events: usize, frames: usize) -> i32 {
+    // SAFETY: the plugin passes what it got, the address of a whole `BatchBuffer` that is lent to it.
+    let buffer = unsafe { &mut *batch.cast::<BatchBuffer>() };
+    let (events_len, frames_len) = (buffer.batch.events_len, buffer.batch.frames_len);
+    let sane = events_len <= buffer.events.capacity() && frames_len <= buffer.frames.capacity();
+    if !sane || events_len.saturating_add(events) > MOST_EVENTS || frames_len.saturating_add(frames) > MOST_FRAMES {
+        return Outcome::Failed.code();
+    }
+    let grown = guard::quietly(|| {
+        // SAFETY: so many elements were written, as the plugin's count says.
+        unsafe { buffer.events.set_len(events_len) };
+        // SAFETY: as above.
+        unsafe { buffer.frames.set_len(frames_len) };
+        buffer.events.reserve(events);
+        buffer.frames.reserve(frames);
+        buffer.events.clear();
+        buffer.frames.clear();
+        buffer.batch.events = buffer.events.as_mut_ptr();
+        buffer.batch.events_capacity = buffer.events.capacity();
+        buffer.batch.frames = buffer.frames.as_mut_ptr();
+        buffer.batch.frames_capacity = buffer.frames.capacity();
+    });
+    (if grown.is_some() { Outcome::Done } else { Outcome::Failed }).code()
+}

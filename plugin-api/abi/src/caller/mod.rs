@@ -1,0 +1,383 @@
+//! The host's side of the tables, as safe calls: every answer is checked, and a plugin that broke a rule is not called again.
+//!
+//! An [`Instance`] stays on the thread that created it. It owns what the plugin fills: the arrays of a batch, the buffer for
+//! errors. It knows nothing of files; whoever makes a [`Plugin`] from a loaded file has checked it.
+#![allow(unsafe_code)]
+
+mod events;
+mod services;
+
+use std::{ffi::c_void, fmt, mem::MaybeUninit, ptr, sync::Arc, time::Duration};
+
+pub use events::Frames;
+
+use crate::{
+    codes::{ErrorKind, EventKind, Outcome, Progress},
+    error::{ErrorBuffer, SourceError},
+    ext::{Table, parameters::ParametersTable, skipped::SkippedTable, trigger::TriggerTable},
+    frame::Ledger,
+    guard,
+    host::HostServices,
+    text::{Sink, Text},
+    vtable::{EXCLUSIVE, PluginTable},
+};
+use events::BatchBuffer;
+
+/// The functions of one plugin, and what it offers beside the core.
+#[derive(Debug, Clone, Copy)]
+pub struct Plugin {
+    table: &'static PluginTable,
+    parameters: Option<&'static ParametersTable>,
+    skipped: Option<&'static SkippedTable>,
+    trigger: Option<&'static TriggerTable>,
+    ledger: &'static Ledger,
+}
+
+/// Why a call failed. It costs its stream the scan, never more.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// The source said so.
+    Source(SourceError),
+    /// The source's code panicked; the instance is never called again.
+    Panicked {
+        /// `create`, `open`, `next`, …
+        call: &'static str,
+        /// The panic's message, with its place if known.
+        message: String,
+    },
+    /// The source answered what the interface does not allow; the instance is never called again.
+    Garbage {
+        /// `create`, `open`, `next`, …
+        call: &'static str,
+        /// What it answered.
+        answer: String,
+    },
+    /// It panicked or answered garbage earlier, and is not called any more.
+    Poisoned(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => error.fmt(f),
+            Self::Panicked { call, message } => write!(f, "{call} panicked: {message}"),
+            Self::Garbage { call, answer } => write!(f, "{call} answered {answer}, which the interface does not allow"),
+            Self::Poisoned(earlier) => write!(f, "it is not called any more, because earlier {earlier}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Plugin {
+    /// The plugin behind a table.
+    ///
+    /// # Safety
+    /// - The table's functions are those of a plugin that keeps the rules of [`vtable`](crate::vtable), and stay loaded for ever.
+    ///
+    /// # Errors
+    /// When what the plugin offers beside the core does not fit.
+    pub unsafe fn new(table: &'static PluginTable, ledger: &'static Ledger) -> Result<Self, Fault> {
+        fn ask<T: Table>(table: &PluginTable) -> Result<Option<&'static T>, Fault> {
+            // SAFETY: a function of the plugin, to be called on any thread; the id is static.
+            let answer = unsafe { (table.get_extension)(Text::new(T::ID)) };
+            // SAFETY: this is the answer to `T::ID`, and the layout, if there is one, is that of a plugin in Rust, whose abi_stable the loader
+            // has checked.
+            unsafe { answer.table::<T>() }.map_err(|answer| Fault::Garbage { call: "get_extension", answer })
+        }
+        Ok(Self { table, parameters: ask(table)?, skipped: ask(table)?, trigger: ask(table)?, ledger })
+    }
+
+    /// A source that is linked into the program.
+    ///
+    /// # Errors
+    /// Never, unless the program was put together from different versions of this crate.
+    pub fn linked<P: guard::Plugin>(ledger: &'static Ledger) -> Result<Self, Fault> {
+        // SAFETY: the table is made by `guard`, whose functions keep the rules for every `P`; linked code stays loaded.
+        unsafe { Self::new(guard::table::<P>(), ledger) }
+    }
+
+    /// Whether only one instance can hold what the source holds.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.table.flags & EXCLUSIVE != 0
+    }
+
+    /// Makes an instance, on the thread that will run it.
+    ///
+    /// # Errors
+    /// What the source says, and whatever goes wrong in it.
+    pub fn create(&self, stream: &str, settings: &str, host: Arc<dyn HostServices>) -> Result<Instance, Fault> {
+        let mut error = ErrorRoom::new();
+        let mut raw = ptr::null_mut();
+        let host = services::table(host);
+        let mut buffer = error.lend();
+        // SAFETY: all pointers are valid during the call; the context behind `host` passes to the plugin.
+        let code = unsafe {
+            (self.table.create)(&raw const host, Text::new(stream), Text::new(settings), &raw mut raw, &raw mut buffer)
+        };
+        error.check("create", code, &buffer)?;
+        if raw.is_null() {
+            return Err(Fault::Garbage { call: "create", answer: "no instance".to_owned() });
+        }
+        Ok(Instance { plugin: *self, raw, batch: BatchBuffer::new(), error, poison: None, open: false })
+    }
+}
+
+/// One instance of a source. `[instance thread, all of it]`: not `Send`, because of the pointer in it.
+pub struct Instance {
+    plugin: Plugin,
+    raw: *mut c_void,
+    batch: Box<BatchBuffer>,
+    error: ErrorRoom,
+    /// What the source did, after which it is not called any more.
+    poison: Option<String>,
+    open: bool,
+}
+
+impl Instance {
+    /// Whether the source answers [`Instance::trigger`] instead of [`Instance::next`].
+    #[must_use]
+    pub fn on_demand(&self) -> bool {
+        self.plugin.trigger.is_some()
+    }
+
+    /// The source's run-time parameters, in JSON; none if it has none.
+    ///
+    /// # Errors
+    /// Whatever goes wrong in the source.
+    pub fn parameters(&mut self) -> Result<Option<String>, Fault> {
+        let Some(table) = self.plugin.parameters else { return Ok(None) };
+        let mut text = String::new();
+        let sink = Sink { context: (&raw mut text).cast(), take: take_text };
+        // SAFETY: the instance lives and is not poisoned; the sink is lent for the call, and `take_text` fits its context.
+        self.call("parameters", |raw, _, error| unsafe { (table.describe)(raw, &raw const sink, error) })?;
+        Ok(Some(text))
+    }
+
+    /// Gives the source a new value of a parameter.
+    ///
+    /// # Errors
+    /// What the source says, and whatever goes wrong in it.
+    pub fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), Fault> {
+        let Some(table) = self.plugin.parameters else {
+            return Err(Fault::Source(SourceError::settings("the source has no parameters")));
+        };
+        let (name, value) = (Text::new(name), Text::bytes(value));
+        // SAFETY: the instance lives and is not poisoned; name and value live during the call.
+        self.call("set_parameter", |raw, _, error| unsafe { (table.set)(raw, name, value, error) })
+    }
+
+    /// Opens the run of a scan; an earlier one is closed first.
+    ///
+    /// # Errors
+    /// What the source says, and whatever goes wrong in it.
+    pub fn open(&mut self) -> Result<(), Fault> {
+        self.close()?;
+        let table = self.plugin.table;
+        // SAFETY: the instance lives, is closed and not poisoned.
+        self.call("open", |raw, _, error| unsafe { (table.open)(raw, error) })?;
+        self.open = true;
+        Ok(())
+    }
+
+    /// Pulls events; what was taken counts also when an error follows.
+    ///
+    /// # Errors
+    /// What the source says, and whatever goes wrong in it.
+    pub fn next(
+        &mut self,
+        limits: Limits,
+        left: Duration,
+        take: impl FnMut(&'static str, EventKind, Frames<'_>),
+    ) -> Result<Progress, Fault> {
+        if !self.open {
+            return Ok(Progress::End);
+        }
+        let table = self.plugin.table;
+        let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+        self.batch.begin(limits);
+        // SAFETY: the instance lives, is open and not poisoned; the batch is lent for the call.
+        let called = self.call("next", |raw, batch, error| unsafe { (table.next)(raw, batch.raw(), left, error) });
+        self.take("next", take)?;
+        called?;
+        match Progress::from_code(self.batch.progress()) {
+            Some(progress) => Ok(progress),
+            None => Err(self.garbage("next", format!("progress {}", self.batch.progress()))),
+        }
+    }
+
+    /// Asks for the event of a number.
+    ///
+    /// # Errors
+    /// What the source says, and whatever goes wrong in it.
+    pub fn trigger(
+        &mut self,
+        event_number: u64,
+        limits: Limits,
+        take: impl FnMut(&'static str, EventKind, Frames<'_>),
+    ) -> Result<(), Fault> {
+        let (Some(table), true) = (self.plugin.trigger, self.open) else { return Ok(()) };
+        self.batch.begin(limits);
+        // SAFETY: the instance lives, is open and not poisoned; the batch is lent for the call.
+        let called =
+            self.call("trigger", |raw, batch, error| unsafe { (table.trigger)(raw, event_number, batch.raw(), error) });
+        self.take("trigger", take)?;
+        called
+    }
+
+    /// What arrived in this run and gave no event, by reason.
+    ///
+    /// # Errors
+    /// Whatever goes wrong in the source.
+    pub fn skipped(&mut self) -> Result<Vec<(String, u64)>, Fault> {
+        let (Some(table), true) = (self.plugin.skipped, self.open) else { return Ok(Vec::new()) };
+        let mut counts: Vec<(String, u64)> = Vec::new();
+        let sink = Sink { context: (&raw mut counts).cast(), take: take_count };
+        // SAFETY: the instance lives and is not poisoned; the sink is lent for the call, and `take_count` fits its context.
+        self.call("skipped", |raw, _, error| unsafe { (table.skipped)(raw, &raw const sink, error) })?;
+        Ok(counts)
+    }
+
+    /// Closes the run, if one is open.
+    ///
+    /// # Errors
+    /// Whatever goes wrong in the source.
+    pub fn close(&mut self) -> Result<(), Fault> {
+        if !std::mem::take(&mut self.open) {
+            return Ok(());
+        }
+        let table = self.plugin.table;
+        // SAFETY: the instance lives, is open and not poisoned.
+        self.call("close", |raw, _, error| unsafe { (table.close)(raw, error) })
+    }
+
+    /// One call, unless the instance is poisoned; then the check of its outcome.
+    fn call(
+        &mut self,
+        call: &'static str,
+        what: impl FnOnce(*mut c_void, &mut BatchBuffer, *mut ErrorBuffer) -> i32,
+    ) -> Result<(), Fault> {
+        if let Some(earlier) = &self.poison {
+            return Err(Fault::Poisoned(earlier.clone()));
+        }
+        let mut buffer = self.error.lend();
+        let code = what(self.raw, &mut self.batch, &raw mut buffer);
+        let outcome = self.error.check(call, code, &buffer);
+        if let Err(fault @ (Fault::Panicked { .. } | Fault::Garbage { .. })) = &outcome {
+            self.poison = Some(fault.to_string());
+        }
+        outcome
+    }
+
+    /// Hands over what the batch holds.
+    fn take(&mut self, call: &'static str, take: impl FnMut(&'static str, EventKind, Frames<'_>)) -> Result<(), Fault> {
+        self.batch.take(self.plugin.ledger, take).map_err(|answer| self.garbage(call, answer))
+    }
+
+    fn garbage(&mut self, call: &'static str, answer: String) -> Fault {
+        let fault = Fault::Garbage { call, answer };
+        self.poison = Some(fault.to_string());
+        fault
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.close();
+        let table = self.plugin.table;
+        // SAFETY: the instance lives, is closed and not poisoned; this is the last call.
+        let _ = self.call("destroy", |raw, _, error| unsafe { (table.destroy)(raw, error) });
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance").field("open", &self.open).field("poison", &self.poison).finish_non_exhaustive()
+    }
+}
+
+/// When a batch is large enough: the plugin should return then.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Events.
+    pub events: usize,
+    /// Bytes of frames.
+    pub bytes: usize,
+}
+
+/// Room for an error's message; allocated once, never cleared.
+struct ErrorRoom(Box<[MaybeUninit<u8>]>);
+
+/// Longer messages are cut. A message is a few lines for people.
+const ERROR_ROOM: usize = 8192;
+
+impl ErrorRoom {
+    fn new() -> Self {
+        Self(Box::new_uninit_slice(ERROR_ROOM))
+    }
+
+    fn lend(&mut self) -> ErrorBuffer {
+        ErrorBuffer { data: self.0.as_mut_ptr().cast(), capacity: self.0.len(), len: 0, kind: 0 }
+    }
+
+    fn check(&self, call: &'static str, code: i32, buffer: &ErrorBuffer) -> Result<(), Fault> {
+        let garbage = |answer| Err(Fault::Garbage { call, answer });
+        let outcome = match Outcome::from_code(code) {
+            Some(Outcome::Done) => return Ok(()),
+            Some(outcome) => outcome,
+            None => return garbage(format!("outcome {code}")),
+        };
+        if buffer.len > self.0.len() {
+            return garbage(format!("an error of {} bytes in a buffer of {}", buffer.len, self.0.len()));
+        }
+        let message = &self.0[..buffer.len];
+        // SAFETY: the plugin says that it wrote `len` bytes; that they are within the room was checked above.
+        let message = unsafe { message.assume_init_ref() };
+        let message = String::from_utf8_lossy(message).into_owned();
+        match outcome {
+            Outcome::Failed => match ErrorKind::from_code(buffer.kind) {
+                Some(kind) => Err(Fault::Source(SourceError::new(kind, message))),
+                None => garbage(format!("an error of kind {} ({message})", buffer.kind)),
+            },
+            Outcome::Panicked => Err(Fault::Panicked { call, message }),
+            Outcome::Poisoned | Outcome::Done => Err(Fault::Poisoned("it panicked".to_owned())),
+        }
+    }
+}
+
+/// A [`Sink`] into a `String`.
+///
+/// # Safety
+/// - `context` points to a `String` that nobody else uses during the call; `text` is lent for it.
+unsafe extern "C" fn take_text(context: *mut c_void, text: Text, _: u64) {
+    // SAFETY: lent for the call.
+    let bytes = unsafe { text.as_bytes() };
+    // SAFETY: as the caller promises.
+    let out = unsafe { &mut *context.cast::<String>() };
+    guard::quietly(|| out.push_str(&String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_TEXT)])));
+}
+
+/// A [`Sink`] into a list of counts.
+///
+/// # Safety
+/// - `context` points to such a list that nobody else uses during the call; `text` is lent for it.
+unsafe extern "C" fn take_count(context: *mut c_void, text: Text, count: u64) {
+    // SAFETY: lent for the call.
+    let bytes = unsafe { text.as_bytes() };
+    // SAFETY: as the caller promises.
+    let out = unsafe { &mut *context.cast::<Vec<(String, u64)>>() };
+    guard::quietly(|| {
+        if out.len() < MOST_REASONS {
+            out.push((String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).into_owned(), count));
+        }
+    });
+}
+
+/// Descriptions of parameters are read up to this many bytes.
+const MOST_TEXT: usize = 1 << 20;
+/// Reasons why messages gave no event; a protocol has a handful.
+const MOST_REASONS: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! From a [`Source`] to what a plugin file exports.
+//!
+//! [`export_source!`](crate::export_source) writes two statics into the plugin's crate: the note, which is read before any code
+//! runs, and the root, which leads to the functions. They carry the crate's name, so that several sources can be linked
+//! into one program. [`Exported`] is the glue between the author's traits and the binary interface; a linked source
+//! goes through the same glue.
+
+use std::{sync::Arc, time::Duration};
+
+use framegate_plugin_abi::{batch::BatchWriter, guard::Plugin, note::Note};
+
+use crate::{
+    Deadline, Event, EventSink, HostContext, HostServices, Progress, Source, SourceError, SourceRun, settings,
+};
+
+/// A source and its run, as the binary interface calls them. For the host and for `export_source!`; authors do not need it.
+#[derive(Debug)]
+pub struct Exported<S: Source> {
+    /// Dropped before the source: it may use what the source holds.
+    run: Option<S::Run>,
+    source: S,
+}
+
+impl<S: Source> Plugin for Exported<S> {
+    const EXCLUSIVE: bool = S::EXCLUSIVE;
+    const ON_DEMAND: bool = S::ON_DEMAND;
+
+    fn create(stream: &str, settings: &str, host: Arc<dyn HostServices>) -> Result<Self, SourceError> {
+        let settings = settings::from_json(settings)?;
+        Ok(Self { run: None, source: S::create(settings, HostContext::new(stream, host))? })
+    }
+
+    fn open(&mut self) -> Result<(), SourceError> {
+        self.close();
+        self.run = Some(self.source.open()?);
+        Ok(())
+    }
+
+    fn next(&mut self, out: &mut BatchWriter<'_>, left: Duration) -> Result<Progress, SourceError> {
+        let Some(run) = &mut self.run else { return Ok(Progress::End) };
+        into_batch(out, |sink| run.next(sink, Deadline::after(left)))
+    }
+
+    fn trigger(&mut self, event_number: u64, out: &mut BatchWriter<'_>) -> Result<(), SourceError> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        into_batch(out, |sink| run.trigger(event_number, sink))
+    }
+
+    fn close(&mut self) {
+        self.run = None;
+    }
+
+    fn parameters(&self) -> String {
+        serde_json::to_string(&self.source.parameters()).expect("names, texts and JSON values always have a JSON form")
+    }
+
+    fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), SourceError> {
+        self.source.set_parameter(name, value)
+    }
+
+    fn skipped(&self, tell: &mut dyn FnMut(&str, u64)) {
+        for (reason, count) in self.run.as_ref().map(SourceRun::skipped).unwrap_or_default() {
+            tell(reason, count);
+        }
+    }
+}
+
+/// Lets a source fill the batch through a sink.
+fn into_batch<T>(out: &mut BatchWriter<'_>, fill: impl FnOnce(&mut EventSink<'_>) -> T) -> T {
+    let (events, bytes) = (out.max_events(), out.max_bytes());
+    let mut push = |event: Event| out.push(event.typ, event.kind, event.frames.into_iter());
+    fill(&mut EventSink::new(&mut push, events, bytes))
+}
+
+/// The note of a plugin. For `export_source!`.
+#[doc(hidden)]
+#[must_use]
+pub const fn note<S: Source>(root: &str, name: &str, version: &str, debug: bool) -> Note {
+    Note::new(root, S::PROTOCOL, name, version, debug)
+}
+
+/// Makes the crate a source plugin: one line, once in a crate, with the type that implements [`Source`].
+///
+/// The crate needs `crate-type = ["cdylib"]`; with `["cdylib", "rlib"]` the same source can also be linked into a program that embeds
+/// the host. The macro needs no `unsafe` of the author, and a crate that has it may `#![forbid(unsafe_code)]`.
+///
+/// A plugin built with `panic = "abort"` would take the host down with its first panic, so it does not compile.
+#[macro_export]
+macro_rules! export_source {
+    ($source:ty $(,)?) => {
+        #[cfg(not(panic = "unwind"))]
+        ::core::compile_error!(
+            "a framegate plugin must be built with panic = \"unwind\": with \"abort\" a panic in it would end the host. \
+             Remove panic = \"abort\" from the profile in Cargo.toml, or -C panic=abort from RUSTFLAGS."
+        );
+
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = ".note.framegate")]
+            static NOTE: $crate::__private::Note = $crate::__private::note::<$source>(
+                ::core::concat!("framegate_root_", ::core::env!("CARGO_CRATE_NAME")),
+                ::core::env!("CARGO_PKG_NAME"),
+                ::core::env!("CARGO_PKG_VERSION"),
+                ::core::cfg!(debug_assertions),
+            );
+
+            #[unsafe(export_name = ::core::concat!("framegate_root_", ::core::env!("CARGO_CRATE_NAME")))]
+            static ROOT: $crate::__private::LibHeader =
+                $crate::__private::header::<$crate::__private::Exported<$source>>();
+        };
+    };
+}
