@@ -1,13 +1,12 @@
 //! From a [`Source`] to what a plugin file exports.
 //!
 //! [`export_source!`](crate::export_source) writes two statics into the plugin's crate: the note, which is read before any code
-//! runs, and the root, which leads to the functions. They carry the crate's name, so that several sources can be linked
-//! into one program. [`Exported`] is the glue between the author's traits and the binary interface; a linked source
-//! goes through the same glue.
+//! runs, and the root, which leads to the functions. [`Exported`] is the glue between the author's traits and the binary
+//! interface; a linked source goes through the same glue.
 
 use std::{sync::Arc, time::Duration};
 
-use framegate_plugin_abi::{batch::BatchWriter, guard::Plugin, note::Note};
+use framegate_plugin_abi::{batch::BatchWriter, guard::Plugin};
 
 use crate::{
     Deadline, Event, EventSink, HostContext, HostServices, Progress, Source, SourceError, SourceRun, settings,
@@ -22,6 +21,7 @@ pub struct Exported<S: Source> {
 }
 
 impl<S: Source> Plugin for Exported<S> {
+    const PROTOCOL: &'static str = S::PROTOCOL;
     const EXCLUSIVE: bool = S::EXCLUSIVE;
     const ON_DEMAND: bool = S::ON_DEMAND;
 
@@ -72,41 +72,15 @@ fn into_batch<T>(out: &mut BatchWriter<'_>, fill: impl FnOnce(&mut EventSink<'_>
     fill(&mut EventSink::new(&mut push, events, bytes))
 }
 
-/// The note of a plugin. For `export_source!`.
-#[doc(hidden)]
-#[must_use]
-pub const fn note<S: Source>(root: &str, name: &str, version: &str, debug: bool) -> Note {
-    Note::new(root, S::PROTOCOL, name, version, debug)
-}
-
 /// Makes the crate a source plugin: one line, once in a crate, with the type that implements [`Source`].
 ///
-/// The crate needs `crate-type = ["cdylib"]`; with `["cdylib", "rlib"]` the same source can also be linked into a program that embeds
-/// the host. The macro needs no `unsafe` of the author, and a crate that has it may `#![forbid(unsafe_code)]`.
+/// The crate needs `crate-type = ["cdylib"]`; with `["cdylib", "rlib"]` the same source can also be linked into a program that
+/// embeds the host. The macro needs no `unsafe` of the author, whose crate may `#![forbid(unsafe_code)]`.
 ///
 /// A plugin built with `panic = "abort"` would take the host down with its first panic, so it does not compile.
 #[macro_export]
 macro_rules! export_source {
     ($source:ty $(,)?) => {
-        #[cfg(not(panic = "unwind"))]
-        ::core::compile_error!(
-            "a framegate plugin must be built with panic = \"unwind\": with \"abort\" a panic in it would end the host. \
-             Remove panic = \"abort\" from the profile in Cargo.toml, or -C panic=abort from RUSTFLAGS."
-        );
-
-        const _: () = {
-            #[used]
-            #[unsafe(link_section = ".note.framegate")]
-            static NOTE: $crate::__private::Note = $crate::__private::note::<$source>(
-                ::core::concat!("framegate_root_", ::core::env!("CARGO_CRATE_NAME")),
-                ::core::env!("CARGO_PKG_NAME"),
-                ::core::env!("CARGO_PKG_VERSION"),
-                ::core::cfg!(debug_assertions),
-            );
-
-            #[unsafe(export_name = ::core::concat!("framegate_root_", ::core::env!("CARGO_CRATE_NAME")))]
-            static ROOT: $crate::__private::LibHeader =
-                $crate::__private::header::<$crate::__private::Exported<$source>>();
-        };
+        $crate::__private::export_plugin!($crate::export::Exported<$source>);
     };
 }

@@ -27,8 +27,5 @@ pub use crate::{
 /// For [`export_source!`] alone.
 #[doc(hidden)]
 pub mod __private {
-    pub use abi_stable::library::LibHeader;
-    pub use framegate_plugin_abi::{note::Note, vtable::header};
-
-    pub use crate::export::{Exported, note};
+    pub use framegate_plugin_abi::export_plugin;
 }

@@ -152,11 +152,8 @@ pub(crate) fn prepare(
         commands: sender,
         report: latest,
     };
-    let input = |((_, reader, _), stream): (Made, &StreamSettings)| Input {
-        reader,
-        when_full: stream.when_full,
-        queue: None,
-    };
+    let input =
+        |((_, reader, _), stream): (Made, &StreamSettings)| Input { reader, when_full: stream.when_full, queue: None };
     let forwarder = Forwarder {
         settings: ingester.clone(),
         service_uuid,

@@ -222,7 +222,7 @@ fn notes_of<Elf: FileHeader<Endian = Endianness>>(path: &Path, bytes: &[u8]) -> 
         is_program |= segment.p_type(endian) == elf::PT_INTERP;
         for entry in segment.dynamic(endian, bytes).map_err(broken)?.unwrap_or_default() {
             let value: u64 = entry.d_val(endian).into();
-            is_program |= entry.d_tag(endian) == elf::DT_FLAGS_1 && value & u64::from(elf::DF_1_PIE.0) != 0;
+            is_program |= entry.d_tag(endian) == elf::DT_FLAGS_1 && value & elf::DF_1_PIE.0 != 0;
         }
     }
     let sections = header.sections(endian, bytes).map_err(broken)?;

@@ -5,7 +5,7 @@
 //! everything that is known of it.
 #![allow(unsafe_code)]
 
-use std::{error::Error as _, io::Write as _, mem::offset_of};
+use std::{error::Error as _, io::Write as _, mem::offset_of, slice};
 
 use abi_stable::{
     StableAbi,
@@ -116,24 +116,21 @@ fn rust_table(library: &Library, inspected: &Inspected) -> Result<&'static Plugi
 /// The table of a plugin in another language, which says its own size and version and has all functions.
 fn c_table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTable, Refusal> {
     let table: *const PluginTable = symbol(library, inspected)?;
-    // SAFETY: the note promises a table there, whose first 16 bytes are numbers in every version.
-    let size = unsafe { (&raw const (*table).size).read() };
-    // SAFETY: as above.
-    let major = unsafe { (&raw const (*table).abi_major).read() };
+    // SAFETY: the note promises a table there, which begins with its size and its ABI's version in every version of the ABI.
+    let head = unsafe { slice::from_raw_parts(table.cast::<u32>(), 2) };
+    let (size, major) = (head[0], head[1]);
     if (size as usize) < size_of::<PluginTable>() || major != ABI_VERSION.0 {
-        let found = format!(
-            "its table has {size} bytes for ABI {major}, expected {} for ABI {}",
-            size_of::<PluginTable>(),
-            ABI_VERSION.0
-        );
+        let expected = size_of::<PluginTable>();
+        let found =
+            format!("its table has {size} bytes for ABI {major}, expected {expected} for ABI {}", ABI_VERSION.0);
         return Err(header(inspected, found));
     }
-    for at in (offset_of!(PluginTable, create)..size_of::<PluginTable>()).step_by(size_of::<usize>()) {
-        // SAFETY: the table has at least this size, as it says itself, and only pointers from `create` on. Read as a number, because a
-        // function pointer must not be null.
-        if unsafe { table.cast::<u8>().add(at).cast::<usize>().read() } == 0 {
-            return Err(header(inspected, format!("its table has a null pointer at offset {at}")));
-        }
+    let first = offset_of!(PluginTable, create) / size_of::<usize>();
+    // SAFETY: the table has at least this size, as it says itself. Read as numbers, because a function pointer must not be
+    // null.
+    let words = unsafe { slice::from_raw_parts(table.cast::<usize>(), size_of::<PluginTable>() / size_of::<usize>()) };
+    if let Some(missing) = words[first..].iter().position(|&word| word == 0) {
+        return Err(header(inspected, format!("function number {missing} of its table is a null pointer")));
     }
     // SAFETY: the size, the version and every pointer were checked; the library stays loaded.
     Ok(unsafe { &*table })

@@ -80,25 +80,19 @@ impl BatchWriter<'_> {
             self.refused = Some(count);
             return;
         }
-        let batch = self.batch;
-        let mut written = 0;
+        // SAFETY: valid and used by nobody else while the writer lives; `grow` is not called before this borrow ends.
+        let batch = unsafe { &mut *self.batch };
+        let before = batch.frames_len;
         // Not more than there is room for, whatever the iterator says of itself.
         for frame in frames.take(count) {
-            // SAFETY: `batch` is valid while the writer lives.
-            let (start, len) = unsafe { ((*batch).frames, (*batch).frames_len) };
-            // SAFETY: there is room for `count` frames more, of which `written` are there, so `len` is below the capacity.
-            unsafe { start.add(len).write(frame.into_raw()) }
-            // SAFETY: as above.
-            unsafe { (*batch).frames_len = len + 1 };
-            written += 1;
+            // SAFETY: there is room for `count` frames behind `before`.
+            unsafe { put(batch.frames, batch.frames_len, frame.into_raw()) }
+            batch.frames_len += 1;
         }
-        let event = RawEvent { typ: Text::new(typ), frames: written, kind: kind.code() };
-        // SAFETY: `batch` is valid while the writer lives.
-        let (start, len) = unsafe { ((*batch).events, (*batch).events_len) };
+        let event = RawEvent { typ: Text::new(typ), frames: batch.frames_len - before, kind: kind.code() };
         // SAFETY: there is room for one event more.
-        unsafe { start.add(len).write(event) }
-        // SAFETY: as above.
-        unsafe { (*batch).events_len = len + 1 };
+        unsafe { put(batch.events, batch.events_len, event) }
+        batch.events_len += 1;
     }
 
     /// Events after which the batch is large enough.
@@ -144,6 +138,17 @@ impl BatchWriter<'_> {
         // SAFETY: called inside the call that got the batch, on its thread, with no reference to the batch alive.
         (unsafe { grow(batch, 1, frames) }) == Outcome::Done.code() && fits()
     }
+}
+
+/// Writes an element into an array that is not initialised.
+///
+/// # Safety
+/// - `start` points to room for more than `at` elements, which nobody else uses.
+unsafe fn put<T>(start: *mut T, at: usize, element: T) {
+    // SAFETY: within the room, as the caller promises.
+    let place = unsafe { start.add(at) };
+    // SAFETY: as above; what was there needs no drop.
+    unsafe { place.write(element) }
 }
 
 impl fmt::Debug for BatchWriter<'_> {

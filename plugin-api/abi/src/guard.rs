@@ -28,6 +28,8 @@ use crate::{
 
 /// What the tables are made from; `framegate-plugin-api` implements it for every source. All of it is called on the instance's thread.
 pub trait Plugin: Sized + 'static {
+    /// The protocol's name, for the note.
+    const PROTOCOL: &'static str;
     /// See [`EXCLUSIVE`](crate::vtable::EXCLUSIVE).
     const EXCLUSIVE: bool;
     /// Whether the plugin offers [`TriggerTable`].
@@ -108,8 +110,10 @@ unsafe extern "C" fn create<P: Plugin>(
     error: *mut ErrorBuffer,
 ) -> i32 {
     let made = catch(|| {
-        // SAFETY: the host gives a valid table, whose context belongs to us from here on.
-        let host = Arc::new(unsafe { HostHandle::new(*host) });
+        // SAFETY: the host gives a valid table.
+        let table = unsafe { *host };
+        // SAFETY: the table's context belongs to us from here on.
+        let host = Arc::new(unsafe { HostHandle::new(table) });
         hook::report_to(&host);
         // SAFETY: the host keeps the text during the call.
         let stream = unsafe { stream.as_str() }.map_err(not_text)?;

@@ -27,6 +27,7 @@ pub mod batch;
 pub mod caller;
 pub mod codes;
 pub mod error;
+mod export;
 pub mod ext;
 pub mod frame;
 pub mod guard;

@@ -3,6 +3,8 @@
 //! `export_source!` puts a [`Note`] into the section `.note.framegate`; `readelf -n` shows it, and a plugin in C writes the same. It says which ABI the plugin
 //! was built for, which symbol leads to its functions, and what it is.
 
+use crate::guard::Plugin;
+
 /// The section.
 pub const SECTION: &str = ".note.framegate";
 /// The note's owner, without its closing zero.
@@ -80,7 +82,7 @@ pub struct Description {
 impl Note {
     /// The note of a plugin in Rust. A text that is too long ends the build.
     #[must_use]
-    pub const fn new(root: &str, protocol: &str, name: &str, version: &str, debug: bool) -> Self {
+    pub const fn new<P: Plugin>(root: &str, name: &str, version: &str, debug: bool) -> Self {
         Self {
             owner_len: OWNER.len() as u32 + 1,
             description_len: size_of::<Description>() as u32,
@@ -92,7 +94,7 @@ impl Note {
                 language: Language::Rust.code(),
                 debug: debug as u32,
                 root: text(root),
-                protocol: text(protocol),
+                protocol: text(P::PROTOCOL),
                 name: text(name),
                 version: text(version),
                 compiler: cut(env!("FRAMEGATE_COMPILER")),

@@ -11,13 +11,15 @@ use std::ffi::c_void;
 
 use abi_stable::{
     StableAbi,
-    library::{CheckTypeLayout, LibHeader, RootModule, RootModuleError, RootModuleResult},
+    library::{CheckTypeLayout, RootModule, RootModuleError, RootModuleResult},
     marker_type::ErasedPrefix,
     package_version_strings,
     prefix_type::{PrefixRef, PrefixRefTrait, PrefixTypeTrait},
     sabi_types::VersionStrings,
     std_types::{RErr, ROk},
 };
+
+pub use abi_stable::library::LibHeader;
 
 use crate::{
     batch::Batch,

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("settings", &["names"]),
     ("ingester", &["names", "budget", "settings"]),
     ("source", &["plugin", "names", "budget", "wake", "settings"]),
-    ("plugin", &["names", "source::Factory", "source::Fault", "source::Instance", "source::loaded"]),
+    ("plugin", &["names"]),
     ("output", &["ingester", "capture", "names", "wake", "settings"]),
     ("control", &["ingester::command", "ingester::report", "names", "settings", "observe::logs"]),
     ("forwarder", &["ingester", "source::reader", "source::queue", "output", "wake", "budget", "settings", "names"]),
@@ -42,7 +42,8 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("toml", &["settings"]),
     ("tokio", &["control", "cli", "observe", "host", "forwarder"]),
-    ("std::env", &["settings", "cli", "main", "observe::logs"]),
+    // `plugin`: where this program's file is and its plugins may be, what machine this is, where temporary files go.
+    ("std::env", &["settings", "cli", "main", "observe::logs", "plugin"]),
 ];
 
 /// What the heart must never name.

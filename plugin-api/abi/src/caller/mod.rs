@@ -7,7 +7,7 @@
 mod events;
 mod services;
 
-use std::{ffi::c_void, fmt, mem::MaybeUninit, ptr, sync::Arc, time::Duration};
+use std::{ffi::c_void, fmt, mem::MaybeUninit, ptr, slice, sync::Arc, time::Duration};
 
 pub use events::Frames;
 
@@ -331,9 +331,8 @@ impl ErrorRoom {
         if buffer.len > self.0.len() {
             return garbage(format!("an error of {} bytes in a buffer of {}", buffer.len, self.0.len()));
         }
-        let message = &self.0[..buffer.len];
         // SAFETY: the plugin says that it wrote `len` bytes; that they are within the room was checked above.
-        let message = unsafe { message.assume_init_ref() };
+        let message = unsafe { slice::from_raw_parts(self.0.as_ptr().cast::<u8>(), buffer.len) };
         let message = String::from_utf8_lossy(message).into_owned();
         match outcome {
             Outcome::Failed => match ErrorKind::from_code(buffer.kind) {
