@@ -177,7 +177,7 @@ impl Ingester {
                 scan.assigned.clear();
                 scan.broken = Some(why);
             }
-            scan.next_number = assignment.number + 1;
+            scan.next_number = assignment.number.saturating_add(1);
             if scan.broken.is_some() {
                 continue;
             }
