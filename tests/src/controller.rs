@@ -186,14 +186,14 @@ impl Controller {
                 event
             })
             .collect();
-        self.assign_raw(&json!(list).to_string());
+        self.assign_raw(json!(list).to_string());
     }
 
     /// Assigns whatever it is.
     ///
     /// # Panics
     /// Redis does not take it.
-    pub fn assign_raw(&mut self, data: impl redis::ToSingleRedisArg + redis::ToRedisArgs) {
+    pub fn assign_raw(&mut self, data: impl redis::ToSingleRedisArg) {
         let key = format!("dranspose:assigned:{}", self.mapping);
         let _: String = self.redis().xadd(key, "*", &[("data", data)]).expect("XADD");
     }

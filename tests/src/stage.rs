@@ -3,7 +3,16 @@
 //! One ingester with the given streams, each fed by a STINS source from a simulated detector of its own, or by a [`Played`]
 //! source if its name begins with `played`.
 
-use std::{path::PathBuf, sync::mpsc, thread, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use framegate::{
     Host, Linked, Report,
@@ -41,6 +50,7 @@ pub struct Stage {
     /// What the host was given.
     pub settings: Settings,
     detectors: Vec<mpsc::Sender<()>>,
+    hold_after: Arc<AtomicU32>,
 }
 
 impl Stage {
@@ -57,12 +67,13 @@ impl Stage {
     #[must_use]
     pub fn with(redis: RedisServer, streams: &[&str], frames: u32, change: impl FnOnce(&mut Settings)) -> Self {
         let mut detectors = Vec::new();
+        let hold_after = Arc::new(AtomicU32::new(u32::MAX));
         let stream = |name: &&str| {
             let stream = StreamName::new(name).expect("a good name");
             if name.starts_with("played") {
                 return StreamSettings::new(stream, "played", json!({}));
             }
-            let (url, go) = detector(frames);
+            let (url, go) = detector(frames, hold_after.clone());
             detectors.push(go);
             StreamSettings::new(stream, "stins", json!({"upstream_url": url, "between_scans": "disconnect"}))
         };
@@ -77,7 +88,7 @@ impl Stage {
             true => Controller::new(&redis),
             false => Controller::waiting(),
         };
-        let mut stage = Self { redis, controller, host: None, name, settings, detectors };
+        let mut stage = Self { redis, controller, host: None, name, settings, detectors, hold_after };
         stage.start_host();
         stage
     }
@@ -123,7 +134,12 @@ impl Stage {
         self.host.as_ref().expect("it runs")
     }
 
-    /// Lets every detector send its next run.
+    /// Detectors wait for a word after this image of each run; to be said before the scan.
+    pub fn hold_after(&self, image: u32) {
+        self.hold_after.store(image, Ordering::Relaxed); // read by the detector long after, when it is connected
+    }
+
+    /// Lets every detector send its next run, or the rest of one that is held.
     pub fn next_runs(&self) {
         for detector in &self.detectors {
             let _ = detector.send(());
@@ -220,7 +236,7 @@ pub fn check(message: &Message, stream: &str, number: u64, run: u32, frames: u32
 }
 
 /// A detector on a thread of its own: one run at once, and one for each word. Ends with the process.
-fn detector(frames: u32) -> (String, mpsc::Sender<()>) {
+fn detector(frames: u32, hold_after: Arc<AtomicU32>) -> (String, mpsc::Sender<()>) {
     let simulation = Simulation {
         bind: "tcp://127.0.0.1:*".to_owned(),
         scans: u32::MAX,
@@ -234,7 +250,14 @@ fn detector(frames: u32) -> (String, mpsc::Sender<()>) {
     thread::spawn(move || {
         let detector = Detector::bind(simulation).expect("a port is free");
         let _ = tell.send(detector.endpoint().expect("a bound socket has an address"));
-        let _ = detector.stream(|step| !matches!(step, Step::Ended { .. }) || may.recv().is_ok());
+        let _ = detector.stream(|step| {
+            let waits = match step {
+                Step::Image { frame, .. } => frame == hold_after.load(Ordering::Relaxed),
+                Step::Ended { .. } => true,
+                Step::Started { .. } => false,
+            };
+            !waits || may.recv().is_ok()
+        });
     });
     (told.recv().expect("the detector binds"), go)
 }

@@ -213,8 +213,8 @@ fn assignments_that_come_twice_are_counted_and_ignored() {
     let worker = stage.worker("w1");
     stage.scan(&["eiger"]);
     let list = json!([{"event_number": 0, "assignments": {"eiger": ["w1"]}}, {"event_number": 1, "assignments": {"eiger": ["w1"]}}]);
-    stage.controller.assign_raw(&list.to_string());
-    stage.controller.assign_raw(&list.to_string());
+    stage.controller.assign_raw(list.to_string());
+    stage.controller.assign_raw(list.to_string());
     stage.wait_report("the duplicates", |report| report.counters.get("duplicate assignments") == Some(&2));
     (0..2).for_each(|number| check(&worker.next(), "eiger", number, 0, 2));
     assert_nothing_more(&worker);
@@ -243,7 +243,7 @@ fn a_number_beyond_all_numbers_is_a_gap_like_any_other() {
     let worker = stage.worker("w1");
     stage.scan(&["eiger"]);
     let huge = u64::MAX;
-    stage.controller.assign_raw(&format!(r#"[{{"event_number": {huge}, "assignments": {{"eiger": ["w1"]}}}}]"#));
+    stage.controller.assign_raw(format!(r#"[{{"event_number": {huge}, "assignments": {{"eiger": ["w1"]}}}}]"#));
     stage.wait_report("the gap", |report| !report.faults.is_empty());
     stage.finish();
     stage.next_runs();
