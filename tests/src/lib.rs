@@ -2,6 +2,7 @@
 //!
 //! `process` runs any program; `framegate` is ours as a file, `host` is ours running; `worker` is who it serves.
 //! `stage` is a host inside the test, between a `redis` of its own and a played `controller`.
+//! `python` is the peer.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ pub mod framegate;
 pub mod host;
 pub mod played;
 pub mod process;
+pub mod python;
 pub mod redis;
 pub mod stage;
 pub mod worker;

@@ -1,0 +1,243 @@
+"""Runs dranspose's own test suite with framegate as its ingesters, and holds it to `expected.toml`.
+
+    run.py SUITE BIN PLUGINS LOGS [--python] [FILE …]
+
+SUITE is the unpacked source distribution, BIN the built `framegate`, PLUGINS the folder of its plugins, LOGS where the output
+of each file goes. Called by `tests/run peer`, which prepares all of them. `--python` keeps the peer's own ingesters: the baseline.
+
+The files run one at a time, each after a FLUSHALL: they share fixed ports. So that these never meet a service of the machine,
+everything runs in a network namespace of its own where the system allows it, with a Redis of its own.
+"""
+
+import argparse
+import collections
+import ctypes
+import fcntl
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+
+HERE = pathlib.Path(__file__).parent
+FIXED_PORTS = [6379, 5000, 5001, 5002, 9999, 9998, 9997, 9996, 5556, 8889, 10000, 10001, 10010, 10011, 10012, 10013]
+FILE_SECONDS = 180
+TEST_SECONDS = 60
+
+# A race of the peer's own that any file can meet: a simulator binds its port again while the last one still closes. A file that
+# fails with it, or with one of its own `races`, is repeated once; after any other failure it is not.
+RACE = r"Address already in use"
+
+
+def own_network() -> bool:
+    """Move this process into a network namespace of its own, with nothing in it but loopback. False: not allowed here."""
+    new_user, new_net = 0x10000000, 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+    if libc.unshare(new_net) != 0:
+        if libc.unshare(new_user | new_net) != 0:
+            return False
+        pathlib.Path("/proc/self/setgroups").write_text("deny")
+        pathlib.Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        pathlib.Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    get_flags, set_flags, up = 0x8913, 0x8914, 0x1
+    with socket.socket() as any_socket:
+        request = bytearray(struct.pack("16sH22x", b"lo", 0))
+        fcntl.ioctl(any_socket, get_flags, request)
+        flags = struct.unpack_from("H", request, 16)[0]
+        fcntl.ioctl(any_socket, set_flags, struct.pack("16sH22x", b"lo", flags | up))
+    return True
+
+
+def ports_in_use() -> list[str]:
+    """Which of the suite's fixed ports are taken, and by whom."""
+    taken = []
+    for port in FIXED_PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                who = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True).stdout
+                taken.append(f"port {port}: {' '.join(who.split()) or 'by another user'}")
+    return taken
+
+
+class Redis:
+    """An own redis-server on the port that the suite expects."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="framegate-peer-redis-")
+        options = ["--port", "6379", "--bind", "127.0.0.1", "--save", "", "--dir", self.folder.name]
+        self.process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while self.command("PING") != "+PONG":
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                sys.exit("redis-server did not start on port 6379")
+            time.sleep(0.05)
+
+    def command(self, text: str) -> str | None:
+        try:
+            with socket.create_connection(("127.0.0.1", 6379), timeout=5) as connection:
+                connection.sendall(f"{text}\r\n".encode())
+                return connection.makefile().readline().strip()
+        except OSError:
+            return None
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        self.folder.cleanup()
+
+
+class Outcome:
+    """What one run of one file gave."""
+
+    def __init__(self, status: int | None, output: str, starts: list[dict]) -> None:
+        self.status, self.output, self.starts = status, output, starts
+        lines = re.findall(r"^=+ (.*\d.* in .*) =+$", output, re.MULTILINE)
+        self.summary = lines[-1] if lines else "no summary" if status is not None else f"killed after {FILE_SECONDS} s"
+        self.framegate = {s["plugin"]: 0 for s in starts if s["how"] == "framegate"}
+        for start in starts:
+            if start["how"] == "framegate":
+                self.framegate[start["plugin"]] += 1
+        self.python = {s["cls"] for s in starts if s["how"] == "python" and not s["waits_for"]}
+        self.waits_for = {s["waits_for"] for s in starts if s["how"] == "python" and s["waits_for"]}
+        self.left = [s["cls"] for s in starts if s["how"] == "left running"]
+
+
+def run_file(args: argparse.Namespace, name: str, rule: dict, again: str = "") -> Outcome:
+    record = args.logs / f"{name}{again}.starts"
+    record.unlink(missing_ok=True)
+    env = os.environ | {
+        "PYTHONPATH": str(HERE),
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+        "FRAMEGATE_BIN": str(args.bin),
+        "FRAMEGATE_PLUGINS": str(args.plugins),
+        "FRAMEGATE_PEER_RECORD": str(record),
+        "FRAMEGATE_PEER_RULE": json.dumps(rule),
+        "MPLBACKEND": "agg",
+    }
+    if args.python:
+        env["FRAMEGATE_PEER_PYTHON_ONLY"] = "1"
+    options = ["-p", "framegate_peer", "-rfEx", "--tb=short", f"--timeout={TEST_SECONDS}", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, f"tests/{name}"]
+    log = args.logs / f"{name}{again}.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=args.suite, env=env, stdout=out, stderr=out, start_new_session=True)
+        try:
+            status = process.wait(FILE_SECONDS)
+        except subprocess.TimeoutExpired:
+            status = None
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+    starts = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    return Outcome(status, log.read_text(errors="replace"), starts)
+
+
+def differences(expected: dict, outcome: Outcome) -> list[str]:
+    """What is not as `expected.toml` says, each as a sentence."""
+    wrong = []
+    if outcome.status != 0:
+        wrong.append("failed" if outcome.status is not None else f"still running after {FILE_SECONDS} s")
+    for plugin in sorted(set(expected.get("waits_for", [])) ^ outcome.waits_for):
+        if plugin in outcome.waits_for:
+            wrong.append(f"plugin {plugin} was not found, Python's ingester took its place, and the file is not listed as waiting for it")
+        elif plugin in outcome.framegate:
+            wrong.append(f"is listed as waiting for plugin {plugin}, which exists now: move it to `framegate`")
+        else:
+            wrong.append(f"is listed as waiting for plugin {plugin}, but never used it")
+    for plugin in sorted(set(expected.get("framegate", [])) ^ set(outcome.framegate)):
+        if plugin in outcome.framegate:
+            wrong.append(f"framegate ran as {plugin}, which is not listed")
+        elif plugin not in outcome.waits_for:
+            wrong.append(f"framegate was never started as {plugin}")
+    for cls in sorted(set(expected.get("python", {})) ^ outcome.python):
+        wrong.append(f"class {cls} ran in Python, unlisted" if cls in outcome.python else f"class {cls} never ran in Python")
+    wrong += [f"{name} was still running at the end" for name in outcome.left]
+    return wrong
+
+
+def is_race(rule: dict, outcome: Outcome) -> bool:
+    told = outcome.output + outcome.summary
+    return outcome.status != 0 and any(re.search(race, told) for race in [RACE, *rule.get("races", [])])
+
+
+def starts_an_ingester(file: pathlib.Path) -> bool:
+    """By its text: whether a file makes an instance of an ingester, or runs the application that is one."""
+    return re.search(r"\b[A-Z]\w*Ingester\($|\bawait http_ingester\(", file.read_text(), re.MULTILINE) is not None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    for folder in ("suite", "bin", "plugins", "logs"):
+        parser.add_argument(folder, type=lambda text: pathlib.Path(text).absolute())
+    parser.add_argument("--python", action="store_true")
+    parser.add_argument("files", nargs="*")
+    args = parser.parse_intermixed_args()
+    args.logs.mkdir(parents=True, exist_ok=True)
+    expected = tomllib.loads((HERE / "expected.toml").read_text())
+    starts_none = expected.pop("starts_no_ingester")
+
+    present = sorted(path.name for path in (args.suite / "tests").glob("test_*.py"))
+    unknown = set(present) ^ (set(expected) | set(starts_none))
+    if unknown:
+        print(f"expected.toml and the suite name different files: {', '.join(sorted(unknown))}")
+        return 1
+    for name in starts_none:
+        if starts_an_ingester(args.suite / "tests" / name):
+            print(f"{name} is listed under `starts_no_ingester`, but starts one")
+            return 1
+    # The suite is asked for `test_basics.py`; `basics` and a path are understood as well.
+    wanted = [f"test_{pathlib.Path(f).name.removesuffix('.py').removeprefix('test_')}.py" for f in args.files]
+    if missing := [name for name in wanted if name not in present]:
+        print(f"no such file in the suite: {', '.join(missing)}")
+        return 1
+
+    if not own_network():
+        print("no network namespace may be made here: the suite's fixed ports must be free")
+        if taken := ports_in_use():
+            print("\n".join(["these are in use:", *taken]))
+            return 1
+    redis = Redis()
+    counts: collections.Counter[str] = collections.Counter()
+    started = 0
+    try:
+        for name in wanted or [name for name in present if name in expected]:
+            rule = expected.get(name, {})
+            redis.command("FLUSHALL")
+            outcome = run_file(args, name, rule)
+            if is_race(rule, outcome):
+                print(f"{name:<36} again, after one of the peer's own races ({outcome.summary})", flush=True)
+                redis.command("FLUSHALL")
+                outcome = run_file(args, name, rule, ".again")
+            wrong = differences({} if args.python else rule, outcome) if not args.python else ["failed"] * (outcome.status != 0)
+            verdict = "WRONG" if wrong else f"waits for {', '.join(sorted(outcome.waits_for))}" if outcome.waits_for else "passes"
+            counts["WRONG" if wrong else "waits" if outcome.waits_for else "passes"] += 1
+            started += sum(outcome.framegate.values())
+            used = ", ".join(f"{count}× {plugin}" for plugin, count in sorted(outcome.framegate.items())) or "-"
+            print(f"{name:<36} {verdict:<28} framegate: {used:<14} pytest: {outcome.summary}", flush=True)
+            for sentence in wrong:
+                print(f"    {sentence}")
+            if wrong:
+                tail = outcome.output.splitlines()[-40:]
+                print("\n".join(["    | " + line for line in tail] + [f"    whole output: {args.logs / name}.log"]), flush=True)
+    finally:
+        redis.stop()
+    print(f"peer suite: {counts['passes']} files pass, {counts['waits']} wait for a plugin (and pass with Python in its place), "
+          f"{counts['WRONG']} wrong; framegate was started {started} times")
+    return 1 if counts["WRONG"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
