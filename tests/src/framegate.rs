@@ -78,4 +78,6 @@ pub(crate) const INGESTER_VARIABLES: &[&str] = &[
     "REDIS_URL",
     "BUILD_META_FILE",
     "LOG_LEVEL",
+    "FRAMEGATE_ADMIN",
+    "FRAMEGATE_PLUGIN_PATH",
 ];

@@ -74,17 +74,25 @@ impl Host {
     /// # Errors
     /// It does not answer: not yet, or no more.
     pub fn ingester(&self) -> anyhow::Result<Value> {
+        let mut status: Value = serde_json::from_str(&self.get("/status")?)?;
+        Ok(status["ingesters"][0].take())
+    }
+
+    /// What the admin endpoint answers to a GET.
+    ///
+    /// # Errors
+    /// It does not answer, or not with 200.
+    pub fn get(&self, path: &str) -> anyhow::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.admin, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET /status HTTP/1.0\r\nHost: {}\r\n\r\n", self.admin)?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.admin)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no answer of HTTP")?;
         if !head.contains(" 200 ") {
             bail!("it answers: {head}");
         }
-        let mut status: Value = serde_json::from_str(body)?;
-        Ok(status["ingesters"][0].take())
+        Ok(body.to_owned())
     }
 
     /// Waits until its first ingester is as `until` wants it; the ingester then.

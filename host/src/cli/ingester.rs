@@ -5,14 +5,17 @@
 use std::process::ExitCode;
 
 use super::run::serve;
-use crate::settings::layers::{DropInFlags, Environment, FeedFlags, drop_in};
+use crate::settings::{
+    dranspose::{self, Feed},
+    layers::{DropInFlags, Environment, FeedFlags, drop_in},
+};
 
 /// One ingester, with the command line of `dranspose ingester`.
 ///
 /// Connects to a detector and forwards its events to dranspose's workers, as a dranspose controller says through Redis.
 /// Runs until SIGTERM or SIGINT (ctrl-c).
 #[derive(Debug, clap::Args)]
-#[command(infer_long_args = true, after_help = VARIABLES)]
+#[command(infer_long_args = true, after_help = examples(Feed::Connects))]
 pub(crate) struct Args {
     #[command(flatten)]
     stream: Stream,
@@ -30,7 +33,7 @@ pub(crate) struct Args {
 /// Listens for HTTP requests and forwards their events to dranspose's workers, as a dranspose controller says through Redis.
 /// Runs until SIGTERM or SIGINT (ctrl-c).
 #[derive(Debug, clap::Args)]
-#[command(infer_long_args = true, after_help = VARIABLES)]
+#[command(infer_long_args = true, after_help = examples(Feed::Listens))]
 pub(crate) struct HttpArgs {
     #[command(flatten)]
     stream: Stream,
@@ -51,6 +54,22 @@ struct Stream {
     /// Name of the stream; else the variable INGESTER_STREAMS
     #[arg(short, long, value_name = "STREAM")]
     name: Option<String>,
+}
+
+/// Examples and the classes of dranspose, each with its plugin.
+fn examples(feed: Feed) -> String {
+    let of_feed = dranspose::CLASSES.iter().filter(|class| class.feed == feed);
+    let line = |class: &dranspose::Class| format!("\n  {:<38} plugin {}", class.spelled(), class.plugin);
+    let classes: String = of_feed.clone().map(line).collect();
+    let class = of_feed.map(dranspose::Class::spelled).next().unwrap_or_default();
+    let examples = match feed {
+        Feed::Connects => format!(
+            "  framegate ingester -n camera -c {class} -u tcp://detector:9999\n  \
+               framegate ingester -n camera -c ./libmine.so -u tcp://detector:9999"
+        ),
+        Feed::Listens => format!("  framegate http_ingester -n motors -c {class} -p 5001"),
+    };
+    format!("Examples:\n{examples}\n\nClasses of dranspose:{classes}\n\n{VARIABLES}")
 }
 
 const VARIABLES: &str = "\

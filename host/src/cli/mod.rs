@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 /// Takes detector data from where it is made to the dranspose workers that compute on it.
 #[derive(Debug, Parser)]
-#[command(name = "framegate", version, propagate_version = true, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "framegate", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Args {
     #[command(subcommand)]
     command: Command,

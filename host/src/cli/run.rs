@@ -12,7 +12,7 @@ use crate::{
     host::{Host, Linked, StartError},
     observe::logs,
     settings::{
-        SettingsError, StreamSettings,
+        SettingsError,
         layers::{self, Environment, RunFlags},
     },
 };
@@ -22,6 +22,7 @@ use crate::{
 /// Runs until SIGTERM or SIGINT (ctrl-c), then delivers what is queued for up to `shutdown_grace` (default 1 s) and exits
 /// with 0; a second signal ends it at once. Standalone with `scans` set, it ends by itself after the last scan.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// The configuration file (TOML)
     #[arg(short, long, value_name = "FILE", required_unless_present = "print_example")]
@@ -36,6 +37,21 @@ pub(crate) struct Args {
     #[arg(long)]
     print_example: bool,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  framegate run --print-example > framegate.toml
+  framegate run --config framegate.toml
+  framegate run --config framegate.toml --admin 0.0.0.0:9180 --log-level DEBUG
+
+Variables that count before the file, in upper or lower case; options count before them:
+  SERVICE_REDIS_DSN  address of Redis, else REDIS_URL; not with [standalone]
+  BUILD_META_FILE    build information to publish
+  LOG_LEVEL          DEBUG, INFO, WARNING or ERROR
+  FRAMEGATE_ADMIN    address that serves status and metrics over HTTP, or off
+  FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched after plugin_dirs
+
+Exit status: see framegate --help.";
 
 /// Runs it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -78,7 +94,6 @@ pub(super) fn serve(checked: Result<layers::Checked, SettingsError>) -> anyhow::
     let _flush = logs::init(checked.log_level).context("logging cannot begin")?;
     let stop = Stop::listen().context("signals cannot be heard")?;
     let settings = checked.settings;
-    let ingesters = settings.ingesters.clone();
     let grace = settings.shutdown_grace;
     let main = thread::current();
     let (sender, started) = mpsc::sync_channel(1);
@@ -104,18 +119,13 @@ pub(super) fn serve(checked: Result<layers::Checked, SettingsError>) -> anyhow::
         Ok(host) => host,
         Err(error) => return Ok(fail(error.problems(), status(&error))),
     };
-    for ingester in &ingesters {
-        let fed = |stream: &StreamSettings| {
-            let source = host.sources().iter().find(|(name, _)| *name == stream.name);
-            format!("{} from {}", stream.name, source.map_or("nothing", |(_, source)| source))
-        };
-        let streams: Vec<_> = ingester.streams.iter().map(fed).collect();
-        tracing::info!("ingester {} serves workers at {}: {}", ingester.name, ingester.url(), streams.join("; "));
-    }
     let mut failure = None;
     while !stop.is_asked() && !host.is_done() && failure.is_none() {
         stop.wait(CHECK);
         failure = host.failure();
+    }
+    if stop.is_asked() {
+        tracing::info!("stopping: what is queued is delivered for up to {}", humantime::format_duration(grace));
     }
     host.shutdown();
     // Whoever watches over the process starts it again.
@@ -123,7 +133,11 @@ pub(super) fn serve(checked: Result<layers::Checked, SettingsError>) -> anyhow::
 }
 
 fn status(error: &StartError) -> u8 {
-    if error.is_plugin_refused() { REFUSED } else { FAILURE }
+    match (error.is_plugin_refused(), error.is_settings_wrong()) {
+        (true, _) => REFUSED,
+        (false, true) => WRONG_SETTINGS,
+        (false, false) => FAILURE,
+    }
 }
 
 /// How late the end of a standalone host is seen. Signals are seen at once.

@@ -9,6 +9,7 @@ use crate::{names::StreamName, plugin::refusal::Refusal};
 pub struct StartError {
     problems: Vec<String>,
     plugin: bool,
+    settings: bool,
 }
 
 impl StartError {
@@ -24,12 +25,23 @@ impl StartError {
         self.plugin
     }
 
+    /// Whether a source does not take its settings.
+    #[must_use]
+    pub fn is_settings_wrong(&self) -> bool {
+        self.settings
+    }
+
     pub(super) fn new() -> Self {
-        Self { problems: Vec::new(), plugin: false }
+        Self { problems: Vec::new(), plugin: false, settings: false }
     }
 
     pub(super) fn add(&mut self, problem: String) {
         self.problems.push(problem);
+    }
+
+    pub(super) fn wrong_settings(&mut self, problem: String) {
+        self.settings = true;
+        self.add(problem);
     }
 
     pub(super) fn refuse(&mut self, stream: &StreamName, refusal: &Refusal) {

@@ -79,7 +79,7 @@ pub(super) fn make_sources(
                 }
                 Ok(Err(NotCreated::Refused(refusal))) => error.refuse(name, &refusal),
                 Ok(Err(NotCreated::Fault(Fault::Source(problem)))) if problem.kind() == ErrorKind::Settings => {
-                    error.add(format!("stream {name}: {source}: {problem}"));
+                    error.wrong_settings(format!("stream {name}: {source}: {problem}"));
                 }
                 Ok(Err(NotCreated::Fault(fault))) => error.refuse(name, &refusal::not_created(&source, &fault)),
                 Err(_) => error.refuse(name, &refusal::overdue(&source, settings.source_timeout)),

@@ -26,7 +26,7 @@ use crate::{
     ingester::{command::Command, report::Report},
     names::StreamName,
     observe::{admin::Admin, status::Observed},
-    settings::Settings,
+    settings::{IngesterSettings, Settings, StreamSettings},
     source::Factory,
 };
 
@@ -109,6 +109,7 @@ impl Host {
         }
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
+        announce(&settings.ingesters, &sources);
         if let Some(admin) = admin {
             let reports = lines.iter().map(|line: &Line| line.report.clone()).collect();
             runtime.spawn(admin.serve(Observed::new(&sources, reports, control_report.clone())));
@@ -203,6 +204,18 @@ impl Host {
             let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(300), control).await });
         }
         runtime.shutdown_timeout(Duration::from_millis(100));
+    }
+}
+
+/// One line for each ingester, before anything happens.
+fn announce(ingesters: &[IngesterSettings], sources: &[(StreamName, String)]) {
+    for ingester in ingesters {
+        let fed = |stream: &StreamSettings| {
+            let source = sources.iter().find(|(name, _)| *name == stream.name);
+            format!("{} from {}", stream.name, source.map_or("nothing", |(_, source)| source))
+        };
+        let streams: Vec<_> = ingester.streams.iter().map(fed).collect();
+        tracing::info!("ingester {} serves workers at {}: {}", ingester.name, ingester.url(), streams.join("; "));
     }
 }
 

@@ -41,6 +41,16 @@ const fn class(name: &'static str, module: &'static str, plugin: &'static str, f
     Class { name, module, plugin, feed }
 }
 
+impl Class {
+    /// As it is written on dranspose's command lines.
+    pub(crate) fn spelled(&self) -> String {
+        match self.feed {
+            Feed::Connects => self.name.to_owned(),
+            Feed::Listens => format!("dranspose.ingesters.{}:app", self.module),
+        }
+    }
+}
+
 /// What a name given as class, plugin or file stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {

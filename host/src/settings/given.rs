@@ -122,6 +122,8 @@ pub(super) fn parse(text: &str, file: Option<&str>) -> Result<Table, Vec<String>
     }
     let mut errors: Vec<_> = errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error)).collect();
     errors.sort_by_key(|(at, _)| *at);
+    // A mistake often makes others on its line.
+    errors.dedup_by_key(|(at, _)| source.origin(*at).to_string());
     let told = errors.into_iter().map(|(at, error)| {
         let message = error.message().trim().replace('\n', "; ");
         format!("{}, column {}: not TOML: {message}", source.origin(at), source.column(at))

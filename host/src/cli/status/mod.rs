@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
 
 use super::signals::Stop;
@@ -68,7 +68,8 @@ fn ask(url: &str) -> anyhow::Result<String> {
     let address = format!("{}/status", base.trim_end_matches('/'));
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).build().into();
     let hint = "is framegate running there, and does it have an `admin` endpoint?";
-    let mut answer = agent.get(&address).call().with_context(|| format!("no answer from {address}; {hint}"))?;
+    let mut answer =
+        agent.get(&address).call().map_err(|problem| anyhow!("no answer from {address}: {problem}\n  {hint}"))?;
     answer.body_mut().read_to_string().with_context(|| format!("the answer of {address} cannot be read"))
 }
 
