@@ -248,11 +248,18 @@ impl Ingester {
     }
 
     /// An event, or the place of one that was dropped.
-    pub(crate) fn event(&mut self, stream: usize, slot: Slot) {
+    pub(crate) fn event(&mut self, index: usize, slot: Slot) {
         let Some(scan) = &mut self.scan else { return };
-        let stream = &mut scan.streams[stream];
+        let stream = &mut scan.streams[index];
         let count = if let Slot::Dropped { count, .. } = &slot { *count } else { 1 };
         stream.tally.read += count;
+        if matches!(slot, Slot::Dropped { .. }) && !stream.has_failed() && stream.tally.dropped == 0 {
+            let (ingester, name) = (&self.name, &self.streams[index].name);
+            tracing::warn!(
+                %ingester, stream = %name,
+                "events are dropped, because memory is full and when_full is \"drop\"; their places are kept, and the count is in the status"
+            );
+        }
         if matches!(slot, Slot::Dropped { .. }) || stream.has_failed() {
             stream.tally.dropped += count;
         }

@@ -183,6 +183,11 @@ impl Workers {
         lines
     }
 
+    /// Bytes that the network holds for workers that were given up.
+    pub(crate) fn held_by_evicted(&self, in_flight: &dyn Fn(&WorkerName) -> u64) -> u64 {
+        self.all.iter().filter(|worker| worker.evicted).map(|worker| in_flight(&worker.name)).sum()
+    }
+
     /// A new scan: what waited for the old one is dropped, and those who are gone are forgotten. Returns how many
     /// messages were dropped.
     pub(crate) fn restart(&mut self, now: Instant) -> u64 {
@@ -217,7 +222,7 @@ impl Workers {
     pub(crate) fn to_deal_to(&self, now: Instant, in_turn: bool) -> impl Iterator<Item = usize> {
         self.connected(now).filter(move |index| {
             let worker = &self.all[*index];
-            !worker.evicted && !(in_turn && worker.unreachable_since.is_some())
+            !worker.evicted && (!in_turn || worker.unreachable_since.is_none())
         })
     }
 
