@@ -1,12 +1,13 @@
 //! What the end-to-end tests are made of: processes that end with their test, and the real programs to test against.
 //!
-//! `process` runs any program; `framegate` is ours as a file, `host` is ours running; `worker` is who it serves.
-//! `stage` is a host inside the test, between a `redis` of its own and a played `controller`.
-//! `python` is the peer.
+//! `process` runs any program; `framegate` is ours as a file, `host` is ours running; `worker` is who it serves, `detector`
+//! who it takes from. `standalone` is these together; `stage` is a host inside the test, between a `redis` of its own and a
+//! played `controller`; `python` is the peer.
 
 #![forbid(unsafe_code)]
 
 pub mod controller;
+pub mod detector;
 pub mod framegate;
 pub mod host;
 pub mod played;
@@ -14,4 +15,5 @@ pub mod process;
 pub mod python;
 pub mod redis;
 pub mod stage;
+pub mod standalone;
 pub mod worker;

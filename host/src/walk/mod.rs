@@ -106,6 +106,9 @@ impl Instance for FedInstance {
     }
 }
 
+/// An event's streams, each with its workers.
+type Streams<'a> = &'a [(&'a str, &'a [&'a str])];
+
 struct House {
     feeds: Vec<Fed>,
     commands: CommandSender,
@@ -195,7 +198,7 @@ impl House {
         self.wait("the scan to be ready", |report| report.ready == Some(scan));
         scan
     }
-    fn assign(&self, scan: ScanId, events: &[(u64, &[(&str, &[&str])])]) {
+    fn assign(&self, scan: ScanId, events: &[(u64, Streams<'_>)]) {
         let events = events.iter().map(|(number, streams)| Assignment {
             number: *number,
             streams: streams

@@ -9,7 +9,8 @@ pub(crate) fn dependencies(path: &str, manifest: &str) -> Vec<String> {
     let own: &[&str] = match path {
         _ if path.starts_with("plugin-api/abi/") => &[],
         _ if path.starts_with("plugin-api/") => &["framegate-plugin-abi"],
-        _ => &["framegate-plugin-api", "framegate-zmq-source"],
+        // What the plugins share is in two crates, which are no plugins.
+        _ => &["framegate-plugin-api", "framegate-source-kit", "framegate-zmq-source"],
     };
     let forbidden = |name: &String| {
         let outside = path.starts_with("plugin-api/") && ["tokio", "zmq", "zmq-sys", "redis"].contains(&name.as_str());

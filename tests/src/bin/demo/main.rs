@@ -1,0 +1,258 @@
+//! The main job, to watch: a simulated detector streams two scans through framegate to two workers. No Redis, no Python.
+//!
+//! `tests/demo` builds and starts it. It writes a configuration, starts `framegate run` with it as a person would, plays
+//! detector and workers, and holds every byte that arrives against what was sent. Exit status: 0 when all of it arrived, 1
+//! otherwise.
+
+mod tally;
+mod worker;
+
+use std::{
+    fs,
+    io::IsTerminal,
+    path::PathBuf,
+    process::{Command, ExitCode, ExitStatus},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::bail;
+use bytesize::ByteSize;
+use framegate_stins::simulate::{Detector, Simulation, Step};
+use framegate_tests::{
+    host::{Host, write_configuration},
+    process::free_port,
+};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::tally::Tally;
+
+const STREAM: &str = "camera";
+const SCANS: u32 = 2;
+const WORKERS: usize = 2;
+/// Everything together: far more than is needed, so that a machine that is busy passes, and a hang does not last.
+const LIMIT: Duration = Duration::from_secs(50);
+
+fn main() -> ExitCode {
+    let images = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => Some(3000),
+        [number] => number.parse().ok().filter(|images| *images > 0),
+        _ => None,
+    };
+    let Some(images) = images else {
+        eprintln!("usage: demo [IMAGES]   (images in each of the two scans, 3000 unless told)");
+        return ExitCode::from(2);
+    };
+    match run(images) {
+        Ok(complaints) if complaints.is_empty() => {
+            println!("All events arrived, byte for byte.");
+            ExitCode::SUCCESS
+        }
+        Ok(complaints) => {
+            complaints.iter().take(20).for_each(|complaint| eprintln!("WRONG: {complaint}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the demonstration; what is not as it must be.
+fn run(images: u32) -> anyhow::Result<Vec<String>> {
+    let limit = Instant::now() + LIMIT;
+    let folder = tempfile::tempdir()?;
+    let simulation = Simulation {
+        bind: "tcp://127.0.0.1:*".into(),
+        scans: SCANS,
+        frames: images,
+        bytes: 256 << 10,
+        rate: Some(1000.0),
+        pause: Duration::ZERO,
+    };
+    let tally = Tally::new(SCANS, images, simulation.bytes, WORKERS);
+    println!(
+        "A simulated detector sends {SCANS} scans of {images} images of {}, {} a second, to {WORKERS} workers.\n",
+        ByteSize(simulation.bytes as u64),
+        simulation.rate.unwrap_or_default()
+    );
+    let detector = Detector::bind(simulation)?;
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    let (config, admin) = write_configuration(folder.path(), &configuration(&detector.endpoint()?, &url)?);
+    println!("{}:\n\n{}", config.display(), indented(&fs::read_to_string(&config)?));
+    let framegate = beside("framegate")?;
+    println!("$ {} run --config {}\n", framegate.display(), config.display());
+
+    let mut command = Command::new(&framegate);
+    command.args(["run", "--config"]).arg(&config).env("NO_COLOR", "1");
+    let host = Mutex::new(Host::with(&mut command, folder.path(), admin));
+    let stop = AtomicBool::new(false);
+    let streamed = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|index| (index, url.as_str(), &stop, &tally))
+            .map(|(index, url, stop, tally)| scope.spawn(move || worker::work(index, url, stop, tally)))
+            .collect();
+        let streaming = scope.spawn(|| stream(detector, &host, &tally, limit));
+        show(&tally, images, &host, || streaming.is_finished());
+        let streamed = streaming.join().expect("the detector does not panic");
+        stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            worker.join().expect("workers do not panic")?;
+        }
+        streamed
+    });
+    // Two scans were asked for, so it ends by itself.
+    let status = streamed.and_then(|()| wait_for_end(&host, limit));
+    println!("{}", tally.table());
+    println!("(\"sent\" and \"received\" count header and end of a scan too; every worker gets these two.)");
+    let status = status?;
+    if !status.success() {
+        bail!("framegate has ended with {status}");
+    }
+    Ok(tally.complaints())
+}
+
+/// Plays the detector. A scan begins only when framegate is ready for it, as a controller would have it.
+fn stream(detector: Detector, host: &Mutex<Host>, tally: &Tally, limit: Instant) -> anyhow::Result<()> {
+    let mut last = ready_for_another(host, &serde_json::Value::Null, limit)?;
+    let mut trouble = None;
+    detector.stream(|step| {
+        let (Step::Started { scan } | Step::Image { scan, .. } | Step::Ended { scan }) = step;
+        tally.sent(scan);
+        if matches!(step, Step::Ended { .. }) {
+            if !tally.wait_for_end(scan, limit) {
+                trouble = Some(anyhow::anyhow!("the end of scan {} has not arrived", scan + 1));
+            } else if scan + 1 < SCANS {
+                match ready_for_another(host, &last, limit) {
+                    Ok(ready) => last = ready,
+                    Err(error) => trouble = Some(error),
+                }
+            }
+        }
+        trouble.is_none() && Instant::now() < limit
+    })?;
+    trouble.map_or(Ok(()), Err)
+}
+
+/// Waits until the sources of a scan after `last` are open.
+fn ready_for_another(
+    host: &Mutex<Host>,
+    last: &serde_json::Value,
+    limit: Instant,
+) -> anyhow::Result<serde_json::Value> {
+    loop {
+        let (answer, ended) = {
+            let mut host = lock(host);
+            (host.ingester(), host.ended().is_some())
+        };
+        match answer {
+            Ok(ingester) if !ingester["ready"].is_null() && ingester["ready"] != *last => {
+                return Ok(ingester["ready"].clone());
+            }
+            _ if ended => bail!("framegate has ended"),
+            Err(error) if Instant::now() >= limit => return Err(error.context("framegate says nothing")),
+            _ if Instant::now() >= limit => bail!("framegate opens no other scan"),
+            _ => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Shows how far it is, until `is_over`: bars on a terminal, a line a second elsewhere.
+fn show(tally: &Tally, images: u32, host: &Mutex<Host>, is_over: impl Fn() -> bool) {
+    let progress = MultiProgress::new();
+    let terminal = std::io::stderr().is_terminal();
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} received  {per_sec}");
+    let style = style.expect("the template is constant");
+    let bars: Vec<_> = (0..SCANS)
+        .map(|scan| ProgressBar::new(images.into()).with_prefix(format!("scan {}", scan + 1)).with_style(style.clone()))
+        .collect();
+    let mut shown = 0;
+    let mut logged = 0;
+    let mut line_at = Instant::now() + Duration::from_secs(1);
+    loop {
+        let over = is_over();
+        let log = lock(host).log();
+        for line in log.lines().skip(logged) {
+            progress.suspend(|| println!("  {line}"));
+            logged += 1;
+        }
+        for scan in shown as u32..SCANS {
+            let (sent, received) = tally.images(scan);
+            if sent == 0 {
+                break;
+            }
+            if terminal && bars[scan as usize].position() == 0 {
+                progress.add(bars[scan as usize].clone());
+            }
+            bars[scan as usize].set_position(received);
+            let done = received == u64::from(images);
+            if !terminal && (done || over || Instant::now() >= line_at) {
+                println!("scan {}: {sent} of {images} images sent, {received} received", scan + 1);
+                line_at = Instant::now() + Duration::from_secs(1);
+            }
+            if done {
+                bars[scan as usize].abandon();
+                shown += 1;
+            }
+        }
+        if over {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn wait_for_end(host: &Mutex<Host>, limit: Instant) -> anyhow::Result<ExitStatus> {
+    loop {
+        if let Some(status) = lock(host).ended() {
+            return Ok(status);
+        }
+        if Instant::now() >= limit {
+            bail!("framegate does not end after its last scan");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn lock(host: &Mutex<Host>) -> MutexGuard<'_, Host> {
+    host.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn configuration(upstream: &str, url: &str) -> anyhow::Result<String> {
+    let plugin = beside("libframegate_stins.so")?;
+    Ok(format!(
+        r#"[standalone]                # no controller and no Redis: events go in turn to whoever is connected
+scans = {SCANS}
+min_workers = {WORKERS}
+
+[[ingester]]
+url = "{url}"
+
+[[ingester.stream]]
+name = "{STREAM}"
+source = "{}"
+
+[ingester.stream.settings]
+upstream_url = "{upstream}"
+"#,
+        plugin.display()
+    ))
+}
+
+/// A file that was built together with this program.
+fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if !path.is_file() {
+        bail!("{} is not built: start this program with tests/demo", path.display());
+    }
+    Ok(path)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "\n".into() } else { format!("    {line}\n") }).collect()
+}

@@ -1,0 +1,134 @@
+//! Framegate as the real program, without a controller: a detector on one side, workers on the other, nothing between.
+
+use std::{fmt::Display, path::Path};
+
+use tempfile::TempDir;
+
+use crate::{
+    detector::Detector,
+    framegate,
+    host::Host,
+    process::free_port,
+    worker::{Message, Worker},
+};
+
+/// A detector, and framegate with the STINS plugin loaded from its file. Its only stream is `camera`.
+#[derive(Debug)]
+pub struct House {
+    /// Holds configuration and logs.
+    pub folder: TempDir,
+    /// The detector that it takes from.
+    pub detector: Detector,
+    /// The running program.
+    pub host: Host,
+    /// What workers connect to.
+    pub url: String,
+}
+
+/// What a test wants otherwise: lines for each table of the configuration.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Wish<'a> {
+    /// For `[standalone]`.
+    pub standalone: &'a str,
+    /// For `[[ingester]]`.
+    pub ingester: &'a str,
+    /// For `[[ingester.stream]]`.
+    pub stream: &'a str,
+    /// For the settings of the source.
+    pub settings: &'a str,
+}
+
+impl House {
+    /// Starts it, and waits for its first scan.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn new(wish: &Wish<'_>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let detector = Detector::bind();
+        let url = format!("tcp://127.0.0.1:{}", free_port());
+        let host = Host::start(folder.path(), &configuration(&url, &detector.url, wish));
+        let mut house = Self { folder, detector, host, url };
+        house.host.wait_for("the first scan", |ingester| ingester["state"] == "running");
+        house
+    }
+
+    /// A worker that is known to the ingester.
+    #[must_use]
+    pub fn worker(&mut self, name: &str) -> Worker {
+        let worker = Worker::connect(name, &self.url);
+        self.wait_for_worker(name);
+        worker
+    }
+
+    /// The same, but it does not read until it is told to.
+    #[must_use]
+    pub fn stalled_worker(&mut self, name: &str) -> Worker {
+        let worker = Worker::stalled(name, &self.url);
+        self.wait_for_worker(name);
+        worker
+    }
+
+    /// Waits until somebody is connected as `name`.
+    ///
+    /// # Panics
+    /// Nobody is.
+    pub fn wait_for_worker(&mut self, name: &str) {
+        self.host.wait_for("the worker", |ingester| {
+            let is_it = |worker: &serde_json::Value| worker["name"] == name && worker["connected"] == true;
+            ingester["workers"].as_array().is_some_and(|workers| workers.iter().any(is_it))
+        });
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// The configuration of a [`House`].
+#[must_use]
+pub fn configuration(url: &str, upstream: impl Display, wish: &Wish<'_>) -> String {
+    let plugin = framegate::plugin("stins");
+    format!(
+        r#"
+        [standalone]
+        {}
+        [[ingester]]
+        url = "{url}"
+        {}
+        [[ingester.stream]]
+        name = "camera"
+        source = "{}"
+        {}
+        [ingester.stream.settings]
+        upstream_url = "{upstream}"
+        {}
+        "#,
+        wish.standalone,
+        wish.ingester,
+        plugin.display(),
+        wish.stream,
+        wish.settings,
+    )
+}
+
+/// Whether the message is the end of a run.
+#[must_use]
+pub fn is_end(message: &Message) -> bool {
+    message.frames.first().is_some_and(|first| String::from_utf8_lossy(first).contains("series_end"))
+}
+
+/// The images: the second frame of each message that has one.
+#[must_use]
+pub fn images(messages: &[Message]) -> Vec<&[u8]> {
+    messages.iter().filter_map(|message| message.frames.get(1)).map(Vec::as_slice).collect()
+}
+
+/// The events' numbers.
+#[must_use]
+pub fn numbers(messages: &[Message]) -> Vec<u64> {
+    messages.iter().map(Message::number).collect()
+}

@@ -1,0 +1,44 @@
+//! A program with a host inside: the example that the README shows, against a detector and workers.
+
+use std::{process::Command, thread, time::Duration};
+
+use framegate_stins::simulate::{self, Detector, Simulation};
+use framegate_tests::{
+    framegate,
+    process::{Process, free_port},
+    worker::{LIMIT, Worker},
+};
+
+#[test]
+fn a_program_serves_a_linked_source_and_a_loaded_plugin_without_redis() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulation = Simulation {
+        bind: "tcp://127.0.0.1:*".into(),
+        scans: 1,
+        frames: 20,
+        bytes: 10_000,
+        rate: None,
+        pause: Duration::ZERO,
+    };
+    let detector = Detector::bind(simulation).unwrap();
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    let mut command = Command::new(framegate::example("embed"));
+    command.arg(framegate::plugin("stins")).arg(detector.endpoint().unwrap()).arg(&url);
+    let mut embed = Process::start("embed", &mut command, folder.path());
+    let worker = Worker::connect("w1", &url);
+    thread::spawn(move || detector.stream(|_| true));
+
+    let messages: Vec<_> = (0..22).map(|_| worker.next()).collect();
+    for (number, message) in messages.iter().enumerate() {
+        assert_eq!(message.number(), number as u64);
+        let time: u128 = String::from_utf8(message.stream("clock").unwrap()[0].clone()).unwrap().parse().unwrap();
+        assert!(time > 0);
+    }
+    for (frame, message) in messages[1..21].iter().enumerate() {
+        assert_eq!(message.stream("camera").unwrap()[1], simulate::image(0, frame as u32, 10_000));
+    }
+    assert!(embed.wait(LIMIT).success());
+    let said = embed.output();
+    assert!(said.contains("camera: 22 read, 22 forwarded, 0 dropped"), "{said}");
+    assert!(said.contains("clock: 22 read, 22 forwarded, 0 dropped"), "{said}");
+}

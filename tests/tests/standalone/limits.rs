@@ -1,0 +1,97 @@
+//! What happens when somebody does not keep up, and how it ends.
+
+use std::{fs, time::Duration};
+
+use framegate_tests::standalone::{House, Wish, images, is_end, numbers};
+
+#[test]
+fn a_stream_that_may_drop_keeps_the_places_of_what_it_drops() {
+    let wish = Wish {
+        ingester: "memory_limit = \"1 MiB\"\nworker_inflight = \"100 KiB\"\nstall_timeout = \"off\"",
+        stream: "when_full = \"drop\"",
+        ..Wish::default()
+    };
+    let mut house = House::new(&wish);
+    let worker = house.stalled_worker("w1");
+    house.detector.run((0..200u8).map(|image| vec![image; 100_000]));
+    let full = house.host.wait_for("the drops", |ingester| {
+        let camera = &ingester["streams"]["camera"];
+        camera["read"] == 202 && camera["dropped"].as_u64() > Some(100)
+    });
+    let dropped = full["streams"]["camera"]["dropped"].as_u64().unwrap();
+    worker.read(true);
+    let got = worker.until(is_end);
+    assert_eq!(numbers(&got), (0..202).collect::<Vec<_>>(), "none is missing, in order");
+    let (kept, tombstones): (Vec<_>, Vec<_>) = got.iter().partition(|message| !message.frames.is_empty());
+    assert_eq!(tombstones.len() as u64, dropped);
+    assert!(tombstones.iter().all(|message| message.header()["streams"]["camera"]["length"] == 0));
+    let kept: Vec<_> = kept.into_iter().filter(|message| message.frames.len() == 2).collect();
+    assert!(kept.iter().all(|message| message.frames[1] == vec![message.number() as u8 - 1; 100_000]));
+    let log = house.host.log();
+    assert_eq!(log.lines().filter(|line| line.contains("WARN") && line.contains("drop")).count(), 1, "{log}");
+}
+
+#[test]
+fn a_worker_that_does_not_read_costs_no_more_memory_than_the_limit() {
+    const IMAGE: usize = 4 << 20;
+    let wish = Wish {
+        ingester: "memory_limit = \"64 MiB\"\nstall_timeout = \"off\"",
+        settings: "receive_budget = \"16 MiB\"",
+        ..Wish::default()
+    };
+    let mut house = House::new(&wish);
+    let worker = house.stalled_worker("w1");
+    let mut sent = 0u8;
+    house.detector.header();
+    while !house.detector.is_held_back_for(Duration::from_secs(1)) {
+        house.detector.image(&vec![sent; IMAGE]);
+        sent += 1;
+        assert!(sent < 100, "400 MiB are somewhere");
+    }
+    let full = house.host.ingester().unwrap();
+    let used = full["memory_used"].as_u64().unwrap();
+    assert!((32 << 20..=72 << 20).contains(&used), "{used} bytes are in use");
+    let peak = peak_memory(house.host.id());
+    assert!(peak <= (64 << 20) + (100 << 20), "{peak} bytes were in use");
+    worker.read(true);
+    house.detector.end();
+    let got = worker.until(is_end);
+    assert!(images(&got).iter().zip(0u8..).all(|(image, number)| **image == vec![number; IMAGE]));
+    assert_eq!(got.len(), usize::from(sent) + 2);
+}
+
+/// The most memory that a process ever had resident, in bytes.
+fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn a_worker_that_pings_but_reads_nothing_is_given_up_and_the_others_go_on() {
+    let wish = Wish {
+        standalone: "min_workers = 2",
+        ingester: "memory_limit = \"4 MiB\"\nworker_inflight = \"1 MiB\"\nstall_timeout = \"500 ms\"",
+        ..Wish::default()
+    };
+    let mut house = House::new(&wish);
+    let (reads, _stalled) = (house.worker("reads"), house.stalled_worker("stalled"));
+    house.detector.run((0..60u8).map(|image| vec![image; 1 << 20]));
+    let got = reads.until(is_end);
+    assert!(images(&got).len() >= 30, "{} came", images(&got).len());
+    let status = house.host.wait_for("the count", |ingester| ingester["counters"]["workers evicted"] == 1);
+    let dropped = status["counters"]["messages dropped with evicted workers"].as_u64().unwrap();
+    assert!(dropped > 0, "{status:#}");
+    assert!(house.host.log().contains("it pings but reads nothing (stall_timeout)"));
+}
+
+#[test]
+fn a_detector_that_never_ends_does_not_keep_the_program_from_ending() {
+    let mut house = House::new(&Wish::default());
+    let worker = house.worker("w1");
+    house.detector.header();
+    house.detector.image(&[7; 1000]);
+    assert_eq!(images(&[worker.next(), worker.next()]).len(), 1);
+    // The grace is a second, and a second more is promised; the rest is for a machine that is busy.
+    assert!(house.host.stop(Duration::from_secs(4)).success());
+}

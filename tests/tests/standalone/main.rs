@@ -1,0 +1,7 @@
+//! Framegate without a controller, as the real program.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+mod dealing;
+mod limits;
+mod tools;
