@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, ProtocolVersion, RedisError,
-    RedisResult, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, ProtocolVersion, RedisError, RedisResult,
+    aio::MultiplexedConnection,
 };
 
 use super::health::Health;
@@ -50,13 +50,15 @@ impl std::fmt::Debug for Address {
 /// The key holds something that the command is not for. Asking again is of no use until somebody sets it right.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct WrongKind(RedisError);
+pub(super) struct WrongKind(String);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Link {
     client: Client,
     connection: Option<MultiplexedConnection>,
+    /// Whether this connection has served.
+    proven: bool,
     state: State,
     health: Health,
     delays: ExponentialBackoff,
@@ -81,6 +83,7 @@ impl Link {
         Self {
             client: address.client.clone(),
             connection: None,
+            proven: false,
             state: State::New,
             health: health.clone(),
             delays: delays(),
@@ -119,23 +122,32 @@ impl Link {
             }
             Err(problem) => problem,
         };
-        let wrong_kind = problem.code() == Some("WRONGTYPE")
-            || matches!(problem.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse);
-        if wrong_kind && !problem.is_connection_dropped() {
-            self.served();
-            return Some(Err(WrongKind(problem)));
+        match problem.clone().into_server_errors() {
+            Some(errors) if errors.iter().all(|(_, error)| error.code() == "WRONGTYPE") => {
+                self.served();
+                let first = errors.first().map_or_else(|| problem.to_string(), |(_, error)| error.to_string());
+                return Some(Err(WrongKind(first)));
+            }
+            // It answers, but does not serve: out of memory, loading its data, read-only, …
+            Some(_) => self.lost(&problem).await,
+            // A connection that had served may have been dead since an outage that is over: that is no news.
+            None if std::mem::take(&mut self.proven) => self.connection = None,
+            None => {
+                self.connection = None;
+                self.lost(&problem).await;
+            }
         }
-        self.connection = None;
-        self.lost(&problem).await;
         None
     }
 
     /// Drops the connection, and with it a blocking read that nobody waits for any more.
     pub(super) fn abandon(&mut self) {
         self.connection = None;
+        self.proven = false;
     }
 
     fn served(&mut self) {
+        self.proven = true;
         let before = std::mem::replace(&mut self.state, State::Served);
         if before != State::Served {
             self.delays = delays();

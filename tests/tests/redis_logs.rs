@@ -1,0 +1,150 @@
+//! Log lines of the command: on standard error, and on the log page of a dranspose controller.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{collections::HashMap, path::Path, process::Command, time::Duration};
+
+use framegate_tests::{
+    controller::{Controller, LIMIT},
+    framegate,
+    process::{Process, free_port, wait_for},
+    redis::RedisServer,
+};
+use redis::streams::StreamRangeReply;
+
+const LOGS: &str = "dranspose_logs";
+
+fn start(folder: &Path, url: &str, level: &str) -> Process {
+    let mut command = framegate::command();
+    command.args(["ingester", "-n", "eiger", "-c", "ZmqPullSingleIngester", "-u", "tcp://127.0.0.1:9"]);
+    command.env("INGESTER_URL", format!("tcp://127.0.0.1:{}", free_port()));
+    command.env("SERVICE_REDIS_DSN", url).env("LOG_LEVEL", level);
+    Process::start("framegate", &mut command, folder)
+}
+
+/// The entries, each as its fields.
+fn entries(redis: &RedisServer) -> Vec<HashMap<String, String>> {
+    let reply: StreamRangeReply = redis.ask(&["XRANGE", LOGS, "-", "+"]);
+    let text = |value: redis::Value| redis::from_redis_value(value).unwrap();
+    let fields =
+        |entry: redis::streams::StreamId| entry.map.into_iter().map(|(name, value)| (name, text(value))).collect();
+    reply.ids.into_iter().map(fields).collect()
+}
+
+fn stop(mut process: Process) -> String {
+    assert!(process.stop(Duration::from_secs(10)).success());
+    process.output()
+}
+
+#[test]
+fn lines_have_the_fields_and_names_that_the_controllers_page_knows() {
+    let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let mut controller = Controller::new(&redis);
+    let process = start(folder.path(), &redis.url(), "DEBUG");
+    controller.wait_state("eiger-ingester", "anything", |_| true);
+    controller.scan("eiger-ingester", &["eiger"]);
+    // One that cannot be understood makes a warning.
+    controller.publish(&serde_json::json!([]));
+    controller.finish_and_wait("eiger-ingester");
+    let lines = wait_for("a warning and the finish", LIMIT, || {
+        let lines = entries(&redis);
+        let has =
+            |level: &str, word: &str| lines.iter().any(|line| line["levelname"] == level && line["msg"].contains(word));
+        (has("WARNING", "no updates") && has("INFO", "scan finished")).then_some(lines)
+    });
+    for line in &lines {
+        let mut names: Vec<_> = line.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["created", "levelname", "lineno", "msg", "name"]);
+        assert!(["DEBUG", "INFO", "WARNING", "ERROR"].contains(&line["levelname"].as_str()), "{line:?}");
+        assert!(line["name"].starts_with("framegate") && line["lineno"].parse::<u32>().is_ok(), "{line:?}");
+        assert!((line["created"].parse::<f64>().unwrap() - now()).abs() < 60.0);
+    }
+    if let Some(python) = std::env::var_os("FRAMEGATE_PEER_PYTHON") {
+        let shown = Command::new(python).args(["-c", PAGE, &redis.url()]).output().unwrap();
+        assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+        let shown: Vec<HashMap<String, String>> = serde_json::from_slice(&shown.stdout).unwrap();
+        assert!(shown.iter().any(|line| line["msg"].contains("no updates")), "{shown:?}");
+        assert!(shown.iter().all(|line| line["levelname"] != "INFO"));
+    }
+    // The last words are there too.
+    let before = entries(&redis).len();
+    let output = stop(process);
+    assert!(entries(&redis).len() >= before && !output.contains('\u{1b}'), "colours only on a terminal");
+    assert_eq!(controller.state("eiger-ingester"), None);
+}
+
+#[test]
+fn an_outage_is_said_once_and_its_lines_come_later() {
+    let (mut redis, folder) = (RedisServer::absent(), tempfile::tempdir().unwrap());
+    let process = start(folder.path(), &redis.url(), "INFO");
+    wait_for("the outage", LIMIT, || process.output().contains("does not serve us").then_some(()));
+    redis.launch();
+    let mut controller = Controller::new(&redis);
+    controller.wait_state("eiger-ingester", "anything", |_| true);
+    let said = |line: &HashMap<String, String>| line["msg"].contains("does not serve us");
+    wait_for("the line", LIMIT, || entries(&redis).iter().any(said).then_some(()));
+    redis.kill();
+    wait_for("the second outage", LIMIT, || (process.output().matches("does not serve us").count() == 2).then_some(()));
+    redis.launch();
+    controller.reconnect(&redis);
+    controller.wait_state("eiger-ingester", "anything", |_| true);
+    wait_for("the second line", LIMIT, || entries(&redis).iter().any(said).then_some(()));
+    let output = stop(process);
+    assert_eq!(output.matches("does not serve us").count(), 2, "{output}");
+    assert_eq!(output.matches(" serves us").count(), 2, "{output}");
+}
+
+#[test]
+fn a_password_is_never_said() {
+    let (redis, folder) = (RedisServer::with_password("right-secret"), tempfile::tempdir().unwrap());
+    let process = start(folder.path(), &redis.url_with("me:wrong-secret"), "DEBUG");
+    wait_for("the refusal", LIMIT, || process.output().contains("does not serve us").then_some(()));
+    assert!(!stop(process).contains("secret"));
+    let process = start(folder.path(), &redis.url(), "DEBUG");
+    wait_for("success", LIMIT, || process.output().contains(" serves us").then_some(()));
+    assert!(!stop(process).contains("secret"));
+}
+
+#[test]
+fn the_stream_of_lines_stays_short() {
+    let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let mut pipe = redis::pipe();
+    for number in 0..5000 {
+        pipe.xadd(LOGS, "*", &[("msg", number)]).ignore();
+    }
+    pipe.query::<()>(&mut redis.connect()).unwrap();
+    let process = start(folder.path(), &redis.url(), "INFO");
+    wait_for("it to be cut", LIMIT, || (redis.ask::<u64>(&["XLEN", LOGS]) < 1500).then_some(()));
+    stop(process);
+}
+
+#[test]
+fn a_key_that_is_no_stream_of_lines_harms_nobody() {
+    let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let _: () = redis.ask(&["SET", LOGS, "no stream"]);
+    let process = start(folder.path(), &redis.url(), "INFO");
+    let mut controller = Controller::new(&redis);
+    controller.wait_state("eiger-ingester", "anything", |_| true);
+    controller.scan("eiger-ingester", &["eiger"]);
+    controller.finish_and_wait("eiger-ingester");
+    wait_for("the complaint", LIMIT, || process.output().contains("dranspose_logs: ").then_some(()));
+    stop(process);
+}
+
+fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+/// What the controller's own log page shows at WARNING and above.
+const PAGE: &str = "
+import asyncio, json, sys, types
+import redis.asyncio as redis
+from dranspose.controller import app
+page = next(route.endpoint for route in app.routes if route.path == '/api/v1/logs')
+async def show():
+    connection = redis.from_url(sys.argv[1] + '?decode_responses=True&protocol=3')
+    state = types.SimpleNamespace(ctrl=types.SimpleNamespace(redis=connection))
+    print(json.dumps(await page(types.SimpleNamespace(app=types.SimpleNamespace(state=state)), 'WARNING')))
+asyncio.run(show())
+";
