@@ -14,6 +14,7 @@ use axum::{
 };
 
 use super::{
+    connections::Connections,
     metrics,
     status::{Observed, Status},
 };
@@ -49,7 +50,7 @@ impl Admin {
             .route("/health", get(health))
             .with_state(observed);
         let served = match tokio::net::TcpListener::from_std(self.0) {
-            Ok(listener) => axum::serve(listener, routes).await,
+            Ok(listener) => axum::serve(Connections::new(listener), routes).await,
             Err(problem) => Err(problem),
         };
         if let Err(problem) = served {

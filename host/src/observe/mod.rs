@@ -3,6 +3,7 @@
 //! Reads the reports that ingesters publish anyway; nothing on the data path knows of it or waits for it.
 
 pub(crate) mod admin;
+mod connections;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod status;

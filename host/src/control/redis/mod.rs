@@ -43,14 +43,6 @@ struct Shared {
     parameters_hash: Option<String>,
 }
 
-/// Whether an address has the form that the client understands. The message never repeats it.
-///
-/// # Errors
-/// What is wrong with it.
-pub(crate) fn check_url(url: &str) -> Result<(), String> {
-    Address::parse(url).map(drop)
-}
-
 /// Serves all lines until `stop` rings, then removes what was published.
 pub(crate) async fn run(
     address: Address,
