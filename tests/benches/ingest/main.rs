@@ -4,7 +4,7 @@
 //!     cargo bench -p framegate-tests --bench ingest -- --smoke   a few seconds, no limits: shows that it works
 //!
 //! Also `--rounds N` and `--only SIZE` (as in the table's first column). Load, forwarder and workers are processes of
-//! their own, made from this program. Rounds alternate between relay and framegate, and ratios are medians over pairs of
+//! their own; framegate is the real command with the STINS plugin loaded from its file. Rounds alternate between relay and framegate, and ratios are medians over pairs of
 //! neighbouring runs: a machine that slows down slows both. CPU per event is the figure to trust first, because load and
 //! workers share the machine.
 
@@ -97,10 +97,21 @@ impl Options {
 
 fn compare(options: &Options) -> anyhow::Result<ExitCode> {
     println!(
-        "{:>8} | {:>9} {:>9} {:>6} {:>6} | {:>8} {:>8} {:>6} {:>6} | {:>9} {:>9}",
-        "", "relay", "framegate", "ratio", "least", "relay", "framegate", "ratio", "most", "relay", "framegate"
+        "{:>8} | {:>9} {:>9} {:>6} {:>6} | {:>8} {:>9} {:>6} {:>5} | {:>6} {:>9} {:>6}",
+        "",
+        "relay",
+        "framegate",
+        "ratio",
+        "least",
+        "relay",
+        "framegate",
+        "ratio",
+        "most",
+        "relay",
+        "framegate",
+        "ratio"
     );
-    println!("{:>8} | {:^33} | {:^31} | {:^19}", "image", "events/s", "CPU µs per event", "peak memory MiB");
+    println!("{:>8} | {:^33} | {:^31} | {:^23}", "image", "events/s", "CPU µs per event", "peak memory MiB");
     let mut missed = 0;
     for mut case in CASES {
         if options.only.as_ref().is_some_and(|only| only != case.name) {
@@ -132,7 +143,7 @@ fn row(case: &Case, rounds: &[(Measured, Measured)]) -> bool {
     let rate = of(&|(relay, framegate)| framegate.rate / relay.rate);
     let cpu = of(&|(relay, framegate)| framegate.cpu_us / relay.cpu_us);
     println!(
-        "{:>8} | {:>9.0} {:>9.0} {:>6.2} {:>6.2} | {:>8.1} {:>9.1} {:>6.2} {:>5.2} | {:>9.0} {:>9.0}",
+        "{:>8} | {:>9.0} {:>9.0} {:>6.2} {:>6.2} | {:>8.1} {:>9.1} {:>6.2} {:>5.2} | {:>6.0} {:>9.0} {:>6.2}",
         case.name,
         of(&|(relay, _)| relay.rate),
         of(&|(_, framegate)| framegate.rate),
@@ -144,6 +155,7 @@ fn row(case: &Case, rounds: &[(Measured, Measured)]) -> bool {
         case.cpu_limit,
         of(&|(relay, _)| relay.peak_mib),
         of(&|(_, framegate)| framegate.peak_mib),
+        of(&|(relay, framegate)| framegate.peak_mib / relay.peak_mib),
     );
     rate >= case.rate_limit && cpu <= case.cpu_limit
 }

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use framegate_tests::framegate;
 
 use crate::{Case, Forwarder};
 
@@ -33,7 +35,11 @@ pub(crate) fn measure(case: &Case, forwarder: Forwarder) -> anyhow::Result<Measu
     let workers = case.workers.to_string();
     let broadcast = case.broadcast.to_string();
     let events = case.events.to_string();
-    let forward = role(&[name, &upstream, &port, &workers, &broadcast], Stdio::null())?;
+    let folder = tempfile::tempdir()?;
+    let forward = match forwarder {
+        Forwarder::Relay => role(&["relay", &upstream, &port, &workers, &broadcast], Stdio::null())?,
+        Forwarder::Framegate => framegate(folder.path(), &upstream, &port, case)?,
+    };
     let mut receive = role(&["workers", &port, &workers, &broadcast, &events], Stdio::piped())?;
     let mut lines = BufReader::new(receive.0.stdout.take().context("the workers' output is a pipe")?).lines();
     // Reads on a thread, so that a run which hangs ends with an error.
@@ -67,6 +73,24 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The real command, with the STINS plugin loaded from its file, and nothing of this program.
+fn framegate(folder: &Path, upstream: &str, port: &str, case: &Case) -> anyhow::Result<Running> {
+    let config = folder.join("framegate.toml");
+    let plugin = framegate::plugin("stins");
+    let Case { workers, broadcast, .. } = case;
+    fs::write(
+        &config,
+        format!(
+            "admin = \"off\"\nlog_level = \"WARNING\"\n[standalone]\nmin_workers = {workers}\nbroadcast = {broadcast}\n\
+             [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n[[ingester.stream]]\nname = \"bench\"\nsource = \"{}\"\n\
+             settings.upstream_url = \"{upstream}\"\n",
+            plugin.display()
+        ),
+    )?;
+    let mut command = framegate::command();
+    Ok(Running(command.args(["run", "--config"]).arg(config).stdin(Stdio::null()).spawn()?))
 }
 
 fn role(args: &[&str], out: Stdio) -> anyhow::Result<Running> {

@@ -1,7 +1,6 @@
-//! The processes of a run: load, workers, and framegate.
+//! The processes of a run that are made from this program: load, workers, and the bare relay.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -21,9 +20,6 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     match args[..] {
         ["relay", upstream, port, workers, broadcast] => {
             relay::run(upstream, port, workers.parse()?, broadcast.parse()?)
-        }
-        ["framegate", upstream, port, workers, broadcast] => {
-            framegate(upstream, port.parse()?, workers.parse()?, broadcast.parse()?)
         }
         ["workers", port, count, broadcast, events] => {
             let copies = if broadcast.parse()? { count.parse()? } else { 1 };
@@ -122,67 +118,4 @@ fn worker(
         }
     }
     Ok(())
-}
-
-/// Framegate without Redis, with the STINS plugin loaded from its file.
-fn framegate(upstream: &str, port: u16, workers: usize, broadcast: bool) -> anyhow::Result<()> {
-    use framegate::{
-        Host, Linked,
-        names::{IngesterName, StreamName},
-        settings::{CaptureWhenFull, Control, IngesterSettings, Settings, Standalone, StreamSettings, WhenFull},
-    };
-    framegate::allocator::keep_large_buffers();
-    let settings = |source: String| -> anyhow::Result<Settings> {
-        let stream = StreamSettings {
-            name: StreamName::new("bench")?,
-            source,
-            settings: serde_json::json!({ "upstream_url": upstream }),
-            when_full: WhenFull::Block,
-            parameters: BTreeMap::new(),
-        };
-        let ingester = IngesterSettings {
-            name: IngesterName::new("bench-ingester")?,
-            host: "localhost".into(),
-            port,
-            memory_limit: 1 << 30,
-            capture_limit: 256 << 20,
-            worker_inflight: 8 << 20,
-            worker_timeout: Duration::from_secs(10),
-            stall_timeout: Some(Duration::from_secs(30)),
-            dump_path: None,
-            capture_when_full: CaptureWhenFull::Thin,
-            streams: vec![stream],
-        };
-        Ok(Settings {
-            control: Control::Standalone(Standalone { broadcast, scans: Some(1), min_workers: workers }),
-            ingesters: vec![ingester],
-            plugin_dirs: Vec::new(),
-            allow_writable_plugins: false,
-            shutdown_grace: Duration::from_secs(1),
-            source_timeout: Duration::from_secs(10),
-            admin: None,
-        })
-    };
-    let host = match plugin().and_then(|plugin| Ok(Host::start(settings(plugin)?, Linked::none())?)) {
-        Ok(host) => host,
-        Err(error) => {
-            eprintln!("the plugin is not loaded, the linked source is used: {error}");
-            let linked = Linked::none().with::<framegate_stins::Stins>("stins");
-            Host::start(settings("stins".into())?, linked)?
-        }
-    };
-    // The run's end kills this process.
-    loop {
-        thread::park();
-        let _ = &host;
-    }
-}
-
-/// The plugin's file, which cargo puts beside this program.
-fn plugin() -> anyhow::Result<String> {
-    let beside = std::env::current_exe()?.with_file_name("libframegate_stins.so");
-    if !beside.is_file() {
-        bail!("the plugin is not at {}: cargo build puts it there", beside.display());
-    }
-    Ok(beside.display().to_string())
 }
