@@ -39,6 +39,8 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn to_float(self) -> Option<f64> {
         match self {
+            // A whole zero has no sign.
+            Value::Int("-0") => Some(0.0),
             Value::Int(text) | Value::Float(text) => text.parse().ok(),
             Value::Bool(value) => Some(f64::from(u8::from(value))),
             Value::Str(text) => float_of_text(&text.decode()),
@@ -109,9 +111,9 @@ fn int_of_text(text: &str) -> Option<String> {
     Some(format!("{}{plain}", if negative && plain != "0" { "-" } else { "" }))
 }
 
+/// Space around is allowed, and so are underscores; not both.
 fn float_of_text(text: &str) -> Option<f64> {
-    let text = text.trim();
-    text.parse().ok().or_else(|| without_underscores(text)?.parse().ok())
+    text.trim().parse().ok().or_else(|| without_underscores(text)?.parse().ok())
 }
 
 /// Single underscores between other characters are taken out, as in Python's own literals.

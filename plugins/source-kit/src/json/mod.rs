@@ -5,15 +5,18 @@
 //! lone surrogates are refused. The whole text is checked in one pass; only the fields that a protocol asks for are
 //! looked at; nothing is allocated, and no recursion follows the nesting. It never keeps or changes the text.
 //!
-//! [`fields`] finds the fields of a message, [`Value`] coerces them as pydantic's lax mode does.
+//! [`fields`] finds the fields of a message, [`Value`] coerces them as pydantic's lax mode does, and [`Value::write`] writes
+//! them as pydantic's `model_dump_json` does; [`dictionary`] has the fields in the order in which it writes them.
 
 mod lax;
 mod scan;
+mod write;
 
 use std::{borrow::Cow, fmt};
 
 use crate::Malformed;
 use scan::Scanner;
+pub use write::{dictionary, write_float, write_str};
 
 /// A checked JSON value, still in the message's text.
 #[derive(Debug, Clone, Copy, PartialEq)]

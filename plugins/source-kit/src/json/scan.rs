@@ -144,7 +144,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn key(&mut self) -> Result<Text<'a>, JsonError> {
+    pub(super) fn key(&mut self) -> Result<Text<'a>, JsonError> {
         self.space();
         let key = self.string()?;
         self.space();
@@ -152,7 +152,7 @@ impl<'a> Scanner<'a> {
         Ok(key)
     }
 
-    fn scalar(&mut self) -> Result<Value<'a>, JsonError> {
+    pub(super) fn scalar(&mut self) -> Result<Value<'a>, JsonError> {
         match self.peek() {
             Some(b'"') => Ok(Value::Str(self.string()?)),
             Some(b'-' | b'0'..=b'9') => self.number(),
@@ -269,13 +269,13 @@ impl<'a> Scanner<'a> {
         Ok(code)
     }
 
-    fn eat(&mut self, byte: u8) -> bool {
+    pub(super) fn eat(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte);
         self.at += usize::from(there);
         there
     }
 
-    fn expect(&mut self, byte: u8, otherwise: &'static str) -> Result<(), JsonError> {
+    pub(super) fn expect(&mut self, byte: u8, otherwise: &'static str) -> Result<(), JsonError> {
         if self.eat(byte) { Ok(()) } else { Err(self.error(otherwise)) }
     }
 }
