@@ -140,6 +140,12 @@ impl Flow<'_, '_> {
         }
     }
 
+    /// Whether the batch is large enough; what is still to give belongs into the next.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.out.is_full()
+    }
+
     /// Counts and logs a message that does not validate.
     pub fn skip(&mut self, why: Malformed) {
         self.state.skip(why.reason(), LogLevel::Warn, self.host);

@@ -18,6 +18,15 @@ pub trait Assembler: 'static {
     /// Takes a message, all its parts in order, at least one; gives what it makes of it to `flow`. A message that does
     /// not validate is given to [`Flow::skip`]; it never ends the run.
     fn take(&mut self, message: Frames, flow: &mut Flow<'_, '_>);
+
+    /// Gives more events of the message that was taken before, as long as the batch has room ([`Flow::is_full`]); answers
+    /// whether some are left. No other message is taken before they are given.
+    ///
+    /// Only for protocols with many events in a message: the host can then hold back in the middle of one.
+    fn rest(&mut self, flow: &mut Flow<'_, '_>) -> bool {
+        let _ = flow;
+        false
+    }
 }
 
 /// A protocol in which each message is one event and says itself what it is.

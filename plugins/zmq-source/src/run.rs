@@ -67,6 +67,9 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
             if self.overdue(&mut reads, deadline) {
                 return Ok(Progress::More);
             }
+            if self.assembler.rest(&mut self.state.flow(out, &self.host)) {
+                return Ok(Progress::More);
+            }
             let Some(link) = &mut self.link else { break };
             match link.receive()? {
                 Received::Message(message) => {

@@ -27,6 +27,7 @@ pub fn play<A: Assembler, P: AsRef<[u8]>>(mut assembler: A, messages: impl IntoI
         let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
         let frames = message.iter().map(|part| Frame::copy(part.as_ref())).collect();
         assembler.take(frames, &mut state.flow(&mut out, &host));
+        while assembler.rest(&mut state.flow(&mut out, &host)) {}
     }
     Played { events, skipped: state.skipped().to_vec() }
 }
