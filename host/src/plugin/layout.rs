@@ -10,14 +10,42 @@ use abi_stable::{
     type_layout::TLFieldOrFunction,
 };
 
-/// `in PluginTable.next, parameter batch, Batch.frames: size expected 24, found 32`.
+/// `in table, next(), parameter 2 (Batch): size expected 80, found 88; number of fields expected 10, found 11`.
 pub(super) fn first_difference(errors: &AbiInstabilityErrors) -> String {
     let Some(first) = errors.errors.iter().find(|error| !error.errs.is_empty()) else {
         return "the layout differs".to_owned();
     };
-    let way: Vec<String> = first.stack_trace.iter().map(|step| name(&step.expected)).collect();
-    let what = difference(&first.errs[0]);
-    if way.is_empty() { what } else { format!("in {}: {what}", way.join(", ")) }
+    let mut differences: Vec<_> = first.errs.iter().map(difference).collect();
+    differences.dedup();
+    differences.truncate(3);
+    format!("{}{}", way(first.stack_trace.iter().map(|step| &step.expected)), differences.join("; "))
+}
+
+/// The way from the root to the difference, with the type that stands there.
+fn way<'a>(steps: impl Iterator<Item = &'a TLFieldOrFunction>) -> String {
+    let mut way: Vec<String> = Vec::new();
+    let mut last_type = String::new();
+    for step in steps {
+        match step {
+            TLFieldOrFunction::Field(field) => {
+                last_type = field.layout().name().to_owned();
+                match field.name() {
+                    // What a pointer points to has a number for a name.
+                    name if name.bytes().all(|byte| byte.is_ascii_digit()) => {}
+                    name => match name.strip_prefix("param_").and_then(|number| number.parse::<usize>().ok()) {
+                        Some(number) => way.push(format!("parameter {}", number + 1)),
+                        None => way.push(name.to_owned()),
+                    },
+                }
+            }
+            // A field that is a function comes twice.
+            TLFieldOrFunction::Function(function) => {
+                way.pop_if(|last| *last == function.name.as_str());
+                way.push(format!("{}()", function.name));
+            }
+        }
+    }
+    if way.is_empty() { String::new() } else { format!("in {} ({last_type}): ", way.join(", ")) }
 }
 
 /// Writes the whole report beside other temporary files. None if that fails: the refusal does not depend on it.
@@ -26,13 +54,6 @@ pub(super) fn save_report(errors: &AbiInstabilityErrors, plugin: &str) -> Option
     let mut file = tempfile::Builder::new().prefix(&prefix).suffix(".txt").tempfile().ok()?;
     write!(file, "{errors}").ok()?;
     file.keep().ok().map(|(_, path)| path)
-}
-
-fn name(step: &TLFieldOrFunction) -> String {
-    match step {
-        TLFieldOrFunction::Field(field) => field.name().to_owned(),
-        TLFieldOrFunction::Function(function) => format!("{}()", function.name),
-    }
 }
 
 fn difference(one: &AbiInstability) -> String {

@@ -1,1 +1,378 @@
+//! Both sides of the tables against each other: a source that does what a test scripts, and tables that lie.
 
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::*;
+use crate::{
+    batch::{Batch, BatchWriter, RawEvent},
+    codes::LogLevel,
+    ext::Extension,
+    frame::{Frame, RawFrame},
+    host::HostTable,
+};
+
+const LIMITS: Limits = Limits { events: 64, bytes: 1 << 20 };
+
+/// A host that keeps what is logged.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl HostServices for Heard {
+    fn log(&self, level: LogLevel, message: &str) {
+        self.0.lock().unwrap().push(format!("{level:?} {message}"));
+    }
+    fn stop_requested(&self) -> bool {
+        true
+    }
+    fn stop_descriptor(&self) -> i32 {
+        7
+    }
+}
+
+/// Counts its drops, which may panic.
+struct Counted(Vec<u8>, Arc<AtomicUsize>, bool);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.2, "a drop that panics");
+    }
+}
+
+thread_local! {
+    /// What the next calls of a scripted source on this thread do, and how often its frames were dropped.
+    static DROPS: Arc<AtomicUsize> = Arc::default();
+    static CALLS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+fn drops() -> usize {
+    DROPS.with(|drops| drops.load(Ordering::SeqCst))
+}
+
+/// Does what its settings say.
+struct Scripted {
+    script: String,
+    host: Arc<dyn HostServices>,
+}
+
+impl Scripted {
+    fn act(&self, call: &str) -> Result<(), SourceError> {
+        CALLS.set(CALLS.get() + 1);
+        if self.script == format!("{call} panics") {
+            // A payload that panics when it is dropped: the worst that a panic can be.
+            std::panic::panic_any(Counted(Vec::new(), Arc::default(), true));
+        }
+        if self.script == format!("{call} fails") { Err(SourceError::protocol("as asked")) } else { Ok(()) }
+    }
+}
+
+impl guard::Plugin for Scripted {
+    const PROTOCOL: &'static str = "scripted";
+    const EXCLUSIVE: bool = true;
+    const ON_DEMAND: bool = true;
+
+    fn create(stream: &str, settings: &str, host: Arc<dyn HostServices>) -> Result<Self, SourceError> {
+        let new = Self { script: settings.to_owned(), host };
+        new.host.log(LogLevel::Info, &format!("{stream} is created"));
+        new.act("create")?;
+        Ok(new)
+    }
+    fn open(&mut self) -> Result<(), SourceError> {
+        self.act("open")
+    }
+    fn next(&mut self, out: &mut BatchWriter<'_>, _: Duration) -> Result<Progress, SourceError> {
+        let frames = if self.script == "many frames" { 1000 } else { 3 };
+        let events = if self.script == "many events" { 1000 } else { 2 };
+        for _ in 0..events {
+            let panics = self.script == "drops panic";
+            let frame = |n: usize| Frame::from_owner(Counted(vec![n as u8; n], DROPS.with(Arc::clone), panics));
+            out.push("SCRIPT", EventKind::Data, (0..frames).map(frame));
+        }
+        self.act("next")?;
+        Ok(Progress::More)
+    }
+    fn trigger(&mut self, event_number: u64, out: &mut BatchWriter<'_>) -> Result<(), SourceError> {
+        out.push("SCRIPT", EventKind::Start, [Frame::from_vec(event_number.to_le_bytes().into())].into_iter());
+        self.act("trigger")
+    }
+    fn close(&mut self) {
+        self.act("close").unwrap();
+    }
+    fn parameters(&self) -> String {
+        self.act("parameters").unwrap();
+        "[1]".to_owned()
+    }
+    fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), SourceError> {
+        self.host.log(LogLevel::Debug, &format!("{name} = {value:?}"));
+        self.act("set_parameter")
+    }
+    fn skipped(&self, tell: &mut dyn FnMut(&str, u64)) {
+        tell("junk", 5);
+        tell("more junk", 6);
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        let _ = self.act("drop");
+    }
+}
+
+fn plugin() -> (Plugin, &'static Ledger) {
+    let ledger: &'static Ledger = Box::leak(Box::default());
+    (Plugin::linked::<Scripted>(ledger).unwrap(), ledger)
+}
+
+fn open(script: &str) -> Instance {
+    let mut instance = plugin().0.create("s", script, Arc::new(Heard::default())).unwrap();
+    instance.open().unwrap();
+    instance
+}
+
+/// The events of one call, each with its type and frames.
+type Events = Vec<(&'static str, Vec<Frame>)>;
+
+fn next(instance: &mut Instance) -> (Events, Result<Progress, Fault>) {
+    let mut events = Vec::new();
+    let outcome = instance.next(LIMITS, Duration::ZERO, |typ, _, frames| events.push((typ, frames.collect())));
+    (events, outcome)
+}
+
+#[test]
+fn events_cross_with_their_frames_and_come_back_once_on_any_thread() {
+    let (plugin, ledger) = plugin();
+    let mut instance = plugin.create("s", "", Arc::new(Heard::default())).unwrap();
+    assert!(plugin.is_exclusive() && instance.on_demand());
+    instance.open().unwrap();
+    let (events, outcome) = next(&mut instance);
+    assert_eq!(outcome.unwrap(), Progress::More);
+    assert_eq!(events.len(), 2);
+    assert_eq!((events[1].0, events[1].1[2].as_slice()), ("SCRIPT", &[2, 2][..]));
+    assert_eq!((ledger.delivered(), ledger.released(), drops()), (6, 0, 0));
+    drop(instance);
+    let before = drops();
+    std::thread::spawn(move || drop(events)).join().unwrap();
+    assert_eq!((before, drops(), ledger.released()), (0, 6, 6));
+}
+
+#[test]
+fn an_event_of_more_frames_than_there_is_room_for_asks_for_more() {
+    let (events, outcome) = next(&mut open("many frames"));
+    outcome.unwrap();
+    assert_eq!(events.iter().map(|(_, frames)| frames.len()).collect::<Vec<_>>(), [1000, 1000]);
+    assert_eq!(events[1].1[999].as_slice(), vec![231; 999]);
+    let (events, outcome) = next(&mut open("many events"));
+    outcome.unwrap();
+    assert_eq!(events.len(), 1000);
+}
+
+#[test]
+fn a_drop_that_panics_is_counted_like_any_other() {
+    let (events, _) = next(&mut open("drops panic"));
+    drop(events);
+    assert_eq!(drops(), 6);
+}
+
+#[test]
+fn events_before_an_error_count_and_are_released() {
+    let mut instance = open("next fails");
+    let (events, outcome) = next(&mut instance);
+    assert_eq!(events.len(), 2);
+    let Err(Fault::Source(error)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Protocol, "as asked"));
+    drop(events);
+    assert_eq!(drops(), 6);
+    // An error is no panic: it is called again.
+    assert_eq!(next(&mut instance).0.len(), 2);
+}
+
+#[test]
+fn frames_that_nobody_takes_are_released() {
+    let mut instance = open("");
+    instance.next(LIMITS, Duration::ZERO, |_, _, _| {}).unwrap();
+    assert_eq!(drops(), 6);
+}
+
+#[test]
+fn a_source_that_panicked_is_never_called_again_nor_dropped() {
+    for call in ["open", "next", "close", "set_parameter", "trigger", "parameters"] {
+        let mut instance = plugin().0.create("s", &format!("{call} panics"), Arc::new(Heard::default())).unwrap();
+        let outcome = match call {
+            "set_parameter" => instance.set_parameter("p", b"1"),
+            "parameters" => instance.parameters().map(drop),
+            "open" => instance.open(),
+            "close" => instance.open().and_then(|()| instance.close()),
+            "trigger" => instance.open().and_then(|()| instance.trigger(5, LIMITS, |_, _, _| {})),
+            _ => instance.open().and_then(|()| next(&mut instance).1.map(drop)),
+        };
+        assert!(matches!(&outcome, Err(Fault::Panicked { call: at, .. }) if *at == call), "{call}: {outcome:?}");
+        let calls = CALLS.get();
+        let again = instance.open();
+        let Err(Fault::Poisoned(earlier)) = &again else { panic!("{call}: {again:?}") };
+        assert!(earlier.contains(&format!("{call} panicked")), "{earlier}");
+        assert!(matches!(instance.parameters(), Err(Fault::Poisoned(_))));
+        drop(instance);
+        assert_eq!(CALLS.get(), calls, "{call}");
+    }
+}
+
+#[test]
+fn a_panic_in_create_and_in_drop_ends_at_the_boundary() {
+    let host = Arc::new(Heard::default());
+    let outcome = plugin().0.create("s", "create panics", host.clone());
+    assert!(matches!(outcome, Err(Fault::Panicked { call: "create", .. })), "{outcome:?}");
+    assert_eq!(Arc::strong_count(&host), 1, "its context was given back");
+    drop(open("drop panics"));
+}
+
+#[test]
+fn the_hosts_services_cross_and_come_back() {
+    let host = Arc::new(Heard::default());
+    let mut instance = plugin().0.create("eiger", "", host.clone()).unwrap();
+    instance.set_parameter("size", &[1, 2]).unwrap();
+    assert_eq!(instance.parameters().unwrap().unwrap(), "[1]");
+    instance.open().unwrap();
+    assert_eq!(instance.skipped().unwrap(), [("junk".to_owned(), 5), ("more junk".to_owned(), 6)]);
+    let mut triggered = Vec::new();
+    instance.trigger(258, LIMITS, |_, kind, frames| triggered.push((kind, frames.collect::<Vec<_>>()))).unwrap();
+    assert_eq!((triggered[0].0, triggered[0].1[0].as_slice()[0]), (EventKind::Start, 2));
+    assert_eq!(*host.0.lock().unwrap(), ["Info eiger is created", "Debug size = [1, 2]"]);
+    drop(instance);
+    assert_eq!(Arc::strong_count(&host), 1);
+}
+
+/// A table that answers garbage: what, says the stream's name.
+mod lies {
+    use super::*;
+
+    pub(super) static TABLE: PluginTable = PluginTable {
+        size: size_of::<PluginTable>() as u32,
+        abi_major: 1,
+        abi_minor: 0,
+        flags: 0,
+        create,
+        destroy: nothing,
+        open: nothing,
+        next,
+        close: nothing,
+        get_extension,
+    };
+
+    unsafe extern "C" fn create(
+        host: *const HostTable,
+        stream: Text,
+        _: Text,
+        instance: *mut *mut c_void,
+        error: *mut ErrorBuffer,
+    ) -> i32 {
+        // SAFETY: the host's table, lent for the call.
+        let host = unsafe { &*host };
+        // SAFETY: the host's text, lent for the call.
+        let lie = unsafe { stream.as_str() }.unwrap();
+        // SAFETY: this is its owner.
+        unsafe { (host.release)(host.context) }
+        // SAFETY: lent for the call.
+        let error = unsafe { &mut *error };
+        match lie {
+            "no instance" => return 0,
+            "outcome" => return 42,
+            "error kind" => error.kind = 99,
+            "error length" => error.len = usize::MAX,
+            _ => {
+                // SAFETY: valid for a write.
+                unsafe { *instance = Box::into_raw(Box::new(lie.to_owned())).cast() }
+                return 0;
+            }
+        }
+        Outcome::Failed.code()
+    }
+
+    unsafe extern "C" fn nothing(_: *mut c_void, _: *mut ErrorBuffer) -> i32 {
+        0
+    }
+
+    unsafe extern "C" fn next(instance: *mut c_void, batch: *mut Batch, _: u64, _: *mut ErrorBuffer) -> i32 {
+        // SAFETY: made in `create`.
+        let lie = unsafe { &*instance.cast::<String>() };
+        // SAFETY: lent for the call.
+        let batch = unsafe { &mut *batch };
+        let mut event = RawEvent { typ: Text::new("LIE"), frames: 1, kind: EventKind::Data.code() };
+        let mut frame = Frame::from_owner(Counted(vec![1], DROPS.with(Arc::clone), false)).into_raw();
+        batch.progress = Progress::More.code();
+        match lie.as_str() {
+            "progress" => batch.progress = 9,
+            "kind" => event.kind = -1,
+            "typ" => event.typ = Text::bytes(&[0xff, 0xfe]),
+            "long typ" => event.typ = Text::new(const { str_of::<100>() }),
+            "too few frames" => event.frames = 2,
+            "too many frames" => event.frames = 0,
+            "huge frames" => event.frames = usize::MAX,
+            "no data" => frame = RawFrame { data: ptr::null(), ..frame },
+            _ => {}
+        }
+        // SAFETY: there is room for some.
+        unsafe { batch.events.write(event) };
+        // SAFETY: as above.
+        unsafe { batch.frames.write(frame) };
+        (batch.events_len, batch.frames_len) = (1, 1);
+        match lie.as_str() {
+            "events beyond the room" => batch.events_len = 1 << 40,
+            "frames beyond the room" => batch.frames_len = batch.frames_capacity + 1,
+            "its own arrays" => (batch.events, batch.frames) = (ptr::dangling_mut(), ptr::dangling_mut()),
+            _ => {}
+        }
+        0
+    }
+
+    const fn str_of<const N: usize>() -> &'static str {
+        match std::str::from_utf8(&[b'x'; N]) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
+    }
+
+    unsafe extern "C" fn get_extension(_: Text) -> Extension {
+        Extension::NONE
+    }
+}
+
+#[test]
+fn garbage_is_a_fault_and_its_frames_are_released() {
+    static LEDGER: Ledger = Ledger::new();
+    // SAFETY: a table of functions that stay where they are; their lies are such as the caller checks.
+    let plugin = unsafe { Plugin::new(&lies::TABLE, &LEDGER) }.unwrap();
+    for lie in ["no instance", "outcome", "error kind", "error length"] {
+        let outcome = plugin.create(lie, "", Arc::new(Heard::default()));
+        assert!(matches!(outcome, Err(Fault::Garbage { call: "create", .. })), "{lie}: {outcome:?}");
+    }
+    let lies = ["progress", "kind", "typ", "long typ", "too few frames", "too many frames", "huge frames", "no data"];
+    for (count, lie) in lies.into_iter().enumerate() {
+        let mut instance = plugin.create(lie, "", Arc::new(Heard::default())).unwrap();
+        instance.open().unwrap();
+        let (events, outcome) = next(&mut instance);
+        assert!(matches!(outcome, Err(Fault::Garbage { call: "next", .. })), "{lie}: {outcome:?}");
+        drop(events);
+        assert_eq!(drops(), count + 1, "{lie}");
+        assert!(matches!(instance.open(), Err(Fault::Poisoned(_))), "{lie}");
+    }
+    assert_eq!(LEDGER.delivered(), LEDGER.released());
+    // Where these frames are is unknown, so they are not released.
+    for lie in ["events beyond the room", "frames beyond the room"] {
+        let mut instance = plugin.create(lie, "", Arc::new(Heard::default())).unwrap();
+        instance.open().unwrap();
+        assert!(matches!(next(&mut instance).1, Err(Fault::Garbage { .. })), "{lie}");
+    }
+    // What a plugin writes over the host's own fields is of no consequence.
+    let mut instance = plugin.create("its own arrays", "", Arc::new(Heard::default())).unwrap();
+    instance.open().unwrap();
+    assert_eq!(next(&mut instance).0.len(), 1);
+}

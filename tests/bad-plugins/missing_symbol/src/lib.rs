@@ -1,0 +1,39 @@
+//! Calls a function that no library has.
+
+use std::collections::BTreeMap;
+
+use framegate_plugin_api::{
+    Deadline, EventKind, EventSink, Frame, HostContext, Progress, Source, SourceError, SourceRun, export_source,
+};
+
+unsafe extern "C" {
+    #[link_name = "framegate_test_function_that_nobody_has"]
+    safe fn missing();
+}
+
+struct Bad;
+struct Run;
+
+impl Source for Bad {
+    type Settings = BTreeMap<String, u64>;
+    type Run = Run;
+    const PROTOCOL: &'static str = "bad";
+
+    fn create(_: Self::Settings, _: HostContext) -> Result<Self, SourceError> {
+        Ok(Self)
+    }
+
+    fn open(&mut self) -> Result<Run, SourceError> {
+        missing();
+        Ok(Run)
+    }
+}
+
+impl SourceRun for Run {
+    fn next(&mut self, out: &mut EventSink<'_>, _: Deadline) -> Result<Progress, SourceError> {
+        out.push("BAD", EventKind::Data, [Frame::from_vec(vec![7; 10])]);
+        Ok(Progress::End)
+    }
+}
+
+export_source!(Bad);

@@ -1,0 +1,272 @@
+//! Plugins that are really wrong: each is refused with its code, or costs its own stream a scan; the host goes on.
+//!
+//! Through the command, as users see it. Exit status 3 says that a plugin was refused.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+mod build;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Output,
+    thread,
+    time::Duration,
+};
+
+use framegate_stins::simulate::{Detector, Simulation};
+use framegate_tests::{framegate, host::Host, process::free_port, worker::Worker};
+use tempfile::TempDir;
+
+use build::bad_plugin;
+
+/// Runs a host whose streams have these sources, until it ends by itself.
+fn run(sources: &[&Path], more: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut text = format!("admin = \"off\"\nsource_timeout = \"1 s\"\n{more}\n[standalone]\n[[ingester]]\n");
+    text += &format!("url = \"tcp://127.0.0.1:{port}\"\n");
+    for (number, source) in sources.iter().enumerate() {
+        text += &format!("[[ingester.stream]]\nname = \"s{number}\"\nsource = \"{}\"\n", source.display());
+    }
+    let config = folder.path().join("framegate.toml");
+    fs::write(&config, text).unwrap();
+    framegate::command().args(["run", "--config"]).arg(config).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The plugin is refused with this code, in two lines that say what they must.
+fn refused(plugin: &Path, code: &str, says: &[&str]) {
+    let output = run(&[plugin], "");
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    let line = text.lines().position(|line| line.contains(code)).unwrap_or_else(|| panic!("no {code} in {text}"));
+    let (first, second) = (text.lines().nth(line).unwrap(), text.lines().nth(line + 1).unwrap());
+    assert!(first.starts_with(&format!("framegate: stream s0: {code}: ")), "{text}");
+    assert!(second.starts_with("  ") && second.len() > 10, "the second line says what to do: {text}");
+    for word in says {
+        assert!(first.contains(word) || second.contains(word), "\"{word}\" is missing in {text}");
+    }
+}
+
+fn stins() -> PathBuf {
+    framegate::plugin("stins")
+}
+
+/// A file with this content.
+fn file(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, content).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn a_missing_file_is_refused_with_what_is_near() {
+    let (folder, _path) = file("libmine.so", b"");
+    refused(&folder.path().join("libmin.so"), "FG-ABI-FIND", &["there is no file", "did you mean", "libmine.so"]);
+    refused(
+        Path::new("nowhere-to-be-found"),
+        "FG-ABI-FIND",
+        &["libframegate_nowhere_to_be_found.so", "/lib/framegate"],
+    );
+    refused(Path::new("stnis"), "FG-ABI-FIND", &["did you mean \"stins\""]);
+}
+
+#[test]
+fn a_directory_is_refused() {
+    let folder = tempfile::Builder::new().suffix(".so").tempdir().unwrap();
+    refused(folder.path(), "FG-ABI-FILE", &["is a directory"]);
+}
+
+#[test]
+fn a_file_that_everybody_may_write_to_is_refused_unless_the_settings_say_otherwise() {
+    let (_folder, path) = file("libopen.so", &fs::read(stins()).unwrap());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    refused(&path, "FG-ABI-WRITABLE", &["writable by all users", "chmod o-w", "allow_writable_plugins"]);
+
+    // It gets as far as its settings then, which lack the detector's address.
+    let output = run(&[&path], "allow_writable_plugins = true");
+    assert!(stderr(&output).contains("upstream_url"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_directory_that_everybody_may_write_to_is_refused_unless_it_is_sticky() {
+    let (folder, path) = file("libmine.so", &fs::read(stins()).unwrap());
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    refused(&path, "FG-ABI-WRITABLE", &["its directory", "chmod o-w"]);
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    assert!(stderr(&run(&[&path], "")).contains("upstream_url"));
+}
+
+#[test]
+fn what_is_no_whole_shared_library_is_refused() {
+    let (_text_folder, text) = file("libtext.so", b"this is a text\n");
+    refused(&text, "FG-ABI-ELF", &["is a text file"]);
+    let (_empty_folder, empty) = file("libempty.so", b"");
+    refused(&empty, "FG-ABI-ELF", &["is empty"]);
+    let (_junk_folder, junk) = file("libjunk.so", &[0xff, 0x00, 0xfe].repeat(1000));
+    refused(&junk, "FG-ABI-ELF", &["is not an ELF file"]);
+    let whole = fs::read(stins()).unwrap();
+    for part in [20, 64, 1000, whole.len() / 2, whole.len() - 1] {
+        let (_folder, truncated) = file("libtruncated.so", &whole[..part]);
+        refused(&truncated, "FG-ABI-DAMAGED", &["is damaged"]);
+    }
+}
+
+#[test]
+fn a_program_is_refused() {
+    let (_folder, program) = file("libprogram.so", &fs::read(framegate::built().join("framegate")).unwrap());
+    refused(&program, "FG-ABI-PROGRAM", &["is a program"]);
+}
+
+#[test]
+fn a_plugin_for_another_machine_is_refused() {
+    let mut other = fs::read(stins()).unwrap();
+    // e_machine of the ELF header: s390 is the one that nobody tests on.
+    other[18..20].copy_from_slice(&22_u16.to_le_bytes());
+    let (_folder, path) = file("libother.so", &other);
+    refused(&path, "FG-ABI-MACHINE", &[std::env::consts::ARCH]);
+}
+
+#[test]
+fn a_library_without_note_is_refused() {
+    refused(&bad_plugin("no_note"), "FG-ABI-NOTE", &["is not a source plugin", "export_source!"]);
+}
+
+#[test]
+fn a_plugin_that_links_another_is_refused() {
+    refused(&bad_plugin("two_notes"), "FG-ABI-NOTES", &["two_notes", "linked-plugin"]);
+}
+
+#[test]
+fn a_plugin_whose_content_is_not_the_pinned_one_is_refused() {
+    let pin = |pin: &str| PathBuf::from(format!("{}#sha256:{pin}", stins().display()));
+    refused(&pin(&"0".repeat(64)), "FG-ABI-HASH", &["pinned is 000"]);
+    let found = stderr(&run(&[&pin(&"0".repeat(64))], ""));
+    let right = found.split("has the SHA-256 ").nth(1).unwrap().split(',').next().unwrap();
+    assert!(stderr(&run(&[&pin(right)], "")).contains("upstream_url"));
+}
+
+#[test]
+fn a_plugin_for_another_version_of_the_interface_is_refused() {
+    refused(&bad_plugin("other_abi_version"), "FG-ABI-VERSION", &["plugin ABI 2.0", "this host has 1.0"]);
+}
+
+#[test]
+fn a_plugin_with_another_layout_is_refused_with_the_place_and_a_report() {
+    let plugin = bad_plugin("changed_layout");
+    refused(&plugin, "FG-ABI-LAYOUT", &["next(), parameter 2 (Batch): size expected", "found", "full report is in"]);
+    let text = stderr(&run(&[&plugin], ""));
+    let report = text.split("the full report is in ").nth(1).unwrap().lines().next().unwrap();
+    assert!(fs::read_to_string(report).unwrap().contains("extra"));
+    fs::remove_file(report).unwrap();
+}
+
+#[test]
+fn a_plugin_without_description_of_its_layout_is_refused() {
+    refused(&bad_plugin("opted_out"), "FG-ABI-OPTED-OUT", &["no description of its layout"]);
+}
+
+#[test]
+fn a_plugin_that_lacks_a_symbol_is_refused_before_the_first_call() {
+    refused(
+        &bad_plugin("missing_symbol"),
+        "FG-ABI-LOAD",
+        &["undefined symbol: framegate_test_function_that_nobody_has"],
+    );
+}
+
+#[test]
+fn a_panic_in_create_is_refused_with_its_place() {
+    refused(
+        &bad_plugin("panics_in_create"),
+        "FG-ABI-PANIC",
+        &["create panicked: create has lost its way", "src/lib.rs:"],
+    );
+}
+
+#[test]
+fn a_create_that_hangs_is_refused_after_its_time() {
+    refused(&bad_plugin("hangs_in_create"), "FG-ABI-HANG", &["did not return within 1s", "source_timeout"]);
+}
+
+#[test]
+fn all_refusals_are_said_at_once() {
+    let cases = [
+        (bad_plugin("no_note"), "FG-ABI-NOTE"),
+        (bad_plugin("panics_in_create"), "FG-ABI-PANIC"),
+        (bad_plugin("hangs_in_create"), "FG-ABI-HANG"),
+        (bad_plugin("opted_out"), "FG-ABI-OPTED-OUT"),
+        (PathBuf::from("/nowhere/libx.so"), "FG-ABI-FIND"),
+        // Settings that are wrong are no refusal, and are said too.
+        (stins(), "upstream_url"),
+    ];
+    let sources: Vec<_> = cases.iter().map(|(plugin, _)| plugin.as_path()).collect();
+    let output = run(&sources, "");
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    for (number, (_, says)) in cases.iter().enumerate() {
+        let said = |line: &str| line.contains(&format!("stream s{number}:")) && line.contains(says);
+        assert!(text.lines().any(said), "s{number} {says}: {text}");
+    }
+    assert!(text.contains("6 problems"), "{text}");
+}
+
+/// A stream with a bad plugin fails; the other one's events reach the worker, and the host ends cleanly.
+fn costs_its_own_stream_only(case: &str, says: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let images = 10;
+    let simulation = Simulation {
+        bind: "tcp://127.0.0.1:*".to_owned(),
+        scans: 1,
+        frames: images,
+        bytes: 1000,
+        rate: None,
+        pause: Duration::ZERO,
+    };
+    let detector = Detector::bind(simulation).unwrap();
+    let url = detector.endpoint().unwrap();
+    let detector = thread::spawn(move || detector.stream(|_| true));
+    let port = free_port();
+    let mut host = Host::start(
+        folder.path(),
+        &format!(
+            "source_timeout = \"1 s\"\n[standalone]\n\
+             [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
+             [[ingester.stream]]\nname = \"good\"\nsource = \"stins\"\n\
+             [ingester.stream.settings]\nupstream_url = \"{url}\"\n\
+             [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n",
+            bad_plugin(case).display()
+        ),
+    );
+    let status = host.wait_for("the fault", |ingester| {
+        let faults = ingester["faults"].to_string();
+        says.iter().all(|word| faults.contains(word))
+    });
+    assert!(status["streams"]["good"]["source"] != "failed", "{status:#}");
+    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+    let messages = worker.until(|message| message.number() == u64::from(images) + 1);
+    assert!(messages.iter().all(|message| message.stream("good").is_some_and(|frames| !frames.is_empty())));
+    detector.join().unwrap().unwrap();
+    assert!(host.stop(Duration::from_secs(5)).success(), "{}", host.log());
+}
+
+#[test]
+fn a_panic_in_open_costs_its_own_stream_only() {
+    costs_its_own_stream_only("panics_in_open", &["bad", "open panicked: open has lost its way", "src/lib.rs:"]);
+}
+
+#[test]
+fn a_panic_in_next_costs_its_own_stream_only() {
+    costs_its_own_stream_only("panics_in_next", &["bad", "next panicked: next has lost its way", "src/lib.rs:"]);
+}
+
+#[test]
+fn an_open_that_hangs_costs_its_own_stream_only() {
+    costs_its_own_stream_only("hangs_in_open", &["bad"]);
+}
