@@ -5,6 +5,7 @@
 
 mod ingester;
 pub(crate) mod listen;
+mod plugin;
 pub(crate) mod replay;
 mod run;
 mod signals;
@@ -28,6 +29,7 @@ enum Command {
     Ingester(ingester::Args),
     #[command(name = "http_ingester")]
     HttpIngester(ingester::HttpArgs),
+    Plugin(plugin::Args),
     Listen(listen::Args),
     Status(status::Args),
     Replay(replay::Args),
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Ingester(args) => ingester::run(&args),
         Command::HttpIngester(args) => ingester::run_http(&args),
+        Command::Plugin(args) => plugin::run(&args),
         Command::Listen(args) => listen::run(args),
         Command::Status(args) => status::run(&args),
         Command::Replay(args) => replay::run(args),

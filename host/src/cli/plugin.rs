@@ -1,0 +1,254 @@
+//! `framegate plugin list` and `framegate plugin info PATH`: what is known of plugin files without running any of them.
+//!
+//! Runs on the main thread. Reads files, loads none: a file that is listed here without a refusal has passed the first two of four
+//! gates, and meets the others when a host starts.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use framegate_plugin_abi::note::Language;
+use serde_json::{Value, json};
+
+use super::{REFUSED, fail};
+use crate::plugin::{
+    inspect::{self, Note, Trust},
+    locate,
+    refusal::Refusal,
+};
+
+/// Show which plugins are there, and what they are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List(ListArgs),
+    Info(InfoArgs),
+}
+
+/// List the plugins that are found by name, and where.
+///
+/// Looks into the directories given by --dir (as plugin_dirs in the configuration), those of the variable FRAMEGATE_PLUGIN_PATH, beside the
+/// executable, and ../lib/framegate from there. A name is taken from the first directory that has it. No plugin is loaded.
+///
+/// Below the table stands each plugin with its pin: a `source` that is written so in the configuration is refused when the file has changed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit status: 0, also when files were refused.")]
+struct ListArgs {
+    /// A directory to look into first; may be given several times
+    #[arg(long, value_name = "DIR")]
+    dir: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show what a plugin file says of itself.
+///
+/// Reads its note; none of its code runs, so the file may also be one for another kind of machine. Says whether a host on this machine would
+/// go on to load it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit status: 0 when it is a plugin; 3 when it is none.")]
+struct InfoArgs {
+    /// The plugin's .so file
+    path: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists or describes.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::List(args) => {
+            let found = find(&args.dir);
+            if args.json {
+                println!("{:#}", Value::Array(found.iter().map(Found::json).collect()));
+            } else {
+                println!("{}", list(&found, &args.dir));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Info(args) => {
+            let found = Found::look(None, &args.path, None);
+            match &found.about {
+                None => {
+                    let refusal = found.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
+                    if args.json {
+                        println!("{:#}", found.json());
+                    }
+                    Ok(fail(&[refusal], REFUSED))
+                }
+                Some(about) => {
+                    println!("{}", if args.json { format!("{:#}", found.json()) } else { info(&found, about) });
+                    Ok(ExitCode::SUCCESS)
+                }
+            }
+        }
+    }
+}
+
+/// One file.
+struct Found {
+    /// What it is asked for by.
+    name: Option<String>,
+    path: PathBuf,
+    /// What its note says, if it has one.
+    about: Option<About>,
+    /// Why a host would not load it.
+    refusal: Option<Refusal>,
+    /// The file that is found under the same name before it.
+    behind: Option<PathBuf>,
+}
+
+struct About {
+    note: Note,
+    size: usize,
+    sha256: String,
+}
+
+impl Found {
+    fn look(name: Option<String>, path: &Path, behind: Option<PathBuf>) -> Self {
+        let about = inspect::read(path).and_then(|bytes| {
+            let note = inspect::read_note(path, &bytes)?;
+            Ok(About { note, size: bytes.len(), sha256: inspect::sha256(&bytes) })
+        });
+        let (about, refusal) = match about {
+            Ok(about) => (Some(about), inspect::inspect(path, Trust::default()).err()),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        Self { name, path: path.to_owned(), about, refusal, behind }
+    }
+
+    fn json(&self) -> Value {
+        let refused = self.refusal.as_ref().map(
+            |refusal| json!({ "code": refusal.code().as_str(), "found": refusal.found(), "remedy": refusal.remedy() }),
+        );
+        let mut json = json!({ "source": self.name, "path": self.path, "refused": refused, "behind": self.behind });
+        if let Some(About { note, size, sha256 }) = &self.about {
+            json["size"] = json!(size);
+            json["sha256"] = json!(sha256);
+            json["name"] = json!(note.name);
+            json["version"] = json!(note.version);
+            json["protocol"] = json!(note.protocol);
+            json["abi"] = json!(abi(note));
+            json["language"] = json!(language(note));
+            json["compiler"] = json!(note.compiler);
+            json["debug"] = json!(note.debug);
+            json["machine"] = json!(note.machine);
+            json["symbol"] = json!(note.root);
+        }
+        json
+    }
+
+    /// `ok`, the refusal's code, or the file that hides it.
+    fn state(&self) -> String {
+        match (&self.refusal, &self.behind) {
+            (Some(refusal), _) => refusal.code().as_str().to_owned(),
+            (None, Some(first)) => format!("hidden by {}", first.display()),
+            (None, None) => "ok".to_owned(),
+        }
+    }
+}
+
+/// Every file with the name of a plugin, in the order in which names are looked for.
+fn find(dirs: &[PathBuf]) -> Vec<Found> {
+    let mut all: Vec<Found> = Vec::new();
+    for place in locate::places(dirs) {
+        for (name, path) in locate::plugins_in(&place) {
+            let same = |known: &&Found| known.name.as_ref() == Some(&name);
+            let behind = all.iter().find(same).map(|first| first.path.clone());
+            all.push(Found::look(Some(name), &path, behind));
+        }
+    }
+    all
+}
+
+fn list(found: &[Found], dirs: &[PathBuf]) -> String {
+    if found.is_empty() {
+        let places: Vec<_> = locate::places(dirs).iter().map(|place| format!("\n  {}", place.display())).collect();
+        return format!("no plugin (libframegate_*.so) in{}", places.concat());
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["SOURCE", "STATE", "VERSION", "ABI", "PROTOCOL", "BUILT BY", "FILE"]);
+    for one in found {
+        let name = one.name.clone().unwrap_or_default();
+        let path = one.path.display().to_string();
+        let [version, abi, protocol, built] = match &one.about {
+            Some(About { note, .. }) => [note.version.clone(), abi(note), note.protocol.clone(), built(note)],
+            None => ["-"; 4].map(str::to_owned),
+        };
+        table.add_row([name, one.state(), version, abi, protocol, built, path]);
+    }
+    let mut text = table.trim_fmt();
+    for refusal in found.iter().filter_map(|one| one.refusal.as_ref()) {
+        text += &format!("\n\n{refusal}");
+    }
+    let pins = found.iter().filter(|one| one.refusal.is_none() && one.behind.is_none()).filter_map(pin);
+    let pins: Vec<_> = pins.map(|pin| format!("\n  source = \"{pin}\"")).collect();
+    if !pins.is_empty() {
+        text += &format!("\n\npinned to these files:{}", pins.concat());
+    }
+    text
+}
+
+/// What to write as `source` so that only this content is accepted.
+fn pin(found: &Found) -> Option<String> {
+    let sha256 = &found.about.as_ref()?.sha256;
+    let what = found.name.clone().unwrap_or_else(|| found.path.display().to_string());
+    Some(format!("{what}#sha256:{sha256}"))
+}
+
+fn info(found: &Found, about: &About) -> String {
+    let About { note, size, sha256 } = about;
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    let here = match &found.refusal {
+        None => "accepted so far: load it to see the rest".to_owned(),
+        Some(refusal) => refusal.to_string(),
+    };
+    let machine = match note.machine == std::env::consts::ARCH {
+        true => note.machine.clone(),
+        false => format!("{} (this one is {})", note.machine, std::env::consts::ARCH),
+    };
+    for (what, value) in [
+        ("plugin", format!("{} {}", note.name, note.version)),
+        ("protocol", note.protocol.clone()),
+        ("ABI", abi(note)),
+        ("language", language(note).to_owned()),
+        ("built by", built(note)),
+        ("machine", machine),
+        ("symbol", note.root.clone()),
+        ("file", format!("{} ({size} bytes)", found.path.display())),
+        ("sha256", sha256.clone()),
+        ("this host", here),
+    ] {
+        table.add_row([what.to_owned(), value]);
+    }
+    table.trim_fmt()
+}
+
+fn abi(note: &Note) -> String {
+    format!("{}.{}", note.abi.0, note.abi.1)
+}
+
+fn language(note: &Note) -> &'static str {
+    match note.language {
+        Some(Language::Rust) => "Rust",
+        Some(Language::C) => "C",
+        None => "unknown",
+    }
+}
+
+/// `rustc 1.95.0, debug`
+fn built(note: &Note) -> String {
+    let compiler = note.compiler.split(" (").next().unwrap_or_default();
+    format!("{compiler}{}", if note.debug { ", debug" } else { "" })
+}
