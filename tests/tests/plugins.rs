@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use framegate_stins::simulate::{Detector, Simulation, image};
 use framegate_tests::{framegate, host::Host, process::free_port, worker::Worker};
+use serde_json::Value;
 
 const IMAGES: u32 = 20;
 const BYTES: usize = 100_000;
@@ -54,4 +55,65 @@ fn a_plugin_beside_the_executable_is_found_by_its_name() {
 #[test]
 fn a_plugin_is_loaded_by_its_path() {
     streams_through(framegate::plugin("stins").to_str().unwrap());
+}
+
+fn framegate(args: &[&str]) -> (String, String, Option<i32>) {
+    let output = framegate::command().args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr), output.status.code())
+}
+
+#[test]
+fn the_list_shows_what_is_found_where_and_what_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, text) = (folder.path().join("libframegate_stins.so"), folder.path().join("libframegate_text.so"));
+    fs::copy(framegate::plugin("stins"), &first).unwrap();
+    fs::write(&text, "no plugin").unwrap();
+    let dir = folder.path().to_str().unwrap();
+
+    let (shown, _, status) = framegate(&["plugin", "list", "--dir", dir]);
+    assert_eq!(status, Some(0));
+    let row = |file: &str| shown.lines().find(|line| line.ends_with(file)).unwrap_or_else(|| panic!("{file}: {shown}"));
+    assert!(row(first.to_str().unwrap()).contains(" ok "), "{shown}");
+    assert!(row(text.to_str().unwrap()).contains("FG-ABI-ELF"), "{shown}");
+    // The one beside the executable is found later.
+    let later = framegate::plugin("stins");
+    assert!(row(later.to_str().unwrap()).contains(&format!("hidden by {}", first.display())), "{shown}");
+
+    let (json, _, _) = framegate(&["plugin", "list", "--json", "--dir", dir]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json[0]["source"], &json[0]["protocol"], &json[0]["abi"]),
+        (&"stins".into(), &"stins".into(), &"1.0".into())
+    );
+    assert_eq!(json[1]["refused"]["code"], "FG-ABI-ELF");
+    let pin = format!("stins#sha256:{}", json[0]["sha256"].as_str().unwrap());
+    assert!(shown.contains(&pin), "{shown}");
+}
+
+#[test]
+fn a_file_says_what_it_is_without_being_run_also_on_another_machine() {
+    let plugin = framegate::plugin("stins");
+    let (shown, _, status) = framegate(&["plugin", "info", plugin.to_str().unwrap()]);
+    assert_eq!(status, Some(0));
+    for word in ["framegate-stins 0.1.0", "rustc", "framegate_root_framegate_stins", "takes it so far"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = fs::read(plugin).unwrap();
+    // e_machine of the ELF header: 183 is aarch64, 62 is x86_64.
+    let other: (u16, &str) = if cfg!(target_arch = "x86_64") { (183, "aarch64") } else { (62, "x86_64") };
+    bytes[18..20].copy_from_slice(&other.0.to_le_bytes());
+    let path = folder.path().join("libother.so");
+    fs::write(&path, bytes).unwrap();
+    let (shown, _, status) = framegate(&["plugin", "info", path.to_str().unwrap()]);
+    assert_eq!(status, Some(0));
+    assert!(shown.contains("framegate-stins 0.1.0") && shown.contains("FG-ABI-MACHINE"), "{shown}");
+    assert!(shown.contains(&format!("{} (this one is {})", other.1, std::env::consts::ARCH)), "{shown}");
+
+    fs::write(&path, "no plugin").unwrap();
+    let (_, said, status) = framegate(&["plugin", "info", path.to_str().unwrap()]);
+    assert_eq!(status, Some(3));
+    assert!(said.contains("FG-ABI-ELF"), "{said}");
 }

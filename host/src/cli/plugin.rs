@@ -176,7 +176,7 @@ fn list(found: &[Found], dirs: &[PathBuf]) -> String {
         return format!("no plugin (libframegate_*.so) in{}", places.concat());
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["SOURCE", "STATE", "VERSION", "ABI", "PROTOCOL", "BUILT BY", "FILE"]);
     for one in found {
         let name = one.name.clone().unwrap_or_default();
@@ -209,9 +209,9 @@ fn pin(found: &Found) -> Option<String> {
 fn info(found: &Found, about: &About) -> String {
     let About { note, size, sha256 } = about;
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let here = match &found.refusal {
-        None => "accepted so far: load it to see the rest".to_owned(),
+        None => "takes it so far; what comes after shows when it is loaded".to_owned(),
         Some(refusal) => refusal.to_string(),
     };
     let machine = match note.machine == std::env::consts::ARCH {

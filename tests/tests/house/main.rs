@@ -67,6 +67,8 @@ const UNSAFE: &[&str] = &[
     "host/src/output/message.rs",
     "host/src/allocator.rs",
     "tests/benches/ingest/relay.rs",
+    // Not part of the program: wrong on purpose.
+    "tests/bad-plugins/",
 ];
 
 /// The protocols of detectors. The host knows the class names of dranspose as data, in one file.

@@ -48,7 +48,7 @@ fn edited(case: &str, original: &Path, edit: &str) -> PathBuf {
     copy_folder(original, &folder);
     copy_folder(&root().join("plugin-api"), &copy.join("plugin-api"));
     let mut workspace: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
-    let members = ["plugin-api", "plugin-api/abi"].map(|member| toml::Value::from(member)).to_vec();
+    let members = ["plugin-api", "plugin-api/abi"].map(toml::Value::from).to_vec();
     workspace["workspace"]["members"] = members.into();
     workspace["workspace"]["exclude"] = vec![toml::Value::from("tests")].into();
     write_if_changed(&copy.join("Cargo.toml"), &workspace.to_string());
