@@ -1,4 +1,5 @@
-//! A source that does what a test wants: waits in `open`, and has run-time parameters of all types, whose values it keeps.
+//! A source that does what a test wants: waits in `open` or before its events, and has run-time parameters of all types,
+//! whose values it keeps.
 //!
 //! It is linked into the test's process, so the test sees what it was given.
 
@@ -10,7 +11,8 @@ use std::{
 };
 
 use framegate_plugin_api::{
-    Deadline, EventSink, HostContext, Parameter, ParameterType, Progress, Source, SourceError, SourceRun,
+    Deadline, EventKind, EventSink, Frame, HostContext, Parameter, ParameterType, Progress, Source, SourceError,
+    SourceRun,
 };
 use serde_json::json;
 
@@ -27,11 +29,19 @@ pub struct Played {
 pub struct PlayedSettings {
     /// `open` returns only when this file is there.
     open_when: Option<PathBuf>,
+    /// Each run gives so many events of 64 bytes, as fast as they are taken, and ends; it begins when `flow_when` is there.
+    #[serde(default)]
+    events: u64,
+    flow_when: Option<PathBuf>,
 }
 
-/// A run without events.
+/// A run of events that hold their number, or without events.
 #[derive(Debug)]
-pub struct PlayedRun;
+pub struct PlayedRun {
+    next: u64,
+    events: u64,
+    flow_when: Option<PathBuf>,
+}
 
 type Value = (String, String, Vec<u8>);
 
@@ -58,7 +68,7 @@ impl Source for Played {
         while self.settings.open_when.as_ref().is_some_and(|path| !path.exists()) {
             thread::sleep(Duration::from_millis(5));
         }
-        Ok(PlayedRun)
+        Ok(PlayedRun { next: 0, events: self.settings.events, flow_when: self.settings.flow_when.clone() })
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -89,8 +99,18 @@ impl Source for Played {
 }
 
 impl SourceRun for PlayedRun {
-    fn next(&mut self, _out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
-        thread::sleep(deadline.left().min(Duration::from_millis(10)));
-        Ok(Progress::Idle)
+    fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
+        if self.events == 0 || self.flow_when.as_ref().is_some_and(|path| !path.exists()) {
+            thread::sleep(deadline.left().min(Duration::from_millis(10)));
+            return Ok(Progress::Idle);
+        }
+        self.flow_when = None;
+        while self.next < self.events && !out.is_full() {
+            let mut bytes = vec![0; 64];
+            bytes[..8].copy_from_slice(&self.next.to_le_bytes());
+            out.push("played", EventKind::Data, [Frame::from_vec(bytes)]);
+            self.next += 1;
+        }
+        Ok(if self.next < self.events { Progress::More } else { Progress::End })
     }
 }

@@ -1,11 +1,12 @@
 //! Control without Redis: scans follow each other, and events go to whoever is connected.
 //!
 //! A scan begins at start-up on every ingester; when all their runs have ended and all is delivered it is finished, and the
-//! next begins; after a while that grows, if the last one failed. Who gets an event is decided when it is paired, by the policy in `ingester::pair`.
+//! next begins. Scans that fail follow each other ever more slowly. Who gets an event is decided when it is paired, by the
+//! policy in `ingester::pair`.
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use super::{
@@ -31,30 +32,19 @@ pub(crate) async fn run(
     let deal = if settings.broadcast { Deal::Everyone } else { Deal::RoundRobin };
     let scans = async {
         let mut done = 0;
-        let mut pause = FIRST_PAUSE;
+        let mut pace = Pace::default();
         while settings.scans.is_none_or(|scans| done < scans) {
+            let began = Instant::now();
             if scan(&mut lines, deal).await.is_err() {
                 return;
             }
             done += 1;
-            if settings.scans == Some(done) {
-                return;
-            }
-            match fruitless(&lines) {
-                None => {
-                    report.send_if_modified(|report| report.faults.remove(SCANS).is_some());
-                    pause = FIRST_PAUSE;
-                }
-                Some(why) => {
-                    let what = format!("the last scan {why}; the next begins in {pause:?}");
-                    tracing::warn!("{what}");
-                    report.send_modify(|report| {
-                        report.last_problem = Some(ControlProblem { at: now(), what: what.clone() });
-                        report.faults.insert(SCANS.to_owned(), what);
-                    });
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+            let why = fruitless(&lines);
+            tell(&report, why.as_deref());
+            let wait = pace.after(why.is_some(), began.elapsed());
+            if let Some(why) = why.filter(|_| !wait.is_zero() && settings.scans != Some(done)) {
+                tracing::warn!("{why}; the next scan begins in {wait:.1?}");
+                tokio::time::sleep(wait).await;
             }
         }
     };
@@ -78,17 +68,28 @@ async fn scan(lines: &mut [Line], deal: Deal) -> Result<(), Stopped> {
     every(lines, |report| report.finished == Some(scan)).await
 }
 
-/// Whether another scan at once would most likely end as the last did, and so on as fast as the machine can.
+/// Why another scan would most likely end as the last did; so they must not follow as fast as the machine can.
 fn fruitless(lines: &[Line]) -> Option<String> {
     let reports: Vec<_> = lines.iter().map(|line| line.report.borrow().clone()).collect();
     let streams = reports.iter().flat_map(|report| &report.streams);
     let failed: Vec<&str> =
         streams.filter(|(_, stream)| stream.source == "failed").map(|(name, _)| name.as_str()).collect();
     if !failed.is_empty() {
-        return Some(format!("ended because sources failed ({})", failed.join(", ")));
+        return Some(format!("sources failed in the last scan: {}", failed.join(", ")));
     }
     let processed: u64 = reports.iter().map(|report| report.processed_events).sum();
-    (processed == 0).then(|| "ended without an event".to_owned())
+    (processed == 0).then(|| "the last scan ended without an event".to_owned())
+}
+
+fn tell(report: &watch::Sender<ControlReport>, why: Option<&str>) {
+    report.send_if_modified(|report| match why {
+        None => report.faults.remove(SCANS).is_some(),
+        Some(why) => {
+            report.last_problem = Some(ControlProblem { at: now(), what: why.to_owned() });
+            report.faults.insert(SCANS.to_owned(), why.to_owned());
+            true
+        }
+    });
 }
 
 /// Waits until each ingester's report says so.
@@ -101,6 +102,73 @@ async fn every(lines: &mut [Line], says: impl Fn(&Report) -> bool) -> Result<(),
 
 /// What is wrong with scans, in status.
 const SCANS: &str = "scans";
-/// How long to wait after a scan that failed, doubled after each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How soon a scan may follow one that failed: from start to start twice as long each time. A scan that took longer, because
+/// another of its streams was well, is followed at once.
+#[derive(Debug)]
+struct Pace(Duration);
+
+const FASTEST: Duration = Duration::from_millis(500);
+const SLOWEST: Duration = Duration::from_secs(30);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(FASTEST)
+    }
+}
+
+impl Pace {
+    /// How long to wait after a scan that took so long.
+    fn after(&mut self, failed: bool, took: Duration) -> Duration {
+        if !failed {
+            *self = Self::default();
+            return Duration::ZERO;
+        }
+        let wait = self.0.saturating_sub(took);
+        if !wait.is_zero() {
+            self.0 = (self.0 * 2).min(SLOWEST);
+        }
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scans that begin within an hour, if each takes so long.
+    fn scans(failed: bool, took: Duration) -> u32 {
+        let mut pace = Pace::default();
+        let mut clock = Duration::ZERO;
+        let mut scans = 0;
+        while clock < Duration::from_secs(3600) {
+            scans += 1;
+            clock += took + pace.after(failed, took);
+        }
+        scans
+    }
+
+    #[test]
+    fn scans_that_fail_follow_each_other_ever_more_slowly() {
+        assert!((100..140).contains(&scans(true, Duration::from_millis(1))));
+    }
+
+    #[test]
+    fn scans_that_are_well_follow_each_other_at_once() {
+        assert_eq!(scans(false, Duration::from_millis(100)), 36_000);
+    }
+
+    #[test]
+    fn a_stream_that_always_fails_does_not_slow_down_one_that_is_well() {
+        assert_eq!(scans(true, Duration::from_secs(5)), 720);
+    }
+
+    #[test]
+    fn a_scan_that_is_well_makes_the_next_failure_cheap_again() {
+        let mut pace = Pace::default();
+        (0..10).for_each(|_| drop(pace.after(true, Duration::ZERO)));
+        assert_eq!(pace.after(true, Duration::ZERO), SLOWEST);
+        assert_eq!(pace.after(false, Duration::ZERO), Duration::ZERO);
+        assert_eq!(pace.after(true, Duration::ZERO), FASTEST);
+    }
+}

@@ -1,0 +1,83 @@
+//! Assignments in masses: they wait in Redis, not in memory, and come through whole.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{fmt::Write as _, time::Instant};
+
+use framegate_tests::{redis::RedisServer, stage::Stage};
+use serde_json::json;
+
+/// What the ingester takes at most, and the last piece with which it goes beyond.
+const HELD: u64 = 200_000 + 1_000;
+
+/// Assigns `events` events in lists of `list`, every `share`-th to w1 and the rest to nobody.
+fn assign(stage: &mut Stage, events: u64, list: u64, share: u64) {
+    let key = format!("dranspose:assigned:{}", stage.controller.mapping);
+    let mut pipe = redis::pipe();
+    for first in (0..events).step_by(list as usize) {
+        let mut text = String::from("[");
+        for number in first..(first + list).min(events) {
+            let comma = if number > first { "," } else { "" };
+            let worker = if number.is_multiple_of(share) { r#""w1""# } else { "" };
+            write!(text, r#"{comma}{{"event_number":{number},"assignments":{{"played":[{worker}]}}}}"#).unwrap();
+        }
+        text.push(']');
+        pipe.xadd(&key, "*", &[("data", text)]).ignore();
+        if pipe.len() >= 1000 {
+            pipe.query::<()>(stage.controller.redis()).unwrap();
+            pipe.clear();
+        }
+    }
+    if !pipe.is_empty() {
+        pipe.query::<()>(stage.controller.redis()).unwrap();
+    }
+}
+
+/// A scan of which everything is assigned before the first event comes; which are more than are held.
+fn masses(events: u64, list: u64, share: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("gate");
+    let mut stage = Stage::with(RedisServer::start(), &["played"], 0, |settings| {
+        settings.ingesters[0].streams[0].settings = json!({ "events": events, "flow_when": gate });
+    });
+    let worker = stage.worker("w1");
+    stage.scan(&["played"]);
+    assign(&mut stage, events, list, share);
+    let held = events.min(HELD);
+    let report = stage.wait_report("assignments", |report| report.assignments_waiting >= held.min(200_000));
+    assert!(report.assignments_waiting <= held, "{}", report.assignments_waiting);
+    let began = Instant::now();
+    std::fs::write(&gate, "").unwrap();
+    for number in (0..events).step_by(share as usize) {
+        let message = worker.next();
+        assert_eq!(message.frames[0][..8], number.to_le_bytes());
+        if number.is_multiple_of(1024) {
+            assert_eq!(message.number(), number);
+        }
+    }
+    let report = stage.wait_report("all", |report| report.processed_events == events);
+    eprintln!("{events} events in lists of {list}: {:.0} events/s", events as f64 / began.elapsed().as_secs_f64());
+    assert!(report.faults.is_empty() && report.counters.get("duplicate assignments").is_none());
+    stage.finish();
+}
+
+#[test]
+fn more_assignments_than_are_held_wait_in_redis() {
+    masses(300_000, 10_000, 100);
+}
+
+#[test]
+fn an_entry_for_each_event_comes_through() {
+    masses(20_000, 1, 10);
+}
+
+#[test]
+fn a_new_scan_is_not_held_back_by_the_masses_of_the_last() {
+    let mut stage = Stage::with(RedisServer::start(), &["played"], 0, |_| {});
+    stage.scan(&["played"]);
+    assign(&mut stage, 400_000, 10_000, 1);
+    stage.wait_report("assignments", |report| report.assignments_waiting >= 200_000);
+    stage.scan(&["played"]);
+    assert_eq!(stage.report().assignments_waiting, 0);
+    stage.finish();
+}
