@@ -101,8 +101,8 @@ impl State {
     }
 }
 
-/// Assignments that are taken from control at most; the rest waits in Redis.
-const MOST_ASSIGNMENTS: usize = 200_000;
+/// Bytes of assignments that are taken from control at most, some 200,000 plain ones; the rest waits in Redis.
+const ASSIGNMENTS_LIMIT: usize = 10 << 20;
 /// Events paired before what is paired is sent: keeps both in the processor's cache.
 const PAIRS_AT_ONCE: usize = 128;
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -169,7 +169,7 @@ impl Forwarder {
             busy = true;
             self.act();
         }
-        while self.ingester.assignments_waiting() < MOST_ASSIGNMENTS {
+        while self.ingester.assignments_bytes() < ASSIGNMENTS_LIMIT {
             let Ok(assignments) = self.assignments.try_recv() else { break };
             self.ingester.assign(assignments, now);
             busy = true;

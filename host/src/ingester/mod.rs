@@ -5,6 +5,7 @@
 //! the forwarder asks for them.
 
 pub(crate) mod assemble;
+mod backlog;
 pub(crate) mod command;
 pub(crate) mod credit;
 pub(crate) mod header;
@@ -191,7 +192,7 @@ impl Ingester {
                 })
                 .collect();
             if !streams.is_empty() {
-                scan.assigned.push_back(Assigned { number: assignment.number, streams });
+                scan.assigned.push(Assigned { number: assignment.number, streams });
             }
         }
         self.count("duplicate assignments", duplicates);
@@ -213,6 +214,11 @@ impl Ingester {
     /// Assignments that wait for their events.
     pub(crate) fn assignments_waiting(&self) -> usize {
         self.scan.as_ref().map_or(0, |scan| scan.assigned.len())
+    }
+
+    /// Bytes that they hold.
+    pub(crate) fn assignments_bytes(&self) -> usize {
+        self.scan.as_ref().map_or(0, |scan| scan.assigned.bytes())
     }
 
     /// The source's run is open.
@@ -311,8 +317,7 @@ impl Ingester {
     fn close_scan(&mut self, now: Instant) {
         let Some(scan) = &mut self.scan else { return };
         scan.discard_waiting();
-        let unpaired = scan.assigned.len() as u64;
-        scan.assigned.clear();
+        let unpaired = scan.assigned.clear();
         scan.phase = Phase::Closing { deadline: now + CAPTURE_CLOSE };
         self.actions.push(Action::CloseCapture { scan: scan.id });
         self.count("assignments whose events never came", unpaired);

@@ -84,7 +84,7 @@ impl Ingester {
             }
         }
         if on_demand_missing.is_empty() {
-            return scan.assigned.pop_front();
+            return scan.assigned.pop();
         }
         // The others are there: now the sources without a detector are asked, each once.
         let number = first.number;

@@ -7,13 +7,11 @@
 //! ```
 //! A `StartScan` in any state replaces the whole value.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
-    assemble::{Assigned, Flow, Taken},
+    assemble::{Flow, Taken},
+    backlog::Backlog,
     command::Deal,
     tally::{Pace, Tally},
 };
@@ -28,7 +26,7 @@ pub(crate) struct Scan {
     /// One for each of the ingester's streams, in its order, active or not.
     pub(crate) streams: Vec<StreamScan>,
     /// Assignments whose events have not been paired, in order. Those that name none of our streams are not kept.
-    pub(crate) assigned: VecDeque<Assigned>,
+    pub(crate) assigned: Backlog,
     /// The number that the next assignment must have, or that the next dealt event gets.
     pub(crate) next_number: EventNumber,
     /// Whose turn it is among the connected workers.
@@ -138,7 +136,7 @@ impl Scan {
             deal,
             phase: Phase::Opening { deadline, drain_until },
             streams: streams.iter().map(stream).collect(),
-            assigned: VecDeque::new(),
+            assigned: Backlog::default(),
             next_number: 0,
             turn: 0,
             processed: 0,

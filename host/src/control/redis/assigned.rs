@@ -6,10 +6,15 @@
 use tokio::sync::watch;
 
 use super::{Context, keys, link::Link, stopped, tail::Tail, work::WorkReader};
-use crate::{control::Stopped, ingester::command::Assignments, names::ScanId};
+use crate::{
+    control::Stopped,
+    ingester::command::{Assignment, Assignments},
+    names::ScanId,
+};
 
-/// Assignments handed over in one piece: a controller's list may be as long as the scan.
-const AT_ONCE: usize = 1000;
+/// Events and workers handed over in one piece: a controller's list may be as long as the scan, and name any number of
+/// workers.
+const AT_ONCE: usize = 2000;
 
 pub(super) async fn run(mut link: Link, mut context: Context, mut stop: watch::Receiver<bool>) {
     let serve = async {
@@ -43,7 +48,7 @@ async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), St
     loop {
         for entry in tail.next(link).await {
             let mut events = match reader.read(&entry.data) {
-                Ok(events) => events,
+                Ok(events) => events.into_iter(),
                 Err(problem) => {
                     health.complain("entries of assigned that are no assignments", &format!("{}: {problem}", entry.id));
                     continue;
@@ -52,11 +57,21 @@ async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), St
             for name in reader.impossible.drain(..) {
                 health.complain("assignments to a worker that cannot be", &format!("{name:?}"));
             }
-            while !events.is_empty() {
-                let rest = events.split_off(events.len().min(AT_ONCE));
+            while let Some(events) = piece(&mut events) {
                 context.line.commands.assign(Assignments { scan, events }).await?;
-                events = rest;
             }
         }
     }
+}
+
+/// The next events that are handed over together; None when all were.
+fn piece(events: &mut impl Iterator<Item = Assignment>) -> Option<Vec<Assignment>> {
+    let mut piece = Vec::new();
+    let mut weight = 0;
+    while weight < AT_ONCE {
+        let Some(event) = events.next() else { break };
+        weight += 1 + event.streams.iter().map(|(_, workers)| workers.len()).sum::<usize>();
+        piece.push(event);
+    }
+    (!piece.is_empty()).then_some(piece)
 }

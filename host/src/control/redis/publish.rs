@@ -86,7 +86,9 @@ async fn serve(
             }
             noticed = Some(scan);
         }
-        wait_for_change(&mut line.report, shared, &last).await;
+        if !wait_for_change(&mut line.report, shared, &last).await {
+            return;
+        }
     }
 }
 
@@ -127,7 +129,12 @@ impl Landmarks {
 }
 
 /// Until something changed that others must see, and a little longer, so that changes come together; or until it is time.
-async fn wait_for_change(report: &mut watch::Receiver<Report>, shared: &mut watch::Receiver<Shared>, last: &Landmarks) {
+/// False: the ingester has ended, and nothing of it must be seen any more.
+async fn wait_for_change(
+    report: &mut watch::Receiver<Report>,
+    shared: &mut watch::Receiver<Shared>,
+    last: &Landmarks,
+) -> bool {
     let due = Instant::now() + EVERY;
     let changed = async {
         tokio::select! {
@@ -144,4 +151,5 @@ async fn wait_for_change(report: &mut watch::Receiver<Report>, shared: &mut watc
         let join = if report.borrow().ready == last.ready { JOIN } else { Duration::ZERO };
         tokio::time::sleep(join).await;
     }
+    report.has_changed().is_ok()
 }
