@@ -84,6 +84,11 @@ impl RunState {
 
     /// Counts a message without event; logs the 1st, 10th, 100th, … of each reason.
     pub fn skip(&mut self, reason: &'static str, level: LogLevel, host: &HostContext) {
+        self.skip_with(reason, &"", level, host);
+    }
+
+    /// Like `skip`, with what differs from message to message for the log.
+    fn skip_with(&mut self, reason: &'static str, detail: &dyn fmt::Display, level: LogLevel, host: &HostContext) {
         let count = match self.skipped.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => {
                 *count += 1;
@@ -95,7 +100,7 @@ impl RunState {
             }
         };
         if is_power_of_ten(count) {
-            host.log(level, format!("{}: message skipped: {reason} ({count} so far in this run)", self.typ));
+            host.log(level, format!("{}: message skipped: {reason}{detail} ({count} so far in this run)", self.typ));
         }
     }
 }
@@ -149,6 +154,12 @@ impl Flow<'_, '_> {
     /// Counts and logs a message that does not validate.
     pub fn skip(&mut self, why: Malformed) {
         self.state.skip(why.reason(), LogLevel::Warn, self.host);
+    }
+
+    /// Like [`Flow::skip`], for a reason that differs from message to message in something that people need to know:
+    /// `detail` follows it in the log, and is not written when nothing is logged.
+    pub fn skip_with(&mut self, why: Malformed, detail: impl fmt::Display) {
+        self.state.skip_with(why.reason(), &format_args!(": {detail}"), LogLevel::Warn, self.host);
     }
 
     /// Counts a message that came before the run's start.

@@ -32,6 +32,32 @@ pub fn play<A: Assembler, P: AsRef<[u8]>>(mut assembler: A, messages: impl IntoI
     Played { events, skipped: state.skipped().to_vec() }
 }
 
+/// The messages of a capture: a CBOR sequence, each item the list of a message's parts.
+///
+/// # Panics
+/// The bytes are no such capture.
+#[cfg(feature = "captures")]
+#[must_use]
+pub fn capture(mut bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let mut messages = Vec::new();
+    while !bytes.is_empty() {
+        let item: ciborium::Value = ciborium::from_reader(&mut bytes).expect("the capture is CBOR");
+        let parts = item.into_array().expect("an item is a message's list of parts");
+        messages.push(parts.into_iter().map(|part| part.into_bytes().expect("a part is bytes")).collect());
+    }
+    messages
+}
+
+/// Whether the events have exactly these messages as their frames, in this order.
+#[must_use]
+pub fn same_bytes<P: AsRef<[u8]>>(events: &[Event], messages: &[Vec<P>]) -> bool {
+    events.len() == messages.len()
+        && events.iter().zip(messages).all(|(event, parts)| {
+            event.frames.len() == parts.len()
+                && event.frames.iter().zip(parts).all(|(frame, part)| frame.as_slice() == part.as_ref())
+        })
+}
+
 /// A host that listens to nothing and never stops anything.
 struct Silent;
 

@@ -72,6 +72,24 @@ impl<'a> Value<'a> {
     }
 }
 
+/// Whether an `int` field takes this text.
+#[must_use]
+pub fn is_int_text(text: &str) -> bool {
+    int_of_text(text).is_some()
+}
+
+/// Whether a `float` field takes this text.
+#[must_use]
+pub fn is_float_text(text: &str) -> bool {
+    float_of_text(text).is_some()
+}
+
+/// Whether an `int` field takes this float: it has no fraction and is inside the range of 64 bit.
+#[must_use]
+pub fn is_int_float(float: f64) -> bool {
+    whole(float).is_some()
+}
+
 /// The float as an integer, if it has no fraction and is inside the range that pydantic takes.
 fn whole(float: f64) -> Option<i64> {
     /// 2⁶³, exact as a float.
@@ -111,8 +129,9 @@ fn int_of_text(text: &str) -> Option<String> {
     Some(format!("{}{plain}", if negative && plain != "0" { "-" } else { "" }))
 }
 
-/// Space around is allowed, and so are underscores; not both.
-fn float_of_text(text: &str) -> Option<f64> {
+/// The value of a `float` field from a text; `None` if the field does not take it. Space around is allowed, and so are underscores; not both.
+#[must_use]
+pub fn float_of_text(text: &str) -> Option<f64> {
     text.trim().parse().ok().or_else(|| without_underscores(text)?.parse().ok())
 }
 

@@ -18,6 +18,8 @@ use crate::Malformed;
 use scan::Scanner;
 pub use write::{dictionary, write_float, write_str};
 
+pub use lax::{float_of_text, is_float_text, is_int_float, is_int_text};
+
 /// A checked JSON value, still in the message's text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {

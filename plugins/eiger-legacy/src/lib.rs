@@ -1,0 +1,39 @@
+//! Source plugin for DECTRIS detectors (EIGER, PILATUS4) that speak the legacy stream, over ZeroMQ PUSH.
+//!
+//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
+//! protocol is in [`messages`], what it means for a run in [`run`]; connecting and receiving are in `framegate-zmq-source`.
+#![forbid(unsafe_code)]
+
+pub mod messages;
+pub mod run;
+#[cfg(test)]
+mod tests;
+
+use framegate_plugin_api::{HostContext, Source, SourceError, export_source};
+use framegate_zmq_source::{Pattern, PerMessage, Upstream, ZmqRun, ZmqSettings};
+
+use crate::run::EigerLegacyProtocol;
+
+/// One detector, connected anew for each scan.
+#[derive(Debug)]
+pub struct EigerLegacy {
+    upstream: Upstream,
+}
+
+impl Source for EigerLegacy {
+    /// `upstream_url`, and what all ZeroMQ sources have.
+    type Settings = ZmqSettings;
+    type Run = ZmqRun<PerMessage<EigerLegacyProtocol>>;
+
+    const PROTOCOL: &'static str = "eiger-legacy";
+
+    fn create(settings: ZmqSettings, host: HostContext) -> Result<Self, SourceError> {
+        Ok(Self { upstream: Upstream::new(settings, Pattern::Pull, host) })
+    }
+
+    fn open(&mut self) -> Result<Self::Run, SourceError> {
+        self.upstream.open(PerMessage::default())
+    }
+}
+
+export_source!(EigerLegacy);

@@ -1,0 +1,67 @@
+//! Source plugin for Xspress3 detectors: JSON headers, histograms and pickled metadata, over ZeroMQ PUB.
+//!
+//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
+//! protocol is in [`messages`], how messages become events in [`run`]; connecting and receiving are in
+//! `framegate-zmq-source`.
+#![forbid(unsafe_code)]
+
+pub mod messages;
+pub mod run;
+#[cfg(test)]
+mod tests;
+
+use framegate_plugin_api::{HostContext, Source, SourceError, export_source};
+use framegate_zmq_source::{Bytes, Pattern, Upstream, ZmqRun, ZmqSettings};
+use serde::Deserialize;
+
+use crate::run::{Limits, XspressRun};
+
+/// One detector, connected anew for each scan.
+#[derive(Debug)]
+pub struct Xspress {
+    upstream: Upstream,
+    limits: Limits,
+}
+
+/// `upstream_url`, what all ZeroMQ sources have, and a limit for images that come in three messages.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct XspressSettings {
+    /// An image of three messages that is longer than this is dropped and counted.
+    #[serde(default = "max_image")]
+    pub max_image: Bytes,
+
+    /// Where the detector is, and how to listen to it.
+    #[serde(flatten)]
+    pub zmq: ZmqSettings,
+}
+
+impl Source for Xspress {
+    type Settings = XspressSettings;
+    type Run = ZmqRun<XspressRun>;
+
+    const PROTOCOL: &'static str = "xspress";
+
+    fn create(settings: XspressSettings, host: HostContext) -> Result<Self, SourceError> {
+        let XspressSettings { max_image, mut zmq } = settings;
+        let limits = Limits { json: length(zmq.max_header), image: length(max_image) };
+        // The array of an image may be the first part of a message of its own; only JSON is held to `max_header`.
+        zmq.max_header = Bytes(zmq.max_header.0.max(max_image.0));
+        Ok(Self { upstream: Upstream::new(zmq, Pattern::SubscribeAll, host), limits })
+    }
+
+    fn open(&mut self) -> Result<Self::Run, SourceError> {
+        self.upstream.open(XspressRun::new(self.limits))
+    }
+}
+
+export_source!(Xspress);
+
+fn length(bytes: Bytes) -> usize {
+    usize::try_from(bytes.0).unwrap_or(usize::MAX)
+}
+
+/// Real images have some 64 KiB: a histogram of 4096 bins for each of a few channels.
+fn max_image() -> Bytes {
+    Bytes(256 << 20)
+}
