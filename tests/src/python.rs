@@ -60,10 +60,12 @@ impl Dranspose {
         let recording = folder.join("recording");
         fs::create_dir_all(&recording).expect("the test's folder can be written");
         let port = free_port();
+        let reducer_url = format!("tcp://127.0.0.1:{}", free_port());
         let peer = |name: &str, args: &[&str]| {
             let mut command = Command::new(script(args[0]));
             let classes = concat!(env!("CARGO_MANIFEST_DIR"), "/peer");
             command.args(&args[1..]).env("PYTHONPATH", classes).env("RECORDING", &recording);
+            command.env("REDUCER_URL", &reducer_url);
             Process::start(name, peers_environment(&mut command, redis), folder)
         };
         let mut processes = Vec::new();
@@ -75,7 +77,10 @@ impl Dranspose {
         processes.push(peer("reducer", &["dranspose", "reducer", "--host", "127.0.0.1", "-p", &reducer]));
         // `dranspose controller` does the same on the fixed port 5000.
         let app = "dranspose.controller:app";
-        processes.push(peer("controller", &["uvicorn", app, "--host", "127.0.0.1", "--port", &controller]));
+        processes.push(peer(
+            "controller",
+            &["uvicorn", app, "--host", "127.0.0.1", "--port", &controller, "--no-access-log"],
+        ));
         let system = Self {
             api: format!("http://127.0.0.1:{port}/api/v1"),
             redis: redis.to_owned(),

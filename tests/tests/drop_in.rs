@@ -1,0 +1,215 @@
+//! framegate in place of a Python ingester: the same command line and environment, the same controller, workers and reducer,
+//! the same detector data. What the workers get must be the same, byte for byte.
+//!
+//! `tests/run drop-in` shows the first of these tests step by step.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use framegate_tests::{
+    framegate,
+    process::{Process, free_port},
+    python::{self, Dranspose, Received, peers_environment},
+    redis::RedisServer,
+};
+use tempfile::TempDir;
+
+/// The stream in `dump_xrd.cbors`, and its images between the detector's header and its end.
+const STREAM: &str = "xrd";
+const IMAGES: usize = 9;
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// One beamline: Redis, controller, reducer and two workers, all real, and a folder for what they write.
+struct Beamline {
+    dranspose: Dranspose,
+    redis: RedisServer,
+    folder: TempDir,
+}
+
+/// A running ingester and the address where it looks for its detector.
+struct Ingester {
+    process: Process,
+    detector: String,
+}
+
+impl Beamline {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let redis = RedisServer::start();
+        let dranspose = Dranspose::start(&redis.url(), &["w1", "w2"], folder.path());
+        Self { dranspose, redis, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts `PROGRAM ingester -c ZmqPullSingleIngester -n xrd -u URL`: the same line for both programs.
+    fn ingester(&self, name: &str, mut program: Command, dump_path: Option<&Path>) -> Ingester {
+        let detector = format!("tcp://127.0.0.1:{}", free_port());
+        program.args(["ingester", "-c", "ZmqPullSingleIngester", "-n", STREAM, "-u", &detector]);
+        peers_environment(&mut program, &self.redis.url());
+        program.env("INGESTER_URL", format!("tcp://127.0.0.1:{}", free_port()));
+        if let Some(path) = dump_path {
+            program.env("DUMP_PATH", path);
+        }
+        let shown = Path::new(program.get_program()).file_name().unwrap();
+        println!("   {} ingester -c ZmqPullSingleIngester -n {STREAM} -u {detector}", shown.display());
+        let process = Process::start(name, &mut program, self.folder.path());
+        self.dranspose.wait_for_stream(STREAM);
+        Ingester { process, detector }
+    }
+
+    /// One scan: the capture, played by `framegate replay` as the detector, to the last event.
+    fn scan(&self, ingester: &Ingester) -> Scan {
+        let uuid = self.dranspose.start_scan(STREAM, IMAGES);
+        let mut replay = framegate::command();
+        let bind = ingester.detector.replace("127.0.0.1", "*");
+        replay.arg("replay").arg(capture()).args(["--bind", &bind, "--stream", STREAM]);
+        let mut detector = Process::start("detector", &mut replay, self.folder.path());
+        self.dranspose.wait_for_finish();
+        assert!(detector.wait(LIMIT).success());
+        let received = self.dranspose.received(&uuid);
+        println!("   scan {uuid}: the workers got {} messages", received.len());
+        Scan { uuid, received }
+    }
+
+    /// Stops an ingester as a service manager does; it must leave nothing behind.
+    fn stop(&self, mut ingester: Ingester) {
+        let status = ingester.process.stop(LIMIT);
+        assert!(status.success(), "{status}");
+        self.dranspose.wait_for_no_ingester();
+    }
+}
+
+/// A scan that is over.
+struct Scan {
+    uuid: String,
+    received: Vec<Received>,
+}
+
+impl Scan {
+    /// Each event's message, header and frames. Which worker an event goes to is the controller's choice and differs from
+    /// run to run; the first and last go to all, and must be the same for all.
+    fn messages(&self) -> BTreeMap<u64, (&str, &[String])> {
+        let mut messages = BTreeMap::new();
+        for got in &self.received {
+            let message = (got.header.as_str(), got.frames.as_slice());
+            let before = messages.insert(got.event, message);
+            assert!(before.is_none_or(|before| before == message), "event {} differs between workers", got.event);
+        }
+        messages
+    }
+
+    fn check_delivery(&self) {
+        let last = u64::try_from(IMAGES).unwrap() + 1;
+        for event in 0..=last {
+            let copies = self.received.iter().filter(|got| got.event == event).count();
+            let expected = if event == 0 || event == last { 2 } else { 1 };
+            assert_eq!(copies, expected, "messages of event {event}");
+        }
+        assert_eq!(self.received.len(), IMAGES + 4, "messages in all");
+    }
+}
+
+fn capture() -> PathBuf {
+    python::suite_file("tests/data/dump_xrd.cbors")
+}
+
+fn dranspose() -> Command {
+    Command::new(python::script("dranspose"))
+}
+
+#[test]
+fn workers_get_byte_for_byte_what_they_get_from_the_python_ingester() {
+    println!("1. Start Redis, dranspose's controller and reducer, and two workers that write down what they get.");
+    let beamline = Beamline::start();
+
+    println!("2. The reference: the Python ingester; {} is the detector.", capture().file_name().unwrap().display());
+    let ingester = beamline.ingester("python", dranspose(), None);
+    let reference = beamline.scan(&ingester);
+    beamline.stop(ingester);
+
+    println!("3. framegate in its place, with {}; two scans.", framegate::plugin("stins").display());
+    let ingester = beamline.ingester("framegate", framegate::command(), None);
+    let first = beamline.scan(&ingester);
+    let second = beamline.scan(&ingester);
+    beamline.stop(ingester);
+
+    println!("4. Compare.");
+    reference.check_delivery();
+    for scan in [&first, &second] {
+        scan.check_delivery();
+        let (ours, theirs) = (scan.messages(), reference.messages());
+        for (event, message) in &ours {
+            let bytes: usize = message.1.iter().map(|frame| frame.len() / 2).sum();
+            let verdict = if theirs.get(event) == Some(message) { "equal" } else { "DIFFERENT" };
+            println!("   event {event:>2}: {} frames, {bytes:>3} bytes, {verdict}", message.1.len());
+        }
+        assert_eq!(ours, theirs);
+        println!("   scan {}: {} events, the same bytes as from Python", scan.uuid, ours.len());
+    }
+}
+
+#[test]
+fn dranspose_and_cbor2_read_the_captures_of_framegate() {
+    let beamline = Beamline::start();
+    let by_path = beamline.path("by_path.cbors");
+    let ingester = beamline.ingester("framegate-path", framegate::command(), Some(&by_path));
+    let scan = beamline.scan(&ingester);
+    beamline.stop(ingester);
+    check_capture(&by_path, &scan);
+
+    // The prefix is a parameter that people set while everything runs.
+    let ingester = beamline.ingester("framegate-prefix", framegate::command(), None);
+    let prefix = beamline.path("by_prefix_");
+    beamline.dranspose.set_parameter("dump_prefix", prefix.to_str().unwrap());
+    for _ in 0..2 {
+        let scan = beamline.scan(&ingester);
+        let by_prefix = beamline.path(&format!("by_prefix_{STREAM}-ingester-{}.cbors", scan.uuid));
+        check_capture(&by_prefix, &scan);
+    }
+    beamline.stop(ingester);
+}
+
+/// The capture holds each event once, and `dranspose replay` and cbor2 read from it the frames that the workers got.
+fn check_capture(file: &Path, scan: &Scan) {
+    // The scan's end was reported when the capture was closed: it is complete now.
+    let events: Vec<_> = scan.messages().into_iter().map(|(event, (_, frames))| (event, frames.to_vec())).collect();
+
+    let mut replay = dranspose();
+    let classes = concat!(env!("CARGO_MANIFEST_DIR"), "/peer");
+    replay.args(["replay", "-w", "recording_worker:ReplayingWorker", "-r", "recording_worker:PrintingReducer"]);
+    let output = replay.arg("-f").arg(file).env("PYTHONPATH", classes).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut replayed = Vec::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines().filter(|line| line.starts_with('{')) {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let frames: Vec<String> = serde_json::from_value(event["streams"][STREAM].clone()).unwrap();
+        replayed.push((event["event"].as_u64().unwrap(), frames));
+    }
+    // `dranspose replay` gives the first event to all its workers.
+    replayed.dedup();
+    assert_eq!(replayed, events, "what dranspose replays from {}", file.display());
+
+    const READ: &str = "
+import cbor2, sys
+with open(sys.argv[1], 'rb') as file:
+    while file.peek():
+        number, streams, time = cbor2.load(file).value
+        typ, frames = streams['xrd'].value
+        print(number, typ, *(frame.hex() for frame in frames))
+";
+    let output = Command::new(python::python()).args(["-c", READ]).arg(file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected: Vec<_> = events.iter().map(|(event, frames)| format!("{event} STINS {}", frames.join(" "))).collect();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().collect::<Vec<_>>(), expected);
+    assert!(fs::metadata(file).unwrap().len() > 0);
+}
