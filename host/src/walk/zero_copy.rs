@@ -1,7 +1,7 @@
 //! Follows a frame from the buffer that its source filled to the message that libzmq gets.
 //!
 //! The source writes into each frame where it lies. What the worker reads there must be the address of a part that was
-//! handed over: then nothing in between has copied it.
+//! handed over: then nothing in between has copied it. A linked source goes through the same binary interface as a loaded one.
 
 use framegate_plugin_api::{EventSink, HostContext, Source, SourceRun};
 use serde_json::Map;
