@@ -17,3 +17,8 @@ pub mod redis;
 pub mod stage;
 pub mod standalone;
 pub mod worker;
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

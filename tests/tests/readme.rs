@@ -1,0 +1,76 @@
+//! What the README shows is so: its configurations are read, its command lines are understood. (Its programs are compiled as
+//! tests of this crate's documentation.)
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use ::framegate::settings::Settings;
+use framegate_tests::framegate;
+
+fn readme() -> String {
+    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap()
+}
+
+/// The blocks of code in this language.
+fn blocks(language: &str) -> Vec<String> {
+    let text = readme();
+    let fences: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
+    let of_language = |block: &&str| block.lines().next() == Some(language);
+    let blocks: Vec<_> =
+        fences.into_iter().filter(of_language).map(|block| block[language.len()..].to_owned()).collect();
+    assert!(!blocks.is_empty(), "no block of {language}");
+    blocks
+}
+
+/// Every command line of framegate: in the blocks, and in the cells of tables.
+fn command_lines() -> BTreeSet<String> {
+    let text = readme();
+    let cells = text.split('`').skip(1).step_by(2).map(str::to_owned);
+    let lines = blocks("sh").into_iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
+    let yaml = blocks("yaml").into_iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
+    let command = |line: String| {
+        let line = line.trim().trim_start_matches("command: ").trim_start_matches("./");
+        let line = line.split(" #").next()?.split(" > ").next()?.trim();
+        line.starts_with("framegate ").then(|| line.to_owned())
+    };
+    cells.chain(lines).chain(yaml).filter_map(command).collect()
+}
+
+#[test]
+fn its_configurations_are_read() {
+    for block in blocks("toml") {
+        Settings::from_toml(&block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+    }
+}
+
+#[test]
+fn its_command_lines_are_understood() {
+    let lines = command_lines();
+    assert!(lines.len() >= 10, "{lines:?}");
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let subcommands = words.iter().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        let subcommands: Vec<&str> = subcommands.copied().take(if words[0] == "plugin" { 2 } else { 1 }).collect();
+        let help = framegate::command().args(&subcommands).arg("--help").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        assert!(help.contains(&format!("framegate {}", subcommands.join(" "))), "{line}: no such command\n{help}");
+        for flag in words.iter().filter(|word| word.starts_with('-')) {
+            let listed = |line: &str| line.split([' ', ',']).any(|word| word == *flag);
+            assert!(help.lines().any(listed), "{line}: no such flag {flag}\n{help}");
+        }
+    }
+}
+
+#[test]
+fn its_variables_are_those_of_the_command() {
+    let help = framegate::command().args(["ingester", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let named = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+        words.filter(|word| word.len() > 6 && word.contains('_')).map(str::to_owned).collect()
+    };
+    let text = readme();
+    let table = text.split("| variable | meaning | default |").nth(1).unwrap().split("\n\n").next().unwrap();
+    assert_eq!(named(table), named(&help));
+}
