@@ -1,0 +1,62 @@
+//! Source plugin for LeCroy oscilloscopes over ZeroMQ PUB: the traces of a sequence come in messages of their own, and all of a
+//! sequence are one event.
+//!
+//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
+//! protocol is in [`messages`], how messages become sequences in [`run`]; connecting and receiving are in
+//! `framegate-zmq-source`.
+#![forbid(unsafe_code)]
+
+pub mod messages;
+pub mod run;
+#[cfg(test)]
+mod tests;
+
+use framegate_plugin_api::{HostContext, Source, SourceError, export_source};
+use framegate_zmq_source::{Bytes, Pattern, Upstream, ZmqRun, ZmqSettings};
+use serde::Deserialize;
+
+use crate::run::LecroyAssembler;
+
+/// One oscilloscope, connected anew for each scan.
+#[derive(Debug)]
+pub struct Lecroy {
+    upstream: Upstream,
+    max_sequence: u64,
+}
+
+/// What all ZeroMQ sources have, and one limit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LecroySettings {
+    /// Where the oscilloscope's service is, and how to listen to it.
+    #[serde(flatten)]
+    pub zmq: ZmqSettings,
+
+    /// A sequence is kept until its last message has come; one of more bytes than this is dropped and counted. Each part counts
+    /// for at least 64 bytes.
+    #[serde(default = "max_sequence")]
+    pub max_sequence: Bytes,
+}
+
+impl Source for Lecroy {
+    type Settings = LecroySettings;
+    type Run = ZmqRun<LecroyAssembler>;
+
+    const PROTOCOL: &'static str = "lecroy";
+
+    fn create(settings: LecroySettings, host: HostContext) -> Result<Self, SourceError> {
+        let max_sequence = settings.max_sequence.0;
+        Ok(Self { upstream: Upstream::new(settings.zmq, Pattern::SubscribeAll, host), max_sequence })
+    }
+
+    fn open(&mut self) -> Result<Self::Run, SourceError> {
+        self.upstream.open(LecroyAssembler::new(self.max_sequence))
+    }
+}
+
+/// Real sequences have 3 MiB (two channels, 20 triggers); it stands beside the host's `memory_limit`.
+fn max_sequence() -> Bytes {
+    Bytes(256 << 20)
+}
+
+export_source!(Lecroy);

@@ -1,0 +1,125 @@
+//! Messages in, sequences out: the run of an oscilloscope.
+//!
+//! ```text
+//!                    prepare            sequence start
+//!   nothing ───────────────> prepared ────────────────> running ── end ──> ended
+//!                                       gives prepare      │ start, traces: kept
+//!                                                          │ sequence end: gives all that was kept, and itself
+//! ```
+//!
+//! Pure; runs on the reader thread. Keeps the parts of one sequence, up to a limit, where they were received. It never waits for a
+//! sequence: one that is cut by the end of the run is counted and said.
+
+use std::{mem, sync::Arc};
+
+use framegate_plugin_api::{Frame, Frames};
+use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
+
+use crate::messages::Packet;
+
+/// All parts of a sequence, from its start to its end, are one event.
+#[derive(Debug)]
+pub struct LecroyAssembler {
+    max_bytes: u64,
+    /// The prepare that a sequence start has still to confirm. `None` while a run is running.
+    prepared: Option<Frames>,
+    /// In continuous mode the first part of the run's only start, which is put before every later sequence.
+    start: Option<Arc<[u8]>>,
+    /// What came of the sequence so far, without what continuous mode puts before it.
+    kept: Frames,
+    /// What `kept` counts for. Above `max_bytes` the sequence is dropped, and nothing is kept until its end.
+    bytes: u64,
+    /// Whether the sequence is the run's first: it has a start of its own in continuous mode too.
+    first: bool,
+}
+
+impl LecroyAssembler {
+    /// Drops sequences of more than `max_bytes`.
+    #[must_use]
+    pub fn new(max_bytes: u64) -> Self {
+        Self { max_bytes, prepared: None, start: None, kept: Frames::new(), bytes: 0, first: true }
+    }
+
+    fn before(&mut self, packet: Result<Packet, Malformed>, message: Frames, flow: &mut Flow<'_, '_>) {
+        match packet {
+            Ok(Packet::Prepare) => {
+                if self.prepared.replace(message).is_some() {
+                    flow.skip(Malformed::new("a prepare that another one follows"));
+                }
+            }
+            Ok(Packet::SequenceStart { continuous }) => {
+                let Some(prepare) = self.prepared.take() else { return flow.junk() };
+                flow.start(prepare);
+                if continuous {
+                    self.start = message.first().map(|part| Arc::from(part.as_slice()));
+                }
+                self.keep(message, flow);
+            }
+            Ok(Packet::End) if self.prepared.take().is_some() => {
+                flow.skip(Malformed::new("a prepare without a sequence"));
+                flow.junk();
+            }
+            _ => flow.junk(),
+        }
+    }
+
+    fn keep(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
+        let was_whole = self.bytes <= self.max_bytes;
+        self.bytes = message.iter().fold(self.bytes, |sum, part| sum.saturating_add((part.len() as u64).max(PART)));
+        if self.bytes <= self.max_bytes {
+            self.kept.extend(message);
+        } else if was_whole {
+            self.kept.clear();
+            flow.skip(Malformed::new("a sequence longer than max_sequence"));
+        }
+    }
+
+    fn sequence_ends(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
+        self.keep(message, flow);
+        let too_long = self.bytes > self.max_bytes;
+        let first = mem::replace(&mut self.first, false);
+        let kept = self.next_sequence();
+        match &self.start {
+            // Counted when it became too long.
+            _ if too_long => {}
+            Some(start) if !first => flow.data([Frame::from_owner(start.clone())].into_iter().chain(kept)),
+            _ => flow.data(kept),
+        }
+    }
+
+    fn run_ends(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
+        // In continuous mode the only start is no beginning of a sequence that lacks its end.
+        let complete = usize::from(self.first && self.start.is_some());
+        if self.next_sequence().len() > complete {
+            flow.skip(Malformed::new("a sequence that the end of the run cut"));
+        }
+        flow.end(message);
+    }
+
+    /// What was kept; from here on the next sequence is.
+    fn next_sequence(&mut self) -> Frames {
+        self.bytes = 0;
+        mem::take(&mut self.kept)
+    }
+}
+
+impl Assembler for LecroyAssembler {
+    const TYP: &'static str = "lecroy_9fwdWp6Rq7";
+
+    fn take(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
+        let packet = Packet::read(message.first().map_or(&b""[..], Frame::as_slice));
+        if flow.phase() == Phase::Before {
+            return self.before(packet, message, flow);
+        }
+        match packet {
+            Ok(Packet::SequenceStart { .. } | Packet::Traces) => self.keep(message, flow),
+            Ok(Packet::SequenceEnd) => self.sequence_ends(message, flow),
+            Ok(Packet::End) => self.run_ends(message, flow),
+            Ok(Packet::Prepare) => flow.skip(Malformed::new("a prepare inside a run")),
+            Err(why) => flow.skip(why),
+        }
+    }
+}
+
+/// What an empty part counts for: about its place in memory, so that a flood of them is limited too.
+const PART: u64 = 64;
