@@ -1,16 +1,10 @@
-//! What an ingester publishes in Redis: its state, and what it makes of parameters. The peer's models judge it, if the
-//! variable FRAMEGATE_PEER_PYTHON names a Python that has dranspose.
+//! What an ingester publishes in Redis: its state, and what it makes of parameters.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use framegate::settings::Control;
-use framegate_tests::{controller::LIMIT, played, process::wait_for, redis::RedisServer, stage::Stage, worker::Worker};
+use framegate_tests::{controller::LIMIT, played, process::wait_for, stage::Stage, worker::Worker};
 use serde_json::{Value, json};
 
 fn key(name: &str) -> String {
@@ -227,66 +221,3 @@ fn descriptions_are_published_with_the_state_and_expire_with_it() {
     let faults = stage.host().control_report().faults;
     assert!(faults.values().any(|fault| fault.contains("played_wrong")), "{faults:?}");
 }
-
-#[test]
-fn what_is_published_passes_the_peers_models() {
-    let Some(python) = std::env::var_os("FRAMEGATE_PEER_PYTHON") else {
-        eprintln!("not run: FRAMEGATE_PEER_PYTHON names no Python with dranspose");
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let meta = folder.path().join("meta.json");
-    let written = json!({"commit_hash": "0a1b", "branch_name": "main", "timestamp": "2024-05-02T14:22:45+02:00",
-                         "repository_url": "https://example.org/repository.git"});
-    std::fs::write(&meta, written.to_string()).unwrap();
-    let mut stage = Stage::with(RedisServer::start(), &["eiger", "played-peer"], 3, |settings| {
-        if let Control::Redis { build_meta, .. } = &mut settings.control {
-            build_meta.clone_from(&meta);
-        }
-    });
-    let worker = stage.worker("w1");
-    let first = stage.wait_state("anything", |_| true);
-    stage.scan(&["eiger"]);
-    let to_one: &[(&str, &[&str])] = &[("eiger", &["w1"])];
-    stage.controller.assign(&[to_one; 5]);
-    (0..5).for_each(|_| drop(worker.next()));
-    let last = stage.wait_state("the rate", |state| state["event_rate"].as_f64().is_some_and(|rate| rate > 0.0));
-    assert_eq!(last["mapreduce_version"]["timestamp"], "2024-05-02T12:22:45Z");
-    stage.finish();
-    let mut lines = vec![format!("IngesterState {first}"), format!("IngesterState {last}")];
-    lines.extend(stage.controller.notices().iter().map(|notice| format!("DistributedUpdate {notice}")));
-    let keys: Vec<String> = stage.redis.ask(&["KEYS", "dranspose:parameter_description:*"]);
-    assert_eq!(keys.len(), 5);
-    for key in keys {
-        lines.push(format!("Parameter {}", stage.redis.ask::<String>(&["GET", &key])));
-    }
-    let mut judge = Command::new(python)
-        .args(["-c", JUDGE])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("FRAMEGATE_PEER_PYTHON is a program");
-    judge.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
-    let output = judge.wait_with_output().unwrap();
-    assert!(output.status.success(), "the peer refuses what was published");
-    let back: Vec<&str> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
-    assert_eq!(back.len(), lines.len());
-    for (line, back) in lines.iter().zip(back) {
-        let json = |line: &str| serde_json::from_str::<Value>(line.split_once(' ').unwrap().1).unwrap();
-        assert_eq!(json(line), json(back), "the peer reads something else");
-    }
-}
-
-/// Reads with the peer's models, and writes what they write.
-const JUDGE: &str = "
-import sys
-from dranspose.protocol import IngesterState, DistributedUpdate
-from dranspose.parameters import Parameter
-for line in sys.stdin:
-    kind, text = line.rstrip('\\n').split(' ', 1)
-    if kind == 'IngesterState':
-        print(kind, IngesterState.model_validate_json(text).model_dump_json())
-    else:
-        adapter = {'DistributedUpdate': DistributedUpdate, 'Parameter': Parameter}[kind]
-        print(kind, adapter.validate_json(text).model_dump_json())
-";
