@@ -1,4 +1,4 @@
-//! Write a source plugin for framegate.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod deadline;
@@ -8,6 +8,7 @@ mod host;
 mod parameter;
 pub mod settings;
 mod source;
+pub mod testing;
 
 pub use framegate_plugin_abi::{
     codes::{ErrorKind, EventKind, LogLevel, Progress},

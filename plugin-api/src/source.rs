@@ -7,6 +7,11 @@ use crate::{Deadline, EventSink, HostContext, Parameter, Progress, SourceError};
 /// A source: created when the host starts or swaps, lives as long as its stream uses this plugin.
 ///
 /// All methods of a source and of its runs are called on one thread, which the host owns.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a framegate source",
+    label = "this type does not implement `framegate_plugin_api::Source`",
+    note = "`export_source!` takes the type that implements `Source`, the one that is created once, not the run of a scan"
+)]
 pub trait Source: Sized + 'static {
     /// The plugin's settings; a field that does not fit is named in the host's error.
     type Settings: DeserializeOwned;
@@ -52,6 +57,11 @@ pub trait Source: Sized + 'static {
 }
 
 /// The run of one scan: normally one series of the detector, from header to end. Dropped when the scan is over.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the run of a framegate source",
+    label = "this type does not implement `framegate_plugin_api::SourceRun`",
+    note = "`Source::Run` is what `Source::open` returns, and gives the events of one scan in `SourceRun::next`"
+)]
 pub trait SourceRun: 'static {
     /// Gives what has arrived, waiting for the first event until `deadline` at most.
     ///

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alone;
 pub mod controller;
 pub mod detector;
 pub mod framegate;

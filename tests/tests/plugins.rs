@@ -5,7 +5,7 @@
 use std::{fs, thread, time::Duration};
 
 use framegate_stins::simulate::{Detector, Simulation, image};
-use framegate_tests::{framegate, host::Host, process::free_port, worker::Worker};
+use framegate_tests::{alone, framegate, host::Host, process::free_port, worker::Worker};
 use serde_json::Value;
 
 const IMAGES: u32 = 20;
@@ -116,4 +116,29 @@ fn a_file_says_what_it_is_without_being_run_also_on_another_machine() {
     let (_, said, status) = framegate(&["plugin", "info", path.to_str().unwrap()]);
     assert_eq!(status, Some(3));
     assert!(said.contains("FG-ABI-ELF"), "{said}");
+}
+
+#[test]
+fn the_template_passes_its_own_tests_and_streams_through_a_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let template = alone::template();
+    let mut host = Host::start(
+        folder.path(),
+        &format!(
+            "[standalone]\nscans = 2\n\
+             [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
+             [[ingester.stream]]\nname = \"made_up\"\nsource = \"{}\"\n\
+             [ingester.stream.settings]\nimages = 50\nbytes = 10000\nrate = 1000.0\n",
+            template.display()
+        ),
+    );
+    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+    for _ in 0..2 {
+        let messages = worker.until(|message| message.number() == 49);
+        let images: Vec<_> = messages.iter().map(|message| message.stream("made_up").unwrap()[0][0]).collect();
+        assert_eq!(images, (0..50).collect::<Vec<u8>>());
+    }
+    assert!(host.wait(Duration::from_secs(10)).success());
+    assert!(host.log().contains("a run begins"), "the plugin's log is in the host's: {}", host.log());
 }

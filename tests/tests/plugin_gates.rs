@@ -4,8 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-mod build;
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -16,10 +14,8 @@ use std::{
 };
 
 use framegate_stins::simulate::{Detector, Simulation};
-use framegate_tests::{framegate, host::Host, process::free_port, worker::Worker};
+use framegate_tests::{alone::bad_plugin, framegate, host::Host, process::free_port, worker::Worker};
 use tempfile::TempDir;
-
-use build::bad_plugin;
 
 /// Runs a host whose streams have these sources, until it ends by itself.
 fn run(sources: &[&Path], more: &str) -> Output {

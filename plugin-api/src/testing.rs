@@ -1,0 +1,197 @@
+//! A source without a host, for the tests of its author.
+//!
+//! [`Trial`] creates a source from JSON as a host would, opens runs and pulls events; [`TestHost`] keeps what the source logs and
+//! can ring its stop. Everything happens on the test's thread, as it does on the host's reader thread. Every wait has a limit.
+//!
+//! What it does not show is the boundary: panics, layout, threads left behind. `framegate plugin info` and a host do.
+
+use std::{
+    fmt,
+    io::Write as _,
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Deadline, Event, EventSink, HostContext, HostServices, LogLevel, Progress, Source, SourceError, SourceRun, settings,
+};
+
+/// A source under test, and the run that is open.
+pub struct Trial<S: Source> {
+    /// Dropped before the source, as a host does it.
+    run: Option<S::Run>,
+    source: S,
+    host: Arc<TestHost>,
+}
+
+impl<S: Source> Trial<S> {
+    /// Creates the source from settings in JSON, as they stand in a configuration file.
+    ///
+    /// # Errors
+    /// What the source says of its settings.
+    pub fn create(settings: &str) -> Result<Self, SourceError> {
+        let (host, context) = TestHost::new();
+        let source = S::create(settings::from_json(settings)?, context)?;
+        Ok(Self { run: None, source, host })
+    }
+
+    /// The source, for its parameters.
+    pub fn source(&mut self) -> &mut S {
+        &mut self.source
+    }
+
+    /// The host that it sees.
+    #[must_use]
+    pub fn host(&self) -> &TestHost {
+        &self.host
+    }
+
+    /// Opens the run of a scan; an earlier one is dropped first.
+    ///
+    /// # Errors
+    /// What the source says.
+    pub fn open(&mut self) -> Result<&mut S::Run, SourceError> {
+        self.run = None;
+        Ok(self.run.insert(self.source.open()?))
+    }
+
+    /// One call of [`SourceRun::next`], with the host's longest deadline: the events that it gave and what it answered.
+    ///
+    /// # Errors
+    /// What the source says; or that no run is open.
+    pub fn next(&mut self) -> Result<(Vec<Event>, Progress), SourceError> {
+        let mut events = Vec::new();
+        let mut push = |event| events.push(event);
+        let mut out = EventSink::new(&mut push, BATCH_EVENTS, BATCH_BYTES);
+        let progress = self.run()?.next(&mut out, Deadline::after(PULL))?;
+        Ok((events, progress))
+    }
+
+    /// Pulls until the run has ended, for at most `limit`.
+    ///
+    /// # Errors
+    /// What the source says; or that the end did not come.
+    pub fn until_end(&mut self, limit: Duration) -> Result<Vec<Event>, SourceError> {
+        self.pull(limit, "the run's end", |_, progress| progress == Progress::End)
+    }
+
+    /// Pulls until there are `count` events, or a few more, for at most `limit`.
+    ///
+    /// # Errors
+    /// What the source says; or that so many did not come.
+    pub fn events(&mut self, count: usize, limit: Duration) -> Result<Vec<Event>, SourceError> {
+        self.pull(limit, "all events", |events, _| events.len() >= count)
+    }
+
+    /// One call of [`SourceRun::trigger`].
+    ///
+    /// # Errors
+    /// What the source says; or that no run is open.
+    pub fn trigger(&mut self, event_number: u64) -> Result<Vec<Event>, SourceError> {
+        let mut events = Vec::new();
+        let mut push = |event| events.push(event);
+        self.run()?.trigger(event_number, &mut EventSink::new(&mut push, BATCH_EVENTS, BATCH_BYTES))?;
+        Ok(events)
+    }
+
+    /// Drops the run, as at the end of a scan.
+    pub fn close(&mut self) {
+        self.run = None;
+    }
+
+    fn run(&mut self) -> Result<&mut S::Run, SourceError> {
+        self.run.as_mut().ok_or_else(|| SourceError::internal("the test has opened no run"))
+    }
+
+    fn pull(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        enough: impl Fn(&[Event], Progress) -> bool,
+    ) -> Result<Vec<Event>, SourceError> {
+        let began = Instant::now();
+        let mut all = Vec::new();
+        loop {
+            let (events, progress) = self.next()?;
+            all.extend(events);
+            if enough(&all, progress) {
+                return Ok(all);
+            }
+            if began.elapsed() > limit {
+                let count = all.len();
+                return Err(SourceError::internal(format!("{what} did not come within {limit:?}, but {count} events")));
+            }
+        }
+    }
+}
+
+impl<S: Source> fmt::Debug for Trial<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trial")
+            .field("protocol", &S::PROTOCOL)
+            .field("open", &self.run.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A host that keeps what is logged, and whose stop a test can ring.
+#[derive(Debug)]
+pub struct TestHost {
+    /// The first end is readable once something was written to the second.
+    stop: (UnixStream, UnixStream),
+    stopped: AtomicBool,
+    lines: Mutex<Vec<(LogLevel, String)>>,
+}
+
+impl TestHost {
+    /// A host, and the context that a source takes.
+    ///
+    /// # Panics
+    /// The machine has no descriptors left.
+    #[must_use]
+    pub fn new() -> (Arc<Self>, HostContext) {
+        let stop = UnixStream::pair().expect("a test can make a pair of sockets");
+        let host = Arc::new(Self { stop, stopped: AtomicBool::new(false), lines: Mutex::default() });
+        let context = HostContext::new("test", host.clone());
+        (host, context)
+    }
+
+    /// Requests a stop, for ever.
+    ///
+    /// # Panics
+    /// The machine refuses a byte.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        (&self.stop.1).write_all(&[1]).expect("the other end is open");
+    }
+
+    /// What was logged so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<(LogLevel, String)> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl HostServices for TestHost {
+    fn log(&self, level: LogLevel, message: &str) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push((level, message.to_owned()));
+    }
+    fn stop_requested(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+    fn stop_descriptor(&self) -> RawFd {
+        self.stop.0.as_raw_fd()
+    }
+}
+
+/// As in a host.
+const PULL: Duration = Duration::from_millis(100);
+const BATCH_EVENTS: usize = 64;
+const BATCH_BYTES: usize = 4 << 20;

@@ -1,0 +1,119 @@
+//! Crates that stand alone, outside the workspace: the plugins of `tests/bad-plugins`, and the template.
+//!
+//! Each is built as its author would build it, all into one target folder, so that what they have in common is built once.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::framegate;
+
+/// The file of the bad plugin in the folder of this name.
+///
+/// # Panics
+/// If it does not build.
+pub fn bad_plugin(case: &str) -> PathBuf {
+    static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
+    // Held while it builds: cargo would wait for itself otherwise.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = built.get_or_insert_default();
+    built.entry(case.to_owned()).or_insert_with(|| build(case)).clone()
+}
+
+fn build(case: &str) -> PathBuf {
+    let original = root().join("tests/bad-plugins").join(case);
+    let folder = match fs::read_to_string(original.join("edit.txt")) {
+        Ok(edit) => edited(case, &original, &edit),
+        Err(_) => original,
+    };
+    cargo("build", &folder);
+    target().join("debug").join(format!("lib{case}.so"))
+}
+
+/// The file of the template's plugin, after its own tests have passed.
+///
+/// # Panics
+/// If it does not build, or a test of it fails.
+#[must_use]
+pub fn template() -> PathBuf {
+    let folder = root().join("plugins/template");
+    cargo("test", &folder);
+    cargo("build", &folder);
+    target().join("debug/libframegate_template.so")
+}
+
+/// Runs cargo in the folder of a crate that stands alone.
+fn cargo(what: &str, folder: &Path) {
+    // The versions of the workspace, so that nothing is downloaded for a test.
+    copy(&root().join("Cargo.lock"), &folder.join("Cargo.lock"));
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([what, "--quiet", "--offline", "--target-dir"]).arg(target()).current_dir(folder);
+    // Nobody looks into these with a debugger.
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    let output = cargo.output().expect("cargo runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "cargo {what} in {}:\n{out}\n{err}", folder.display());
+}
+
+/// A copy of the case beside a copy of `plugin-api` in which one line is another.
+fn edited(case: &str, original: &Path, edit: &str) -> PathBuf {
+    let copy = target().join("edited").join(case);
+    let folder = copy.join("tests/bad-plugins").join(case);
+    copy_folder(original, &folder);
+    copy_folder(&root().join("plugin-api"), &copy.join("plugin-api"));
+    let mut workspace: toml::Table = read(&root().join("Cargo.toml")).parse().expect("our own manifest is TOML");
+    let members = ["plugin-api", "plugin-api/abi"].map(toml::Value::from).to_vec();
+    workspace["workspace"]["members"] = members.into();
+    workspace["workspace"]["exclude"] = vec![toml::Value::from("tests")].into();
+    write_if_changed(&copy.join("Cargo.toml"), &workspace.to_string());
+
+    let edit: [&str; 3] = edit.lines().collect::<Vec<_>>().try_into().expect("an edit has three lines");
+    let [file, from, to] = edit;
+    let text = read(&root().join(file));
+    assert_eq!(text.matches(from).count(), 1, "{case}: the line to replace must stand once in {file}");
+    write_if_changed(&copy.join(file), &text.replace(from, to));
+    folder
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
+        let entry = entry.expect("a folder of ours can be read");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            copy(&entry.path(), &target);
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    write_if_changed(to, &read(from));
+}
+
+/// Leaves the time of an unchanged file alone, so that cargo need not build again.
+fn write_if_changed(path: &Path, text: &str) {
+    if fs::read_to_string(path).ok().as_deref() == Some(text) {
+        return;
+    }
+    let folder = path.parent().expect("a file is in a folder");
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, text));
+    written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the repository").to_owned()
+}
+
+/// One for all cases: what they have in common is built once.
+fn target() -> PathBuf {
+    framegate::built().join("bad-plugins")
+}
