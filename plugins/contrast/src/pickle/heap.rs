@@ -1,0 +1,217 @@
+//! What a pickle has built so far: numbers, and places in the message.
+//!
+//! Pure data. Nothing here owns bytes of a message, so that the buffers last from message to message.
+
+use crate::pickle::{Field, MAX_DEPTH, MAX_VALUES, Refusal, cursor::Span, known::Known, numpy::Object};
+
+/// A value of the stack. What no rule ever looks into is [`Item::Other`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Item {
+    /// In the memo: nothing was put there.
+    Unset,
+    None,
+    Bool(bool),
+    Int(i64),
+    /// Little-endian two's complement, more than eight bytes.
+    BigInt(Span),
+    Float(f64),
+    /// UTF-8.
+    Text(Span),
+    /// UTF-8 with lone surrogates, as Python writes a text that cannot be encoded.
+    Surrogates(Span),
+    Octets(Octets),
+    Decimal(Span),
+    Tuple(Elements),
+    List,
+    /// The first dictionary of the pickle: the outermost, if it is one, because Python begins a container before what is in it.
+    Outermost,
+    Dict,
+    Set,
+    /// A name from the list; never called.
+    Known(Known),
+    /// An index of `Heap::objects`.
+    Object(u32),
+    Other,
+}
+
+/// `bytes` or `bytearray`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Octets {
+    pub(super) span: Span,
+    /// The bytes are written as the text of the same code points: protocol 2 has no bytes.
+    pub(super) as_text: bool,
+    /// A `bytearray`.
+    pub(super) is_array: bool,
+}
+
+/// The elements of a tuple, in `Heap::elements`; not kept for longer ones than any that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Elements {
+    Kept { at: u32, length: u8 },
+    Many,
+}
+
+/// All buffers.
+#[derive(Debug, Default)]
+pub(super) struct Heap {
+    pub(super) stack: Vec<Item>,
+    /// Lengths of the stack at which marks stand. Invariant: ascending, the last at most the stack's length.
+    pub(super) marks: Vec<u32>,
+    memo: Vec<Item>,
+    /// Entries of the memo that are set.
+    memoized: usize,
+    elements: Vec<Item>,
+    objects: Vec<Object>,
+    /// The outermost dictionary's.
+    pub(super) fields: [Option<Item>; Field::COUNT],
+    /// The outermost dictionary has a key that is no text, or one that cannot be encoded.
+    pub(super) odd_key: bool,
+    /// There was a dictionary.
+    has_outermost: bool,
+}
+
+impl Heap {
+    pub(super) fn clear(&mut self) {
+        self.stack.clear();
+        self.marks.clear();
+        self.memo.clear();
+        self.elements.clear();
+        self.objects.clear();
+        if self.memory() > KEEP {
+            *self = Self::default();
+        }
+        self.memoized = 0;
+        self.fields = [None; Field::COUNT];
+        self.odd_key = false;
+        self.has_outermost = false;
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        (self.stack.capacity() + self.memo.capacity() + self.elements.capacity()) * size_of::<Item>()
+            + self.marks.capacity() * size_of::<u32>()
+            + self.objects.capacity() * size_of::<Object>()
+    }
+
+    pub(super) fn push(&mut self, item: Item) -> Result<(), Refusal> {
+        if self.stack.len() == MAX_VALUES {
+            return Err(Refusal::Malformed("more than a million values at once"));
+        }
+        self.stack.push(item);
+        Ok(())
+    }
+
+    pub(super) fn pop(&mut self) -> Result<Item, Refusal> {
+        if self.stack.len() <= self.fence() {
+            return Err(UNDERFLOW);
+        }
+        self.stack.pop().ok_or(UNDERFLOW)
+    }
+
+    pub(super) fn top(&self) -> Result<Item, Refusal> {
+        if self.stack.len() <= self.fence() {
+            return Err(UNDERFLOW);
+        }
+        self.stack.last().copied().ok_or(UNDERFLOW)
+    }
+
+    /// What is above the last mark stays out of reach of `pop` and `top`.
+    pub(super) fn fence(&self) -> usize {
+        self.marks.last().map_or(0, |mark| *mark as usize)
+    }
+
+    pub(super) fn mark(&mut self) -> Result<(), Refusal> {
+        if self.marks.len() == MAX_DEPTH {
+            return Err(Refusal::Malformed("nested more than 4096 deep"));
+        }
+        // At most `MAX_VALUES`.
+        self.marks.push(self.stack.len() as u32);
+        Ok(())
+    }
+
+    /// Takes the last mark away; where it stood.
+    pub(super) fn unmark(&mut self) -> Result<usize, Refusal> {
+        self.marks.pop().map(|mark| mark as usize).ok_or(Refusal::Malformed("a mark is missing"))
+    }
+
+    pub(super) fn put(&mut self, index: usize) -> Result<(), Refusal> {
+        let item = self.top()?;
+        if index >= MAX_VALUES {
+            return Err(Refusal::Malformed("a memo of more than a million entries"));
+        }
+        if index >= self.memo.len() {
+            self.memo.resize(index + 1, Item::Unset);
+        }
+        self.memoized += usize::from(self.memo[index] == Item::Unset);
+        self.memo[index] = item;
+        Ok(())
+    }
+
+    pub(super) fn memoize(&mut self) -> Result<(), Refusal> {
+        self.put(self.memoized)
+    }
+
+    pub(super) fn get(&mut self, index: usize) -> Result<(), Refusal> {
+        match self.memo.get(index) {
+            Some(Item::Unset) | None => Err(Refusal::Malformed("the memo has no such entry")),
+            Some(item) => self.push(*item),
+        }
+    }
+
+    /// Replaces what is on the stack from `from` by a tuple of it.
+    pub(super) fn tuple(&mut self, from: usize) -> Result<(), Refusal> {
+        let items = self.stack.get(from..).ok_or(UNDERFLOW)?;
+        let elements = if items.len() > KEPT_ELEMENTS {
+            Elements::Many
+        } else {
+            if self.elements.len() + items.len() > MAX_VALUES {
+                return Err(Refusal::Malformed("more than a million elements of tuples"));
+            }
+            let at = self.elements.len() as u32;
+            self.elements.extend_from_slice(items);
+            Elements::Kept { at, length: items.len() as u8 }
+        };
+        self.stack.truncate(from);
+        self.push(Item::Tuple(elements))
+    }
+
+    /// The elements of a tuple of a few; `None` for anything else.
+    pub(super) fn elements(&self, item: Item) -> Option<&[Item]> {
+        let Item::Tuple(Elements::Kept { at, length }) = item else { return None };
+        self.elements.get(at as usize..)?.get(..usize::from(length))
+    }
+
+    /// A new dictionary.
+    pub(super) fn dict(&mut self) -> Item {
+        if self.has_outermost {
+            return Item::Dict;
+        }
+        self.has_outermost = true;
+        Item::Outermost
+    }
+
+    pub(super) fn add_object(&mut self, object: Object) -> Result<Item, Refusal> {
+        if self.objects.len() == MAX_VALUES / 4 {
+            return Err(Refusal::Malformed("too many arrays"));
+        }
+        self.objects.push(object);
+        Ok(Item::Object(self.objects.len() as u32 - 1))
+    }
+
+    pub(super) fn object(&self, item: Item) -> Option<&Object> {
+        let Item::Object(index) = item else { return None };
+        self.objects.get(index as usize)
+    }
+
+    pub(super) fn object_mut(&mut self, item: Item) -> Option<&mut Object> {
+        let Item::Object(index) = item else { return None };
+        self.objects.get_mut(index as usize)
+    }
+}
+
+pub(super) const UNDERFLOW: Refusal = Refusal::Malformed("the pickle takes what is not there");
+
+/// Buffers that have grown beyond this are given back.
+const KEEP: usize = 1 << 20;
+
+/// The longest tuple of interest is the state of a numpy dtype.
+const KEPT_ELEMENTS: usize = 9;

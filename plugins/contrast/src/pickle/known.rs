@@ -1,0 +1,195 @@
+//! The names that a pickle may ask for, and what a call of each would have given.
+//!
+//! Pure; nothing is called. The list holds what Python and numpy write data with: arrays, scalars, times, sets and the like. Where the
+//! value of a call can matter (bytes, decimals, numpy's scalars), its arguments are kept; where Python would fail on the
+//! arguments, so does the reading, as far as that is known without building anything.
+
+use crate::pickle::{
+    MAX_NAME, Refusal,
+    cursor::Span,
+    heap::{Heap, Item, Octets},
+    numpy::{Array, DType, Object},
+};
+
+/// A name of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// `_codecs.encode`: how protocol 2 writes bytes.
+    Encode,
+    /// `bytes`: how protocol 2 writes empty ones.
+    Bytes,
+    /// `bytearray`
+    ByteArray,
+    /// `OrderedDict`, `defaultdict`: dictionaries that are filled afterwards.
+    Mapping,
+    /// `set`; `frozenset` is [`Known::Plain`].
+    Set,
+    /// `Decimal`
+    Decimal,
+    /// A value into which no rule looks.
+    Plain,
+    /// A type as a value; it is not to be called.
+    Type,
+    /// `numpy.dtype`
+    DType,
+    /// `numpy.ndarray` and its kin, as an argument of the next.
+    ArrayType,
+    /// `numpy…multiarray._reconstruct`: an array that gets its contents afterwards.
+    Reconstruct,
+    /// `numpy…numeric._frombuffer`: an array with its contents.
+    FromBuffer,
+    /// `numpy…multiarray.scalar`
+    Scalar,
+}
+
+/// The entry for a name.
+pub(super) fn look_up(module: &[u8], name: &[u8]) -> Option<Known> {
+    use Known::{
+        ArrayType, ByteArray, Bytes, DType, Decimal, Encode, FromBuffer, Mapping, Plain, Reconstruct, Scalar, Set, Type,
+    };
+    Some(match (module, name) {
+        // numpy 2 renamed `numpy.core`.
+        (b"numpy.core.multiarray" | b"numpy._core.multiarray", b"_reconstruct") => Reconstruct,
+        (b"numpy.core.multiarray" | b"numpy._core.multiarray", b"scalar") => Scalar,
+        (b"numpy.core.numeric" | b"numpy._core.numeric", b"_frombuffer") => FromBuffer,
+        (b"numpy", b"dtype") => DType,
+        (b"numpy", b"ndarray" | b"matrix" | b"recarray" | b"record") => ArrayType,
+        (b"numpy.rec", b"recarray" | b"record") => ArrayType,
+        (b"numpy.ma" | b"numpy.ma.core", b"MaskedArray") => ArrayType,
+        (b"numpy.ma.core", b"_mareconstruct") => Plain,
+
+        (b"_codecs", b"encode") => Encode,
+        (b"collections", b"OrderedDict" | b"defaultdict") => Mapping,
+        (b"collections", b"deque") => Plain,
+        (b"datetime", b"datetime" | b"date" | b"time" | b"timedelta" | b"timezone") => Plain,
+        (b"decimal", b"Decimal") => Decimal,
+
+        // Protocol 2 uses Python 2's names.
+        (b"builtins" | b"__builtin__", b"bytes") => Bytes,
+        (b"builtins" | b"__builtin__", b"bytearray") => ByteArray,
+        (b"builtins" | b"__builtin__", b"set") => Set,
+        (b"builtins" | b"__builtin__", b"frozenset" | b"complex" | b"range" | b"xrange" | b"slice") => Plain,
+        (b"builtins" | b"__builtin__", b"list" | b"dict" | b"tuple" | b"int" | b"float" | b"bool" | b"str") => Type,
+        _ => return None,
+    })
+}
+
+/// The refusal of a name that is not in the list.
+pub(super) fn refuse(module: &[u8], name: &[u8]) -> Refusal {
+    let shown = |bytes: &[u8]| bytes[..bytes.len().min(MAX_NAME)].escape_ascii().to_string();
+    Refusal::Asks { name: format!("{}.{}", shown(module), shown(name)) }
+}
+
+impl Known {
+    /// What a call with the tuple `arguments` would have given.
+    pub(super) fn call(self, bytes: &[u8], heap: &mut Heap, arguments: Item) -> Result<Item, Refusal> {
+        let elements = heap.elements(arguments);
+        Ok(match (self, elements) {
+            (Known::Plain, _) => Item::Other,
+            (Known::Set, _) => Item::Set,
+            (Known::Mapping, _) => heap.dict(),
+            (Known::Bytes, Some([])) => octets(Octets { span: Span::default(), as_text: false, is_array: false }),
+            (Known::ByteArray, Some([])) => octets(Octets { span: Span::default(), as_text: false, is_array: true }),
+            (Known::ByteArray, Some([Item::Octets(from)])) => octets(Octets { is_array: true, ..*from }),
+            (Known::ByteArray, Some([Item::Text(span), Item::Text(codec)])) => latin1(bytes, *span, *codec, true)?,
+            (Known::Encode, Some([Item::Text(span), Item::Text(codec)])) => latin1(bytes, *span, *codec, false)?,
+            (Known::Decimal, Some([Item::Text(span)])) => Item::Decimal(*span),
+            (Known::DType, Some([code, _, _])) => {
+                let dtype = match code {
+                    Item::Text(span) => DType::parse(span.of(bytes))?,
+                    Item::Known(Known::ArrayType) => DType::structure(),
+                    _ => return Err(self.refuse_arguments()),
+                };
+                heap.add_object(Object::DType(dtype))?
+            }
+            (Known::Scalar, Some([dtype, Item::Octets(data)])) => {
+                let Some(Object::DType(kind)) = heap.object(*dtype) else { return Err(self.refuse_arguments()) };
+                heap.add_object(Object::Scalar(kind.scalar(*data, bytes)?))?
+            }
+            (
+                Known::Reconstruct,
+                Some([Item::Known(Known::ArrayType), Item::Tuple(_), Item::Octets(_) | Item::Text(_)]),
+            ) => heap.add_object(Object::Array(Array::empty()))?,
+            (Known::FromBuffer, Some([Item::Octets(data), dtype, shape, Item::Text(order)]))
+                if matches!(order.of(bytes), b"C" | b"F") =>
+            {
+                let Some(Object::DType(kind)) = heap.object(*dtype) else { return Err(self.refuse_arguments()) };
+                let array = Array::new(*kind, heap.elements(*shape), Some(*data), bytes)?;
+                heap.add_object(Object::Array(array))?
+            }
+            _ => return Err(self.refuse_arguments()),
+        })
+    }
+
+    /// Some name, for messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Known::Encode => "_codecs.encode",
+            Known::Bytes => "builtins.bytes",
+            Known::ByteArray => "builtins.bytearray",
+            Known::Mapping => "collections.OrderedDict",
+            Known::Set => "builtins.set",
+            Known::Decimal => "decimal.Decimal",
+            Known::Plain => "a type of plain values",
+            Known::Type => "a type of builtins",
+            Known::DType => "numpy.dtype",
+            Known::ArrayType => "numpy.ndarray",
+            Known::Reconstruct => "numpy's _reconstruct",
+            Known::FromBuffer => "numpy's _frombuffer",
+            Known::Scalar => "numpy's scalar",
+        }
+    }
+
+    fn refuse_arguments(self) -> Refusal {
+        Refusal::Asks { name: format!("{} with arguments that data is not written with", self.name()) }
+    }
+}
+
+/// What the state makes of numpy's object `target`.
+pub(super) fn build(bytes: &[u8], heap: &Heap, target: Item, state: Item) -> Result<Object, Refusal> {
+    let elements = heap.elements(state);
+    match (heap.object(target), elements) {
+        (Some(Object::DType(dtype)), Some([version, Item::Text(order), parts, names, fields, size, rest @ ..])) => {
+            // Since version 4 metadata stands at the end.
+            let right = matches!(
+                (version, rest),
+                (Item::Int(3), [Item::Int(_), Item::Int(_)]) | (Item::Int(4), [Item::Int(_), Item::Int(_), _])
+            ) && matches!(parts, Item::None | Item::Tuple(_))
+                && matches!((names, fields), (Item::None, Item::None) | (Item::Tuple(_), Item::Dict));
+            if !right {
+                return Err(WRONG_STATE);
+            }
+            Ok(Object::DType(dtype.with_state(order.of(bytes), *size)?))
+        }
+        // A masked array has one element more.
+        (Some(Object::Array(_)), Some([Item::Int(1), shape, dtype, Item::Bool(_) | Item::Int(_), data, ..])) => {
+            let Some(Object::DType(kind)) = heap.object(*dtype) else { return Err(WRONG_STATE) };
+            let data = match data {
+                Item::Octets(data) => Some(*data),
+                // Objects, or a text of protocol 2 by Python 2.
+                Item::List if kind.is_objects() => None,
+                _ => return Err(WRONG_STATE),
+            };
+            Ok(Object::Array(Array::new(*kind, heap.elements(*shape), data, bytes)?))
+        }
+        _ => Err(WRONG_STATE),
+    }
+}
+
+fn octets(octets: Octets) -> Item {
+    Item::Octets(octets)
+}
+
+/// Bytes written as a text of the same code points.
+fn latin1(bytes: &[u8], span: Span, codec: Span, is_array: bool) -> Result<Item, Refusal> {
+    if !matches!(codec.of(bytes), b"latin1" | b"latin-1") {
+        return Err(Refusal::Malformed("bytes in a code other than latin1"));
+    }
+    // In UTF-8 the first byte of all code points above 255 is 0xC4 or more.
+    if span.of(bytes).iter().any(|byte| *byte > 0xc3) {
+        return Err(Refusal::Malformed("bytes above 255"));
+    }
+    Ok(octets(Octets { span, as_text: true, is_array }))
+}
+
+const WRONG_STATE: Refusal = Refusal::Malformed("a state that numpy does not write");

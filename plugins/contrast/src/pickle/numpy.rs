@@ -1,0 +1,241 @@
+//! numpy's dtypes, scalars and arrays, as far as their numbers can be a field's value.
+//!
+//! Pure. Payloads are never looked at, except eight bytes or so when a field is such a number. Lengths are checked, because numpy would
+//! refuse a wrong one.
+
+use std::borrow::Cow;
+
+use crate::pickle::{
+    Refusal,
+    heap::{Item, Octets},
+};
+
+/// What numpy's part of a pickle has made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Object {
+    DType(DType),
+    Scalar(Scalar),
+    Array(Array),
+}
+
+/// The type of elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DType {
+    /// numpy's character for the kind: `b`, `i`, `u`, `f`, `c`, `S`, `U`, `V`, `O`, `M`, `m`.
+    kind: u8,
+    /// Bytes of an element.
+    size: u32,
+    big_endian: bool,
+}
+
+/// One element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scalar {
+    dtype: DType,
+    data: Octets,
+}
+
+/// Elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Array {
+    /// The only element of an array without dimensions; numpy takes no other for a number.
+    alone: Option<Scalar>,
+}
+
+impl DType {
+    /// From a code like `f8`.
+    pub(super) fn parse(code: &[u8]) -> Result<Self, Refusal> {
+        let wrong = Refusal::Malformed("a dtype that numpy does not write");
+        let [kind, digits @ ..] = code else { return Err(wrong) };
+        let number = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'));
+        let number: u32 = number.and_then(|digits| digits.parse().ok()).ok_or(wrong.clone())?;
+        let (right, size) = match kind {
+            b'b' => (number == 1, number),
+            b'i' | b'u' => (matches!(number, 1 | 2 | 4 | 8), number),
+            b'f' => (matches!(number, 2 | 4 | 8 | 12 | 16), number),
+            b'c' => (matches!(number, 8 | 16 | 24 | 32), number),
+            b'M' | b'm' | b'O' => (number == 8, number),
+            b'S' | b'V' => (true, number),
+            b'U' => (number < 1 << 29, number.saturating_mul(4)),
+            _ => (false, 0),
+        };
+        if right && size < 1 << 31 { Ok(Self { kind: *kind, size, big_endian: false }) } else { Err(wrong) }
+    }
+
+    /// Of several fields; its size comes with its state.
+    pub(super) fn structure() -> Self {
+        Self { kind: b'V', size: 0, big_endian: false }
+    }
+
+    /// With the order of bytes and, where the code does not say it, the size.
+    pub(super) fn with_state(self, order: &[u8], size: Item) -> Result<Self, Refusal> {
+        let size = match size {
+            Item::Int(size @ 0..0x7fff_ffff) if matches!(self.kind, b'S' | b'U' | b'V') => size as u32,
+            Item::Int(_) => self.size,
+            _ => return Err(Refusal::Malformed("a size of elements that is no whole number")),
+        };
+        // numpy takes any character for the machine's own order, except these two.
+        let big_endian = order == b">" || (order == b"=" && cfg!(target_endian = "big"));
+        Ok(Self { size, big_endian, ..self })
+    }
+
+    /// Of Python objects.
+    pub(super) fn is_objects(self) -> bool {
+        self.kind == b'O'
+    }
+
+    /// One element of this type.
+    pub(super) fn scalar(self, data: Octets, bytes: &[u8]) -> Result<Scalar, Refusal> {
+        if data.length(bytes) != self.size as usize || self.is_objects() {
+            return Err(WRONG_LENGTH);
+        }
+        Ok(Scalar { dtype: self, data })
+    }
+}
+
+impl Array {
+    /// Before its state.
+    pub(super) fn empty() -> Self {
+        Self { alone: None }
+    }
+
+    /// `shape`: the elements of the tuple; `None` if there are too many to be kept. `data`: `None` for objects.
+    pub(super) fn new(
+        dtype: DType,
+        shape: Option<&[Item]>,
+        data: Option<Octets>,
+        bytes: &[u8],
+    ) -> Result<Self, Refusal> {
+        let Some(shape) = shape else { return Ok(Self::empty()) };
+        let mut elements = 1u64;
+        for length in shape {
+            let Item::Int(length @ 0..) = length else {
+                return Err(Refusal::Malformed("a shape that is not of whole numbers"));
+            };
+            elements = elements.saturating_mul(*length as u64);
+        }
+        let Some(data) = data else { return Ok(Self::empty()) };
+        if dtype.is_objects() || elements.saturating_mul(u64::from(dtype.size)) != data.length(bytes) as u64 {
+            return Err(WRONG_LENGTH);
+        }
+        Ok(Self { alone: shape.is_empty().then_some(Scalar { dtype, data }) })
+    }
+
+    /// The only element of an array without dimensions.
+    pub(super) fn alone(self) -> Option<Scalar> {
+        self.alone
+    }
+}
+
+impl Scalar {
+    /// What `float()` gives for a number: booleans, integers, floats, and the real part of complex ones.
+    pub(super) fn number(self, bytes: &[u8]) -> Option<f64> {
+        let DType { kind, size, big_endian } = self.dtype;
+        let size = size as usize;
+        // Half of a complex number is its real part.
+        let length = if kind == b'c' { size / 2 } else { size };
+        let data = self.data.decode(bytes);
+        let mut little: [u8; 16] = [0; 16];
+        let place = little.get_mut(..length)?;
+        place.copy_from_slice(data.get(..length)?);
+        if big_endian {
+            place.reverse();
+        }
+        let whole = u128::from_le_bytes(little);
+        match (kind, length) {
+            (b'b', 1) => Some(f64::from(u8::from(whole != 0))),
+            (b'u', 1..=8) => Some(whole as u64 as f64),
+            (b'i', 1..=8) => {
+                let unused = 64 - 8 * length as u32;
+                Some((((whole as u64) << unused) as i64 >> unused) as f64)
+            }
+            (b'f' | b'c', 2) => Some(half(whole as u16)),
+            (b'f' | b'c', 4) => Some(f64::from(f32::from_bits(whole as u32))),
+            (b'f' | b'c', 8) => Some(f64::from_bits(whole as u64)),
+            (b'f' | b'c', 12 | 16) => Some(extended(whole)),
+            _ => None,
+        }
+    }
+
+    /// Of an array without dimensions `float()` refuses a complex element, of a scalar it takes the real part.
+    pub(super) fn is_complex(self) -> bool {
+        self.dtype.kind == b'c'
+    }
+
+    /// The text of an element of kind `U`, without the zeros that fill it up; `None` for other kinds, and for what is
+    /// no text.
+    pub(super) fn text(self, bytes: &[u8]) -> Option<String> {
+        if self.dtype.kind != b'U' {
+            return None;
+        }
+        let data = self.data.decode(bytes);
+        let read = if self.dtype.big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+        let (units, _) = data.as_chunks::<4>();
+        let text: Option<String> = units.iter().map(|unit| char::from_u32(read(*unit))).collect();
+        text.map(|text| text.trim_end_matches('\0').to_owned())
+    }
+
+    /// The bytes of an element of kind `S`, without the zeros that fill it up.
+    pub(super) fn octets(self, bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+        if self.dtype.kind != b'S' {
+            return None;
+        }
+        let data = self.data.decode(bytes);
+        let length = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        Some(match data {
+            Cow::Borrowed(data) => Cow::Borrowed(&data[..length]),
+            Cow::Owned(mut data) => {
+                data.truncate(length);
+                Cow::Owned(data)
+            }
+        })
+    }
+}
+
+impl Octets {
+    /// How many bytes they are.
+    fn length(self, bytes: &[u8]) -> usize {
+        let written = self.span.of(bytes);
+        if self.as_text {
+            // Of a code point up to 255 the second byte in UTF-8, if there is one, is 0b10xx_xxxx.
+            written.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+        } else {
+            written.len()
+        }
+    }
+
+    /// The bytes themselves.
+    pub(super) fn decode(self, bytes: &[u8]) -> Cow<'_, [u8]> {
+        let written = self.span.of(bytes);
+        if !self.as_text || written.is_ascii() {
+            return Cow::Borrowed(written);
+        }
+        let text = std::str::from_utf8(written).unwrap_or_default();
+        text.chars().map(|char| u32::from(char) as u8).collect()
+    }
+}
+
+/// A half float.
+fn half(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let fraction = f64::from(bits & 0x3ff) / 1024.0;
+    sign * match bits >> 10 & 0x1f {
+        0 => fraction * 2f64.powi(-14),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        exponent => (1.0 + fraction) * 2f64.powi(i32::from(exponent) - 15),
+    }
+}
+
+/// The 80 bits of an x86 long double.
+fn extended(bits: u128) -> f64 {
+    let sign = if bits >> 79 & 1 == 1 { -1.0 } else { 1.0 };
+    let mantissa = bits as u64;
+    sign * match (bits >> 64) as i32 & 0x7fff {
+        0x7fff if mantissa << 1 == 0 => f64::INFINITY,
+        0x7fff => f64::NAN,
+        exponent => mantissa as f64 * 2f64.powi(exponent - 16383 - 63),
+    }
+}
+
+const WRONG_LENGTH: Refusal = Refusal::Malformed("an array or scalar whose bytes do not fit its dtype and shape");
