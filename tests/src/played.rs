@@ -29,6 +29,9 @@ pub struct Played {
 pub struct PlayedSettings {
     /// `open` returns only when this file is there.
     open_when: Option<PathBuf>,
+    /// `open` fails.
+    #[serde(default)]
+    fails: bool,
     /// Each run gives so many events of 64 bytes, as fast as they are taken, and ends; it begins when `flow_when` is there.
     #[serde(default)]
     events: u64,
@@ -67,6 +70,9 @@ impl Source for Played {
     fn open(&mut self) -> Result<PlayedRun, SourceError> {
         while self.settings.open_when.as_ref().is_some_and(|path| !path.exists()) {
             thread::sleep(Duration::from_millis(5));
+        }
+        if self.settings.fails {
+            return Err(SourceError::connect("it is made to fail"));
         }
         Ok(PlayedRun { next: 0, events: self.settings.events, flow_when: self.settings.flow_when.clone() })
     }

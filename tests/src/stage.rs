@@ -149,10 +149,17 @@ impl Stage {
     /// A connected worker, published as such.
     #[must_use]
     pub fn worker(&mut self, name: &str) -> Worker {
-        let url = format!("tcp://127.0.0.1:{}", self.settings.ingesters[0].port);
-        let worker = Worker::connect(name, &url);
+        self.worker_of(0, name)
+    }
+
+    /// The same of another ingester.
+    #[must_use]
+    pub fn worker_of(&mut self, ingester: usize, name: &str) -> Worker {
+        let settings = &self.settings.ingesters[ingester];
+        let worker = Worker::connect(name, &settings.url());
         let uuid = worker.service_uuid().to_string();
-        self.wait_state("the worker", |state| state["connected_workers"].get(&uuid).is_some());
+        let published = |state: &Value| state["connected_workers"].get(&uuid).is_some();
+        self.controller.wait_state(settings.name.as_str(), "the worker", published);
         worker
     }
 

@@ -4,8 +4,13 @@
 
 use std::{fs, time::Duration};
 
+use framegate::{
+    names::{IngesterName, StreamName},
+    settings::{IngesterSettings, StreamSettings},
+};
 use framegate_tests::{
     controller::{Controller, LIMIT},
+    process::free_port,
     redis::RedisServer,
     stage::{Stage, check},
     worker::Worker,
@@ -289,6 +294,25 @@ fn each_event_reaches_whom_its_assignment_names() {
     assert_nothing_more(&w1);
     let report = stage.wait_report("all", |report| report.processed_events == 6);
     assert_eq!(report.streams["eiger"].discarded, 1);
+}
+
+#[test]
+fn two_ingesters_of_one_process_are_two_to_the_controller() {
+    let mut stage = Stage::with(RedisServer::start(), &["eiger"], 2, |settings| {
+        let stream = StreamSettings::new(StreamName::new("played").unwrap(), "played", json!({ "events": 4 }));
+        let name = IngesterName::new("second").unwrap();
+        settings.ingesters.push(IngesterSettings::new(name, "127.0.0.1", free_port(), vec![stream]));
+    });
+    let (of_first, of_second) = (stage.worker("w1"), stage.worker_of(1, "w1"));
+    stage.scan(&["eiger", "played"]);
+    stage.controller.wait_ready("second");
+    stage.controller.assign(&[&[("eiger", &["w1"]), ("played", &["w1"])], EIGER_TO_W1, &[("played", &["w1"])]]);
+    check(&of_first.next(), "eiger", 0, 0, 2);
+    check(&of_first.next(), "eiger", 1, 0, 2);
+    let numbers = [of_second.next(), of_second.next()].map(|message| (message.number(), message.frames[0][0]));
+    assert_eq!(numbers, [(0, 0), (2, 1)]);
+    stage.finish();
+    stage.controller.wait_notice("second");
 }
 
 #[test]

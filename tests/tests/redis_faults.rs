@@ -136,6 +136,22 @@ fn a_redis_that_hangs_is_noticed_and_served_when_it_wakes() {
 }
 
 #[test]
+fn a_redis_that_does_not_answer_delays_no_stop() {
+    for kill in [false, true] {
+        let mut stage = Stage::new(&["eiger"], 2);
+        stage.scan(&["eiger"]);
+        match kill {
+            true => stage.redis.kill(),
+            false => stage.redis.pause(),
+        }
+        let began = Instant::now();
+        stage.stop_host();
+        let limit = stage.settings.shutdown_grace + Duration::from_secs(1);
+        assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn a_finish_notice_that_redis_did_not_take_is_sent_again() {
     let mut stage = Stage::new(&["eiger"], 6);
     stage.scan(&["eiger"]);

@@ -1,7 +1,7 @@
 //! Control without Redis: scans follow each other, and events go to whoever is connected.
 //!
 //! A scan begins at start-up on every ingester; when all their runs have ended and all is delivered it is finished, and the
-//! next begins. Scans that fail follow each other ever more slowly. Who gets an event is decided when it is paired, by the
+//! next begins. Scans that bear nothing follow each other ever more slowly. Who gets an event is decided when it is paired, by the
 //! policy in `ingester::pair`.
 
 use std::time::Duration;
@@ -39,10 +39,11 @@ pub(crate) async fn run(
                 return;
             }
             done += 1;
-            let why = fruitless(&lines);
-            tell(&report, why.as_deref());
-            let wait = pace.after(why.is_some(), began.elapsed());
-            if let Some(why) = why.filter(|_| !wait.is_zero() && settings.scans != Some(done)) {
+            let outcome = Outcome::of(&lines);
+            tell(&report, outcome.fault.as_deref());
+            let wait = pace.after(!outcome.is_fruitful, began.elapsed());
+            if !wait.is_zero() && settings.scans != Some(done) {
+                let why = outcome.fault.as_deref().unwrap_or("the last scan ended without an event");
                 tracing::warn!("{why}; the next scan begins in {wait:.1?}");
                 tokio::time::sleep(wait).await;
             }
@@ -68,17 +69,26 @@ async fn scan(lines: &mut [Line], deal: Deal) -> Result<(), Stopped> {
     every(lines, |report| report.finished == Some(scan)).await
 }
 
-/// Why another scan would most likely end as the last did; so they must not follow as fast as the machine can.
-fn fruitless(lines: &[Line]) -> Option<String> {
-    let reports: Vec<_> = lines.iter().map(|line| line.report.borrow().clone()).collect();
-    let streams = reports.iter().flat_map(|report| &report.streams);
-    let failed: Vec<&str> =
-        streams.filter(|(_, stream)| stream.source == "failed").map(|(name, _)| name.as_str()).collect();
-    if !failed.is_empty() {
-        return Some(format!("sources failed in the last scan: {}", failed.join(", ")));
+/// What a scan came to.
+struct Outcome {
+    /// Sources that failed, in words.
+    fault: Option<String>,
+    /// Whether a stream that is well gave events. If none did, another scan would most likely end in the same way, and so on
+    /// as fast as the machine can.
+    is_fruitful: bool,
+}
+
+impl Outcome {
+    fn of(lines: &[Line]) -> Self {
+        let reports: Vec<_> = lines.iter().map(|line| line.report.borrow().clone()).collect();
+        let streams = reports.iter().flat_map(|report| &report.streams);
+        let (failed, well): (Vec<_>, Vec<_>) = streams.partition(|(_, stream)| stream.source == "failed");
+        let names: Vec<_> = failed.iter().map(|(name, _)| name.as_str()).collect();
+        Self {
+            fault: (!names.is_empty()).then(|| format!("sources failed in the last scan: {}", names.join(", "))),
+            is_fruitful: well.iter().any(|(_, stream)| stream.read > 0),
+        }
     }
-    let processed: u64 = reports.iter().map(|report| report.processed_events).sum();
-    (processed == 0).then(|| "the last scan ended without an event".to_owned())
 }
 
 fn tell(report: &watch::Sender<ControlReport>, why: Option<&str>) {
@@ -103,8 +113,8 @@ async fn every(lines: &mut [Line], says: impl Fn(&Report) -> bool) -> Result<(),
 /// What is wrong with scans, in status.
 const SCANS: &str = "scans";
 
-/// How soon a scan may follow one that failed: from start to start twice as long each time. A scan that took longer, because
-/// another of its streams was well, is followed at once.
+/// How soon a scan may follow a fruitless one: from start to start twice as long each time. One that took longer is followed
+/// at once.
 #[derive(Debug)]
 struct Pace(Duration);
 
@@ -119,8 +129,8 @@ impl Default for Pace {
 
 impl Pace {
     /// How long to wait after a scan that took so long.
-    fn after(&mut self, failed: bool, took: Duration) -> Duration {
-        if !failed {
+    fn after(&mut self, fruitless: bool, took: Duration) -> Duration {
+        if !fruitless {
             *self = Self::default();
             return Duration::ZERO;
         }
@@ -137,34 +147,34 @@ mod tests {
     use super::*;
 
     /// Scans that begin within an hour, if each takes so long.
-    fn scans(failed: bool, took: Duration) -> u32 {
+    fn scans(fruitless: bool, took: Duration) -> u32 {
         let mut pace = Pace::default();
         let mut clock = Duration::ZERO;
         let mut scans = 0;
         while clock < Duration::from_secs(3600) {
             scans += 1;
-            clock += took + pace.after(failed, took);
+            clock += took + pace.after(fruitless, took);
         }
         scans
     }
 
     #[test]
-    fn scans_that_fail_follow_each_other_ever_more_slowly() {
+    fn fruitless_scans_follow_each_other_ever_more_slowly() {
         assert!((100..140).contains(&scans(true, Duration::from_millis(1))));
     }
 
     #[test]
-    fn scans_that_are_well_follow_each_other_at_once() {
+    fn fruitful_scans_follow_each_other_at_once() {
         assert_eq!(scans(false, Duration::from_millis(100)), 36_000);
     }
 
     #[test]
-    fn a_stream_that_always_fails_does_not_slow_down_one_that_is_well() {
+    fn scans_that_fail_late_follow_each_other_at_once() {
         assert_eq!(scans(true, Duration::from_secs(5)), 720);
     }
 
     #[test]
-    fn a_scan_that_is_well_makes_the_next_failure_cheap_again() {
+    fn a_fruitful_scan_makes_the_next_failure_cheap_again() {
         let mut pace = Pace::default();
         (0..10).for_each(|_| drop(pace.after(true, Duration::ZERO)));
         assert_eq!(pace.after(true, Duration::ZERO), SLOWEST);

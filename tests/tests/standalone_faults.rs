@@ -1,0 +1,58 @@
+//! Control without Redis when sources fail: the next scan comes, but not as fast as the machine can.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::time::{Duration, Instant};
+
+use framegate::{
+    Host, Linked,
+    names::{IngesterName, StreamName},
+    settings::{Control, IngesterSettings, Settings, Standalone, StreamSettings},
+};
+use framegate_tests::{
+    played::Played,
+    process::{free_port, wait_for},
+    worker::Worker,
+};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// One ingester for each stream.
+fn host(streams: &[(&str, Value)]) -> (Host, Vec<String>) {
+    let ingester = |(name, settings): &(&str, Value)| {
+        let stream = StreamSettings::new(StreamName::new(name).unwrap(), "played", settings.clone());
+        IngesterSettings::new(IngesterName::new(name).unwrap(), "127.0.0.1", free_port(), vec![stream])
+    };
+    let ingesters: Vec<_> = streams.iter().map(ingester).collect();
+    let urls = ingesters.iter().map(IngesterSettings::url).collect();
+    let settings = Settings::new(Control::Standalone(Standalone::default()), ingesters);
+    (Host::start(settings, Linked::none().with::<Played>("played")).unwrap(), urls)
+}
+
+#[test]
+fn a_source_that_always_fails_does_not_make_scans_spin() {
+    let (host, _) = host(&[("ill", json!({ "fails": true }))]);
+    let began = Instant::now();
+    let failures = || host.reports()[0].counters.get("failures of sources").copied().unwrap_or(0);
+    wait_for("three failures", LIMIT, || (failures() >= 3).then_some(()));
+    // Half a second, then a whole one.
+    assert!(began.elapsed() >= Duration::from_millis(1500) && failures() == 3);
+    let report = host.control_report();
+    assert_eq!((report.driver, report.state, report.address.as_deref()), ("standalone", "standalone", None));
+    assert!(report.faults["scans"].contains("failed in the last scan: ill"), "{report:?}");
+}
+
+#[test]
+fn a_source_that_always_fails_does_not_keep_others_from_their_scans() {
+    let (host, urls) = host(&[("ill", json!({ "fails": true })), ("well", json!({ "events": 100 }))]);
+    let worker = Worker::connect("w1", &urls[1]);
+    // Scans of the stream that is well, each whole; if they waited for the other, these would take minutes.
+    for _ in 0..12 {
+        for number in 0..100_u64 {
+            let message = worker.next();
+            assert_eq!((message.number(), &message.frames[0][..8]), (number, &number.to_le_bytes()[..]));
+        }
+    }
+    assert!(host.control_report().faults["scans"].contains("ill"));
+}
