@@ -14,7 +14,13 @@ use std::{
 };
 
 use framegate_stins::simulate::{Detector, Simulation};
-use framegate_tests::{alone::bad_plugin, framegate, host::Host, process::free_port, worker::Worker};
+use framegate_tests::{
+    alone::bad_plugin,
+    framegate,
+    host::{Host, LIMIT},
+    process::{free_port, wait_for},
+    worker::Worker,
+};
 use tempfile::TempDir;
 
 /// Runs a host whose streams have these sources, until it ends by itself.
@@ -189,6 +195,23 @@ fn a_panic_in_create_is_refused_with_its_place() {
 #[test]
 fn a_create_that_hangs_is_refused_after_its_time() {
     refused(&bad_plugin("hangs_in_create"), "FG-ABI-HANG", &["did not return within 1s", "source_timeout"]);
+}
+
+#[test]
+fn a_signal_ends_the_program_in_time_while_a_create_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = format!("name = \"bad\"\nsource = \"{}\"\n", bad_plugin("hangs_in_create").display());
+    let mut host = Host::start(
+        folder.path(),
+        &format!("source_timeout = \"1 h\"\n[standalone]\n[[ingester]]\n[[ingester.stream]]\n{stream}"),
+    );
+    let threads = format!("/proc/{}/task", host.id());
+    // The program hears signals before this thread begins.
+    let begun = |thread: std::io::Result<fs::DirEntry>| {
+        thread.and_then(|thread| fs::read(thread.path().join("comm"))).is_ok_and(|name| name == b"start\n")
+    };
+    wait_for("the start", LIMIT, || fs::read_dir(&threads).unwrap().any(begun).then_some(()));
+    assert_eq!(host.stop(Duration::from_secs(2)).code(), Some(0));
 }
 
 #[test]

@@ -214,7 +214,7 @@ fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<S
             "in [ingester.stream]: a second stream is named \"{name}\"; the first: {first}\n  names of streams are unique"
         )
     });
-    let mut stream = StreamSettings::new(name, source?.plugin(), settings);
+    let mut stream = StreamSettings::new(name, &source?.plugin, settings);
     stream.when_full = when_full;
     stream.parameters = parameters.unwrap_or_default();
     Some(stream)

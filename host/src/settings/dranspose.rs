@@ -53,63 +53,57 @@ impl Class {
 
 /// What a name given as class, plugin or file stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A class of dranspose.
-    Class(Class),
-    /// A plugin's name, the name of a linked source, or a path to a plugin's file.
-    Plugin(String),
+pub(crate) struct Source {
+    /// The class of dranspose, if it is one.
+    pub(crate) class: Option<Class>,
+    /// The plugin's name or path, or the name of a linked source; with what pins its content, if that was given.
+    pub(crate) plugin: String,
 }
 
 impl Source {
-    /// Understands `Class`, `module:Class`, `module:app` of an HTTP class, a plugin's name, a path.
+    /// Understands `Class`, `module:Class`, `module:app` of an HTTP class, a plugin's name, a path; each may end with
+    /// `#sha256:HEX`.
     ///
     /// # Errors
     /// What is known instead, for something that can be neither.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
+        let (what, pin) = text.split_at(text.find("#sha256:").unwrap_or(text.len()));
+        let plugin = || Ok(Self { class: None, plugin: text.to_owned() });
+        if what.is_empty() {
             return Err(format!("it is empty\n  {}", known()));
         }
-        if is_path(text) {
-            return Ok(Self::Plugin(text.to_owned()));
+        if is_path(what) {
+            return plugin();
         }
-        let (module, name) = match text.rsplit_once([':', '.']) {
-            Some((module, name)) => (Some(module), name),
-            None => (None, text),
-        };
-        let Some(module) = module else {
-            return match CLASSES.iter().find(|class| class.name == name) {
-                Some(class) => Ok(Self::Class(*class)),
+        let class = match what.rsplit_once([':', '.']) {
+            Some((module, name)) => of_module(module, name)?,
+            None => match CLASSES.iter().find(|class| class.name == what) {
+                Some(class) => *class,
                 // Plugins are named like crates; classes of Python begin with a capital.
-                None if name.starts_with(|first: char| first.is_uppercase()) => Err(unknown(name)),
-                None => Ok(Self::Plugin(name.to_owned())),
-            };
+                None if what.starts_with(|first: char| first.is_uppercase()) => return Err(unknown(what)),
+                None => return plugin(),
+            },
         };
-        let own = |class: &&Class| match module.strip_prefix("dranspose.ingesters") {
-            Some("") => class.name == name,
-            Some(module) if module == format!(".{}", class.module) => {
-                class.name == name || (name == "app" && class.feed == Feed::Listens)
-            }
-            _ => false,
-        };
-        CLASSES.iter().find(own).map(|class| Self::Class(*class)).ok_or_else(|| {
-            if module.starts_with("dranspose.") {
-                unknown(name)
-            } else {
-                format!(
-                    "a Python class of your own cannot run here: write a source plugin for it (plugins/template), or use \
-                     its base class\n  {}",
-                    known()
-                )
-            }
-        })
+        Ok(Self { class: Some(class), plugin: format!("{}{pin}", class.plugin) })
     }
+}
 
-    /// The plugin's name or path.
-    pub(crate) fn plugin(&self) -> &str {
-        match self {
-            Self::Class(class) => class.plugin,
-            Self::Plugin(plugin) => plugin,
+/// The class, or the app of an HTTP class, that dranspose has in this module.
+fn of_module(module: &str, name: &str) -> Result<Class, String> {
+    let is_it = |class: &&Class| match module.strip_prefix("dranspose.ingesters") {
+        Some("") => class.name == name,
+        Some(module) if module == format!(".{}", class.module) => {
+            class.name == name || (name == "app" && class.feed == Feed::Listens)
         }
+        _ => false,
+    };
+    match CLASSES.iter().find(is_it) {
+        Some(class) => Ok(*class),
+        None if module.starts_with("dranspose.") => Err(unknown(name)),
+        None => Err(format!(
+            "a Python class of your own cannot run here: write a source plugin for it, or use its base class\n  {}",
+            known()
+        )),
     }
 }
 
@@ -142,15 +136,25 @@ mod tests {
             "dranspose.ingesters.zmqpull_single:ZmqPullSingleIngester",
             "dranspose.ingesters.zmqpull_single.ZmqPullSingleIngester",
         ] {
-            assert_eq!(Source::parse(text).unwrap().plugin(), "stins", "{text}");
+            assert_eq!(Source::parse(text).unwrap().plugin, "stins", "{text}");
         }
-        assert_eq!(Source::parse("dranspose.ingesters.http_sardana:app").unwrap().plugin(), "sardana");
+        assert_eq!(Source::parse("dranspose.ingesters.http_sardana:app").unwrap().plugin, "sardana");
+        assert_eq!(Source::parse("TcpPcapIngester#sha256:00ff").unwrap().plugin, "pcap-raw#sha256:00ff");
     }
 
     #[test]
     fn plugins_are_taken_by_name_and_by_path() {
-        for text in ["stins", "my-source", "./libx.so", "/opt/plugins/libx.so", "libx.so", "/a:b/x"] {
-            assert_eq!(Source::parse(text), Ok(Source::Plugin(text.to_owned())));
+        for text in [
+            "stins",
+            "my-source",
+            "./libx.so",
+            "/opt/plugins/libx.so",
+            "libx.so",
+            "/a:b/x",
+            "x#sha256:0",
+            "x.so#sha256:0",
+        ] {
+            assert_eq!(Source::parse(text), Ok(Source { class: None, plugin: text.to_owned() }));
         }
     }
 

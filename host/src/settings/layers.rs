@@ -180,11 +180,7 @@ fn nameless() -> Given {
 
 /// What the flags and the environment say to the source; the same for each stream, as in dranspose.
 fn source_settings(class: &Given, environment: &Environment, flags: &DropInFlags, problems: &mut Problems) -> Table {
-    let source = Source::parse(&flags.class).ok();
-    let known = match &source {
-        Some(Source::Class(class)) => Some(class.feed),
-        _ => None,
-    };
+    let known = Source::parse(&flags.class).ok().and_then(|source| source.class).map(|class| class.feed);
     let mut settings = Table::new(class.origin.clone());
     match &flags.feed {
         FeedFlags::Upstream(flag) => {
