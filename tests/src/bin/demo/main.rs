@@ -4,18 +4,15 @@
 //! detector and workers, and holds every byte that arrives against what was sent. Exit status: 0 when all of it arrived, 1
 //! otherwise.
 
+mod progress;
 mod tally;
 mod worker;
 
 use std::{
     fs,
-    io::IsTerminal,
     path::PathBuf,
-    process::{Command, ExitCode, ExitStatus},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    process::{Command, ExitCode},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -27,9 +24,8 @@ use framegate_tests::{
     host::{Host, write_configuration},
     process::free_port,
 };
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::tally::Tally;
+use crate::{progress::Progress, tally::Tally};
 
 const STREAM: &str = "camera";
 const SCANS: u32 = 2;
@@ -75,7 +71,7 @@ fn run(images: u32) -> anyhow::Result<Vec<String>> {
         rate: Some(1000.0),
         pause: Duration::ZERO,
     };
-    let tally = Tally::new(SCANS, images, simulation.bytes, WORKERS);
+    let tally = Arc::new(Tally::new(SCANS, images, simulation.bytes, WORKERS));
     println!(
         "A simulated detector sends {SCANS} scans of {images} images of {}, {} a second, to {WORKERS} workers.\n",
         ByteSize(simulation.bytes as u64),
@@ -90,31 +86,43 @@ fn run(images: u32) -> anyhow::Result<Vec<String>> {
 
     let mut command = Command::new(&framegate);
     command.args(["run", "--config"]).arg(&config).env("NO_COLOR", "1");
-    let host = Mutex::new(Host::with(&mut command, folder.path(), admin));
-    let stop = AtomicBool::new(false);
-    let streamed = thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS)
-            .map(|index| (index, url.as_str(), &stop, &tally))
-            .map(|(index, url, stop, tally)| scope.spawn(move || worker::work(index, url, stop, tally)))
-            .collect();
-        let streaming = scope.spawn(|| stream(detector, &host, &tally, limit));
-        show(&tally, images, &host, || streaming.is_finished());
+    let host = Arc::new(Mutex::new(Host::with(&mut command, folder.path(), admin)));
+    for index in 0..WORKERS {
+        let (url, tally) = (url.clone(), tally.clone());
+        thread::spawn(move || {
+            if let Err(error) = worker::work(index, &url, &tally) {
+                tally.wrong(format!("worker{}: {error:#}", index + 1));
+            }
+        });
+    }
+    let streaming = {
+        let (host, tally) = (host.clone(), tally.clone());
+        thread::spawn(move || stream(detector, &host, &tally, limit))
+    };
+    let mut progress = Progress::new(images);
+    let mut trouble = None;
+    while trouble.is_none() && !streaming.is_finished() {
+        let mut host = lock(&host);
+        progress.show(&tally, &host.log());
+        // Neither detector nor workers would ever notice.
+        trouble = match host.ended() {
+            Some(status) if !status.success() => Some(format!("framegate has ended with {status}")),
+            _ if Instant::now() >= limit => Some(format!("not everything has arrived within {LIMIT:?}")),
+            _ => None,
+        };
+        drop(host);
+        thread::sleep(Duration::from_millis(50));
+    }
+    progress.show(&tally, &lock(&host).log());
+    progress.end();
+    if trouble.is_none() {
         let streamed = streaming.join().expect("the detector does not panic");
-        stop.store(true, Ordering::Relaxed);
-        for worker in workers {
-            worker.join().expect("workers do not panic")?;
-        }
-        streamed
-    });
-    // Two scans were asked for, so it ends by itself.
-    let status = streamed.and_then(|()| wait_for_end(&host, limit));
+        // Two scans were asked for, so it ends by itself.
+        trouble = streamed.and_then(|()| wait_for_end(&host, limit)).err().map(|error| format!("{error:#}"));
+    }
     println!("{}", tally.table());
     println!("(\"sent\" and \"received\" count header and end of a scan too; every worker gets these two.)");
-    let status = status?;
-    if !status.success() {
-        bail!("framegate has ended with {status}");
-    }
-    Ok(tally.complaints())
+    Ok(trouble.into_iter().chain(tally.complaints()).collect())
 }
 
 /// Plays the detector. A scan begins only when framegate is ready for it, as a controller would have it.
@@ -162,61 +170,16 @@ fn ready_for_another(
     }
 }
 
-/// Shows how far it is, until `is_over`: bars on a terminal, a line a second elsewhere.
-fn show(tally: &Tally, images: u32, host: &Mutex<Host>, is_over: impl Fn() -> bool) {
-    let progress = MultiProgress::new();
-    let terminal = std::io::stderr().is_terminal();
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} received  {per_sec}");
-    let style = style.expect("the template is constant");
-    let bars: Vec<_> = (0..SCANS)
-        .map(|scan| ProgressBar::new(images.into()).with_prefix(format!("scan {}", scan + 1)).with_style(style.clone()))
-        .collect();
-    let mut shown = 0;
-    let mut logged = 0;
-    let mut line_at = Instant::now() + Duration::from_secs(1);
-    loop {
-        let over = is_over();
-        let log = lock(host).log();
-        for line in log.lines().skip(logged) {
-            progress.suspend(|| println!("  {line}"));
-            logged += 1;
-        }
-        for scan in shown as u32..SCANS {
-            let (sent, received) = tally.images(scan);
-            if sent == 0 {
-                break;
-            }
-            if terminal && bars[scan as usize].position() == 0 {
-                progress.add(bars[scan as usize].clone());
-            }
-            bars[scan as usize].set_position(received);
-            let done = received == u64::from(images);
-            if !terminal && (done || over || Instant::now() >= line_at) {
-                println!("scan {}: {sent} of {images} images sent, {received} received", scan + 1);
-                line_at = Instant::now() + Duration::from_secs(1);
-            }
-            if done {
-                bars[scan as usize].abandon();
-                shown += 1;
-            }
-        }
-        if over {
-            return;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn wait_for_end(host: &Mutex<Host>, limit: Instant) -> anyhow::Result<ExitStatus> {
-    loop {
-        if let Some(status) = lock(host).ended() {
-            return Ok(status);
-        }
-        if Instant::now() >= limit {
-            bail!("framegate does not end after its last scan");
+fn wait_for_end(host: &Mutex<Host>, limit: Instant) -> anyhow::Result<()> {
+    while Instant::now() < limit {
+        match lock(host).ended() {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => bail!("framegate has ended with {status}"),
+            None => {}
         }
         thread::sleep(Duration::from_millis(20));
     }
+    bail!("framegate does not end after its last scan")
 }
 
 fn lock(host: &Mutex<Host>) -> MutexGuard<'_, Host> {

@@ -123,13 +123,13 @@ impl Tally {
         true
     }
 
-    /// Images of a scan that were sent, and that have arrived.
-    pub(crate) fn images(&self, scan: u32) -> (u64, u64) {
+    /// Images of a scan that were sent, and that have arrived; none if there is no such scan.
+    pub(crate) fn images(&self, scan: usize) -> Option<(u64, u64)> {
         let state = self.state();
-        let scan = &state.scans[scan as usize];
+        let scan = state.scans.get(scan)?;
         // The first and the last event are header and end.
         let sent = scan.sent.saturating_sub(1).min(u64::from(self.images));
-        (sent, scan.images.iter().filter(|count| **count > 0).count() as u64)
+        Some((sent, scan.images.iter().filter(|count| **count > 0).count() as u64))
     }
 
     /// Everything that is not as it must be; nothing, if all is well.

@@ -2,10 +2,7 @@
 //!
 //! Runs on a thread of its own and owns one DEALER socket. It tells what it saw to the [`Tally`], and decides nothing.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use framegate_stins::simulate;
@@ -35,8 +32,8 @@ enum Stins {
     SeriesEnd,
 }
 
-/// Takes events until `stop` is set.
-pub(crate) fn work(index: usize, url: &str, stop: &AtomicBool, tally: &Tally) -> anyhow::Result<()> {
+/// Takes events until the program ends.
+pub(crate) fn work(index: usize, url: &str, tally: &Tally) -> anyhow::Result<()> {
     let context = zmq::Context::new();
     let socket = context.socket(zmq::DEALER)?;
     socket.set_identity(format!("worker{}", index + 1).as_bytes())?;
@@ -45,7 +42,7 @@ pub(crate) fn work(index: usize, url: &str, stop: &AtomicBool, tally: &Tally) ->
     let service = Uuid::new_v4();
     let mut ping_at = Instant::now();
     let mut scan = 0;
-    while !stop.load(Ordering::Relaxed) {
+    loop {
         if Instant::now() >= ping_at {
             // Who does not ping for four seconds is taken for gone.
             socket.send(&service.as_bytes()[..], 0)?;
@@ -58,7 +55,6 @@ pub(crate) fn work(index: usize, url: &str, stop: &AtomicBool, tally: &Tally) ->
             }
         }
     }
-    Ok(())
 }
 
 /// Holds one message against what the detector has sent.
