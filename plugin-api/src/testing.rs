@@ -66,7 +66,7 @@ impl<S: Source> Trial<S> {
     ///
     /// # Errors
     /// What the source says; or that no run is open.
-    pub fn next(&mut self) -> Result<(Vec<Event>, Progress), SourceError> {
+    pub fn pull(&mut self) -> Result<(Vec<Event>, Progress), SourceError> {
         let mut events = Vec::new();
         let mut push = |event| events.push(event);
         let mut out = EventSink::new(&mut push, BATCH_EVENTS, BATCH_BYTES);
@@ -79,7 +79,7 @@ impl<S: Source> Trial<S> {
     /// # Errors
     /// What the source says; or that the end did not come.
     pub fn until_end(&mut self, limit: Duration) -> Result<Vec<Event>, SourceError> {
-        self.pull(limit, "the run's end", |_, progress| progress == Progress::End)
+        self.pull_until(limit, "the run's end", |_, progress| progress == Progress::End)
     }
 
     /// Pulls until there are `count` events, or a few more, for at most `limit`.
@@ -87,7 +87,7 @@ impl<S: Source> Trial<S> {
     /// # Errors
     /// What the source says; or that so many did not come.
     pub fn events(&mut self, count: usize, limit: Duration) -> Result<Vec<Event>, SourceError> {
-        self.pull(limit, "all events", |events, _| events.len() >= count)
+        self.pull_until(limit, "all events", |events, _| events.len() >= count)
     }
 
     /// One call of [`SourceRun::trigger`].
@@ -110,7 +110,7 @@ impl<S: Source> Trial<S> {
         self.run.as_mut().ok_or_else(|| SourceError::internal("the test has opened no run"))
     }
 
-    fn pull(
+    fn pull_until(
         &mut self,
         limit: Duration,
         what: &str,
@@ -119,7 +119,7 @@ impl<S: Source> Trial<S> {
         let began = Instant::now();
         let mut all = Vec::new();
         loop {
-            let (events, progress) = self.next()?;
+            let (events, progress) = self.pull()?;
             all.extend(events);
             if enough(&all, progress) {
                 return Ok(all);

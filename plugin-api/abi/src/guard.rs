@@ -30,7 +30,7 @@ use crate::{
 pub trait Plugin: Sized + 'static {
     /// The protocol's name, for the note.
     const PROTOCOL: &'static str;
-    /// See [`EXCLUSIVE`](crate::vtable::EXCLUSIVE).
+    /// See [`EXCLUSIVE`].
     const EXCLUSIVE: bool;
     /// Whether the plugin offers [`TriggerTable`].
     const ON_DEMAND: bool;

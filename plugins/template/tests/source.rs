@@ -22,7 +22,7 @@ fn next_returns_by_its_deadline_when_there_is_nothing() {
     let mut trial = Trial::<Template>::create(r#"{ "images": 2, "rate": 0.001 }"#).unwrap();
     trial.open().unwrap();
     assert_eq!(trial.events(1, Duration::from_secs(10)).unwrap().len(), 1);
-    let (events, progress) = trial.next().unwrap();
+    let (events, progress) = trial.pull().unwrap();
     assert_eq!((events.len(), progress), (0, Progress::Idle));
 }
 

@@ -212,7 +212,7 @@ fn a_source_that_panicked_is_never_called_again_nor_dropped() {
             "open" => instance.open(),
             "close" => instance.open().and_then(|()| instance.close()),
             "trigger" => instance.open().and_then(|()| instance.trigger(5, LIMITS, |_, _, _| {})),
-            _ => instance.open().and_then(|()| next(&mut instance).1.map(drop)),
+            _ => instance.open().and_then(|()| next(&mut instance).1.map(|_| ())),
         };
         assert!(matches!(&outcome, Err(Fault::Panicked { call: at, .. }) if *at == call), "{call}: {outcome:?}");
         let calls = CALLS.get();
