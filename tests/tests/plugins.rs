@@ -2,10 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use framegate_stins::simulate::{Detector, Simulation, image};
-use framegate_tests::{alone, framegate, host::Host, process::free_port, worker::Worker};
+use framegate_tests::{
+    alone, framegate,
+    host::{Host, write_configuration},
+    process::free_port,
+    worker::Worker,
+};
 use serde_json::Value;
 
 const IMAGES: u32 = 20;
@@ -141,4 +152,62 @@ fn the_template_passes_its_own_tests_and_streams_through_a_host() {
     }
     assert!(host.wait(Duration::from_secs(10)).success());
     assert!(host.log().contains("a run begins"), "the plugin's log is in the host's: {}", host.log());
+}
+
+/// Compiles the plugin in C.
+fn in_c(folder: &Path, option: &str) -> PathBuf {
+    let plugin = folder.join("libcounter.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c-plugin/counter.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", option, source, "-o"]).arg(&plugin);
+    assert!(compiler.status().unwrap().success());
+    plugin
+}
+
+#[test]
+fn a_plugin_in_c_streams_through_a_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let plugin = in_c(folder.path(), "-O2");
+    let mut host = Host::start(
+        folder.path(),
+        &format!(
+            "[standalone]\nscans = 2\n\
+             [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
+             [[ingester.stream]]\nname = \"c\"\nsource = \"{}\"\n",
+            plugin.display()
+        ),
+    );
+    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+    for _ in 0..2 {
+        let messages = worker.until(|message| message.number() == 9);
+        let bytes: Vec<u8> = messages.iter().map(|message| message.stream("c").unwrap()[0][0]).collect();
+        assert_eq!(bytes, b"0123456789");
+        assert_eq!(messages[0].header()["streams"]["c"]["typ"], "COUNTER");
+    }
+    assert!(host.wait(Duration::from_secs(10)).success());
+    assert!(host.log().contains("C counts too"), "{}", host.log());
+}
+
+#[test]
+fn a_plugin_in_c_that_lacks_a_function_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = in_c(folder.path(), "-DWITHOUT_NEXT");
+    let (shown, _, _) = framegate(&["plugin", "info", plugin.to_str().unwrap()]);
+    assert!(shown.contains("counter-in-c 0.3.0") && shown.contains(" C"), "{shown}");
+    let (config, _) = write_configuration(
+        folder.path(),
+        &format!(
+            "[standalone]\n[[ingester]]\nurl = \"tcp://127.0.0.1:{}\"\n\
+             [[ingester.stream]]\nname = \"c\"\nsource = \"{}\"\n",
+            free_port(),
+            plugin.display()
+        ),
+    );
+    let (_, said, status) = framegate(&["run", "--config", config.to_str().unwrap()]);
+    assert_eq!(status, Some(3));
+    assert!(
+        said.contains("FG-ABI-HEADER") && said.contains("function number 3 of its table is a null pointer"),
+        "{said}"
+    );
 }

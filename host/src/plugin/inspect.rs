@@ -296,3 +296,59 @@ fn machine(machine: elf::Machine, class_64: bool, little: bool) -> String {
     };
     name.to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, strategy::ValueTree};
+
+    use super::*;
+    use crate::plugin::locate;
+
+    /// A real plugin: cargo puts those that the tests need beside them.
+    fn plugin() -> (PathBuf, Vec<u8>) {
+        let places = locate::places(&[]);
+        let (_, path) = places.iter().flat_map(|place| locate::plugins_in(place)).next().unwrap();
+        let bytes = read(&path).unwrap();
+        (path, bytes)
+    }
+
+    /// Where the parts are that are read: the head, the table of sections, and the note.
+    fn read_parts(bytes: &[u8]) -> Vec<usize> {
+        let sections = u64::from_le_bytes(bytes[0x28..0x30].try_into().unwrap()) as usize;
+        let note = bytes.windows(OWNER.len()).position(|window| window == OWNER.as_bytes()).unwrap();
+        (0..0x400).chain(sections..bytes.len()).chain(note - 16..note + 400).collect()
+    }
+
+    #[test]
+    fn a_note_says_what_the_macro_wrote() {
+        let (path, bytes) = plugin();
+        let note = read_note(&path, &bytes).unwrap();
+        assert_eq!((note.abi, note.language, note.debug), (ABI_VERSION, Some(Language::Rust), cfg!(debug_assertions)));
+        assert_eq!(note.root, format!("framegate_root_{}", note.name.replace('-', "_")));
+        assert!(note.compiler.starts_with("rustc "), "{}", note.compiler);
+    }
+
+    #[test]
+    fn any_damage_is_a_refusal_or_harmless_and_never_a_panic() {
+        let (path, mut bytes) = plugin();
+        let parts = read_parts(&bytes);
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8);
+        for _ in 0..2000 {
+            let damage = damage.new_tree(&mut runner).unwrap().current();
+            let before: Vec<_> = damage
+                .iter()
+                .map(|(place, byte)| {
+                    let place = parts[place.index(parts.len())];
+                    (place, std::mem::replace(&mut bytes[place], *byte))
+                })
+                .collect();
+            let _ = read_note(&path, &bytes);
+            // Backwards: a place may have been hit twice.
+            for (place, byte) in before.into_iter().rev() {
+                bytes[place] = byte;
+            }
+        }
+        read_note(&path, &bytes).unwrap();
+    }
+}
