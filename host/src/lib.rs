@@ -1,5 +1,4 @@
 //! Framegate takes detector data from where it is made to the workers that compute on it.
-#![allow(dead_code)] // while the house is being built
 
 pub mod allocator;
 pub mod names;

@@ -45,6 +45,7 @@ pub(crate) fn write_event<'a, F: AsRef<[u8]> + 'a>(
 }
 
 /// Writes one message of a detector as one item: the list of its parts.
+#[cfg(test)]
 pub(crate) fn write_message<F: AsRef<[u8]>>(out: &mut impl Write, parts: &[F]) -> io::Result<()> {
     head(out, Major::Array, parts.len() as u64)?;
     parts.iter().try_for_each(|part| bytes(out, part.as_ref()))

@@ -176,7 +176,9 @@ mod tests {
     #[test]
     fn a_fruitful_scan_makes_the_next_failure_cheap_again() {
         let mut pace = Pace::default();
-        (0..10).for_each(|_| drop(pace.after(true, Duration::ZERO)));
+        for _ in 0..10 {
+            let _ = pace.after(true, Duration::ZERO);
+        }
         assert_eq!(pace.after(true, Duration::ZERO), SLOWEST);
         assert_eq!(pace.after(false, Duration::ZERO), Duration::ZERO);
         assert_eq!(pace.after(true, Duration::ZERO), FASTEST);

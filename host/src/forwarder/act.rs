@@ -16,8 +16,8 @@ impl Forwarder {
         for action in std::mem::take(&mut self.ingester.actions) {
             busy = true;
             match action {
-                Action::Open { stream, scan } => self.order(stream, scan, Order::Open),
-                Action::Close { stream, scan } => self.order(stream, scan, Order::Close),
+                Action::Open { stream } => self.order(stream, Order::Open),
+                Action::Close { stream } => self.order(stream, Order::Close),
                 Action::Trigger { stream, number } => self.inputs[stream].reader.order(Order::Trigger(number)),
                 Action::SetParameter { stream, name, value } => {
                     self.inputs[stream].reader.order(Order::SetParameter { name, value });
@@ -41,9 +41,9 @@ impl Forwarder {
     }
 
     /// A new queue for each scan: what the old run still says is heard by nobody.
-    fn order(&mut self, stream: usize, scan: ScanId, order: impl FnOnce(Arc<Queue>) -> Order) {
+    fn order(&mut self, stream: usize, order: impl FnOnce(Arc<Queue>) -> Order) {
         let input = &mut self.inputs[stream];
-        let queue = Queue::new(scan, input.when_full, self.queued.clone(), self.space.clone(), self.wake.clone());
+        let queue = Queue::new(input.when_full, self.queued.clone(), self.space.clone(), self.wake.clone());
         let left = input.queue.replace(queue.clone()).map_or(0, |old| old.abandon());
         input.reader.order(order(queue));
         self.ingester.count("events of a scan that was replaced", left);

@@ -9,10 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 use framegate_plugin_api::{Event, EventKind};
 use smallvec::SmallVec;
 
-use crate::{
-    budget::Charge,
-    names::{EventNumber, ScanId},
-};
+use crate::{budget::Charge, names::EventNumber};
 
 /// What waits at the front of a stream.
 #[derive(Debug)]
@@ -35,7 +32,6 @@ pub(crate) struct Assigned {
 /// One event of all its streams, on its way out.
 #[derive(Debug)]
 pub(crate) struct Message {
-    pub(crate) scan: ScanId,
     pub(crate) header: Vec<u8>,
     pub(crate) parts: SmallVec<[Arc<Event>; 1]>,
     /// Bytes of header and frames.

@@ -49,9 +49,9 @@ pub(crate) struct Limits {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {
     /// Close the stream's run if one is open, and open the one of this scan.
-    Open { stream: usize, scan: ScanId },
+    Open { stream: usize },
     /// Close the stream's run if one is open.
-    Close { stream: usize, scan: ScanId },
+    Close { stream: usize },
     /// Produce an on-demand source's event.
     Trigger { stream: usize, number: EventNumber },
     /// Give a source a parameter's value.
@@ -145,8 +145,8 @@ impl Ingester {
         let active: Vec<_> = self.streams.iter().map(|own| (streams.contains(&own.name), own.on_demand)).collect();
         for (stream, (active, _)) in active.iter().enumerate() {
             self.actions.push(match active {
-                true => Action::Open { stream, scan: id },
-                false => Action::Close { stream, scan: id },
+                true => Action::Open { stream },
+                false => Action::Close { stream },
             });
         }
         self.actions.push(Action::OpenCapture { scan: id });

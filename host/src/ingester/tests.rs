@@ -163,7 +163,7 @@ fn a_scan_is_ready_only_when_every_source_answered_and_the_network_drained() {
     let mut heart = heart();
     let scan = ScanId(Uuid::new_v4());
     heart.command(Command::StartScan { scan, streams: vec![stream("a")], deal: Deal::Controller }, now);
-    assert_eq!(heart.actions[..2], [Action::Open { stream: 0, scan }, Action::Close { stream: 1, scan }]);
+    assert_eq!(heart.actions[..2], [Action::Open { stream: 0 }, Action::Close { stream: 1 }]);
     heart.opened(0);
     heart.advance(now, 0);
     assert_eq!(heart.ready, None);

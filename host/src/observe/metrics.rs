@@ -47,6 +47,12 @@ impl Collector for Snapshot {
         out.gauge("control_up", "Whether Redis answers; 1 without Redis.", [(vec![], up)])?;
         let words = status.control.counters.iter().map(|(what, count)| (vec![("what", *what)], *count as f64));
         out.counter("control_occurrences", "What came from control and could not be used.", words)?;
+        let frames = status.generations.iter().flat_map(|generation| {
+            let labels = [("stream", generation.stream.as_str()), ("sha256", generation.sha256.as_str())];
+            [("given", generation.frames_given), ("returned", generation.frames_returned)]
+                .map(|(what, count)| ([&labels[..], &[("what", what)]].concat(), count as f64))
+        });
+        out.counter("plugin_frames", "Frames that a loaded plugin gave, and those it got back.", frames)?;
         ingesters(&mut out, &status.ingesters)?;
         streams(&mut out, &status.ingesters)?;
         workers(&mut out, &status.ingesters)

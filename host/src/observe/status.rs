@@ -9,6 +9,7 @@ use crate::{
     control::report::ControlReport,
     ingester::report::Report,
     names::{IngesterName, StreamName},
+    plugin::generation::{self, GenerationReport},
 };
 
 /// The state of a host at one time.
@@ -21,6 +22,8 @@ pub(crate) struct Status {
     pub(crate) control: ControlReport,
     /// What feeds each stream.
     pub(crate) sources: Vec<SourceStatus>,
+    /// Every loaded copy of a plugin file; linked sources have none.
+    pub(crate) generations: Vec<GenerationReport>,
     pub(crate) ingesters: Vec<Report>,
 }
 
@@ -59,6 +62,7 @@ impl Observed {
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             control: self.control.borrow().clone(),
             sources: self.sources.clone(),
+            generations: generation::reports(),
             ingesters: self.reports.iter().map(|report| report.borrow().clone()).collect(),
         }
     }

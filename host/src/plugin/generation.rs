@@ -10,6 +10,7 @@ use std::{
 };
 
 use framegate_plugin_abi::{caller::Plugin, frame::Ledger};
+use serde::Serialize;
 
 use super::{
     inspect::Inspected,
@@ -35,6 +36,28 @@ enum State {
     Loading,
     Loaded(Plugin),
     Refused(Refusal),
+}
+
+/// What status tells of a generation.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct GenerationReport {
+    pub(crate) stream: String,
+    /// Name, version and file.
+    pub(crate) source: String,
+    /// Of the file's content, in hexadecimal.
+    pub(crate) sha256: String,
+    /// `inspected`, `loading`, `loaded` or `refused`.
+    pub(crate) state: &'static str,
+    /// Frames that it gave to the host.
+    pub(crate) frames_given: u64,
+    /// Of them, those that it got back: nobody holds them any more.
+    pub(crate) frames_returned: u64,
+}
+
+/// All generations of the process.
+pub(crate) fn reports() -> Vec<GenerationReport> {
+    let generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    generations.iter().map(|generation| generation.report()).collect()
 }
 
 /// The loader runs out of keys for thread-locals after about 1,000 libraries that use the standard library's threads, and
@@ -102,9 +125,21 @@ impl Generation {
         &self.description
     }
 
-    /// How many frames it gave and how many came back.
-    pub(crate) fn ledger(&self) -> &'static Ledger {
-        self.ledger
+    fn report(&self) -> GenerationReport {
+        let state = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Inspected(_) => "inspected",
+            State::Loading => "loading",
+            State::Loaded(_) => "loaded",
+            State::Refused(_) => "refused",
+        };
+        GenerationReport {
+            stream: self.stream.clone(),
+            source: self.description.clone(),
+            sha256: self.sha256.clone(),
+            state,
+            frames_given: self.ledger.delivered(),
+            frames_returned: self.ledger.released(),
+        }
     }
 
     fn is_usable(&self) -> bool {

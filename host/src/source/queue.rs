@@ -18,7 +18,6 @@ use framegate_plugin_api::{Event, EventKind};
 
 use crate::{
     budget::{Account, Charge},
-    names::ScanId,
     settings::WhenFull,
     wake::Wake,
 };
@@ -51,8 +50,6 @@ const EVENT_COST: u64 = 256;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// The scan that all items belong to.
-    pub(crate) scan: ScanId,
     when_full: WhenFull,
     account: Arc<Account>,
     state: Mutex<State>,
@@ -93,15 +90,9 @@ impl Space {
 }
 
 impl Queue {
-    pub(crate) fn new(
-        scan: ScanId,
-        when_full: WhenFull,
-        account: Arc<Account>,
-        space: Arc<Space>,
-        wake: Wake,
-    ) -> Arc<Self> {
+    pub(crate) fn new(when_full: WhenFull, account: Arc<Account>, space: Arc<Space>, wake: Wake) -> Arc<Self> {
         let state = Mutex::new(State { forwarder_holds_none: true, ..State::default() });
-        Arc::new(Self { scan, when_full, account, state, space, wake })
+        Arc::new(Self { when_full, account, state, space, wake })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -47,7 +47,7 @@ proptest! {
         let scan = ScanId(Uuid::new_v4());
         let (queued, assembled) = (Account::new(plan.limit, || ()), Account::new(plan.limit, || ()));
         let space = Arc::new(Space::default());
-        let queue = |_| Queue::new(scan, WhenFull::Block, queued.clone(), space.clone(), wake.clone());
+        let queue = |_| Queue::new(WhenFull::Block, queued.clone(), space.clone(), wake.clone());
         let queues = [0, 1].map(queue);
         let mut unread = [0, 1].map(|s| {
             let event = |size: &usize| Event {

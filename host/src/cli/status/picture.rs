@@ -24,6 +24,7 @@ pub(super) fn picture(status: &Value) -> String {
     for ingester in list(&status["ingesters"]) {
         one_ingester(&mut out, ingester, &status["sources"]);
     }
+    generations(&mut out, &status["generations"]);
     out.truncate(out.trim_end().len());
     out
 }
@@ -105,6 +106,26 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
     out.push_str(&skipped);
 }
 
+/// The copies of plugin files; a frame that was not returned is still held by a queue, a worker's message or the network.
+fn generations(out: &mut String, generations: &Value) {
+    let row = |generation: &Value| {
+        let sha256 = word(&generation["sha256"]).chars().take(12).collect();
+        vec![
+            word(&generation["stream"]),
+            word(&generation["state"]),
+            word(&generation["frames_given"]),
+            word(&generation["frames_returned"]),
+            sha256,
+            word(&generation["source"]),
+        ]
+    };
+    let rows: Vec<_> = list(generations).map(row).collect();
+    if !rows.is_empty() {
+        out.push_str("\nloaded plugins, a generation for each stream and content\n");
+        table(out, &["stream", "state", "frames given", "returned", "sha256", "plugin"], rows);
+    }
+}
+
 fn workers(out: &mut String, ingester: &Value) {
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |now| now.as_secs_f64());
     let row = |worker: &Value| {
@@ -131,7 +152,8 @@ fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.iter().copied()).add_rows(rows);
     for (index, title) in header.iter().enumerate() {
-        let is_text = ["stream", "source", "fed by", "worker", "connected"].contains(title);
+        let is_text =
+            ["stream", "source", "fed by", "worker", "connected", "state", "sha256", "plugin"].contains(title);
         if let Some(column) = table.column_mut(index).filter(|_| !is_text) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -175,6 +197,8 @@ mod tests {
             "control": { "driver": "redis", "address": "r:6379/0", "state": "down", "since": "10:00", "counters": { "bad": 3 },
                 "last_problem": { "at": "11:00", "what": "refused" }, "faults": { "ingester e": "two of them" } },
             "sources": [{ "stream": "eiger", "source": "stins 0.1.0 (/x/libstins.so)" }],
+            "generations": [{ "stream": "eiger", "source": "stins 0.1.0", "sha256": "0123456789abcdef", "state": "loaded",
+                "frames_given": 901, "frames_returned": 889 }],
             "ingesters": [{
                 "name": "e-ingester", "url": "tcp://h:10000", "state": "running", "ready": "the-scan", "processed_events": 12,
                 "event_rate": 3.25, "memory_used": 2048, "memory_limit": 1 << 30, "assignments_waiting": 4,
@@ -199,6 +223,7 @@ mod tests {
             "stins 0.1.0 (/x/libstins.so)",
             "eiger: 6 messages of the detector gave no event: no JSON",
             "512 B",
+            "901       889  0123456789ab  stins 0.1.0",
             "junk messages: 13",
             "capture /d.cbors: 14 events written, 15 not",
             "! capture: disk full",

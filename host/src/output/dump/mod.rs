@@ -147,6 +147,7 @@ impl Dump {
     }
 
     /// Whether events are wanted; while not, `write` need not be called.
+    #[cfg(test)]
     pub(crate) fn is_open(&self) -> bool {
         self.current.is_some()
     }
@@ -211,6 +212,7 @@ impl Dump {
     }
 
     /// Bytes that wait for the disk.
+    #[cfg(test)]
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.shared.queued.load(Ordering::Relaxed)
     }
