@@ -98,7 +98,7 @@ fn a_real_controller_sets_the_defaults_of_a_sources_parameters_and_finds_the_has
     let writes = stage.redis.writes_of("dranspose:ingester:played-real-ingester:config");
     let mut before = 0;
     wait_for("silence", LIMIT, || {
-        (0..4).for_each(|_| drop(writes.recv_timeout(LIMIT).unwrap()));
+        (0..4).for_each(|_| _ = writes.recv_timeout(LIMIT).unwrap());
         let now = length(&stage);
         (std::mem::replace(&mut before, now) == now).then_some(())
     });
