@@ -65,7 +65,10 @@ impl Tail {
         } else if let Some(newest) = self.newest(link).await
             && order(&newest, &self.last) == Ordering::Less
         {
-            tracing::info!("{} begins anew; reading it from its first entry", self.key);
+            // A writer that ends deletes its stream; only one that already has new entries is worth a word.
+            if newest != START {
+                tracing::info!("{} begins anew; reading it from its first entry", self.key);
+            }
             self.last = START.to_owned();
         }
         entries
