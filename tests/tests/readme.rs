@@ -74,3 +74,19 @@ fn its_variables_are_those_of_the_command() {
     let table = text.split("| variable | meaning | default |").nth(1).unwrap().split("\n\n").next().unwrap();
     assert_eq!(named(table), named(&help));
 }
+
+#[test]
+fn what_it_says_of_the_scripts_is_there() {
+    let run = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("run")).unwrap();
+    let of_tests = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let text = readme() + &of_tests;
+    let words = text
+        .split("tests/run ")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !(c.is_alphanumeric() || c == '-')).next());
+    let words: BTreeSet<&str> = words.filter(|word| !word.is_empty()).collect();
+    assert!(words.len() >= 3, "{words:?}");
+    for word in words {
+        assert!(run.contains(&format!("\n{word})\n")), "tests/run knows no {word}");
+    }
+}

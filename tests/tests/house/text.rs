@@ -27,7 +27,7 @@ pub(crate) fn paths(text: &str) -> Vec<String> {
     let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     for candidate in code.chain(links) {
         let plain = candidate.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-        let is_path = candidate.contains('/') || [".rs", ".md", ".toml"].iter().any(|end| candidate.ends_with(end));
+        let is_path = candidate.contains('/') || [".rs", ".md"].iter().any(|end| candidate.ends_with(end));
         if plain && is_path && !candidate.starts_with(['/', '.']) && !found.iter().any(|known| known == candidate) {
             found.push(candidate.to_owned());
         }
