@@ -13,8 +13,8 @@ use std::{
 use framegate_stins::simulate::{Detector, Simulation, image};
 use framegate_tests::{
     alone, framegate,
-    host::{Host, write_configuration},
-    process::free_port,
+    host::{Host, LIMIT, write_configuration},
+    process::{free_port, wait_for},
     worker::Worker,
 };
 use serde_json::Value;
@@ -55,6 +55,16 @@ fn streams_through(source: &str) {
     }
     detector.join().unwrap().unwrap();
     assert!(host.log().contains("libframegate_stins.so"), "it says which file feeds the stream: {}", host.log());
+    // Every frame that the plugin gave has come back to it: one of the header and the end, two of each image.
+    let frames = u64::from(2 * IMAGES + 2);
+    let admin = format!("http://{}", host.admin());
+    wait_for("all frames to come back", LIMIT, || {
+        let (json, ..) = framegate(&["status", "--json", "--url", &admin]);
+        let status: Value = serde_json::from_str(&json).unwrap();
+        let generation = &status["generations"][0];
+        let all = [&generation["frames_given"], &generation["frames_returned"]] == [frames; 2];
+        all.then_some(())
+    });
     assert!(host.stop(Duration::from_secs(5)).success());
 }
 
