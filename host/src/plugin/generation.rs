@@ -132,13 +132,16 @@ impl Generation {
             State::Loaded(_) => "loaded",
             State::Refused(_) => "refused",
         };
+        // In this order: a frame that is given and comes back in between must not look like one too many.
+        let frames_returned = self.ledger.released();
+        let frames_given = self.ledger.delivered();
         GenerationReport {
             stream: self.stream.clone(),
             source: self.description.clone(),
             sha256: self.sha256.clone(),
             state,
-            frames_given: self.ledger.delivered(),
-            frames_returned: self.ledger.released(),
+            frames_given,
+            frames_returned,
         }
     }
 
