@@ -111,7 +111,7 @@ impl Ingester {
     ) -> impl PartialEq + Copy + use<> {
         let scan = self.scan.as_ref();
         let over = scan.is_some_and(|scan| self.has_delivered_all(scan, in_flight));
-        (self.ready, self.finished, over, scan.map(|scan| scan.word()), self.workers.connected_count(now))
+        (self.ready, self.finished, over, scan.map(|scan| scan.word()), self.workers.presence(now))
     }
 
     /// Whether every run has ended, all is paired, and every worker that was not given up has all of its own.

@@ -259,3 +259,16 @@ fn what_comes_after_a_failure_is_dropped_and_counted() {
     let tally = heart.scan.as_ref().unwrap().streams[0].tally;
     assert_eq!((tally.read, tally.forwarded, tally.dropped, tally.missing), (2, 1, 1, 1));
 }
+
+#[test]
+fn a_worker_that_restarts_makes_a_new_picture_due_at_once() {
+    let (mut heart, now, wall) = (heart(), Instant::now(), SystemTime::now());
+    let ping = |heart: &mut Ingester, uuid: Uuid| _ = heart.workers.ping(b"w0", uuid.as_bytes(), now, wall);
+    let first = Uuid::new_v4();
+    ping(&mut heart, first);
+    let before = heart.landmarks(now, &|_| 0);
+    ping(&mut heart, first);
+    assert!(heart.landmarks(now, &|_| 0) == before, "the same worker again is no news");
+    ping(&mut heart, Uuid::new_v4());
+    assert!(heart.landmarks(now, &|_| 0) != before);
+}

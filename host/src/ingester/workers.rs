@@ -46,6 +46,8 @@ pub(crate) struct Workers {
     /// Messages that waited for evicted workers.
     pub(crate) dropped: u64,
     pub(crate) evictions: u64,
+    /// Pings of workers that were not known as connected, restarts under a known name included.
+    arrivals: u64,
 }
 
 /// A worker that has not pinged for this long is no longer published (dranspose 0.2.0, `ingester.py`, `accept_workers`).
@@ -101,6 +103,7 @@ impl Workers {
         }
         worker.last_ping = Some((now, wall));
         worker.unreachable_since = None;
+        self.arrivals += u64::from(!known);
         !known
     }
 
@@ -226,9 +229,9 @@ impl Workers {
         })
     }
 
-    /// Whether somebody connects or leaves between `before` and `now` by the clock alone.
-    pub(crate) fn connected_count(&self, now: Instant) -> usize {
-        self.connected(now).count()
+    /// Changes whenever the set of connected workers does: somebody comes, restarts, or is gone by the clock alone.
+    pub(crate) fn presence(&self, now: Instant) -> impl PartialEq + Copy + use<> {
+        (self.connected(now).count(), self.arrivals)
     }
 
     /// Whether every worker that was not given up has read all that was for it.
