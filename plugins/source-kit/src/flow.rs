@@ -145,6 +145,12 @@ impl Flow<'_, '_> {
         }
     }
 
+    /// After an end, or when a run broke off: what comes next may start a run again, in the same scan. For protocols that allow
+    /// it.
+    pub fn again(&mut self) {
+        self.state.phase = Phase::Before;
+    }
+
     /// Whether the batch is large enough; what is still to give belongs into the next.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -3,6 +3,7 @@
 //! - [`RunState`] and [`Flow`]: the states of a run (before its start, running, ended), and the account of what gave no event;
 //! - [`json`]: JSON as Python's detectors write it, read and written exactly as pydantic does;
 //! - [`Millis`], [`Bytes`]: times and sizes in settings, as people write them;
+//! - `Reactor` (feature `reactor`): waiting with tokio, for sources that speak TCP or HTTP;
 //! - [`testing`]: a host to test a source with.
 //!
 //! It knows no socket. Sources on ZeroMQ use `framegate-zmq-source`, which passes all of this on.
@@ -11,8 +12,12 @@
 mod flow;
 pub mod json;
 mod quantities;
+#[cfg(feature = "reactor")]
+mod reactor;
 pub mod testing;
 
+#[cfg(feature = "reactor")]
+pub use crate::reactor::Reactor;
 pub use crate::{
     flow::{AFTER_END, Flow, Malformed, Phase, RunState},
     quantities::{Bytes, Millis},

@@ -1,0 +1,66 @@
+//! Source plugin for PandABox position capture over its own TCP data port: one line of numbers is one event.
+//!
+//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
+//! protocol is in [`messages`], what it means for a run in [`run`]; taking lines out of a stream of bytes is in `lines`,
+//! connecting in `link`.
+#![forbid(unsafe_code)]
+
+mod lines;
+mod link;
+pub mod messages;
+pub mod run;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::{rc::Rc, time::Duration};
+
+use framegate_plugin_api::{Deadline, HostContext, LogLevel, Source, SourceError, export_source};
+use framegate_source_kit::Reactor;
+use tokio::{runtime, time::timeout};
+
+pub use crate::settings::{PcapRawSettings, TcpAddress};
+use crate::{link::Link, run::PcapRawRun};
+
+/// One PandABox, connected anew for each scan.
+#[derive(Debug)]
+pub struct PcapRaw {
+    settings: Rc<PcapRawSettings>,
+    /// Waits for the network on the reader thread, inside the calls of the host. Its drop waits for a name server that is being
+    /// asked.
+    reactor: Rc<Reactor>,
+    host: HostContext,
+}
+
+impl Source for PcapRaw {
+    type Settings = PcapRawSettings;
+    type Run = PcapRawRun;
+
+    const PROTOCOL: &'static str = "pcap-raw";
+
+    fn create(settings: PcapRawSettings, host: HostContext) -> Result<Self, SourceError> {
+        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(|error| {
+            SourceError::internal(format!("the machine refuses what waiting for a socket needs: {error}"))
+        })?;
+        let reactor = Rc::new(Reactor::new(runtime, &host)?);
+        Ok(Self { settings: Rc::new(settings), reactor, host })
+    }
+
+    fn open(&mut self) -> Result<PcapRawRun, SourceError> {
+        let mut link = Link::new(self.settings.clone(), self.host.clone());
+        let wait = self.settings.connect_wait.0;
+        let deaf = self.reactor.runtime().block_on(async { timeout(wait.min(DEAF), link.ready()).await.ok() });
+        let connected = deaf.or_else(|| self.reactor.wait(link.ready(), Deadline::after(wait.saturating_sub(DEAF))));
+        if connected.is_none() {
+            let url = &self.settings.upstream_url;
+            self.host.log(LogLevel::Info, format!("{url} does not answer yet; connecting goes on in the background"));
+        }
+        Ok(PcapRawRun::new(link, &self.settings, self.reactor.clone(), self.host.clone()))
+    }
+}
+
+/// For how long opening a run does not listen to a stop: the host also rings it for what can wait (a parameter), and a run that was
+/// opened without waiting could miss its start.
+const DEAF: Duration = Duration::from_millis(50);
+
+export_source!(PcapRaw);

@@ -1,0 +1,169 @@
+//! The connection of one run: made, greeted, and made again when it breaks.
+//!
+//! Runs on the reader thread, inside the calls of the host; between them nothing happens. Owns the socket. It never gives up, never
+//! waits longer than it is asked to, and does not look at what is received.
+//!
+//! ```text
+//!   connecting ── connected, "OK" ──> open ── end of file, error ──> connecting, after a pause
+//! ```
+
+use std::{cell::RefCell, fmt, io, pin::Pin, rc::Rc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use framegate_plugin_api::{HostContext, LogLevel};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    messages::{ANSWER, GREETING},
+    settings::PcapRawSettings,
+};
+
+/// A connection that is being made, or is there.
+pub(crate) struct Link {
+    settings: Rc<PcapRawSettings>,
+    host: HostContext,
+    /// The pauses between tries. They go on where they were until an arm has begun, so that a server that accepts and says nothing is
+    /// not hurried. Shared with the future that connects.
+    pauses: Rc<RefCell<ExponentialBackoff>>,
+    state: State,
+}
+
+enum State {
+    /// Lives across the calls of the host, so that a slow connection is not begun anew by each.
+    Connecting(Pin<Box<dyn Future<Output = TcpStream>>>),
+    Open(TcpStream),
+}
+
+/// What [`Link::read`] found.
+pub(crate) enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing is waiting.
+    Nothing,
+    /// The connection broke, and is being made again.
+    Lost,
+}
+
+impl Link {
+    /// Begins to connect when it is waited for.
+    pub(crate) fn new(settings: Rc<PcapRawSettings>, host: HostContext) -> Self {
+        let pauses = Rc::new(RefCell::new(pauses()));
+        let state = State::Connecting(Box::pin(connect(settings.clone(), host.clone(), pauses.clone(), None)));
+        Self { settings, host, pauses, state }
+    }
+
+    /// Connects if that is to do, and returns when something can be read; right after connecting too.
+    pub(crate) async fn ready(&mut self) {
+        match &mut self.state {
+            State::Connecting(connecting) => self.state = State::Open(connecting.as_mut().await),
+            // An error shows when it is read.
+            State::Open(stream) => drop(stream.readable().await),
+        }
+    }
+
+    /// Takes what is there; never waits.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Read {
+        let State::Open(stream) = &mut self.state else { return Read::Nothing };
+        let why = match stream.try_read(buffer) {
+            Ok(0) => "the server closed the connection".to_owned(),
+            Ok(bytes) => return Read::Bytes(bytes),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return Read::Nothing;
+            }
+            Err(error) => format!("the connection broke: {error}"),
+        };
+        self.host.log(LogLevel::Info, format!("{}: {why}; connecting again", self.settings.upstream_url));
+        let pause = self.pauses.borrow_mut().next();
+        let connecting = connect(self.settings.clone(), self.host.clone(), self.pauses.clone(), pause);
+        self.state = State::Connecting(Box::pin(connecting));
+        Read::Lost
+    }
+
+    /// An arm has begun: the server does what it should, and after the next break it is asked again soon.
+    pub(crate) fn serves(&mut self) {
+        *self.pauses.borrow_mut() = pauses();
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = matches!(self.state, State::Open(_));
+        f.debug_struct("Link")
+            .field("upstream_url", &self.settings.upstream_url)
+            .field("open", &open)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tries until a server answers the greeting; says once why it does not.
+async fn connect(
+    settings: Rc<PcapRawSettings>,
+    host: HostContext,
+    pauses: Rc<RefCell<ExponentialBackoff>>,
+    mut pause: Option<Duration>,
+) -> TcpStream {
+    let mut told = false;
+    loop {
+        if let Some(pause) = pause {
+            sleep(pause).await;
+        }
+        match attempt(&settings).await {
+            Ok(stream) => {
+                host.log(LogLevel::Info, format!("connected to {}", settings.upstream_url));
+                return stream;
+            }
+            Err(problem) if !told => {
+                told = true;
+                let url = &settings.upstream_url;
+                host.log(LogLevel::Warn, format!("{url}: {problem}; connecting goes on in the background"));
+            }
+            Err(_) => {}
+        }
+        pause = pauses.borrow_mut().next();
+    }
+}
+
+/// One try: connection, greeting, answer.
+async fn attempt(settings: &PcapRawSettings) -> Result<TcpStream, String> {
+    let limit = settings.handshake_timeout.0;
+    let mut stream = timeout(limit, TcpStream::connect(settings.upstream_url.parts()))
+        .await
+        .map_err(|_| format!("no connection within {} ms", limit.as_millis()))?
+        .map_err(|error| format!("cannot connect: {error}"))?;
+    // A PandABox that lost its power never says goodbye: find out, and connect anew.
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(|error| format!("an option was refused: {error}"))?;
+
+    let greeted = timeout(limit, async {
+        stream.write_all(GREETING).await?;
+        // Not a byte more: what follows is data.
+        let mut answer = [0; ANSWER.len()];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, io::Error>(answer)
+    });
+    match greeted.await {
+        Ok(Ok(answer)) if answer == ANSWER => Ok(stream),
+        Ok(Ok(answer)) => Err(format!(
+            "it answers {:?} instead of \"OK\\n\"; is this the data port of a PandABox (8889)?",
+            String::from_utf8_lossy(&answer)
+        )),
+        Ok(Err(error)) => Err(format!("the greeting was not answered: {error}")),
+        Err(_) => Err(format!("the greeting was not answered within {} ms", limit.as_millis())),
+    }
+}
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LAST_PAUSE).without_max_times().build()
+}
+
+/// A PandABox that is started late is found soon.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// On an empty port a try costs a packet or two.
+const LAST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,43 @@
+//! What a PandABox sends on its data port: lines of text, after a greeting.
+//!
+//! ```text
+//! we:     (an empty line)
+//! it:     OK
+//!         arm_time: 2023-12-19T07:51:12.754Z          header: up to and with the empty line
+//!         missed: 0
+//!         process: Scaled
+//!         format: ASCII
+//!         fields:
+//!          PCAP.TS_TRIG double Value scale: 8e-09 offset: 0 units: s
+//!          INENC1.VAL double Mean scale: 1 offset: 0 units:
+//!
+//!          0.32175968 592910924.7                     data: a line for each trigger
+//!          0.43175968 592910919
+//!         END 2 Disarmed                              end
+//! ```
+//!
+//! Pure. A line keeps its end (`\n`). Nothing of the numbers is looked at.
+
+/// What is sent to be served: the options of the connection, all left out.
+pub const GREETING: &[u8] = b"\n";
+
+/// The answer to it.
+pub const ANSWER: &[u8] = b"OK\n";
+
+/// Whether a line begins a header.
+#[must_use]
+pub fn arms(line: &[u8]) -> bool {
+    line.starts_with(b"arm_time: ")
+}
+
+/// Whether a line ends a header: nothing but white space, as Python sees it.
+#[must_use]
+pub fn is_empty(line: &[u8]) -> bool {
+    line.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0x0B)
+}
+
+/// Whether a line ends the data.
+#[must_use]
+pub fn ends(line: &[u8]) -> bool {
+    line.starts_with(b"END")
+}

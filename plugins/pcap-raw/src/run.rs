@@ -1,0 +1,166 @@
+//! Lines in, events out: the run of position capture, of one arm or several.
+//!
+//! ```text
+//!   outside ── arm_time: ──> header ── empty line ──> data ── END ──> outside
+//!      ^                        │ gives the header      │ a line, an event
+//!      └──── connection lost ───┴───────────────────────┘
+//! ```
+//!
+//! Runs on the reader thread. A scan may have several arms, so the run never ends of itself. No end is made up: an arm that the
+//! connection's end broke is counted, and the next one goes on.
+
+use std::{mem, rc::Rc};
+
+use framegate_plugin_api::{Deadline, EventSink, Frame, HostContext, Progress, SourceError, SourceRun};
+use framegate_source_kit::{Flow, Malformed, Phase, Reactor, RunState};
+
+use crate::{
+    lines::{Line, Lines},
+    link::{Link, Read},
+    messages,
+    settings::PcapRawSettings,
+};
+
+/// One scan's connection and what it yields.
+#[derive(Debug)]
+pub struct PcapRawRun {
+    link: Link,
+    lines: Lines,
+    arms: Arms,
+    state: RunState,
+    reactor: Rc<Reactor>,
+    host: HostContext,
+    /// To receive into.
+    received: Box<[u8]>,
+}
+
+impl PcapRawRun {
+    pub(crate) fn new(link: Link, settings: &PcapRawSettings, reactor: Rc<Reactor>, host: HostContext) -> Self {
+        let limit = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self {
+            link,
+            lines: Lines::new(limit(settings.max_line.0)),
+            arms: Arms::new(limit(settings.max_header.0)),
+            state: RunState::new(TYP),
+            reactor,
+            host,
+            received: vec![0; RECEIVE].into(),
+        }
+    }
+}
+
+impl SourceRun for PcapRawRun {
+    fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
+        loop {
+            // What was received comes first.
+            while let Some(line) = self.lines.next() {
+                let was = self.state.phase();
+                self.arms.take(line, &mut self.state.flow(out, &self.host));
+                if (was, self.state.phase()) == (Phase::Before, Phase::Running) {
+                    self.link.serves();
+                }
+                if out.is_full() {
+                    return Ok(Progress::More);
+                }
+            }
+            match self.link.read(&mut self.received) {
+                Read::Bytes(bytes) => self.lines.push(&self.received[..bytes]),
+                Read::Lost => self.arms.lost(self.lines.finish(), &mut self.state.flow(out, &self.host)),
+                Read::Nothing if !out.is_empty() => return Ok(Progress::More),
+                Read::Nothing => {
+                    if self.reactor.wait(self.link.ready(), deadline).is_none() {
+                        return Ok(Progress::Idle);
+                    }
+                }
+            }
+            // A server that never stops talking, and says nothing.
+            if deadline.passed() || self.host.stop_requested() {
+                return Ok(Progress::More);
+            }
+        }
+    }
+
+    fn skipped(&self) -> Vec<(&'static str, u64)> {
+        self.state.skipped().to_vec()
+    }
+}
+
+/// Where among the arms the lines are.
+#[derive(Debug)]
+pub(crate) struct Arms {
+    max_header: usize,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Outside,
+    /// The lines of the header so far.
+    Header(Vec<u8>),
+    Data,
+}
+
+impl Arms {
+    pub(crate) fn new(max_header: usize) -> Self {
+        Self { max_header, place: Place::Outside }
+    }
+
+    /// Takes a line.
+    pub(crate) fn take(&mut self, line: Line<'_>, flow: &mut Flow<'_, '_>) {
+        match (&mut self.place, line) {
+            (Place::Outside, Line::Whole(line)) if messages::arms(line) => self.place = Place::Header(line.to_vec()),
+            (Place::Outside, _) => flow.junk(),
+
+            (Place::Header(header), Line::Whole(line)) if header.len() + line.len() <= self.max_header => {
+                header.extend_from_slice(line);
+                if messages::is_empty(line) {
+                    flow.start([Frame::from_vec(mem::take(header))]);
+                    self.place = Place::Data;
+                }
+            }
+            (Place::Header(_), Line::Whole(_)) => self.give_up(Malformed::new("a header longer than max_header"), flow),
+            (Place::Header(_), Line::TooLong) => {
+                self.give_up(Malformed::new("a header with a line longer than max_line"), flow)
+            }
+
+            (Place::Data, Line::Whole(line)) if messages::ends(line) => self.end(line, flow),
+            (Place::Data, Line::Whole(line)) => flow.data([Frame::copy(line)]),
+            (Place::Data, Line::TooLong) => flow.skip(Malformed::new("a line longer than max_line")),
+        }
+    }
+
+    /// The connection is gone; `rest` is what was received of a line without its end.
+    pub(crate) fn lost(&mut self, rest: Option<Vec<u8>>, flow: &mut Flow<'_, '_>) {
+        match (&self.place, rest) {
+            (Place::Outside, None) => {}
+            (Place::Outside, Some(_)) => flow.junk(),
+            (Place::Header(_), _) => self.give_up(Malformed::new("the connection broke inside a header"), flow),
+            // It was said, if not to the end of the line.
+            (Place::Data, Some(line)) if messages::ends(&line) => self.end(&line, flow),
+            (Place::Data, rest) => {
+                if rest.is_some() {
+                    flow.skip(Malformed::new("a line that the connection's end cut"));
+                }
+                self.give_up(Malformed::new("the connection broke inside an arm"), flow);
+            }
+        }
+    }
+
+    fn end(&mut self, line: &[u8], flow: &mut Flow<'_, '_>) {
+        flow.end([Frame::copy(line)]);
+        flow.again();
+        self.place = Place::Outside;
+    }
+
+    fn give_up(&mut self, why: Malformed, flow: &mut Flow<'_, '_>) {
+        flow.skip(why);
+        flow.again();
+        self.place = Place::Outside;
+    }
+}
+
+/// The protocol's name as workers see it.
+pub(crate) const TYP: &str = "PCAP_RAW";
+
+/// Bytes read at once: some hundred lines.
+const RECEIVE: usize = 64 << 10;

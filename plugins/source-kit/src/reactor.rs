@@ -1,0 +1,105 @@
+//! Waiting for something of tokio, for the host's stop, and for a deadline, on the thread that the host calls.
+//!
+//! Runs on the reader thread; owns the runtime, which lives as long as the source. Between the calls of the host nothing happens on
+//! a runtime of the current thread. Never called from inside a runtime: the host's reader threads are none.
+
+use std::{
+    fmt,
+    os::fd::{AsRawFd, RawFd},
+};
+
+use framegate_plugin_api::{Deadline, HostContext, SourceError};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    runtime::Runtime,
+    time::{Instant, sleep_until},
+};
+
+/// A runtime, and the host's stop in it.
+pub struct Reactor {
+    // Dropped in this order: the registration belongs to the runtime.
+    stop: AsyncFd<StopDescriptor>,
+    runtime: Runtime,
+    host: HostContext,
+}
+
+impl Reactor {
+    /// Takes a runtime with I/O and time.
+    ///
+    /// # Errors
+    /// The machine refuses to watch the host's stop.
+    pub fn new(runtime: Runtime, host: &HostContext) -> Result<Self, SourceError> {
+        let entered = runtime.enter();
+        // `register` asks, as `unsafe`, for the promise that the descriptor stays open. The host gives it; without it a wait would
+        // end too late, and nothing worse.
+        #[allow(deprecated, reason = "the new name is unsafe, which sources are forbidden")]
+        let stop = AsyncFd::with_interest(StopDescriptor(host.stop_descriptor()), Interest::READABLE)
+            .map_err(|error| SourceError::internal(format!("the host's stop cannot be waited for: {error}")))?;
+        drop(entered);
+        Ok(Self { stop, runtime, host: host.clone() })
+    }
+
+    /// What `future` gives; `None` when the deadline has passed or a stop is requested. The future is then dropped.
+    pub fn wait<T>(&self, future: impl Future<Output = T>, deadline: Deadline) -> Option<T> {
+        if self.host.stop_requested() {
+            return None;
+        }
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                value = future => Some(value),
+                () = sleep_until(Instant::now() + deadline.left()) => None,
+                rung = self.stop.readable() => {
+                    // The next ring is a new one; whether this one still counts, `stop_requested` says.
+                    if let Ok(mut rung) = rung {
+                        rung.clear_ready();
+                    }
+                    None
+                }
+            }
+        })
+    }
+
+    /// The runtime, to start tasks on.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").finish_non_exhaustive()
+    }
+}
+
+/// The host's descriptor, for the runtime to watch. The host keeps it open as long as the source lives.
+struct StopDescriptor(RawFd);
+
+impl AsRawFd for StopDescriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::*;
+    use crate::testing::TestHost;
+
+    #[test]
+    fn a_wait_ends_with_its_value_its_deadline_or_a_stop() {
+        let (host, context) = TestHost::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reactor = Reactor::new(runtime, &context).unwrap();
+        let long = Deadline::after(Duration::from_secs(3600));
+        assert_eq!(reactor.wait(async { 5 }, long), Some(5));
+        assert_eq!(reactor.wait(std::future::pending::<()>(), Deadline::after(Duration::from_millis(5))), None);
+        let stopper = thread::spawn(move || host.stop());
+        assert_eq!(reactor.wait(std::future::pending::<()>(), long), None);
+        stopper.join().unwrap();
+        assert_eq!(reactor.wait(async { 5 }, long), None);
+    }
+}
