@@ -58,7 +58,7 @@ impl House {
     #[must_use]
     pub fn worker(&mut self, name: &str) -> Worker {
         let worker = Worker::connect(name, &self.url);
-        self.wait_for_worker(name);
+        self.wait_for("service_uuid", &worker.service_uuid().to_string());
         worker
     }
 
@@ -66,17 +66,18 @@ impl House {
     #[must_use]
     pub fn stalled_worker(&mut self, name: &str) -> Worker {
         let worker = Worker::stalled(name, &self.url);
-        self.wait_for_worker(name);
+        self.wait_for("service_uuid", &worker.service_uuid().to_string());
         worker
     }
 
     /// Waits until somebody is connected as `name`.
-    ///
-    /// # Panics
-    /// Nobody is.
     pub fn wait_for_worker(&mut self, name: &str) {
+        self.wait_for("name", name);
+    }
+
+    fn wait_for(&mut self, key: &str, value: &str) {
         self.host.wait_for("the worker", |ingester| {
-            let is_it = |worker: &serde_json::Value| worker["name"] == name && worker["connected"] == true;
+            let is_it = |worker: &serde_json::Value| worker[key] == value && worker["connected"] == true;
             ingester["workers"].as_array().is_some_and(|workers| workers.iter().any(is_it))
         });
     }
