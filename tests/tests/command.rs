@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 use std::{
+    fs,
     net::TcpListener,
     process::{Command, Output},
     sync::mpsc,
@@ -130,16 +131,21 @@ fn a_port_of_the_admin_endpoint_that_is_in_use_ends_it_with_all_else_that_is_wro
 
 #[test]
 fn a_class_whose_plugin_is_not_there_is_told_with_where_it_was_looked_for() {
-    let elsewhere = tempfile::tempdir().unwrap();
-    let mut command = framegate::command();
+    // Beside the built command are all plugins of the workspace; beside a copy of it is none.
+    let [alone, elsewhere] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let copy = alone.path().join("framegate");
+    fs::copy(framegate::built().join("framegate"), &copy).unwrap();
+    let mut command = Command::new(copy);
     command.args(["ingester", "-n", "camera", "-u", "tcp://127.0.0.1:1", "-c", "ZmqSubXspressIngester"]);
-    command.env("FRAMEGATE_PLUGIN_PATH", elsewhere.path());
+    command.env_clear().env("FRAMEGATE_PLUGIN_PATH", elsewhere.path());
     command.env("INGESTER_URL", format!("tcp://localhost:{}", free_port()));
     let output = command.output().unwrap();
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{told}");
     assert!(told.contains("stream camera") && told.contains("xspress"), "{told}");
-    assert!(told.contains(elsewhere.path().to_str().unwrap()), "{told}");
+    for place in [&alone, &elsewhere] {
+        assert!(told.contains(place.path().to_str().unwrap()), "{told}");
+    }
 }
 
 #[test]
