@@ -37,16 +37,18 @@ const START: &str = "0-0";
 /// Bounds what one read brings into memory; a single entry may be larger.
 const BYTES_AT_ONCE: usize = 4 << 20;
 const ENTRIES_AT_ONCE: usize = 256;
+/// Before it is known how large they are.
+const ENTRIES_AT_FIRST: usize = 4;
 
 impl Tail {
     /// A place before the first entry.
     pub(super) fn from_start(key: String, health: &Health) -> Self {
-        Self { key, last: START.to_owned(), count: ENTRIES_AT_ONCE / 8, health: health.clone() }
+        Self { key, last: START.to_owned(), count: ENTRIES_AT_FIRST, health: health.clone() }
     }
 
-    /// A place after the newest entry.
+    /// A place after the newest entry. For a stream of small entries, of which many shall come in one read.
     pub(super) async fn from_newest(key: String, link: &mut Link, health: &Health) -> Self {
-        let mut tail = Self::from_start(key, health);
+        let mut tail = Self { count: ENTRIES_AT_ONCE, ..Self::from_start(key, health) };
         // A key that holds no stream has no entries: those that come later are all new.
         tail.last = tail.newest(link).await.unwrap_or_else(|| START.to_owned());
         tail
