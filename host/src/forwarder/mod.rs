@@ -107,6 +107,10 @@ const ASSIGNMENTS_LIMIT: usize = 10 << 20;
 const PAIRS_AT_ONCE: usize = 128;
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_millis(200);
+/// How long control may take to end.
+const CONTROL_ENDS: Duration = Duration::from_millis(400);
+/// A worker that has just read our address pings in the next milliseconds; the rest is for a busy machine.
+const LAST_PINGS: Duration = Duration::from_millis(60);
 
 impl Forwarder {
     /// The thread's life. Ends after [`Command::Stop`], or when control is gone.
@@ -293,5 +297,21 @@ impl Forwarder {
         }
         self.publish(Instant::now(), true);
         self.dump.join(limit);
+        outlive_control(&self.commands, &mut self.router, &self.wake);
+    }
+}
+
+/// Keeps the socket open until control has removed what it published. A worker of dranspose that pings a socket that is gone
+/// cannot end any more: it waits without a limit until its ping is taken.
+fn outlive_control(commands: &mpsc::Receiver<Command>, router: &mut Router, wake: &Wake) {
+    let (mut limit, mut gone) = (Instant::now() + CONTROL_ENDS, false);
+    while Instant::now() < limit {
+        wake.clear();
+        if !gone && commands.is_closed() {
+            gone = true;
+            limit = limit.min(Instant::now() + LAST_PINGS);
+        }
+        router.receive(|_, _| {});
+        router.wait(Duration::from_millis(5));
     }
 }

@@ -70,6 +70,12 @@ struct Running {
     thread: Option<thread::JoinHandle<()>>,
 }
 
+impl Running {
+    fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_some_and(thread::JoinHandle::is_finished)
+    }
+}
+
 impl Host {
     /// Checks everything, then starts everything.
     ///
@@ -164,7 +170,7 @@ impl Host {
     pub fn failure(&self) -> Option<String> {
         let died = |what: &str| Some(format!("{what} has died; this is a bug, the log may say more"));
         for ingester in &self.ingesters {
-            if ingester.thread.as_ref().is_some_and(thread::JoinHandle::is_finished) {
+            if ingester.has_ended() {
                 return died(&format!("the thread of ingester {}", ingester.report.borrow().name));
             }
         }
@@ -190,8 +196,20 @@ impl Host {
                 let _ = tokio::time::timeout_at(deadline.into(), order).await;
             }
         });
-        for ingester in &mut self.ingesters {
-            let Some(thread) = ingester.thread.take() else { continue };
+        for ingester in &self.ingesters {
+            let stopped = || ingester.report.borrow().state == "stopped";
+            while !stopped() && !ingester.has_ended() && Instant::now() < deadline {
+                thread::park_timeout(Duration::from_millis(2));
+            }
+        }
+        // What was published goes first, then the sockets that it names: whoever reads an address finds somebody there.
+        self.stop_control.send_replace(true);
+        if let Some(control) = self.control.take() {
+            let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(300), control).await });
+        }
+        let threads: Vec<_> = self.ingesters.drain(..).filter_map(|ingester| ingester.thread).collect();
+        let deadline = Instant::now() + Duration::from_millis(100);
+        for thread in threads {
             while !thread.is_finished() && Instant::now() < deadline {
                 thread::park_timeout(Duration::from_millis(2));
             }
@@ -199,11 +217,7 @@ impl Host {
                 let _ = thread.join();
             }
         }
-        self.stop_control.send_replace(true);
-        if let Some(control) = self.control.take() {
-            let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(300), control).await });
-        }
-        runtime.shutdown_timeout(Duration::from_millis(100));
+        runtime.shutdown_background();
     }
 }
 
