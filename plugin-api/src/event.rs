@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use framegate_plugin_abi::batch::BatchWriter;
 use smallvec::SmallVec;
 
 use crate::{EventKind, Frame};
@@ -30,26 +31,44 @@ impl Event {
 
 /// The batch that [`SourceRun::next`](crate::SourceRun::next) fills.
 pub struct EventSink<'a> {
-    /// Takes each event where it belongs: a vector of the host, or the arrays of the boundary.
-    push: &'a mut dyn FnMut(Event),
+    target: Target<'a>,
     events: usize,
     bytes: usize,
     max_events: usize,
     max_bytes: usize,
 }
 
+/// Where events go.
+enum Target<'a> {
+    /// To a function, as in tests.
+    Function(&'a mut dyn FnMut(Event)),
+    /// Straight into the arrays of the boundary: building an [`Event`] on the way would cost more than the rest.
+    Batch(&'a mut BatchWriter),
+}
+
 impl<'a> EventSink<'a> {
     /// A sink that hands each event to `push`; full after `max_events` or `max_bytes`.
     pub fn new(push: &'a mut dyn FnMut(Event), max_events: usize, max_bytes: usize) -> Self {
-        Self { push, events: 0, bytes: 0, max_events, max_bytes }
+        Self { target: Target::Function(push), events: 0, bytes: 0, max_events, max_bytes }
+    }
+
+    /// A sink that writes into a batch, and says itself when that is full.
+    pub(crate) fn into_batch(batch: &'a mut BatchWriter) -> Self {
+        let (max_events, max_bytes) = (batch.max_events(), batch.max_bytes());
+        Self { target: Target::Batch(batch), events: 0, bytes: 0, max_events, max_bytes }
     }
 
     /// Gives one event to the host.
     pub fn push(&mut self, typ: &'static str, kind: EventKind, frames: impl IntoIterator<Item = Frame>) {
-        let event = Event { typ, kind, frames: frames.into_iter().collect() };
         self.events += 1;
-        self.bytes += event.bytes();
-        (self.push)(event);
+        match &mut self.target {
+            Target::Function(push) => {
+                let event = Event { typ, kind, frames: frames.into_iter().collect() };
+                self.bytes += event.bytes();
+                push(event);
+            }
+            Target::Batch(batch) => self.bytes += batch.push(typ, kind, frames.into_iter()),
+        }
     }
 
     /// Whether the batch is large enough: return [`Progress::More`](crate::Progress::More) now. An event more is accepted,

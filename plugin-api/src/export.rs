@@ -8,9 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use framegate_plugin_abi::{batch::BatchWriter, guard::Plugin};
 
-use crate::{
-    Deadline, Event, EventSink, HostContext, HostServices, Progress, Source, SourceError, SourceRun, settings,
-};
+use crate::{Deadline, EventSink, HostContext, HostServices, Progress, Source, SourceError, SourceRun, settings};
 
 /// A source and its run, as the binary interface calls them. For the host and for `export_source!`; authors do not need it.
 #[derive(Debug)]
@@ -36,14 +34,14 @@ impl<S: Source> Plugin for Exported<S> {
         Ok(())
     }
 
-    fn next(&mut self, out: &mut BatchWriter<'_>, left: Duration) -> Result<Progress, SourceError> {
+    fn next(&mut self, out: &mut BatchWriter, left: Duration) -> Result<Progress, SourceError> {
         let Some(run) = &mut self.run else { return Ok(Progress::End) };
-        into_batch(out, |sink| run.next(sink, Deadline::after(left)))
+        run.next(&mut EventSink::into_batch(out), Deadline::after(left))
     }
 
-    fn trigger(&mut self, event_number: u64, out: &mut BatchWriter<'_>) -> Result<(), SourceError> {
+    fn trigger(&mut self, event_number: u64, out: &mut BatchWriter) -> Result<(), SourceError> {
         let Some(run) = &mut self.run else { return Ok(()) };
-        into_batch(out, |sink| run.trigger(event_number, sink))
+        run.trigger(event_number, &mut EventSink::into_batch(out))
     }
 
     fn close(&mut self) {
@@ -63,13 +61,6 @@ impl<S: Source> Plugin for Exported<S> {
             tell(reason, count);
         }
     }
-}
-
-/// Lets a source fill the batch through a sink.
-fn into_batch<T>(out: &mut BatchWriter<'_>, fill: impl FnOnce(&mut EventSink<'_>) -> T) -> T {
-    let (events, bytes) = (out.max_events(), out.max_bytes());
-    let mut push = |event: Event| out.push(event.typ, event.kind, event.frames.into_iter());
-    fill(&mut EventSink::new(&mut push, events, bytes))
 }
 
 /// Makes the crate a source plugin: one line, once in a crate, with the type that implements [`Source`].

@@ -289,3 +289,26 @@ fn a_panic_in_next_costs_its_own_stream_only() {
 fn an_open_that_hangs_costs_its_own_stream_only() {
     costs_its_own_stream_only("hangs_in_open", &["bad"]);
 }
+
+#[test]
+fn a_panic_in_a_thread_of_the_plugin_is_told_in_the_hosts_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut host = Host::start(
+        folder.path(),
+        &format!(
+            "[standalone]\nscans = 1\n[[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
+             [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n",
+            bad_plugin("panics_in_a_thread").display()
+        ),
+    );
+    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+    assert_eq!(worker.next().stream("bad").unwrap(), [[7; 10]]);
+    assert!(host.wait(Duration::from_secs(10)).success());
+    let log = host.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("a thread of the plugin (lost) panicked: a thread has lost its way"))
+        .expect(&log);
+    assert!(line.contains("ERROR") && line.contains("src/lib.rs:") && line.contains("bad"), "{log}");
+}

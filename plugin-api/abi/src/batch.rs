@@ -4,12 +4,12 @@
 //! frames asks for more. Nothing is allocated for an event, and nothing is cleared in advance.
 #![allow(unsafe_code)]
 
-use std::{fmt, marker::PhantomData};
+use std::fmt;
 
 use abi_stable::StableAbi;
 
 use crate::{
-    codes::{EventKind, Outcome, Progress},
+    codes::{EventKind, Progress},
     error::SourceError,
     frame::{Frame, RawFrame},
     text::Text,
@@ -54,45 +54,34 @@ pub struct Batch {
     pub grow: unsafe extern "C" fn(batch: *mut Batch, events: usize, frames: usize) -> i32,
 }
 
-/// The plugin's side of a batch.
-pub struct BatchWriter<'a> {
+/// The plugin's side of a batch, for one call.
+pub struct BatchWriter {
     /// Not a reference: `grow` is given the same pointer and changes what it points to.
     batch: *mut Batch,
     /// What the host refused to take.
     refused: Option<usize>,
-    lent: PhantomData<&'a mut Batch>,
 }
 
-impl BatchWriter<'_> {
+impl BatchWriter {
     /// Writes into a batch.
     ///
     /// # Safety
     /// - `batch` and its arrays are valid, and nobody else uses them, as long as the writer lives.
     #[must_use]
     pub unsafe fn new(batch: *mut Batch) -> Self {
-        Self { batch, refused: None, lent: PhantomData }
+        Self { batch, refused: None }
     }
 
-    /// Puts one event into the batch.
-    pub fn push(&mut self, typ: &'static str, kind: EventKind, frames: impl ExactSizeIterator<Item = Frame>) {
-        let count = frames.len();
-        if !self.has_room_for(count) {
-            self.refused = Some(count);
-            return;
+    /// Puts one event into the batch; returns how many bytes its frames have.
+    pub fn push(&mut self, typ: &'static str, kind: EventKind, frames: impl Iterator<Item = Frame>) -> usize {
+        let mut event = Unfinished { writer: self, frames: 0 };
+        let mut bytes = 0;
+        for frame in frames {
+            bytes += frame.len();
+            event.add(frame);
         }
-        // SAFETY: valid and used by nobody else while the writer lives; `grow` is not called before this borrow ends.
-        let batch = unsafe { &mut *self.batch };
-        let before = batch.frames_len;
-        // Not more than there is room for, whatever the iterator says of itself.
-        for frame in frames.take(count) {
-            // SAFETY: there is room for `count` frames behind `before`.
-            unsafe { put(batch.frames, batch.frames_len, frame.into_raw()) }
-            batch.frames_len += 1;
-        }
-        let event = RawEvent { typ: Text::new(typ), frames: batch.frames_len - before, kind: kind.code() };
-        // SAFETY: there is room for one event more.
-        unsafe { put(batch.events, batch.events_len, event) }
-        batch.events_len += 1;
+        event.finish(typ, kind);
+        bytes
     }
 
     /// Events after which the batch is large enough.
@@ -122,21 +111,74 @@ impl BatchWriter<'_> {
         Ok(())
     }
 
-    /// Whether there is room for one event of so many frames, after the host was asked for it.
-    fn has_room_for(&self, frames: usize) -> bool {
-        let batch = self.batch;
-        let fits = || {
-            // SAFETY: `batch` is valid while the writer lives.
-            let batch = unsafe { &*batch };
-            batch.events_capacity - batch.events_len >= 1 && batch.frames_capacity - batch.frames_len >= frames
+    /// The batch, with room for one event more and so many frames more, if the host gives it.
+    fn with_room_for(&mut self, frames: usize) -> Option<&mut Batch> {
+        let fits = |batch: &Batch| {
+            batch.events_len < batch.events_capacity && batch.frames_capacity - batch.frames_len >= frames
         };
-        if fits() {
-            return true;
+        // SAFETY: valid and used by nobody else while the writer lives; `grow` is called when this borrow is over.
+        let batch = unsafe { &mut *self.batch };
+        if !fits(batch) {
+            let grow = batch.grow;
+            // SAFETY: called inside the call that got the batch, on its thread; no reference to it is used after.
+            unsafe { grow(self.batch, 1, frames) };
         }
-        // SAFETY: `batch` is valid while the writer lives.
-        let grow = unsafe { (*batch).grow };
-        // SAFETY: called inside the call that got the batch, on its thread, with no reference to the batch alive.
-        (unsafe { grow(batch, 1, frames) }) == Outcome::Done.code() && fits()
+        // SAFETY: as above.
+        let batch = unsafe { &mut *self.batch };
+        fits(batch).then_some(batch)
+    }
+}
+
+/// An event whose frames are being written. If it is not finished, because the source's iterator panicked, they are released:
+/// the host must not find frames of no event.
+struct Unfinished<'a> {
+    writer: &'a mut BatchWriter,
+    /// Invariant: so many frames at the end of the batch belong to this event.
+    frames: usize,
+}
+
+impl Unfinished<'_> {
+    fn add(&mut self, frame: Frame) {
+        let Some(batch) = self.writer.with_room_for(1) else {
+            self.writer.refused = Some(self.frames + 1);
+            return;
+        };
+        // SAFETY: there is room for one frame more.
+        unsafe { put(batch.frames, batch.frames_len, frame.into_raw()) }
+        batch.frames_len += 1;
+        self.frames += 1;
+    }
+
+    fn finish(mut self, typ: &'static str, kind: EventKind) {
+        // An event that lacks a frame is no event; its frames go with `self`.
+        if self.writer.refused.is_some() {
+            return;
+        }
+        let Some(batch) = self.writer.with_room_for(0) else {
+            self.writer.refused = Some(self.frames);
+            return;
+        };
+        let event = RawEvent { typ: Text::new(typ), frames: self.frames, kind: kind.code() };
+        // SAFETY: there is room for one event more.
+        unsafe { put(batch.events, batch.events_len, event) }
+        batch.events_len += 1;
+        self.frames = 0;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        for _ in 0..std::mem::take(&mut self.frames) {
+            // SAFETY: valid and used by nobody else while the writer lives.
+            let batch = unsafe { &mut *self.writer.batch };
+            batch.frames_len -= 1;
+            // SAFETY: this frame was written by `add`, so it is within the array.
+            let last = unsafe { batch.frames.add(batch.frames_len) };
+            // SAFETY: as above; it is not counted any more, so nobody reads it again.
+            let raw = unsafe { last.read() };
+            // SAFETY: `add` made it from a frame, and nobody else owns it.
+            drop(unsafe { Frame::from_raw(raw, None) });
+        }
     }
 }
 
@@ -151,7 +193,7 @@ unsafe fn put<T>(start: *mut T, at: usize, element: T) {
     unsafe { place.write(element) }
 }
 
-impl fmt::Debug for BatchWriter<'_> {
+impl fmt::Debug for BatchWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchWriter").finish_non_exhaustive()
     }

@@ -49,12 +49,12 @@ pub trait Plugin: Sized + 'static {
     ///
     /// # Errors
     /// What ends the run.
-    fn next(&mut self, out: &mut BatchWriter<'_>, left: Duration) -> Result<Progress, SourceError>;
+    fn next(&mut self, out: &mut BatchWriter, left: Duration) -> Result<Progress, SourceError>;
     /// Gives the event of a number.
     ///
     /// # Errors
     /// What ends the run.
-    fn trigger(&mut self, event_number: u64, out: &mut BatchWriter<'_>) -> Result<(), SourceError>;
+    fn trigger(&mut self, event_number: u64, out: &mut BatchWriter) -> Result<(), SourceError>;
     /// Drops the run, if one is open.
     fn close(&mut self);
     /// Describes the run-time parameters, in JSON.
@@ -78,6 +78,8 @@ pub const fn table<P: Plugin>() -> &'static PluginTable {
 struct Guarded<P> {
     plugin: P,
     poisoned: bool,
+    /// Kept although the plugin may have let go of it: panics on its threads are reported there. Dropped after the plugin.
+    _host: Arc<HostHandle>,
 }
 
 struct Tables<P>(PhantomData<P>);
@@ -119,7 +121,8 @@ unsafe extern "C" fn create<P: Plugin>(
         let stream = unsafe { stream.as_str() }.map_err(not_text)?;
         // SAFETY: as above.
         let settings = unsafe { settings.as_str() }.map_err(not_text)?;
-        Ok(Box::new(Guarded { plugin: P::create(stream, settings, host)?, poisoned: false }))
+        let plugin = P::create(stream, settings, host.clone())?;
+        Ok(Box::new(Guarded { plugin, poisoned: false, _host: host }))
     });
     let made = made.map(|made| {
         made.map(|guarded| {
@@ -319,14 +322,20 @@ pub(crate) fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
 
 /// What a panic said. The payload's own drop may panic too; that payload is forgotten.
 fn message(payload: Box<dyn Any + Send>) -> String {
-    let message = match payload.downcast_ref::<&str>() {
-        Some(message) => (*message).to_owned(),
-        None => payload.downcast_ref::<String>().cloned().unwrap_or_else(|| "no message".to_owned()),
-    };
+    let message = said(&*payload).to_owned();
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(second);
     }
     message
+}
+
+/// The words of a panic.
+pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no message",
+    }
 }
 
 fn not_text(problem: std::str::Utf8Error) -> SourceError {

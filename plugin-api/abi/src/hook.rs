@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     codes::LogLevel,
+    guard,
     host::{HostHandle, HostServices},
 };
 
@@ -71,6 +72,8 @@ fn report(panic: &PanicHookInfo<'_>) -> bool {
     let Some(host) = host else { return false };
     let thread = thread::current();
     let name = thread.name().unwrap_or("without a name");
-    host.log(LogLevel::Error, &format!("a thread of the plugin ({name}) ended: {panic}"));
+    let place = panic.location().map(|place| format!(" (at {place})")).unwrap_or_default();
+    let message = guard::said(panic.payload());
+    host.log(LogLevel::Error, &format!("a thread of the plugin ({name}) panicked: {message}{place}"));
     true
 }

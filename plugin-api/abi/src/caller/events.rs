@@ -125,7 +125,9 @@ impl BatchBuffer {
         for event in events {
             let kind = EventKind::from_code(event.kind).expect("checked above");
             // SAFETY: it is one of our own static texts since the loop above.
-            let typ = unsafe { event.typ.as_str() }.expect("made from a str");
+            let typ = unsafe { event.typ.as_bytes() };
+            // SAFETY: as above, so it was made from a `str`.
+            let typ = unsafe { str::from_utf8_unchecked(typ) };
             let (mine, rest) = all.raw.split_at(event.frames);
             all.raw = rest;
             take(typ, kind, Frames { raw: mine, ledger });

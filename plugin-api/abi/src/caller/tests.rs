@@ -89,18 +89,25 @@ impl guard::Plugin for Scripted {
     fn open(&mut self) -> Result<(), SourceError> {
         self.act("open")
     }
-    fn next(&mut self, out: &mut BatchWriter<'_>, _: Duration) -> Result<Progress, SourceError> {
+    fn next(&mut self, out: &mut BatchWriter, _: Duration) -> Result<Progress, SourceError> {
         let frames = if self.script == "many frames" { 1000 } else { 3 };
         let events = if self.script == "many events" { 1000 } else { 2 };
         for _ in 0..events {
             let panics = self.script == "drops panic";
             let frame = |n: usize| Frame::from_owner(Counted(vec![n as u8; n], DROPS.with(Arc::clone), panics));
             out.push("SCRIPT", EventKind::Data, (0..frames).map(frame));
+            if self.script == "panics among frames" {
+                out.push(
+                    "SCRIPT",
+                    EventKind::Data,
+                    (0..frames).map(|n| if n < 2 { frame(n) } else { panic!("among frames") }),
+                );
+            }
         }
         self.act("next")?;
         Ok(Progress::More)
     }
-    fn trigger(&mut self, event_number: u64, out: &mut BatchWriter<'_>) -> Result<(), SourceError> {
+    fn trigger(&mut self, event_number: u64, out: &mut BatchWriter) -> Result<(), SourceError> {
         out.push("SCRIPT", EventKind::Start, [Frame::from_vec(event_number.to_le_bytes().into())].into_iter());
         self.act("trigger")
     }
@@ -193,6 +200,16 @@ fn events_before_an_error_count_and_are_released() {
     assert_eq!(drops(), 6);
     // An error is no panic: it is called again.
     assert_eq!(next(&mut instance).0.len(), 2);
+}
+
+#[test]
+fn a_panic_among_the_frames_of_an_event_costs_this_event_only() {
+    let mut instance = open("panics among frames");
+    let (events, outcome) = next(&mut instance);
+    assert!(matches!(outcome, Err(Fault::Panicked { call: "next", .. })), "{outcome:?}");
+    assert_eq!((events.len(), events[0].1.len(), drops()), (1, 3, 2));
+    drop(events);
+    assert_eq!(drops(), 5);
 }
 
 #[test]

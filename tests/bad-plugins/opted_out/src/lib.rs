@@ -20,10 +20,10 @@ impl Plugin for Bad {
     fn open(&mut self) -> Result<(), SourceError> {
         Ok(())
     }
-    fn next(&mut self, _: &mut BatchWriter<'_>, _: Duration) -> Result<Progress, SourceError> {
+    fn next(&mut self, _: &mut BatchWriter, _: Duration) -> Result<Progress, SourceError> {
         Ok(Progress::End)
     }
-    fn trigger(&mut self, _: u64, _: &mut BatchWriter<'_>) -> Result<(), SourceError> {
+    fn trigger(&mut self, _: u64, _: &mut BatchWriter) -> Result<(), SourceError> {
         Ok(())
     }
     fn close(&mut self) {}

@@ -1,0 +1,36 @@
+//! Goes on working, while a thread of its own panics in each scan.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use framegate_plugin_api::{
+    Deadline, EventKind, EventSink, Frame, HostContext, Progress, Source, SourceError, SourceRun, export_source,
+};
+
+struct Bad;
+struct Run;
+
+impl Source for Bad {
+    type Settings = BTreeMap<String, u64>;
+    type Run = Run;
+    const PROTOCOL: &'static str = "bad";
+
+    fn create(_: Self::Settings, _: HostContext) -> Result<Self, SourceError> {
+        Ok(Self)
+    }
+
+    fn open(&mut self) -> Result<Run, SourceError> {
+        let thread = std::thread::Builder::new().name("lost".to_owned());
+        let _ = thread.spawn(|| panic!("a thread has lost its way")).map(std::thread::JoinHandle::join);
+        Ok(Run)
+    }
+}
+
+impl SourceRun for Run {
+    fn next(&mut self, out: &mut EventSink<'_>, _: Deadline) -> Result<Progress, SourceError> {
+        out.push("BAD", EventKind::Data, [Frame::from_vec(vec![7; 10])]);
+        Ok(Progress::End)
+    }
+}
+
+export_source!(Bad);
