@@ -16,7 +16,7 @@ use framegate_tests::{
     detector::Detector,
     framegate,
     host::Host,
-    process::{Process, free_port},
+    process::{Process, free_port, wait_for},
     redis::RedisServer,
     standalone::{House, Wish, images, is_end},
     worker::{LIMIT, Worker},
@@ -79,8 +79,12 @@ fn a_capture_holds_every_event_also_those_that_nobody_gets() {
     host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
     let mut controller = Controller::new(&redis);
     controller.set_parameter("dump_prefix", format!("{}/run-", folder.path().display()).as_bytes());
-    controller.repeat();
-    controller.wait_hash("camera-ingester");
+    // A controller repeats itself until it is heard: what was told before the ingester listened is not looked for.
+    wait_for("the parameter", LIMIT, || {
+        controller.repeat();
+        let hash = controller.hash();
+        controller.state("camera-ingester").filter(|state| state["parameters_hash"] == hash.as_str())
+    });
     let scan = controller.scan("camera-ingester", &["camera"]);
     let worker = Worker::connect("w1", &url);
     // The header to the worker, an image to nobody, one to the worker, one to nobody, the end to the worker.
