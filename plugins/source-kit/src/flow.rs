@@ -82,6 +82,15 @@ impl RunState {
         Flow { state: self, out, host }
     }
 
+    /// Counts what gave no event before this run was there, without a word.
+    pub fn count(&mut self, reason: &'static str, count: u64) {
+        match self.skipped.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, known)) => *known += count,
+            None if count > 0 => self.skipped.push((reason, count)),
+            None => {}
+        }
+    }
+
     /// Counts a message without event; logs the 1st, 10th, 100th, … of each reason.
     pub fn skip(&mut self, reason: &'static str, level: LogLevel, host: &HostContext) {
         self.skip_with(reason, &"", level, host);

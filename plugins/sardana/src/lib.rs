@@ -1,0 +1,76 @@
+//! Source plugin for Sardana scans: Sardana posts what it records over HTTP, and each post is an event.
+//!
+//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
+//! protocol is in [`messages`], what it means for a run in [`run`]; between the two stands `inbox`, which `server` fills.
+//!
+//! ```text
+//!   Sardana ── HTTP ──> server (its own threads) ──> inbox (bounded in bytes) ──> run (reader thread) ──> events
+//! ```
+#![forbid(unsafe_code)]
+
+mod inbox;
+pub mod messages;
+pub mod run;
+mod server;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
+
+use framegate_plugin_api::{HostContext, LogLevel, Source, SourceError, export_source};
+use framegate_source_kit::Reactor;
+use tokio::runtime;
+
+pub use crate::settings::SardanaSettings;
+use crate::{inbox::Inbox, run::SardanaRun, server::Server};
+
+/// A port on which Sardana is listened to, also between scans.
+#[derive(Debug)]
+pub struct Sardana {
+    /// Its drop closes the port before it returns, so that a successor can have it.
+    server: Server,
+    inbox: Arc<Inbox>,
+    /// Waits for the inbox on the reader thread.
+    reactor: Rc<Reactor>,
+    host: HostContext,
+}
+
+impl Sardana {
+    /// Where it listens: as many addresses as the host's name has.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.server.addresses()
+    }
+}
+
+impl Source for Sardana {
+    type Settings = SardanaSettings;
+    type Run = SardanaRun;
+
+    const PROTOCOL: &'static str = "sardana";
+    const EXCLUSIVE: bool = true;
+
+    fn create(settings: SardanaSettings, host: HostContext) -> Result<Self, SourceError> {
+        let inbox = Arc::new(Inbox::new(settings.queue_limit.0));
+        let server = Server::start(&settings, inbox.clone(), &host)?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|error| SourceError::internal(format!("the machine refuses what waiting needs: {error}")))?;
+        let reactor = Rc::new(Reactor::new(runtime, &host)?);
+        Ok(Self { server, inbox, reactor, host })
+    }
+
+    fn open(&mut self) -> Result<SardanaRun, SourceError> {
+        let run = SardanaRun::new(self.inbox.clone(), self.reactor.clone(), self.host.clone());
+        let early = run.early();
+        if early > 0 {
+            self.host.log(LogLevel::Info, format!("{early} posts came while no scan was active, and were dropped"));
+        }
+        Ok(run)
+    }
+}
+
+export_source!(Sardana);

@@ -1,0 +1,95 @@
+//! Posts in, events out: the run of a Sardana scan.
+//!
+//! Runs on the reader thread. Its life opens and closes the inbox. The states of the run are those of every source and live in
+//! `framegate-source-kit`; here is only which post is which. It answers no one: the server has done that.
+
+use std::{rc::Rc, sync::Arc};
+
+use framegate_plugin_api::{Deadline, EventSink, Frame, HostContext, LogLevel, Progress, SourceError, SourceRun};
+use framegate_source_kit::{Flow, Phase, Reactor, RunState};
+
+use crate::{
+    inbox::Inbox,
+    messages::{Kind, Packet},
+};
+
+/// One scan's posts.
+#[derive(Debug)]
+pub struct SardanaRun {
+    inbox: Arc<Inbox>,
+    state: RunState,
+    early: u64,
+    reactor: Rc<Reactor>,
+    host: HostContext,
+}
+
+impl SardanaRun {
+    pub(crate) fn new(inbox: Arc<Inbox>, reactor: Rc<Reactor>, host: HostContext) -> Self {
+        let mut state = RunState::new(TYP);
+        let early = inbox.open();
+        state.count("while no scan was active", early);
+        Self { inbox, state, early, reactor, host }
+    }
+
+    /// Posts that came while no scan was active, before this one.
+    pub(crate) fn early(&self) -> u64 {
+        self.early
+    }
+
+    /// Counts the posts that the server has refused.
+    fn tell_refused(&mut self) {
+        for _ in 0..self.inbox.take_refused() {
+            self.state.skip("a body that does not validate", LogLevel::Warn, &self.host);
+        }
+    }
+}
+
+impl SourceRun for SardanaRun {
+    fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
+        loop {
+            self.tell_refused();
+            while let Some(packet) = self.inbox.take() {
+                take(packet, &mut self.state.flow(out, &self.host));
+                if out.is_full() {
+                    break;
+                }
+            }
+            let ended = self.state.phase() == Phase::Ended;
+            if !out.is_empty() {
+                return Ok(if ended { Progress::End } else { Progress::More });
+            }
+            // After the end too: what arrives is read and counted, and a host that calls in a loop must not spin.
+            if self.reactor.wait(self.inbox.arrived(), deadline).is_none() {
+                self.tell_refused();
+                return Ok(if ended { Progress::End } else { Progress::Idle });
+            }
+            // Posts that give no event, one after the other.
+            if deadline.passed() {
+                return Ok(if ended { Progress::End } else { Progress::More });
+            }
+        }
+    }
+
+    fn skipped(&self) -> Vec<(&'static str, u64)> {
+        self.state.skipped().to_vec()
+    }
+}
+
+impl Drop for SardanaRun {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+/// What a post is in its run. Inside a run all three kinds are events, a second description too.
+pub(crate) fn take(packet: Packet, flow: &mut Flow<'_, '_>) {
+    let frame = [Frame::from_vec(packet.json)];
+    match (packet.kind, flow.phase()) {
+        (Kind::Description, Phase::Before) => flow.start(frame),
+        (Kind::Description | Kind::Record, _) => flow.data(frame),
+        (Kind::End, _) => flow.end(frame),
+    }
+}
+
+/// The protocol's name as workers see it.
+pub(crate) const TYP: &str = "sardana";

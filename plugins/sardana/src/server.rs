@@ -1,0 +1,276 @@
+//! The HTTP server: takes posts, answers them, and puts them into the inbox.
+//!
+//! Owns its runtime and with it one thread, its listeners and connections; its drop ends them all and closes the port before it returns. It
+//! knows no runs. Everything that a client sends is limited: connections, headers, bodies, and the time they take.
+
+use std::{
+    borrow::Cow,
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::{self, Body, HttpBody},
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use framegate_plugin_api::{HostContext, LogLevel, SourceError};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use serde_json::json;
+use tokio::{
+    net,
+    runtime::{self, Runtime},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    inbox::Inbox,
+    messages::{self, Kind, Packet, Problem},
+    settings::SardanaSettings,
+};
+
+/// A server that lives as long as this.
+#[derive(Debug)]
+pub(crate) struct Server {
+    addresses: Vec<SocketAddr>,
+    /// Its drop waits until its thread has ended.
+    _runtime: Runtime,
+}
+
+/// What the tasks share.
+#[derive(Debug, Clone)]
+struct Shared {
+    inbox: Arc<Inbox>,
+    max_body: usize,
+    /// Bodies above [`SMALL_BODY`] that may be received at once.
+    large_bodies: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Binds, and serves from now on.
+    pub(crate) fn start(
+        settings: &SardanaSettings,
+        inbox: Arc<Inbox>,
+        host: &HostContext,
+    ) -> Result<Self, SourceError> {
+        if settings.max_connections == 0 {
+            return Err(SourceError::settings("max_connections: at least 1 is needed"));
+        }
+        let listeners = bind(&settings.host, settings.port)?;
+        let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|each| each.local_addr().ok()).collect();
+        let failed =
+            |error: io::Error| SourceError::internal(format!("the machine refuses what a server needs: {error}"));
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("sardana-http")
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(failed)?;
+
+        let shared = Shared {
+            inbox,
+            max_body: usize::try_from(settings.max_body.0).unwrap_or(usize::MAX),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
+        };
+        let router = router(shared);
+        let connections = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
+        let entered = runtime.enter();
+        for listener in listeners {
+            listener.set_nonblocking(true).map_err(failed)?;
+            let listener = net::TcpListener::from_std(listener).map_err(failed)?;
+            let idle = settings.idle_timeout.0.max(Duration::from_millis(1));
+            runtime.spawn(accept(listener, router.clone(), connections.clone(), idle, host.clone()));
+        }
+        drop(entered);
+        let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+        host.log(LogLevel::Info, format!("listening for Sardana on {}", list.join(" and ")));
+        Ok(Self { addresses, _runtime: runtime })
+    }
+
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+/// Binds every address that the name has, as uvicorn does; one that this machine does not have is passed over if another works.
+fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, SourceError> {
+    let addresses = (host, port).to_socket_addrs().map_err(|error| {
+        SourceError::settings(format!("host: {host:?} is no address or name of this machine: {error}"))
+    })?;
+    let mut listeners = Vec::new();
+    let mut failed = None;
+    for address in addresses {
+        match TcpListener::bind(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(SourceError::connect(format!(
+                    "{address} is in use by another program; stop it, or choose another port"
+                )));
+            }
+            Err(error) => failed = Some((address, error)),
+        }
+    }
+    match failed {
+        _ if !listeners.is_empty() => Ok(listeners),
+        Some((address, error)) => {
+            Err(SourceError::connect(format!("cannot listen on {address}: {error}; check host and port")))
+        }
+        None => Err(SourceError::settings(format!("host: {host:?} has no address"))),
+    }
+}
+
+/// Serves one listener's connections, for ever.
+async fn accept(
+    listener: net::TcpListener,
+    router: Router,
+    connections: Arc<Semaphore>,
+    idle: Duration,
+    host: HostContext,
+) {
+    let mut told = false;
+    loop {
+        // The semaphore is never closed. Those who do not get in wait in the kernel's backlog.
+        let Ok(place) = connections.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                if !told {
+                    told = true;
+                    host.log(LogLevel::Warn, format!("a connection cannot be accepted: {error}; trying again"));
+                }
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(idle)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        tokio::spawn(async move {
+            // What breaks a connection is its client's affair.
+            let _ = served.await;
+            drop(place);
+        });
+    }
+}
+
+fn router(shared: Shared) -> Router {
+    let packet = |kind| {
+        post(async move |State(shared): State<Shared>, headers: HeaderMap, body: Body| {
+            let taken = take(kind, &shared, &headers, body).await;
+            if taken.is_err() {
+                shared.inbox.refuse();
+            }
+            taken.map(Json)
+        })
+    };
+    let nothing = async |State(shared): State<Shared>, headers: HeaderMap, body: Body| {
+        let body = receive(&shared, &headers, body).await?;
+        messages::object(&body).map_err(|problem| Refused::Body(vec![problem]))?;
+        Ok::<_, Refused>(Json(()))
+    };
+    let unknown = "Not Found; there are /v1/data_desc, /v1/record_data, /v1/record_end and /v1/custom_data";
+    Router::new()
+        .route("/v1/data_desc", packet(Kind::Description))
+        .route("/v1/record_data", packet(Kind::Record))
+        .route("/v1/record_end", packet(Kind::End))
+        .route("/v1/custom_data", post(nothing))
+        .fallback(async move || Refused::Other(StatusCode::NOT_FOUND, unknown.into()))
+        .method_not_allowed_fallback(async || {
+            Refused::Other(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed; use POST".into())
+        })
+        .with_state(shared)
+}
+
+/// Reads a post and puts it into the inbox.
+async fn take(kind: Kind, shared: &Shared, headers: &HeaderMap, body: Body) -> Result<(), Refused> {
+    let body = receive(shared, headers, body).await?;
+    let packet = Packet::read(kind, &body).map_err(Refused::Body)?;
+    shared.inbox.put(packet).await;
+    Ok(())
+}
+
+/// The whole body.
+async fn receive(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<body::Bytes, Refused> {
+    if !is_json(headers) {
+        let what = "the content-type must be application/json".into();
+        return Err(Refused::Body(vec![Problem { field: None, what }]));
+    }
+    // Small ones together are as large as the connections allow; of the others there may be few at a time.
+    let size = body.size_hint().upper().unwrap_or(u64::MAX);
+    let _place = if size > SMALL_BODY { shared.large_bodies.acquire().await.ok() } else { None };
+    let too_long = || {
+        let what = format!("the body has more than {} bytes (max_body)", shared.max_body);
+        Refused::Other(StatusCode::PAYLOAD_TOO_LARGE, what.into())
+    };
+    if body.size_hint().lower() > shared.max_body as u64 {
+        return Err(too_long());
+    }
+    match timeout(BODY_TIME, body::to_bytes(body, shared.max_body)).await {
+        Ok(received) => received.map_err(|_| too_long()),
+        Err(_) => Err(Refused::Other(StatusCode::REQUEST_TIMEOUT, "the body did not come within 30 s".into())),
+    }
+}
+
+/// Why a post is not taken.
+enum Refused {
+    /// All that is wrong with its body.
+    Body(Vec<Problem>),
+    /// Something else, in words.
+    Other(StatusCode, Cow<'static, str>),
+}
+
+impl IntoResponse for Refused {
+    /// In the form of FastAPI, which dranspose uses.
+    fn into_response(self) -> Response {
+        let (status, detail) = match self {
+            Refused::Body(problems) => {
+                let told = problems.iter().map(|problem| {
+                    let place: Vec<&str> = ["body"].into_iter().chain(problem.field).collect();
+                    json!({ "loc": place, "msg": problem.what, "type": "value_error" })
+                });
+                (StatusCode::UNPROCESSABLE_ENTITY, told.collect())
+            }
+            Refused::Other(status, what) => (status, json!(what)),
+        };
+        (status, Json(json!({ "detail": detail }))).into_response()
+    }
+}
+
+/// As FastAPI, which dranspose uses, decides it.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind.strip_prefix("application/").is_some_and(|sub| sub == "json" || sub.ends_with("+json"))
+}
+
+/// Bytes of a request line and its headers; clients send some hundred.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Lines of a header; clients send some ten.
+const MAX_HEADERS: usize = 64;
+
+/// Bodies up to this size are received as they come.
+const SMALL_BODY: u64 = 64 << 10;
+
+/// Larger bodies that are received at once: with `max_body` they bound the memory.
+const LARGE_BODIES: usize = 4;
+
+/// How long a body may take.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// After an error such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
