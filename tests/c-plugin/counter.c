@@ -57,9 +57,15 @@ static int32_t destroy(void *instance, struct error *error) {
     return 0;
 }
 
+#ifdef WITHOUT_LIBRARY
+int framegate_test_function_that_nobody_has(void);
+#else
+static int framegate_test_function_that_nobody_has(void) { return 0; }
+#endif
+
 static int32_t open_run(void *instance, struct error *error) {
     (void)error;
-    *(int *)instance = 0;
+    *(int *)instance = framegate_test_function_that_nobody_has();
     return 0;
 }
 

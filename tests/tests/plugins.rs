@@ -165,11 +165,11 @@ fn the_template_passes_its_own_tests_and_streams_through_a_host() {
 }
 
 /// Compiles the plugin in C.
-fn in_c(folder: &Path, option: &str) -> PathBuf {
+fn in_c(folder: &Path, options: &[&str]) -> PathBuf {
     let plugin = folder.join("libcounter.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c-plugin/counter.c");
     let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", option, source, "-o"]).arg(&plugin);
+    compiler.args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", source]).args(options).arg("-o").arg(&plugin);
     assert!(compiler.status().unwrap().success());
     plugin
 }
@@ -178,7 +178,7 @@ fn in_c(folder: &Path, option: &str) -> PathBuf {
 fn a_plugin_in_c_streams_through_a_host() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
-    let plugin = in_c(folder.path(), "-O2");
+    let plugin = in_c(folder.path(), &["-O2"]);
     let mut host = Host::start(
         folder.path(),
         &format!(
@@ -199,14 +199,10 @@ fn a_plugin_in_c_streams_through_a_host() {
     assert!(host.log().contains("C counts too"), "{}", host.log());
 }
 
-#[test]
-fn a_plugin_in_c_that_lacks_a_function_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let plugin = in_c(folder.path(), "-DWITHOUT_NEXT");
-    let (shown, _, _) = framegate(&["plugin", "info", plugin.to_str().unwrap()]);
-    assert!(shown.contains("counter-in-c 0.3.0") && shown.contains(" C"), "{shown}");
+/// What a host says that is asked to run a plugin, and refuses it.
+fn refused(folder: &Path, plugin: &Path) -> String {
     let (config, _) = write_configuration(
-        folder.path(),
+        folder,
         &format!(
             "[standalone]\n[[ingester]]\nurl = \"tcp://127.0.0.1:{}\"\n\
              [[ingester.stream]]\nname = \"c\"\nsource = \"{}\"\n",
@@ -215,9 +211,28 @@ fn a_plugin_in_c_that_lacks_a_function_is_refused() {
         ),
     );
     let (_, said, status) = framegate(&["run", "--config", config.to_str().unwrap()]);
-    assert_eq!(status, Some(3));
+    assert_eq!(status, Some(3), "{said}");
+    said
+}
+
+#[test]
+fn a_plugin_in_c_that_lacks_a_function_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = in_c(folder.path(), &["-DWITHOUT_NEXT"]);
+    let (shown, _, _) = framegate(&["plugin", "info", plugin.to_str().unwrap()]);
+    assert!(shown.contains("counter-in-c 0.3.0") && shown.contains(" C"), "{shown}");
+    let said = refused(folder.path(), &plugin);
     assert!(
         said.contains("FG-ABI-HEADER") && said.contains("function number 3 of its table is a null pointer"),
         "{said}"
     );
+}
+
+#[test]
+fn a_plugin_that_asks_to_be_bound_late_is_bound_at_once() {
+    // rustc asks for early binding itself; with late binding the first call of `open` would end the process.
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = in_c(folder.path(), &["-DWITHOUT_LIBRARY", "-Wl,-z,lazy"]);
+    let said = refused(folder.path(), &plugin);
+    assert!(said.contains("FG-ABI-LOAD") && said.contains("framegate_test_function_that_nobody_has"), "{said}");
 }

@@ -237,6 +237,9 @@ fn a_source_that_panicked_is_never_called_again_nor_dropped() {
         let Err(Fault::Poisoned(earlier)) = &again else { panic!("{call}: {again:?}") };
         assert!(earlier.contains(&format!("{call} panicked")), "{earlier}");
         assert!(matches!(instance.parameters(), Err(Fault::Poisoned(_))));
+        // The plugin's side keeps it too, should a host forget it.
+        instance.poison = None;
+        assert!(matches!(instance.open(), Err(Fault::Poisoned(_))), "{call}");
         drop(instance);
         assert_eq!(CALLS.get(), calls, "{call}");
     }
