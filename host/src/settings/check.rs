@@ -158,7 +158,7 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
 
     if let Some((name, origin)) = &name {
         claim(&mut taken.ingesters, name.to_string(), origin, problems, |first| {
-            format!("in [ingester]: a second ingester is named {name:?}; the first: {first}")
+            format!("in [ingester]: a second ingester is named \"{name}\"; the first: {first}")
         });
     }
     if !url_is_wrong {
