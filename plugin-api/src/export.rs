@@ -61,6 +61,12 @@ impl<S: Source> Plugin for Exported<S> {
             tell(reason, count);
         }
     }
+
+    fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
+        for (name, count) in self.run.as_ref().map(SourceRun::counters).unwrap_or_default() {
+            tell(name, count);
+        }
+    }
 }
 
 /// Makes the crate a source plugin: one line, once in a crate, with the type that implements [`Source`].

@@ -83,4 +83,10 @@ pub trait SourceRun: 'static {
     fn skipped(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
+
+    /// What this run has received, in numbers of the source's own (`messages`, `bytes`, …). They only go up; a name is a
+    /// word or two with underscores. The host asks a few times a second and shows them in its status and metrics.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }

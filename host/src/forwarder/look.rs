@@ -85,6 +85,7 @@ impl Forwarder {
         self.state.reported_at = now;
         let inputs = &self.inputs;
         let in_flight = &self.router.in_flight;
+        let counts = |stream: usize| inputs[stream].queue.as_ref().map(|queue| queue.counts()).unwrap_or_default();
         let stuck = inputs.iter().enumerate().filter_map(|(stream, input)| {
             let busy = input.reader.overdue(STUCK)?;
             Some(format!("stream {}: a call of the source takes {busy:.1?} so far", self.ingester.stream_name(stream)))
@@ -98,7 +99,8 @@ impl Forwarder {
                 memory_used: self.queued.used() + self.assembled.used(),
                 memory_limit: self.settings.memory_limit,
                 in_flight: &|worker| in_flight.bytes_of(worker),
-                skipped: &|stream| inputs[stream].queue.as_ref().map(|queue| queue.skipped()).unwrap_or_default(),
+                skipped: &|stream| counts(stream).skipped,
+                received: &|stream| counts(stream).received,
                 capture: self.dump.report(),
                 faults: stuck.chain(inputs.iter().flat_map(|input| input.reader.refused())).collect(),
                 stopped,

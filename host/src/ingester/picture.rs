@@ -19,7 +19,9 @@ pub(crate) struct Measured<'a> {
     pub(crate) memory_used: u64,
     pub(crate) memory_limit: u64,
     pub(crate) in_flight: &'a dyn Fn(&WorkerName) -> u64,
+    /// What a stream's source has counted: messages that gave no event, and what it has received.
     pub(crate) skipped: &'a dyn Fn(usize) -> Vec<(String, u64)>,
+    pub(crate) received: &'a dyn Fn(usize) -> Vec<(String, u64)>,
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
     pub(crate) stopped: bool,
@@ -53,6 +55,7 @@ impl Ingester {
                     discarded: in_scan.tally.discarded,
                     missing: in_scan.tally.missing,
                     skipped: (measured.skipped)(index).into_iter().collect(),
+                    received: (measured.received)(index).into_iter().collect(),
                     queued: in_scan.flow.waiting(),
                 };
             }

@@ -115,6 +115,8 @@ pub struct StreamReport {
     pub missing: u64,
     /// Messages of the detector that gave no event, by reason.
     pub skipped: BTreeMap<String, u64>,
+    /// What the source itself has counted: messages, bytes, numbers that the detector left out, …
+    pub received: BTreeMap<String, u64>,
     /// Events queued.
     pub queued: u64,
 }

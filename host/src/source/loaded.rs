@@ -9,7 +9,7 @@ use framegate_plugin_abi::caller::{self, Limits, Plugin};
 use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};
 use serde_json::Value;
 
-use super::{BATCH_BYTES, BATCH_EVENTS, Factory, Fault, Instance, NotCreated};
+use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, NotCreated};
 use crate::plugin::{
     generation::Generation,
     inspect::{self, Trust},
@@ -99,9 +99,12 @@ impl Instance for Behind {
         })
     }
 
-    fn skipped(&mut self) -> Vec<(String, u64)> {
+    fn counts(&mut self) -> Counts {
         // A source that fails here fails in its next call too, which says so.
-        self.instance.skipped().unwrap_or_default()
+        Counts {
+            skipped: self.instance.skipped().unwrap_or_default(),
+            received: self.instance.counters().unwrap_or_default(),
+        }
     }
 
     fn close(&mut self) {

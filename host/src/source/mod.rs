@@ -40,10 +40,19 @@ pub(crate) trait Instance {
     fn next(&mut self, out: &mut Vec<Event>, deadline: Deadline) -> Result<Progress, Fault>;
     /// Produces the event for `event_number`.
     fn trigger(&mut self, event_number: u64, out: &mut Vec<Event>) -> Result<(), Fault>;
-    /// Messages that gave no event in this run, by reason.
-    fn skipped(&mut self) -> Vec<(String, u64)>;
+    /// What the source has counted in this run.
+    fn counts(&mut self) -> Counts;
     /// Drops the run, if one is open.
     fn close(&mut self);
+}
+
+/// What a source counts itself in a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    /// Messages that gave no event, by reason.
+    pub(crate) skipped: Vec<(String, u64)>,
+    /// What it has received, in numbers of its own.
+    pub(crate) received: Vec<(String, u64)>,
 }
 
 /// Why there is no instance.

@@ -19,6 +19,7 @@ use framegate_plugin_api::{Event, EventKind};
 use crate::{
     budget::{Account, Charge},
     settings::WhenFull,
+    source::Counts,
     wake::Wake,
 };
 
@@ -64,7 +65,7 @@ struct State {
     forwarder_holds_none: bool,
     /// The forwarder does not want any more.
     abandoned: bool,
-    skipped: Vec<(String, u64)>,
+    counts: Counts,
 }
 
 /// What the readers of an ingester share: where they wait for bytes to come back.
@@ -105,9 +106,9 @@ impl Queue {
         self.wake.ring();
     }
 
-    /// Replaces the counts of messages that gave no event. [reader thread]
-    pub(crate) fn tell_skipped(&self, skipped: Vec<(String, u64)>) {
-        self.state().skipped = skipped;
+    /// Replaces what the source has counted. [reader thread]
+    pub(crate) fn tell_counts(&self, counts: Counts) {
+        self.state().counts = counts;
     }
 
     /// Moves the events of `batch` into the queue as far as their bytes are granted; what does not fit is dropped, or stays
@@ -178,9 +179,9 @@ impl Queue {
         }
     }
 
-    /// Counts of messages that gave no event. [forwarder thread]
-    pub(crate) fn skipped(&self) -> Vec<(String, u64)> {
-        self.state().skipped.clone()
+    /// What the source has counted. [forwarder thread]
+    pub(crate) fn counts(&self) -> Counts {
+        self.state().counts.clone()
     }
 
     /// Drops what is queued and tells the reader that nobody waits for more. Returns how many events were dropped.

@@ -94,8 +94,8 @@ impl HostServices for Token {
 
 /// The longest that `next` may wait.
 const PULL: Duration = Duration::from_millis(100);
-/// How often counts of skipped messages are asked for.
-const SKIPPED_EVERY: Duration = Duration::from_millis(500);
+/// How often a source is asked for its counts.
+const COUNTS_EVERY: Duration = Duration::from_millis(500);
 
 impl Reader {
     /// Starts the thread and makes the instance on it; the result comes through the channel, or never if `create` hangs.
@@ -200,7 +200,7 @@ enum Run {
 impl Life {
     fn live(mut self) {
         let mut run = Run::Parked;
-        let mut skipped_at = Instant::now();
+        let mut counted_at = Instant::now();
         loop {
             self.token.wake.clear();
             loop {
@@ -221,10 +221,10 @@ impl Life {
                 continue;
             }
             run = self.pull(&queue, run);
-            if skipped_at.elapsed() > SKIPPED_EVERY {
-                skipped_at = Instant::now();
-                let skipped = self.call(|instance| instance.skipped());
-                queue.tell_skipped(skipped);
+            if counted_at.elapsed() > COUNTS_EVERY {
+                counted_at = Instant::now();
+                let counts = self.call(|instance| instance.counts());
+                queue.tell_counts(counts);
             }
         }
     }
@@ -293,8 +293,8 @@ impl Life {
                 while !queue.push(&mut self.batch) && !queue.is_abandoned() {
                     queue.wait_for_space(PULL);
                 }
-                let skipped = self.call(|instance| instance.skipped());
-                queue.tell_skipped(skipped);
+                let counts = self.call(|instance| instance.counts());
+                queue.tell_counts(counts);
                 match outcome {
                     Err(fault) => {
                         queue.tell(Item::Failed(fault.to_string()));
@@ -322,8 +322,8 @@ impl Life {
 
     fn close(&mut self) {
         if let Some(queue) = self.queue.take() {
-            let skipped = self.call(|instance| instance.skipped());
-            queue.tell_skipped(skipped);
+            let counts = self.call(|instance| instance.counts());
+            queue.tell_counts(counts);
             self.call(|instance| instance.close());
             queue.too_late(&mut self.batch);
         }

@@ -27,7 +27,7 @@ use crate::{
     },
     names::{IngesterName, ScanId, StreamName, WorkerName},
     settings::{CaptureWhenFull, Control, IngesterSettings, Settings, StreamSettings, WhenFull},
-    source::{Factory, Fault, Instance, NotCreated, reader::Reader},
+    source::{Counts, Factory, Fault, Instance, NotCreated, reader::Reader},
 };
 
 /// A source whose events a test puts into it.
@@ -98,8 +98,8 @@ impl Instance for FedInstance {
     fn trigger(&mut self, _: u64, _: &mut Vec<Event>) -> Result<(), Fault> {
         Ok(())
     }
-    fn skipped(&mut self) -> Vec<(String, u64)> {
-        Vec::new()
+    fn counts(&mut self) -> Counts {
+        Counts::default()
     }
     fn close(&mut self) {
         self.open = false;

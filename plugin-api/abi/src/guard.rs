@@ -19,7 +19,10 @@ use crate::{
     batch::{Batch, BatchWriter},
     codes::{ErrorKind, Outcome, Progress},
     error::{ErrorBuffer, SourceError},
-    ext::{Extension, Table as _, parameters::ParametersTable, skipped::SkippedTable, trigger::TriggerTable},
+    ext::{
+        Extension, Table as _, counters::CountersTable, parameters::ParametersTable, skipped::SkippedTable,
+        trigger::TriggerTable,
+    },
     hook,
     host::{HostHandle, HostServices, HostTable},
     text::{Sink, Text},
@@ -66,6 +69,10 @@ pub trait Plugin: Sized + 'static {
     fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), SourceError>;
     /// Tells what arrived in this run and gave no event.
     fn skipped(&self, tell: &mut dyn FnMut(&str, u64));
+    /// Tells what this run has received, in numbers of the source's own.
+    fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
+        let _ = tell;
+    }
 }
 
 /// The plugin's functions.
@@ -97,6 +104,7 @@ impl<P: Plugin> Tables<P> {
         close: close::<P>,
         get_extension: get_extension::<P>,
     };
+    const COUNTERS: &'static CountersTable = &CountersTable { counters: counters::<P> };
     const PARAMETERS: &'static ParametersTable = &ParametersTable { describe: describe::<P>, set: set::<P> };
     const SKIPPED: &'static SkippedTable = &SkippedTable { skipped: skipped::<P> };
     const TRIGGER: &'static TriggerTable = &TriggerTable { trigger: trigger::<P> };
@@ -251,10 +259,27 @@ unsafe extern "C" fn skipped<P: Plugin>(instance: *mut c_void, out: *const Sink,
 }
 
 /// # Safety
+/// - As [`CountersTable::counters`] says; `instance` came from `create`, `out` is lent for the call.
+unsafe extern "C" fn counters<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
+    let told = |plugin: &mut P| {
+        // SAFETY: valid during the call.
+        let out = unsafe { &*out };
+        plugin.counters(&mut |name, count| {
+            // SAFETY: lent for this call, and this is its thread.
+            unsafe { out.give(name, count) }
+        });
+        Ok(())
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, told) }
+}
+
+/// # Safety
 /// - `id` is lent for the call.
 unsafe extern "C" fn get_extension<P: Plugin>(id: Text) -> Extension {
     // SAFETY: lent for the call.
     match unsafe { id.as_str() } {
+        Ok(CountersTable::ID) => Extension::new(Tables::<P>::COUNTERS),
         Ok(ParametersTable::ID) => Extension::new(Tables::<P>::PARAMETERS),
         Ok(SkippedTable::ID) => Extension::new(Tables::<P>::SKIPPED),
         Ok(TriggerTable::ID) if P::ON_DEMAND => Extension::new(Tables::<P>::TRIGGER),

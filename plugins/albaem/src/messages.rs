@@ -21,7 +21,10 @@ pub enum Packet {
     /// `message_id` and `version`.
     SeriesStart,
     /// Those, and `frame_number`, `timestamp` and `acquisition_timestamp`.
-    Data,
+    Data {
+        /// The frame's number, if it fits.
+        frame_number: Option<i64>,
+    },
     /// `message_id` and `version`.
     SeriesEnd,
 }
@@ -46,7 +49,7 @@ impl Packet {
         match message_type {
             Some(kind) if kind.is_str("data") => {
                 if int(frame_number) && float(timestamp) && int(acquired) {
-                    Ok(Packet::Data)
+                    Ok(Packet::Data { frame_number: frame_number.and_then(Value::to_i64) })
                 } else {
                     Err(Malformed::new("data lacks a field, or has a wrong one"))
                 }

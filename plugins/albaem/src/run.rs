@@ -19,7 +19,7 @@ impl Protocol for AlbaemProtocol {
         let first = parts.first().ok_or(Malformed::new("no parts"))?;
         Ok(match Packet::read(first.as_slice())? {
             Packet::SeriesStart => Role::Start,
-            Packet::Data => Role::Data,
+            Packet::Data { frame_number } => Role::data(frame_number),
             Packet::SeriesEnd => Role::End,
         })
     }

@@ -69,7 +69,7 @@ fn each_message_is_what_the_reference_takes_it_for() {
     for (message, verdict) in golden {
         let ours = match Packet::read(message.as_bytes()) {
             Ok(Packet::SeriesStart) => "start",
-            Ok(Packet::Data) => "data",
+            Ok(Packet::Data { .. }) => "data",
             Ok(Packet::SeriesEnd) => "end",
             Err(_) => "invalid",
         };

@@ -20,7 +20,10 @@ pub enum Packet {
     /// Nothing else is needed.
     Header,
     /// `frame`.
-    Image,
+    Image {
+        /// The frame's number, if it fits.
+        frame: Option<i64>,
+    },
     /// Nothing else is needed.
     SeriesEnd,
 }
@@ -35,7 +38,7 @@ impl Packet {
         match htype {
             Some(kind) if kind.is_str("dimage-1.0") => {
                 if frame.is_some_and(Value::is_int) {
-                    Ok(Packet::Image)
+                    Ok(Packet::Image { frame: frame.and_then(Value::to_i64) })
                 } else {
                     Err(Malformed::new("an image whose frame is absent or no integer"))
                 }

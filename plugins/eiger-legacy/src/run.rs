@@ -19,7 +19,7 @@ impl Protocol for EigerLegacyProtocol {
         let first = parts.first().ok_or(Malformed::new("no parts"))?;
         Ok(match Packet::read(first.as_slice())? {
             Packet::Header => Role::Start,
-            Packet::Image => Role::Data,
+            Packet::Image { frame } => Role::data(frame),
             Packet::SeriesEnd => Role::End,
         })
     }

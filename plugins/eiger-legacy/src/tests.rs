@@ -36,6 +36,15 @@ fn the_second_of_two_ends_is_only_counted() {
 }
 
 #[test]
+fn frame_numbers_that_were_left_out_are_counted_and_change_nothing() {
+    let image = |frame: &str| format!(r#"{{"htype": "dimage-1.0", "frame": {frame}}}"#);
+    let texts = [HEADER.into(), image("0"), image("1"), image("4"), image("\"6\""), image("1e3000"), END.into()];
+    let played = play(texts.map(|text| vec![text]));
+    assert_eq!(played.events.len(), 6);
+    assert!(played.counters.contains(&("messages", 7)) && played.counters.contains(&("lost_on_the_way", 3)));
+}
+
+#[test]
 fn malformed_messages_are_counted_and_the_next_good_one_is_served() {
     let deep = format!(r#"{{"htype": "dimage-1.0", "x": {}1{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
     let no_frame = r#"{"htype": "dimage-1.0", "series": 6}"#;
@@ -73,7 +82,7 @@ fn each_message_is_what_the_reference_takes_it_for() {
     for (message, verdict) in golden {
         let ours = match Packet::read(message.as_bytes()) {
             Ok(Packet::Header) => "header",
-            Ok(Packet::Image) => "image",
+            Ok(Packet::Image { .. }) => "image",
             Ok(Packet::SeriesEnd) => "end",
             Err(_) => "invalid",
         };

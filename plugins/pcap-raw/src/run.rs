@@ -54,6 +54,7 @@ impl SourceRun for PcapRawRun {
         loop {
             // What was received comes first.
             while let Some(line) = self.lines.next() {
+                self.state.received(if let Line::Whole(line) = line { line.len() } else { 0 });
                 let was = self.state.phase();
                 self.arms.take(line, &mut self.state.flow(out, &self.host));
                 if (was, self.state.phase()) == (Phase::Before, Phase::Running) {
@@ -82,6 +83,10 @@ impl SourceRun for PcapRawRun {
 
     fn skipped(&self) -> Vec<(&'static str, u64)> {
         self.state.skipped().to_vec()
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.state.counters()
     }
 }
 

@@ -7,6 +7,8 @@ use std::fmt;
 
 use framegate_plugin_api::{EventKind, EventSink, Frame, HostContext, LogLevel};
 
+use crate::received::Received;
+
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -56,13 +58,14 @@ pub struct RunState {
     phase: Phase,
     /// Invariant: each reason stands once. Few, so a search beats a map.
     skipped: Vec<(&'static str, u64)>,
+    received: Received,
 }
 
 impl RunState {
     /// Before the start; `typ` is the protocol's name as workers see it.
     #[must_use]
     pub fn new(typ: &'static str) -> Self {
-        Self { typ, phase: Phase::Before, skipped: Vec::new() }
+        Self { typ, phase: Phase::Before, skipped: Vec::new(), received: Received::default() }
     }
 
     /// Where the run stands.
@@ -75,6 +78,17 @@ impl RunState {
     #[must_use]
     pub fn skipped(&self) -> &[(&'static str, u64)] {
         &self.skipped
+    }
+
+    /// Takes note of a message that has arrived, whatever becomes of it.
+    pub fn received(&mut self, bytes: usize) {
+        self.received.message(bytes);
+    }
+
+    /// What was received: `messages`, `bytes`, and `lost_on_the_way` if the detector numbers its data.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.received.counters()
     }
 
     /// The way to the sink, for as long as one call of the host lasts.
@@ -138,6 +152,13 @@ impl Flow<'_, '_> {
             Phase::Running => self.out.push(self.state.typ, EventKind::Data, frames),
             Phase::Before => self.junk(),
             Phase::Ended => self.skip(AFTER_END),
+        }
+    }
+
+    /// Takes note of the detector's own number of the data that is given, so that gaps are counted. Decides nothing.
+    pub fn number(&mut self, number: i64) {
+        if self.state.phase == Phase::Running {
+            self.state.received.number(number);
         }
     }
 

@@ -14,6 +14,7 @@ pub mod json;
 mod quantities;
 #[cfg(feature = "reactor")]
 mod reactor;
+mod received;
 pub mod testing;
 
 #[cfg(feature = "reactor")]

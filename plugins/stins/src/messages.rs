@@ -22,7 +22,10 @@ pub enum Packet {
     /// `msg_number` and `filename`.
     Header,
     /// `msg_number`, `frame`, `shape`, `type` and `compression`.
-    Image,
+    Image {
+        /// The message's number, if it fits.
+        msg_number: Option<i64>,
+    },
     /// `msg_number`.
     SeriesEnd,
 }
@@ -49,7 +52,7 @@ impl Packet {
         match htype {
             Some(kind) if kind.is_str("image") => {
                 if image() {
-                    Ok(Packet::Image)
+                    Ok(Packet::Image { msg_number: msg_number.and_then(Value::to_i64) })
                 } else {
                     Err(Malformed::new("an image lacks a field, or has a wrong one"))
                 }
@@ -64,7 +67,7 @@ impl Packet {
             Some(kind) if kind.is_str("series_end") => Ok(Packet::SeriesEnd),
             Some(_) => Err(Malformed::new("an unknown htype")),
             // The most fields: five of an image, two of a header, one of an end.
-            None if image() => Ok(Packet::Image),
+            None if image() => Ok(Packet::Image { msg_number: msg_number.and_then(Value::to_i64) }),
             None if header() => Ok(Packet::Header),
             None => Ok(Packet::SeriesEnd),
         }

@@ -19,7 +19,7 @@ impl Protocol for StinsProtocol {
         let first = parts.first().ok_or(Malformed::new("no parts"))?;
         Ok(match Packet::read(first.as_slice())? {
             Packet::Header => Role::Start,
-            Packet::Image => Role::Data,
+            Packet::Image { msg_number } => Role::data(msg_number),
             Packet::SeriesEnd => Role::End,
         })
     }

@@ -22,7 +22,10 @@ pub enum Packet {
     /// `filename`.
     Header,
     /// `frame`, `shape` and `type`; `exptime` and `compression` if they are there.
-    Image,
+    Image {
+        /// The frame's number, if it fits.
+        frame: Option<i64>,
+    },
     /// Nothing else is needed.
     SeriesEnd,
 }
@@ -53,10 +56,12 @@ impl Packet {
                 && compression.is_none_or(|name| name == Value::Null || is_text(name))
         };
 
+        let number = || frame.and_then(Value::to_i64);
+
         match htype {
             Some(kind) if kind.is_str("image") => {
                 if image() {
-                    Ok((Packet::Image, HasHtype::Yes))
+                    Ok((Packet::Image { frame: number() }, HasHtype::Yes))
                 } else {
                     Err(Malformed::new("an image lacks a field, or has a wrong one"))
                 }
@@ -71,7 +76,7 @@ impl Packet {
             Some(kind) if kind.is_str("series_end") => Ok((Packet::SeriesEnd, HasHtype::Yes)),
             Some(_) => Err(Malformed::new("an unknown htype")),
             // The most fields: at least three of an image, one of a header, none of an end.
-            None if image() => Ok((Packet::Image, HasHtype::No)),
+            None if image() => Ok((Packet::Image { frame: number() }, HasHtype::No)),
             None if header() => Ok((Packet::Header, HasHtype::No)),
             None => Ok((Packet::SeriesEnd, HasHtype::No)),
         }

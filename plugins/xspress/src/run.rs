@@ -97,10 +97,16 @@ impl Assembler for XspressRun {
 
         match self.header(first) {
             Ok((Packet::Header, _)) => flow.start(message),
-            Ok((Packet::Image, _)) if flow.phase() == Phase::Running && message.len() != 3 => {
-                self.gather(Gathering { parts: Frames::new(), bytes: 0, missing: 3 }, message, flow);
+            Ok((Packet::Image { frame }, _)) => {
+                if let Some(number) = frame {
+                    flow.number(number);
+                }
+                if flow.phase() == Phase::Running && message.len() != 3 {
+                    self.gather(Gathering { parts: Frames::new(), bytes: 0, missing: 3 }, message, flow);
+                } else {
+                    flow.data(message);
+                }
             }
-            Ok((Packet::Image, _)) => flow.data(message),
             Ok((Packet::SeriesEnd, _)) => flow.end(message),
             // Before the start everything else is junk, whatever it looks like.
             Err(_) if flow.phase() == Phase::Before => flow.junk(),

@@ -31,7 +31,7 @@ fn as_events(capture: &[Vec<Vec<u8>>]) -> Vec<Vec<Vec<u8>>> {
     let mut events = Vec::new();
     while let Some(message) = messages.next() {
         let mut event = message.clone();
-        if message.len() == 1 && Packet::read(&message[0]) == Ok(Packet::Image) {
+        if message.len() == 1 && matches!(Packet::read(&message[0]), Ok(Packet::Image { .. })) {
             event.extend(messages.by_ref().take(2).flatten().cloned());
         }
         events.push(event);
@@ -74,6 +74,14 @@ fn an_image_that_lost_a_message_is_dropped_and_the_next_is_whole() {
         assert!(testing::same_bytes(&played.events, &[vec![HEADER], vec![IMAGE, ARRAY, META], vec![END]]));
         assert_eq!(played.skipped, [("an image without its array or metadata", 1)]);
     }
+}
+
+#[test]
+fn frame_numbers_that_were_left_out_are_counted() {
+    let fifth = String::from_utf8_lossy(IMAGE).replace("\"frame\":0", "\"frame\":5").into_bytes();
+    let played = play([HEADER, IMAGE, ARRAY, META, &fifth, ARRAY, META, END].map(|part| vec![part]));
+    assert_eq!(played.events.len(), 4);
+    assert!(played.counters.contains(&("lost_on_the_way", 4)), "{:?}", played.counters);
 }
 
 #[test]
@@ -155,7 +163,7 @@ fn each_message_is_what_the_reference_takes_it_for() {
     for (message, verdict) in golden {
         let ours = match Packet::read(message.as_bytes()) {
             Ok(Packet::Header) => "header",
-            Ok(Packet::Image) => "image",
+            Ok(Packet::Image { .. }) => "image",
             Ok(Packet::SeriesEnd) => "end",
             Err(_) => "invalid",
         };

@@ -44,10 +44,10 @@ pub(crate) struct Link {
 
 /// What [`Link::receive`] found.
 pub(crate) enum Received {
-    /// A whole message, at least one part.
-    Message(Frames),
-    /// A whole message was read and thrown away.
-    Refused(Malformed),
+    /// A whole message, at least one part, and its length in bytes.
+    Message(Frames, usize),
+    /// A whole message of so many bytes was read and thrown away.
+    Refused(Malformed, usize),
     /// Nothing is waiting.
     Empty,
 }
@@ -136,7 +136,10 @@ impl Link {
             // Not being able to read ahead less is no reason to end a run.
             let _ = self.socket.set_rcvhwm(messages);
         }
-        Ok(refused.map_or(Received::Message(frames), Received::Refused))
+        Ok(match refused {
+            Some(why) => Received::Refused(why, bytes),
+            None => Received::Message(frames, bytes),
+        })
     }
 
     /// Waits until a message may be there; false when the deadline has passed or a stop is requested.

@@ -48,10 +48,20 @@ pub enum Role {
     Start,
     /// It is data.
     Data,
+    /// It is data to which the detector gave a number: numbers that are left out are counted as lost on the way.
+    Numbered(i64),
     /// It ends the run.
     End,
     /// It is valid, and never an event (a heartbeat).
     Nothing,
+}
+
+impl Role {
+    /// Data, with the detector's number if it is one that can be compared.
+    #[must_use]
+    pub fn data(number: Option<i64>) -> Self {
+        number.map_or(Self::Data, Self::Numbered)
+    }
 }
 
 /// The assembler for a [`Protocol`]: one message, one event, the detector's own bytes.
@@ -71,6 +81,10 @@ impl<P: Protocol> Assembler for PerMessage<P> {
         match P::role(&message) {
             Ok(Role::Start) => flow.start(message),
             Ok(Role::Data) => flow.data(message),
+            Ok(Role::Numbered(number)) => {
+                flow.number(number);
+                flow.data(message);
+            }
             Ok(Role::End) => flow.end(message),
             Ok(Role::Nothing) => {}
             // Before the start everything else is junk, whatever it looks like.

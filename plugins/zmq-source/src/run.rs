@@ -3,6 +3,8 @@
 //! Runs on the reader thread. Owns the connection. It never waits longer than the host's deadline, and no message can
 //! end it.
 
+use std::{cell::Cell, rc::Rc};
+
 use framegate_plugin_api::{Deadline, EventSink, HostContext, LogLevel, Progress, SourceError, SourceRun};
 use framegate_source_kit::{AFTER_END, Phase, RunState};
 
@@ -18,13 +20,15 @@ pub struct Upstream {
     settings: ZmqSettings,
     pattern: Pattern,
     host: HostContext,
+    /// Runs of the detector that were seen. Counted by the scans' runs, one at a time.
+    runs: Rc<Cell<u64>>,
 }
 
 impl Upstream {
     /// Talks to nobody.
     #[must_use]
     pub fn new(settings: ZmqSettings, pattern: Pattern, host: HostContext) -> Self {
-        Self { settings, pattern, host }
+        Self { settings, pattern, host, runs: Rc::default() }
     }
 
     /// Connects for one scan. What a detector sends when this has returned is not lost (PUB: if it was there in time).
@@ -41,6 +45,7 @@ impl Upstream {
             settings: self.settings.clone(),
             pattern: self.pattern,
             refusal_told: false,
+            runs: self.runs.clone(),
         })
     }
 }
@@ -58,6 +63,8 @@ pub struct ZmqRun<A> {
     pattern: Pattern,
     /// Whether it was logged that somebody else answers at the address.
     refusal_told: bool,
+    /// Shared with the [`Upstream`], because it outlives this.
+    runs: Rc<Cell<u64>>,
 }
 
 impl<A: Assembler> SourceRun for ZmqRun<A> {
@@ -72,13 +79,21 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
             }
             let Some(link) = &mut self.link else { break };
             match link.receive()? {
-                Received::Message(message) => {
+                Received::Message(message, bytes) => {
+                    self.state.received(bytes);
+                    let was_before = self.state.phase() == Phase::Before;
                     self.assembler.take(message, &mut self.state.flow(out, &self.host));
+                    if was_before && self.state.phase() != Phase::Before {
+                        self.runs.set(self.runs.get() + 1);
+                    }
                     if out.is_full() && self.state.phase() != Phase::Ended {
                         return Ok(Progress::More);
                     }
                 }
-                Received::Refused(why) => self.state.flow(out, &self.host).skip(why),
+                Received::Refused(why, bytes) => {
+                    self.state.received(bytes);
+                    self.state.flow(out, &self.host).skip(why);
+                }
                 Received::Empty if !out.is_empty() => return Ok(Progress::More),
                 Received::Empty if link.handshake().is_given_up() => self.connect_anew()?,
                 Received::Empty => {
@@ -101,6 +116,12 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
     fn skipped(&self) -> Vec<(&'static str, u64)> {
         self.state.skipped().to_vec()
     }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let mut counters = self.state.counters();
+        counters.push(("runs_so_far", self.runs.get()));
+        counters
+    }
 }
 
 impl<A> ZmqRun<A> {
@@ -113,7 +134,8 @@ impl<A> ZmqRun<A> {
                 return wait_for_stop(&self.host, deadline);
             };
             match link.receive()? {
-                Received::Message(_) | Received::Refused(_) => {
+                Received::Message(_, bytes) | Received::Refused(_, bytes) => {
+                    self.state.received(bytes);
                     self.state.skip(AFTER_END.reason(), LogLevel::Debug, &self.host);
                 }
                 Received::Empty if link.handshake().is_given_up() => self.connect_anew()?,

@@ -15,6 +15,8 @@ pub struct Played {
     pub events: Vec<Event>,
     /// The messages that gave none, by reason.
     pub skipped: Vec<(&'static str, u64)>,
+    /// What was received.
+    pub counters: Vec<(&'static str, u64)>,
 }
 
 /// Gives each message (a list of parts) to `assembler`, as one run.
@@ -23,13 +25,14 @@ pub fn play<A: Assembler, P: AsRef<[u8]>>(mut assembler: A, messages: impl IntoI
     let mut state = RunState::new(A::TYP);
     let host = HostContext::new("test", Arc::new(Silent));
     for message in messages {
+        state.received(message.iter().map(|part| part.as_ref().len()).sum());
         let mut push = |event| events.push(event);
         let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
         let frames = message.iter().map(|part| Frame::copy(part.as_ref())).collect();
         assembler.take(frames, &mut state.flow(&mut out, &host));
         while assembler.rest(&mut state.flow(&mut out, &host)) {}
     }
-    Played { events, skipped: state.skipped().to_vec() }
+    Played { events, skipped: state.skipped().to_vec(), counters: state.counters() }
 }
 
 /// The messages of a capture: a CBOR sequence, each item the list of a message's parts.

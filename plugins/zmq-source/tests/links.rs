@@ -68,6 +68,7 @@ fn a_subscription_misses_nothing_once_it_is_open() {
         let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
         assert_eq!(kinds, [EventKind::Start, EventKind::Data, EventKind::Data, EventKind::End], "scan {scan}");
         assert_eq!(run.skipped(), [("before the start of a run", 1), ("no letter", 1)]);
+        assert_eq!(run.counters(), [("messages", 7), ("bytes", 12), ("runs_so_far", 1)]);
     }
 }
 

@@ -90,7 +90,7 @@ fn one_ingester(out: &mut String, ingester: &Value, sources: &Value) {
 fn streams(out: &mut String, ingester: &Value, sources: &Value) {
     let counts = ["read", "forwarded", "dropped", "discarded", "missing", "queued"];
     let mut rows = Vec::new();
-    let mut skipped = String::new();
+    let mut more = String::new();
     for (name, stream) in entries(&ingester["streams"]) {
         let active = if stream["active"] == Value::Bool(true) { "" } else { " (not in this scan)" };
         let mut row = vec![name.clone(), format!("{}{active}", word(&stream["source"]))];
@@ -98,12 +98,21 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
         let fed = list(sources).find(|source| source["stream"].as_str() == Some(name));
         row.push(fed.map_or("-".into(), |source| word(&source["source"])));
         rows.push(row);
+        let received: Vec<String> = entries(&stream["received"]).map(|(what, count)| received(what, count)).collect();
+        if !received.is_empty() {
+            let _ = writeln!(more, "  {name}: received {}", received.join(", "));
+        }
         for (why, count) in entries(&stream["skipped"]) {
-            let _ = writeln!(skipped, "  {name}: {} messages of the detector gave no event: {why}", word(count));
+            let _ = writeln!(more, "  {name}: {} messages of the detector gave no event: {why}", word(count));
         }
     }
     table(out, &["stream", "source", "read", "forwarded", "dropped", "discarded", "missing", "queued", "fed by"], rows);
-    out.push_str(&skipped);
+    out.push_str(&more);
+}
+
+/// `12 messages`, `2.0 KiB`, `3 lost on the way`
+fn received(what: &str, count: &Value) -> String {
+    if what == "bytes" { bytes(count) } else { format!("{} {}", word(count), what.replace('_', " ")) }
 }
 
 /// The copies of plugin files; a frame that was not returned is still held by a queue, a worker's message or the network.
@@ -203,7 +212,8 @@ mod tests {
                 "name": "e-ingester", "url": "tcp://h:10000", "state": "running", "ready": "the-scan", "processed_events": 12,
                 "event_rate": 3.25, "memory_used": 2048, "memory_limit": 1 << 30, "assignments_waiting": 4,
                 "streams": { "eiger": { "active": true, "source": "open", "read": 20, "forwarded": 11, "dropped": 5,
-                    "discarded": 3, "missing": 2, "queued": 1, "skipped": { "no JSON": 6 } } },
+                    "discarded": 3, "missing": 2, "queued": 1, "skipped": { "no JSON": 6 },
+                    "received": { "bytes": 3072, "lost_on_the_way": 16, "messages": 17 } } },
                 "workers": [{ "name": "w1", "connected": true, "last_seen": 1.0, "sent": 9, "waiting": 8, "in_flight": 512,
                     "dropped": 7 }],
                 "counters": { "junk messages": 13, "nothing": 0 },
@@ -222,6 +232,7 @@ mod tests {
             "scan the-scan, 12 events, 3.2 events/s, 4 assignments wait, memory 2.0 KiB of 1.0 GiB",
             "stins 0.1.0 (/x/libstins.so)",
             "eiger: 6 messages of the detector gave no event: no JSON",
+            "eiger: received 3.0 KiB, 16 lost on the way, 17 messages",
             "512 B",
             "901       889  0123456789ab  stins 0.1.0",
             "junk messages: 13",

@@ -6,6 +6,7 @@
 
 mod events;
 mod services;
+mod sinks;
 
 use std::{ffi::c_void, fmt, mem::MaybeUninit, ptr, slice, sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ pub use events::Frames;
 use crate::{
     codes::{ErrorKind, EventKind, Outcome, Progress},
     error::{ErrorBuffer, SourceError},
-    ext::{Table, parameters::ParametersTable, skipped::SkippedTable, trigger::TriggerTable},
+    ext::{Table, counters::CountersTable, parameters::ParametersTable, skipped::SkippedTable, trigger::TriggerTable},
     frame::Ledger,
     guard,
     host::HostServices,
@@ -22,6 +23,7 @@ use crate::{
     vtable::{EXCLUSIVE, PluginTable},
 };
 use events::BatchBuffer;
+use sinks::{take_count, take_text};
 
 /// The functions of one plugin, and what it offers beside the core.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,7 @@ pub struct Plugin {
     table: &'static PluginTable,
     parameters: Option<&'static ParametersTable>,
     skipped: Option<&'static SkippedTable>,
+    counters: Option<&'static CountersTable>,
     trigger: Option<&'static TriggerTable>,
     ledger: &'static Ledger,
 }
@@ -85,7 +88,14 @@ impl Plugin {
             // has checked.
             unsafe { answer.table::<T>() }.map_err(|answer| Fault::Garbage { call: "get_extension", answer })
         }
-        Ok(Self { table, parameters: ask(table)?, skipped: ask(table)?, trigger: ask(table)?, ledger })
+        Ok(Self {
+            table,
+            parameters: ask(table)?,
+            skipped: ask(table)?,
+            counters: ask(table)?,
+            trigger: ask(table)?,
+            ledger,
+        })
     }
 
     /// A source that is linked into the program.
@@ -231,11 +241,23 @@ impl Instance {
     /// # Errors
     /// Whatever goes wrong in the source.
     pub fn skipped(&mut self) -> Result<Vec<(String, u64)>, Fault> {
-        let (Some(table), true) = (self.plugin.skipped, self.open) else { return Ok(Vec::new()) };
+        self.counts("skipped", self.plugin.skipped.map(|table| table.skipped))
+    }
+
+    /// What this run has received, in numbers of the source's own.
+    ///
+    /// # Errors
+    /// Whatever goes wrong in the source.
+    pub fn counters(&mut self) -> Result<Vec<(String, u64)>, Fault> {
+        self.counts("counters", self.plugin.counters.map(|table| table.counters))
+    }
+
+    fn counts(&mut self, call: &'static str, give: Option<Give>) -> Result<Vec<(String, u64)>, Fault> {
+        let (Some(give), true) = (give, self.open) else { return Ok(Vec::new()) };
         let mut counts: Vec<(String, u64)> = Vec::new();
         let sink = Sink { context: (&raw mut counts).cast(), take: take_count };
         // SAFETY: the instance lives and is not poisoned; the sink is lent for the call, and `take_count` fits its context.
-        self.call("skipped", |raw, _, error| unsafe { (table.skipped)(raw, &raw const sink, error) })?;
+        self.call(call, |raw, _, error| unsafe { give(raw, &raw const sink, error) })?;
         Ok(counts)
     }
 
@@ -345,38 +367,8 @@ impl ErrorRoom {
     }
 }
 
-/// A [`Sink`] into a `String`.
-///
-/// # Safety
-/// - `context` points to a `String` that nobody else uses during the call; `text` is lent for it.
-unsafe extern "C" fn take_text(context: *mut c_void, text: Text, _: u64) {
-    // SAFETY: lent for the call.
-    let bytes = unsafe { text.as_bytes() };
-    // SAFETY: as the caller promises.
-    let out = unsafe { &mut *context.cast::<String>() };
-    guard::quietly(|| out.push_str(&String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_TEXT)])));
-}
-
-/// A [`Sink`] into a list of counts.
-///
-/// # Safety
-/// - `context` points to such a list that nobody else uses during the call; `text` is lent for it.
-unsafe extern "C" fn take_count(context: *mut c_void, text: Text, count: u64) {
-    // SAFETY: lent for the call.
-    let bytes = unsafe { text.as_bytes() };
-    // SAFETY: as the caller promises.
-    let out = unsafe { &mut *context.cast::<Vec<(String, u64)>>() };
-    guard::quietly(|| {
-        if out.len() < MOST_REASONS {
-            out.push((String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).into_owned(), count));
-        }
-    });
-}
-
-/// Descriptions of parameters are read up to this many bytes.
-const MOST_TEXT: usize = 1 << 20;
-/// Reasons why messages gave no event; a protocol has a handful.
-const MOST_REASONS: usize = 64;
+/// A plugin's function that gives counts.
+type Give = unsafe extern "C" fn(*mut c_void, *const Sink, *mut ErrorBuffer) -> i32;
 
 #[cfg(test)]
 mod tests;

@@ -122,6 +122,10 @@ impl guard::Plugin for Scripted {
         self.host.log(LogLevel::Debug, &format!("{name} = {value:?}"));
         self.act("set_parameter")
     }
+    fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
+        tell("messages", 12);
+    }
+
     fn skipped(&self, tell: &mut dyn FnMut(&str, u64)) {
         tell("junk", 5);
         tell("more junk", 6);
@@ -262,6 +266,7 @@ fn the_hosts_services_cross_and_come_back() {
     assert_eq!(instance.parameters().unwrap().unwrap(), "[1]");
     instance.open().unwrap();
     assert_eq!(instance.skipped().unwrap(), [("junk".to_owned(), 5), ("more junk".to_owned(), 6)]);
+    assert_eq!(instance.counters().unwrap(), [("messages".to_owned(), 12)]);
     let mut triggered = Vec::new();
     instance.trigger(258, LIMITS, |_, kind, frames| triggered.push((kind, frames.collect::<Vec<_>>()))).unwrap();
     assert_eq!((triggered[0].0, triggered[0].1[0].as_slice()[0]), (EventKind::Start, 2));

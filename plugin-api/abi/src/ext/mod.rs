@@ -5,6 +5,7 @@
 //! compares the layout before it uses the table.
 #![allow(unsafe_code)]
 
+pub mod counters;
 pub mod log;
 pub mod parameters;
 pub mod skipped;
