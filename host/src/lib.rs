@@ -11,6 +11,7 @@ pub(crate) mod control;
 pub(crate) mod forwarder;
 mod host;
 pub(crate) mod ingester;
+pub(crate) mod near;
 pub(crate) mod observe;
 pub(crate) mod output;
 pub(crate) mod plugin;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::refusal::{Code, Refusal};
+use crate::near::near;
 
 /// What the settings ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +92,8 @@ fn no_such_path(path: &Path) -> Refusal {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let siblings = siblings(dir);
-    let near = nearest(&file, siblings.iter().map(String::as_str));
-    let remedy = match near {
+    let meant = near(&file, siblings.iter().map(String::as_str));
+    let remedy = match meant {
         Some(near) => format!("did you mean {}?", dir.join(near).display()),
         None if !dir.is_dir() => {
             format!("there is no directory {} either; give the path of the plugin's .so file", dir.display())
@@ -106,7 +107,7 @@ fn no_such_name(name: &str, file: &str, places: &[PathBuf]) -> Refusal {
     let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
     let known: Vec<String> = places.iter().flat_map(|place| plugins_in(place)).map(|(name, _)| name).collect();
     let wanted = name.replace('-', "_");
-    let remedy = match nearest(&wanted, known.iter().map(String::as_str)) {
+    let remedy = match near(&wanted, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean \"{near}\"? `framegate plugin list` shows what is found where"),
         None => "set plugin_dirs or FRAMEGATE_PLUGIN_PATH to the plugin's directory, or give the path of its file"
             .to_owned(),
@@ -120,18 +121,6 @@ fn siblings(dir: &Path) -> Vec<String> {
     // A directory of that many files is none of plugins, and the search is for a hint only.
     entries.flatten().take(1000).filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
-
-/// The name that was probably meant.
-fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|name| (strsim::normalized_damerau_levenshtein(wanted, name), name))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, name)| name)
-}
-
-/// From here on two names look like one with a slip: `stin` and `stins` are 0.8 alike.
-const ALIKE: f64 = 0.7;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 //! Facts from dranspose 0.2.0 (`dranspose/ingesters/__init__.py`, `ingester.py`, `distributed.py`). The host names no
 //! detector protocol elsewhere; a new class is a line here.
 
-use super::near::near;
+use crate::near::near;
 
 /// A class of dranspose, and the plugin that does its work here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

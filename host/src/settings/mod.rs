@@ -8,7 +8,6 @@ mod check;
 pub(crate) mod dranspose;
 mod given;
 pub(crate) mod layers;
-mod near;
 mod read;
 mod section;
 #[cfg(test)]

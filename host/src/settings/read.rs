@@ -7,10 +7,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use url::Url;
 
-use super::{
-    given::{Given, Value},
-    near::near,
-};
+use super::given::{Given, Value};
+use crate::near::near;
 
 /// A text that is not empty.
 pub(super) fn text(given: &Given) -> Result<String, String> {

@@ -5,10 +5,8 @@
 
 use std::fmt;
 
-use super::{
-    given::{Given, Origin, Table, Value},
-    near::near,
-};
+use super::given::{Given, Origin, Table, Value};
+use crate::near::near;
 
 /// What is wrong, collected: each a few lines, where it is first; and the line of the file, to sort them.
 #[derive(Debug, Default)]
