@@ -236,11 +236,11 @@ fn each_run_gives_the_events_of_the_reference() {
 }
 
 /// Two real oscilloscope runs (`tests/data` of dranspose's source distribution). The one in continuous mode is small and stands
-/// here; the other is read from the distribution where `FRAMEGATE_PEER_SOURCE` says that it is.
+/// here; the other is read from the distribution where `FRAMEGATE_PEER_SUITE` says that it is.
 #[test]
 fn the_captures_give_the_events_of_the_reference_byte_for_byte() {
     let here = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"));
-    let there = std::env::var_os("FRAMEGATE_PEER_SOURCE").map(|source| PathBuf::from(source).join("tests/data"));
+    let there = std::env::var_os("FRAMEGATE_PEER_SUITE").map(|source| PathBuf::from(source).join("tests/data"));
     for (name, expected) in golden().captures {
         let path = match &there {
             _ if here.join(&name).exists() => here.join(&name),

@@ -4,7 +4,7 @@
 //! waits longer than it is asked to, and does not look at what is received.
 //!
 //! ```text
-//!   connecting ── connected, "OK" ──> open ── end of file, error ──> connecting, after a pause
+//!   connecting ── connected, "OK" ──> open ── end of file, error ──> lost ── asked to ──> connecting, after a pause
 //! ```
 
 use std::{cell::RefCell, fmt, io, pin::Pin, rc::Rc, time::Duration};
@@ -37,6 +37,8 @@ enum State {
     /// Lives across the calls of the host, so that a slow connection is not begun anew by each.
     Connecting(Pin<Box<dyn Future<Output = TcpStream>>>),
     Open(TcpStream),
+    /// Between [`Read::Lost`] and [`Link::connect_again`].
+    Lost,
 }
 
 /// What [`Link::read`] found.
@@ -45,8 +47,17 @@ pub(crate) enum Read {
     Bytes(usize),
     /// Nothing is waiting.
     Nothing,
-    /// The connection broke, and is being made again.
+    /// The connection is gone: say how, by [`Link::connect_again`].
     Lost,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// After a whole arm, and before the next.
+    Between,
+    /// Anywhere else.
+    Broken,
 }
 
 impl Link {
@@ -63,6 +74,7 @@ impl Link {
             State::Connecting(connecting) => self.state = State::Open(connecting.as_mut().await),
             // An error shows when it is read.
             State::Open(stream) => drop(stream.readable().await),
+            State::Lost => std::future::pending().await,
         }
     }
 
@@ -77,11 +89,19 @@ impl Link {
             }
             Err(error) => format!("the connection broke: {error}"),
         };
-        self.host.log(LogLevel::Info, format!("{}: {why}; connecting again", self.settings.upstream_url));
-        let pause = self.pauses.borrow_mut().next();
+        self.host.log(LogLevel::Info, format!("{}: {why}; connecting again after a pause", self.settings.upstream_url));
+        self.state = State::Lost;
+        Read::Lost
+    }
+
+    /// Makes the connection again, after a pause.
+    pub(crate) fn connect_again(&mut self, ending: Ending) {
+        let pause = match ending {
+            Ending::Between => Some(self.settings.pause_after_end.0),
+            Ending::Broken => self.pauses.borrow_mut().next(),
+        };
         let connecting = connect(self.settings.clone(), self.host.clone(), self.pauses.clone(), pause);
         self.state = State::Connecting(Box::pin(connecting));
-        Read::Lost
     }
 
     /// An arm has begun: the server does what it should, and after the next break it is asked again soon.

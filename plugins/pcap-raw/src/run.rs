@@ -16,7 +16,7 @@ use framegate_source_kit::{Flow, Malformed, Phase, Reactor, RunState};
 
 use crate::{
     lines::{Line, Lines},
-    link::{Link, Read},
+    link::{Ending, Link, Read},
     messages,
     settings::PcapRawSettings,
 };
@@ -66,7 +66,10 @@ impl SourceRun for PcapRawRun {
             }
             match self.link.read(&mut self.received) {
                 Read::Bytes(bytes) => self.lines.push(&self.received[..bytes]),
-                Read::Lost => self.arms.lost(self.lines.finish(), &mut self.state.flow(out, &self.host)),
+                Read::Lost => {
+                    let ending = self.arms.lost(self.lines.finish(), &mut self.state.flow(out, &self.host));
+                    self.link.connect_again(ending);
+                }
                 Read::Nothing if !out.is_empty() => return Ok(Progress::More),
                 Read::Nothing => {
                     if self.reactor.wait(self.link.ready(), deadline).is_none() {
@@ -95,6 +98,8 @@ impl SourceRun for PcapRawRun {
 pub(crate) struct Arms {
     max_header: usize,
     place: Place,
+    /// The last arm of this connection was whole.
+    whole: bool,
 }
 
 #[derive(Debug)]
@@ -107,7 +112,7 @@ enum Place {
 
 impl Arms {
     pub(crate) fn new(max_header: usize) -> Self {
-        Self { max_header, place: Place::Outside }
+        Self { max_header, place: Place::Outside, whole: false }
     }
 
     /// Takes a line.
@@ -135,7 +140,7 @@ impl Arms {
     }
 
     /// The connection is gone; `rest` is what was received of a line without its end.
-    pub(crate) fn lost(&mut self, rest: Option<Vec<u8>>, flow: &mut Flow<'_, '_>) {
+    pub(crate) fn lost(&mut self, rest: Option<Vec<u8>>, flow: &mut Flow<'_, '_>) -> Ending {
         match (&self.place, rest) {
             (Place::Outside, None) => {}
             (Place::Outside, Some(_)) => flow.junk(),
@@ -149,18 +154,21 @@ impl Arms {
                 self.give_up(Malformed::new("the connection broke inside an arm"), flow);
             }
         }
+        if mem::take(&mut self.whole) { Ending::Between } else { Ending::Broken }
     }
 
     fn end(&mut self, line: &[u8], flow: &mut Flow<'_, '_>) {
         flow.end([Frame::copy(line)]);
         flow.again();
         self.place = Place::Outside;
+        self.whole = true;
     }
 
     fn give_up(&mut self, why: Malformed, flow: &mut Flow<'_, '_>) {
         flow.skip(why);
         flow.again();
         self.place = Place::Outside;
+        self.whole = false;
     }
 }
 

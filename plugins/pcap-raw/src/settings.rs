@@ -22,6 +22,11 @@ pub struct PcapRawSettings {
     #[serde(default = "handshake_timeout")]
     pub handshake_timeout: Millis,
 
+    /// How long framegate stays away from a server that closed the connection between two arms. One that breaks off elsewhere is asked
+    /// again at once.
+    #[serde(default = "pause_after_end")]
+    pub pause_after_end: Millis,
+
     /// A longer line gives no event and is counted.
     #[serde(default = "max_line")]
     pub max_line: Bytes,
@@ -90,6 +95,11 @@ fn connect_wait() -> Millis {
 /// A PandABox answers at once, also when it is busy capturing.
 fn handshake_timeout() -> Millis {
     Millis(Duration::from_secs(2))
+}
+
+/// A server that closes after a whole arm has nothing more, as simulators do; a PandABox that restarts takes longer than this.
+fn pause_after_end() -> Millis {
+    Millis(Duration::from_secs(10))
 }
 
 /// Real lines have some 100 bytes.

@@ -5,7 +5,7 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -128,6 +128,47 @@ fn a_broken_arm_is_counted_and_the_next_one_comes_over_a_new_connection() {
     assert_eq!(skipped(&run, "a line that the connection's end cut"), 1);
     drop(run);
     server.join().unwrap();
+}
+
+#[test]
+fn a_server_that_closes_between_two_arms_is_left_alone_for_a_while() {
+    let arm = format!("{HEADER} 1\nEND 1 Ok\n");
+    for (more, wait) in [("", None), (r#", "pause_after_end": 200"#, Some(Duration::from_millis(200)))] {
+        let (came, next) = mpsc::channel();
+        let again = Box::new(move |stream| {
+            came.send(Instant::now()).unwrap();
+            saying("")(stream);
+        });
+        let (url, server) = serve(vec![breaking(arm.clone()), again]);
+        let (mut source, _) = source(&url, more);
+        let mut run = source.open().unwrap();
+        assert_eq!(until(&mut run, 3).len(), 3);
+        let ended = Instant::now();
+        let mut nothing = Vec::new();
+        match wait {
+            Some(pause) => {
+                let again = loop {
+                    step(&mut run, &mut nothing);
+                    if let Ok(again) = next.try_recv() {
+                        break again;
+                    }
+                    assert!(ended.elapsed() < LIMIT);
+                };
+                // The end is seen a moment before the connection's.
+                assert!(again - ended > pause / 2);
+                drop(run);
+            }
+            None => {
+                (0..10).for_each(|_| _ = step(&mut run, &mut nothing));
+                assert!(next.try_recv().is_err());
+                drop(run);
+                let _next_scan = source.open().unwrap();
+                assert!(next.recv_timeout(LIMIT).is_ok());
+            }
+        }
+        assert!(nothing.is_empty());
+        server.join().unwrap();
+    }
 }
 
 #[test]

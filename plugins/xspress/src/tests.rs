@@ -142,10 +142,10 @@ fn captures_come_out_byte_for_byte() {
     }
 }
 
-/// The same captures whole. They are large; `FRAMEGATE_PEER_SOURCE` names the unpacked source distribution that has them.
+/// The same captures whole. They are large; `FRAMEGATE_PEER_SUITE` names the unpacked source distribution that has them.
 #[test]
 fn whole_captures_come_out_byte_for_byte_if_they_are_there() {
-    let Some(source) = std::env::var_os("FRAMEGATE_PEER_SOURCE") else { return };
+    let Some(source) = std::env::var_os("FRAMEGATE_PEER_SUITE") else { return };
     for (name, events) in [("xspress3-dump", 22), ("xspress3mini-dump20", 24), ("xspress3-multipart", 7)] {
         let path = PathBuf::from(&source).join(format!("tests/data/{name}.cbors"));
         let messages = testing::capture(&std::fs::read(&path).unwrap());
