@@ -8,6 +8,7 @@ use std::{fmt, mem, thread, time::Duration};
 
 use framegate_plugin_api::{Deadline, Frame, Frames, HostContext, LogLevel, SourceError};
 use framegate_source_kit::Malformed;
+use serde::Deserialize;
 use zmq::{Context, DONTWAIT, Message, POLLIN, PollItem, Socket, SocketType};
 
 use crate::{
@@ -17,11 +18,13 @@ use crate::{
 };
 
 /// How the detector sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pattern {
     /// The detector binds PUSH: it waits for us and loses nothing.
     Pull,
-    /// The detector binds PUB: everything it publishes, from when we are connected.
+    /// The detector binds PUB: everything it publishes, from when we are connected, unless settings name prefixes.
+    #[serde(rename = "sub")]
     SubscribeAll,
 }
 
@@ -39,7 +42,8 @@ pub(crate) struct Link {
 
     /// Spare message to receive into; a part that is kept takes it away.
     spare: Message,
-    read_ahead: ReadAhead,
+    /// `None`: the settings have fixed the number.
+    read_ahead: Option<ReadAhead>,
 }
 
 /// What [`Link::receive`] found.
@@ -82,11 +86,15 @@ impl Link {
             Pattern::SubscribeAll => SocketType::SUB,
         };
         let socket = context.socket(kind).map_err(failed("no socket can be made"))?;
-        let read_ahead = ReadAhead::new(settings.receive_budget.0);
-        configure(&socket, settings, i32::try_from(READ_AHEAD_AT_FIRST).unwrap_or(2))
-            .map_err(failed("an option was refused"))?;
+        let (read_ahead, messages) = match settings.receive_high_water_mark {
+            Some(messages) => (None, i32::from(messages.get())),
+            None => (Some(ReadAhead::new(settings.receive_budget.0)), i32::try_from(READ_AHEAD_AT_FIRST).unwrap_or(2)),
+        };
+        configure(&socket, settings, messages).map_err(failed("an option was refused"))?;
         if pattern == Pattern::SubscribeAll {
-            socket.set_subscribe(b"").map_err(failed("an option was refused"))?;
+            for prefix in &settings.subscribe {
+                socket.set_subscribe(prefix.as_bytes()).map_err(failed("an option was refused"))?;
+            }
         }
 
         // The monitor listens before the connection begins, or the handshake could be missed.
@@ -132,7 +140,7 @@ impl Link {
                 break;
             }
         }
-        if let Some(messages) = self.read_ahead.seen(bytes) {
+        if let Some(messages) = self.read_ahead.as_mut().and_then(|read_ahead| read_ahead.seen(bytes)) {
             // Not being able to read ahead less is no reason to end a run.
             let _ = self.socket.set_rcvhwm(messages);
         }
@@ -265,3 +273,29 @@ const RECONNECT_MS: i32 = 50;
 /// For how long opening a run does not listen to a stop: the host also rings it for what can wait (a parameter), and a run
 /// that was opened without waiting could miss its start. Handshakes take 1 to 5 ms.
 const DEAF: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use framegate_plugin_api::{Deadline, HostContext};
+
+    use super::*;
+    use crate::testing::TestHost;
+
+    #[test]
+    fn a_high_water_mark_of_the_settings_stays_whatever_arrives() {
+        let detector = Context::new().socket(SocketType::PUSH).unwrap();
+        detector.bind("tcp://127.0.0.1:*").unwrap();
+        let url = detector.get_last_endpoint().unwrap().unwrap();
+        let settings: ZmqSettings =
+            serde_json::from_str(&format!(r#"{{"upstream_url": "{url}", "receive_high_water_mark": 5}}"#)).unwrap();
+        let host: HostContext = TestHost::new().1;
+        let mut link = Link::open(&settings, Pattern::Pull, &host).unwrap();
+        for _ in 0..2000 {
+            detector.send("x", 0).unwrap();
+            while !matches!(link.receive().unwrap(), Received::Message(..)) {
+                link.wait(Deadline::after(Duration::from_secs(20))).unwrap();
+            }
+        }
+        assert_eq!(link.socket.get_rcvhwm().unwrap(), 5);
+    }
+}

@@ -25,9 +25,10 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Talks to nobody.
+    /// Talks to nobody. `pattern` is what the protocol's detectors use; the settings may say otherwise.
     #[must_use]
     pub fn new(settings: ZmqSettings, pattern: Pattern, host: HostContext) -> Self {
+        let pattern = settings.pattern.unwrap_or(pattern);
         Self { settings, pattern, host, runs: Rc::default() }
     }
 

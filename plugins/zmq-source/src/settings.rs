@@ -4,10 +4,12 @@
 //! `#[serde(flatten)] zmq: ZmqSettings` beside its own fields, and `#[serde(deny_unknown_fields)]` on the whole, which then
 //! holds for both.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU16, time::Duration};
 
 use framegate_source_kit::{Bytes, Millis};
 use serde::{Deserialize, Deserializer, de};
+
+use crate::link::Pattern;
 
 /// Where the detector is, and how to listen to it.
 #[derive(Debug, Clone, Deserialize)]
@@ -15,6 +17,14 @@ use serde::{Deserialize, Deserializer, de};
 pub struct ZmqSettings {
     /// The detector's address: `tcp://host:port` or `ipc://path`. Required.
     pub upstream_url: Endpoint,
+
+    /// How the detector sends; by default as the protocol's detectors do.
+    #[serde(default)]
+    pub pattern: Option<Pattern>,
+
+    /// With SUB: only messages whose first part begins with one of these. By default all.
+    #[serde(default = "subscribe", deserialize_with = "at_least_one")]
+    pub subscribe: Vec<String>,
 
     /// How long opening a run waits for the detector's handshake before it goes on connecting in the background.
     #[serde(default = "connect_wait")]
@@ -32,6 +42,10 @@ pub struct ZmqSettings {
     /// About how many bytes ZeroMQ may read ahead. From it follows the number of messages it may hold (2 to 1000).
     #[serde(default = "receive_budget")]
     pub receive_budget: Bytes,
+
+    /// How many messages ZeroMQ may read ahead, instead of the number that follows from `receive_budget`.
+    #[serde(default)]
+    pub receive_high_water_mark: Option<NonZeroU16>,
 
     /// Messages of more parts are skipped and counted.
     #[serde(default = "max_parts")]
@@ -128,14 +142,31 @@ impl ZmqSettings {
     pub fn new(upstream_url: Endpoint) -> Self {
         Self {
             upstream_url,
+            pattern: None,
+            subscribe: subscribe(),
             connect_wait: connect_wait(),
             subscribe_settle: subscribe_settle(),
             between_scans: BetweenScans::default(),
             receive_budget: receive_budget(),
+            receive_high_water_mark: None,
             max_parts: max_parts(),
             max_header: max_header(),
             max_part: max_part(),
         }
+    }
+}
+
+/// Everything begins with nothing.
+fn subscribe() -> Vec<String> {
+    vec![String::new()]
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let prefixes = Vec::<String>::deserialize(from)?;
+    if prefixes.is_empty() {
+        Err(de::Error::custom("without a prefix nothing would arrive; \"\" is all"))
+    } else {
+        Ok(prefixes)
     }
 }
 
@@ -240,6 +271,9 @@ mod tests {
             (r#"{"upstream_url": "tcp://h:1", "receive_budget": 0}"#, "at least 1"),
             (r#"{"upstream_url": "tcp://h:1", "max_parts": -1}"#, "usize"),
             (r#"{"upstream_url": "tcp://h:1", "between_scans": "close"}"#, "disconnect"),
+            (r#"{"upstream_url": "tcp://h:1", "pattern": "req"}"#, "`pull` or `sub`"),
+            (r#"{"upstream_url": "tcp://h:1", "subscribe": []}"#, "nothing would arrive"),
+            (r#"{"upstream_url": "tcp://h:1", "receive_high_water_mark": 0}"#, "nonzero"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -73,6 +73,17 @@ fn a_subscription_misses_nothing_once_it_is_open() {
 }
 
 #[test]
+fn settings_can_name_another_pattern_and_prefixes() {
+    let (publisher, mut settings) = bound(zmq::PUB, "tcp://127.0.0.1:*");
+    settings.pattern = Some(Pattern::SubscribeAll);
+    settings.subscribe = ["s", "d2", "e"].map(String::from).into();
+    let mut run = open(&settings, Pattern::Pull);
+    ["junk", "s", "d1", "d2", "h", "e"].into_iter().for_each(|text| publisher.send(text, 0).unwrap());
+    assert_eq!(to_the_end(&mut run).len(), 3);
+    assert_eq!(run.counters(), [("messages", 3), ("bytes", 4), ("runs_so_far", 1)]);
+}
+
+#[test]
 fn a_unix_socket_is_an_address_too() {
     let folder = tempfile::tempdir().unwrap();
     let (detector, settings) = bound(zmq::PUSH, &format!("ipc://{}/detector", folder.path().display()));
