@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use framegate_tests::framegate;
+use framegate_tests::{framegate, host::Host};
 
 use crate::{Case, Forwarder};
 
@@ -36,9 +36,9 @@ pub(crate) fn measure(case: &Case, forwarder: Forwarder) -> anyhow::Result<Measu
     let broadcast = case.broadcast.to_string();
     let events = case.events.to_string();
     let folder = tempfile::tempdir()?;
-    let forward = match forwarder {
-        Forwarder::Relay => role(&["relay", &upstream, &port, &workers, &broadcast], Stdio::null())?,
-        Forwarder::Framegate => framegate(folder.path(), &upstream, &port, case)?,
+    let mut forward = match forwarder {
+        Forwarder::Relay => Forward::Relay(role(&["relay", &upstream, &port, &workers, &broadcast], Stdio::piped())?),
+        Forwarder::Framegate => Forward::Framegate(framegate(folder.path(), &upstream, &port, case)),
     };
     let mut receive = role(&["workers", &port, &workers, &broadcast, &events], Stdio::piped())?;
     let mut lines = BufReader::new(receive.0.stdout.take().context("the workers' output is a pipe")?).lines();
@@ -55,11 +55,13 @@ pub(crate) fn measure(case: &Case, forwarder: Forwarder) -> anyhow::Result<Measu
         line.with_context(|| format!("{name}, {}: no word from the workers: {what}", case.name))
     };
     say(START_LIMIT, "they do not start")?;
-    let before = cpu_ns(forward.0.id())?;
+    // What the start costs is not measured.
+    forward.wait_until_ready(case.workers)?;
+    let before = cpu_ns(forward.id())?;
     let _load = role(&["load", &upstream, &case.payload.to_string(), &events], Stdio::null())?;
     let line = say(RUN_LIMIT, "not all events have arrived")?;
-    let cpu = cpu_ns(forward.0.id())? - before;
-    let peak_mib = peak_kib(forward.0.id())? as f64 / 1024.0;
+    let cpu = cpu_ns(forward.id())? - before;
+    let peak_mib = peak_kib(forward.id())? as f64 / 1024.0;
     let seconds: f64 = line.parse().with_context(|| format!("the workers said {line:?}"))?;
     let events = case.events as f64;
     Ok(Measured { rate: events / seconds, cpu_us: cpu as f64 / 1e3 / events, peak_mib })
@@ -75,22 +77,52 @@ impl Drop for Running {
     }
 }
 
+/// Who forwards, running.
+enum Forward {
+    Relay(Running),
+    Framegate(Host),
+}
+
+impl Forward {
+    fn id(&self) -> u32 {
+        match self {
+            Self::Relay(relay) => relay.0.id(),
+            Self::Framegate(host) => host.id(),
+        }
+    }
+
+    /// Waits until it knows its workers and can take the first event.
+    fn wait_until_ready(&mut self, workers: usize) -> anyhow::Result<()> {
+        match self {
+            Self::Relay(relay) => {
+                let mut line = String::new();
+                BufReader::new(relay.0.stdout.take().context("the relay's output is a pipe")?).read_line(&mut line)?;
+                if line.trim() != "ready" {
+                    bail!("the relay does not start");
+                }
+            }
+            Self::Framegate(host) => {
+                host.wait_for("its workers", |ingester| {
+                    let known = ingester["workers"].as_array().map_or(0, Vec::len);
+                    ingester["state"] == "running" && known == workers
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The real command, with the STINS plugin loaded from its file, and nothing of this program.
-fn framegate(folder: &Path, upstream: &str, port: &str, case: &Case) -> anyhow::Result<Running> {
-    let config = folder.join("framegate.toml");
+fn framegate(folder: &Path, upstream: &str, port: &str, case: &Case) -> Host {
     let plugin = framegate::plugin("stins");
     let Case { workers, broadcast, .. } = case;
-    fs::write(
-        &config,
-        format!(
-            "admin = \"off\"\nlog_level = \"WARNING\"\n[standalone]\nmin_workers = {workers}\nbroadcast = {broadcast}\n\
-             [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n[[ingester.stream]]\nname = \"bench\"\nsource = \"{}\"\n\
-             settings.upstream_url = \"{upstream}\"\n",
-            plugin.display()
-        ),
-    )?;
-    let mut command = framegate::command();
-    Ok(Running(command.args(["run", "--config"]).arg(config).stdin(Stdio::null()).spawn()?))
+    let configuration = format!(
+        "log_level = \"WARNING\"\n[standalone]\nmin_workers = {workers}\nbroadcast = {broadcast}\n[[ingester]]\n\
+         url = \"tcp://127.0.0.1:{port}\"\n[[ingester.stream]]\nname = \"bench\"\nsource = \"{}\"\n\
+         settings.upstream_url = \"{upstream}\"\n",
+        plugin.display()
+    );
+    Host::start(folder, &configuration)
 }
 
 fn role(args: &[&str], out: Stdio) -> anyhow::Result<Running> {

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, ffi::c_int, mem::MaybeUninit};
 
 use anyhow::bail;
 
-/// Forwards for ever: every message to the next worker, or to all.
+/// Says `ready` when it knows its workers, and forwards for ever: every message to the next worker, or to all.
 pub(crate) fn run(upstream: &str, port: &str, workers: usize, broadcast: bool) -> anyhow::Result<()> {
     let context = zmq::Context::new();
     let mut router = context.socket(zmq::ROUTER)?;
@@ -22,6 +22,7 @@ pub(crate) fn run(upstream: &str, port: &str, workers: usize, broadcast: bool) -
 
     let mut pull = context.socket(zmq::PULL)?;
     pull.connect(upstream)?;
+    println!("ready");
     let mut parts: Vec<Msg> = Vec::new();
     for number in 0usize.. {
         parts.clear();
