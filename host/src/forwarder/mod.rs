@@ -107,8 +107,8 @@ const ASSIGNMENTS_LIMIT: usize = 10 << 20;
 const PAIRS_AT_ONCE: usize = 128;
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_millis(200);
-/// How long control may take to end.
-const CONTROL_ENDS: Duration = Duration::from_millis(400);
+/// How long control may take to end. The host waits less, but the time from which it counts was earlier.
+const CONTROL_ENDS: Duration = Duration::from_millis(1000);
 /// A worker that has just read our address pings in the next milliseconds; the rest is for a busy machine.
 const LAST_PINGS: Duration = Duration::from_millis(60);
 

@@ -189,6 +189,7 @@ impl Host {
     fn stop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         let deadline = Instant::now() + self.grace + Duration::from_millis(600);
+        let control_deadline = deadline + Duration::from_millis(300);
         let grace = self.grace;
         runtime.block_on(async {
             for ingester in &self.ingesters {
@@ -205,7 +206,10 @@ impl Host {
         // What was published goes first, then the sockets that it names: whoever reads an address finds somebody there.
         self.stop_control.send_replace(true);
         if let Some(control) = self.control.take() {
-            let _ = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(300), control).await });
+            let ended = runtime.block_on(async { tokio::time::timeout_at(control_deadline.into(), control).await });
+            if ended.is_err() {
+                tracing::warn!("control does not end in time; what it published in Redis may stay there for 10 s");
+            }
         }
         let threads: Vec<_> = self.ingesters.drain(..).filter_map(|ingester| ingester.thread).collect();
         let deadline = Instant::now() + Duration::from_millis(100);

@@ -25,8 +25,8 @@ const EVERY: Duration = Duration::from_millis(1300);
 const JOIN: Duration = Duration::from_millis(50);
 /// Seconds after which Redis forgets us.
 const EXPIRY: u64 = 10;
-/// How long the removal may take: the process is about to end, with or without Redis.
-const REMOVAL: Duration = Duration::from_millis(150);
+/// How long the removal may take: the process is about to end, with or without Redis, and the host does not wait longer.
+const REMOVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
     mut link: Link,
