@@ -30,8 +30,10 @@
 //! JSON that detectors send is Python's, not the standard's: [`json`] takes exactly what pydantic takes.
 #![forbid(unsafe_code)]
 
+mod endpoint;
 mod handshake;
 mod link;
+mod links;
 mod protocol;
 mod read_ahead;
 mod run;
@@ -41,8 +43,9 @@ pub mod testing;
 pub use framegate_source_kit::{Bytes, Flow, Malformed, Millis, Phase, json};
 
 pub use crate::{
+    endpoint::{Endpoint, Endpoints},
     link::Pattern,
     protocol::{Assembler, PerMessage, Protocol, Role},
     run::{Upstream, ZmqRun},
-    settings::{BetweenScans, Endpoint, ZmqSettings},
+    settings::{BetweenScans, ZmqSettings},
 };

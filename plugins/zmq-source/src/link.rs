@@ -1,17 +1,18 @@
-//! The connection of one run: a ZeroMQ context, its socket, and its monitor.
+//! One connection of a run: a ZeroMQ context, its socket, and its monitor.
 //!
 //! Runs on the reader thread. Owns the context, so that dropping the link ends the connection before the next run makes its own: a PUSH
 //! detector could otherwise put the next header into the old one. It never looks into a message, and it never blocks
 //! longer than it is asked to. What arrives is turned into frames here, without copying what is large.
 
-use std::{fmt, mem, thread, time::Duration};
+use std::{fmt, mem};
 
-use framegate_plugin_api::{Deadline, Frame, Frames, HostContext, LogLevel, SourceError};
+use framegate_plugin_api::{Frame, Frames, SourceError};
 use framegate_source_kit::Malformed;
 use serde::Deserialize;
-use zmq::{Context, DONTWAIT, Message, POLLIN, PollItem, Socket, SocketType};
+use zmq::{Context, DONTWAIT, Message, Socket, SocketType};
 
 use crate::{
+    endpoint::Endpoint,
     handshake::Handshake,
     read_ahead::{READ_AHEAD_AT_FIRST, ReadAhead},
     settings::ZmqSettings,
@@ -36,7 +37,7 @@ pub(crate) struct Link {
     /// Only owned, never used again: its drop waits until libzmq has closed the connection (linger 0: at once).
     _context: Context,
 
-    host: HostContext,
+    url: Endpoint,
     max_parts: usize,
     max_header: usize,
 
@@ -57,24 +58,8 @@ pub(crate) enum Received {
 }
 
 impl Link {
-    /// Connects, and waits for the handshake within `connect_wait`. An absent detector is not an error.
-    pub(crate) fn open(settings: &ZmqSettings, pattern: Pattern, host: &HostContext) -> Result<Self, SourceError> {
-        let mut link = Self::connect(settings, pattern, host)?;
-        if link.wait_for_handshake(settings.connect_wait.0) {
-            link.settle(match pattern {
-                Pattern::Pull => RECONNECT_SETTLE,
-                Pattern::SubscribeAll => settings.subscribe_settle.0,
-            });
-        } else {
-            let url = &settings.upstream_url;
-            host.log(LogLevel::Info, format!("{url:?} does not answer yet; connecting goes on in the background"));
-        }
-        Ok(link)
-    }
-
     /// Connects in the background.
-    pub(crate) fn connect(settings: &ZmqSettings, pattern: Pattern, host: &HostContext) -> Result<Self, SourceError> {
-        let url = &settings.upstream_url;
+    pub(crate) fn connect(url: &Endpoint, settings: &ZmqSettings, pattern: Pattern) -> Result<Self, SourceError> {
         let failed = |what: &'static str| {
             let url = url.clone();
             move |error: zmq::Error| SourceError::connect(format!("{url:?}: {what}: {error}; check upstream_url"))
@@ -90,7 +75,7 @@ impl Link {
             Some(messages) => (None, i32::from(messages.get())),
             None => (Some(ReadAhead::new(settings.receive_budget.0)), i32::try_from(READ_AHEAD_AT_FIRST).unwrap_or(2)),
         };
-        configure(&socket, settings, messages).map_err(failed("an option was refused"))?;
+        configure(&socket, url, settings, messages).map_err(failed("an option was refused"))?;
         if pattern == Pattern::SubscribeAll {
             for prefix in &settings.subscribe {
                 socket.set_subscribe(prefix.as_bytes()).map_err(failed("an option was refused"))?;
@@ -105,7 +90,7 @@ impl Link {
             socket,
             handshake,
             _context: context,
-            host: host.clone(),
+            url: url.clone(),
             max_parts: settings.max_parts,
             max_header: usize::try_from(settings.max_header.0).unwrap_or(usize::MAX),
             spare: Message::new(),
@@ -150,54 +135,23 @@ impl Link {
         })
     }
 
-    /// Waits until a message may be there; false when the deadline has passed or a stop is requested.
-    pub(crate) fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
-        loop {
-            let stop = PollItem::from_fd(self.host.stop_descriptor(), POLLIN);
-            let mut items = [self.socket.as_poll_item(POLLIN), stop, self.handshake.events().as_poll_item(POLLIN)];
-            poll(&mut items, deadline)?;
-            let (arrived, stopped, told) = (items[0].is_readable(), items[1].is_readable(), items[2].is_readable());
-            if told {
-                self.handshake.read();
-            }
-            if stopped || arrived || deadline.passed() {
-                return Ok(arrived && !stopped);
-            }
-        }
+    /// To wait on beside other things.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
-    /// Whether the handshake was made within `time`. A stop ends the waiting, but not in the first moments.
-    fn wait_for_handshake(&mut self, time: Duration) -> bool {
-        let (deadline, deaf) = (Deadline::after(time), Deadline::after(time.min(DEAF)));
-        while !self.handshake.is_made() {
-            let told = self.handshake.events().as_poll_item(POLLIN);
-            let answer = if deaf.passed() {
-                let stop = PollItem::from_fd(self.host.stop_descriptor(), POLLIN);
-                let mut items = [told, stop];
-                poll(&mut items, deadline).map(|()| (items[0].is_readable(), items[1].is_readable()))
-            } else {
-                let mut items = [told];
-                poll(&mut items, deaf).map(|()| (items[0].is_readable(), false))
-            };
-            match answer {
-                Ok((true, _)) => self.handshake.read(),
-                Ok((false, false)) if !deadline.passed() => {}
-                _ => return false,
-            }
-        }
-        true
-    }
-
-    fn settle(&self, time: Duration) {
-        let deaf = time.min(DEAF);
-        thread::sleep(deaf);
-        let deadline = Deadline::after(time.saturating_sub(deaf));
-        let mut items = [PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
-        while !deadline.passed() && poll(&mut items, deadline).is_ok() && !items[0].is_readable() {}
+    /// Where it leads.
+    pub(crate) fn url(&self) -> &Endpoint {
+        &self.url
     }
 
     /// What is known of the connection.
-    pub(crate) fn handshake(&mut self) -> &mut Handshake {
+    pub(crate) fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    /// What is known of the connection.
+    pub(crate) fn handshake_mut(&mut self) -> &mut Handshake {
         &mut self.handshake
     }
 
@@ -238,12 +192,12 @@ impl AsRef<[u8]> for Part {
     }
 }
 
-fn configure(socket: &Socket, settings: &ZmqSettings, read_ahead: i32) -> zmq::Result<()> {
+fn configure(socket: &Socket, url: &Endpoint, settings: &ZmqSettings, read_ahead: i32) -> zmq::Result<()> {
     socket.set_linger(0)?;
     socket.set_rcvhwm(read_ahead)?;
     socket.set_maxmsgsize(i64::try_from(settings.max_part.0).unwrap_or(i64::MAX))?;
     socket.set_reconnect_ivl(RECONNECT_MS)?;
-    socket.set_ipv6(settings.upstream_url.is_ipv6())?;
+    socket.set_ipv6(url.is_ipv6())?;
     // A detector that lost its power never says goodbye: find out, and connect anew.
     socket.set_tcp_keepalive(1)?;
     socket.set_tcp_keepalive_idle(30)?;
@@ -251,35 +205,16 @@ fn configure(socket: &Socket, settings: &ZmqSettings, read_ahead: i32) -> zmq::R
     socket.set_tcp_keepalive_cnt(3)
 }
 
-/// Polls once; a signal counts as a wake-up without a reason.
-fn poll(items: &mut [PollItem<'_>], deadline: Deadline) -> Result<(), SourceError> {
-    match zmq::poll(items, deadline.left_ms()) {
-        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-        Err(error) => Err(SourceError::internal(format!("waiting for messages failed: {error}"))),
-    }
-}
-
 /// Below, a copy is cheaper in memory than a small frame that holds on to libzmq's receive buffer of 8 KiB: a stalled
 /// worker was measured to pin 139 MiB instead of 15.
 pub(crate) const COPY_BELOW: usize = 2048;
 
-/// libzmq's PUSH side looks for news of its connections only every 3 million clock ticks while it sends. Until then it may
-/// still use the connection of the run before, and what it puts there is lost.
-const RECONNECT_SETTLE: Duration = Duration::from_millis(3);
-
 /// How soon a detector that binds late is found. On an empty port a try costs a packet or two.
 const RECONNECT_MS: i32 = 50;
 
-/// For how long opening a run does not listen to a stop: the host also rings it for what can wait (a parameter), and a run
-/// that was opened without waiting could miss its start. Handshakes take 1 to 5 ms.
-const DEAF: Duration = Duration::from_millis(50);
-
 #[cfg(test)]
 mod tests {
-    use framegate_plugin_api::{Deadline, HostContext};
-
     use super::*;
-    use crate::testing::TestHost;
 
     #[test]
     fn a_high_water_mark_of_the_settings_stays_whatever_arrives() {
@@ -288,12 +223,11 @@ mod tests {
         let url = detector.get_last_endpoint().unwrap().unwrap();
         let settings: ZmqSettings =
             serde_json::from_str(&format!(r#"{{"upstream_url": "{url}", "receive_high_water_mark": 5}}"#)).unwrap();
-        let host: HostContext = TestHost::new().1;
-        let mut link = Link::open(&settings, Pattern::Pull, &host).unwrap();
+        let mut link = Link::connect(&settings.upstream_url.as_slice()[0], &settings, Pattern::Pull).unwrap();
         for _ in 0..2000 {
             detector.send("x", 0).unwrap();
             while !matches!(link.receive().unwrap(), Received::Message(..)) {
-                link.wait(Deadline::after(Duration::from_secs(20))).unwrap();
+                link.socket.poll(zmq::POLLIN, 20_000).unwrap();
             }
         }
         assert_eq!(link.socket.get_rcvhwm().unwrap(), 5);

@@ -9,7 +9,8 @@ use framegate_plugin_api::{Deadline, EventSink, HostContext, LogLevel, Progress,
 use framegate_source_kit::{AFTER_END, Phase, RunState};
 
 use crate::{
-    link::{Link, Pattern, Received},
+    link::{Pattern, Received},
+    links::Links,
     protocol::Assembler,
     settings::{BetweenScans, ZmqSettings},
 };
@@ -37,15 +38,13 @@ impl Upstream {
     /// # Errors
     /// The machine refuses a socket or the address. An absent detector is not an error.
     pub fn open<A: Assembler>(&self, assembler: A) -> Result<ZmqRun<A>, SourceError> {
-        let link = Link::open(&self.settings, self.pattern, &self.host)?;
+        let links = Links::open(&self.settings, self.pattern, &self.host)?;
         Ok(ZmqRun {
-            link: Some(link),
+            links: Some(links),
             assembler,
             state: RunState::new(A::TYP),
             host: self.host.clone(),
-            settings: self.settings.clone(),
-            pattern: self.pattern,
-            refusal_told: false,
+            between_scans: self.settings.between_scans,
             runs: self.runs.clone(),
         })
     }
@@ -55,15 +54,11 @@ impl Upstream {
 #[derive(Debug)]
 pub struct ZmqRun<A> {
     /// `None` between calls only after the end, with [`BetweenScans::Disconnect`].
-    link: Option<Link>,
+    links: Option<Links>,
     assembler: A,
     state: RunState,
     host: HostContext,
-    /// To connect anew when libzmq has given a connection up.
-    settings: ZmqSettings,
-    pattern: Pattern,
-    /// Whether it was logged that somebody else answers at the address.
-    refusal_told: bool,
+    between_scans: BetweenScans,
     /// Shared with the [`Upstream`], because it outlives this.
     runs: Rc<Cell<u64>>,
 }
@@ -78,8 +73,8 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
             if self.assembler.rest(&mut self.state.flow(out, &self.host)) {
                 return Ok(Progress::More);
             }
-            let Some(link) = &mut self.link else { break };
-            match link.receive()? {
+            let Some(links) = &mut self.links else { break };
+            match links.receive()? {
                 Received::Message(message, bytes) => {
                     self.state.received(bytes);
                     let was_before = self.state.phase() == Phase::Before;
@@ -96,16 +91,16 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                     self.state.flow(out, &self.host).skip(why);
                 }
                 Received::Empty if !out.is_empty() => return Ok(Progress::More),
-                Received::Empty if link.handshake().is_given_up() => self.connect_anew()?,
                 Received::Empty => {
-                    if !link.wait(deadline)? {
+                    links.mend()?;
+                    if !links.wait(deadline)? {
                         return Ok(Progress::Idle);
                     }
                 }
             }
         }
-        if self.settings.between_scans == BetweenScans::Disconnect {
-            self.link = None;
+        if self.between_scans == BetweenScans::Disconnect {
+            self.links = None;
         }
         // The host wants the last events now; what arrives later is read in the next call.
         if out.is_empty() {
@@ -130,44 +125,23 @@ impl<A> ZmqRun<A> {
     fn drain(&mut self, deadline: Deadline) -> Result<(), SourceError> {
         let mut reads = 0u32;
         while !self.overdue(&mut reads, deadline) {
-            let Some(link) = &mut self.link else {
+            let Some(links) = &mut self.links else {
                 // Disconnected: nothing to read, but a host that calls in a loop must not spin.
                 return wait_for_stop(&self.host, deadline);
             };
-            match link.receive()? {
+            match links.receive()? {
                 Received::Message(_, bytes) | Received::Refused(_, bytes) => {
                     self.state.received(bytes);
                     self.state.skip(AFTER_END.reason(), LogLevel::Debug, &self.host);
                 }
-                Received::Empty if link.handshake().is_given_up() => self.connect_anew()?,
                 Received::Empty => {
-                    if !link.wait(deadline)? {
+                    links.mend()?;
+                    if !links.wait(deadline)? {
                         break;
                     }
                 }
             }
         }
-        Ok(())
-    }
-
-    /// The connection broke, everything that came over it was read, and libzmq does not make it again.
-    fn connect_anew(&mut self) -> Result<(), SourceError> {
-        if self.link.take().is_some_and(|mut link| link.handshake().is_refused()) && !self.refusal_told {
-            self.refusal_told = true;
-            let kind = match self.pattern {
-                Pattern::Pull => "PUSH",
-                Pattern::SubscribeAll => "PUB",
-            };
-            let url = &self.settings.upstream_url;
-            self.host.log(
-                LogLevel::Warn,
-                format!(
-                    "{url:?} answers, but not as a ZeroMQ {kind} socket; check upstream_url and what the detector binds \
-                     there; connecting goes on in the background"
-                ),
-            );
-        }
-        self.link = Some(Link::connect(&self.settings, self.pattern, &self.host)?);
         Ok(())
     }
 

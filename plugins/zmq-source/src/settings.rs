@@ -4,19 +4,19 @@
 //! `#[serde(flatten)] zmq: ZmqSettings` beside its own fields, and `#[serde(deny_unknown_fields)]` on the whole, which then
 //! holds for both.
 
-use std::{fmt, num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, time::Duration};
 
 use framegate_source_kit::{Bytes, Millis};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::link::Pattern;
+use crate::{endpoint::Endpoints, link::Pattern};
 
 /// Where the detector is, and how to listen to it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZmqSettings {
-    /// The detector's address: `tcp://host:port` or `ipc://path`. Required.
-    pub upstream_url: Endpoint,
+    /// The detector's address: `tcp://host:port` or `ipc://path`; or a list of several, which are read in turn. Required.
+    pub upstream_url: Endpoints,
 
     /// How the detector sends; by default as the protocol's detectors do.
     #[serde(default)]
@@ -72,76 +72,12 @@ pub enum BetweenScans {
     Disconnect,
 }
 
-/// A checked ZeroMQ address.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint(String);
-
-impl Endpoint {
-    /// Checks the form of an address; asks no name server and connects to nothing.
-    ///
-    /// # Errors
-    /// What is wrong with it, and an example of a right one.
-    pub fn parse(url: &str) -> Result<Self, String> {
-        let wrong = |what: &str| Err(format!("{url:?}: {what}; expected tcp://HOST:PORT or ipc://PATH"));
-        if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return wrong("an address has no spaces");
-        }
-        if let Some(path) = url.strip_prefix("ipc://") {
-            return match path.len() {
-                0 => wrong("the path is missing"),
-                // `sun_path` has 108 bytes on Linux.
-                1..=107 => Ok(Self(url.into())),
-                _ => wrong("the path is longer than 107 bytes"),
-            };
-        }
-        let Some(address) = url.strip_prefix("tcp://") else {
-            return wrong("unknown scheme");
-        };
-        let address = address.strip_suffix('/').unwrap_or(address);
-        let Some((host, port)) = address.rsplit_once(':') else {
-            return wrong("the port is missing");
-        };
-        let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
-        if host.is_empty() || host == "*" || (!bracketed && host.contains([':', '/', '@', '[', ']'])) {
-            return wrong("the host is missing or malformed");
-        }
-        match port.parse::<u16>() {
-            Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self(format!("tcp://{host}:{port}"))),
-            _ => wrong("the port must be 1 to 65535"),
-        }
-    }
-
-    /// The address as libzmq takes it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether the host is a literal IPv6 address.
-    #[must_use]
-    pub fn is_ipv6(&self) -> bool {
-        self.0.starts_with("tcp://[")
-    }
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Endpoint {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(from)?).map_err(de::Error::custom)
-    }
-}
-
 impl ZmqSettings {
     /// The defaults for an address.
     #[must_use]
-    pub fn new(upstream_url: Endpoint) -> Self {
+    pub fn new(upstream_url: impl Into<Endpoints>) -> Self {
         Self {
-            upstream_url,
+            upstream_url: upstream_url.into(),
             pattern: None,
             subscribe: subscribe(),
             connect_wait: connect_wait(),
@@ -206,41 +142,6 @@ mod tests {
 
     fn read(text: &str) -> Result<ZmqSettings, serde_json::Error> {
         serde_json::from_str(text)
-    }
-
-    #[test]
-    fn addresses_are_checked_by_their_form() {
-        for (url, taken) in [
-            ("tcp://localhost:9999", "tcp://localhost:9999"),
-            ("tcp://10.0.0.1:1/", "tcp://10.0.0.1:1"),
-            ("tcp://[::1]:65535", "tcp://[::1]:65535"),
-            ("ipc:///run/detector.sock", "ipc:///run/detector.sock"),
-        ] {
-            assert_eq!(Endpoint::parse(url).unwrap().as_str(), taken);
-        }
-        let long = format!("ipc://{}", "x".repeat(108));
-        for url in [
-            "",
-            "localhost:9999",
-            "tcp://",
-            "tcp://localhost",
-            "tcp://:1",
-            "tcp://h:0",
-            "tcp://h:65536",
-            "tcp://h:+1",
-            "tcp://h:x",
-            "tcp://*:1",
-            "tcp://::1:5",
-            "tcp://a b:1",
-            "http://h:1",
-            "inproc://x",
-            "ipc://",
-            "tcp://u@h:1",
-            "tcp://h\0:1",
-            &long,
-        ] {
-            assert!(Endpoint::parse(url).is_err(), "{url}");
-        }
     }
 
     #[test]

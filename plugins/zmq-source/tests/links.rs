@@ -84,6 +84,40 @@ fn settings_can_name_another_pattern_and_prefixes() {
 }
 
 #[test]
+fn several_upstreams_are_read_in_turn_and_one_that_comes_late_is_found() {
+    let (first, settings) = bound(zmq::PUSH, "tcp://127.0.0.1:*");
+    let (late, late_settings) = bound(zmq::PUSH, "tcp://127.0.0.1:*");
+    let late_url = late_settings.upstream_url.as_slice()[0].as_str().to_owned();
+    drop(late);
+    let urls = format!(r#"{{"upstream_url": ["{:?}", "{late_url}"], "connect_wait": 20}}"#, settings.upstream_url);
+    let mut run = open(&serde_json::from_str(&urls).unwrap(), Pattern::Pull);
+    first.send("s", 0).unwrap();
+    let mut events = Vec::new();
+    let began = Instant::now();
+    while events.is_empty() {
+        step(&mut run, &mut events);
+        assert!(began.elapsed() < LIMIT);
+    }
+    let (late, _) = bound(zmq::PUSH, &late_url);
+    // Both have always something: neither may keep the other waiting.
+    let senders = [(first, "d1"), (late, "d2")].map(|(socket, text)| {
+        thread::spawn(move || {
+            (0..5000).for_each(|_| socket.send(text, 0).unwrap());
+            socket
+        })
+    });
+    while events.len() < 10_001 {
+        step(&mut run, &mut events);
+        assert!(began.elapsed() < LIMIT, "{} events came", events.len());
+    }
+    let sockets = senders.map(|sender| sender.join().unwrap());
+    sockets[1].send("e", 0).unwrap();
+    assert_eq!(to_the_end(&mut run).len(), 1);
+    let of = |text: &[u8]| events.iter().filter(|event| event.frames[0].as_slice() == text).count();
+    assert_eq!((of(b"d1"), of(b"d2")), (5000, 5000));
+}
+
+#[test]
 fn a_unix_socket_is_an_address_too() {
     let folder = tempfile::tempdir().unwrap();
     let (detector, settings) = bound(zmq::PUSH, &format!("ipc://{}/detector", folder.path().display()));
@@ -223,7 +257,7 @@ fn rebound(settings: &ZmqSettings) -> zmq::Socket {
     socket.set_linger(0).unwrap();
     socket.set_sndtimeo(20_000).unwrap();
     let began = Instant::now();
-    while socket.bind(settings.upstream_url.as_str()).is_err() {
+    while socket.bind(settings.upstream_url.as_slice()[0].as_str()).is_err() {
         assert!(began.elapsed() < LIMIT, "the port does not get free");
         thread::yield_now();
     }

@@ -1,0 +1,175 @@
+//! Addresses of detectors, checked when they are read.
+//!
+//! Pure: it asks no name server and connects to nothing.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// A checked ZeroMQ address.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(String);
+
+impl Endpoint {
+    /// Checks the form of an address; asks no name server and connects to nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it, and an example of a right one.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let wrong = |what: &str| Err(format!("{url:?}: {what}; expected tcp://HOST:PORT or ipc://PATH"));
+        if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return wrong("an address has no spaces");
+        }
+        if let Some(path) = url.strip_prefix("ipc://") {
+            return match path.len() {
+                0 => wrong("the path is missing"),
+                // `sun_path` has 108 bytes on Linux.
+                1..=107 => Ok(Self(url.into())),
+                _ => wrong("the path is longer than 107 bytes"),
+            };
+        }
+        let Some(address) = url.strip_prefix("tcp://") else {
+            return wrong("unknown scheme");
+        };
+        let address = address.strip_suffix('/').unwrap_or(address);
+        let Some((host, port)) = address.rsplit_once(':') else {
+            return wrong("the port is missing");
+        };
+        let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
+        if host.is_empty() || host == "*" || (!bracketed && host.contains([':', '/', '@', '[', ']'])) {
+            return wrong("the host is missing or malformed");
+        }
+        match port.parse::<u16>() {
+            Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self(format!("tcp://{host}:{port}"))),
+            _ => wrong("the port must be 1 to 65535"),
+        }
+    }
+
+    /// The address as libzmq takes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the host is a literal IPv6 address.
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        self.0.starts_with("tcp://[")
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(from)?).map_err(de::Error::custom)
+    }
+}
+
+/// One address or several.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoints(Vec<Endpoint>);
+
+impl Endpoints {
+    /// The addresses: at least one, each once.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Endpoint] {
+        &self.0
+    }
+}
+
+impl From<Endpoint> for Endpoints {
+    fn from(endpoint: Endpoint) -> Self {
+        Self(vec![endpoint])
+    }
+}
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(place, url)| write!(f, "{}{url:?}", if place > 0 { ", " } else { "" }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoints {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected an address, or a list of addresses")]
+        enum Written {
+            One(String),
+            Several(Vec<String>),
+        }
+        let written = match Written::deserialize(from)? {
+            Written::One(url) => vec![url],
+            Written::Several(urls) => urls,
+        };
+        let mut endpoints = Vec::new();
+        for url in written {
+            let endpoint = Endpoint::parse(&url).map_err(de::Error::custom)?;
+            if endpoints.contains(&endpoint) {
+                return Err(de::Error::custom(format!("{endpoint:?} stands twice: its messages would come twice")));
+            }
+            endpoints.push(endpoint);
+        }
+        if endpoints.is_empty() { Err(de::Error::custom("the list has no address")) } else { Ok(Self(endpoints)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked_by_their_form() {
+        for (url, taken) in [
+            ("tcp://localhost:9999", "tcp://localhost:9999"),
+            ("tcp://10.0.0.1:1/", "tcp://10.0.0.1:1"),
+            ("tcp://[::1]:65535", "tcp://[::1]:65535"),
+            ("ipc:///run/detector.sock", "ipc:///run/detector.sock"),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().as_str(), taken);
+        }
+        let long = format!("ipc://{}", "x".repeat(108));
+        for url in [
+            "",
+            "localhost:9999",
+            "tcp://",
+            "tcp://localhost",
+            "tcp://:1",
+            "tcp://h:0",
+            "tcp://h:65536",
+            "tcp://h:+1",
+            "tcp://h:x",
+            "tcp://*:1",
+            "tcp://::1:5",
+            "tcp://a b:1",
+            "http://h:1",
+            "inproc://x",
+            "ipc://",
+            "tcp://u@h:1",
+            "tcp://h\0:1",
+            &long,
+        ] {
+            assert!(Endpoint::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_each_address_once_and_at_least_one() {
+        let read = |text: &str| serde_json::from_str::<Endpoints>(text);
+        assert_eq!(format!("{:?}", read(r#"["tcp://a:1", "tcp://b:1"]"#).unwrap()), "tcp://a:1, tcp://b:1");
+        assert_eq!(read(r#""tcp://a:1""#).unwrap(), Endpoint::parse("tcp://a:1").unwrap().into());
+        for (text, says) in [
+            ("[]", "no address"),
+            (r#"["tcp://a:1", "tcp://a:1/"]"#, "stands twice"),
+            (r#"["tcp://a:1", "tcp://a"]"#, "the port is missing"),
+            ("1", "a list of addresses"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

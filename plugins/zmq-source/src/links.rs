@@ -1,0 +1,166 @@
+//! The connections of one run: one for each upstream address, read in turn.
+//!
+//! Runs on the reader thread. Owns the links. All waiting of a ZeroMQ source is here: for handshakes when a run opens, for messages
+//! afterwards; never longer than asked, and a stop ends it. It looks into no message.
+
+use std::{fmt, thread, time::Duration};
+
+use framegate_plugin_api::{Deadline, HostContext, LogLevel, SourceError};
+use zmq::{POLLIN, PollItem};
+
+use crate::{
+    link::{Link, Pattern, Received},
+    settings::ZmqSettings,
+};
+
+/// The connections, at least one.
+pub(crate) struct Links {
+    links: Vec<Link>,
+    /// Which is read next, so that none is kept waiting by another that always has something.
+    turn: usize,
+    host: HostContext,
+    /// To connect anew when libzmq has given a connection up.
+    settings: ZmqSettings,
+    pattern: Pattern,
+    /// Whether it was logged that somebody else answers at an address.
+    refusal_told: bool,
+}
+
+impl Links {
+    /// Connects, and waits for the handshakes within `connect_wait`. An absent detector is not an error.
+    pub(crate) fn open(settings: &ZmqSettings, pattern: Pattern, host: &HostContext) -> Result<Self, SourceError> {
+        let urls = settings.upstream_url.as_slice();
+        let links: Result<_, _> = urls.iter().map(|url| Link::connect(url, settings, pattern)).collect();
+        let mut links = Self {
+            links: links?,
+            turn: 0,
+            host: host.clone(),
+            settings: settings.clone(),
+            pattern,
+            refusal_told: false,
+        };
+        links.wait_for_handshakes(settings.connect_wait.0);
+        if links.links.iter().any(|link| link.handshake().is_made()) {
+            links.settle(match pattern {
+                Pattern::Pull => RECONNECT_SETTLE,
+                Pattern::SubscribeAll => settings.subscribe_settle.0,
+            });
+        }
+        for link in links.links.iter().filter(|link| !link.handshake().is_made()) {
+            let url = link.url();
+            host.log(LogLevel::Info, format!("{url:?} does not answer yet; connecting goes on in the background"));
+        }
+        Ok(links)
+    }
+
+    /// Takes one message if one is waiting anywhere; never waits.
+    pub(crate) fn receive(&mut self) -> Result<Received, SourceError> {
+        for _ in 0..self.links.len() {
+            let turn = self.turn;
+            self.turn = (turn + 1) % self.links.len();
+            match self.links[turn].receive()? {
+                Received::Empty => {}
+                found => return Ok(found),
+            }
+        }
+        Ok(Received::Empty)
+    }
+
+    /// Makes those connections anew that broke and that libzmq has given up. To be called when everything that came over them was read.
+    pub(crate) fn mend(&mut self) -> Result<(), SourceError> {
+        for link in &mut self.links {
+            if !link.handshake_mut().is_given_up() {
+                continue;
+            }
+            let url = link.url().clone();
+            if link.handshake().is_refused() && !self.refusal_told {
+                self.refusal_told = true;
+                let kind = match self.pattern {
+                    Pattern::Pull => "PUSH",
+                    Pattern::SubscribeAll => "PUB",
+                };
+                self.host.log(
+                    LogLevel::Warn,
+                    format!(
+                        "{url:?} answers, but not as a ZeroMQ {kind} socket; check upstream_url and what the detector \
+                         binds there; connecting goes on in the background"
+                    ),
+                );
+            }
+            *link = Link::connect(&url, &self.settings, self.pattern)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a message may be there; false when the deadline has passed or a stop is requested.
+    pub(crate) fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
+        loop {
+            let mut items = vec![PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
+            items.extend(self.links.iter().map(|link| link.socket().as_poll_item(POLLIN)));
+            items.extend(self.links.iter().map(|link| link.handshake().events().as_poll_item(POLLIN)));
+            poll(&mut items, deadline)?;
+            let (stopped, arrived) =
+                (items[0].is_readable(), items[1..=self.links.len()].iter().any(PollItem::is_readable));
+            drop(items);
+            self.hear();
+            if stopped || arrived || deadline.passed() {
+                return Ok(arrived && !stopped);
+            }
+        }
+    }
+
+    /// Waits until all handshakes were made, at most for `time`. A stop ends the waiting, but not in the first moments.
+    fn wait_for_handshakes(&mut self, time: Duration) {
+        let (deadline, deaf) = (Deadline::after(time), Deadline::after(time.min(DEAF)));
+        while !self.links.iter().all(|link| link.handshake().is_made()) {
+            let listens = deaf.passed();
+            let mut items: Vec<_> =
+                self.links.iter().map(|link| link.handshake().events().as_poll_item(POLLIN)).collect();
+            if listens {
+                items.push(PollItem::from_fd(self.host.stop_descriptor(), POLLIN));
+            }
+            let polled = poll(&mut items, if listens { deadline } else { deaf });
+            let stopped = listens && items.last().is_some_and(PollItem::is_readable);
+            drop(items);
+            self.hear();
+            if polled.is_err() || stopped || deadline.passed() {
+                return;
+            }
+        }
+    }
+
+    fn settle(&self, time: Duration) {
+        let deaf = time.min(DEAF);
+        thread::sleep(deaf);
+        let deadline = Deadline::after(time.saturating_sub(deaf));
+        let mut items = [PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
+        while !deadline.passed() && poll(&mut items, deadline).is_ok() && !items[0].is_readable() {}
+    }
+
+    /// Reads what was told of the connections.
+    fn hear(&mut self) {
+        self.links.iter_mut().for_each(|link| link.handshake_mut().read());
+    }
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.links).finish()
+    }
+}
+
+/// Polls once; a signal counts as a wake-up without a reason.
+fn poll(items: &mut [PollItem<'_>], deadline: Deadline) -> Result<(), SourceError> {
+    match zmq::poll(items, deadline.left_ms()) {
+        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        Err(error) => Err(SourceError::internal(format!("waiting for messages failed: {error}"))),
+    }
+}
+
+/// libzmq's PUSH side looks for news of its connections only every 3 million clock ticks while it sends. Until then it may
+/// still use the connection of the run before, and what it puts there is lost.
+const RECONNECT_SETTLE: Duration = Duration::from_millis(3);
+
+/// For how long opening a run does not listen to a stop: the host also rings it for what can wait (a parameter), and a run
+/// that was opened without waiting could miss its start. Handshakes take 1 to 5 ms.
+const DEAF: Duration = Duration::from_millis(50);
