@@ -1,5 +1,7 @@
 //! Both sides of the tables against each other: a source that does what a test scripts, and tables that lie.
 
+mod lies;
+
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -273,101 +275,6 @@ fn the_hosts_services_cross_and_come_back() {
     assert_eq!(*host.0.lock().unwrap(), ["Info eiger is created", "Debug size = [1, 2]"]);
     drop(instance);
     assert_eq!(Arc::strong_count(&host), 1);
-}
-
-/// A table that answers garbage: what, says the stream's name.
-mod lies {
-    use super::*;
-
-    pub(super) static TABLE: PluginTable = PluginTable {
-        size: size_of::<PluginTable>() as u32,
-        abi_major: 1,
-        abi_minor: 0,
-        flags: 0,
-        create,
-        destroy: nothing,
-        open: nothing,
-        next,
-        close: nothing,
-        get_extension,
-    };
-
-    unsafe extern "C" fn create(
-        host: *const HostTable,
-        stream: Text,
-        _: Text,
-        instance: *mut *mut c_void,
-        error: *mut ErrorBuffer,
-    ) -> i32 {
-        // SAFETY: the host's table, lent for the call.
-        let host = unsafe { &*host };
-        // SAFETY: the host's text, lent for the call.
-        let lie = unsafe { stream.as_str() }.unwrap();
-        // SAFETY: this is its owner.
-        unsafe { (host.release)(host.context) }
-        // SAFETY: lent for the call.
-        let error = unsafe { &mut *error };
-        match lie {
-            "no instance" => return 0,
-            "outcome" => return 42,
-            "error kind" => error.kind = 99,
-            "error length" => error.len = usize::MAX,
-            _ => {
-                // SAFETY: valid for a write.
-                unsafe { *instance = Box::into_raw(Box::new(lie.to_owned())).cast() }
-                return 0;
-            }
-        }
-        Outcome::Failed.code()
-    }
-
-    unsafe extern "C" fn nothing(_: *mut c_void, _: *mut ErrorBuffer) -> i32 {
-        0
-    }
-
-    unsafe extern "C" fn next(instance: *mut c_void, batch: *mut Batch, _: u64, _: *mut ErrorBuffer) -> i32 {
-        // SAFETY: made in `create`.
-        let lie = unsafe { &*instance.cast::<String>() };
-        // SAFETY: lent for the call.
-        let batch = unsafe { &mut *batch };
-        let mut event = RawEvent { typ: Text::new("LIE"), frames: 1, kind: EventKind::Data.code() };
-        let mut frame = Frame::from_owner(Counted(vec![1], DROPS.with(Arc::clone), false)).into_raw();
-        batch.progress = Progress::More.code();
-        match lie.as_str() {
-            "progress" => batch.progress = 9,
-            "kind" => event.kind = -1,
-            "typ" => event.typ = Text::bytes(&[0xff, 0xfe]),
-            "long typ" => event.typ = Text::new(const { str_of::<100>() }),
-            "too few frames" => event.frames = 2,
-            "too many frames" => event.frames = 0,
-            "huge frames" => event.frames = usize::MAX,
-            "no data" => frame = RawFrame { data: ptr::null(), ..frame },
-            _ => {}
-        }
-        // SAFETY: there is room for some.
-        unsafe { batch.events.write(event) };
-        // SAFETY: as above.
-        unsafe { batch.frames.write(frame) };
-        (batch.events_len, batch.frames_len) = (1, 1);
-        match lie.as_str() {
-            "events beyond the room" => batch.events_len = 1 << 40,
-            "frames beyond the room" => batch.frames_len = batch.frames_capacity + 1,
-            "its own arrays" => (batch.events, batch.frames) = (ptr::dangling_mut(), ptr::dangling_mut()),
-            _ => {}
-        }
-        0
-    }
-
-    const fn str_of<const N: usize>() -> &'static str {
-        match std::str::from_utf8(&[b'x'; N]) {
-            Ok(text) => text,
-            Err(_) => "",
-        }
-    }
-
-    unsafe extern "C" fn get_extension(_: Text) -> Extension {
-        Extension::NONE
-    }
 }
 
 #[test]
