@@ -99,11 +99,8 @@ impl guard::Plugin for Scripted {
             let frame = |n: usize| Frame::from_owner(Counted(vec![n as u8; n], DROPS.with(Arc::clone), panics));
             out.push("SCRIPT", EventKind::Data, (0..frames).map(frame));
             if self.script == "panics among frames" {
-                out.push(
-                    "SCRIPT",
-                    EventKind::Data,
-                    (0..frames).map(|n| if n < 2 { frame(n) } else { panic!("among frames") }),
-                );
+                let frames = (0..frames).map(|n| if n < 2 { frame(n) } else { panic!("among frames") });
+                out.push("SCRIPT", EventKind::Data, frames);
             }
         }
         self.act("next")?;
@@ -127,7 +124,6 @@ impl guard::Plugin for Scripted {
     fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
         tell("messages", 12);
     }
-
     fn skipped(&self, tell: &mut dyn FnMut(&str, u64)) {
         tell("junk", 5);
         tell("more junk", 6);
