@@ -29,8 +29,10 @@ from typing import Any
 import pytest
 import tests.utils
 import uvicorn
+import zmq
 from dranspose.ingester import Ingester
 from dranspose.ingesters import http_sardana, tcp_positioncap
+from dranspose.worker import Worker
 
 PLUGINS = {
     "ZmqPullSingleIngester": "stins",
@@ -53,6 +55,8 @@ STOP_SECONDS = 5.0
 
 PARAMETER_SECONDS = 10.0
 """The peer's controller repeats what a service does not have every 2 s."""
+WORKER_SECONDS = 5.0
+BIND_SECONDS = 3.0
 DETECTOR_SECONDS = 10.0
 """How long Python's TCP source waits for its simulator, see `open_connection`."""
 
@@ -60,6 +64,9 @@ log = logging.getLogger("framegate")
 rule = json.loads(os.environ.get("FRAMEGATE_PEER_RULE", "{}"))
 living: "list[External]" = []
 python_run, python_close, python_serve = Ingester.run, Ingester.close, uvicorn.Server.serve
+python_worker_run, python_worker_publish, zmq_bind = Worker.run, Worker.publish_config, zmq.Socket.bind
+registering: set[int] = set()
+"""Workers of this process that have started and not yet published themselves."""
 peers_wait_for_controller = tests.utils.wait_for_controller
 
 
@@ -149,6 +156,36 @@ def settings_of(ingester: Ingester) -> dict[str, str]:
     return env
 
 
+async def worker_run(self: Worker) -> None:
+    registering.add(id(self))
+    await python_worker_run(self)
+
+
+async def worker_publish(self: Worker) -> None:
+    await python_worker_publish(self)
+    registering.discard(id(self))
+
+
+async def workers_first() -> None:
+    """The suite counts on services being known in the order in which it starts them: it waits for an ingester's stream and then uses
+    the workers. A program that is ready in 20 ms would overtake the workers in the test's event loop."""
+    deadline = time.monotonic() + WORKER_SECONDS
+    while registering and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+
+
+def patient_bind(self: zmq.Socket, address: str) -> Any:
+    """Binds as soon as the last socket on the port has gone: simulators of the suite begin while their predecessor still closes."""
+    deadline = time.monotonic() + BIND_SECONDS
+    while True:
+        try:
+            return zmq_bind(self, address)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
 async def run(self: Ingester) -> None:
     cls = type(self)
     plugin = plugin_of(cls)
@@ -156,6 +193,7 @@ async def run(self: Ingester) -> None:
         record(how="python", cls=cls.__name__, waits_for=PLUGINS.get(cls.__name__))
         await python_run(self)
         return
+    await workers_first()
     settings = self._ingester_settings
     args = ["ingester", "-c", cls.__name__]
     if len(settings.ingester_streams) == 1:
@@ -229,6 +267,7 @@ async def wait_for_controller(*args: Any, **kwargs: Any) -> Any:
 
 def pytest_configure() -> None:
     Ingester.run, Ingester.close, uvicorn.Server.serve = run, close, serve  # type: ignore[method-assign]
+    Worker.run, Worker.publish_config, zmq.Socket.bind = worker_run, worker_publish, patient_bind  # type: ignore[method-assign]
     if rule.get("wait_for_parameters"):
         tests.utils.wait_for_controller = wait_for_controller
     tcp_positioncap.asyncio = types.SimpleNamespace(**{**vars(asyncio), "open_connection": open_connection})
