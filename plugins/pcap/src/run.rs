@@ -53,8 +53,15 @@ impl Assembler for PcapAssembler {
             if flow.is_full() {
                 return true;
             }
+            let number = split.number();
             match split.next() {
-                Some(sample) => flow.data([Frame::from_vec(sample)]),
+                Some(sample) => {
+                    // Frame numbers that the publisher left out are counted as lost on the way.
+                    if let Some(number) = number {
+                        flow.number(number);
+                    }
+                    flow.data([Frame::from_vec(sample)]);
+                }
                 None => self.open = None,
             }
         }

@@ -86,6 +86,15 @@ impl Split {
         Ok(split)
     }
 
+    /// The number of the sample that comes next, if it is one that can be compared.
+    #[must_use]
+    pub fn number(&self) -> Option<i64> {
+        match &self.first {
+            FrameNumber::Small(first) => first.checked_add(i64::try_from(self.next).ok()?),
+            FrameNumber::Large(_) => None,
+        }
+    }
+
     /// About how many bytes all samples have.
     fn bytes(&self) -> u128 {
         let samples = self.samples as u128;

@@ -76,6 +76,15 @@ fn what_gives_no_event_is_counted_with_the_reason() {
 }
 
 #[test]
+fn frame_numbers_that_are_left_out_are_counted() {
+    let data = |number| vec![DATA.replace("\"frame_number\":0", &format!("\"frame_number\":{number}"))];
+    // Two samples each: 0 and 1, 2 and 3, 7 and 8.
+    let played = play([vec![START.to_owned()], data(0), data(2), data(7), vec![END.to_owned()]]);
+    assert_eq!(played.events.len(), 8);
+    assert!(played.counters.contains(&("lost_on_the_way", 3)), "{:?}", played.counters);
+}
+
+#[test]
 fn a_frame_number_of_any_size_counts_up() {
     let nines = "9".repeat(4300);
     let message = format!(r#"{{"message_id":1,"version":1,"message_type":"data","frame_number":{nines},"x":[0,0]}}"#);

@@ -49,6 +49,7 @@ impl SourceRun for SardanaRun {
         loop {
             self.tell_refused();
             while let Some(packet) = self.inbox.take() {
+                self.state.received(packet.json.len());
                 take(packet, &mut self.state.flow(out, &self.host));
                 if out.is_full() {
                     break;
@@ -72,6 +73,10 @@ impl SourceRun for SardanaRun {
 
     fn skipped(&self) -> Vec<(&'static str, u64)> {
         self.state.skipped().to_vec()
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.state.counters()
     }
 }
 

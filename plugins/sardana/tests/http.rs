@@ -95,6 +95,7 @@ fn scans_come_in_order_over_a_kept_connection() {
         assert_eq!(events[101], r#"{"type":"RecordEnd"}"#);
         assert_eq!(step(&mut run, &mut Vec::new()), Progress::End);
         assert!(run.skipped().is_empty());
+        assert_eq!(run.counters()[0], ("messages", 102));
     }
 }
 
