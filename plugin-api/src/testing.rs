@@ -101,6 +101,14 @@ impl<S: Source> Trial<S> {
         Ok(events)
     }
 
+    /// What [`SourceRun::skipped`] says.
+    ///
+    /// # Errors
+    /// No run is open.
+    pub fn skipped(&mut self) -> Result<Vec<(&'static str, u64)>, SourceError> {
+        Ok(self.run()?.skipped())
+    }
+
     /// Drops the run, as at the end of a scan.
     pub fn close(&mut self) {
         self.run = None;

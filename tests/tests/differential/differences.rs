@@ -1,0 +1,141 @@
+//! Where our sources differ from dranspose on purpose; the reasons are in the plugins' README.md, under "Where it differs from
+//! dranspose". What differs in memory and time only is tested in the plugins themselves.
+//!
+//! A difference is written as what dranspose has to be spared: without these messages it gives the same events. So a case
+//! that differs is not just passed over, and everything else in it is still compared.
+
+use framegate_contrast::pickle::Reader;
+use framegate_lecroy::messages::Packet as Lecroy;
+use framegate_xspress::messages::{HasHtype, Packet as Xspress};
+
+use crate::{
+    Case, Message, Outcome,
+    ours::{CONTRAST, LECROY, XSPRESS, digest},
+};
+
+/// The case without what dranspose makes something else of.
+pub(crate) fn spare(case: &Case) -> Case {
+    let mut case = case.clone();
+    match case.protocol {
+        protocol if std::ptr::eq(protocol, &CONTRAST) => spare_what_is_not_read(&mut case.messages),
+        protocol if std::ptr::eq(protocol, &LECROY) => spare_what_follows_a_prepare(&mut case.messages),
+        protocol if std::ptr::eq(protocol, &XSPRESS) => spare_broken_images(&mut case.messages),
+        _ => {}
+    }
+    case
+}
+
+/// Whether our events are those that dranspose gives of the spared case. In damaged arrays numpy has its own verdict, which may be
+/// either: such an event counts on neither side.
+pub(crate) fn agree(case: &Case, ours: &Outcome, theirs: &Outcome) -> bool {
+    let is_of_arrays =
+        |message: &&Message| message.is_damaged && message.first().windows(5).any(|word| word == b"numpy");
+    let arrays = case.messages.iter().filter(|_| std::ptr::eq(case.protocol, &CONTRAST)).filter(is_of_arrays);
+    let damaged: Vec<Vec<_>> = arrays.map(|message| message.parts.iter().map(|part| digest(part)).collect()).collect();
+    let others = |outcome: &Outcome| {
+        outcome.events.iter().filter(|(_, frames)| !damaged.contains(frames)).cloned().collect::<Vec<_>>()
+    };
+    others(ours) == others(theirs)
+}
+
+/// Contrast: a pickle that asks for what is no data is not opened, whatever Python would make of it.
+fn spare_what_is_not_read(messages: &mut Vec<Message>) {
+    let mut reader = Reader::default();
+    // What a real detector sent must be read.
+    messages.retain(|message| !message.is_damaged || reader.read(message.first()).is_ok());
+}
+
+/// LeCroy: dranspose takes the start of a sequence only right behind a prepare.
+fn spare_what_follows_a_prepare(messages: &mut Vec<Message>) {
+    let mut prepared = None;
+    let mut spared = Vec::new();
+    for (number, message) in messages.iter().enumerate() {
+        match (Lecroy::read(message.first()), prepared) {
+            (Ok(Lecroy::Prepare), before) => {
+                spared.extend(before);
+                prepared = Some(number);
+            }
+            (Ok(Lecroy::SequenceStart { .. }), Some(_)) => break,
+            (Ok(Lecroy::End), Some(before)) => {
+                spared.extend([before, number]);
+                prepared = None;
+            }
+            (_, Some(_)) => spared.push(number),
+            (_, None) => {}
+        }
+    }
+    remove(messages, &spared);
+}
+
+/// Xspress3: of an image in three messages one was lost; dranspose takes whatever follows for it.
+fn spare_broken_images(messages: &mut Vec<Message>) {
+    let says_what_it_is = |message: &Message| {
+        let begins_as_json = message.first().trim_ascii_start().starts_with(b"{");
+        let read = Xspress::read_with_htype(message.first());
+        begins_as_json && matches!(read, Ok((_, HasHtype::Yes)))
+    };
+    let begins_an_image = |message: &Message| {
+        message.parts.len() != 3 && matches!(Xspress::read(message.first()), Ok(Xspress::Image { .. }))
+    };
+    let mut spared = Vec::new();
+    let mut at = 0;
+    while at < messages.len() {
+        let mut next = at + 1;
+        if begins_an_image(&messages[at]) {
+            let rest = messages[next..].iter().take(2);
+            let whole = rest.take_while(|message| !says_what_it_is(message)).count();
+            next += whole;
+            if whole < 2 && next < messages.len() {
+                spared.extend(at..next);
+            }
+        }
+        at = next;
+    }
+    remove(messages, &spared);
+}
+
+fn remove(messages: &mut Vec<Message>, spared: &[usize]) {
+    let mut number = 0..;
+    messages.retain(|_| number.next().is_none_or(|number| !spared.contains(&number)));
+}
+
+/// A case for each difference.
+pub(crate) fn examples() -> Vec<Case> {
+    let xspress = |name, rest: &[&str]| {
+        let header = r#"{"htype": "header", "filename": "/a.h5"}"#;
+        Case::of(name, &XSPRESS, [header].iter().chain(rest).map(|part| Message::new([*part])))
+    };
+    let image = r#"{"htype": "image", "frame": 0, "shape": [4], "type": "uint32"}"#;
+    let end = r#"{"htype": "series_end"}"#;
+
+    let lecroy = |name, first: &[&str]| {
+        let rest = [r#"{"htype": "msg", "what": 1, "frame": 0, "ntriggers": 20, "seqno": 0, "channels": [2]}"#];
+        let rest = rest
+            .iter()
+            .chain(&[r#"{"htype": "msg", "what": 2, "frame": 0}"#, r#"{"what": 3, "frame": 1, "frames": 1}"#]);
+        Case::of(name, &LECROY, first.iter().chain(rest).map(|part| Message::new([*part])))
+    };
+    let prepare = r#"{"htype": "msg", "what": 0, "frame": 0}"#;
+
+    let contrast = |name, odd: &[u8]| {
+        let scan = |status: &str| {
+            let text = |text: &str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+            let scan = ["status", status, "path", "/data", "description", "mesh"].map(text).concat();
+            [b"\x80\x02}(", &scan[..], &text("scannr"), b"K\x02u."].concat()
+        };
+        let odd = Message { is_damaged: true, ..Message::new([odd]) };
+        Case::of(name, &CONTRAST, [Message::new([scan("started")]), odd, Message::new([scan("finished")])])
+    };
+    let running = b"U\x06statusU\x07runningU\x02dtK\x01";
+
+    vec![
+        xspress("the metadata of an image is lost", &[image, "array", image, "array", "metadata", end]),
+        xspress("the array and the metadata of an image are lost", &[image, image, "array", "metadata", end]),
+        xspress("the end comes instead of an array", &[image, end]),
+        lecroy("two prepares", &[prepare, prepare]),
+        lecroy("junk between prepare and start", &[prepare, "junk"]),
+        lecroy("stale traces between prepare and start", &[prepare, r#"{"htype": "msg", "what": 2, "frame": 9}"#]),
+        contrast("a pickle that calls", &[b"\x80\x02}(", &running[..], b"U\x01acos\ngetcwd\n)Ru."].concat()),
+        contrast("a pickle of protocol 0", b"(dp0\nVstatus\np1\nVrunning\np2\nsVdt\np3\nF1.0\ns."),
+    ]
+}

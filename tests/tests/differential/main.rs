@@ -1,0 +1,88 @@
+//! The same messages through dranspose's own ingester classes and through our sources: every event must be equal, its type and
+//! each byte of its frames.
+//!
+//! The messages are the captures of real detectors in dranspose's source distribution, as they are and with mutations that a
+//! seed decides. Ours come over a real socket; theirs are in `tests/peer/reference.py`. Where the two differ on purpose,
+//! `differences.rs` says how, and the plugins' README.md say why.
+//!
+//! ```text
+//!     FRAMEGATE_DIFFERENTIAL=2000 FRAMEGATE_DIFFERENTIAL_SEED=7 cargo test -p framegate-tests --test differential
+//! ```
+//!
+//! runs 2000 mutations of each capture, which are others with each seed.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+mod captures;
+mod cases;
+mod differences;
+mod ours;
+mod reference;
+
+use std::{env, fmt::Write as _, str::FromStr};
+
+use crate::{
+    captures::{Capture, Message},
+    cases::Case,
+    ours::Outcome,
+};
+
+#[test]
+fn every_capture_gives_the_events_that_dranspose_gives() {
+    let cases: Vec<_> = captures::all().iter().map(Case::plain).collect();
+    let (ours, theirs) = outcomes(&cases);
+    for ((case, ours), theirs) in cases.iter().zip(&ours).zip(&theirs) {
+        assert!(theirs.died.is_none(), "{}", case.describe(ours, theirs));
+        assert!(ours.events == theirs.events, "{}", case.describe(ours, theirs));
+        assert!(ours.events.len() >= 3, "{}: a capture has a start, data and an end", case.capture);
+    }
+}
+
+#[test]
+fn mutated_captures_give_the_events_that_dranspose_gives() {
+    let (count, seed) = (number("FRAMEGATE_DIFFERENTIAL", 40), number("FRAMEGATE_DIFFERENTIAL_SEED", 1));
+    println!("FRAMEGATE_DIFFERENTIAL={count} FRAMEGATE_DIFFERENTIAL_SEED={seed}");
+    let captures: Vec<_> = captures::all().iter().map(Capture::shortened).collect();
+    let cases = cases::mutated(&captures, count, seed);
+    let (ours, theirs) = outcomes(&cases);
+
+    // A case that differs must be one of the known differences: then dranspose gives the same when it is spared what it cannot do.
+    let differing: Vec<_> = (0..cases.len()).filter(|case| ours[*case].events != theirs[*case].events).collect();
+    let spared: Vec<_> = differing.iter().map(|case| differences::spare(&cases[*case])).collect();
+    let mut wrong = String::new();
+    for (case, theirs_spared) in differing.iter().zip(reference::outcomes(&spared)) {
+        if !differences::agree(&cases[*case], &ours[*case], &theirs_spared) {
+            let _ = writeln!(wrong, "{}", cases[*case].describe(&ours[*case], &theirs[*case]));
+        }
+    }
+    println!("{} cases, of which {} differ as the plugins' README.md say", cases.len(), differing.len());
+    assert!(wrong.is_empty(), "seed {seed}:\n{wrong}");
+}
+
+#[test]
+fn each_known_difference_is_one() {
+    let cases = differences::examples();
+    let (ours, theirs) = outcomes(&cases);
+    let spared: Vec<_> = cases.iter().map(differences::spare).collect();
+    for (number, theirs_spared) in reference::outcomes(&spared).iter().enumerate() {
+        let (case, ours, theirs) = (&cases[number], &ours[number], &theirs[number]);
+        assert!(ours.events != theirs.events, "it does not differ\n{}", case.describe(ours, theirs));
+        assert!(ours.events == theirs_spared.events, "{}", case.describe(ours, theirs_spared));
+    }
+}
+
+/// What both make of the cases; they work at the same time.
+fn outcomes(cases: &[Case]) -> (Vec<Outcome>, Vec<Outcome>) {
+    std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| reference::outcomes(cases));
+        let ours = ours::outcomes(cases);
+        (ours, theirs.join().expect("the reference gives outcomes"))
+    })
+}
+
+fn number<T: FromStr>(variable: &str, otherwise: T) -> T {
+    match env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text}: expected a number")),
+        Err(_) => otherwise,
+    }
+}
