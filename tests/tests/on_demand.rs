@@ -1,0 +1,93 @@
+//! A stream without a detector: dranspose's example of a software-triggered ingester, a subclass in Python, done by two streams in
+//! the configuration of one ingester. The scan is that of its `tests/test_custom_ingester.py`.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    thread,
+};
+
+use framegate::{
+    names::{IngesterName, StreamName},
+    settings::{IngesterSettings, StreamSettings},
+};
+use framegate_tests::{framegate::plugin, process::free_port, python::suite_file, redis::RedisServer, stage::Stage};
+use serde_json::{Value, json};
+
+/// Of the capture, between its start and its end.
+const TRIGGERS: usize = 20;
+
+#[test]
+fn a_configuration_of_two_streams_does_the_job_of_the_subclass_in_python() {
+    let contrast = zmq::Context::new().socket(zmq::PUB).unwrap();
+    contrast.set_linger(0).unwrap();
+    contrast.bind("tcp://127.0.0.1:*").unwrap();
+    let contrast_url = contrast.get_last_endpoint().unwrap().unwrap();
+    let panda = TcpListener::bind("127.0.0.1:0").unwrap();
+    let panda_url = format!("tcp://{}", panda.local_addr().unwrap());
+
+    let mut stage = Stage::with(RedisServer::start(), &["pcap", "dummy"], 0, |settings| {
+        settings.ingesters[0].streams = vec![
+            stream("pcap", "pcap-raw", json!({ "upstream_url": panda_url })),
+            stream("dummy", "on-demand-example", json!({})),
+        ];
+        let other = vec![stream("contrast", "contrast", json!({ "upstream_url": contrast_url }))];
+        let name = IngesterName::new("second").unwrap();
+        settings.ingesters.push(IngesterSettings::new(name, "127.0.0.1", free_port(), other));
+    });
+    let (worker, of_contrast) = (stage.worker("w1"), stage.worker_of(1, "w1"));
+
+    let server = thread::spawn(move || {
+        let (mut connection, _) = panda.accept().unwrap();
+        connection.read_exact(&mut [0]).unwrap();
+        connection.write_all(b"OK\n").unwrap();
+        connection
+    });
+    stage.scan(&["contrast", "pcap", "dummy"]);
+    stage.controller.wait_ready("second");
+    let mut panda = server.join().unwrap();
+
+    let capture = messages_of_contrast();
+    capture.iter().for_each(|message| contrast.send(&message[..], 0).unwrap());
+    let lines = (0..TRIGGERS).map(|line| format!(" {line} 0.5\n"));
+    let sent: Vec<_> =
+        ["arm_time: now\n\n".to_owned()].into_iter().chain(lines).chain(["END 20 Ok\n".to_owned()]).collect();
+    panda.write_all(sent.concat().as_bytes()).unwrap();
+
+    let all: &[(&str, &[&str])] = &[("contrast", &["w1"]), ("pcap", &["w1"]), ("dummy", &["w1"])];
+    stage.controller.assign(&[all; TRIGGERS + 2]);
+    for (number, line) in sent.iter().enumerate() {
+        let message = worker.next();
+        assert_eq!(message.number(), number as u64);
+        assert_eq!(message.stream("pcap").unwrap(), [line.as_bytes()]);
+        // As `software_trigger` of the subclass yields it.
+        assert_eq!(message.header()["streams"]["dummy"], json!({"typ": "JSON", "length": 1}));
+        assert_eq!(message.stream("dummy").unwrap(), [br#"{"temperature": 315.15}"#]);
+        let message = of_contrast.next();
+        assert_eq!(
+            (message.number(), message.header()["streams"]["contrast"]["typ"].as_str()),
+            (number as u64, Some("contrast"))
+        );
+    }
+    stage.finish();
+    stage.controller.wait_notice("second");
+    assert_eq!(stage.report().processed_events, (TRIGGERS + 2) as u64);
+}
+
+fn messages_of_contrast() -> Vec<Vec<u8>> {
+    let bytes = fs::read(suite_file("tests/data/contrast-dump.cbors")).unwrap();
+    let mut rest = bytes.as_slice();
+    let mut messages = Vec::new();
+    while !rest.is_empty() {
+        let parts: ciborium::Value = ciborium::from_reader(&mut rest).unwrap();
+        messages.push(parts.into_array().unwrap().remove(0).into_bytes().unwrap());
+    }
+    messages
+}
+
+fn stream(name: &str, source: &str, settings: Value) -> StreamSettings {
+    StreamSettings::new(StreamName::new(name).unwrap(), plugin(source).to_str().unwrap(), settings)
+}
