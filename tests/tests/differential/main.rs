@@ -71,6 +71,19 @@ fn each_known_difference_is_one() {
     }
 }
 
+#[test]
+fn a_connection_that_ends_inside_an_arm_gives_no_flood_of_empty_events() {
+    let lines = ["arm_time: now\n\n", " 1 2.5\n"].map(|line| Message::new([line]));
+    let gone = Message::new::<&str>([]);
+    let case = Case::of("a PandABox that is switched off", &ours::PCAP_RAW, lines.into_iter().chain([gone]));
+    let (ours, theirs) = outcomes(&[case]);
+    let died = theirs[0].died.as_ref().unwrap();
+    assert!(died.contains("events without end"), "{died}");
+    assert_eq!(ours[0].events[..2], theirs[0].events[..2]);
+    // What came of the next connection.
+    assert_eq!(ours[0].events[2..].len(), 2);
+}
+
 /// What both make of the cases; they work at the same time.
 fn outcomes(cases: &[Case]) -> (Vec<Outcome>, Vec<Outcome>) {
     std::thread::scope(|scope| {

@@ -107,16 +107,28 @@ fn zmq<S: Source>(detector: SocketType, messages: &[Message]) -> Vec<Event> {
     }
 }
 
-/// One run of position capture over TCP; what [`LAST`] gives is not told.
+/// One run of position capture over TCP. A message without parts ends the connection; what follows comes over the next.
 fn position_capture(messages: &[Message]) -> Vec<Event> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
-    let sent = messages.iter().flat_map(|message| &message.parts).flatten().copied().collect::<Vec<_>>();
+    let pieces = messages.split(|message| message.parts.is_empty());
+    let mut sent: Vec<Vec<u8>> =
+        pieces.map(|piece| piece.iter().flat_map(|message| message.parts.concat()).collect()).collect();
+    sent.last_mut().expect("a split has a piece").extend_from_slice(LAST);
     let server = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.read_exact(&mut [0]).unwrap();
-        stream.write_all(&[b"OK\n", &sent[..], LAST].concat()).unwrap();
-        stream
+        let connection = |bytes: Vec<u8>| {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(&[b"OK\n", &bytes[..]].concat()).unwrap();
+            stream
+        };
+        // The last one stays open until all was read.
+        let mut open = None;
+        for bytes in sent {
+            drop(open.take());
+            open = Some(connection(bytes));
+        }
+        open
     });
     let mut source = Trial::<framegate_pcap_raw::PcapRaw>::create(&json!({ "upstream_url": url }).to_string()).unwrap();
     source.open().unwrap();
