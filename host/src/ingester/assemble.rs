@@ -34,10 +34,10 @@ pub(crate) struct Assigned {
 pub(crate) struct Message {
     pub(crate) header: Vec<u8>,
     pub(crate) parts: SmallVec<[Arc<Event>; 1]>,
-    /// Bytes of header and frames.
+    /// Bytes of header, frames and our own structures.
     pub(crate) bytes: u64,
     /// Its bytes in the account of assembled messages; shared by the messages of one event.
-    pub(crate) _charge: Arc<Charge>,
+    pub(crate) charge: Arc<Charge>,
 }
 
 /// The events of one stream in one scan.

@@ -171,8 +171,9 @@ impl Ingester {
                 });
                 let header = header::write(assigned.number, in_header, created_at);
                 let parts: SmallVec<[Arc<Event>; 1]> = parts.iter().map(|part| events[*part].clone()).collect();
-                let bytes = header.len() as u64 + parts.iter().map(|event| event.bytes() as u64).sum::<u64>();
-                let message = Arc::new(Message { header, parts, bytes, _charge: charge.clone() });
+                let bytes =
+                    MESSAGE_COST + header.len() as u64 + parts.iter().map(|event| event.bytes() as u64).sum::<u64>();
+                let message = Arc::new(Message { header, parts, bytes, charge: charge.clone() });
                 for worker in workers {
                     self.workers.give(worker, message.clone(), now);
                 }

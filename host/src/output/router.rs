@@ -7,7 +7,7 @@ use std::{os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use super::{
     in_flight::InFlight,
-    message::{Owner, Sent, send, set_out_batch_size},
+    message::{Sent, send, set_out_batch_size},
 };
 use crate::{ingester::assemble::Message, names::WorkerName, wake::Wake};
 
@@ -65,7 +65,7 @@ impl Router {
     /// Hands a message to the network.
     pub(crate) fn send(&mut self, worker: &WorkerName, message: &Arc<Message>) -> Sent {
         let receipt = self.in_flight.hand_over(worker, message.bytes);
-        send(&mut self.socket, worker.as_str(), Owner { message: message.clone(), _receipt: receipt })
+        send(&mut self.socket, worker.as_str(), message, receipt)
     }
 
     /// Takes what workers sent. Returns whether there may be more.
