@@ -78,6 +78,24 @@ fn a_plugin_is_loaded_by_its_path() {
     streams_through(framegate::plugin("stins").to_str().unwrap());
 }
 
+#[test]
+fn hosts_of_one_process_may_ask_for_the_same_plugin_at_the_same_moment() {
+    let start = || {
+        let settings = format!(
+            "[standalone]\n[[ingester]]\nurl = \"tcp://127.0.0.1:{}\"\n[[ingester.stream]]\nname = \"same\"\n\
+             source = {:?}\nsettings.upstream_url = \"tcp://127.0.0.1:1\"\n",
+            free_port(),
+            framegate::plugin("stins")
+        );
+        let settings = ::framegate::settings::Settings::from_toml(&settings).unwrap();
+        ::framegate::Host::start(settings, ::framegate::Linked::none()).map(::framegate::Host::shutdown)
+    };
+    let starts: Vec<_> = (0..4).map(|_| thread::spawn(start)).collect();
+    for start in starts {
+        start.join().unwrap().unwrap();
+    }
+}
+
 fn framegate(args: &[&str]) -> (String, String, Option<i32>) {
     let output = framegate::command().args(args).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -6,7 +6,8 @@
 use std::{
     fmt,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
 };
 
 use framegate_plugin_abi::{caller::Plugin, frame::Ledger};
@@ -27,6 +28,8 @@ pub(crate) struct Generation {
     /// Frames that it gave and that came back. Frames point to it on any thread, so it lives for ever.
     ledger: &'static Ledger,
     state: Mutex<State>,
+    /// Rung when `Loading` ends.
+    settled: Condvar,
 }
 
 enum State {
@@ -64,6 +67,9 @@ pub(crate) fn reports() -> Vec<GenerationReport> {
 /// then ends the process.
 const MOST_GENERATIONS: usize = 500;
 
+/// How long one thread waits for another that loads the same generation. Loading takes a millisecond or two.
+const LOADING: Duration = Duration::from_secs(5);
+
 static GENERATIONS: Mutex<Vec<Arc<Generation>>> = Mutex::new(Vec::new());
 
 impl Generation {
@@ -88,6 +94,7 @@ impl Generation {
             description: describe(&inspected.note.protocol, &inspected.note.version, &inspected.path),
             ledger: Box::leak(Box::default()),
             state: Mutex::new(State::Inspected(Box::new(inspected))),
+            settled: Condvar::new(),
         });
         generations.push(new.clone());
         Ok(new)
@@ -96,7 +103,11 @@ impl Generation {
     /// Its functions; loads it if it is not. [instance thread: code of the plugin may run, and hang]
     pub(crate) fn plugin(&self) -> Result<Plugin, Refusal> {
         let inspected = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            // Two hosts of one process may ask at the same moment.
+            let loading = |state: &mut State| matches!(state, State::Loading);
+            let waited = self.settled.wait_timeout_while(state, LOADING, loading);
+            let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             match &*state {
                 State::Loaded(plugin) => return Ok(*plugin),
                 State::Refused(refusal) => return Err(refusal.clone()),
@@ -117,6 +128,7 @@ impl Generation {
             Ok(plugin) => State::Loaded(*plugin),
             Err(refusal) => State::Refused(refusal.clone()),
         };
+        self.settled.notify_all();
         loaded
     }
 
