@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ingester", &["names", "budget", "settings"]),
     ("source", &["plugin", "names", "budget", "wake", "settings"]),
     ("plugin", &["names", "near"]),
-    ("output", &["ingester", "capture", "names", "wake", "settings"]),
+    ("output", &["ingester", "capture", "names", "budget", "wake", "settings"]),
     ("control", &["ingester::command", "ingester::report", "names", "settings", "observe::logs"]),
     ("forwarder", &["ingester", "source::reader", "source::queue", "output", "wake", "budget", "settings", "names"]),
 ];
