@@ -32,15 +32,8 @@ pub fn plugin(name: &str) -> PathBuf {
 /// If it does not build.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
-    let program = built().join("examples").join(name);
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--workspace", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    let status = cargo.status().expect("cargo runs");
-    assert!(status.success(), "the example {name} does not build");
-    program
+    build(&["--example", name]);
+    profile_folder().join("examples").join(name)
 }
 
 /// The folder where cargo puts programs and plugins. Everything in it is up to date.
@@ -50,15 +43,22 @@ pub fn example(name: &str) -> PathBuf {
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--workspace"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        let status = cargo.status().expect("cargo runs");
-        assert!(status.success(), "the workspace does not build");
+        build(&["--lib", "--bins", "--example", "embed"]);
         profile_folder()
     })
+}
+
+/// Builds targets of the workspace in the profile of the tests. One of them is an example, so that cargo resolves features
+/// as it does for tests. Otherwise crates would be built a second time, and a plugin, whose library has one name for all
+/// features, would be replaced under the tests that link it.
+fn build(targets: &[&str]) {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--workspace"]).args(targets).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo runs");
+    assert!(status.success(), "the workspace does not build: {targets:?}");
 }
 
 /// `target/PROFILE` of the running test, which is `target/PROFILE/deps/NAME`.
