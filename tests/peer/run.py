@@ -136,11 +136,12 @@ def run_file(args: argparse.Namespace, name: str, rule: dict, again: str = "") -
             status = process.wait(FILE_SECONDS)
         except subprocess.TimeoutExpired:
             status = None
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
     starts = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
     return Outcome(status, log.read_text(errors="replace"), starts)
 
@@ -179,6 +180,8 @@ def starts_an_ingester(file: pathlib.Path) -> bool:
 
 
 def main() -> int:
+    # Whoever ends this ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser()
     for folder in ("suite", "bin", "plugins", "logs"):
         parser.add_argument(folder, type=lambda text: pathlib.Path(text).absolute())
