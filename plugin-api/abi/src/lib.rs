@@ -33,6 +33,8 @@ pub mod frame;
 pub mod guard;
 mod hook;
 pub mod host;
+#[cfg(test)]
+mod layout;
 pub mod note;
 pub mod text;
 pub mod vtable;
