@@ -2,59 +2,38 @@
 
     PYTHON reference.py CASES > OUTCOMES
 
-CASES is a sequence of CBOR items [class, [message, …]]; a message is the list of its parts, for the TCP class a piece of the
-stream of bytes in a list, and the empty list is the end of the connection. For each case a line of JSON comes out:
+CASES is a sequence of CBOR items [class, [message, …]]; a message is the list of its parts. For the TCP class it is a piece of the
+stream of bytes in a list, and the empty list is the end of the connection; for the HTTP class it is a post, [path, content-type, body].
+For each case a line of JSON comes out:
 
-    {"events": [[typ, [frame, …]], …], "died": null | text}
+    {"events": [[typ, [frame, …]], …], "answers": [status, …], "died": null | text}
 
 A frame is written as "LENGTH SHA256", the digest's first 16 characters. The class is made with settings and its `run_source` is
-walked as its ingester would do it; only the socket is replaced, by one that holds the messages. Each case runs in a process of its
-own, because a class may end the interpreter (numpy does, with a damaged pickle) or take all memory.
+walked as its ingester would do it; only the socket is replaced, by one that holds the messages. HTTP is real: dranspose's application in
+uvicorn, as `dranspose http_ingester` runs it, and a client that keeps its connection. Each case runs in a process of its own, because a
+class may end the interpreter (numpy does, with a damaged pickle) or take all memory.
 """
 
 import asyncio
 import hashlib
+import http.client
 import json
-import logging
 import os
+import pathlib
 import resource
 import signal
 import sys
 
 import cbor2
-import zmq
-from dranspose import ingesters
+import uvicorn
+from dranspose.ingesters import http_sardana
 
-logging.disable(logging.CRITICAL)
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "plugins" / "zmq-source" / "fixtures"))
+from peer import NothingLeft, events, ingester
 
 ADDRESS_SPACE = 4 << 30
 SECONDS = 20
 MOST_EVENTS = 10_000
-
-
-class NothingLeft(Exception):
-    """All messages were taken."""
-
-
-class Socket:
-    def __init__(self, messages):
-        self.messages = iter(messages)
-
-    def connect(self, url): ...
-    def setsockopt(self, option, value): ...
-
-    async def recv_multipart(self, copy):
-        for message in self.messages:
-            return [zmq.Frame(part) for part in message]
-        raise NothingLeft
-
-
-class Context:
-    def __init__(self, messages):
-        self.messages = messages
-
-    def socket(self, kind):
-        return Socket(self.messages)
 
 
 class Reader(asyncio.StreamReader):
@@ -69,13 +48,16 @@ class Writer:
         assert data == b"\n"
 
 
-async def tell_events(name, messages, tell):
-    ingester_class = getattr(ingesters, name)
-    settings = getattr(ingesters, name.replace("Ingester", "Settings"))
-    settings = settings(ingester_streams=["stream"], upstream_url="tcp://localhost:1")
-    ingester = ingester_class(settings=settings)
-    ingester.ctx = Context(messages)
+async def tell_events(made, tell):
+    told = 0
+    async for typ, frames in events(made):
+        tell([typ, [f"{len(frame)} {hashlib.sha256(frame).hexdigest()[:16]}" for frame in frames]])
+        told += 1
+        if told > MOST_EVENTS:
+            raise OverflowError("events without end")
 
+
+async def over_sockets(name, messages, tell):
     async def connected(host, port):
         reader = Reader()
         reader.feed_data(b"OK\n")
@@ -87,13 +69,37 @@ async def tell_events(name, messages, tell):
         return reader, Writer()
 
     asyncio.open_connection = connected
-    told = 0
-    async for event in ingester.run_source("stream"):
-        frames = [frame if isinstance(frame, bytes) else bytes(frame.buffer) for frame in event.frames]
-        tell([event.typ, [f"{len(frame)} {hashlib.sha256(frame).hexdigest()[:16]}" for frame in frames]])
-        told += 1
-        if told > MOST_EVENTS:
-            raise OverflowError("events without end")
+    await tell_events(ingester(name, messages), tell)
+
+
+async def over_http(name, posts, tell):
+    made = http_sardana.sardana_ingester = ingester(name, [])
+    walk = asyncio.create_task(tell_events(made, tell))
+    # The application's own lifespan would start the ingester's service.
+    server = uvicorn.Server(uvicorn.Config(http_sardana.app, port=0, lifespan="off", log_level="critical"))
+    serving = asyncio.create_task(server.serve())
+    while not (server.started or serving.done()):
+        await asyncio.sleep(0)
+    address = server.servers[0].sockets[0].getsockname()
+
+    def client():
+        connection = http.client.HTTPConnection(*address)
+        for path, content_type, body in posts:
+            connection.request("POST", path, body, {"content-type": content_type})
+            answer = connection.getresponse()
+            answer.read()
+            tell(answer.status)
+            if answer.status >= 500:
+                # The server closes what has failed.
+                connection.close()
+
+    await asyncio.to_thread(client)
+    while made.in_queue.qsize() and not walk.done():
+        await asyncio.sleep(0)
+    # It has taken the last post, and yielded if it was to.
+    if not walk.done():
+        raise NothingLeft
+    await walk
 
 
 def in_a_child(name, messages, pipe):
@@ -104,8 +110,9 @@ def in_a_child(name, messages, pipe):
     def tell(item):
         os.write(pipe, json.dumps(item).encode() + b"\n")
 
+    play = over_http if name == "HttpSardanaIngester" else over_sockets
     try:
-        asyncio.run(tell_events(name, messages, tell))
+        asyncio.run(play(name, messages, tell))
         tell("its source has ended")
     except NothingLeft:
         tell(None)
@@ -127,7 +134,12 @@ def outcome(name, messages):
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         items.append(f"killed by signal {os.WTERMSIG(status)}")
-    return {"events": items[:-1], "died": items[-1]}
+    died = items.pop()
+    return {
+        "events": [item for item in items if isinstance(item, list)],
+        "answers": [item for item in items if isinstance(item, int)],
+        "died": died,
+    }
 
 
 with open(sys.argv[1], "rb") as file:

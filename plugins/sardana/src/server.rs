@@ -16,8 +16,8 @@ use axum::{
     body::{self, Body, HttpBody},
     extract::State,
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::post,
+    response::{IntoResponse, Redirect, Response},
+    routing::{MethodRouter, any, post},
 };
 use framegate_plugin_api::{HostContext, LogLevel, SourceError};
 use hyper::server::conn::http1;
@@ -182,12 +182,20 @@ fn router(shared: Shared) -> Router {
         messages::object(&body).map_err(|problem| Refused::Body(vec![problem]))?;
         Ok::<_, Refused>(Json(()))
     };
+    let routes = [
+        ("/v1/data_desc", packet(Kind::Description)),
+        ("/v1/record_data", packet(Kind::Record)),
+        ("/v1/record_end", packet(Kind::End)),
+        ("/v1/custom_data", post(nothing)),
+    ];
+    let with_routes = |router: Router<Shared>, (path, method): (&'static str, MethodRouter<Shared>)| {
+        // As dranspose answers it; clients post again.
+        router.route(path, method).route(&format!("{path}/"), any(Redirect::temporary(path)))
+    };
     let unknown = "Not Found; there are /v1/data_desc, /v1/record_data, /v1/record_end and /v1/custom_data";
-    Router::new()
-        .route("/v1/data_desc", packet(Kind::Description))
-        .route("/v1/record_data", packet(Kind::Record))
-        .route("/v1/record_end", packet(Kind::End))
-        .route("/v1/custom_data", post(nothing))
+    routes
+        .into_iter()
+        .fold(Router::new(), with_routes)
         .fallback(async move || Refused::Other(StatusCode::NOT_FOUND, unknown.into()))
         .method_not_allowed_fallback(async || {
             Refused::Other(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed; use POST".into())

@@ -6,7 +6,10 @@ use ciborium::Value;
 use flate2::read::GzDecoder;
 use framegate_tests::python::suite_file;
 
-use crate::ours::{self, Protocol};
+use crate::{
+    ours::{self, Protocol},
+    sardana,
+};
 
 /// A message of a detector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,7 @@ pub(crate) fn all() -> Vec<Capture> {
     let mut captures: Vec<_> =
         files.into_iter().map(|(name, protocol)| Capture { name, protocol, messages: read(name) }).collect();
     captures.push(position_capture());
+    captures.push(sardana::scan());
     captures
 }
 

@@ -47,8 +47,10 @@ impl Case {
         let _ = write!(text, "\n    the same: {same} events");
         for (who, outcome) in [("ours", ours), ("dranspose", theirs)] {
             let next = outcome.events.get(same);
-            let (count, died) = (outcome.events.len(), &outcome.died);
-            let _ = write!(text, "\n    {who}: {count} events, the next is {next:?}; died: {died:?}");
+            let Outcome { events, answers, died } = outcome;
+            let count = events.len();
+            let _ =
+                write!(text, "\n    {who}: {count} events, the next is {next:?}; answers: {answers:?}; died: {died:?}");
         }
         text
     }

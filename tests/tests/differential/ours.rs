@@ -12,15 +12,24 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use zmq::SocketType;
 
-use crate::{Case, Message};
+use crate::{Case, Message, sardana};
 
 /// What is made of a case.
 #[derive(Debug, PartialEq, Eq, serde::Deserialize)]
 pub(crate) struct Outcome {
     /// Each event's type and frames; a frame as [`digest`] writes it.
     pub(crate) events: Vec<(String, Vec<String>)>,
+    /// What each message was answered; only Sardana gets answers.
+    pub(crate) answers: Vec<u16>,
     /// What ended the source, if something did: not so with ours.
     pub(crate) died: Option<String>,
+}
+
+impl Outcome {
+    /// Whether workers and detector see the same.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        self.events == other.events && self.answers == other.answers
+    }
 }
 
 /// A protocol, and both who speak it.
@@ -28,7 +37,14 @@ pub(crate) struct Outcome {
 pub(crate) struct Protocol {
     /// Of dranspose.
     pub(crate) class: &'static str,
-    ours: fn(&[Message]) -> Vec<Event>,
+    ours: fn(&[Message]) -> Made,
+}
+
+/// What a source made of messages.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) events: Vec<Event>,
+    pub(crate) answers: Vec<u16>,
 }
 
 pub(crate) static ALBAEM: Protocol =
@@ -44,6 +60,7 @@ pub(crate) static LECROY: Protocol =
 pub(crate) static PCAP: Protocol =
     Protocol { class: "ZmqSubPCAPIngester", ours: |messages| zmq::<framegate_pcap::Pcap>(PUB, messages) };
 pub(crate) static PCAP_RAW: Protocol = Protocol { class: "TcpPcapIngester", ours: position_capture };
+pub(crate) static SARDANA: Protocol = Protocol { class: "HttpSardanaIngester", ours: sardana::ours };
 pub(crate) static STINS: Protocol = Protocol {
     class: "ZmqPullSingleIngester",
     ours: |messages| zmq::<framegate_stins::Stins>(SocketType::PUSH, messages),
@@ -61,11 +78,11 @@ pub(crate) fn outcomes(cases: &[Case]) -> Vec<Outcome> {
 }
 
 fn outcome(case: &Case) -> Outcome {
-    let events = (case.protocol.ours)(&case.messages);
+    let Made { events, answers } = (case.protocol.ours)(&case.messages);
     let event = |event: Event| {
         (event.typ.to_owned(), event.frames.iter().map(|frame| digest(frame.as_slice())).collect::<Vec<_>>())
     };
-    Outcome { events: events.into_iter().map(event).collect(), died: None }
+    Outcome { events: events.into_iter().map(event).collect(), answers, died: None }
 }
 
 /// How a frame is compared: its length and the beginning of its digest.
@@ -76,7 +93,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 }
 
 /// One run of a source on ZeroMQ.
-fn zmq<S: Source>(detector: SocketType, messages: &[Message]) -> Vec<Event> {
+fn zmq<S: Source>(detector: SocketType, messages: &[Message]) -> Made {
     let socket = zmq::Context::new().socket(detector).unwrap();
     socket.set_linger(0).unwrap();
     socket.set_sndhwm(0).unwrap();
@@ -101,14 +118,14 @@ fn zmq<S: Source>(detector: SocketType, messages: &[Message]) -> Vec<Event> {
         let (events, progress) = source.pull().unwrap();
         all.extend(events);
         if progress == Progress::End || source.skipped().unwrap().contains(&("too many parts", 1)) {
-            return all;
+            return Made { events: all, ..Made::default() };
         }
         assert!(began.elapsed() < LIMIT, "the last message does not come");
     }
 }
 
 /// One run of position capture over TCP. A message without parts ends the connection; what follows comes over the next.
-fn position_capture(messages: &[Message]) -> Vec<Event> {
+fn position_capture(messages: &[Message]) -> Made {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     let pieces = messages.split(|message| message.parts.is_empty());
@@ -139,7 +156,7 @@ fn position_capture(messages: &[Message]) -> Vec<Event> {
         assert!(began.elapsed() < LIMIT, "the last line does not come");
     }
     server.join().unwrap();
-    all
+    Made { events: all, ..Made::default() }
 }
 
 /// A line and an arm that end whatever was going on. Both sides get it.
@@ -150,4 +167,4 @@ const PUB: SocketType = SocketType::XPUB;
 /// More than any detector sends.
 const MAX_PARTS: usize = 64;
 const AT_A_TIME: usize = 4;
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);

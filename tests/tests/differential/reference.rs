@@ -10,7 +10,8 @@ use framegate_tests::python::python;
 
 use crate::{
     Case, Outcome,
-    ours::{LAST, PCAP_RAW},
+    ours::{LAST, PCAP_RAW, SARDANA},
+    sardana::Post,
 };
 
 /// What dranspose makes of the cases.
@@ -35,6 +36,12 @@ pub(crate) fn outcomes(cases: &[Case]) -> Vec<Outcome> {
 
 fn item(case: &Case) -> Value {
     let list = |parts: &[Vec<u8>]| Value::Array(parts.iter().map(|part| Value::Bytes(part.clone())).collect());
+    if std::ptr::eq(case.protocol, &SARDANA) {
+        let posts = case.messages.iter().map(Post::of).map(|post| {
+            Value::Array(vec![Value::Text(post.path), Value::Text(post.content_type), Value::Bytes(post.body)])
+        });
+        return Value::Array(vec![Value::Text(case.protocol.class.to_owned()), Value::Array(posts.collect())]);
+    }
     let mut messages: Vec<_> = case.messages.iter().map(|message| list(&message.parts)).collect();
     if std::ptr::eq(case.protocol, &PCAP_RAW) {
         messages.push(list(&[LAST.to_vec()]));
