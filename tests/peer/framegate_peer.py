@@ -91,7 +91,8 @@ class External:
     def __init__(self, name: str, args: list[str], settings: dict[str, str]) -> None:
         ours = ("INGESTER_", "UPSTREAM_", "DUMP_PATH", "SERVICE_REDIS_DSN", "REDIS_URL", "BUILD_META_FILE", "FRAMEGATE_PEER")
         env = {k: v for k, v in os.environ.items() if not k.upper().startswith(ours)}
-        env.update(settings, NO_COLOR="1", LOG_LEVEL="INFO", FRAMEGATE_PLUGIN_PATH=os.environ["FRAMEGATE_PLUGINS"])
+        env.update(settings, NO_COLOR="1", LOG_LEVEL="INFO", FRAMEGATE_PLUGIN_PATH=os.environ["FRAMEGATE_PLUGINS"],
+                   FRAMEGATE_ALLOW_WRITABLE_PLUGINS="true")
         self.name = name
         self.stopped = False
         self.process = subprocess.Popen(

@@ -17,6 +17,8 @@ pub fn command() -> Command {
         command.env_remove(name);
     }
     command.env("NO_COLOR", "1");
+    // Where the umask is 002, everything that was built is writable by a group.
+    command.env(ALLOW_WRITABLE, "true");
     command
 }
 
@@ -67,6 +69,9 @@ pub(crate) fn profile_folder() -> PathBuf {
     test.ancestors().nth(2).expect("cargo puts a test into target/PROFILE/deps").to_owned()
 }
 
+/// Accepts plugin files that others may write to.
+pub const ALLOW_WRITABLE: &str = "FRAMEGATE_ALLOW_WRITABLE_PLUGINS";
+
 /// What an ingester reads from its environment, in framegate and dranspose alike.
 pub(crate) const INGESTER_VARIABLES: &[&str] = &[
     "INGESTER_STREAMS",
@@ -80,4 +85,5 @@ pub(crate) const INGESTER_VARIABLES: &[&str] = &[
     "LOG_LEVEL",
     "FRAMEGATE_ADMIN",
     "FRAMEGATE_PLUGIN_PATH",
+    ALLOW_WRITABLE,
 ];

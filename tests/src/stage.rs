@@ -83,6 +83,8 @@ impl Stage {
         let ingester = IngesterSettings::new(ingester_name, "127.0.0.1", free_port(), streams);
         let control = Control::Redis { url: redis.url(), build_meta: PathBuf::from("/nonexistent") };
         let mut settings = Settings::new(control, vec![ingester]);
+        // What a test loads was built with whatever umask there is.
+        settings.allow_writable_plugins = true;
         change(&mut settings);
         let controller = match redis.is_running() {
             true => Controller::new(&redis),

@@ -1,6 +1,6 @@
 //! A program with a host inside: the example that the README shows, against a detector and workers.
 
-use std::{process::Command, thread, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command, thread, time::Duration};
 
 use framegate_stins::simulate::{self, Detector, Simulation};
 use framegate_tests::{
@@ -23,7 +23,11 @@ fn a_program_serves_a_linked_source_and_a_loaded_plugin_without_redis() {
     let detector = Detector::bind(simulation).unwrap();
     let url = format!("tcp://127.0.0.1:{}", free_port());
     let mut command = Command::new(framegate::example("embed"));
-    command.arg(framegate::plugin("stins")).arg(detector.endpoint().unwrap()).arg(&url);
+    // Where others may not write to it, whatever the umask was when it was built.
+    let plugin = folder.path().join("libframegate_stins.so");
+    fs::copy(framegate::plugin("stins"), &plugin).unwrap();
+    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o644)).unwrap();
+    command.arg(&plugin).arg(detector.endpoint().unwrap()).arg(&url);
     let mut embed = Process::start("embed", &mut command, folder.path());
     let worker = Worker::connect("w1", &url);
     thread::spawn(move || detector.stream(|_| true));

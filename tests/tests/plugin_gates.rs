@@ -8,7 +8,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output},
     thread,
     time::Duration,
 };
@@ -26,15 +26,23 @@ use tempfile::TempDir;
 /// Runs a host whose streams have these sources, until it ends by itself.
 fn run(sources: &[&Path], more: &str) -> Output {
     let folder = tempfile::tempdir().unwrap();
+    command(folder.path(), sources, more).output().unwrap()
+}
+
+/// The command that runs such a host.
+fn command(folder: &Path, sources: &[&Path], more: &str) -> Command {
     let port = free_port();
     let mut text = format!("admin = \"off\"\nsource_timeout = \"1 s\"\n{more}\n[standalone]\n[[ingester]]\n");
     text += &format!("url = \"tcp://127.0.0.1:{port}\"\n");
     for (number, source) in sources.iter().enumerate() {
         text += &format!("[[ingester.stream]]\nname = \"s{number}\"\nsource = \"{}\"\n", source.display());
     }
-    let config = folder.path().join("framegate.toml");
+    let config = folder.join("framegate.toml");
     fs::write(&config, text).unwrap();
-    framegate::command().args(["run", "--config"]).arg(config).output().unwrap()
+    let mut command = framegate::command();
+    // What it writes beside its log goes with the folder.
+    command.args(["run", "--config"]).arg(config).env("TMPDIR", folder);
+    command
 }
 
 fn stderr(output: &Output) -> String {
@@ -85,24 +93,57 @@ fn a_directory_is_refused() {
     refused(folder.path(), "FG-ABI-FILE", &["is a directory"]);
 }
 
-#[test]
-fn a_file_that_everybody_may_write_to_is_refused_unless_the_settings_say_otherwise() {
-    let (_folder, path) = file("libopen.so", &fs::read(stins()).unwrap());
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-    refused(&path, "FG-ABI-WRITABLE", &["writable by all users", "chmod o-w", "allow_writable_plugins"]);
-
-    // It gets as far as its settings then, which lack the detector's address.
-    let output = run(&[&path], "allow_writable_plugins = true");
-    assert!(stderr(&output).contains("upstream_url"), "{}", stderr(&output));
+/// As a host that is told nothing else does: what others may write to is refused.
+fn strictly(plugin: &Path, more: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path(), &[plugin], more).env_remove(framegate::ALLOW_WRITABLE).output().unwrap();
+    (output.status.code(), stderr(&output))
 }
 
 #[test]
-fn a_directory_that_everybody_may_write_to_is_refused_unless_it_is_sticky() {
+fn a_file_that_its_group_or_everybody_may_write_to_is_refused_unless_a_setting_says_otherwise() {
+    let (_folder, path) = file("libopen.so", &fs::read(stins()).unwrap());
+    for (mode, who) in [(0o664, "writable by its group (mode 664)"), (0o646, "writable by all users (mode 646)")] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let (status, text) = strictly(&path, "");
+        assert_eq!(status, Some(3), "{text}");
+        let remedy = format!("chmod go-w {}, or set allow_writable_plugins = true", path.display());
+        for word in ["FG-ABI-WRITABLE", who, &remedy, framegate::ALLOW_WRITABLE] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        // It gets as far as its settings then, which lack the detector's address.
+        for allowed in [strictly(&path, "allow_writable_plugins = true").1, stderr(&run(&[&path], ""))] {
+            assert!(allowed.contains("upstream_url") && !allowed.contains("FG-ABI"), "{allowed}");
+        }
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(strictly(&path, "").1.contains("upstream_url"));
+}
+
+#[test]
+fn a_directory_that_others_may_write_to_is_refused_unless_it_is_sticky() {
     let (folder, path) = file("libmine.so", &fs::read(stins()).unwrap());
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    refused(&path, "FG-ABI-WRITABLE", &["its directory", "chmod o-w"]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    for mode in [0o770, 0o707] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let (_, text) = strictly(&path, "");
+        assert!(text.contains("FG-ABI-WRITABLE") && text.contains("its directory"), "{text}");
+    }
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
-    assert!(stderr(&run(&[&path], "")).contains("upstream_url"));
+    assert!(strictly(&path, "").1.contains("upstream_url"));
+}
+
+#[test]
+fn the_commands_that_look_at_plugins_say_who_may_write_to_them() {
+    let (_folder, path) = file("libopen.so", &fs::read(stins()).unwrap());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+    let info = |allowed: &str| {
+        let mut command = framegate::command();
+        let output = command.env(framegate::ALLOW_WRITABLE, allowed).args(["plugin", "info"]).arg(&path).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    assert!(info("false").contains("FG-ABI-WRITABLE"), "{}", info("false"));
+    assert!(info("true").contains("takes it so far"), "{}", info("true"));
 }
 
 #[test]
@@ -163,10 +204,11 @@ fn a_plugin_for_another_version_of_the_interface_is_refused() {
 fn a_plugin_with_another_layout_is_refused_with_the_place_and_a_report() {
     let plugin = bad_plugin("changed_layout");
     refused(&plugin, "FG-ABI-LAYOUT", &["next(), parameter 2 (Batch): size expected", "found", "full report is in"]);
-    let text = stderr(&run(&[&plugin], ""));
+    let folder = tempfile::tempdir().unwrap();
+    let text = stderr(&command(folder.path(), &[&plugin], "").output().unwrap());
     let report = text.split("the full report is in ").nth(1).unwrap().lines().next().unwrap();
+    assert!(Path::new(report).starts_with(folder.path()), "{report}");
     assert!(fs::read_to_string(report).unwrap().contains("extra"));
-    fs::remove_file(report).unwrap();
 }
 
 #[test]

@@ -82,7 +82,8 @@ fn a_plugin_is_loaded_by_its_path() {
 fn hosts_of_one_process_may_ask_for_the_same_plugin_at_the_same_moment() {
     let start = || {
         let settings = format!(
-            "[standalone]\n[[ingester]]\nurl = \"tcp://127.0.0.1:{}\"\n[[ingester.stream]]\nname = \"same\"\n\
+            "allow_writable_plugins = true\n[standalone]\n[[ingester]]\nurl = \"tcp://127.0.0.1:{}\"\n\
+             [[ingester.stream]]\nname = \"same\"\n\
              source = {:?}\nsettings.upstream_url = \"tcp://127.0.0.1:1\"\n",
             free_port(),
             framegate::plugin("stins")

@@ -83,6 +83,7 @@ Variables (in upper or lower case; options count before them):
   BUILD_META_FILE    build information to publish [default: /etc/build_git_meta.json]
   LOG_LEVEL          DEBUG, INFO, WARNING or ERROR [default: INFO]
   FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched before the executable's own
+  FRAMEGATE_ALLOW_WRITABLE_PLUGINS  true: accept plugin files that others may write to [default: false]
   FRAMEGATE_ADMIN    address that serves status and metrics over HTTP [default: none]";
 
 /// Runs `framegate ingester`.

@@ -12,11 +12,14 @@ use comfy_table::{ContentArrangement, Table, presets};
 use framegate_plugin_abi::note::Language;
 use serde_json::{Value, json};
 
-use super::{REFUSED, fail};
-use crate::plugin::{
-    inspect::{self, Note, Trust},
-    locate,
-    refusal::Refusal,
+use super::{REFUSED, WRONG_SETTINGS, fail};
+use crate::{
+    plugin::{
+        inspect::{self, Note, Trust},
+        locate,
+        refusal::Refusal,
+    },
+    settings::layers::{self, Environment},
 };
 
 /// Show which plugins are there, and what they are.
@@ -65,9 +68,14 @@ struct InfoArgs {
 
 /// Lists or describes.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let allow_writable = match layers::allow_writable_plugins(&Environment::new(std::env::vars_os())) {
+        Ok(allowed) => allowed,
+        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
+    };
+    let trust = Trust { allow_writable, pin: None };
     match &args.command {
         Command::List(args) => {
-            let found = find(&args.dir);
+            let found = find(&args.dir, trust);
             if args.json {
                 println!("{:#}", Value::Array(found.iter().map(Found::json).collect()));
             } else {
@@ -76,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Info(args) => {
-            let found = Found::look(None, &args.path, None);
+            let found = Found::look(None, &args.path, None, trust);
             match &found.about {
                 None => {
                     let refusal = found.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -114,13 +122,13 @@ struct About {
 }
 
 impl Found {
-    fn look(name: Option<String>, path: &Path, behind: Option<PathBuf>) -> Self {
+    fn look(name: Option<String>, path: &Path, behind: Option<PathBuf>, trust: Trust<'_>) -> Self {
         let about = inspect::read(path).and_then(|bytes| {
             let note = inspect::read_note(path, &bytes)?;
             Ok(About { note, size: bytes.len(), sha256: inspect::sha256(&bytes) })
         });
         let (about, refusal) = match about {
-            Ok(about) => (Some(about), inspect::inspect(path, Trust::default()).err()),
+            Ok(about) => (Some(about), inspect::inspect(path, trust).err()),
             Err(refusal) => (None, Some(refusal)),
         };
         Self { name, path: path.to_owned(), about, refusal, behind }
@@ -158,13 +166,13 @@ impl Found {
 }
 
 /// Every file with the name of a plugin, in the order in which names are looked for.
-fn find(dirs: &[PathBuf]) -> Vec<Found> {
+fn find(dirs: &[PathBuf], trust: Trust<'_>) -> Vec<Found> {
     let mut all: Vec<Found> = Vec::new();
     for place in locate::places(dirs) {
         for (name, path) in locate::plugins_in(&place) {
             let same = |known: &&Found| known.name.as_ref() == Some(&name);
             let behind = all.iter().find(same).map(|first| first.path.clone());
-            all.push(Found::look(Some(name), &path, behind));
+            all.push(Found::look(Some(name), &path, behind, trust));
         }
     }
     all

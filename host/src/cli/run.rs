@@ -50,6 +50,7 @@ Variables that count before the file, in upper or lower case; options count befo
   LOG_LEVEL          DEBUG, INFO, WARNING or ERROR
   FRAMEGATE_ADMIN    address that serves status and metrics over HTTP, or off
   FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched after plugin_dirs
+  FRAMEGATE_ALLOW_WRITABLE_PLUGINS  true: accept plugin files that others may write to
 
 Exit status: see framegate --help.";
 

@@ -6,7 +6,6 @@
 use std::{
     fmt::Write as _,
     fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -20,7 +19,10 @@ use object::{
 };
 use sha2::{Digest, Sha256};
 
-use super::refusal::{Code, Refusal};
+use super::{
+    refusal::{Code, Refusal},
+    writable::nobody_else_may_write,
+};
 
 /// A file that passed gate 1.
 #[derive(Debug, Clone)]
@@ -61,7 +63,7 @@ pub(crate) struct Note {
 /// What is asked of a file beside being a plugin.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Trust<'a> {
-    /// Accept what everybody may write to.
+    /// Accept what its group or everybody may write to.
     pub(crate) allow_writable: bool,
     /// The SHA-256 that the content must have.
     pub(crate) pin: Option<&'a str>,
@@ -164,30 +166,6 @@ pub(crate) fn check_version(path: &Path, note: &Note) -> Result<(), Refusal> {
         "build the plugin again with this framegate's framegate-plugin-api"
     };
     Err(Refusal::new(Code::Version, found, remedy))
-}
-
-/// Neither the file nor a directory on its way, as it was given and as it really is.
-fn nobody_else_may_write(path: &Path) -> Result<(), Refusal> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let real = path.canonicalize().unwrap_or_else(|_| absolute.clone());
-    for place in real.ancestors().chain(absolute.ancestors().skip(1)) {
-        let Ok(about) = fs::metadata(place) else { continue };
-        let mode = about.mode();
-        // In a sticky directory such as /tmp nobody can replace what belongs to others.
-        let sticky_directory = about.is_dir() && mode & 0o1000 != 0;
-        if mode & 0o002 != 0 && !sticky_directory {
-            let what =
-                if about.is_dir() { format!("its directory {} is", place.display()) } else { "it is".to_owned() };
-            let found = format!(
-                "{} may be replaced by anybody: {what} writable by all users (mode {:o})",
-                path.display(),
-                about.permissions().mode() & 0o7777
-            );
-            let remedy = format!("chmod o-w {}, or set allow_writable_plugins = true", place.display());
-            return Err(Refusal::new(Code::Writable, found, remedy));
-        }
-    }
-    Ok(())
 }
 
 fn not_elf(path: &Path, bytes: &[u8]) -> Refusal {

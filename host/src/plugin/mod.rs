@@ -15,3 +15,4 @@ mod layout;
 mod load;
 pub(crate) mod locate;
 pub(crate) mod refusal;
+mod writable;

@@ -10,6 +10,7 @@ use super::{
     SettingsError, check,
     dranspose::{Feed, Source},
     given::{self, Given, Origin, Table, Value},
+    read::truth,
     section::Problems,
 };
 
@@ -110,6 +111,7 @@ fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems
     layer("build_meta", "BUILD_META_FILE");
     layer("log_level", "LOG_LEVEL");
     layer("admin", "FRAMEGATE_ADMIN");
+    layer("allow_writable_plugins", ALLOW_WRITABLE);
     // Variables of a whole deployment; they do not overrule a file that wants no Redis at all.
     if table.get("standalone").is_none() {
         let redis = environment.get("SERVICE_REDIS_DSN", problems).or_else(|| environment.get("REDIS_URL", problems));
@@ -117,6 +119,18 @@ fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems
             table.set("redis", given);
         }
     }
+}
+
+/// Whether plugin files may be used that others may write to: for commands without a configuration.
+///
+/// # Errors
+/// The variable is neither true nor false.
+pub(crate) fn allow_writable_plugins(environment: &Environment) -> Result<bool, SettingsError> {
+    let mut problems = Problems::default();
+    let given = environment.get(ALLOW_WRITABLE, &mut problems);
+    let allowed = given.map(|given| truth(&given).map_err(|why| problems.add(&given.origin, why)));
+    let allowed = allowed.and_then(Result::ok).unwrap_or_default();
+    problems.into_result(allowed).map_err(|problems| SettingsError { problems })
 }
 
 /// Settings of the commands that take a dranspose ingester's place: one ingester, from flags and environment.
@@ -217,6 +231,8 @@ impl FeedFlags {
         }
     }
 }
+
+const ALLOW_WRITABLE: &str = "FRAMEGATE_ALLOW_WRITABLE_PLUGINS";
 
 /// Loopback: it tells names and addresses of the experiment.
 const DEFAULT_ADMIN: &str = "127.0.0.1:9180";

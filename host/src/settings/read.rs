@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use url::Url;
 
-use super::given::{Given, Value};
+use super::given::{Given, Origin, Value};
 use crate::near::near;
 
 /// A text that is not empty.
@@ -20,8 +20,14 @@ pub(super) fn text(given: &Given) -> Result<String, String> {
 }
 
 pub(super) fn truth(given: &Given) -> Result<bool, String> {
-    match given.value {
-        Value::Bool(truth) => Ok(truth),
+    match (&given.value, &given.origin) {
+        (Value::Bool(truth), _) => Ok(*truth),
+        // Variables are texts.
+        (Value::Text(text), Origin::Variable(_)) => match text.to_lowercase().as_str() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(format!("{text:?} is not allowed: true or false")),
+        },
         _ => Err(format!("expected true or false, not {}", given.kind())),
     }
 }

@@ -58,6 +58,19 @@ fn the_example_holds_and_shows_the_defaults() {
 }
 
 #[test]
+fn a_variable_says_true_or_false_in_words() {
+    let file =
+        "allow_writable_plugins = true\n[standalone]\n[[ingester]]\n[[ingester.stream]]\nname = 's'\nsource = 'x'\n";
+    let seen =
+        |value| run(file, "f", &environment(&[("FRAMEGATE_ALLOW_WRITABLE_PLUGINS", value)]), &RunFlags::default());
+    for (value, allowed) in [("", true), ("false", false), ("0", false), ("TRUE", true), ("1", true)] {
+        assert_eq!(seen(value).unwrap().settings.allow_writable_plugins, allowed, "{value}");
+    }
+    let problem = "variable FRAMEGATE_ALLOW_WRITABLE_PLUGINS: \"maybe\" is not allowed: true or false";
+    assert_eq!(seen("maybe").unwrap_err().problems(), [problem]);
+}
+
+#[test]
 fn the_environment_counts_before_the_file_and_flags_before_the_environment() {
     let file = "log_level = 'ERROR'\nadmin = '127.0.0.1:1'\nredis = 'redis://file'\n[[ingester]]\n[[ingester.stream]]\n\
                 name = 's'\nsource = 'x'\n";

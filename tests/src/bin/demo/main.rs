@@ -21,6 +21,7 @@ use anyhow::bail;
 use bytesize::ByteSize;
 use framegate_stins::simulate::{Detector, Simulation, Step};
 use framegate_tests::{
+    framegate::ALLOW_WRITABLE,
     host::{Host, write_configuration},
     process::free_port,
 };
@@ -86,6 +87,8 @@ fn run(images: u32) -> anyhow::Result<Vec<String>> {
 
     let mut command = Command::new(&framegate);
     command.args(["run", "--config"]).arg(&config).env("NO_COLOR", "1");
+    // Where the umask is 002, what was just built is writable by a group, and would be refused.
+    command.env(ALLOW_WRITABLE, "true");
     let host = Arc::new(Mutex::new(Host::with(&mut command, folder.path(), admin)));
     for index in 0..WORKERS {
         let (url, tally) = (url.clone(), tally.clone());
