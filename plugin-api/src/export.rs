@@ -67,6 +67,16 @@ impl<S: Source> Plugin for Exported<S> {
             tell(name, count);
         }
     }
+
+    fn bytes_waiting(&self) -> u64 {
+        self.run.as_ref().map_or(0, SourceRun::bytes_waiting)
+    }
+
+    fn last_invalid(&self, tell: &mut dyn FnMut(&str)) {
+        if let Some(reason) = self.run.as_ref().and_then(SourceRun::last_invalid) {
+            tell(&reason);
+        }
+    }
 }
 
 /// Makes the crate a source plugin: one line, once in a crate, with the type that implements [`Source`].

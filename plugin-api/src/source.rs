@@ -89,4 +89,15 @@ pub trait SourceRun: 'static {
     fn counters(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
+    /// Why the last message of this run that was invalid was so, in a line for people; `None` if none was. Shown beside what
+    /// [`skipped`](Self::skipped) counts: it may say what differs from message to message.
+    fn last_invalid(&self) -> Option<String> {
+        None
+    }
+
+    /// Bytes that this run has received and not given yet: the beginning of an event whose rest has to come, or what waits until the
+    /// host calls [`next`](Self::next).
+    fn bytes_waiting(&self) -> u64 {
+        0
+    }
 }

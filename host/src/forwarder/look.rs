@@ -4,7 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::Forwarder;
-use crate::{ingester::picture::Measured, names::WorkerName};
+use crate::{
+    ingester::{picture::Measured, report::StreamReport},
+    names::WorkerName,
+};
 
 /// Events a second, and when the pace was logged.
 #[derive(Debug)]
@@ -85,7 +88,13 @@ impl Forwarder {
         self.state.reported_at = now;
         let inputs = &self.inputs;
         let in_flight = &self.router.in_flight;
-        let counts = |stream: usize| inputs[stream].queue.as_ref().map(|queue| queue.counts()).unwrap_or_default();
+        let source = |stream: usize, report: &mut StreamReport| {
+            let Some(counts) = inputs[stream].queue.as_ref().map(|queue| queue.counts()) else { return };
+            report.skipped = counts.skipped.into_iter().collect();
+            report.last_invalid = counts.last_invalid;
+            report.received = counts.received.into_iter().collect();
+            report.bytes_waiting += counts.bytes_waiting;
+        };
         let stuck = inputs.iter().enumerate().filter_map(|(stream, input)| {
             let busy = input.reader.overdue(STUCK)?;
             Some(format!("stream {}: a call of the source takes {busy:.1?} so far", self.ingester.stream_name(stream)))
@@ -99,8 +108,7 @@ impl Forwarder {
                 memory_used: self.queued.used() + self.assembled.used(),
                 memory_limit: self.settings.memory_limit,
                 in_flight: &|worker| in_flight.bytes_of(worker),
-                skipped: &|stream| counts(stream).skipped,
-                received: &|stream| counts(stream).received,
+                source: &source,
                 capture: self.dump.report(),
                 faults: stuck.chain(inputs.iter().flat_map(|input| input.reader.refused())).collect(),
                 stopped,

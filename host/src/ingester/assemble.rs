@@ -45,6 +45,7 @@ pub(crate) struct Message {
 pub(crate) struct Flow {
     slots: VecDeque<Slot>,
     waiting: u64,
+    bytes: u64,
     pub(crate) last_typ: &'static str,
 }
 
@@ -60,16 +61,24 @@ pub(crate) enum Taken {
 
 impl Flow {
     pub(crate) fn push(&mut self, slot: Slot) {
-        self.waiting += match &slot {
-            Slot::Event(..) => 1,
-            Slot::Dropped { count, .. } => *count,
-        };
+        match &slot {
+            Slot::Event(event, _) => {
+                self.waiting += 1;
+                self.bytes += event.bytes() as u64;
+            }
+            Slot::Dropped { count, .. } => self.waiting += count,
+        }
         self.slots.push_back(slot);
     }
 
     /// Events that wait, dropped ones included.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting
+    }
+
+    /// Bytes of their frames.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -98,7 +107,10 @@ impl Flow {
         };
         self.waiting -= 1;
         self.last_typ = match &taken {
-            Taken::Event(event, _) => event.typ,
+            Taken::Event(event, _) => {
+                self.bytes -= event.bytes() as u64;
+                event.typ
+            }
             Taken::Tombstone { typ } => typ,
         };
         Some(taken)

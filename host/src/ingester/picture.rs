@@ -19,9 +19,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) memory_used: u64,
     pub(crate) memory_limit: u64,
     pub(crate) in_flight: &'a dyn Fn(&WorkerName) -> u64,
-    /// What a stream's source has counted: messages that gave no event, and what it has received.
-    pub(crate) skipped: &'a dyn Fn(usize) -> Vec<(String, u64)>,
-    pub(crate) received: &'a dyn Fn(usize) -> Vec<(String, u64)>,
+    /// Adds what a stream's source tells of its run: messages that gave no event, and why; what it has received, and what waits in it.
+    pub(crate) source: &'a dyn Fn(usize, &mut StreamReport),
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
     pub(crate) stopped: bool,
@@ -54,10 +53,11 @@ impl Ingester {
                     dropped: in_scan.tally.dropped,
                     discarded: in_scan.tally.discarded,
                     missing: in_scan.tally.missing,
-                    skipped: (measured.skipped)(index).into_iter().collect(),
-                    received: (measured.received)(index).into_iter().collect(),
                     queued: in_scan.flow.waiting(),
+                    bytes_waiting: in_scan.flow.bytes(),
+                    ..StreamReport::default()
                 };
+                (measured.source)(index, &mut report);
             }
             streams.insert(stream.name.clone(), report);
         }

@@ -115,10 +115,14 @@ pub struct StreamReport {
     pub missing: u64,
     /// Messages of the detector that gave no event, by reason.
     pub skipped: BTreeMap<String, u64>,
+    /// Why the last message of the detector that was invalid was so, in the source's words.
+    pub last_invalid: Option<String>,
     /// What the source itself has counted: messages, bytes, numbers that the detector left out, …
     pub received: BTreeMap<String, u64>,
     /// Events queued.
     pub queued: u64,
+    /// Bytes that wait: those of the queued events, and those that the source has received and not given yet.
+    pub bytes_waiting: u64,
 }
 
 /// One worker in a [`Report`].

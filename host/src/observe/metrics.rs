@@ -93,7 +93,7 @@ fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
 }
 
 fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
-    let (mut state, mut events, mut queued) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut state, mut events, mut queued, mut waiting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut skipped, mut received) = (Vec::new(), Vec::new());
     for report in reports {
         for (stream, of_stream) in &report.streams {
@@ -112,12 +112,14 @@ fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
             skipped.extend(of_stream.skipped.iter().map(|(why, count)| (with("reason", why.as_str()), *count as f64)));
             received
                 .extend(of_stream.received.iter().map(|(what, count)| (with("what", what.as_str()), *count as f64)));
+            waiting.push((labels.clone(), of_stream.bytes_waiting as f64));
             queued.push((labels, of_stream.queued as f64));
         }
     }
     out.gauge("source_state", "The state that a stream's source is in; 1 for that state.", state)?;
     out.counter("stream_events", "Events of the current scan, by what became of them.", events)?;
     out.gauge("stream_queued_events", "Events that wait for their assignments.", queued)?;
+    out.gauge("stream_waiting_bytes", "Bytes of these events, and what the source has not given yet.", waiting)?;
     out.counter("stream_skipped_messages", "Messages of the detector that gave no event.", skipped)?;
     out.counter("source_received", "What a stream's source has counted itself in the current scan.", received)
 }

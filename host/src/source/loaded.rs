@@ -103,7 +103,9 @@ impl Instance for Behind {
         // A source that fails here fails in its next call too, which says so.
         Counts {
             skipped: self.instance.skipped().unwrap_or_default(),
+            last_invalid: self.instance.last_invalid().unwrap_or_default(),
             received: self.instance.counters().unwrap_or_default(),
+            bytes_waiting: self.instance.bytes_waiting().unwrap_or_default(),
         }
     }
 

@@ -51,8 +51,12 @@ pub(crate) trait Instance {
 pub(crate) struct Counts {
     /// Messages that gave no event, by reason.
     pub(crate) skipped: Vec<(String, u64)>,
+    /// Why the last message that was invalid was so.
+    pub(crate) last_invalid: Option<String>,
     /// What it has received, in numbers of its own.
     pub(crate) received: Vec<(String, u64)>,
+    /// Bytes that it has received and not given yet.
+    pub(crate) bytes_waiting: u64,
 }
 
 /// Why there is no instance.

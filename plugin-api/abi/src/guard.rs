@@ -20,8 +20,8 @@ use crate::{
     codes::{ErrorKind, Outcome, Progress},
     error::{ErrorBuffer, SourceError},
     ext::{
-        Extension, Table as _, counters::CountersTable, parameters::ParametersTable, skipped::SkippedTable,
-        trigger::TriggerTable,
+        Extension, Table as _, counters::CountersTable, parameters::ParametersTable, present::PresentTable,
+        skipped::SkippedTable, trigger::TriggerTable,
     },
     hook,
     host::{HostHandle, HostServices, HostTable},
@@ -73,6 +73,14 @@ pub trait Plugin: Sized + 'static {
     fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
         let _ = tell;
     }
+    /// Bytes received in this run and not given yet.
+    fn bytes_waiting(&self) -> u64 {
+        0
+    }
+    /// Tells why the last message of this run that was invalid was so, if one was.
+    fn last_invalid(&self, tell: &mut dyn FnMut(&str)) {
+        let _ = tell;
+    }
 }
 
 /// The plugin's functions.
@@ -106,6 +114,8 @@ impl<P: Plugin> Tables<P> {
     };
     const COUNTERS: &'static CountersTable = &CountersTable { counters: counters::<P> };
     const PARAMETERS: &'static ParametersTable = &ParametersTable { describe: describe::<P>, set: set::<P> };
+    const PRESENT: &'static PresentTable =
+        &PresentTable { bytes_waiting: bytes_waiting::<P>, last_invalid: last_invalid::<P> };
     const SKIPPED: &'static SkippedTable = &SkippedTable { skipped: skipped::<P> };
     const TRIGGER: &'static TriggerTable = &TriggerTable { trigger: trigger::<P> };
 }
@@ -217,16 +227,8 @@ unsafe extern "C" fn close<P: Plugin>(instance: *mut c_void, error: *mut ErrorBu
 /// # Safety
 /// - As [`ParametersTable::describe`] says; `instance` came from `create`, `out` is lent for the call.
 unsafe extern "C" fn describe<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
-    let described = |plugin: &mut P| {
-        let text = plugin.parameters();
-        // SAFETY: valid during the call.
-        let out = unsafe { &*out };
-        // SAFETY: lent for this call, and this is its thread.
-        unsafe { out.give(&text, 0) }
-        Ok(())
-    };
-    // SAFETY: the caller promises what `call` asks for.
-    unsafe { call::<P>(instance, error, described) }
+    // SAFETY: the caller promises what `tell` asks for.
+    unsafe { tell::<P>(instance, out, error, |plugin, give| give(&plugin.parameters(), 0)) }
 }
 
 /// # Safety
@@ -245,13 +247,23 @@ unsafe extern "C" fn set<P: Plugin>(instance: *mut c_void, name: Text, value: Te
 /// # Safety
 /// - As [`SkippedTable::skipped`] says; `instance` came from `create`, `out` is lent for the call.
 unsafe extern "C" fn skipped<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
+    // SAFETY: the caller promises what `tell` asks for.
+    unsafe { tell::<P>(instance, out, error, P::skipped) }
+}
+
+/// # Safety
+/// - As [`CountersTable::counters`] says; `instance` came from `create`, `out` is lent for the call.
+unsafe extern "C" fn counters<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
+    // SAFETY: the caller promises what `tell` asks for.
+    unsafe { tell::<P>(instance, out, error, P::counters) }
+}
+
+/// # Safety
+/// - As [`PresentTable::bytes_waiting`] says; `instance` came from `create`, `bytes` is valid for a write.
+unsafe extern "C" fn bytes_waiting<P: Plugin>(instance: *mut c_void, bytes: *mut u64, error: *mut ErrorBuffer) -> i32 {
     let told = |plugin: &mut P| {
-        // SAFETY: valid during the call.
-        let out = unsafe { &*out };
-        plugin.skipped(&mut |reason, count| {
-            // SAFETY: lent for this call, and this is its thread.
-            unsafe { out.give(reason, count) }
-        });
+        // SAFETY: valid for a write, as the host promises.
+        unsafe { bytes.write(plugin.bytes_waiting()) }
         Ok(())
     };
     // SAFETY: the caller promises what `call` asks for.
@@ -259,19 +271,10 @@ unsafe extern "C" fn skipped<P: Plugin>(instance: *mut c_void, out: *const Sink,
 }
 
 /// # Safety
-/// - As [`CountersTable::counters`] says; `instance` came from `create`, `out` is lent for the call.
-unsafe extern "C" fn counters<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
-    let told = |plugin: &mut P| {
-        // SAFETY: valid during the call.
-        let out = unsafe { &*out };
-        plugin.counters(&mut |name, count| {
-            // SAFETY: lent for this call, and this is its thread.
-            unsafe { out.give(name, count) }
-        });
-        Ok(())
-    };
-    // SAFETY: the caller promises what `call` asks for.
-    unsafe { call::<P>(instance, error, told) }
+/// - As [`PresentTable::last_invalid`] says; `instance` came from `create`, `out` is lent for the call.
+unsafe extern "C" fn last_invalid<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
+    // SAFETY: the caller promises what `tell` asks for.
+    unsafe { tell::<P>(instance, out, error, |plugin, give| plugin.last_invalid(&mut |reason| give(reason, 0))) }
 }
 
 /// # Safety
@@ -281,10 +284,34 @@ unsafe extern "C" fn get_extension<P: Plugin>(id: Text) -> Extension {
     match unsafe { id.as_str() } {
         Ok(CountersTable::ID) => Extension::new(Tables::<P>::COUNTERS),
         Ok(ParametersTable::ID) => Extension::new(Tables::<P>::PARAMETERS),
+        Ok(PresentTable::ID) => Extension::new(Tables::<P>::PRESENT),
         Ok(SkippedTable::ID) => Extension::new(Tables::<P>::SKIPPED),
         Ok(TriggerTable::ID) if P::ON_DEMAND => Extension::new(Tables::<P>::TRIGGER),
         _ => Extension::NONE,
     }
+}
+
+/// Calls an instance for what it tells the host.
+///
+/// # Safety
+/// - As for [`call`]; `out` is lent for this call.
+unsafe fn tell<P: Plugin>(
+    instance: *mut c_void,
+    out: *const Sink,
+    error: *mut ErrorBuffer,
+    what: impl FnOnce(&P, &mut dyn FnMut(&str, u64)),
+) -> i32 {
+    let told = |plugin: &mut P| {
+        // SAFETY: valid during the call.
+        let out = unsafe { &*out };
+        what(plugin, &mut |text, count| {
+            // SAFETY: lent for this call, and this is its thread.
+            unsafe { out.give(text, count) }
+        });
+        Ok(())
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, told) }
 }
 
 /// Calls an instance, unless it is poisoned; a panic poisons it.

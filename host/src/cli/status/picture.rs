@@ -95,6 +95,7 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
         let active = if stream["active"] == Value::Bool(true) { "" } else { " (not in this scan)" };
         let mut row = vec![name.clone(), format!("{}{active}", word(&stream["source"]))];
         row.extend(counts.map(|count| word(&stream[count])));
+        row.push(bytes(&stream["bytes_waiting"]));
         let fed = list(sources).find(|source| source["stream"].as_str() == Some(name));
         row.push(fed.map_or("-".into(), |source| word(&source["source"])));
         rows.push(row);
@@ -105,8 +106,23 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
         for (why, count) in entries(&stream["skipped"]) {
             let _ = writeln!(more, "  {name}: {} messages of the detector gave no event: {why}", word(count));
         }
+        if !stream["last_invalid"].is_null() {
+            let _ = writeln!(more, "  {name}: the last that was invalid: {}", word(&stream["last_invalid"]));
+        }
     }
-    table(out, &["stream", "source", "read", "forwarded", "dropped", "discarded", "missing", "queued", "fed by"], rows);
+    let header = [
+        "stream",
+        "source",
+        "read",
+        "forwarded",
+        "dropped",
+        "discarded",
+        "missing",
+        "queued",
+        "bytes waiting",
+        "fed by",
+    ];
+    table(out, &header, rows);
     out.push_str(&more);
 }
 
@@ -212,7 +228,8 @@ mod tests {
                 "name": "e-ingester", "url": "tcp://h:10000", "state": "running", "ready": "the-scan", "processed_events": 12,
                 "event_rate": 3.25, "memory_used": 2048, "memory_limit": 1 << 30, "assignments_waiting": 4,
                 "streams": { "eiger": { "active": true, "source": "open", "read": 20, "forwarded": 11, "dropped": 5,
-                    "discarded": 3, "missing": 2, "queued": 1, "skipped": { "no JSON": 6 },
+                    "discarded": 3, "missing": 2, "queued": 1, "bytes_waiting": 2560, "skipped": { "no JSON": 6 },
+                    "last_invalid": "no JSON at \u{1b}[2J",
                     "received": { "bytes": 3072, "lost_on_the_way": 16, "messages": 17 } } },
                 "workers": [{ "name": "w1", "connected": true, "last_seen": 1.0, "sent": 9, "waiting": 8, "in_flight": 512,
                     "dropped": 7 }],
@@ -232,6 +249,8 @@ mod tests {
             "scan the-scan, 12 events, 3.2 events/s, 4 assignments wait, memory 2.0 KiB of 1.0 GiB",
             "stins 0.1.0 (/x/libstins.so)",
             "eiger: 6 messages of the detector gave no event: no JSON",
+            "eiger: the last that was invalid: no JSON at \u{fffd}[2J",
+            "2.5 KiB",
             "eiger: received 3.0 KiB, 16 lost on the way, 17 messages",
             "512 B",
             "901       889  0123456789ab  stins 0.1.0",

@@ -4,6 +4,7 @@
 //! errors. It knows nothing of files; whoever makes a [`Plugin`] from a loaded file has checked it.
 #![allow(unsafe_code)]
 
+mod counts;
 mod events;
 mod services;
 mod sinks;
@@ -15,7 +16,10 @@ pub use events::Frames;
 use crate::{
     codes::{ErrorKind, EventKind, Outcome, Progress},
     error::{ErrorBuffer, SourceError},
-    ext::{Table, counters::CountersTable, parameters::ParametersTable, skipped::SkippedTable, trigger::TriggerTable},
+    ext::{
+        Table, counters::CountersTable, parameters::ParametersTable, present::PresentTable, skipped::SkippedTable,
+        trigger::TriggerTable,
+    },
     frame::Ledger,
     guard,
     host::HostServices,
@@ -23,7 +27,7 @@ use crate::{
     vtable::{EXCLUSIVE, PluginTable},
 };
 use events::BatchBuffer;
-use sinks::{take_count, take_text};
+use sinks::take_text;
 
 /// The functions of one plugin, and what it offers beside the core.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,7 @@ pub struct Plugin {
     parameters: Option<&'static ParametersTable>,
     skipped: Option<&'static SkippedTable>,
     counters: Option<&'static CountersTable>,
+    present: Option<&'static PresentTable>,
     trigger: Option<&'static TriggerTable>,
     ledger: &'static Ledger,
 }
@@ -93,6 +98,7 @@ impl Plugin {
             parameters: ask(table)?,
             skipped: ask(table)?,
             counters: ask(table)?,
+            present: ask(table)?,
             trigger: ask(table)?,
             ledger,
         })
@@ -236,31 +242,6 @@ impl Instance {
         called
     }
 
-    /// What arrived in this run and gave no event, by reason.
-    ///
-    /// # Errors
-    /// Whatever goes wrong in the source.
-    pub fn skipped(&mut self) -> Result<Vec<(String, u64)>, Fault> {
-        self.counts("skipped", self.plugin.skipped.map(|table| table.skipped))
-    }
-
-    /// What this run has received, in numbers of the source's own.
-    ///
-    /// # Errors
-    /// Whatever goes wrong in the source.
-    pub fn counters(&mut self) -> Result<Vec<(String, u64)>, Fault> {
-        self.counts("counters", self.plugin.counters.map(|table| table.counters))
-    }
-
-    fn counts(&mut self, call: &'static str, give: Option<Give>) -> Result<Vec<(String, u64)>, Fault> {
-        let (Some(give), true) = (give, self.open) else { return Ok(Vec::new()) };
-        let mut counts: Vec<(String, u64)> = Vec::new();
-        let sink = Sink { context: (&raw mut counts).cast(), take: take_count };
-        // SAFETY: the instance lives and is not poisoned; the sink is lent for the call, and `take_count` fits its context.
-        self.call(call, |raw, _, error| unsafe { give(raw, &raw const sink, error) })?;
-        Ok(counts)
-    }
-
     /// Closes the run, if one is open.
     ///
     /// # Errors
@@ -366,9 +347,6 @@ impl ErrorRoom {
         }
     }
 }
-
-/// A plugin's function that gives counts.
-type Give = unsafe extern "C" fn(*mut c_void, *const Sink, *mut ErrorBuffer) -> i32;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 pub mod counters;
 pub mod log;
 pub mod parameters;
+pub mod present;
 pub mod skipped;
 pub mod trigger;
 

@@ -124,6 +124,14 @@ impl guard::Plugin for Scripted {
     fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
         tell("messages", 12);
     }
+    fn bytes_waiting(&self) -> u64 {
+        7
+    }
+    fn last_invalid(&self, tell: &mut dyn FnMut(&str)) {
+        if self.script.starts_with("wrong") {
+            tell(&self.script);
+        }
+    }
     fn skipped(&self, tell: &mut dyn FnMut(&str, u64)) {
         tell("junk", 5);
         tell("more junk", 6);
@@ -271,6 +279,21 @@ fn the_hosts_services_cross_and_come_back() {
     assert_eq!(*host.0.lock().unwrap(), ["Info eiger is created", "Debug size = [1, 2]"]);
     drop(instance);
     assert_eq!(Arc::strong_count(&host), 1);
+}
+
+#[test]
+fn how_a_run_stands_crosses_as_long_as_it_is_open() {
+    let mut instance = plugin().0.create("s", "", Arc::new(Heard::default())).unwrap();
+    assert_eq!((instance.bytes_waiting().unwrap(), instance.last_invalid().unwrap()), (0, None));
+    instance.open().unwrap();
+    assert_eq!((instance.bytes_waiting().unwrap(), instance.last_invalid().unwrap()), (7, None));
+    assert_eq!(open("wrong way").last_invalid().unwrap().as_deref(), Some("wrong way"));
+    // A reason is a line, however much a plugin has to say.
+    let long = format!("wrong {}", "ü".repeat(1000));
+    assert_eq!(open(&long).last_invalid().unwrap().unwrap().chars().count(), 500);
+    // An older plugin has no such table.
+    instance.plugin.present = None;
+    assert_eq!((instance.bytes_waiting().unwrap(), instance.last_invalid().unwrap()), (0, None));
 }
 
 #[test]

@@ -1,0 +1,26 @@
+//! `framegate.present`, offered by a plugin: how a run stands at this moment, beside what it has counted.
+//!
+//! The host asks a few times a second and shows both in its status. A reason is a few words for people.
+
+use std::ffi::c_void;
+
+use abi_stable::StableAbi;
+
+use crate::{error::ErrorBuffer, text::Sink};
+
+/// See the module.
+#[repr(C)]
+#[derive(StableAbi, Debug, Clone, Copy)]
+pub struct PresentTable {
+    /// `[instance thread, not poisoned]` Puts the number of bytes that the source has received and not given yet into `bytes`. Answers
+    /// an [`Outcome`](crate::codes::Outcome)'s code.
+    pub bytes_waiting: unsafe extern "C" fn(instance: *mut c_void, bytes: *mut u64, error: *mut ErrorBuffer) -> i32,
+    /// `[instance thread, not poisoned]` Gives why the last message of this run that was invalid was so, with a count of 0; nothing if
+    /// none was. Answers an outcome's code.
+    pub last_invalid: unsafe extern "C" fn(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32,
+}
+
+impl super::Table for PresentTable {
+    const ID: &'static str = "framegate.present";
+    const VERSION: u32 = 1;
+}
