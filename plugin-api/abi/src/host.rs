@@ -22,7 +22,15 @@ pub trait HostServices: Send + Sync {
     fn stop_requested(&self) -> bool;
     /// A descriptor that is readable while a stop is requested; never read from it. `[any thread]`
     fn stop_descriptor(&self) -> RawFd;
+    /// Who is told of calls that a plugin makes after it has given these services back; nobody by default. Asked for once, when it gives
+    /// them back; kept for ever, so it should hold no descriptor. `[any thread]`
+    fn stray_calls(&self) -> Option<StrayCalls> {
+        None
+    }
 }
+
+/// Is told the name of each function of the host that is called by a plugin that has no right to any more. `[any thread]`
+pub type StrayCalls = std::sync::Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// The table of the host's functions, made for one instance.
 #[repr(C)]
@@ -36,7 +44,7 @@ pub struct HostTable {
     pub stop_descriptor: unsafe extern "C" fn(context: *mut c_void) -> i32,
     /// `[any thread]` What else the host offers, by the extension's id.
     pub get_extension: unsafe extern "C" fn(context: *mut c_void, id: Text) -> Extension,
-    /// `[any thread]` Gives the context back, once; the table is not used after.
+    /// `[any thread]` Gives the context back, once; the table is not used after. Whoever does it all the same gets nothing, and the host tells it.
     pub release: unsafe extern "C" fn(context: *mut c_void),
 }
 

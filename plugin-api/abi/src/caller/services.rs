@@ -1,28 +1,75 @@
 //! The host's functions, as a plugin gets them.
 //!
-//! Called on any thread of the plugin. Each instance has a context of its own, which the plugin gives back; a thread that
-//! was left behind keeps it, and what it points to, alive.
+//! Called on any thread of the plugin. Each instance has a context of its own, which the plugin gives back once. A context
+//! stays where it is for ever (some 64 bytes for each instance): a plugin that calls with it afterwards, or gives it back
+//! again, is told of and does no harm. What it led to, with its descriptor, goes when it is given back.
 
-use std::{ffi::c_void, sync::Arc};
+use std::{
+    ffi::c_void,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{
     codes::LogLevel,
     ext::{Extension, Table as _, log::LogTable},
     guard,
-    host::{HostServices, HostTable},
+    host::{HostServices, HostTable, StrayCalls},
     text::Text,
 };
 
-type Context = Arc<dyn HostServices>;
+/// What a table's context points to.
+struct Context(Mutex<State>);
+
+enum State {
+    /// The plugin has it.
+    Lent(Arc<dyn HostServices>),
+    /// The plugin gave it back; who is told if it calls all the same.
+    GivenBack(Option<StrayCalls>),
+}
 
 /// A table for one instance. Its context passes to whoever calls `release`.
-pub(super) fn table(services: Context) -> HostTable {
+pub(super) fn table(services: Arc<dyn HostServices>) -> HostTable {
+    let context: &'static Context = Box::leak(Box::new(Context(Mutex::new(State::Lent(services)))));
     HostTable {
-        context: Box::into_raw(Box::new(services)).cast(),
+        context: (&raw const *context).cast_mut().cast(),
         stop_requested,
         stop_descriptor,
         get_extension,
         release,
+    }
+}
+
+impl Context {
+    /// # Safety
+    /// - `context` came from [`table`].
+    unsafe fn at(context: *mut c_void) -> &'static Self {
+        // SAFETY: `table` leaked it, and nothing changes it but its own lock.
+        unsafe { &*context.cast::<Self>() }
+    }
+
+    /// The services; none, and a word about it, if they were given back.
+    fn services(&self, call: &'static str) -> Option<Arc<dyn HostServices>> {
+        let told = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Lent(services) => return Some(services.clone()),
+            State::GivenBack(told) => told.clone(),
+        };
+        // Without the lock: whoever is told may take his time.
+        told.inspect(|told| told(call));
+        None
+    }
+
+    fn give_back(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State::Lent(services) = &*state else {
+            drop(state);
+            self.services("release");
+            return;
+        };
+        let told = services.stray_calls();
+        let before = mem::replace(&mut *state, State::GivenBack(told));
+        drop(state);
+        drop(before);
     }
 }
 
@@ -32,39 +79,35 @@ static LOG: LogTable = LogTable { log };
 const LONGEST_LINE: usize = 8192;
 
 /// # Safety
-/// - `context` came from [`table`] and was not released.
-unsafe fn services<'a>(context: *mut c_void) -> &'a dyn HostServices {
-    // SAFETY: `table` made it from a box, which lives until `release`.
-    unsafe { &**context.cast::<Context>() }
-}
-
-/// # Safety
-/// - `context` came from [`table`] and was not released; `message` is lent for the call.
+/// - `context` came from [`table`]; `message` is lent for the call.
 unsafe extern "C" fn log(context: *mut c_void, level: i32, message: Text) {
     // SAFETY: as the caller promises.
-    let services = unsafe { services(context) };
+    let context = unsafe { Context::at(context) };
     // SAFETY: lent for the call.
     let message = unsafe { message.as_bytes() };
     guard::quietly(|| {
+        let Some(services) = context.services("log") else { return };
         let message = String::from_utf8_lossy(&message[..message.len().min(LONGEST_LINE)]);
         services.log(LogLevel::from_code(level).unwrap_or(LogLevel::Warn), &message);
     });
 }
 
 /// # Safety
-/// - `context` came from [`table`] and was not released.
+/// - `context` came from [`table`].
 unsafe extern "C" fn stop_requested(context: *mut c_void) -> i32 {
     // SAFETY: as the caller promises.
-    let services = unsafe { services(context) };
-    guard::quietly(|| services.stop_requested()).unwrap_or(true).into()
+    let context = unsafe { Context::at(context) };
+    let asked = || context.services("stop_requested").is_none_or(|services| services.stop_requested());
+    guard::quietly(asked).unwrap_or(true).into()
 }
 
 /// # Safety
-/// - `context` came from [`table`] and was not released.
+/// - `context` came from [`table`].
 unsafe extern "C" fn stop_descriptor(context: *mut c_void) -> i32 {
     // SAFETY: as the caller promises.
-    let services = unsafe { services(context) };
-    guard::quietly(|| services.stop_descriptor()).unwrap_or(-1)
+    let context = unsafe { Context::at(context) };
+    let given = || context.services("stop_descriptor").map_or(-1, |services| services.stop_descriptor());
+    guard::quietly(given).unwrap_or(-1)
 }
 
 /// # Safety
@@ -78,9 +121,58 @@ unsafe extern "C" fn get_extension(_: *mut c_void, id: Text) -> Extension {
 }
 
 /// # Safety
-/// - `context` came from [`table`] and is not used again.
+/// - `context` came from [`table`].
 unsafe extern "C" fn release(context: *mut c_void) {
-    // SAFETY: `table` made it from a box, and its owner gives it back once.
-    let services = unsafe { Box::from_raw(context.cast::<Context>()) };
-    guard::quietly(|| drop(services));
+    // SAFETY: as the caller promises.
+    let context = unsafe { Context::at(context) };
+    guard::quietly(|| context.give_back());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps what it is told of.
+    #[derive(Default)]
+    struct Told(Arc<Mutex<Vec<String>>>);
+
+    impl HostServices for Told {
+        fn log(&self, _: LogLevel, message: &str) {
+            self.0.lock().unwrap().push(message.to_owned());
+        }
+        fn stop_requested(&self) -> bool {
+            false
+        }
+        fn stop_descriptor(&self) -> i32 {
+            7
+        }
+        fn stray_calls(&self) -> Option<StrayCalls> {
+            let told = self.0.clone();
+            Some(Arc::new(move |call| told.lock().unwrap().push(format!("stray {call}"))))
+        }
+    }
+
+    #[test]
+    fn calls_after_the_context_was_given_back_are_told_and_harmless() {
+        let services = Arc::new(Told::default());
+        let told = services.0.clone();
+        let table = table(services.clone());
+        // SAFETY: the context is that of `table`, here and below; the text is static.
+        unsafe { log(table.context, 3, Text::new("before")) }
+        // SAFETY: as above.
+        assert_eq!(unsafe { (table.stop_descriptor)(table.context) }, 7);
+        // SAFETY: as above.
+        unsafe { (table.release)(table.context) }
+        assert_eq!(Arc::strong_count(&services), 1, "what the context led to goes with it");
+        // SAFETY: as above.
+        unsafe { log(table.context, 3, Text::new("after")) }
+        // SAFETY: as above.
+        assert_eq!(unsafe { (table.stop_requested)(table.context) }, 1);
+        // SAFETY: as above.
+        assert_eq!(unsafe { (table.stop_descriptor)(table.context) }, -1);
+        // SAFETY: as above.
+        unsafe { (table.release)(table.context) }
+        let stray = ["log", "stop_requested", "stop_descriptor", "release"].map(|call| format!("stray {call}"));
+        assert_eq!(*told.lock().unwrap(), [["before".to_owned()].as_slice(), &stray].concat());
+    }
 }
