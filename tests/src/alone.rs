@@ -1,4 +1,4 @@
-//! Crates that stand alone, outside the workspace: the plugins of `tests/bad-plugins`, and the template.
+//! Crates that stand alone, outside the workspace: the plugins of `tests/bad-plugins` and `tests/old-plugins`.
 //!
 //! Each is built as its author would build it, all into one target folder, so that what they have in common is built once.
 
@@ -34,16 +34,25 @@ fn build(case: &str) -> PathBuf {
     target().join("debug").join(format!("lib{case}.so"))
 }
 
-/// The file of the template's plugin, after its own tests have passed.
+/// The file of the plugin in `tests/old-plugins/VERSION`.
 ///
 /// # Panics
-/// If it does not build, or a test of it fails.
+/// If it does not build.
 #[must_use]
-pub fn template() -> PathBuf {
-    let folder = root().join("plugins/template");
-    cargo("test", &folder);
-    cargo("build", &folder);
-    target().join("debug/libframegate_template.so")
+pub fn old_plugin(version: &str) -> PathBuf {
+    cargo("build", &root().join("tests/old-plugins").join(version));
+    target().join("debug/libold.so")
+}
+
+/// What authors have when they build a plugin: the command `framegate` in the path, and cargo. It downloads nothing, and builds into
+/// the one folder of everything that stands alone.
+pub fn for_authors(command: &mut Command) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = [framegate::built().to_owned()].into_iter().chain(std::env::split_paths(&path));
+    command.env("PATH", std::env::join_paths(path).expect("no colon is in the names of our folders"));
+    command.env("CARGO_NET_OFFLINE", "true").env("CARGO_TARGET_DIR", target());
+    // Nobody looks into these with a debugger.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
 }
 
 /// Runs cargo in the folder of a crate that stands alone.
@@ -51,10 +60,8 @@ fn cargo(what: &str, folder: &Path) {
     // The versions of the workspace, so that nothing is downloaded for a test.
     copy(&root().join("Cargo.lock"), &folder.join("Cargo.lock"));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args([what, "--quiet", "--offline", "--target-dir"]).arg(target()).current_dir(folder);
-    // Nobody looks into these with a debugger.
-    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
-    let output = cargo.output().expect("cargo runs");
+    for_authors(&mut cargo);
+    let output = cargo.args([what, "--quiet"]).current_dir(folder).output().expect("cargo runs");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "cargo {what} in {}:\n{out}\n{err}", folder.display());
 }
@@ -113,7 +120,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the repository").to_owned()
 }
 
-/// One for all cases: what they have in common is built once.
-fn target() -> PathBuf {
+/// Where they are built. One for all: what they have in common is built once.
+///
+/// # Panics
+/// If the workspace does not build.
+#[must_use]
+pub fn target() -> PathBuf {
     framegate::built().join("bad-plugins")
 }

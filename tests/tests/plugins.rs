@@ -2,18 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{fs, thread, time::Duration};
 
 use framegate_stins::simulate::{Detector, Simulation, image};
 use framegate_tests::{
-    alone, framegate,
-    host::{Host, LIMIT, write_configuration},
+    framegate,
+    host::{Host, LIMIT},
     process::{free_port, wait_for},
     worker::Worker,
 };
@@ -156,102 +150,4 @@ fn a_file_says_what_it_is_without_being_run_also_on_another_machine() {
     let (_, said, status) = framegate(&["plugin", "info", path.to_str().unwrap()]);
     assert_eq!(status, Some(3));
     assert!(said.contains("FG-ABI-ELF"), "{said}");
-}
-
-#[test]
-fn the_template_passes_its_own_tests_and_streams_through_a_host() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let template = alone::template();
-    let mut host = Host::start(
-        folder.path(),
-        &format!(
-            "[standalone]\nscans = 2\n\
-             [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
-             [[ingester.stream]]\nname = \"made_up\"\nsource = \"{}\"\n\
-             [ingester.stream.settings]\nimages = 50\nbytes = 10000\nrate = 1000.0\n",
-            template.display()
-        ),
-    );
-    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
-    for _ in 0..2 {
-        let messages = worker.until(|message| message.number() == 49);
-        let images: Vec<_> = messages.iter().map(|message| message.stream("made_up").unwrap()[0][0]).collect();
-        assert_eq!(images, (0..50).collect::<Vec<u8>>());
-    }
-    assert!(host.wait(Duration::from_secs(10)).success());
-    assert!(host.log().contains("a run begins"), "the plugin's log is in the host's: {}", host.log());
-}
-
-/// Compiles the plugin in C.
-fn in_c(folder: &Path, options: &[&str]) -> PathBuf {
-    let plugin = folder.join("libcounter.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c-plugin/counter.c");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", source]).args(options).arg("-o").arg(&plugin);
-    assert!(compiler.status().unwrap().success());
-    plugin
-}
-
-#[test]
-fn a_plugin_in_c_streams_through_a_host() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let plugin = in_c(folder.path(), &["-O2"]);
-    let mut host = Host::start(
-        folder.path(),
-        &format!(
-            "[standalone]\nscans = 2\n\
-             [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
-             [[ingester.stream]]\nname = \"c\"\nsource = \"{}\"\n",
-            plugin.display()
-        ),
-    );
-    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
-    for _ in 0..2 {
-        let messages = worker.until(|message| message.number() == 9);
-        let bytes: Vec<u8> = messages.iter().map(|message| message.stream("c").unwrap()[0][0]).collect();
-        assert_eq!(bytes, b"0123456789");
-        assert_eq!(messages[0].header()["streams"]["c"]["typ"], "COUNTER");
-    }
-    assert!(host.wait(Duration::from_secs(10)).success());
-    assert!(host.log().contains("C counts too"), "{}", host.log());
-}
-
-/// What a host says that is asked to run a plugin, and refuses it.
-fn refused(folder: &Path, plugin: &Path) -> String {
-    let (config, _) = write_configuration(
-        folder,
-        &format!(
-            "[standalone]\n[[ingester]]\nurl = \"tcp://127.0.0.1:{}\"\n\
-             [[ingester.stream]]\nname = \"c\"\nsource = \"{}\"\n",
-            free_port(),
-            plugin.display()
-        ),
-    );
-    let (_, said, status) = framegate(&["run", "--config", config.to_str().unwrap()]);
-    assert_eq!(status, Some(3), "{said}");
-    said
-}
-
-#[test]
-fn a_plugin_in_c_that_lacks_a_function_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let plugin = in_c(folder.path(), &["-DWITHOUT_NEXT"]);
-    let (shown, _, _) = framegate(&["plugin", "info", plugin.to_str().unwrap()]);
-    assert!(shown.contains("counter-in-c 0.3.0") && shown.contains(" C"), "{shown}");
-    let said = refused(folder.path(), &plugin);
-    assert!(
-        said.contains("FG-ABI-HEADER") && said.contains("function number 3 of its table is a null pointer"),
-        "{said}"
-    );
-}
-
-#[test]
-fn a_plugin_that_asks_to_be_bound_late_is_bound_at_once() {
-    // rustc asks for early binding itself; with late binding the first call of `open` would end the process.
-    let folder = tempfile::tempdir().unwrap();
-    let plugin = in_c(folder.path(), &["-DWITHOUT_LIBRARY", "-Wl,-z,lazy"]);
-    let said = refused(folder.path(), &plugin);
-    assert!(said.contains("FG-ABI-LOAD") && said.contains("framegate_test_function_that_nobody_has"), "{said}");
 }

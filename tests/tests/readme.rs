@@ -1,5 +1,5 @@
-//! What the README shows is so: its configurations are read, its command lines are understood. (Its programs are compiled as
-//! tests of this crate's documentation.)
+//! What the README and the guide for authors show is so: their configurations are read, their command lines are understood. (Their
+//! programs are compiled as tests of this crate's documentation.)
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -9,12 +9,20 @@ use ::framegate::settings::Settings;
 use framegate_tests::framegate;
 
 fn readme() -> String {
-    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap()
+    read("README.md")
+}
+
+fn documents() -> String {
+    ["README.md", "docs/plugin-authors.md"].map(read).concat()
+}
+
+fn read(document: &str) -> String {
+    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap()
 }
 
 /// The blocks of code in this language.
 fn blocks(language: &str) -> Vec<String> {
-    let text = readme();
+    let text = documents();
     let fences: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
     let of_language = |block: &&str| block.lines().next() == Some(language);
     let blocks: Vec<_> =
@@ -25,7 +33,7 @@ fn blocks(language: &str) -> Vec<String> {
 
 /// Every command line of framegate: in the blocks, and in the cells of tables.
 fn command_lines() -> BTreeSet<String> {
-    let text = readme();
+    let text = documents();
     let cells = text.split('`').skip(1).step_by(2).map(str::to_owned);
     let lines = blocks("sh").into_iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
     let yaml = blocks("yaml").into_iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
@@ -38,14 +46,14 @@ fn command_lines() -> BTreeSet<String> {
 }
 
 #[test]
-fn its_configurations_are_read() {
+fn their_configurations_are_read() {
     for block in blocks("toml") {
         Settings::from_toml(&block).unwrap_or_else(|error| panic!("{error}\n{block}"));
     }
 }
 
 #[test]
-fn its_command_lines_are_understood() {
+fn their_command_lines_are_understood() {
     let lines = command_lines();
     assert!(lines.len() >= 10, "{lines:?}");
     for line in lines {
@@ -63,7 +71,7 @@ fn its_command_lines_are_understood() {
 }
 
 #[test]
-fn its_variables_are_those_of_the_command() {
+fn the_readmes_variables_are_those_of_the_command() {
     let help = framegate::command().args(["ingester", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let named = |text: &str| -> BTreeSet<String> {
@@ -76,7 +84,7 @@ fn its_variables_are_those_of_the_command() {
 }
 
 #[test]
-fn what_it_says_of_the_scripts_is_there() {
+fn what_the_readme_says_of_the_scripts_is_there() {
     let run = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("run")).unwrap();
     let of_tests = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let text = readme() + &of_tests;

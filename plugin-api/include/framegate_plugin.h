@@ -1,0 +1,394 @@
+/* Write a source plugin for framegate in C or C++: the binary interface, version 1.0.
+ *
+ * A source plugin is a shared library that takes the data of one detector and gives it to framegate, the host, as events. It
+ * exports one table of functions and one ELF note; FRAMEGATE_PLUGIN at the end of this file writes both.
+ * plugins/template-c is a whole plugin to copy; docs/plugin-authors.md is the author's guide.
+ *
+ *     cc -shared -fPIC -O2 -I plugin-api/include my_source.c -o libframegate_mine.so
+ *
+ * Needs C11 or C++11, GCC or Clang, 64-bit Linux, and no library.
+ *
+ * THE LIFE OF A SOURCE
+ *
+ *     create ──> (closed) ──open──> (open) ──next, next, …──> close ──> (closed) ── … ──> destroy
+ *
+ *   create   once for each stream of the configuration that uses the plugin. Checks the settings, takes what must last
+ *            between scans (a listening port), talks to no detector.
+ *   open     once for each scan. When it returns, nothing that the detector sends from then on may be lost. A detector that
+ *            is merely absent is no error: go on connecting in next.
+ *   next     again and again while the scan lasts: gives events.
+ *   close    when the scan is over, whether next has said END or not.
+ *   destroy  at the end. Threads that the source has started have ended when this returns.
+ *
+ * THREADS. Each function says who calls it. [source thread]: the one thread of the host that called create; it makes all these
+ *   calls, one after the other, so what only they use needs no lock. [any thread]: any thread, also several at once.
+ *
+ * OWNERSHIP. What a function gets by pointer is lent for the call, unless it says otherwise: copy what you keep. A frame is
+ *   yours until it is counted in a batch; from then on it is the host's, which calls its `release` once, on any thread,
+ *   when the last receiver has the bytes. That may be after close and after destroy: what release needs must outlive them.
+ *
+ * TIME. next returns within the time that it is told, 100 ms at most, and soon after a stop is requested. create and open may
+ *   take `source_timeout` of the host's configuration (10 s). A call that hangs costs its stream, and never the others.
+ *
+ * ERRORS. A function answers DONE, or FAILED after it has put kind and message into `error`; framegate_failf does both. An
+ *   error of create keeps the host from using the plugin. An error of open or next costs the stream the scan: events that
+ *   were counted still go out, the run is closed, the next scan opens again. A malformed message is no error: skip it,
+ *   and count it. A source that answers what is not allowed here is not called again. Exceptions of C++ must not leave a
+ *   function. Do not exit; leave signals and their handlers alone.
+ *
+ * LOADING. The host loads a private copy of the file for each stream, so streams share no statics, and never unloads it.
+ *   C++: build with -fvisibility=hidden -fno-gnu-unique, or statics of templates and inline functions are shared.
+ *
+ * VERSIONS. Nothing in this file changes within major version 1. What is new comes as an extension: a table that one side
+ *   offers and the other asks for by its id. So an older plugin fits a newer host, and the other way round. */
+#ifndef FRAMEGATE_PLUGIN_H
+#define FRAMEGATE_PLUGIN_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FRAMEGATE_ABI_MAJOR 1
+#define FRAMEGATE_ABI_MINOR 0
+
+/* How a call ended: the answer of all functions of the plugin but get_extension. */
+enum {
+    FRAMEGATE_OUTCOME_DONE = 0,     /* as it should */
+    FRAMEGATE_OUTCOME_FAILED = 1,   /* with an error, which stands in `error` */
+    FRAMEGATE_OUTCOME_PANICKED = 2, /* the plugin has lost its way: the source is not called again */
+    FRAMEGATE_OUTCOME_POISONED = 3  /* not done, because of an earlier PANICKED */
+};
+
+/* What next says of what comes after it. */
+enum {
+    FRAMEGATE_PROGRESS_MORE = 1, /* there may be more at once: call again */
+    FRAMEGATE_PROGRESS_IDLE = 2, /* the time is over, or a stop is requested, and nothing is waiting */
+    FRAMEGATE_PROGRESS_END = 3   /* the run's last event was given; later calls read and count what still arrives */
+};
+
+/* Where an event stands in its run. Without a controller the host sends a start and an end to every worker. */
+enum {
+    FRAMEGATE_EVENT_KIND_START = 1, /* the detector's header */
+    FRAMEGATE_EVENT_KIND_DATA = 2,  /* ordinary data; if in doubt, this */
+    FRAMEGATE_EVENT_KIND_END = 3    /* the detector's end message */
+};
+
+/* Whose fault an error is. */
+enum {
+    FRAMEGATE_ERROR_KIND_SETTINGS = 1, /* of the person who configured the stream: name the setting */
+    FRAMEGATE_ERROR_KIND_CONNECT = 2,  /* of the network or the machine: a connection broke for good */
+    FRAMEGATE_ERROR_KIND_PROTOCOL = 3, /* of the detector: after what it sent the run cannot go on */
+    FRAMEGATE_ERROR_KIND_INTERNAL = 4  /* of the plugin */
+};
+
+/* How much a log line matters. */
+enum {
+    FRAMEGATE_LOG_LEVEL_ERROR = 1, /* something is broken */
+    FRAMEGATE_LOG_LEVEL_WARN = 2,  /* something is odd, and was dealt with */
+    FRAMEGATE_LOG_LEVEL_INFO = 3,  /* a change of state, for the operator */
+    FRAMEGATE_LOG_LEVEL_DEBUG = 4  /* for developers */
+};
+
+/* Bytes that are lent for a call; UTF-8 where it is called text. Not closed by a zero. */
+struct framegate_text {
+    const uint8_t *data; /* may be anything if len is 0 */
+    size_t len;          /* bytes */
+};
+
+/* Room for an error's message. The host owns it and lends it for the call. */
+struct framegate_error {
+    uint8_t *data;   /* room for the message; not cleared */
+    size_t capacity; /* its size in bytes */
+    size_t len;      /* the plugin sets it: bytes of the message, UTF-8, at most capacity */
+    int32_t kind;    /* the plugin sets it: a FRAMEGATE_ERROR_KIND */
+};
+
+/* The answer to get_extension. */
+struct framegate_extension {
+    size_t size;        /* of the table in bytes; 0: there is no such extension */
+    uint32_t version;   /* the table's FRAMEGATE_…_VERSION */
+    const void *layout; /* NULL in C */
+    const void *table;  /* lives as long as the process */
+};
+
+/* The host's functions, made for one source. */
+struct framegate_host {
+    void *context; /* the first argument of every function */
+    /* [any thread] Not 0 while the current call should return soon. */
+    int32_t (*stop_requested)(void *context);
+    /* [any thread] A descriptor that poll shows as readable while a stop is requested, to wait on beside your own.
+     * Never read from it, never close it. */
+    int32_t (*stop_descriptor)(void *context);
+    /* [any thread] What else the host offers, by id: FRAMEGATE_LOG. */
+    struct framegate_extension (*get_extension)(void *context, struct framegate_text id);
+    /* [any thread] Gives the context back, once: none of these functions is called after. */
+    void (*release)(void *context);
+};
+
+/* One buffer of an event. Its bytes go to the network from where they are, and stay there unchanged until release. */
+struct framegate_frame {
+    const uint8_t *data; /* may be anything if len is 0 */
+    size_t len;          /* bytes */
+    void *owner;         /* passed to release */
+    /* [any thread] Gives the bytes back; called exactly once, perhaps while another thread is in next, and perhaps after
+     * destroy. It must not wait. NULL for bytes that live as long as the process. */
+    void (*release)(void *owner);
+};
+
+/* One event. */
+struct framegate_event {
+    /* The protocol's name, as receivers see it: text of at most 64 bytes, kept until the next call; always the same few. */
+    struct framegate_text typ;
+    size_t frames; /* how many: the next ones in the batch's array of frames */
+    int32_t kind;  /* a FRAMEGATE_EVENT_KIND */
+};
+
+/* What next fills: two arrays of the host's. The frames of an event lie behind those of the event before it.
+ * framegate_push does it all. */
+struct framegate_batch {
+    struct framegate_event *events; /* room; not cleared */
+    size_t events_len;              /* the plugin counts up, after it has written the event */
+    size_t events_capacity;         /* size of the room */
+    struct framegate_frame *frames; /* room; not cleared */
+    size_t frames_len;              /* the same; a frame that is counted is the host's, whatever comes */
+    size_t frames_capacity;         /* size of the room */
+    size_t max_events;              /* next should return with so many events, */
+    size_t max_bytes;               /* or with so many bytes in frames */
+    int32_t progress;               /* next sets it: a FRAMEGATE_PROGRESS */
+    /* [source thread, inside the call that got the batch] Makes room for so many events and frames more; events and
+     * frames may point elsewhere after it. Answers FRAMEGATE_OUTCOME_DONE, or FAILED if the host has no room. */
+    int32_t (*grow)(struct framegate_batch *batch, size_t events, size_t frames);
+};
+
+/* Where a plugin puts texts that the host asked for; lent for the call. */
+struct framegate_sink {
+    void *context; /* the first argument of take */
+    /* [source thread, inside the call that got the sink] Takes a text, and the count that belongs to it or 0. */
+    void (*take)(void *context, struct framegate_text text, uint64_t count);
+};
+
+/* A flag: only one source can hold what it holds (a listening port); the host destroys it before it creates another. */
+#define FRAMEGATE_EXCLUSIVE 1
+
+/* The plugin's functions: what FRAMEGATE_PLUGIN exports. None may be NULL. */
+struct framegate_plugin {
+    uint32_t size;      /* of this table in bytes */
+    uint32_t abi_major; /* FRAMEGATE_ABI_MAJOR */
+    uint32_t abi_minor; /* FRAMEGATE_ABI_MINOR */
+    uint32_t flags;     /* FRAMEGATE_EXCLUSIVE, or 0 */
+    /* [source thread] Makes a source, and puts its address, which is not NULL, into `*source`; it is the first
+     * argument of the others.
+     *   host      lent for the call: copy the struct. Its context is the plugin's from here on, whatever the
+     *             outcome: call host->release once, when the source is destroyed or create fails.
+     *   stream    the stream's name in the configuration: text.
+     *   settings  what stands in the configuration under `settings` of this stream: a JSON object, as text. */
+    int32_t (*create)(const struct framegate_host *host, struct framegate_text stream, struct framegate_text settings,
+                      void **source, struct framegate_error *error);
+    /* [source thread, closed] Ends the source. */
+    int32_t (*destroy)(void *source, struct framegate_error *error);
+    /* [source thread, closed] Opens the run of a scan. */
+    int32_t (*open)(void *source, struct framegate_error *error);
+    /* [source thread, open] Puts events into the batch and sets batch->progress. Waits for the first event at most
+     * left_ns nanoseconds; does not wait for a second one. */
+    int32_t (*next)(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error);
+    /* [source thread, open] Ends the run. Frames of it may still be with the host. */
+    int32_t (*close)(void *source, struct framegate_error *error);
+    /* [any thread] What else the plugin offers, by id: FRAMEGATE_PARAMETERS, _SKIPPED, _COUNTERS, _TRIGGER.
+     * framegate_no_extension() for everything else, also what is not known yet. */
+    struct framegate_extension (*get_extension)(struct framegate_text id);
+};
+
+/* ---- Extensions: optional, on both sides -------------------------------------------------------------------------- */
+
+/* Offered by the host: lines for its log. One line for a change of state; count what happens often. */
+#define FRAMEGATE_LOG "framegate.log"
+#define FRAMEGATE_LOG_VERSION 1
+struct framegate_log {
+    /* [any thread] Writes one line of at most 8 KiB; level is a FRAMEGATE_LOG_LEVEL, context that of the host. */
+    void (*log)(void *context, int32_t level, struct framegate_text message);
+};
+
+/* Offered by the plugin: values that people change between scans without a restart. */
+#define FRAMEGATE_PARAMETERS "framegate.parameters"
+#define FRAMEGATE_PARAMETERS_VERSION 1
+struct framegate_parameters {
+    /* [source thread] Gives one text to `out`: a JSON list of objects with name, description, dtype ("str",
+     * "binary", "int", "float", "bool") and default. Asked once, after create. */
+    int32_t (*describe)(void *source, const struct framegate_sink *out, struct framegate_error *error);
+    /* [source thread] A new value: text ("5", "0.1", "True"), or raw bytes for "binary". Between two calls of next,
+     * or while closed. After an error the old value holds. */
+    int32_t (*set)(void *source, struct framegate_text name, struct framegate_text value, struct framegate_error *error);
+};
+
+/* Offered by the plugin: what arrived in this run and gave no event. */
+#define FRAMEGATE_SKIPPED "framegate.skipped"
+#define FRAMEGATE_SKIPPED_VERSION 1
+struct framegate_skipped {
+    /* [source thread, open] Gives each reason, a few words for people, with its count since open. */
+    int32_t (*skipped)(void *source, const struct framegate_sink *out, struct framegate_error *error);
+};
+
+/* Offered by the plugin: what this run has received, in numbers of the source's own, for status and metrics. */
+#define FRAMEGATE_COUNTERS "framegate.counters"
+#define FRAMEGATE_COUNTERS_VERSION 1
+struct framegate_counters {
+    /* [source thread, open] Gives each name, a word or two with underscores, with its count, which only goes up. */
+    int32_t (*counters)(void *source, const struct framegate_sink *out, struct framegate_error *error);
+};
+
+/* Offered by a plugin whose source has no detector of its own: the host calls trigger instead of next. */
+#define FRAMEGATE_TRIGGER "framegate.trigger"
+#define FRAMEGATE_TRIGGER_VERSION 1
+struct framegate_trigger {
+    /* [source thread, open] Puts the one event for this number into the batch; the other streams have given theirs. */
+    int32_t (*trigger)(void *source, uint64_t event_number, struct framegate_batch *batch,
+                       struct framegate_error *error);
+};
+
+/* ---- Helpers ------------------------------------------------------------------------------------------------------ */
+
+#define FRAMEGATE_HELPER static inline __attribute__((unused))
+#ifdef __cplusplus
+#define FRAMEGATE_ASSERT(holds, otherwise) static_assert(holds, otherwise)
+#else
+#define FRAMEGATE_ASSERT(holds, otherwise) _Static_assert(holds, otherwise)
+#endif
+
+/* Lends a string of C. */
+FRAMEGATE_HELPER struct framegate_text framegate_string(const char *string) {
+    struct framegate_text text = {(const uint8_t *)string, strlen(string)};
+    return text;
+}
+
+/* Whether a text is this string of C. */
+FRAMEGATE_HELPER int framegate_is(struct framegate_text text, const char *string) {
+    return text.len == strlen(string) && memcmp(text.data, string, text.len) == 0;
+}
+
+/* Puts kind and message into error, and is FRAMEGATE_OUTCOME_FAILED. Say what happened, where, and what to do. */
+FRAMEGATE_HELPER __attribute__((format(printf, 3, 4))) int32_t
+framegate_failf(struct framegate_error *error, int32_t kind, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf((char *)error->data, error->capacity, format, arguments);
+    va_end(arguments);
+    size_t most = error->capacity > 0 ? error->capacity - 1 : 0;
+    error->len = length < 0 ? 0 : (size_t)length < most ? (size_t)length : most;
+    error->kind = kind;
+    return FRAMEGATE_OUTCOME_FAILED;
+}
+
+/* Writes one line to the host's log, of at most 500 bytes. [any thread] */
+FRAMEGATE_HELPER __attribute__((format(printf, 3, 4))) void
+framegate_logf(const struct framegate_host *host, int32_t level, const char *format, ...) {
+    char line[501];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    struct framegate_extension found = host->get_extension(host->context, framegate_string(FRAMEGATE_LOG));
+    if (length >= 0 && found.size == sizeof(struct framegate_log) && found.version == FRAMEGATE_LOG_VERSION)
+        ((const struct framegate_log *)found.table)->log(host->context, level, framegate_string(line));
+}
+
+/* Puts one event with these frames into the batch, and so gives them to the host; typ is a string that lives as long
+ * as the process. Answers FRAMEGATE_OUTCOME_DONE; or FAILED, with the reason in error, if the host has no room: the
+ * frames are still yours then. */
+FRAMEGATE_HELPER int32_t framegate_push(struct framegate_batch *batch, const char *typ, int32_t kind,
+                                        const struct framegate_frame *frames, size_t count,
+                                        struct framegate_error *error) {
+    if ((batch->events_len == batch->events_capacity || batch->frames_capacity - batch->frames_len < count) &&
+        batch->grow(batch, 1, count) != FRAMEGATE_OUTCOME_DONE)
+        return framegate_failf(error, FRAMEGATE_ERROR_KIND_INTERNAL, "the host has no room for %zu more frames", count);
+    struct framegate_event event = {framegate_string(typ), count, kind};
+    if (count > 0) memcpy(batch->frames + batch->frames_len, frames, count * sizeof *frames);
+    batch->frames_len += count;
+    batch->events[batch->events_len++] = event;
+    return FRAMEGATE_OUTCOME_DONE;
+}
+
+/* An answer of get_extension: there is none. */
+FRAMEGATE_HELPER struct framegate_extension framegate_no_extension(void) {
+    struct framegate_extension none = {0, 0, NULL, NULL};
+    return none;
+}
+
+/* An answer of get_extension: a table that is static and constant. FRAMEGATE_OFFER(FRAMEGATE_SKIPPED, &my_table) */
+#define FRAMEGATE_OFFER(id, table_address) framegate_offer(sizeof *(table_address), id##_VERSION, (table_address))
+FRAMEGATE_HELPER struct framegate_extension framegate_offer(size_t size, uint32_t version, const void *table) {
+    struct framegate_extension extension = {size, version, NULL, table};
+    return extension;
+}
+
+/* ---- The note, and the export ------------------------------------------------------------------------------------- */
+
+/* What the note says: the host reads it before any code of the plugin runs. Texts in UTF-8, filled up with zeros. */
+struct framegate_description {
+    uint32_t abi_major, abi_minor;
+    uint32_t language; /* FRAMEGATE_LANGUAGE_C */
+    uint32_t debug;    /* 1 for a build without optimisation */
+    char root[128];    /* the symbol of the table */
+    char protocol[32], name[64], version[32], compiler[96];
+};
+
+enum { FRAMEGATE_LANGUAGE_RUST = 1, FRAMEGATE_LANGUAGE_C = 2 };
+
+/* An ELF note, as it lies in the file. */
+struct framegate_note {
+    uint32_t owner_len, description_len, kind;
+    char owner[12];
+    struct framegate_description description;
+};
+
+#define FRAMEGATE_NOTE_SECTION ".note.framegate"
+#define FRAMEGATE_NOTE_OWNER "Framegate"
+#define FRAMEGATE_NOTE_KIND 1
+
+#ifdef FRAMEGATE_COMPILER
+#elif defined(__clang__)
+#define FRAMEGATE_COMPILER "clang " __clang_version__
+#else
+#define FRAMEGATE_COMPILER "gcc " __VERSION__
+#endif
+#ifdef __OPTIMIZE__
+#define FRAMEGATE_DEBUG 0
+#else
+#define FRAMEGATE_DEBUG 1
+#endif
+
+/* Exports a plugin, once in a library. What follows it is the table, whose fourth entry, here 0, is for the flags:
+ *
+ *     FRAMEGATE_PLUGIN(mine, "my-protocol", "my-plugin", "1.2.0") = {
+ *         FRAMEGATE_TABLE, 0, my_create, my_destroy, my_open, my_next, my_close, my_get_extension,
+ *     };
+ *
+ * The first argument is an identifier, of which the symbol is made; then the protocol, the plugin's name, and its version. */
+#define FRAMEGATE_TABLE sizeof(struct framegate_plugin), FRAMEGATE_ABI_MAJOR, FRAMEGATE_ABI_MINOR
+#define FRAMEGATE_PLUGIN(symbol, protocol, name, version)                                                                 \
+    FRAMEGATE_ASSERT(sizeof "framegate_root_" #symbol <= 128, "the plugin's symbol is too long for its note");           \
+    FRAMEGATE_ASSERT(sizeof protocol <= 32, "the protocol's name is too long for the note: at most 31 bytes");           \
+    FRAMEGATE_ASSERT(sizeof name <= 64, "the plugin's name is too long for its note: at most 63 bytes");                  \
+    FRAMEGATE_ASSERT(sizeof version <= 32, "the plugin's version is too long for its note: at most 31 bytes");            \
+    FRAMEGATE_ASSERT(sizeof FRAMEGATE_COMPILER <= 96, "define FRAMEGATE_COMPILER as a shorter text");                     \
+    static const struct framegate_note framegate_note_##symbol                                                            \
+        __attribute__((section(FRAMEGATE_NOTE_SECTION), used, aligned(4))) = {                                            \
+            sizeof FRAMEGATE_NOTE_OWNER, sizeof(struct framegate_description), FRAMEGATE_NOTE_KIND, FRAMEGATE_NOTE_OWNER, \
+            {FRAMEGATE_ABI_MAJOR, FRAMEGATE_ABI_MINOR, FRAMEGATE_LANGUAGE_C, FRAMEGATE_DEBUG,                             \
+             "framegate_root_" #symbol, protocol, name, version, FRAMEGATE_COMPILER}};                                    \
+    FRAMEGATE_EXPORTED const struct framegate_plugin framegate_root_##symbol __attribute__((visibility("default")));      \
+    const struct framegate_plugin framegate_root_##symbol
+
+#ifdef __cplusplus
+#define FRAMEGATE_EXPORTED extern "C"
+}
+#else
+#define FRAMEGATE_EXPORTED extern
+#endif
+
+#endif

@@ -1,0 +1,90 @@
+//! What a source says when it cannot go on, and the buffer in which it crosses.
+#![allow(unsafe_code)]
+
+use std::{fmt, ptr};
+
+use abi_stable::StableAbi;
+
+use crate::codes::ErrorKind;
+
+/// Why a source failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceError {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl SourceError {
+    /// An error of the given kind; the message says what happened, where, and what to do.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+    /// A setting or parameter is wrong.
+    pub fn settings(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Settings, message)
+    }
+    /// The network or the machine refused.
+    pub fn connect(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Connect, message)
+    }
+    /// The detector sent what its protocol does not allow.
+    pub fn protocol(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Protocol, message)
+    }
+    /// The plugin itself is wrong.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+    /// Whose fault it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+    /// The message alone.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+/// Where a plugin writes why a call failed. The host owns it and lends it for the call.
+#[repr(C)]
+#[derive(StableAbi, Debug)]
+pub struct ErrorBuffer {
+    /// Room for the message; not initialised.
+    pub data: *mut u8,
+    /// Size of the room in bytes.
+    pub capacity: usize,
+    /// Bytes of the message, UTF-8; the plugin sets it. Longer messages are cut.
+    pub len: usize,
+    /// An [`ErrorKind`]'s code; the plugin sets it.
+    pub kind: i32,
+}
+
+impl ErrorBuffer {
+    /// Writes kind and message, cut to what there is room for. Does nothing without a buffer.
+    ///
+    /// # Safety
+    /// - `buffer` is null, or points to a buffer whose `data` has room for `capacity` bytes;
+    /// - nobody else uses the buffer during the call.
+    pub unsafe fn fill(buffer: *mut Self, kind: ErrorKind, message: &str) {
+        // SAFETY: null, or valid and ours during the call, as the caller promises.
+        let Some(buffer) = (unsafe { buffer.as_mut() }) else { return };
+        let cut = (0..=message.len().min(buffer.capacity)).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
+        buffer.kind = kind.code();
+        buffer.len = cut;
+        if cut > 0 {
+            // SAFETY: `cut` is at most the message's length and at most `capacity`, for which `data` has room; a message
+            // of ours and a buffer of the host do not overlap.
+            unsafe { ptr::copy_nonoverlapping(message.as_ptr(), buffer.data, cut) }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A byte buffer with an owner, and how it crosses the boundary.
+//!
+//! A frame is made on the reader thread and dropped on any thread: usually on libzmq's I/O thread, when the last worker
+//! has been served. Its bytes never move and never change in between.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::c_void,
+    fmt,
+    mem::ManuallyDrop,
+    ptr, slice,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use abi_stable::StableAbi;
+
+use crate::guard;
+
+/// One frame as it crosses the boundary: where the bytes are, and who gives them back.
+#[repr(C)]
+#[derive(StableAbi, Debug, Clone, Copy)]
+pub struct RawFrame {
+    /// First byte; may be dangling when `len` is 0.
+    pub data: *const u8,
+    /// Number of bytes.
+    pub len: usize,
+    /// Passed to `release` unchanged.
+    pub owner: *mut c_void,
+    /// [any thread] Gives the bytes back; called exactly once. `None` for bytes that live as long as the process.
+    pub release: Option<unsafe extern "C" fn(owner: *mut c_void)>,
+}
+
+/// How many frames one loaded plugin gave, and how many came back to it. Lives as long as the process, like the plugin.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    delivered: Line,
+    released: Line,
+}
+
+/// On a cache line of its own: one count is kept by the instance's thread, the other by libzmq's.
+#[repr(align(64))]
+#[derive(Debug, Default)]
+struct Line(AtomicU64);
+
+impl Ledger {
+    /// A ledger for a new plugin.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { delivered: Line(AtomicU64::new(0)), released: Line(AtomicU64::new(0)) }
+    }
+
+    /// Frames that the plugin gave so far.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered.0.load(Ordering::Relaxed) // a count for people, guards nothing
+    }
+
+    /// Frames that were released so far.
+    #[must_use]
+    pub fn released(&self) -> u64 {
+        // PAIR released: with the Release in `Frame::drop`: whoever sees a frame counted sees what its owner's drop did.
+        self.released.0.load(Ordering::Acquire)
+    }
+
+    /// Counts frames that arrived.
+    pub fn add_delivered(&self, frames: u64) {
+        self.delivered.0.fetch_add(frames, Ordering::Relaxed); // see `delivered`
+    }
+}
+
+/// A byte buffer with an owner, released once, on whatever thread drops it.
+///
+/// In odin-data "frame" means an image; here it is one buffer of an event, as in ZeroMQ and dranspose.
+pub struct Frame {
+    raw: RawFrame,
+    /// Where the release is counted; none for a frame that has not crossed.
+    ledger: Option<&'static Ledger>,
+}
+
+// SAFETY: the owner behind a frame is `Send` (required by `from_owner`; promised by the plugin for `from_raw`), and the
+// release function may be called on any thread by the contract of `RawFrame::release`.
+unsafe impl Send for Frame {}
+// SAFETY: a shared frame gives out only `&[u8]` of bytes that nobody changes while the frame lives.
+unsafe impl Sync for Frame {}
+
+impl Frame {
+    /// Takes the vector's memory without copying it.
+    #[must_use]
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        Self::from_owner(bytes)
+    }
+
+    /// Copies `bytes` into a buffer of its own. For small frames this is cheaper than holding on to a big receive buffer.
+    #[must_use]
+    pub fn copy(bytes: &[u8]) -> Self {
+        Self::from_owner(Box::<[u8]>::from(bytes))
+    }
+
+    /// Bytes that live as long as the process.
+    #[must_use]
+    pub fn from_static(bytes: &'static [u8]) -> Self {
+        let raw = RawFrame { data: bytes.as_ptr(), len: bytes.len(), owner: ptr::null_mut(), release: None };
+        Self { raw, ledger: None }
+    }
+
+    /// Uses the bytes of `owner` where they are; `owner` is dropped when the last worker has been served, on any thread.
+    ///
+    /// `owner` moves to the heap first, so bytes that it keeps inline are safe too. A panic in its `Drop` is caught.
+    #[must_use]
+    pub fn from_owner<O: AsRef<[u8]> + Send + 'static>(owner: O) -> Self {
+        let owner = Box::into_raw(Box::new(owner));
+        // SAFETY: made one line up, and nobody else has it. Bytes that are inside the owner are borrowed from where they
+        // stay: the box is not moved any more.
+        let bytes = unsafe { &*owner }.as_ref();
+        let (data, len) = (bytes.as_ptr(), bytes.len());
+        let raw = RawFrame { data, len, owner: owner.cast(), release: Some(release_box::<O>) };
+        Self { raw, ledger: None }
+    }
+
+    /// The frame as it crosses the boundary; whoever gets it must call `release` once.
+    #[must_use]
+    pub fn into_raw(self) -> RawFrame {
+        ManuallyDrop::new(self).raw
+    }
+
+    /// Takes over a frame that crossed the boundary; its release is counted in the ledger.
+    ///
+    /// # Safety
+    /// - `raw.data` points to `raw.len` bytes that stay readable and unchanged until `raw.release` is called;
+    /// - `raw.release` may be called once with `raw.owner`, on any thread;
+    /// - nobody else calls it.
+    #[must_use]
+    pub unsafe fn from_raw(raw: RawFrame, ledger: Option<&'static Ledger>) -> Self {
+        Self { raw, ledger }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        if self.raw.len == 0 {
+            return &[];
+        }
+        // SAFETY: `data` and `len` describe bytes that the owner keeps readable and unchanged until `release`, which is
+        // called only in `drop`; the borrow of `self` ends before that.
+        unsafe { slice::from_raw_parts(self.raw.data, self.raw.len) }
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.raw.len
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.raw.len == 0
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if let Some(release) = self.raw.release {
+            // SAFETY: `into_raw` forgets the frame, so this runs once for each owner; any thread is allowed.
+            unsafe { release(self.raw.owner) }
+        }
+        if let Some(ledger) = self.ledger {
+            // PAIR released: see `Ledger::released`.
+            ledger.released.0.fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({} bytes)", self.raw.len)
+    }
+}
+
+impl AsRef<[u8]> for Frame {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+/// Drops the boxed owner; a panic ends here and not in the host.
+///
+/// # Safety
+/// - `owner` came from `Box::into_raw` of a `Box<O>`, and was not passed here before.
+unsafe extern "C" fn release_box<O>(owner: *mut c_void) {
+    guard::quietly(|| {
+        // SAFETY: `from_owner` made `owner` from a `Box<O>`, and `Frame::drop` calls once.
+        drop(unsafe { Box::from_raw(owner.cast::<O>()) });
+    });
+}

@@ -1,0 +1,368 @@
+//! The plugin's side of the tables: safe Rust inside, C functions outside, and no panic gets through.
+//!
+//! A panic that left an `extern "C"` function would abort the host. So every function here catches it, writes its message and
+//! place into the error buffer, and poisons the instance: it is not called again, not even to drop it.
+#![allow(unsafe_code)]
+
+use std::{
+    any::Any,
+    ffi::c_void,
+    marker::PhantomData,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    ABI_VERSION,
+    batch::{Batch, BatchWriter},
+    codes::{ErrorKind, Outcome, Progress},
+    error::{ErrorBuffer, SourceError},
+    ext::{
+        Extension, Table as _, counters::CountersTable, parameters::ParametersTable, skipped::SkippedTable,
+        trigger::TriggerTable,
+    },
+    hook,
+    host::{HostHandle, HostServices, HostTable},
+    text::{Sink, Text},
+    vtable::{EXCLUSIVE, PluginTable},
+};
+
+/// What the tables are made from; `framegate-plugin-api` implements it for every source. All of it is called on the instance's thread.
+pub trait Plugin: Sized + 'static {
+    /// The protocol's name, for the note.
+    const PROTOCOL: &'static str;
+    /// See [`EXCLUSIVE`].
+    const EXCLUSIVE: bool;
+    /// Whether the plugin offers [`TriggerTable`].
+    const ON_DEMAND: bool;
+
+    /// Makes an instance from settings in JSON.
+    ///
+    /// # Errors
+    /// Settings that cannot work, and whatever else makes the source impossible.
+    fn create(stream: &str, settings: &str, host: Arc<dyn HostServices>) -> Result<Self, SourceError>;
+    /// Opens the run of a scan; an earlier one is dropped first.
+    ///
+    /// # Errors
+    /// What makes the run impossible.
+    fn open(&mut self) -> Result<(), SourceError>;
+    /// Gives the next events.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn next(&mut self, out: &mut BatchWriter, left: Duration) -> Result<Progress, SourceError>;
+    /// Gives the event of a number.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn trigger(&mut self, event_number: u64, out: &mut BatchWriter) -> Result<(), SourceError>;
+    /// Drops the run, if one is open.
+    fn close(&mut self);
+    /// Describes the run-time parameters, in JSON.
+    fn parameters(&self) -> String;
+    /// Takes the value of a parameter.
+    ///
+    /// # Errors
+    /// When the value cannot be used.
+    fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), SourceError>;
+    /// Tells what arrived in this run and gave no event.
+    fn skipped(&self, tell: &mut dyn FnMut(&str, u64));
+    /// Tells what this run has received, in numbers of the source's own.
+    fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
+        let _ = tell;
+    }
+}
+
+/// The plugin's functions.
+#[must_use]
+pub const fn table<P: Plugin>() -> &'static PluginTable {
+    &Tables::<P>::PLUGIN
+}
+
+/// What an instance's address points to.
+struct Guarded<P> {
+    plugin: P,
+    poisoned: bool,
+    /// Kept although the plugin may have let go of it: panics on its threads are reported there. Dropped after the plugin.
+    _host: Arc<HostHandle>,
+}
+
+struct Tables<P>(PhantomData<P>);
+
+impl<P: Plugin> Tables<P> {
+    const PLUGIN: PluginTable = PluginTable {
+        size: size_of::<PluginTable>() as u32,
+        abi_major: ABI_VERSION.0,
+        abi_minor: ABI_VERSION.1,
+        flags: if P::EXCLUSIVE { EXCLUSIVE } else { 0 },
+        create: create::<P>,
+        destroy: destroy::<P>,
+        open: open::<P>,
+        next: next::<P>,
+        close: close::<P>,
+        get_extension: get_extension::<P>,
+    };
+    const COUNTERS: &'static CountersTable = &CountersTable { counters: counters::<P> };
+    const PARAMETERS: &'static ParametersTable = &ParametersTable { describe: describe::<P>, set: set::<P> };
+    const SKIPPED: &'static SkippedTable = &SkippedTable { skipped: skipped::<P> };
+    const TRIGGER: &'static TriggerTable = &TriggerTable { trigger: trigger::<P> };
+}
+
+/// # Safety
+/// - As [`PluginTable::create`] says; `instance` is valid for a write.
+unsafe extern "C" fn create<P: Plugin>(
+    host: *const HostTable,
+    stream: Text,
+    settings: Text,
+    instance: *mut *mut c_void,
+    error: *mut ErrorBuffer,
+) -> i32 {
+    let made = catch(|| {
+        // SAFETY: the host gives a valid table.
+        let table = unsafe { *host };
+        // SAFETY: the table's context belongs to us from here on.
+        let host = Arc::new(unsafe { HostHandle::new(table) });
+        hook::report_to(&host);
+        // SAFETY: the host keeps the text during the call.
+        let stream = unsafe { stream.as_str() }.map_err(not_text)?;
+        // SAFETY: as above.
+        let settings = unsafe { settings.as_str() }.map_err(not_text)?;
+        let plugin = P::create(stream, settings, host.clone())?;
+        Ok(Box::new(Guarded { plugin, poisoned: false, _host: host }))
+    });
+    let made = made.map(|made| {
+        made.map(|guarded| {
+            // SAFETY: valid for a write, as the host promises.
+            unsafe { instance.write(Box::into_raw(guarded).cast()) }
+        })
+    });
+    // SAFETY: the host's buffer, lent for this call.
+    unsafe { answer(made, error) }
+}
+
+/// # Safety
+/// - As [`PluginTable::destroy`] says; `instance` came from `create` and is not used again.
+unsafe extern "C" fn destroy<P: Plugin>(instance: *mut c_void, error: *mut ErrorBuffer) -> i32 {
+    // SAFETY: `create` made it from a box, and the host gives it back once.
+    let guarded = unsafe { Box::from_raw(instance.cast::<Guarded<P>>()) };
+    if guarded.poisoned {
+        // What panicked once may panic again, or wait for what will not come.
+        mem::forget(guarded);
+        return Outcome::Poisoned.code();
+    }
+    let dropped = catch(move || {
+        drop(guarded);
+        Ok(())
+    });
+    // SAFETY: the host's buffer, lent for this call.
+    unsafe { answer(dropped, error) }
+}
+
+/// # Safety
+/// - As [`PluginTable::open`] says; `instance` came from `create`.
+unsafe extern "C" fn open<P: Plugin>(instance: *mut c_void, error: *mut ErrorBuffer) -> i32 {
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, |plugin| plugin.open()) }
+}
+
+/// # Safety
+/// - As [`PluginTable::next`] says; `instance` came from `create`, `batch` is valid and unshared during the call.
+unsafe extern "C" fn next<P: Plugin>(
+    instance: *mut c_void,
+    batch: *mut Batch,
+    left_ns: u64,
+    error: *mut ErrorBuffer,
+) -> i32 {
+    let given = |plugin: &mut P| {
+        // SAFETY: valid and unshared during the call, as the caller promises.
+        let mut out = unsafe { BatchWriter::new(batch) };
+        let progress = plugin.next(&mut out, Duration::from_nanos(left_ns))?;
+        out.finish(progress)
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, given) }
+}
+
+/// # Safety
+/// - As [`TriggerTable::trigger`] says; `instance` came from `create`, `batch` is valid and unshared during the call.
+unsafe extern "C" fn trigger<P: Plugin>(
+    instance: *mut c_void,
+    event_number: u64,
+    batch: *mut Batch,
+    error: *mut ErrorBuffer,
+) -> i32 {
+    let given = |plugin: &mut P| {
+        // SAFETY: valid and unshared during the call, as the caller promises.
+        let mut out = unsafe { BatchWriter::new(batch) };
+        plugin.trigger(event_number, &mut out)?;
+        out.finish(Progress::More)
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, given) }
+}
+
+/// # Safety
+/// - As [`PluginTable::close`] says; `instance` came from `create`.
+unsafe extern "C" fn close<P: Plugin>(instance: *mut c_void, error: *mut ErrorBuffer) -> i32 {
+    let closed = |plugin: &mut P| {
+        plugin.close();
+        Ok(())
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, closed) }
+}
+
+/// # Safety
+/// - As [`ParametersTable::describe`] says; `instance` came from `create`, `out` is lent for the call.
+unsafe extern "C" fn describe<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
+    let described = |plugin: &mut P| {
+        let text = plugin.parameters();
+        // SAFETY: valid during the call.
+        let out = unsafe { &*out };
+        // SAFETY: lent for this call, and this is its thread.
+        unsafe { out.give(&text, 0) }
+        Ok(())
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, described) }
+}
+
+/// # Safety
+/// - As [`ParametersTable::set`] says; `instance` came from `create`.
+unsafe extern "C" fn set<P: Plugin>(instance: *mut c_void, name: Text, value: Text, error: *mut ErrorBuffer) -> i32 {
+    let taken = |plugin: &mut P| {
+        // SAFETY: the host keeps the text during the call.
+        let name = unsafe { name.as_str() }.map_err(not_text)?;
+        // SAFETY: as above.
+        plugin.set_parameter(name, unsafe { value.as_bytes() })
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, taken) }
+}
+
+/// # Safety
+/// - As [`SkippedTable::skipped`] says; `instance` came from `create`, `out` is lent for the call.
+unsafe extern "C" fn skipped<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
+    let told = |plugin: &mut P| {
+        // SAFETY: valid during the call.
+        let out = unsafe { &*out };
+        plugin.skipped(&mut |reason, count| {
+            // SAFETY: lent for this call, and this is its thread.
+            unsafe { out.give(reason, count) }
+        });
+        Ok(())
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, told) }
+}
+
+/// # Safety
+/// - As [`CountersTable::counters`] says; `instance` came from `create`, `out` is lent for the call.
+unsafe extern "C" fn counters<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
+    let told = |plugin: &mut P| {
+        // SAFETY: valid during the call.
+        let out = unsafe { &*out };
+        plugin.counters(&mut |name, count| {
+            // SAFETY: lent for this call, and this is its thread.
+            unsafe { out.give(name, count) }
+        });
+        Ok(())
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, told) }
+}
+
+/// # Safety
+/// - `id` is lent for the call.
+unsafe extern "C" fn get_extension<P: Plugin>(id: Text) -> Extension {
+    // SAFETY: lent for the call.
+    match unsafe { id.as_str() } {
+        Ok(CountersTable::ID) => Extension::new(Tables::<P>::COUNTERS),
+        Ok(ParametersTable::ID) => Extension::new(Tables::<P>::PARAMETERS),
+        Ok(SkippedTable::ID) => Extension::new(Tables::<P>::SKIPPED),
+        Ok(TriggerTable::ID) if P::ON_DEMAND => Extension::new(Tables::<P>::TRIGGER),
+        _ => Extension::NONE,
+    }
+}
+
+/// Calls an instance, unless it is poisoned; a panic poisons it.
+///
+/// # Safety
+/// - `instance` came from `create` of the same `P`, was not destroyed, and this is its thread;
+/// - `error` is null or lent for this call.
+unsafe fn call<P: Plugin>(
+    instance: *mut c_void,
+    error: *mut ErrorBuffer,
+    what: impl FnOnce(&mut P) -> Result<(), SourceError>,
+) -> i32 {
+    // SAFETY: `create` made it, it lives, and only this thread uses it.
+    let guarded = unsafe { &mut *instance.cast::<Guarded<P>>() };
+    if guarded.poisoned {
+        return Outcome::Poisoned.code();
+    }
+    let called = catch(|| what(&mut guarded.plugin));
+    guarded.poisoned = called.is_err();
+    // SAFETY: null or lent for this call.
+    unsafe { answer(called, error) }
+}
+
+/// The code of a call's outcome; the reason goes into the buffer.
+///
+/// # Safety
+/// - `error` is null or lent for this call.
+unsafe fn answer(called: Result<Result<(), SourceError>, String>, error: *mut ErrorBuffer) -> i32 {
+    let (outcome, kind, message) = match &called {
+        Ok(Ok(())) => return Outcome::Done.code(),
+        Ok(Err(failed)) => (Outcome::Failed, failed.kind(), failed.message()),
+        Err(panic) => (Outcome::Panicked, ErrorKind::Internal, panic.as_str()),
+    };
+    // SAFETY: null or lent for this call, as the caller promises.
+    unsafe { ErrorBuffer::fill(error, kind, message) }
+    outcome.code()
+}
+
+/// Calls; a panic comes back as its message and place.
+fn catch<T>(call: impl FnOnce() -> Result<T, SourceError>) -> Result<Result<T, SourceError>, String> {
+    hook::guarded(|| catch_unwind(AssertUnwindSafe(call))).map_err(|payload| {
+        let message = message(payload);
+        match hook::place() {
+            Some(place) => format!("{message} (at {place})"),
+            None => message,
+        }
+    })
+}
+
+/// Calls; a panic comes back as `None`.
+pub(crate) fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(answer) => Some(answer),
+        Err(payload) => {
+            message(payload);
+            None
+        }
+    }
+}
+
+/// What a panic said. The payload's own drop may panic too; that payload is forgotten.
+fn message(payload: Box<dyn Any + Send>) -> String {
+    let message = said(&*payload).to_owned();
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(second);
+    }
+    message
+}
+
+/// The words of a panic.
+pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no message",
+    }
+}
+
+fn not_text(problem: std::str::Utf8Error) -> SourceError {
+    SourceError::internal(format!("the host gave text that is not UTF-8: {problem}"))
+}

@@ -1,0 +1,103 @@
+//! What the host offers a plugin, as a trait and as the table in which it crosses.
+//!
+//! The table has a context with one owner: whoever got it calls `release` once. So a thread that a plugin left behind can
+//! go on calling it.
+#![allow(unsafe_code)]
+
+use std::{ffi::c_void, fmt, os::fd::RawFd};
+
+use abi_stable::StableAbi;
+
+use crate::{
+    codes::LogLevel,
+    ext::{Extension, log::LogTable},
+    text::Text,
+};
+
+/// The host's side of a source: its log and its stop token. Implemented by the host and by the boundary.
+pub trait HostServices: Send + Sync {
+    /// Writes one line to the host's log, with the stream's name. `[any thread]`
+    fn log(&self, level: LogLevel, message: &str);
+    /// Whether the current call should return soon. `[any thread]`
+    fn stop_requested(&self) -> bool;
+    /// A descriptor that is readable while a stop is requested; never read from it. `[any thread]`
+    fn stop_descriptor(&self) -> RawFd;
+}
+
+/// The table of the host's functions, made for one instance.
+#[repr(C)]
+#[derive(StableAbi, Debug, Clone, Copy)]
+pub struct HostTable {
+    /// Passed to every function unchanged.
+    pub context: *mut c_void,
+    /// `[any thread]` Not 0 while the current call should return soon.
+    pub stop_requested: unsafe extern "C" fn(context: *mut c_void) -> i32,
+    /// `[any thread]` A descriptor that is readable while a stop is requested; never read from it.
+    pub stop_descriptor: unsafe extern "C" fn(context: *mut c_void) -> i32,
+    /// `[any thread]` What else the host offers, by the extension's id.
+    pub get_extension: unsafe extern "C" fn(context: *mut c_void, id: Text) -> Extension,
+    /// `[any thread]` Gives the context back, once; the table is not used after.
+    pub release: unsafe extern "C" fn(context: *mut c_void),
+}
+
+/// The plugin's side: owns a table's context.
+pub struct HostHandle {
+    table: HostTable,
+    log: Option<&'static LogTable>,
+}
+
+// SAFETY: all functions of a `HostTable` may be called on any thread, which is part of their declaration; the context is
+// only passed to them.
+unsafe impl Send for HostHandle {}
+// SAFETY: as above; they may be called on several threads at once.
+unsafe impl Sync for HostHandle {}
+
+impl HostHandle {
+    /// Takes over a table.
+    ///
+    /// # Safety
+    /// - The functions may be called with `context` on any thread until `release`, which nobody else calls.
+    #[must_use]
+    pub unsafe fn new(table: HostTable) -> Self {
+        let mut handle = Self { table, log: None };
+        // SAFETY: the context was not released.
+        let extension = unsafe { (table.get_extension)(table.context, Text::new(LogTable::ID)) };
+        // SAFETY: the answer is the host's to `LogTable::ID`, and what it points to is static.
+        handle.log = unsafe { extension.table::<LogTable>() }.ok().flatten();
+        handle
+    }
+}
+
+use crate::ext::Table as _;
+
+impl HostServices for HostHandle {
+    fn log(&self, level: LogLevel, message: &str) {
+        if let Some(log) = self.log {
+            // SAFETY: the context is released in `drop` only; the message lives during the call.
+            unsafe { (log.log)(self.table.context, level.code(), Text::new(message)) }
+        }
+    }
+
+    fn stop_requested(&self) -> bool {
+        // SAFETY: the context is released in `drop` only.
+        unsafe { (self.table.stop_requested)(self.table.context) != 0 }
+    }
+
+    fn stop_descriptor(&self) -> RawFd {
+        // SAFETY: the context is released in `drop` only.
+        unsafe { (self.table.stop_descriptor)(self.table.context) }
+    }
+}
+
+impl Drop for HostHandle {
+    fn drop(&mut self) {
+        // SAFETY: this handle is the context's one owner and ends here.
+        unsafe { (self.table.release)(self.table.context) }
+    }
+}
+
+impl fmt::Debug for HostHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostHandle").finish_non_exhaustive()
+    }
+}

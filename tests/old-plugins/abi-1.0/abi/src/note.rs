@@ -1,0 +1,121 @@
+//! The ELF note of a plugin: what is known of a file before any of its code runs.
+//!
+//! `export_source!` puts a [`Note`] into the section `.note.framegate`; `readelf -n` shows it, and a plugin in C writes the same. It says which ABI the plugin
+//! was built for, which symbol leads to its functions, and what it is.
+
+use crate::guard::Plugin;
+
+/// The section.
+pub const SECTION: &str = ".note.framegate";
+/// The note's owner, without its closing zero.
+pub const OWNER: &str = "Framegate";
+/// The note's type.
+pub const KIND: u32 = 1;
+
+/// In what a plugin is written, which says what stands under its symbol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Under the symbol is a `LibHeader` of abi_stable, with a description of the layout.
+    Rust,
+    /// Under the symbol is a [`PluginTable`](crate::vtable::PluginTable).
+    C,
+}
+
+impl Language {
+    /// The code in the note.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Rust => 1,
+            Self::C => 2,
+        }
+    }
+
+    /// What a code stands for.
+    #[must_use]
+    pub const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Rust),
+            2 => Some(Self::C),
+            _ => None,
+        }
+    }
+}
+
+/// An ELF note, as it lies in the file.
+#[repr(C, align(4))]
+#[derive(Debug)]
+pub struct Note {
+    pub(crate) owner_len: u32,
+    pub(crate) description_len: u32,
+    pub(crate) kind: u32,
+    pub(crate) owner: [u8; 12],
+    pub(crate) description: Description,
+}
+
+/// What the note says. Numbers in the machine's order; texts in UTF-8, filled up with zeros.
+///
+/// Its fields never change, whatever the ABI's version is, so that every host can say what it found; new ones come behind.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Description {
+    /// Major version of the ABI.
+    pub abi_major: u32,
+    /// Minor version of the ABI.
+    pub abi_minor: u32,
+    /// A [`Language`]'s code.
+    pub language: u32,
+    /// 1 for a build with debug assertions.
+    pub debug: u32,
+    /// The symbol that leads to the functions.
+    pub root: [u8; 128],
+    /// The protocol's name.
+    pub protocol: [u8; 32],
+    /// The plugin's name: that of its package.
+    pub name: [u8; 64],
+    /// The plugin's version.
+    pub version: [u8; 32],
+    /// The compiler that built it.
+    pub compiler: [u8; 96],
+}
+
+impl Note {
+    /// The note of a plugin in Rust. A text that is too long ends the build.
+    #[must_use]
+    pub const fn new<P: Plugin>(root: &str, name: &str, version: &str, debug: bool) -> Self {
+        Self {
+            owner_len: OWNER.len() as u32 + 1,
+            description_len: size_of::<Description>() as u32,
+            kind: KIND,
+            owner: text(OWNER),
+            description: Description {
+                abi_major: crate::ABI_VERSION.0,
+                abi_minor: crate::ABI_VERSION.1,
+                language: Language::Rust.code(),
+                debug: debug as u32,
+                root: text(root),
+                protocol: text(P::PROTOCOL),
+                name: text(name),
+                version: text(version),
+                compiler: cut(env!("FRAMEGATE_COMPILER")),
+            },
+        }
+    }
+}
+
+/// A text of at most `N - 1` bytes, filled up with zeros.
+const fn text<const N: usize>(text: &str) -> [u8; N] {
+    assert!(text.len() < N, "a name of the plugin is too long for its note: see framegate_plugin_abi::note");
+    cut(text)
+}
+
+/// As much of a text as fits into `N - 1` bytes, filled up with zeros.
+const fn cut<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut at = 0;
+    while at < text.len() && at < N - 1 {
+        bytes[at] = text.as_bytes()[at];
+        at += 1;
+    }
+    bytes
+}

@@ -1,0 +1,77 @@
+//! Text and bytes that are borrowed for a call, and how a plugin hands text of any length to the host.
+#![allow(unsafe_code)]
+
+use std::{ffi::c_void, slice};
+
+use abi_stable::StableAbi;
+
+/// Bytes that the caller keeps unchanged during the call; UTF-8 where a field or parameter says text.
+#[repr(C)]
+#[derive(StableAbi, Debug, Clone, Copy)]
+pub struct Text {
+    /// First byte; may be dangling when `len` is 0.
+    pub data: *const u8,
+    /// Number of bytes.
+    pub len: usize,
+}
+
+impl Text {
+    /// Lends `text`.
+    #[must_use]
+    pub const fn new(text: &str) -> Self {
+        Self::bytes(text.as_bytes())
+    }
+
+    /// Lends `bytes`.
+    #[must_use]
+    pub const fn bytes(bytes: &[u8]) -> Self {
+        Self { data: bytes.as_ptr(), len: bytes.len() }
+    }
+
+    /// The bytes, for as long as the caller keeps them. Null is taken as none.
+    ///
+    /// # Safety
+    /// - `data` is null, or points to `len` bytes that stay readable and unchanged during `'a`.
+    #[must_use]
+    pub unsafe fn as_bytes<'a>(self) -> &'a [u8] {
+        if self.data.is_null() || self.len == 0 || self.len > isize::MAX as usize {
+            return &[];
+        }
+        // SAFETY: `data` is not null and points to `len` readable bytes that nobody changes during `'a`, as the caller
+        // promises; `len` does not exceed `isize::MAX`.
+        unsafe { slice::from_raw_parts(self.data, self.len) }
+    }
+
+    /// The text, or why it is none.
+    ///
+    /// # Safety
+    /// - As for [`Text::as_bytes`].
+    ///
+    /// # Errors
+    /// When the bytes are not UTF-8.
+    pub unsafe fn as_str<'a>(self) -> Result<&'a str, std::str::Utf8Error> {
+        // SAFETY: the caller promises what `as_bytes` asks for.
+        std::str::from_utf8(unsafe { self.as_bytes() })
+    }
+}
+
+/// A function of the host that takes text and a count, with what it needs to be called; lent for a call.
+#[repr(C)]
+#[derive(StableAbi, Debug, Clone, Copy)]
+pub struct Sink {
+    /// Passed to `take` unchanged.
+    pub context: *mut c_void,
+    /// `[instance thread, inside the call that got the sink]` Takes one text and a count that belongs to it (0 where there is none).
+    pub take: unsafe extern "C" fn(context: *mut c_void, text: Text, count: u64),
+}
+
+impl Sink {
+    /// Hands over one text and its count.
+    ///
+    /// # Safety
+    /// - The sink was lent for the call that is under way, and this is the thread of that call.
+    pub unsafe fn give(&self, text: &str, count: u64) {
+        // SAFETY: the caller promises that the sink is still lent; the text lives during the call.
+        unsafe { (self.take)(self.context, Text::new(text), count) }
+    }
+}
