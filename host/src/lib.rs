@@ -24,4 +24,7 @@ mod walk;
 pub use cli::main;
 pub use control::report::{ControlProblem, ControlReport};
 pub use host::{Host, Linked, StartError};
-pub use ingester::report::{CaptureReport, Report, StreamReport, WorkerReport};
+pub use ingester::{
+    report::{CaptureReport, Report, StreamReport, WorkerReport},
+    tally::Tally,
+};

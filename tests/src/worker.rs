@@ -70,6 +70,9 @@ impl Worker {
             socket.set_linger(0)?;
             // As little as possible waits here, so that a worker which does not read is seen from the other side.
             socket.set_rcvhwm(1)?;
+            if !reads {
+                socket.set_rcvbuf(64 << 10)?;
+            }
             socket.connect(url)
         };
         set().unwrap_or_else(|error| panic!("worker {name}: {url}: {error}"));

@@ -30,7 +30,7 @@ use self::{
     assemble::{Assigned, Slot},
     command::{Assignments, Command, Deal},
     scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
-    tally::Pace,
+    tally::{Pace, Tally},
     workers::Workers,
 };
 use crate::names::{EventNumber, IngesterName, ScanId, StreamName};
@@ -90,11 +90,14 @@ struct Stream {
     /// The name as it stands in a header.
     escaped: String,
     on_demand: bool,
+    /// What was counted in the scans before the current one.
+    earlier: Tally,
 }
 
 impl Ingester {
     pub(crate) fn new(name: IngesterName, streams: Vec<(StreamName, bool)>, limits: Limits) -> Self {
-        let stream = |(name, on_demand)| Stream { escaped: header::escape(&name), name, on_demand };
+        let stream =
+            |(name, on_demand)| Stream { escaped: header::escape(&name), name, on_demand, earlier: Tally::default() };
         Self {
             name,
             streams: streams.into_iter().map(stream).collect(),
@@ -138,6 +141,9 @@ impl Ingester {
         if let Some(old) = self.scan.take() {
             let unpaired: u64 = old.streams.iter().map(|stream| stream.flow.waiting()).sum();
             self.count("events of a scan that was replaced", unpaired);
+            for (stream, of_old) in self.streams.iter_mut().zip(&old.streams) {
+                stream.earlier = stream.earlier + of_old.tally;
+            }
         }
         self.pace.restart();
         let dropped = self.workers.restart(now);

@@ -55,6 +55,7 @@ impl Ingester {
                     missing: in_scan.tally.missing,
                     queued: in_scan.flow.waiting(),
                     bytes_waiting: in_scan.flow.bytes(),
+                    since_start: stream.earlier + in_scan.tally,
                     ..StreamReport::default()
                 };
                 (measured.source)(index, &mut report);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::tally::Tally;
 use crate::names::{IngesterName, ScanId, StreamName, WorkerName};
 
 /// The state of one ingester. Everything that was counted is here, everything dropped under its reason.
@@ -123,6 +124,8 @@ pub struct StreamReport {
     pub queued: u64,
     /// Bytes that wait: those of the queued events, and those that the source has received and not given yet.
     pub bytes_waiting: u64,
+    /// The counts of events over all scans since the start: what was lost stays visible when the next scan begins.
+    pub since_start: Tally,
 }
 
 /// One worker in a [`Report`].

@@ -1,24 +1,38 @@
 //! What became of a stream's events: `read = forwarded + dropped + discarded + queued`.
 
-use std::time::Instant;
+use std::{ops::Add, time::Instant};
 
 use serde::Serialize;
 
 use super::report::PaceReport;
 
-/// The counts of one stream in one scan.
+/// The counts of one stream, in one scan or over all of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// Taken from the source, dropped ones included.
-    pub(crate) read: u64,
+    pub read: u64,
     /// Put into a message for at least one worker. Handed over, not proven to be delivered.
-    pub(crate) forwarded: u64,
+    pub forwarded: u64,
     /// Dropped because the stream was full (policy `drop`).
-    pub(crate) dropped: u64,
+    pub dropped: u64,
     /// Taken and given to nobody: the assignment names no worker, or none came before the scan's end.
-    pub(crate) discarded: u64,
+    pub discarded: u64,
     /// Events that assignments name and that never came, because the source had failed.
-    pub(crate) missing: u64,
+    pub missing: u64,
+}
+
+impl Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            read: self.read + other.read,
+            forwarded: self.forwarded + other.forwarded,
+            dropped: self.dropped + other.dropped,
+            discarded: self.discarded + other.discarded,
+            missing: self.missing + other.missing,
+        }
+    }
 }
 
 /// How long events take: from one pairing to the next, as the reference measures it.

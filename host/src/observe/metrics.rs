@@ -101,11 +101,11 @@ fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
             let with = |key, value| [&labels[..], &[(key, value)]].concat();
             state.push((with("state", of_stream.source), 1.0));
             for (outcome, count) in [
-                ("read", of_stream.read),
-                ("forwarded", of_stream.forwarded),
-                ("dropped", of_stream.dropped),
-                ("discarded", of_stream.discarded),
-                ("missing", of_stream.missing),
+                ("read", of_stream.since_start.read),
+                ("forwarded", of_stream.since_start.forwarded),
+                ("dropped", of_stream.since_start.dropped),
+                ("discarded", of_stream.since_start.discarded),
+                ("missing", of_stream.since_start.missing),
             ] {
                 events.push((with("outcome", outcome), count as f64));
             }
@@ -117,7 +117,7 @@ fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
         }
     }
     out.gauge("source_state", "The state that a stream's source is in; 1 for that state.", state)?;
-    out.counter("stream_events", "Events of the current scan, by what became of them.", events)?;
+    out.counter("stream_events", "Events since the start, by what became of them.", events)?;
     out.gauge("stream_queued_events", "Events that wait for their assignments.", queued)?;
     out.gauge("stream_waiting_bytes", "Bytes of these events, and what the source has not given yet.", waiting)?;
     out.counter("stream_skipped_messages", "Messages of the detector that gave no event.", skipped)?;

@@ -109,6 +109,16 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
         if !stream["last_invalid"].is_null() {
             let _ = writeln!(more, "  {name}: the last that was invalid: {}", word(&stream["last_invalid"]));
         }
+        let all = &stream["since_start"];
+        let lost = ["dropped", "missing"].map(|count| all[count].as_u64().unwrap_or(0));
+        if lost != [0, 0] {
+            let [dropped, missing] = lost;
+            let _ = writeln!(
+                more,
+                "  {name}: since the start, of {} events {dropped} were dropped; {missing} are missing",
+                word(&all["read"])
+            );
+        }
     }
     let header = [
         "stream",
@@ -230,7 +240,8 @@ mod tests {
                 "streams": { "eiger": { "active": true, "source": "open", "read": 20, "forwarded": 11, "dropped": 5,
                     "discarded": 3, "missing": 2, "queued": 1, "bytes_waiting": 2560, "skipped": { "no JSON": 6 },
                     "last_invalid": "no JSON at \u{1b}[2J",
-                    "received": { "bytes": 3072, "lost_on_the_way": 16, "messages": 17 } } },
+                    "received": { "bytes": 3072, "lost_on_the_way": 16, "messages": 17 },
+                    "since_start": { "read": 200, "forwarded": 140, "dropped": 55, "discarded": 3, "missing": 22 } } },
                 "workers": [{ "name": "w1", "connected": true, "last_seen": 1.0, "sent": 9, "waiting": 8, "in_flight": 512,
                     "dropped": 7 }],
                 "counters": { "junk messages": 13, "nothing": 0 },
@@ -255,6 +266,7 @@ mod tests {
             "512 B",
             "901       889  0123456789ab  stins 0.1.0",
             "junk messages: 13",
+            "eiger: since the start, of 200 events 55 were dropped; 22 are missing",
             "capture /d.cbors: 14 events written, 15 not",
             "! capture: disk full",
             "! stream eiger: \u{fffd}[2Jit broke",
