@@ -3,10 +3,11 @@
 //!     cargo bench -p framegate-tests --bench ingest              all sizes, seven rounds, held against the limits below
 //!     cargo bench -p framegate-tests --bench ingest -- --smoke   a few seconds, no limits: shows that it works
 //!
-//! Also `--rounds N` and `--only SIZE` (as in the table's first column). Load, forwarder and workers are processes of
+//! Also `--rounds N` and `--only ROW` (as in the table's first column). Load, forwarder and workers are processes of
 //! their own; framegate is the real command with the STINS plugin loaded from its file. Rounds alternate between relay and framegate, and ratios are medians over pairs of
 //! neighbouring runs: a machine that slows down slows both. CPU per event is the figure to trust first, because load and
-//! workers share the machine.
+//! workers share the machine. In the last row both sides are framegate: the same program with the STINS source loaded from
+//! its file, and linked in, which is the price of the boundary.
 
 mod measure;
 mod relay;
@@ -31,26 +32,35 @@ struct Case {
     rate_limit: f64,
     /// CPU per event at most, relative to the relay.
     cpu_limit: f64,
+    /// The relay, or who stands in its place; and who is held against it.
+    sides: [Forwarder; 2],
 }
 
 const fn case(name: &'static str, payload: usize, events: u64, rate_limit: f64, cpu_limit: f64) -> Case {
-    Case { name, payload, events, workers: 2, broadcast: false, rate_limit, cpu_limit }
+    let sides = [Forwarder::Relay, Forwarder::Framegate];
+    Case { name, payload, events, workers: 2, broadcast: false, rate_limit, cpu_limit, sides }
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     case("64B", 64, 400_000, 0.5, 2.5),
     case("1K", 1 << 10, 300_000, 0.8, 1.6),
     case("64K", 64 << 10, 30_000, 0.9, 1.2),
     case("1M", 1 << 20, 3_000, 0.95, 1.1),
     case("4M", 4 << 20, 800, 0.95, 1.1),
     Case { workers: 8, broadcast: true, ..case("4M-to-8", 4 << 20, 150, 0.9, 1.1) },
+    Case { sides: [Forwarder::Linked, Forwarder::Loaded], ..case("64B-loaded", 64, 400_000, 0.97, 1.03) },
 ];
 
 /// Who forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Forwarder {
     Relay,
+    /// The command, with the STINS plugin loaded from its file.
     Framegate,
+    /// This program with a host inside, and the STINS source linked into it.
+    Linked,
+    /// The same program, with the STINS plugin loaded from its file.
+    Loaded,
 }
 
 fn main() -> ExitCode {
@@ -88,7 +98,7 @@ impl Options {
                 "--smoke" => (options.smoke, options.rounds) = (true, 1),
                 "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
                 "--only" => options.only = Some(value()?.clone()),
-                other => anyhow::bail!("unknown argument {other}: there are --smoke, --rounds N, --only SIZE"),
+                other => anyhow::bail!("unknown argument {other}: there are --smoke, --rounds N, --only ROW"),
             }
         }
         Ok(options)
@@ -97,7 +107,7 @@ impl Options {
 
 fn compare(options: &Options) -> anyhow::Result<ExitCode> {
     println!(
-        "{:>8} | {:>9} {:>9} {:>6} {:>6} | {:>8} {:>9} {:>6} {:>5} | {:>6} {:>9} {:>6}",
+        "{:>10} | {:>9} {:>9} {:>6} {:>6} | {:>8} {:>9} {:>6} {:>5} | {:>6} {:>9} {:>6}",
         "",
         "relay",
         "framegate",
@@ -111,7 +121,7 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
         "framegate",
         "ratio"
     );
-    println!("{:>8} | {:^33} | {:^31} | {:^23}", "image", "events/s", "CPU µs per event", "peak memory MiB");
+    println!("{:>10} | {:^33} | {:^31} | {:^23}", "image", "events/s", "CPU µs per event", "peak memory MiB");
     let mut missed = 0;
     for mut case in CASES {
         if options.only.as_ref().is_some_and(|only| only != case.name) {
@@ -123,10 +133,14 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
         let mut rounds = Vec::new();
         for round in 0..options.rounds {
             // Who comes first alternates too.
-            let relay_first = round % 2 == 0;
-            let first = measure(&case, if relay_first { Forwarder::Relay } else { Forwarder::Framegate })?;
-            let second = measure(&case, if relay_first { Forwarder::Framegate } else { Forwarder::Relay })?;
-            rounds.push(if relay_first { (first, second) } else { (second, first) });
+            let [relay, framegate] = case.sides;
+            rounds.push(if round % 2 == 0 {
+                let relay = measure(&case, relay)?;
+                (relay, measure(&case, framegate)?)
+            } else {
+                let framegate = measure(&case, framegate)?;
+                (measure(&case, relay)?, framegate)
+            });
         }
         missed += usize::from(!row(&case, &rounds));
     }
@@ -143,7 +157,7 @@ fn row(case: &Case, rounds: &[(Measured, Measured)]) -> bool {
     let rate = of(&|(relay, framegate)| framegate.rate / relay.rate);
     let cpu = of(&|(relay, framegate)| framegate.cpu_us / relay.cpu_us);
     println!(
-        "{:>8} | {:>9.0} {:>9.0} {:>6.2} {:>6.2} | {:>8.1} {:>9.1} {:>6.2} {:>5.2} | {:>6.0} {:>9.0} {:>6.2}",
+        "{:>10} | {:>9.0} {:>9.0} {:>6.2} {:>6.2} | {:>8.1} {:>9.1} {:>6.2} {:>5.2} | {:>6.0} {:>9.0} {:>6.2}",
         case.name,
         of(&|(relay, _)| relay.rate),
         of(&|(_, framegate)| framegate.rate),

@@ -12,9 +12,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use framegate_tests::{framegate, host::Host};
+use framegate_tests::{
+    framegate,
+    host::{Host, write_configuration},
+};
 
-use crate::{Case, Forwarder};
+use crate::{Case, Forwarder, roles::LINKED};
 
 /// What a run has shown.
 #[derive(Debug, Clone, Copy)]
@@ -31,14 +34,13 @@ pub(crate) struct Measured {
 pub(crate) fn measure(case: &Case, forwarder: Forwarder) -> anyhow::Result<Measured> {
     let upstream = format!("tcp://127.0.0.1:{}", free_port()?);
     let port = free_port()?.to_string();
-    let name = if forwarder == Forwarder::Relay { "relay" } else { "framegate" };
     let workers = case.workers.to_string();
     let broadcast = case.broadcast.to_string();
     let events = case.events.to_string();
     let folder = tempfile::tempdir()?;
     let mut forward = match forwarder {
         Forwarder::Relay => Forward::Relay(role(&["relay", &upstream, &port, &workers, &broadcast], Stdio::piped())?),
-        Forwarder::Framegate => Forward::Framegate(framegate(folder.path(), &upstream, &port, case)),
+        other => Forward::Framegate(framegate(folder.path(), &upstream, &port, case, other)?),
     };
     let mut receive = role(&["workers", &port, &workers, &broadcast, &events], Stdio::piped())?;
     let mut lines = BufReader::new(receive.0.stdout.take().context("the workers' output is a pipe")?).lines();
@@ -52,7 +54,7 @@ pub(crate) fn measure(case: &Case, forwarder: Forwarder) -> anyhow::Result<Measu
     });
     let say = |limit, what: &str| {
         let line = result.recv_timeout(limit);
-        line.with_context(|| format!("{name}, {}: no word from the workers: {what}", case.name))
+        line.with_context(|| format!("{forwarder:?}, {}: no word from the workers: {what}", case.name))
     };
     say(START_LIMIT, "they do not start")?;
     // What the start costs is not measured.
@@ -112,17 +114,22 @@ impl Forward {
     }
 }
 
-/// The real command, with the STINS plugin loaded from its file, and nothing of this program.
-fn framegate(folder: &Path, upstream: &str, port: &str, case: &Case) -> Host {
+/// The real command, with the STINS plugin loaded from its file, and nothing of this program; or this program in the role of a host.
+fn framegate(folder: &Path, upstream: &str, port: &str, case: &Case, forwarder: Forwarder) -> anyhow::Result<Host> {
     let plugin = framegate::plugin("stins");
+    let source = if forwarder == Forwarder::Linked { LINKED.into() } else { plugin.display().to_string() };
     let Case { workers, broadcast, .. } = case;
     let configuration = format!(
         "log_level = \"WARNING\"\n[standalone]\nmin_workers = {workers}\nbroadcast = {broadcast}\n[[ingester]]\n\
-         url = \"tcp://127.0.0.1:{port}\"\n[[ingester.stream]]\nname = \"bench\"\nsource = \"{}\"\n\
-         settings.upstream_url = \"{upstream}\"\n",
-        plugin.display()
+         url = \"tcp://127.0.0.1:{port}\"\n[[ingester.stream]]\nname = \"bench\"\nsource = \"{source}\"\n\
+         settings.upstream_url = \"{upstream}\"\n"
     );
-    Host::start(folder, &configuration)
+    if forwarder == Forwarder::Framegate {
+        return Ok(Host::start(folder, &configuration));
+    }
+    let (path, admin) = write_configuration(folder, &configuration);
+    let mut command = Command::new(std::env::current_exe()?);
+    Ok(Host::with(command.args(["role", "host"]).arg(path), folder, admin))
 }
 
 fn role(args: &[&str], out: Stdio) -> anyhow::Result<Running> {

@@ -1,6 +1,7 @@
-//! The processes of a run that are made from this program: load, workers, and the bare relay.
+//! The processes of a run that are made from this program: load, workers, the bare relay, and a host with a linked source.
 
 use std::{
+    fs,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -10,6 +11,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use framegate::{Linked, settings::Settings};
+use framegate_stins::Stins;
 use uuid::Uuid;
 
 use crate::relay;
@@ -25,10 +28,25 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
             let copies = if broadcast.parse()? { count.parse()? } else { 1 };
             work(port, count.parse()?, events.parse::<u64>()? * copies)
         }
+        ["host", configuration] => host(configuration),
         ["load", upstream, payload, events] => load(upstream, payload.parse()?, events.parse()?),
         _ => bail!("unknown role {args:?}"),
     }
 }
+
+/// A program that embeds a host, as the command does, and has the STINS source linked in.
+fn host(configuration: &str) -> anyhow::Result<()> {
+    framegate::allocator::keep_large_buffers();
+    let settings = Settings::from_toml(&fs::read_to_string(configuration)?)?;
+    let _host = framegate::Host::start(settings, Linked::none().with::<Stins>(LINKED))?;
+    // Ends when the run's measuring is over.
+    loop {
+        thread::park();
+    }
+}
+
+/// What the source that is linked in is called in the configuration.
+pub(crate) const LINKED: &str = "linked-stins";
 
 /// A detector that sends one run as fast as it is taken.
 fn load(upstream: &str, payload: usize, events: u64) -> anyhow::Result<()> {
