@@ -23,8 +23,9 @@ mod walk;
 #[doc(hidden)]
 pub use cli::main;
 pub use control::report::{ControlProblem, ControlReport};
-pub use host::{Host, Linked, StartError};
+pub use host::{AskedBy, Host, Linked, OldSource, StartError, SwapError, SwapReceipt, SwapSpec, SwapState};
 pub use ingester::{
     report::{CaptureReport, Report, StreamReport, WorkerReport},
     tally::Tally,
 };
+pub use plugin::identity::SourceIdentity;

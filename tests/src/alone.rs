@@ -1,4 +1,4 @@
-//! Crates that stand alone, outside the workspace: the plugins of `tests/bad-plugins` and `tests/old-plugins`.
+//! Crates that stand alone, outside the workspace: the plugins of `tests/bad-plugins`, `tests/old-plugins` and `tests/plugins`.
 //!
 //! Each is built as its author would build it, all into one target folder, so that what they have in common is built once.
 
@@ -53,6 +53,30 @@ pub fn for_authors(command: &mut Command) {
     command.env("CARGO_NET_OFFLINE", "true").env("CARGO_TARGET_DIR", target());
     // Nobody looks into these with a debugger.
     command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+}
+
+/// The file of `tests/plugins/marked`, built as this version of it.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn marked(version: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = target().join("marked").join(version).join("libframegate_marked.so");
+    let original = root().join("tests/plugins/marked");
+    let folder = target().join("edited").join(format!("marked-{version}"));
+    copy(&original.join("src/lib.rs"), &folder.join("src/lib.rs"));
+    let plugin_api = format!("path = \"{}\"", root().join("plugin-api").display());
+    let manifest = read(&original.join("Cargo.toml"));
+    let manifest = manifest.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
+    write_if_changed(&folder.join("Cargo.toml"), &manifest.replace("path = \"../../../plugin-api\"", &plugin_api));
+    cargo("build", &folder);
+    // All versions are built to one place.
+    let built = target().join("debug/libframegate_marked.so");
+    fs::create_dir_all(kept.parent().expect("it is in a folder")).expect("the target folder can be written to");
+    fs::copy(built, &kept).expect("cargo has built it");
+    kept
 }
 
 /// Runs cargo in the folder of a crate that stands alone.

@@ -7,7 +7,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Output},
     time::Duration,
 };
 
@@ -93,6 +93,25 @@ impl Host {
             bail!("it answers: {head}");
         }
         Ok(body.to_owned())
+    }
+
+    /// Everything that its status says.
+    ///
+    /// # Errors
+    /// It does not answer: not yet, or no more.
+    pub fn status(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.get("/status")?)?)
+    }
+
+    /// What `framegate swap` says and how it ends, asked with these arguments.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn swap(&self, arguments: &[&str]) -> Output {
+        let mut command = framegate::command();
+        command.arg("swap").args(arguments).args(["--url", &self.admin.to_string()]);
+        command.output().expect("the command starts")
     }
 
     /// Waits until its first ingester is as `until` wants it; the ingester then.

@@ -3,6 +3,7 @@
 //! Runs on the main thread. Each subcommand is a file with its arguments and a `run`; nothing else of the program reads
 //! arguments or the environment.
 
+mod endpoint;
 mod ingester;
 pub(crate) mod listen;
 mod plugin;
@@ -10,6 +11,7 @@ pub(crate) mod replay;
 mod run;
 mod signals;
 mod status;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,7 @@ enum Command {
     Plugin(plugin::Args),
     Listen(listen::Args),
     Status(status::Args),
+    Swap(swap::Args),
     Replay(replay::Args),
 }
 
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Plugin(args) => plugin::run(&args),
         Command::Listen(args) => listen::run(args),
         Command::Status(args) => status::run(&args),
+        Command::Swap(args) => swap::run(&args),
         Command::Replay(args) => replay::run(args),
     };
     done.unwrap_or_else(|error| fail(&[format!("{error:#}")], FAILURE))

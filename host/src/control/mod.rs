@@ -69,6 +69,9 @@ impl Driver {
     }
 }
 
+/// The run-time parameters of an ingester's sources, each with its stream.
+pub(crate) type Parameters = Vec<(StreamName, framegate_plugin_api::Parameter)>;
+
 /// One ingester as a driver sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
@@ -80,8 +83,8 @@ pub(crate) struct Line {
     pub(crate) url: String,
     /// Its streams.
     pub(crate) streams: Vec<StreamName>,
-    /// The run-time parameters of its sources.
-    pub(crate) parameters: Vec<(StreamName, framegate_plugin_api::Parameter)>,
+    /// The run-time parameters of its sources, which change when a source is swapped.
+    pub(crate) parameters: watch::Receiver<Parameters>,
     /// Orders to it.
     pub(crate) commands: CommandSender,
     /// Its latest picture.

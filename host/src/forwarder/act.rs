@@ -20,7 +20,9 @@ impl Forwarder {
                 Action::Close { stream } => self.order(stream, Order::Close),
                 Action::Trigger { stream, number } => self.inputs[stream].reader.order(Order::Trigger(number)),
                 Action::SetParameter { stream, name, value } => {
-                    self.inputs[stream].reader.order(Order::SetParameter { name, value });
+                    let input = &mut self.inputs[stream];
+                    input.values.insert(name.clone(), value.clone());
+                    input.reader.order(Order::SetParameter { name, value });
                 }
                 Action::OpenCapture { scan } => self.open_capture(scan),
                 Action::CloseCapture { scan } => {

@@ -49,6 +49,7 @@ const PACE_LOG: Duration = Duration::from_secs(10);
 
 impl Forwarder {
     pub(super) fn housekeeping(&mut self, now: Instant) {
+        self.take_replacements();
         let limits = self.ingester.limits().clone();
         let in_flight = &self.router.in_flight;
         let held = |worker: &WorkerName| in_flight.bytes_of(worker);

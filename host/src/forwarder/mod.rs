@@ -5,9 +5,10 @@
 
 mod act;
 mod look;
+mod swap;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -35,6 +36,7 @@ use crate::{
     source::{
         queue::{Item, Queue, Space},
         reader::Reader,
+        replacement::{Replacement, Told},
     },
     wake::Wake,
 };
@@ -50,6 +52,10 @@ pub(crate) struct Forwarder {
     pub(crate) wake: Wake,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) assignments: mpsc::Receiver<Assignments>,
+    /// Sources that are made and wait for the next scan.
+    pub(crate) replacements: std::sync::mpsc::Receiver<Replacement>,
+    /// What became of them. Not bounded, because nobody here may wait: two words for each swap at most.
+    pub(crate) told: mpsc::UnboundedSender<Told>,
     pub(crate) report: watch::Sender<Report>,
     pub(crate) dump: Dump,
     /// What the streams have queued.
@@ -66,7 +72,19 @@ pub(crate) struct Forwarder {
 pub(crate) struct Input {
     pub(crate) reader: Reader,
     pub(crate) when_full: WhenFull,
-    pub(crate) queue: Option<Arc<Queue>>,
+    queue: Option<Arc<Queue>>,
+    /// The swap that put the reader in its place; 0 at the start.
+    number: u64,
+    /// What feeds the stream from the next scan on.
+    replacement: Option<Replacement>,
+    /// The latest values of parameters that control has sent, for a source that comes later.
+    values: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl Input {
+    pub(crate) fn new(reader: Reader, when_full: WhenFull) -> Self {
+        Self { reader, when_full, queue: None, number: 0, replacement: None, values: BTreeMap::new() }
+    }
 }
 
 /// What the loop remembers from turn to turn.
@@ -163,7 +181,12 @@ impl Forwarder {
         let mut busy = false;
         loop {
             match self.commands.try_recv() {
-                Ok(command) => self.ingester.command(command, now),
+                Ok(command) => {
+                    if let Command::StartScan { scan, .. } = &command {
+                        self.replace_sources(*scan);
+                    }
+                    self.ingester.command(command, now);
+                }
                 Err(mpsc::error::TryRecvError::Empty) => break,
                 Err(mpsc::error::TryRecvError::Disconnected) => {
                     self.state.stop_at.get_or_insert(now);
@@ -283,6 +306,7 @@ impl Forwarder {
         let limit = Instant::now() + Duration::from_millis(400);
         for input in &mut self.inputs {
             input.reader.stop();
+            input.replacement = None;
             if let Some(queue) = input.queue.take() {
                 queue.abandon();
             }

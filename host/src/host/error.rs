@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{names::StreamName, plugin::refusal::Refusal};
+use super::make::Problem;
+use crate::names::StreamName;
 
 /// Why a host did not start: every problem that was found, each a few lines for a person.
 #[derive(Debug)]
@@ -39,14 +40,13 @@ impl StartError {
         self.problems.push(problem);
     }
 
-    pub(super) fn wrong_settings(&mut self, problem: String) {
-        self.settings = true;
-        self.add(problem);
-    }
-
-    pub(super) fn refuse(&mut self, stream: &StreamName, refusal: &Refusal) {
-        self.plugin = true;
-        self.add(format!("stream {stream}: {refusal}"));
+    pub(super) fn no_source(&mut self, stream: &StreamName, problem: &Problem) {
+        match problem {
+            Problem::Refused(_) => self.plugin = true,
+            Problem::Settings(_) => self.settings = true,
+            Problem::Machine(_) => {}
+        }
+        self.add(format!("stream {stream}: {problem}"));
     }
 }
 

@@ -3,19 +3,22 @@
 //! Runs on the thread that starts the host; sources are made on their own reader threads, all at the same time, within
 //! `source_timeout`. Every problem is collected, so that a person sees them all at once.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use framegate_plugin_api::{ErrorKind, Parameter};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::{Linked, StartError};
+use super::{
+    Linked, StartError,
+    swap::{Exchange, Feed},
+};
 use crate::{
     budget::Account,
-    control::{CommandSender, Line},
+    control::{CommandSender, Line, Parameters},
     forwarder::{Forwarder, Input, State},
     ingester::{Ingester, Limits, report::Report},
-    names::StreamName,
+    near::near,
     output::{
         dump::{Dump, DumpSettings},
         router::Router,
@@ -26,36 +29,53 @@ use crate::{
         Factory, Fault, NotCreated,
         loaded::loaded,
         queue::Space,
-        reader::{Created, Reader},
+        reader::{Created, Order, Reader},
+        replacement::Told,
     },
     wake::Wake,
 };
 
-/// A stream's reader and what it said of its source.
-pub(crate) type Made = (StreamName, Reader, Created);
+/// A stream's reader and what feeds it.
+pub(crate) type Made = (Reader, Feed);
+
+/// Why a stream has no source.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// The plugin is not accepted.
+    Refused(Refusal),
+    /// The source does not take its settings.
+    Settings(String),
+    /// The machine gives no thread.
+    Machine(String),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Settings(problem) | Self::Machine(problem) => f.write_str(problem),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
 
 /// Makes every stream's source, all at the same time.
-pub(super) fn make_sources(
-    settings: &Settings,
-    linked: &Linked,
-    sources: &mut Vec<(StreamName, String)>,
-    error: &mut StartError,
-) -> Vec<Vec<Made>> {
+pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut StartError) -> Vec<Vec<Made>> {
     let mut started = Vec::new();
     for ingester in &settings.ingesters {
         let mut of_ingester = Vec::new();
         for stream in &ingester.streams {
-            let factory = match find(stream, settings, linked) {
-                Ok(factory) => factory,
-                Err(refusal) => {
-                    error.refuse(&stream.name, &refusal);
-                    continue;
-                }
-            };
-            sources.push((stream.name.clone(), factory.describe()));
-            match Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone()) {
-                Ok((reader, outcome)) => of_ingester.push((stream, factory, reader, outcome)),
-                Err(problem) => error.add(format!("stream {}: no thread for its source: {problem}", stream.name)),
+            let starting = find(stream, settings, linked)
+                .map_err(Problem::from)
+                .and_then(|factory| Ok((start(stream, &factory)?, factory)));
+            match starting {
+                Ok((starting, factory)) => of_ingester.push((stream, factory, starting)),
+                Err(problem) => error.no_source(&stream.name, &problem),
             }
         }
         started.push(of_ingester);
@@ -64,25 +84,12 @@ pub(super) fn make_sources(
     let mut made = Vec::new();
     for of_ingester in started {
         let mut inputs = Vec::new();
-        for (stream, factory, reader, outcome) in of_ingester {
-            let name = &stream.name;
-            let source = factory.describe();
-            match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Ok(created)) => {
-                    for (parameter, value) in &stream.parameters {
-                        reader.order(crate::source::reader::Order::SetParameter {
-                            name: parameter.clone(),
-                            value: value.as_bytes().into(),
-                        });
-                    }
-                    inputs.push((name.clone(), reader, created));
+        for (stream, factory, starting) in of_ingester {
+            match starting.wait(stream, &factory, deadline, settings) {
+                Ok((reader, created)) => {
+                    inputs.push((reader, Feed { settings: stream.clone(), factory, created }));
                 }
-                Ok(Err(NotCreated::Refused(refusal))) => error.refuse(name, &refusal),
-                Ok(Err(NotCreated::Fault(Fault::Source(problem)))) if problem.kind() == ErrorKind::Settings => {
-                    error.wrong_settings(format!("stream {name}: {source}: {problem}"));
-                }
-                Ok(Err(NotCreated::Fault(fault))) => error.refuse(name, &refusal::not_created(&source, &fault)),
-                Err(_) => error.refuse(name, &refusal::overdue(&source, settings.source_timeout)),
+                Err(problem) => error.no_source(&stream.name, &problem),
             }
         }
         made.push(inputs);
@@ -90,11 +97,68 @@ pub(super) fn make_sources(
     made
 }
 
-fn find(stream: &StreamSettings, settings: &Settings, linked: &Linked) -> Result<Arc<dyn Factory>, Refusal> {
+/// The code of a stream's source; none of a plugin's has run yet.
+pub(super) fn find(stream: &StreamSettings, settings: &Settings, linked: &Linked) -> Result<Arc<dyn Factory>, Refusal> {
     if let Some(factory) = linked.sources.get(&stream.source) {
         return Ok(factory.clone());
     }
-    loaded(stream.name.as_str(), &stream.source, &settings.plugin_dirs, settings.allow_writable_plugins)
+    let Settings { plugin_dirs, allow_writable_plugins, max_generations, .. } = settings;
+    loaded(stream.name.as_str(), &stream.source, plugin_dirs, *allow_writable_plugins, *max_generations)
+}
+
+/// A source that is being made, on its reader thread.
+#[derive(Debug)]
+pub(super) struct Starting {
+    reader: Reader,
+    outcome: std::sync::mpsc::Receiver<Result<Created, NotCreated>>,
+}
+
+/// Begins to make a stream's source.
+pub(super) fn start(stream: &StreamSettings, factory: &Arc<dyn Factory>) -> Result<Starting, Problem> {
+    match Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone()) {
+        Ok((reader, outcome)) => Ok(Starting { reader, outcome }),
+        Err(problem) => Err(Problem::Machine(format!("no thread for its source: {problem}"))),
+    }
+}
+
+impl Starting {
+    /// Waits until it is made, and gives it the parameters of the settings.
+    pub(super) fn wait(
+        self,
+        stream: &StreamSettings,
+        factory: &Arc<dyn Factory>,
+        deadline: Instant,
+        settings: &Settings,
+    ) -> Result<(Reader, Created), Problem> {
+        let source = factory.identity().to_string();
+        let Self { reader, outcome } = self;
+        match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Ok(created)) => {
+                for (name, value) in &stream.parameters {
+                    let known = || created.parameters.iter().map(|parameter| parameter.name.as_str());
+                    if !known().any(|known| known == name) {
+                        let meant = near(name, known()).map(|near| format!("; did you mean {near:?}?"));
+                        return Err(Problem::Settings(format!(
+                            "{source}: it has no parameter {name:?}{}",
+                            meant.unwrap_or_default()
+                        )));
+                    }
+                    let value = value.as_bytes().into();
+                    reader.order(Order::SetParameter { name: name.clone(), value });
+                }
+                Ok((reader, created))
+            }
+            Ok(Err(NotCreated::Refused(refusal))) => Err(refusal.into()),
+            Ok(Err(NotCreated::Fault(Fault::Source(problem)))) if problem.kind() == ErrorKind::Settings => {
+                Err(Problem::Settings(format!("{source}: {problem}")))
+            }
+            Ok(Err(NotCreated::Fault(fault))) => Err(refusal::not_created(&source, &fault).into()),
+            Err(_) => {
+                factory.write_off();
+                Err(refusal::overdue(&source, settings.source_timeout).into())
+            }
+        }
+    }
 }
 
 /// Puts an ingester together, down to its bound port; it does not run yet.
@@ -102,7 +166,8 @@ pub(crate) fn prepare(
     ingester: &IngesterSettings,
     made: Vec<Made>,
     settings: &Settings,
-) -> Result<(Forwarder, Line), String> {
+    told: mpsc::UnboundedSender<Told>,
+) -> Result<(Forwarder, Line, Exchange), String> {
     let name = &ingester.name;
     let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
     let router = Router::bind(ingester.port, wake.clone()).map_err(|problem| {
@@ -132,11 +197,13 @@ pub(crate) fn prepare(
         source_timeout: settings.source_timeout,
         min_workers: standalone,
     };
-    let streams = made.iter().map(|(stream, _, created)| (stream.clone(), created.on_demand)).collect();
-    let parameters = made
-        .iter()
-        .flat_map(|(stream, _, created)| created.parameters.iter().map(|one| (stream.clone(), one.clone())))
-        .collect::<Vec<(StreamName, Parameter)>>();
+    let streams = made.iter().map(|(_, feed)| (feed.settings.name.clone(), feed.created.on_demand)).collect();
+    let described = made.iter().flat_map(|(_, feed)| {
+        let with_stream = |one: &Parameter| (feed.settings.name.clone(), one.clone());
+        feed.created.parameters.iter().map(with_stream)
+    });
+    let (parameters, described) = watch::channel(described.collect::<Parameters>());
+    let (replacement_sender, replacements) = std::sync::mpsc::sync_channel(16);
     let heart = Ingester::new(name.clone(), streams, limits);
     let service_uuid = Uuid::new_v4();
     let space = Arc::new(Space::default());
@@ -148,21 +215,22 @@ pub(crate) fn prepare(
         service_uuid,
         url: ingester.url(),
         streams: ingester.streams.iter().map(|stream| stream.name.clone()).collect(),
-        parameters,
+        parameters: described,
         commands: sender,
         report: latest,
     };
-    let input =
-        |((_, reader, _), stream): (Made, &StreamSettings)| Input { reader, when_full: stream.when_full, queue: None };
+    let exchange = Exchange { streams: line.streams.clone(), replacements: replacement_sender, parameters };
     let forwarder = Forwarder {
         settings: ingester.clone(),
         service_uuid,
         ingester: heart,
-        inputs: made.into_iter().zip(&ingester.streams).map(input).collect(),
+        inputs: made.into_iter().map(|(reader, feed)| Input::new(reader, feed.settings.when_full)).collect(),
         router,
         wake,
         commands,
         assignments,
+        replacements,
+        told,
         report,
         dump,
         queued: Account::new(ingester.memory_limit / 2, move || freed.freed()),
@@ -170,5 +238,5 @@ pub(crate) fn prepare(
         assembled: Account::new(ingester.memory_limit / 2, move || room.ring()),
         state: State::new(Instant::now()),
     };
-    Ok((forwarder, line))
+    Ok((forwarder, line, exchange))
 }

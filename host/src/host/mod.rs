@@ -5,9 +5,10 @@
 
 mod error;
 mod make;
+mod swap;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{
         Arc,
@@ -17,15 +18,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-pub use self::error::StartError;
-pub(crate) use self::make::prepare;
+#[cfg(test)]
+pub(crate) use self::swap::Feed;
+pub use self::{
+    error::StartError,
+    swap::{AskedBy, OldSource, SwapError, SwapReceipt, SwapSpec, SwapState},
+};
+pub(crate) use self::{make::prepare, swap::Swaps};
 use crate::{
     control::{CommandSender, Driver, Line, report::ControlReport},
     ingester::{command::Command, report::Report},
     names::StreamName,
     observe::{admin::Admin, status::Observed},
+    plugin::identity::SourceIdentity,
     settings::{IngesterSettings, Settings, StreamSettings},
     source::Factory,
 };
@@ -61,7 +68,7 @@ pub struct Host {
     done: Arc<AtomicBool>,
     stop_control: watch::Sender<bool>,
     grace: Duration,
-    sources: Vec<(StreamName, String)>,
+    swaps: Arc<Swaps>,
 }
 
 struct Running {
@@ -83,12 +90,16 @@ impl Host {
     /// All problems at once; nothing runs then, and nothing was published.
     pub fn start(settings: Settings, linked: Linked) -> Result<Self, StartError> {
         let mut error = StartError::new();
-        let mut sources = Vec::new();
-        let inputs = make::make_sources(&settings, &linked, &mut sources, &mut error);
-        let mut prepared = Vec::new();
-        for (ingester, inputs) in settings.ingesters.iter().zip(inputs) {
-            match prepare(ingester, inputs, &settings) {
-                Ok(ready) => prepared.push(ready),
+        let made = make::make_sources(&settings, &linked, &mut error);
+        let feeds: Vec<_> = made.iter().flatten().map(|(_, feed)| feed.clone()).collect();
+        let (told, tells) = mpsc::unbounded_channel();
+        let (mut prepared, mut exchanges) = (Vec::new(), Vec::new());
+        for (ingester, made) in settings.ingesters.iter().zip(made) {
+            match prepare(ingester, made, &settings, told.clone()) {
+                Ok((forwarder, line, exchange)) => {
+                    prepared.push((forwarder, line));
+                    exchanges.push(exchange);
+                }
                 Err(problem) => error.add(problem),
             }
         }
@@ -115,10 +126,15 @@ impl Host {
         }
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
-        announce(&settings.ingesters, &sources);
+        let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, feeds.into_iter()));
+        // The forwarders have the other ends.
+        drop(told);
+        runtime.spawn(swap::keep(swaps.clone(), tells));
+        announce(&settings.ingesters, &swaps.sources());
         if let Some(admin) = admin {
             let reports = lines.iter().map(|line: &Line| line.report.clone()).collect();
-            runtime.spawn(admin.serve(Observed::new(&sources, reports, control_report.clone())));
+            runtime
+                .spawn(admin.serve(Observed::new(swaps.clone(), reports, control_report.clone()), settings.admin_swap));
         }
         let control = {
             let done = done.clone();
@@ -136,7 +152,7 @@ impl Host {
             done,
             stop_control,
             grace: settings.shutdown_grace,
-            sources,
+            swaps,
         })
     }
 
@@ -152,10 +168,35 @@ impl Host {
         self.control_report.borrow().clone()
     }
 
-    /// Which source feeds each stream: name, version and file.
+    /// Which source feeds each stream.
     #[must_use]
-    pub fn sources(&self) -> &[(StreamName, String)] {
-        &self.sources
+    pub fn sources(&self) -> BTreeMap<StreamName, SourceIdentity> {
+        self.swaps.sources()
+    }
+
+    /// Lets another source feed a stream from the next scan on, without touching anything that runs.
+    ///
+    /// The source is found, checked, loaded and made before this returns; that takes milliseconds for most plugins, and at
+    /// most `source_timeout`. A running scan goes on with the source that it has. Of two swaps that wait for the same scan
+    /// the later one wins. What comes of it is in [`Host::swap_receipt`].
+    ///
+    /// # Errors
+    /// Why there is no such source; the stream has the one that it had.
+    pub fn swap(&self, stream: &str, spec: &SwapSpec) -> Result<SwapReceipt, SwapError> {
+        let asked = self.swaps.ask(stream, spec, AskedBy::Api)?;
+        self.swaps.make(&asked)
+    }
+
+    /// The receipts of the latest swaps, the oldest first.
+    #[must_use]
+    pub fn swaps(&self) -> Vec<SwapReceipt> {
+        self.swaps.receipts()
+    }
+
+    /// The receipt of one swap as it is now; none if it is not among the latest hundred.
+    #[must_use]
+    pub fn swap_receipt(&self, number: u64) -> Option<SwapReceipt> {
+        self.swaps.receipt(number)
     }
 
     /// Whether control has come to its end: standalone, after the configured number of scans.
@@ -226,11 +267,11 @@ impl Host {
 }
 
 /// One line for each ingester, before anything happens.
-fn announce(ingesters: &[IngesterSettings], sources: &[(StreamName, String)]) {
+fn announce(ingesters: &[IngesterSettings], sources: &BTreeMap<StreamName, SourceIdentity>) {
     for ingester in ingesters {
         let fed = |stream: &StreamSettings| {
-            let source = sources.iter().find(|(name, _)| *name == stream.name);
-            format!("{} from {}", stream.name, source.map_or("nothing", |(_, source)| source))
+            let source = sources.get(&stream.name).map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            format!("{} from {source}", stream.name)
         };
         let streams: Vec<_> = ingester.streams.iter().map(fed).collect();
         tracing::info!("ingester {} serves workers at {}: {}", ingester.name, ingester.url(), streams.join("; "));
@@ -245,6 +286,6 @@ impl Drop for Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("sources", &self.sources).finish_non_exhaustive()
+        f.debug_struct("Host").field("sources", &self.sources()).finish_non_exhaustive()
     }
 }

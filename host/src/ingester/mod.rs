@@ -114,6 +114,11 @@ impl Ingester {
         }
     }
 
+    /// The stream is fed by another source from the next scan on.
+    pub(crate) fn replaced(&mut self, stream: usize, on_demand: bool) {
+        self.streams[stream].on_demand = on_demand;
+    }
+
     /// An order from control.
     pub(crate) fn command(&mut self, command: Command, now: Instant) {
         match command {

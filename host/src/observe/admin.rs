@@ -1,4 +1,4 @@
-//! The admin endpoint: status, metrics and health over HTTP, to read only.
+//! The admin endpoint: status, metrics and health over HTTP; and swaps of sources, in [`swap`](super::swap).
 //!
 //! Runs on the control runtime; owns its listening socket. It is bound before anything of the host is seen outside, so that
 //! an address in use is an error at the start.
@@ -10,14 +10,16 @@ use axum::{
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
-    routing::get,
+    routing::{get, post},
 };
 
 use super::{
-    connections::Connections,
+    connections::{Connections, Peer},
     metrics,
     status::{Observed, Status},
+    swap::{self, Gate},
 };
+use crate::settings::AdminSwap;
 
 /// A bound endpoint that does not answer yet.
 #[derive(Debug)]
@@ -42,13 +44,19 @@ impl Admin {
     }
 
     /// Answers until the runtime ends.
-    pub(crate) async fn serve(self, observed: Observed) {
+    pub(crate) async fn serve(self, observed: Observed, may_swap: AdminSwap) {
         let routes = Router::new()
-            .route("/", get(|| async { "framegate: /status (JSON), /metrics (OpenMetrics), /health\n" }))
+            .route("/", get(|| async { "framegate: /status (JSON), /metrics (OpenMetrics), /health, /swaps\n" }))
             .route("/status", get(status))
             .route("/metrics", get(metrics))
             .route("/health", get(health))
-            .with_state(observed);
+            .with_state(observed.clone());
+        let gate = Gate { swaps: observed.swaps().clone(), may_swap };
+        let swaps = Router::new()
+            .route("/swaps", post(swap::ask).get(swap::all))
+            .route("/swaps/{number}", get(swap::one))
+            .with_state(gate);
+        let routes = routes.merge(swaps).into_make_service_with_connect_info::<Peer>();
         let served = match tokio::net::TcpListener::from_std(self.0) {
             Ok(listener) => axum::serve(Connections::new(listener), routes).await,
             Err(problem) => Err(problem),

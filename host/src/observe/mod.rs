@@ -7,3 +7,4 @@ mod connections;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod status;
+mod swap;

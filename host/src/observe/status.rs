@@ -1,15 +1,19 @@
 //! The state of the whole host as one value, which status and metrics both show.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::{
     control::report::ControlReport,
+    host::{SwapReceipt, SwapState, Swaps},
     ingester::report::Report,
     names::{IngesterName, StreamName},
-    plugin::generation::{self, GenerationReport},
+    plugin::{
+        generation::{self, GenerationReport},
+        identity::SourceIdentity,
+    },
 };
 
 /// The state of a host at one time.
@@ -24,6 +28,8 @@ pub(crate) struct Status {
     pub(crate) sources: Vec<SourceStatus>,
     /// Every loaded copy of a plugin file; linked sources have none.
     pub(crate) generations: Vec<GenerationReport>,
+    /// The latest swaps of sources, the oldest first.
+    pub(crate) swaps: Vec<SwapReceipt>,
     pub(crate) ingesters: Vec<Report>,
 }
 
@@ -33,36 +39,50 @@ pub(crate) struct SourceStatus {
     pub(crate) stream: StreamName,
     /// Name, version and file of the source.
     pub(crate) source: String,
+    /// The same in parts.
+    pub(crate) identity: SourceIdentity,
+    /// The swap that takes effect at the next scan start.
+    pub(crate) pending: Option<u64>,
 }
 
 /// From where the state can be had at any time, by any thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Observed {
     started: Instant,
-    sources: Vec<SourceStatus>,
+    swaps: Arc<Swaps>,
     reports: Vec<watch::Receiver<Report>>,
     control: watch::Receiver<ControlReport>,
 }
 
 impl Observed {
     pub(crate) fn new(
-        sources: &[(StreamName, String)],
+        swaps: Arc<Swaps>,
         reports: Vec<watch::Receiver<Report>>,
         control: watch::Receiver<ControlReport>,
     ) -> Self {
-        let source =
-            |(stream, source): &(StreamName, String)| SourceStatus { stream: stream.clone(), source: source.clone() };
-        Self { started: Instant::now(), sources: sources.iter().map(source).collect(), reports, control }
+        Self { started: Instant::now(), swaps, reports, control }
+    }
+
+    /// The swaps of the host.
+    pub(crate) fn swaps(&self) -> &Arc<Swaps> {
+        &self.swaps
     }
 
     pub(crate) fn status(&self) -> Status {
+        let swaps = self.swaps.receipts();
+        let source = |(stream, identity): (StreamName, SourceIdentity)| {
+            let waits = |swap: &&SwapReceipt| swap.stream == stream && swap.state == SwapState::Pending;
+            let pending = swaps.iter().rfind(waits).map(|swap| swap.number);
+            SourceStatus { source: identity.to_string(), stream, identity, pending }
+        };
         Status {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             control: self.control.borrow().clone(),
-            sources: self.sources.clone(),
+            sources: self.swaps.sources().into_iter().map(source).collect(),
             generations: generation::reports(),
+            swaps,
             ingesters: self.reports.iter().map(|report| report.borrow().clone()).collect(),
         }
     }

@@ -5,15 +5,18 @@
 
 use std::{
     fmt,
-    path::Path,
-    sync::{Arc, Condvar, Mutex, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use framegate_plugin_abi::{caller::Plugin, frame::Ledger};
 use serde::Serialize;
 
 use super::{
+    identity::SourceIdentity,
     inspect::Inspected,
     load,
     refusal::{Code, Refusal},
@@ -23,11 +26,13 @@ use super::{
 pub(crate) struct Generation {
     stream: String,
     sha256: String,
-    /// Where it came from, for people: `stins 0.1.0 (/path/to/libframegate_stins.so)`.
-    description: String,
-    /// Frames that it gave and that came back. Frames point to it on any thread, so it lives for ever.
-    ledger: &'static Ledger,
+    identity: SourceIdentity,
+    /// Frames that its instances gave and that came back, one ledger for each. Frames point to them on any thread, so they
+    /// live for ever: 128 bytes for each instance.
+    ledgers: Mutex<Vec<&'static Ledger>>,
     state: Mutex<State>,
+    /// A call of it did not return: it is not used for another instance.
+    written_off: AtomicBool,
     /// Rung when `Loading` ends.
     settled: Condvar,
 }
@@ -37,7 +42,7 @@ enum State {
     Inspected(Box<Inspected>),
     /// A thread is loading it; if it never gets through, this is the last state.
     Loading,
-    Loaded(Plugin),
+    Loaded(Plugin, Duration),
     Refused(Refusal),
 }
 
@@ -49,8 +54,10 @@ pub(crate) struct GenerationReport {
     pub(crate) source: String,
     /// Of the file's content, in hexadecimal.
     pub(crate) sha256: String,
-    /// `inspected`, `loading`, `loaded` or `refused`.
+    /// `inspected`, `loading`, `loaded`, `refused`, or `written off` because a call of it did not return.
     pub(crate) state: &'static str,
+    /// How long loading and the check of its layout took, in milliseconds.
+    pub(crate) load_ms: Option<f64>,
     /// Frames that it gave to the host.
     pub(crate) frames_given: u64,
     /// Of them, those that it got back: nobody holds them any more.
@@ -74,25 +81,28 @@ static GENERATIONS: Mutex<Vec<Arc<Generation>>> = Mutex::new(Vec::new());
 
 impl Generation {
     /// The generation of this content for this stream; loads nothing yet.
-    pub(crate) fn of(stream: &str, inspected: Inspected) -> Result<Arc<Self>, Refusal> {
+    pub(crate) fn of(stream: &str, inspected: Inspected, most: usize) -> Result<Arc<Self>, Refusal> {
         let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |known: &&Arc<Self>| known.stream == stream && known.sha256 == inspected.sha256 && known.is_usable();
         if let Some(known) = generations.iter().find(same) {
             return Ok(known.clone());
         }
-        if generations.len() >= MOST_GENERATIONS {
+        let most = most.min(MOST_GENERATIONS);
+        if generations.len() >= most {
             let found = format!(
-                "{} would be plugin number {} of this process, allowed are {MOST_GENERATIONS}",
+                "{} would be plugin number {} of this process, allowed are {most} (max_generations)",
                 inspected.path.display(),
                 generations.len() + 1
             );
-            return Err(Refusal::new(Code::Generations, found, "restart framegate"));
+            let remedy = "restart framegate: what is loaded cannot be unloaded";
+            return Err(Refusal::new(Code::Generations, found, remedy));
         }
         let new = Arc::new(Self {
             stream: stream.to_owned(),
             sha256: inspected.sha256.clone(),
-            description: describe(&inspected.note.protocol, &inspected.note.version, &inspected.path),
-            ledger: Box::leak(Box::default()),
+            identity: SourceIdentity::loaded(&inspected),
+            ledgers: Mutex::default(),
+            written_off: AtomicBool::new(false),
             state: Mutex::new(State::Inspected(Box::new(inspected))),
             settled: Condvar::new(),
         });
@@ -100,7 +110,7 @@ impl Generation {
         Ok(new)
     }
 
-    /// Its functions; loads it if it is not. [instance thread: code of the plugin may run, and hang]
+    /// Its functions, with a ledger of its own for whoever asked; loads it if it is not. [instance thread: code of the plugin may run, and hang]
     pub(crate) fn plugin(&self) -> Result<Plugin, Refusal> {
         let inspected = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,11 +119,11 @@ impl Generation {
             let waited = self.settled.wait_timeout_while(state, LOADING, loading);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             match &*state {
-                State::Loaded(plugin) => return Ok(*plugin),
+                State::Loaded(plugin, _) => return Ok(plugin.with_ledger(self.new_ledger())),
                 State::Refused(refusal) => return Err(refusal.clone()),
                 State::Loading => {
                     let found =
-                        format!("{} is being loaded by another thread, which does not get through", self.description);
+                        format!("{} is being loaded by another thread, which does not get through", self.identity);
                     return Err(Refusal::new(Code::Load, found, "restart framegate"));
                 }
                 State::Inspected(_) => {}
@@ -123,54 +133,71 @@ impl Generation {
                 _ => unreachable!("looked at three lines up, under the same lock"),
             }
         };
-        let loaded = load::load(&inspected, self.ledger);
+        let began = Instant::now();
+        let loaded = load::load(&inspected, self.new_ledger());
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = match &loaded {
-            Ok(plugin) => State::Loaded(*plugin),
+            Ok(plugin) => State::Loaded(*plugin, began.elapsed()),
             Err(refusal) => State::Refused(refusal.clone()),
         };
         self.settled.notify_all();
         loaded
     }
 
-    /// Name, version and file.
-    pub(crate) fn description(&self) -> &str {
-        &self.description
+    /// What it is.
+    pub(crate) fn identity(&self) -> &SourceIdentity {
+        &self.identity
+    }
+
+    /// Whether its code is in the process.
+    pub(crate) fn is_loaded(&self) -> bool {
+        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Loaded(..))
+    }
+
+    /// A call of it did not return in time: its thread is left behind, and nobody gets it again.
+    pub(crate) fn write_off(&self) {
+        self.written_off.store(true, Ordering::Relaxed); // decides what later comers get, guards nothing
+    }
+
+    fn new_ledger(&self) -> &'static Ledger {
+        let ledger: &'static Ledger = Box::leak(Box::default());
+        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).push(ledger);
+        ledger
     }
 
     fn report(&self) -> GenerationReport {
-        let state = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Inspected(_) => "inspected",
-            State::Loading => "loading",
-            State::Loaded(_) => "loaded",
-            State::Refused(_) => "refused",
+        let (state, load) = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Inspected(_) => ("inspected", None),
+            State::Loading => ("loading", None),
+            State::Loaded(_, took) => ("loaded", Some(*took)),
+            State::Refused(_) => ("refused", None),
         };
+        let state = if self.written_off.load(Ordering::Relaxed) { "written off" } else { state };
+        let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         // In this order: a frame that is given and comes back in between must not look like one too many.
-        let frames_returned = self.ledger.released();
-        let frames_given = self.ledger.delivered();
+        let frames_returned = ledgers.iter().map(|ledger| ledger.released()).sum();
+        let frames_given = ledgers.iter().map(|ledger| ledger.delivered()).sum();
         GenerationReport {
             stream: self.stream.clone(),
-            source: self.description.clone(),
+            source: self.identity.to_string(),
             sha256: self.sha256.clone(),
             state,
+            load_ms: load.map(|took| took.as_secs_f64() * 1e3),
             frames_given,
             frames_returned,
         }
     }
 
     fn is_usable(&self) -> bool {
-        !matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Loading | State::Refused(_))
+        !self.written_off.load(Ordering::Relaxed)
+            && !matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Loading | State::Refused(_))
     }
-}
-
-fn describe(protocol: &str, version: &str, path: &Path) -> String {
-    format!("{protocol} {version} ({})", path.display())
 }
 
 impl fmt::Debug for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Generation")
             .field("stream", &self.stream)
-            .field("source", &self.description)
+            .field("source", &self.identity)
             .finish_non_exhaustive()
     }
 }

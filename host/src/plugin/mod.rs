@@ -10,6 +10,7 @@
 //! of its code has run before gate 3.
 
 pub(crate) mod generation;
+pub(crate) mod identity;
 pub(crate) mod inspect;
 mod layout;
 mod load;

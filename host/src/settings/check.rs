@@ -12,7 +12,8 @@ use std::{
 use serde_json::{Map, Value as Json};
 
 use super::{
-    CaptureWhenFull, Control, IngesterSettings, LogLevel, Settings, Standalone, StreamSettings, WhenFull, dranspose,
+    AdminSwap, CaptureWhenFull, Control, IngesterSettings, LogLevel, Settings, Standalone, StreamSettings, WhenFull,
+    dranspose,
     given::{Origin, Table, Value},
     read::{
         HOUR, MILLISECOND, YEAR, address, admin, count, one_of, paths, redis_url, size, text, time, time_or_off, truth,
@@ -38,6 +39,11 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Ve
     top.set("allow_writable_plugins", &mut settings.allow_writable_plugins, problems_of, truth);
     top.set("shutdown_grace", &mut settings.shutdown_grace, problems_of, time(Duration::ZERO, HOUR));
     top.set("source_timeout", &mut settings.source_timeout, problems_of, time(MILLISECOND, HOUR));
+    top.set("max_generations", &mut settings.max_generations, problems_of, |given| match count(given)? {
+        number @ 1..=500 => Ok(number as usize),
+        number => Err(format!("{number} is not allowed: 1 to 500, which the system's loader can bear")),
+    });
+    top.set("admin_swap", &mut settings.admin_swap, problems_of, one_of(&ADMIN_SWAP));
     top.set("admin", &mut settings.admin, problems_of, admin);
     let mut log_level = LogLevel::default();
     top.set("log_level", &mut log_level, problems_of, one_of(&LOG_LEVELS));
@@ -251,6 +257,8 @@ const STALL_TIMEOUT_STANDALONE: Duration = Duration::from_secs(30);
 
 const LOG_LEVELS: [(&str, LogLevel); 4] =
     [("DEBUG", LogLevel::Debug), ("INFO", LogLevel::Info), ("WARNING", LogLevel::Warning), ("ERROR", LogLevel::Error)];
+const ADMIN_SWAP: [(&str, AdminSwap); 3] =
+    [("loopback", AdminSwap::Loopback), ("anywhere", AdminSwap::Anywhere), ("off", AdminSwap::Off)];
 const WHEN_FULL: [(&str, WhenFull); 2] = [("block", WhenFull::Block), ("drop", WhenFull::Drop)];
 const CAPTURE_WHEN_FULL: [(&str, CaptureWhenFull); 3] =
     [("thin", CaptureWhenFull::Thin), ("close", CaptureWhenFull::Close), ("block", CaptureWhenFull::Block)];

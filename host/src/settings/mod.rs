@@ -34,6 +34,11 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// How long `create` and `open` of a source may take. Default 10 s.
     pub source_timeout: Duration,
+    /// Copies of plugin files that this process loads at most, refused ones included; they stay loaded until it ends.
+    /// Default and most: 500.
+    pub max_generations: usize,
+    /// Who may swap sources through the admin endpoint. Default: whoever is on this machine.
+    pub admin_swap: AdminSwap,
     /// Where the admin HTTP endpoint listens; none: it does not. Default none; the command `framegate run` has 127.0.0.1:9180.
     pub admin: Option<SocketAddr>,
 }
@@ -71,6 +76,8 @@ impl Settings {
             allow_writable_plugins: false,
             shutdown_grace: Duration::from_secs(1),
             source_timeout: Duration::from_secs(10),
+            max_generations: 500,
+            admin_swap: AdminSwap::default(),
             admin: None,
         }
     }
@@ -86,6 +93,18 @@ impl Settings {
             Err(problems) => Err(SettingsError { problems }),
         }
     }
+}
+
+/// Who may swap sources through the admin endpoint: it makes this process load a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AdminSwap {
+    /// Programs on this machine.
+    #[default]
+    Loopback,
+    /// Whoever reaches the endpoint.
+    Anywhere,
+    /// Nobody.
+    Off,
 }
 
 /// Who starts scans and hands out work.

@@ -2,11 +2,12 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use framegate_plugin_abi::{caller::Plugin, frame::Ledger};
+use framegate_plugin_abi::caller::Plugin;
 use framegate_plugin_api::{HostServices, Source, export::Exported};
 use serde_json::Value;
 
 use super::{Factory, Instance, NotCreated, loaded};
+use crate::plugin::identity::SourceIdentity;
 
 /// The factory of a linked source.
 pub(crate) fn linked<S: Source>() -> Arc<dyn Factory> {
@@ -15,9 +16,6 @@ pub(crate) fn linked<S: Source>() -> Arc<dyn Factory> {
 
 struct LinkedFactory<S>(PhantomData<fn() -> S>);
 
-/// Frames of all linked sources: their code cannot be replaced, so nobody waits for the frames of one of them.
-static LEDGER: Ledger = Ledger::new();
-
 impl<S: Source> Factory for LinkedFactory<S> {
     fn create(
         &self,
@@ -25,11 +23,13 @@ impl<S: Source> Factory for LinkedFactory<S> {
         settings: &Value,
         services: Arc<dyn HostServices>,
     ) -> Result<Box<dyn Instance>, NotCreated> {
-        loaded::create(Plugin::linked::<Exported<S>>(&LEDGER)?, stream, settings, services)
+        // Lives for ever, as the one of a loaded instance does: its frames point to it.
+        let ledger = Box::leak(Box::default());
+        loaded::create(Plugin::linked::<Exported<S>>(ledger)?, stream, settings, services)
     }
 
-    fn describe(&self) -> String {
-        format!("{} (linked)", S::PROTOCOL)
+    fn identity(&self) -> SourceIdentity {
+        SourceIdentity::linked(S::PROTOCOL)
     }
 }
 

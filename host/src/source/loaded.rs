@@ -9,9 +9,10 @@ use framegate_plugin_abi::caller::{self, Limits, Plugin};
 use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};
 use serde_json::Value;
 
-use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, NotCreated};
+use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, Ledger, NotCreated};
 use crate::plugin::{
     generation::Generation,
+    identity::SourceIdentity,
     inspect::{self, Trust},
     locate::{self, Wanted},
     refusal::Refusal,
@@ -23,11 +24,12 @@ pub(crate) fn loaded(
     source: &str,
     plugin_dirs: &[PathBuf],
     allow_writable: bool,
+    max_generations: usize,
 ) -> Result<Arc<dyn Factory>, Refusal> {
     let wanted = Wanted::parse(source);
     let path = locate::find(&wanted, plugin_dirs)?;
     let inspected = inspect::inspect(&path, Trust { allow_writable, pin: wanted.pin })?;
-    Ok(Arc::new(LoadedFactory { generation: Generation::of(stream, inspected)? }))
+    Ok(Arc::new(LoadedFactory { generation: Generation::of(stream, inspected, max_generations)? }))
 }
 
 #[derive(Debug)]
@@ -46,8 +48,16 @@ impl Factory for LoadedFactory {
         create(plugin, stream, settings, services)
     }
 
-    fn describe(&self) -> String {
-        self.generation.description().to_owned()
+    fn identity(&self) -> SourceIdentity {
+        self.generation.identity().clone()
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.generation.is_loaded()
+    }
+
+    fn write_off(&self) {
+        self.generation.write_off();
     }
 }
 
@@ -71,6 +81,10 @@ struct Behind {
 impl Instance for Behind {
     fn on_demand(&self) -> bool {
         self.instance.on_demand()
+    }
+
+    fn ledger(&self) -> Option<&'static Ledger> {
+        Some(self.instance.ledger())
     }
 
     fn parameters(&mut self) -> Result<Vec<Parameter>, Fault> {

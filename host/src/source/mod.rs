@@ -4,14 +4,16 @@ pub(crate) mod linked;
 pub(crate) mod loaded;
 pub(crate) mod queue;
 pub(crate) mod reader;
+pub(crate) mod replacement;
+mod token;
 
 use std::{fmt, sync::Arc};
 
-pub(crate) use framegate_plugin_abi::caller::Fault;
+pub(crate) use framegate_plugin_abi::{caller::Fault, frame::Ledger};
 use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};
 use serde_json::Value;
 
-use crate::plugin::refusal::Refusal;
+use crate::plugin::{identity::SourceIdentity, refusal::Refusal};
 
 /// Makes instances of one source. A loaded plugin and a linked source both are one of these.
 pub(crate) trait Factory: Send + Sync + fmt::Debug {
@@ -22,14 +24,22 @@ pub(crate) trait Factory: Send + Sync + fmt::Debug {
         settings: &Value,
         services: Arc<dyn HostServices>,
     ) -> Result<Box<dyn Instance>, NotCreated>;
-    /// Where the code comes from, for status and messages: `stins 0.1.0 (/path/to/libframegate_stins.so)`.
-    fn describe(&self) -> String;
+    /// Which code it is, and where it comes from.
+    fn identity(&self) -> SourceIdentity;
+    /// Whether the code is in the process already.
+    fn is_loaded(&self) -> bool {
+        true
+    }
+    /// A call of an instance has not returned in time, and its thread is left behind. [any thread]
+    fn write_off(&self) {}
 }
 
 /// One source that feeds one stream. [reader thread, all of it; it is not `Send`]
 pub(crate) trait Instance {
     /// Whether the source answers `trigger` instead of `next`.
     fn on_demand(&self) -> bool;
+    /// Frames that it gave and that came back; none if nobody counts them.
+    fn ledger(&self) -> Option<&'static Ledger>;
     /// Descriptions of its run-time parameters.
     fn parameters(&mut self) -> Result<Vec<Parameter>, Fault>;
     /// A new value of a parameter.

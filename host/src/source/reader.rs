@@ -5,25 +5,23 @@
 //! its stream is inactive. It never touches a socket of workers, and knows no assignments.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    os::fd::RawFd,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use framegate_plugin_api::{Deadline, HostServices, LogLevel, Parameter, Progress};
+use framegate_plugin_api::{Deadline, Parameter, Progress};
 use serde_json::Value;
 
 use super::{
-    Factory, Instance, NotCreated,
+    Factory, Instance, Ledger, NotCreated,
     queue::{Item, Queue},
+    replacement::Predecessor,
+    token::Token,
 };
-use crate::{names::StreamName, wake::Wake};
+use crate::names::StreamName;
 
 /// What the forwarder asks of a reader. Answers come as items of the queue.
 #[derive(Debug)]
@@ -32,9 +30,11 @@ pub(crate) enum Order {
     Open(Arc<Queue>),
     /// Close the run, if one is open.
     Close(Arc<Queue>),
+    /// Wait until the source that fed the stream before has ended: it must not share the detector with the next one.
+    Succeed(Predecessor),
     /// Produce the event of this number, for on-demand sources.
     Trigger(u64),
-    /// A new value of a parameter.
+    /// A new value of a parameter; a source that has no such parameter is not asked.
     SetParameter { name: String, value: Arc<[u8]> },
 }
 
@@ -44,52 +44,20 @@ pub(crate) struct Reader {
     stream: StreamName,
     orders: Option<mpsc::Sender<Order>>,
     token: Arc<Token>,
+    /// Disconnects when the thread has dropped the source.
+    ended: Option<mpsc::Receiver<Infallible>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 /// What a reader found out when it made its instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Created {
     /// The source's run-time parameters.
     pub(crate) parameters: Vec<Parameter>,
     /// Whether it answers `trigger` instead of `next`.
     pub(crate) on_demand: bool,
-}
-
-/// The stop token of an instance: rung while an order waits.
-#[derive(Debug)]
-struct Token {
-    stream: StreamName,
-    wake: Wake,
-    /// Which call of the source is under way since when, in ms of the process's clock + 1; 0: none.
-    busy_since: AtomicU64,
-    epoch: Instant,
-    /// Values that the source refused, by parameter, until it takes one. Locked for a look only, never over a call.
-    refused: Mutex<BTreeMap<String, String>>,
-}
-
-impl Token {
-    fn now_ms(&self) -> u64 {
-        self.epoch.elapsed().as_millis() as u64 + 1
-    }
-}
-
-impl HostServices for Token {
-    fn log(&self, level: LogLevel, message: &str) {
-        let stream = self.stream.as_str();
-        match level {
-            LogLevel::Error => tracing::error!(stream, "{message}"),
-            LogLevel::Warn => tracing::warn!(stream, "{message}"),
-            LogLevel::Info => tracing::info!(stream, "{message}"),
-            LogLevel::Debug => tracing::debug!(stream, "{message}"),
-        }
-    }
-    fn stop_requested(&self) -> bool {
-        self.wake.is_rung()
-    }
-    fn stop_descriptor(&self) -> RawFd {
-        self.wake.raw_descriptor()
-    }
+    /// Frames that it gave and that came back.
+    pub(crate) ledger: Option<&'static Ledger>,
 }
 
 /// The longest that `next` may wait.
@@ -104,32 +72,31 @@ impl Reader {
         factory: Arc<dyn Factory>,
         settings: Value,
     ) -> std::io::Result<(Self, mpsc::Receiver<Result<Created, NotCreated>>)> {
-        let token = Arc::new(Token {
-            stream: stream.clone(),
-            wake: Wake::new()?,
-            busy_since: AtomicU64::new(0),
-            epoch: Instant::now(),
-            refused: Mutex::default(),
-        });
+        let token = Arc::new(Token::new(stream.clone())?);
         let (orders, inbox) = mpsc::channel();
         let (created, outcome) = mpsc::sync_channel(1);
+        let (alive, ended) = mpsc::channel();
         let services = token.clone();
         let name = stream.clone();
         let thread = thread::Builder::new().name(format!("read {stream}")).spawn(move || {
+            let _alive: mpsc::Sender<Infallible> = alive;
             let made = factory.create(name.as_str(), &settings, services.clone()).and_then(|mut instance| {
                 let on_demand = instance.on_demand();
-                Ok((Created { parameters: instance.parameters()?, on_demand }, instance))
+                let ledger = instance.ledger();
+                Ok((Created { parameters: instance.parameters()?, on_demand, ledger }, instance))
             });
             match made {
                 Err(fault) => drop(created.send(Err(fault))),
                 Ok((about, instance)) => {
+                    let described = about.parameters.iter().map(|parameter| parameter.name.clone()).collect();
                     if created.send(Ok(about)).is_ok() {
-                        Life { instance, inbox, token: services, queue: None, batch: VecDeque::new() }.live();
+                        let (queue, batch) = (None, VecDeque::new());
+                        Life { instance, described, inbox, token: services, queue, batch }.live();
                     }
                 }
             }
         })?;
-        Ok((Self { stream, orders: Some(orders), token, thread: Some(thread) }, outcome))
+        Ok((Self { stream, orders: Some(orders), token, ended: Some(ended), thread: Some(thread) }, outcome))
     }
 
     /// Gives an order, and makes a waiting source return for it.
@@ -143,16 +110,33 @@ impl Reader {
 
     /// How long the source's current call has been under way, if that is longer than `limit`.
     pub(crate) fn overdue(&self, limit: Duration) -> Option<Duration> {
-        let since = self.token.busy_since.load(Ordering::Relaxed); // a hint for people and time limits, guards nothing
-        let busy = (since != 0).then(|| Duration::from_millis(self.token.now_ms().saturating_sub(since)));
-        busy.filter(|busy| *busy > limit)
+        self.token.overdue(limit)
     }
 
     /// Parameters whose last value the source refused, each with the reason; the value before it holds.
     pub(crate) fn refused(&self) -> Vec<String> {
-        let refused = self.token.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = |(name, why)| format!("stream {}: the source refuses the value of {name}: {why}", self.stream);
-        refused.iter().map(line).collect()
+        self.token.refused()
+    }
+
+    /// Events that the source has given, in all its runs.
+    pub(crate) fn events(&self) -> u64 {
+        self.token.events()
+    }
+
+    /// The stream that it feeds.
+    pub(crate) fn stream(&self) -> &StreamName {
+        &self.stream
+    }
+
+    /// Asks the thread to end, for a successor that waits for it so long. Once.
+    pub(crate) fn retire(&mut self, limit: Duration) -> Option<Predecessor> {
+        self.stop();
+        self.ended.take().map(|ended| Predecessor { ended, limit })
+    }
+
+    /// Whether the thread has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }
 
     /// Asks the thread to end; does not wait.
@@ -180,6 +164,8 @@ impl Reader {
 /// The reader's own side.
 struct Life {
     instance: Box<dyn Instance>,
+    /// The names of its parameters.
+    described: Vec<String>,
     inbox: mpsc::Receiver<Order>,
     token: Arc<Token>,
     /// The open run's queue.
@@ -252,10 +238,17 @@ impl Life {
                 *run = Run::Parked;
                 queue.tell(Item::Closed);
             }
+            Order::Succeed(predecessor) => {
+                if !predecessor.wait() {
+                    let stream = &self.token.stream;
+                    tracing::warn!(%stream, "the source of earlier scans does not return; the new one goes on without waiting");
+                }
+            }
             Order::Trigger(number) => {
                 let Some(queue) = self.queue.clone() else { return };
                 let mut events = Vec::new();
                 let outcome = self.call(|instance| instance.trigger(number, &mut events));
+                self.token.gave(events.len());
                 self.batch.extend(events);
                 while !queue.push(&mut self.batch) && !queue.is_abandoned() {
                     queue.wait_for_space(PULL);
@@ -265,14 +258,14 @@ impl Life {
                 }
             }
             Order::SetParameter { name, value } => {
-                let outcome = self.call(|instance| instance.set_parameter(&name, &value));
-                let mut refused = self.token.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Err(fault) = outcome {
-                    tracing::error!(stream = %self.token.stream, parameter = name, "the source refuses a value: {fault}");
-                    refused.insert(name, fault.to_string());
-                } else {
-                    refused.remove(&name);
+                if !self.described.contains(&name) {
+                    return;
                 }
+                let refused = self.call(|instance| instance.set_parameter(&name, &value)).err();
+                if let Some(fault) = &refused {
+                    tracing::error!(stream = %self.token.stream, parameter = name, "the source refuses a value: {fault}");
+                }
+                self.token.judged(name, refused.map(|fault| fault.to_string()));
             }
         }
     }
@@ -280,7 +273,9 @@ impl Life {
     /// One call of `next`, and what follows from it.
     fn pull(&mut self, queue: &Queue, run: Run) -> Run {
         let mut events: Vec<_> = std::mem::take(&mut self.batch).into();
+        let before = events.len();
         let outcome = self.call(|instance| instance.next(&mut events, Deadline::after(PULL)));
+        self.token.gave(events.len() - before);
         self.batch = events.into();
         match (run, outcome) {
             (Run::Parked, _) => Run::Parked,
@@ -332,16 +327,16 @@ impl Life {
     fn end(mut self) {
         self.close();
         let token = self.token.clone();
-        token.busy_since.store(token.now_ms(), Ordering::Relaxed);
+        token.begin_call();
         drop(self);
-        token.busy_since.store(0, Ordering::Relaxed);
+        token.end_call();
     }
 
     /// Calls the source, and keeps the time at which the call began where the forwarder can see it.
     fn call<T>(&mut self, what: impl FnOnce(&mut dyn Instance) -> T) -> T {
-        self.token.busy_since.store(self.token.now_ms(), Ordering::Relaxed);
+        self.token.begin_call();
         let answer = what(&mut *self.instance);
-        self.token.busy_since.store(0, Ordering::Relaxed);
+        self.token.end_call();
         answer
     }
 }

@@ -20,14 +20,15 @@ use uuid::Uuid;
 
 use crate::{
     control::CommandSender,
-    host::prepare,
+    host::{Feed, prepare},
     ingester::{
         command::{Assignment, Assignments, Command, Deal},
         report::Report,
     },
     names::{IngesterName, ScanId, StreamName, WorkerName},
+    plugin::identity::SourceIdentity,
     settings::{CaptureWhenFull, Control, IngesterSettings, Settings, StreamSettings, WhenFull},
-    source::{Counts, Factory, Fault, Instance, NotCreated, reader::Reader},
+    source::{Counts, Factory, Fault, Instance, Ledger, NotCreated, reader::Reader},
 };
 
 /// A source whose events a test puts into it.
@@ -38,8 +39,8 @@ impl Factory for Fed {
     fn create(&self, _: &str, _: &Value, services: Arc<dyn HostServices>) -> Result<Box<dyn Instance>, NotCreated> {
         Ok(Box::new(FedInstance { events: self.clone(), host: HostContext::new("s", services), open: false }))
     }
-    fn describe(&self) -> String {
-        "fed by a test".to_owned()
+    fn identity(&self) -> SourceIdentity {
+        SourceIdentity::linked("fed by a test")
     }
 }
 
@@ -62,6 +63,9 @@ impl FedInstance {
 impl Instance for FedInstance {
     fn on_demand(&self) -> bool {
         false
+    }
+    fn ledger(&self) -> Option<&'static Ledger> {
+        None
     }
     fn parameters(&mut self) -> Result<Vec<Parameter>, Fault> {
         Ok(Vec::new())
@@ -159,6 +163,8 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         allow_writable_plugins: true,
         shutdown_grace: Duration::from_secs(1),
         source_timeout: Duration::from_secs(1),
+        max_generations: 500,
+        admin_swap: Default::default(),
         admin: None,
     };
     let made = ingester
@@ -166,11 +172,14 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         .iter()
         .zip(sources)
         .map(|(stream, (_, factory))| {
-            let (reader, outcome) = Reader::start(stream.name.clone(), factory, stream.settings.clone()).unwrap();
-            (stream.name.clone(), reader, outcome.recv().unwrap().unwrap())
+            let (reader, outcome) =
+                Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone()).unwrap();
+            let created = outcome.recv().unwrap().unwrap();
+            (reader, Feed { settings: stream.clone(), factory, created })
         })
         .collect();
-    let (forwarder, line) = prepare(&ingester, made, &settings).unwrap();
+    let (told, _) = tokio::sync::mpsc::unbounded_channel();
+    let (forwarder, line, _) = prepare(&ingester, made, &settings, told).unwrap();
     let thread = Some(std::thread::spawn(move || forwarder.run()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     House { feeds: Vec::new(), commands: line.commands, report: line.report, runtime, port, thread }

@@ -27,7 +27,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("plugin", &["names", "near"]),
     ("output", &["ingester", "capture", "names", "budget", "wake", "settings"]),
     ("control", &["ingester::command", "ingester::report", "names", "settings", "observe::logs"]),
-    ("forwarder", &["ingester", "source::reader", "source::queue", "output", "wake", "budget", "settings", "names"]),
+    (
+        "forwarder",
+        &[
+            "ingester",
+            "source::reader",
+            "source::queue",
+            "source::replacement",
+            "output",
+            "wake",
+            "budget",
+            "settings",
+            "names",
+        ],
+    ),
 ];
 
 /// Who may name a crate, or a part of the standard library. The rest of the host may not.

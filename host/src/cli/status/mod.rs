@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::signals::Stop;
+use super::{endpoint::Endpoint, signals::Stop};
 
 /// Show what a running framegate does.
 ///
@@ -45,14 +45,15 @@ pub(crate) struct Args {
 /// Asks and shows.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
+    let endpoint = Endpoint::new(&args.url);
     if !args.watch {
-        writeln!(out, "{}", shown(args, &ask(&args.url)?)?)?;
+        writeln!(out, "{}", shown(args, &ask(&endpoint)?)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let stop = Stop::listen()?;
     while !stop.is_asked() {
         // What cannot be asked now may be there again a second later.
-        let shown = ask(&args.url).and_then(|answer| shown(args, &answer)).unwrap_or_else(|error| format!("{error:#}"));
+        let shown = ask(&endpoint).and_then(|answer| shown(args, &answer)).unwrap_or_else(|error| format!("{error:#}"));
         if out.is_terminal() && !args.json {
             // To the upper left corner, and everything below it cleared.
             write!(out, "\x1b[H\x1b[J")?;
@@ -63,14 +64,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(url: &str) -> anyhow::Result<String> {
-    let base = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let address = format!("{}/status", base.trim_end_matches('/'));
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).build().into();
-    let hint = "is framegate running there, and does it have an `admin` endpoint?";
-    let mut answer =
-        agent.get(&address).call().map_err(|problem| anyhow!("no answer from {address}: {problem}\n  {hint}"))?;
-    answer.body_mut().read_to_string().with_context(|| format!("the answer of {address} cannot be read"))
+fn ask(endpoint: &Endpoint) -> anyhow::Result<String> {
+    match endpoint.get("/status")? {
+        (200, body) => Ok(body),
+        (status, _) => bail!("the answer is no status of framegate, but HTTP status {status}"),
+    }
 }
 
 fn shown(args: &Args, answer: &str) -> anyhow::Result<String> {
@@ -86,6 +84,3 @@ fn shown(args: &Args, answer: &str) -> anyhow::Result<String> {
 
 /// As often as ingesters' rates change.
 const EVERY: Duration = Duration::from_secs(1);
-
-/// The endpoint answers from memory.
-const ANSWER: Duration = Duration::from_secs(5);

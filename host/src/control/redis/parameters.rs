@@ -9,11 +9,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Context, keys, link::Link};
-use crate::{
-    control::{Line, Stopped},
-    ingester::command::Command,
-    names::StreamName,
-};
+use crate::{control::Stopped, ingester::command::Command, names::StreamName};
 
 /// The versions whose values were fetched.
 #[derive(Debug, Default)]
@@ -79,10 +75,11 @@ async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), St
         return Ok(());
     }
     let value: Arc<[u8]> = value.into();
-    for (stream, parameter) in &context.line.parameters {
-        if published_name(stream, &parameter.name) == name {
-            let (stream, name) = (stream.clone(), parameter.name.clone());
-            commands.command(Command::SetParameter { stream, name, value: value.clone() }).await?;
+    for stream in &context.line.streams {
+        // Also what the source does not have: the one that takes its place may.
+        if let Some(name) = own_name(stream, name) {
+            let name = name.to_owned();
+            commands.command(Command::SetParameter { stream: stream.clone(), name, value: value.clone() }).await?;
         }
     }
     Ok(())
@@ -93,6 +90,11 @@ fn published_name(stream: &StreamName, parameter: &str) -> String {
     format!("{stream}_{parameter}")
 }
 
+/// The reverse of [`published_name`].
+fn own_name<'a>(stream: &StreamName, published: &'a str) -> Option<&'a str> {
+    published.strip_prefix(stream.as_str())?.strip_prefix('_')
+}
+
 /// A description as the controller's model takes it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Description {
@@ -100,12 +102,12 @@ pub(super) struct Description {
     pub(super) json: String,
 }
 
-/// The descriptions of a line's parameters, and what is wrong with those that the controller could not read: one such
-/// description would end its task that sets defaults, for the whole beamline.
-pub(super) fn descriptions(line: &Line) -> (Vec<Description>, Vec<String>) {
+/// The descriptions of parameters, and what is wrong with those that the controller could not read: one such description
+/// would end its task that sets defaults, for the whole beamline.
+pub(super) fn descriptions(parameters: &[(StreamName, Parameter)]) -> (Vec<Description>, Vec<String>) {
     let mut good = Vec::new();
     let mut wrong = Vec::new();
-    for (stream, parameter) in &line.parameters {
+    for (stream, parameter) in parameters {
         match description(stream, parameter) {
             Ok(description) => good.push(description),
             Err(why) => wrong.push(why),

@@ -15,6 +15,7 @@ use super::{
     stopped,
 };
 use crate::{
+    control::Line,
     ingester::report::Report,
     names::{ScanId, WorkerName},
 };
@@ -35,12 +36,8 @@ pub(super) async fn run(
     build: Option<BuildMeta>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let (described, wrong) = descriptions(&context.line);
-    if !wrong.is_empty() {
-        context.health.fault(format!("descriptions of ingester {}", context.line.name), &wrong.join("; "));
-    }
     tokio::select! {
-        () = serve(&mut link, &mut context, &mut shared, build.as_ref(), &described) => {}
+        () = serve(&mut link, &mut context, &mut shared, build.as_ref()) => {}
         () = stopped(&mut stop) => {}
     }
     let _ = tokio::time::timeout(REMOVAL, remove(&mut link, &context)).await;
@@ -51,15 +48,18 @@ async fn serve(
     context: &mut Context,
     shared: &mut watch::Receiver<Shared>,
     build: Option<&BuildMeta>,
-    described: &[Description],
 ) {
     // An error means that the host ends; then nothing is published at all.
     if shared.wait_for(|shared| shared.listening).await.is_err() {
         return;
     }
-    let line = &mut context.line;
     let mut noticed: Option<ScanId> = None;
+    let mut described = describe(context);
     loop {
+        if context.line.parameters.has_changed().unwrap_or(false) {
+            described = describe(context);
+        }
+        let line = &mut context.line;
         // Connected first, so that what is published is not from before Redis went away.
         link.connected().await;
         let report = line.report.borrow_and_update().clone();
@@ -68,7 +68,7 @@ async fn serve(
         let state = IngesterState::new(line, &report, build, hash.as_deref()).json();
         let mut pipe = redis::pipe();
         pipe.set_ex(keys::config(&line.name), state, EXPIRY).ignore();
-        for Description { name, json } in described {
+        for Description { name, json } in &described {
             pipe.set_ex(keys::parameter_description(name), json, EXPIRY).ignore();
         }
         let outcome = pipe.query_async::<()>(link.connected().await).await;
@@ -86,10 +86,21 @@ async fn serve(
             }
             noticed = Some(scan);
         }
-        if !wait_for_change(&mut line.report, shared, &last).await {
+        if !wait_for_change(line, shared, &last).await {
             return;
         }
     }
+}
+
+/// What the sources' parameters are. Descriptions of a source that is gone are not repeated, so Redis forgets them.
+fn describe(context: &mut Context) -> Vec<Description> {
+    let (described, wrong) = descriptions(&context.line.parameters.borrow_and_update());
+    let about = format!("descriptions of ingester {}", context.line.name);
+    match wrong.is_empty() {
+        true => context.health.right(&about),
+        false => context.health.fault(about, &wrong.join("; ")),
+    }
+    described
 }
 
 /// Removes our state, unless the key belongs to a second instance of our name by now.
@@ -130,20 +141,14 @@ impl Landmarks {
 
 /// Until something changed that others must see, and a little longer, so that changes come together; or until it is time.
 /// False: the ingester has ended, and nothing of it must be seen any more.
-async fn wait_for_change(
-    report: &mut watch::Receiver<Report>,
-    shared: &mut watch::Receiver<Shared>,
-    last: &Landmarks,
-) -> bool {
+async fn wait_for_change(line: &mut Line, shared: &mut watch::Receiver<Shared>, last: &Landmarks) -> bool {
     let due = Instant::now() + EVERY;
+    let Line { report, parameters, .. } = line;
     let changed = async {
         tokio::select! {
             () = async { drop(report.wait_for(|report| Landmarks::of(report) != *last).await) } => {}
-            changed = shared.changed() => {
-                if changed.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
+            () = or_never(shared.changed()) => {}
+            () = or_never(parameters.changed()) => {}
         }
     };
     if tokio::time::timeout_at(due, changed).await.is_ok() {
@@ -152,4 +157,11 @@ async fn wait_for_change(
         tokio::time::sleep(join).await;
     }
     report.has_changed().is_ok()
+}
+
+/// A change; never if nobody is there any more who could make one.
+async fn or_never(changed: impl Future<Output = Result<(), watch::error::RecvError>>) {
+    if changed.await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }

@@ -113,6 +113,18 @@ impl Plugin {
         unsafe { Self::new(guard::table::<P>(), ledger) }
     }
 
+    /// The same plugin, whose instances count their frames in a ledger of their own from here on.
+    #[must_use]
+    pub fn with_ledger(self, ledger: &'static Ledger) -> Self {
+        Self { ledger, ..self }
+    }
+
+    /// Whether its instances answer [`Instance::trigger`] instead of [`Instance::next`].
+    #[must_use]
+    pub fn on_demand(&self) -> bool {
+        self.trigger.is_some()
+    }
+
     /// Whether only one instance can hold what the source holds.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
@@ -152,6 +164,12 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Where its frames are counted.
+    #[must_use]
+    pub fn ledger(&self) -> &'static Ledger {
+        self.plugin.ledger
+    }
+
     /// Whether the source answers [`Instance::trigger`] instead of [`Instance::next`].
     #[must_use]
     pub fn on_demand(&self) -> bool {

@@ -1,0 +1,190 @@
+//! `framegate swap`: lets a running framegate feed a stream from another source, from the next scan on.
+//!
+//! Runs on the main thread; asks over the admin endpoint, and follows the swap's receipt there.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+use super::{FAILURE, REFUSED, WRONG_SETTINGS, endpoint::Endpoint, fail, signals::Stop};
+use crate::settings::dranspose::is_path;
+
+/// Let another source feed a stream, from the next scan on.
+///
+/// The running framegate finds, checks and loads the plugin and makes the source, while the stream's present source goes on;
+/// whatever fails, nothing has changed. A scan that runs is not disturbed: the new source takes over when the next one starts.
+/// Of two swaps of a stream that wait, the later one wins. `framegate status` shows what waits.
+///
+/// Nothing but the source changes; after a restart it is again what the configuration says.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  framegate swap camera /opt/plugins/libmine.so
+  framegate swap camera mine --settings '{\"upstream_url\": \"tcp://detector:9999\"}' --wait
+  framegate swap camera ./libmine.so#sha256:9f86d0...     only this content
+
+Exit status: 0 the source is ready (with --wait: took over, and all frames of the old one are back); 1 no answer, or another \
+swap came first; 2 no such stream, or settings that the source does not take; 3 the plugin was refused.")]
+pub(crate) struct Args {
+    /// The stream
+    stream: String,
+    /// What shall feed it: the name of a plugin, a path to its file, or a class of dranspose
+    source: String,
+    /// The source's own settings, an object of JSON; default: those that the stream has
+    #[arg(long, value_name = "JSON")]
+    settings: Option<String>,
+    /// Wait until it has taken over, and until every frame of the old source has come back
+    #[arg(long)]
+    wait: bool,
+    /// Print receipts as they come, in JSON, one a line
+    #[arg(long)]
+    json: bool,
+    /// Where the admin endpoint is: http://host:port or host:port
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180")]
+    url: String,
+}
+
+/// Asks, and tells how far it is.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let settings = match args.settings.as_deref().map(object) {
+        None => None,
+        Some(Ok(settings)) => Some(settings),
+        Some(Err(why)) => return Ok(fail(&[format!("--settings: {why}")], WRONG_SETTINGS)),
+    };
+    let stop = Stop::listen()?;
+    let endpoint = Endpoint::new(&args.url);
+    let request = json!({
+        "stream": args.stream, "source": absolute(&args.source), "settings": settings, "from_command": true,
+    });
+    let mut receipt = match endpoint.post("/swaps", &request)? {
+        (202, body) => parse(&body)?,
+        (status, body) => {
+            let why = parse(&body).ok().and_then(|body| Some(body["error"].as_str()?.to_owned()));
+            let why = why.unwrap_or_else(|| format!("HTTP status {status}; is that framegate's admin endpoint?"));
+            return Ok(fail(&[why], if matches!(status, 400 | 404) { WRONG_SETTINGS } else { FAILURE }));
+        }
+    };
+    let address = format!("/swaps/{}", receipt["number"]);
+    let mut told = Value::Null;
+    let mut gone_since = None;
+    loop {
+        let steps = steps(&receipt);
+        if steps != told {
+            told = steps;
+            println!("{}", if args.json { receipt.to_string() } else { line(&receipt) });
+        }
+        match receipt["state"].as_str() {
+            Some("refused") => {
+                let status = if receipt["problem_with"] == "settings" { WRONG_SETTINGS } else { REFUSED };
+                let problem = receipt["problem"].as_str().unwrap_or("refused").to_owned();
+                return Ok(fail(&[problem], status));
+            }
+            Some("superseded") => {
+                let by = &receipt["superseded_by"];
+                return Ok(fail(&[format!("swap {by}, which was asked for later, came before this one")], FAILURE));
+            }
+            Some("pending") if !args.wait => return Ok(ExitCode::SUCCESS),
+            Some("effective") if !args.wait || receipt["old"]["settled_at"].is_string() => {
+                return Ok(ExitCode::SUCCESS);
+            }
+            _ => {}
+        }
+        stop.wait(EVERY);
+        if stop.is_asked() {
+            bail!("not waited for its end; the swap goes on, and `framegate status` shows how far it is");
+        }
+        // One answer that fails is no end of framegate.
+        match endpoint.get(&address) {
+            Ok((200, body)) => {
+                receipt = parse(&body)?;
+                gone_since = None;
+            }
+            Ok((_, body)) => bail!("the receipt is gone: {body}"),
+            Err(problem) if gone_since.get_or_insert_with(Instant::now).elapsed() > GONE => return Err(problem),
+            Err(_) => {}
+        }
+    }
+}
+
+fn parse(body: &str) -> anyhow::Result<Value> {
+    serde_json::from_str(body).context("the answer is none of framegate")
+}
+
+fn object(text: &str) -> Result<Value, String> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err("expected an object of JSON, such as {\"key\": \"value\"}".to_owned()),
+        Err(problem) => Err(format!("not JSON: {problem}")),
+    }
+}
+
+/// A relative path is one from here, not from the directory of the running framegate.
+fn absolute(source: &str) -> String {
+    let (what, pin) = source.split_at(source.find("#sha256:").unwrap_or(source.len()));
+    match std::path::absolute(Path::new(what)) {
+        Ok(path) if is_path(what) => format!("{}{pin}", path.display()),
+        _ => source.to_owned(),
+    }
+}
+
+/// What a person waits for; frames that come back are told when all are back.
+fn steps(receipt: &Value) -> Value {
+    json!([receipt["state"], receipt["old"]["left_behind"], receipt["old"]["settled_at"]])
+}
+
+/// How far the swap is, for a person.
+fn line(receipt: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let swap = format!("swap {} of stream {}", receipt["number"], text(&receipt["stream"]));
+    let old = &receipt["old"];
+    match receipt["state"].as_str() {
+        Some("pending") => {
+            let reused = if receipt["reused"] == true { ", loaded earlier" } else { "" };
+            format!(
+                "{swap}: ready after {:.1} ms{reused}; takes over at the next scan start\n  from  {}\n  to    {}",
+                receipt["ready_ms"].as_f64().unwrap_or_default(),
+                source(&receipt["from"]),
+                source(&receipt["to"])
+            )
+        }
+        Some("effective") if old["settled_at"].is_string() => format!(
+            "{swap}: the old source gave {} events; all of its {} frames are back",
+            old["events"], old["frames"]
+        ),
+        Some("effective") => match old["left_behind"].as_str() {
+            Some(why) => format!("{swap}: the thread of the old source is left behind: {why}"),
+            None => format!(
+                "{swap}: took over at {} with scan {}",
+                text(&receipt["effective_at"]),
+                text(&receipt["effective_scan"])
+            ),
+        },
+        Some(state) => format!("{swap}: {state}"),
+        None => swap,
+    }
+}
+
+/// All that is known of a source, in a line.
+pub(super) fn source(identity: &Value) -> String {
+    let part = |key: &str| identity[key].as_str();
+    let mut line = part("name").unwrap_or("-").to_owned();
+    line.extend(part("version").map(|version| format!(" {version}")));
+    match part("file") {
+        None => line += " (linked)",
+        Some(file) => line += &format!(" ({file})"),
+    }
+    line.extend(part("sha256").map(|hash| format!(", sha256 {:.12}", hash)));
+    line.extend(part("abi").map(|abi| format!(", ABI {abi}")));
+    line.extend(part("compiler").map(|compiler| format!(", {}", compiler.split(" (").next().unwrap_or_default())));
+    line
+}
+
+const EVERY: Duration = Duration::from_millis(50);
+
+/// How long framegate may not answer before it counts as gone.
+const GONE: Duration = Duration::from_secs(5);

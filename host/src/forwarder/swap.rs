@@ -1,0 +1,68 @@
+//! Puts new sources in the place of old ones, at the start of a scan and never within one.
+//!
+//! A new source arrives with its thread running and its source made; here handles change places, and nothing is waited for.
+//! The old one goes back to whoever sent the new one, who sees it end.
+
+use std::{mem, time::Duration};
+
+use super::Forwarder;
+use crate::{
+    names::ScanId,
+    source::{
+        reader::Order,
+        replacement::{Replacement, Told},
+    },
+};
+
+impl Forwarder {
+    /// Every stream for which another source waits is fed by it from this scan on.
+    pub(super) fn replace_sources(&mut self, scan: ScanId) {
+        self.take_replacements();
+        let limit = self.ingester.limits().source_timeout;
+        let mut done = Vec::new();
+        for (stream, input) in self.inputs.iter_mut().enumerate() {
+            let Some(Replacement { number, reader, on_demand, when_full, .. }) = input.replacement.take() else {
+                continue;
+            };
+            let mut old = mem::replace(&mut input.reader, reader);
+            // The half of what opening may take: the new one needs some of it too. One that hangs already is not waited for.
+            let patience = if old.overdue(limit).is_some() { Duration::ZERO } else { limit / 2 };
+            if let Some(predecessor) = old.retire(patience) {
+                input.reader.order(Order::Succeed(predecessor));
+            }
+            for (name, value) in &input.values {
+                input.reader.order(Order::SetParameter { name: name.clone(), value: value.clone() });
+            }
+            input.when_full = when_full;
+            input.number = number;
+            self.ingester.replaced(stream, on_demand);
+            done.push(Told::Effective { number, scan, old });
+        }
+        done.into_iter().for_each(|told| self.tell(told));
+    }
+
+    /// Takes those that have arrived.
+    pub(super) fn take_replacements(&mut self) {
+        while let Ok(replacement) = self.replacements.try_recv() {
+            self.keep_latest(replacement);
+        }
+    }
+
+    /// Of two that wait for the same stream, the one that was asked for later.
+    fn keep_latest(&mut self, new: Replacement) {
+        let Some(input) = self.inputs.iter_mut().find(|input| input.reader.stream() == &new.stream) else { return };
+        let known = input.replacement.as_ref().map_or(input.number, |waiting| waiting.number);
+        if known > new.number {
+            return self.tell(Told::Superseded { number: new.number, by: known });
+        }
+        let by = new.number;
+        if let Some(Replacement { number, .. }) = input.replacement.replace(new) {
+            self.tell(Told::Superseded { number, by });
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        // Nobody listens any more when the host stops.
+        let _ = self.told.send(told);
+    }
+}

@@ -1,0 +1,114 @@
+//! Sees old sources end, and their frames come back.
+//!
+//! A task on the control runtime. Owns the readers that were replaced, until their threads have ended or are given up; it
+//! looks at them a few times a second and waits for nobody.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use super::{Feed, Swaps, receipt::OldSource};
+use crate::{
+    control::report::now,
+    source::{reader::Reader, replacement::Told},
+};
+
+/// A source that was replaced, and is not settled yet.
+struct Leaving {
+    number: u64,
+    /// None when its thread is given up.
+    reader: Option<Reader>,
+    feed: Feed,
+    since: Instant,
+    old: OldSource,
+}
+
+/// Follows what the forwarders tell, until the last of them has ended.
+pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<Told>) {
+    let mut leaving: Vec<Leaving> = Vec::new();
+    loop {
+        let nobody = leaving.is_empty();
+        let next = async {
+            match nobody {
+                true => std::future::pending().await,
+                false => tokio::time::sleep(LOOK).await,
+            }
+        };
+        tokio::select! {
+            told = told.recv() => match told {
+                Some(told) => leaving.extend(swaps.take_note(told)),
+                None => return,
+            },
+            () = next => {}
+        }
+        leaving.retain_mut(|one| !swaps.has_settled(one));
+    }
+}
+
+impl Swaps {
+    fn take_note(&self, told: Told) -> Option<Leaving> {
+        match told {
+            Told::Superseded { number, by } => {
+                if let Some(receipt) = self.book().superseded(number, by) {
+                    tracing::info!(stream = %receipt.stream, swap = number, "swap {by}, which was asked for later, takes its place");
+                }
+                None
+            }
+            Told::Effective { number, scan, old } => {
+                let (feed, receipt) = self.book().effective(number, scan)?;
+                let stream = feed.settings.name.clone();
+                let from = feed.factory.identity();
+                let to = receipt.and_then(|receipt| receipt.to).map_or_else(String::new, |to| to.to_string());
+                tracing::info!(%stream, swap = number, %scan, "from this scan on fed by {to}, no more by {from}");
+                self.publish_parameters(&stream);
+                let since = Instant::now();
+                Some(Leaving { number, reader: Some(old), feed, since, old: OldSource::default() })
+            }
+        }
+    }
+
+    /// Whether nothing more will happen to an old source.
+    fn has_settled(&self, one: &mut Leaving) -> bool {
+        let before = one.old.clone();
+        if let Some(reader) = &one.reader {
+            one.old.events = reader.events();
+            one.old.ended = reader.has_ended();
+            let limit = self.settings.source_timeout;
+            if one.old.ended {
+                one.reader = None;
+            } else if one.since.elapsed() > limit {
+                let why = format!("a call of the source has not returned within {limit:?} (source_timeout)");
+                tracing::error!(
+                    stream = %one.feed.settings.name, swap = one.number,
+                    "the thread of the old source ({}) is left behind: {why}", one.feed.factory.identity()
+                );
+                one.feed.factory.write_off();
+                one.old.left_behind = Some(why);
+                one.reader = None;
+            }
+        }
+        if let Some(ledger) = one.feed.created.ledger {
+            one.old.frames_returned = ledger.released();
+            one.old.frames = ledger.delivered();
+        }
+        let settled = one.reader.is_none() && one.old.frames == one.old.frames_returned;
+        if settled {
+            one.old.settled_at = Some(now());
+            let OldSource { events, frames, .. } = one.old;
+            tracing::info!(
+                stream = %one.feed.settings.name, swap = one.number,
+                "the old source gave {events} events; all of its {frames} frames are back"
+            );
+        }
+        if one.old != before {
+            self.book().old(one.number, one.old.clone());
+        }
+        settled
+    }
+}
+
+/// How late a frame that came back is seen. Only while old sources are waited for.
+const LOOK: Duration = Duration::from_millis(100);

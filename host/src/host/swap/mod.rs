@@ -1,0 +1,188 @@
+//! Hot swap: another source for a stream, from the next scan on.
+//!
+//! Everything that can fail happens before the old source is touched: the file is found, inspected, loaded and checked, and
+//! the source is made, on a reader thread of its own, while the old one goes on. Then the forwarder is handed a source that
+//! only has to be opened, and puts it in place when a scan starts.
+//!
+//! [`Swaps`] runs on whatever thread asks, and that thread waits; forwarder and control never do. It owns no source: the new
+//! one is the forwarder's as soon as it is ready, the old one goes to [`keep`], which sees it end and its frames come back.
+
+mod book;
+mod keep;
+mod receipt;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    time::Instant,
+};
+
+use tokio::sync::watch;
+
+use self::book::Book;
+pub use self::receipt::{AskedBy, OldSource, SwapError, SwapReceipt, SwapSpec, SwapState};
+pub(crate) use self::{book::Feed, keep::keep};
+use super::{
+    Linked,
+    make::{self, Problem},
+};
+use crate::{
+    control::Parameters,
+    names::StreamName,
+    near::near,
+    plugin::identity::SourceIdentity,
+    settings::{Settings, StreamSettings},
+    source::{reader::Reader, replacement::Replacement},
+};
+
+/// Where an ingester takes new sources.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) streams: Vec<StreamName>,
+    pub(crate) replacements: mpsc::SyncSender<Replacement>,
+    /// What control publishes of the sources' parameters.
+    pub(crate) parameters: watch::Sender<Parameters>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Swaps {
+    linked: Linked,
+    /// How sources are found and how long they may take. The streams in it are those of the start.
+    settings: Settings,
+    exchanges: Vec<Exchange>,
+    /// Locked for a look or a note, never while a source is made.
+    book: Mutex<Book>,
+}
+
+/// A swap that is asked for and not made yet.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) number: u64,
+    stream: StreamSettings,
+    since: Instant,
+}
+
+/// Swaps that are being made at the same time, at most: each costs two threads, and one whose `create` hangs does so for long.
+const MAKING: usize = 8;
+
+impl Swaps {
+    pub(crate) fn new(
+        settings: &Settings,
+        linked: Linked,
+        exchanges: Vec<Exchange>,
+        feeds: impl Iterator<Item = Feed>,
+    ) -> Self {
+        let feeds = feeds.map(|feed| (feed.settings.name.clone(), feed)).collect();
+        Self { linked, settings: settings.clone(), exchanges, book: Mutex::new(Book::new(feeds)) }
+    }
+
+    /// What feeds each stream.
+    pub(crate) fn sources(&self) -> BTreeMap<StreamName, SourceIdentity> {
+        self.book().feeds().map(|(stream, feed)| (stream.clone(), feed.factory.identity())).collect()
+    }
+
+    /// The receipts that are kept, the oldest first.
+    pub(crate) fn receipts(&self) -> Vec<SwapReceipt> {
+        self.book().receipts().cloned().collect()
+    }
+
+    /// One receipt.
+    pub(crate) fn receipt(&self, number: u64) -> Option<SwapReceipt> {
+        self.book().receipts().find(|receipt| receipt.number == number).cloned()
+    }
+
+    /// Gives a swap its number: of two swaps of a stream the one with the higher number wins.
+    pub(crate) fn ask(&self, stream: &str, spec: &SwapSpec, by: AskedBy) -> Result<Asked, SwapError> {
+        let mut book = self.book();
+        let Some(feed) = book.feed(stream) else {
+            let known: Vec<_> = book.feeds().map(|(name, _)| name.as_str()).collect();
+            let meant = near(stream, known.iter().copied());
+            let meant = meant.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            let text = format!("there is no stream {stream:?}{meant}\n  streams here: {}", known.join(", "));
+            return Err(SwapError::UnknownStream(text));
+        };
+        let mut wanted = feed.settings.clone();
+        wanted.source.clone_from(&spec.source);
+        if let Some(settings) = &spec.settings {
+            wanted.settings.clone_from(settings);
+        }
+        wanted.when_full = spec.when_full.unwrap_or(wanted.when_full);
+        self.asked(&mut book, wanted, by)
+    }
+
+    fn asked(&self, book: &mut Book, stream: StreamSettings, by: AskedBy) -> Result<Asked, SwapError> {
+        if book.making() >= MAKING {
+            return Err(SwapError::Busy(MAKING));
+        }
+        let number = book.asked(&stream.name, &stream.source, by).expect("the caller has found its feed");
+        Ok(Asked { number, stream, since: Instant::now() })
+    }
+
+    /// Finds, checks and makes the source, and hands it over. Takes at most the time that a source may take.
+    pub(crate) fn make(&self, asked: &Asked) -> Result<SwapReceipt, SwapError> {
+        let Asked { number, stream, since } = asked;
+        match self.try_make(asked) {
+            Ok((reader, feed)) => {
+                let replacement = Replacement {
+                    number: *number,
+                    stream: stream.name.clone(),
+                    reader,
+                    on_demand: feed.created.on_demand,
+                    when_full: stream.when_full,
+                };
+                let to = feed.factory.identity();
+                let took = since.elapsed().as_secs_f64() * 1e3;
+                let receipt = self.book().ready(*number, feed, took);
+                let exchange = self.exchanges.iter().find(|one| one.streams.contains(&stream.name));
+                let exchange = exchange.expect("a stream that has a feed belongs to an ingester");
+                if exchange.replacements.send(replacement).is_err() {
+                    self.book().refused(*number, "the host stops", "machine");
+                    return Err(SwapError::Stopping);
+                }
+                tracing::info!(
+                    stream = %stream.name, swap = number,
+                    "ready after {took:.1} ms, and takes over at the next scan start: {to}"
+                );
+                receipt.ok_or(SwapError::Stopping)
+            }
+            Err(problem) => {
+                let text = problem.to_string();
+                tracing::error!(stream = %stream.name, swap = number, "refused, and nothing has changed: {text}");
+                let (with, error) = match problem {
+                    Problem::Refused(_) => ("plugin", SwapError::Refused(text.clone())),
+                    Problem::Settings(_) => ("settings", SwapError::Settings(text.clone())),
+                    Problem::Machine(_) => ("machine", SwapError::Refused(text.clone())),
+                };
+                self.book().refused(*number, &text, with);
+                Err(error)
+            }
+        }
+    }
+
+    fn try_make(&self, asked: &Asked) -> Result<(Reader, Feed), Problem> {
+        let stream = &asked.stream;
+        let factory = make::find(stream, &self.settings, &self.linked)?;
+        self.book().found(asked.number, factory.identity(), factory.is_loaded());
+        let starting = make::start(stream, &factory)?;
+        let (reader, created) =
+            starting.wait(stream, &factory, Instant::now() + self.settings.source_timeout, &self.settings)?;
+        Ok((reader, Feed { settings: stream.clone(), factory, created }))
+    }
+
+    /// Tells control of the parameters of an ingester's sources as they are now.
+    fn publish_parameters(&self, stream: &StreamName) {
+        let Some(exchange) = self.exchanges.iter().find(|one| one.streams.contains(stream)) else { return };
+        let book = self.book();
+        let of_stream = |name: &StreamName| {
+            let parameters = book.feed(name.as_str()).map(|feed| feed.created.parameters.clone()).unwrap_or_default();
+            parameters.into_iter().map(|parameter| (name.clone(), parameter)).collect::<Vec<_>>()
+        };
+        let all: Parameters = exchange.streams.iter().flat_map(of_stream).collect();
+        exchange.parameters.send_replace(all);
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,103 @@
+//! Swaps over HTTP: asked with `POST /swaps`, followed with `GET /swaps/NUMBER`, listed with `GET /swaps`.
+//!
+//! A request is answered as soon as the swap has its number: making a source may take longer than a connection lives. It is
+//! made on a thread where waiting is allowed.
+//!
+//! Whoever may swap makes this process load a file. So requests come from this machine only, unless the settings say
+//! otherwise, and never from a web page: its browser would be on this machine, too.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{ConnectInfo, Path, State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, header::ORIGIN},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::connections::Peer;
+use crate::{
+    host::{AskedBy, SwapError, SwapReceipt, SwapSpec, Swaps},
+    settings::{AdminSwap, dranspose::Source},
+};
+
+/// What the handlers work with.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    pub(super) swaps: Arc<Swaps>,
+    pub(super) may_swap: AdminSwap,
+}
+
+/// The body of a request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    stream: String,
+    source: String,
+    settings: Option<Value>,
+    /// What `framegate swap` says of itself.
+    #[serde(default)]
+    from_command: bool,
+}
+
+type Refused = (StatusCode, Json<Value>);
+
+/// Asks for a swap.
+pub(super) async fn ask(
+    State(gate): State<Gate>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    headers: HeaderMap,
+    request: Result<Json<Request>, JsonRejection>,
+) -> Result<(StatusCode, Json<SwapReceipt>), Refused> {
+    let allowed = match gate.may_swap {
+        AdminSwap::Off => return Err(refuse(StatusCode::FORBIDDEN, "swaps are switched off (admin_swap)")),
+        AdminSwap::Loopback => peer.ip().to_canonical().is_loopback(),
+        AdminSwap::Anywhere => true,
+    };
+    if !allowed {
+        let why = format!("swaps are taken from the machine itself, not from {peer} (admin_swap = \"loopback\")");
+        return Err(refuse(StatusCode::FORBIDDEN, why));
+    }
+    if headers.contains_key(ORIGIN) {
+        return Err(refuse(StatusCode::FORBIDDEN, "swaps are not taken from web pages"));
+    }
+    let Json(request) = request.map_err(|problem| refuse(problem.status(), problem.body_text()))?;
+    let source = Source::parse(&request.source)
+        .map_err(|why| refuse(StatusCode::BAD_REQUEST, format!("{:?}: {why}", request.source)))?;
+    if request.settings.as_ref().is_some_and(|settings| !settings.is_object()) {
+        let why = "settings: expected an object of JSON, such as {\"key\": \"value\"}";
+        return Err(refuse(StatusCode::BAD_REQUEST, why));
+    }
+    let spec = SwapSpec { settings: request.settings, ..SwapSpec::new(&source.plugin) };
+    let by = if request.from_command { AskedBy::Command } else { AskedBy::Api };
+    let asked = gate.swaps.ask(&request.stream, &spec, by).map_err(|error| {
+        let status = match error {
+            SwapError::UnknownStream(_) => StatusCode::NOT_FOUND,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        refuse(status, error)
+    })?;
+    let number = asked.number;
+    let swaps = gate.swaps.clone();
+    // What comes of it is in the receipt.
+    tokio::task::spawn_blocking(move || drop(swaps.make(&asked)));
+    let receipt =
+        gate.swaps.receipt(number).ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "too many swaps"))?;
+    Ok((StatusCode::ACCEPTED, Json(receipt)))
+}
+
+/// The latest swaps.
+pub(super) async fn all(State(gate): State<Gate>) -> Json<Vec<SwapReceipt>> {
+    Json(gate.swaps.receipts())
+}
+
+/// One swap.
+pub(super) async fn one(State(gate): State<Gate>, Path(number): Path<u64>) -> Result<Json<SwapReceipt>, Refused> {
+    let receipt = gate.swaps.receipt(number);
+    receipt.map(Json).ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("there is no swap {number} (any more)")))
+}
+
+fn refuse(status: StatusCode, why: impl ToString) -> Refused {
+    (status, Json(json!({ "error": why.to_string() })))
+}

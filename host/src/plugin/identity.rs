@@ -1,0 +1,69 @@
+//! What a source is: which code, from where. Known before any of the code runs.
+
+use std::{fmt, path::PathBuf};
+
+use serde::Serialize;
+
+use super::inspect::Inspected;
+
+/// What a source is: which code, from where. A linked source has no file, and nothing that only a file tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceIdentity {
+    /// The protocol that it speaks.
+    pub protocol: String,
+    /// The plugin's name.
+    pub name: String,
+    /// The plugin's version.
+    pub version: Option<String>,
+    /// The plugin's file.
+    pub file: Option<PathBuf>,
+    /// SHA-256 of the file's content, in hexadecimal.
+    pub sha256: Option<String>,
+    /// The version of the plugin interface that it was built for.
+    pub abi: Option<String>,
+    /// What built it.
+    pub compiler: Option<String>,
+}
+
+impl SourceIdentity {
+    /// Of a source that is compiled into the program.
+    pub(crate) fn linked(protocol: &str) -> Self {
+        Self {
+            protocol: protocol.to_owned(),
+            name: protocol.to_owned(),
+            version: None,
+            file: None,
+            sha256: None,
+            abi: None,
+            compiler: None,
+        }
+    }
+
+    /// Of a plugin's file.
+    pub(super) fn loaded(inspected: &Inspected) -> Self {
+        let note = &inspected.note;
+        Self {
+            protocol: note.protocol.clone(),
+            name: note.name.clone(),
+            version: Some(note.version.clone()),
+            file: Some(inspected.path.clone()),
+            sha256: Some(inspected.sha256.clone()),
+            abi: Some(format!("{}.{}", note.abi.0, note.abi.1)),
+            compiler: Some(note.compiler.clone()),
+        }
+    }
+}
+
+/// Protocol, version and file, or that it is linked.
+impl fmt::Display for SourceIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.protocol)?;
+        if let Some(version) = &self.version {
+            write!(f, " {version}")?;
+        }
+        match &self.file {
+            Some(file) => write!(f, " ({})", file.display()),
+            None => f.write_str(" (linked)"),
+        }
+    }
+}

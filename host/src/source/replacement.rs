@@ -1,0 +1,51 @@
+//! A source that is made and waits to feed a stream in the place of another.
+//!
+//! Made by the host on whatever thread asked for it, its source on a reader thread of its own; handed to the forwarder, which
+//! puts it in place at the start of a scan. Between the two it costs a parked thread.
+//!
+//! The old source is closed before the new one is opened, or both would take their share of one detector's data. Nobody
+//! waits for that but the new reader: it gets a [`Predecessor`] with its first order.
+
+use std::{convert::Infallible, sync::mpsc, time::Duration};
+
+use super::reader::Reader;
+use crate::{
+    names::{ScanId, StreamName},
+    settings::WhenFull,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    /// Of the swap; higher ones were asked for later.
+    pub(crate) number: u64,
+    pub(crate) stream: StreamName,
+    pub(crate) reader: Reader,
+    pub(crate) on_demand: bool,
+    pub(crate) when_full: WhenFull,
+}
+
+/// What became of a replacement.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// It feeds its stream from this scan on; the old source is on its way out.
+    Effective { number: u64, scan: ScanId, old: Reader },
+    /// One that was asked for later took its place; it is dropped.
+    Superseded { number: u64, by: u64 },
+}
+
+/// A reader that is about to end.
+#[derive(Debug)]
+pub(crate) struct Predecessor {
+    /// Disconnects when the reader's thread has dropped its source.
+    pub(super) ended: mpsc::Receiver<Infallible>,
+    /// A source that does not return is not waited for any longer.
+    pub(super) limit: Duration,
+}
+
+impl Predecessor {
+    /// Waits for its end. Returns whether it came. [reader thread of the successor]
+    pub(super) fn wait(&self) -> bool {
+        self.ended.recv_timeout(self.limit) == Err(mpsc::RecvTimeoutError::Disconnected)
+    }
+}

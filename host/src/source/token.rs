@@ -1,0 +1,108 @@
+//! What a source's instance and its owner share: the stop token, and how the instance fares.
+//!
+//! Made on the thread that starts a reader; read and rung by any thread. It holds no lock over a call of the source.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::RawFd,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use framegate_plugin_api::{HostServices, LogLevel};
+
+use crate::{names::StreamName, wake::Wake};
+
+/// The stop token of an instance: rung while an order waits.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) stream: StreamName,
+    pub(super) wake: Wake,
+    /// Which call of the source is under way since when, in ms of `epoch` + 1; 0: none.
+    busy_since: AtomicU64,
+    epoch: Instant,
+    /// Events that the source has given, in all its runs.
+    events: AtomicU64,
+    /// Values that the source refused, by parameter, until it takes one. Locked for a look only, never over a call.
+    refused: Mutex<BTreeMap<String, String>>,
+}
+
+impl Token {
+    pub(super) fn new(stream: StreamName) -> std::io::Result<Self> {
+        Ok(Self {
+            stream,
+            wake: Wake::new()?,
+            busy_since: AtomicU64::new(0),
+            epoch: Instant::now(),
+            events: AtomicU64::new(0),
+            refused: Mutex::default(),
+        })
+    }
+
+    /// A call of the source begins. [reader thread]
+    pub(super) fn begin_call(&self) {
+        self.busy_since.store(self.now_ms(), Ordering::Relaxed); // a hint for people and time limits, guards nothing
+    }
+
+    /// It has returned. [reader thread]
+    pub(super) fn end_call(&self) {
+        self.busy_since.store(0, Ordering::Relaxed); // see `begin_call`
+    }
+
+    /// How long the current call has been under way, if that is longer than `limit`.
+    pub(super) fn overdue(&self, limit: Duration) -> Option<Duration> {
+        let since = self.busy_since.load(Ordering::Relaxed); // see `begin_call`
+        let busy = (since != 0).then(|| Duration::from_millis(self.now_ms().saturating_sub(since)));
+        busy.filter(|busy| *busy > limit)
+    }
+
+    /// [reader thread]
+    pub(super) fn gave(&self, events: usize) {
+        self.events.fetch_add(events as u64, Ordering::Relaxed); // a count for people, guards nothing
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed) // see `gave`
+    }
+
+    /// The source refuses the value of a parameter, or takes it again. [reader thread]
+    pub(super) fn judged(&self, parameter: String, refused: Option<String>) {
+        let mut known = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused {
+            Some(why) => drop(known.insert(parameter, why)),
+            None => drop(known.remove(&parameter)),
+        }
+    }
+
+    /// Each refused value in a line.
+    pub(super) fn refused(&self) -> Vec<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |(name, why)| format!("stream {}: the source refuses the value of {name}: {why}", self.stream);
+        refused.iter().map(line).collect()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64 + 1
+    }
+}
+
+impl HostServices for Token {
+    fn log(&self, level: LogLevel, message: &str) {
+        let stream = self.stream.as_str();
+        match level {
+            LogLevel::Error => tracing::error!(stream, "{message}"),
+            LogLevel::Warn => tracing::warn!(stream, "{message}"),
+            LogLevel::Info => tracing::info!(stream, "{message}"),
+            LogLevel::Debug => tracing::debug!(stream, "{message}"),
+        }
+    }
+    fn stop_requested(&self) -> bool {
+        self.wake.is_rung()
+    }
+    fn stop_descriptor(&self) -> RawFd {
+        self.wake.raw_descriptor()
+    }
+}
