@@ -68,9 +68,7 @@ impl<S: Source> Trial<S> {
     /// What the source says; or that no run is open.
     pub fn pull(&mut self) -> Result<(Vec<Event>, Progress), SourceError> {
         let mut events = Vec::new();
-        let mut push = |event| events.push(event);
-        let mut out = EventSink::new(&mut push, BATCH_EVENTS, BATCH_BYTES);
-        let progress = self.run()?.next(&mut out, Deadline::after(PULL))?;
+        let progress = step(self.run()?, &mut events)?;
         Ok((events, progress))
     }
 
@@ -79,7 +77,7 @@ impl<S: Source> Trial<S> {
     /// # Errors
     /// What the source says; or that the end did not come.
     pub fn until_end(&mut self, limit: Duration) -> Result<Vec<Event>, SourceError> {
-        self.pull_until(limit, "the run's end", |_, progress| progress == Progress::End)
+        until(self.run()?, limit, "the run's end", |_, progress| progress == Progress::End)
     }
 
     /// Pulls until there are `count` events, or a few more, for at most `limit`.
@@ -87,7 +85,7 @@ impl<S: Source> Trial<S> {
     /// # Errors
     /// What the source says; or that so many did not come.
     pub fn events(&mut self, count: usize, limit: Duration) -> Result<Vec<Event>, SourceError> {
-        self.pull_until(limit, "all events", |events, _| events.len() >= count)
+        until(self.run()?, limit, "all events", |events, _| events.len() >= count)
     }
 
     /// One call of [`SourceRun::trigger`].
@@ -117,25 +115,38 @@ impl<S: Source> Trial<S> {
     fn run(&mut self) -> Result<&mut S::Run, SourceError> {
         self.run.as_mut().ok_or_else(|| SourceError::internal("the test has opened no run"))
     }
+}
 
-    fn pull_until(
-        &mut self,
-        limit: Duration,
-        what: &str,
-        enough: impl Fn(&[Event], Progress) -> bool,
-    ) -> Result<Vec<Event>, SourceError> {
-        let began = Instant::now();
-        let mut all = Vec::new();
-        loop {
-            let (events, progress) = self.pull()?;
-            all.extend(events);
-            if enough(&all, progress) {
-                return Ok(all);
-            }
-            if began.elapsed() > limit {
-                let count = all.len();
-                return Err(SourceError::internal(format!("{what} did not come within {limit:?}, but {count} events")));
-            }
+/// One call of [`SourceRun::next`], with the host's longest deadline, for a run that a test holds itself.
+///
+/// # Errors
+/// What the source says.
+pub fn step(run: &mut impl SourceRun, into: &mut Vec<Event>) -> Result<Progress, SourceError> {
+    let mut push = |event| into.push(event);
+    run.next(&mut EventSink::new(&mut push, BATCH_EVENTS, BATCH_BYTES), Deadline::after(PULL))
+}
+
+/// Calls [`SourceRun::next`] until `enough` holds for the events so far and the last answer, for at most `limit`; `what` is what the
+/// test waits for.
+///
+/// # Errors
+/// What the source says; or that it did not come.
+pub fn until(
+    run: &mut impl SourceRun,
+    limit: Duration,
+    what: &str,
+    enough: impl Fn(&[Event], Progress) -> bool,
+) -> Result<Vec<Event>, SourceError> {
+    let began = Instant::now();
+    let mut events = Vec::new();
+    loop {
+        let progress = step(run, &mut events)?;
+        if enough(&events, progress) {
+            return Ok(events);
+        }
+        if began.elapsed() > limit {
+            let count = events.len();
+            return Err(SourceError::internal(format!("{what} did not come within {limit:?}, but {count} events")));
         }
     }
 }

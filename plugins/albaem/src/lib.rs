@@ -28,7 +28,7 @@ impl Source for Albaem {
     const PROTOCOL: &'static str = "albaem";
 
     fn create(settings: ZmqSettings, host: HostContext) -> Result<Self, SourceError> {
-        Ok(Self { upstream: Upstream::new(settings, Pattern::SubscribeAll, host) })
+        Ok(Self { upstream: Upstream::new(settings, Pattern::SubscribeAll, host)? })
     }
 
     fn open(&mut self) -> Result<Self::Run, SourceError> {

@@ -31,7 +31,7 @@ impl Source for Contrast {
     const PROTOCOL: &'static str = "contrast";
 
     fn create(settings: ZmqSettings, host: HostContext) -> Result<Self, SourceError> {
-        Ok(Self { upstream: Upstream::new(settings, Pattern::SubscribeAll, host) })
+        Ok(Self { upstream: Upstream::new(settings, Pattern::SubscribeAll, host)? })
     }
 
     fn open(&mut self) -> Result<Self::Run, SourceError> {

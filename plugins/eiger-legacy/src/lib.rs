@@ -28,7 +28,7 @@ impl Source for EigerLegacy {
     const PROTOCOL: &'static str = "eiger-legacy";
 
     fn create(settings: ZmqSettings, host: HostContext) -> Result<Self, SourceError> {
-        Ok(Self { upstream: Upstream::new(settings, Pattern::Pull, host) })
+        Ok(Self { upstream: Upstream::new(settings, Pattern::Pull, host)? })
     }
 
     fn open(&mut self) -> Result<Self::Run, SourceError> {

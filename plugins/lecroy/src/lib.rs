@@ -46,7 +46,7 @@ impl Source for Lecroy {
 
     fn create(settings: LecroySettings, host: HostContext) -> Result<Self, SourceError> {
         let max_sequence = settings.max_sequence.0;
-        Ok(Self { upstream: Upstream::new(settings.zmq, Pattern::SubscribeAll, host), max_sequence })
+        Ok(Self { upstream: Upstream::new(settings.zmq, Pattern::SubscribeAll, host)?, max_sequence })
     }
 
     fn open(&mut self) -> Result<Self::Run, SourceError> {

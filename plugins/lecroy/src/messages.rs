@@ -41,6 +41,14 @@ impl Packet {
     /// # Errors
     /// It is not JSON as pydantic takes it, or none of the five kinds.
     pub fn read(part: &[u8]) -> Result<Self, Malformed> {
+        Self::read_with_frame(part).map(|(packet, _)| packet)
+    }
+
+    /// Reads a first part, and its `frame` if that fits: the number of traces; in the other messages how many traces came before.
+    ///
+    /// # Errors
+    /// As [`Packet::read`].
+    pub fn read_with_frame(part: &[u8]) -> Result<(Self, Option<i64>), Malformed> {
         let fields = json::fields(part, &FIELDS)?;
         let [htype, what, frame, ntriggers, seqno, channels, ch, ts, shape, dtype, offset, interval, frames] = fields;
         let int = |field: Option<Value<'_>>| field.is_some_and(Value::is_int);
@@ -55,7 +63,7 @@ impl Packet {
             let numbers = int(ch) && float(ts) && float(offset) && float(interval);
             numbers && ints(shape) && dtype.is_some_and(|dtype| dtype.text().is_some())
         };
-        match htype {
+        let packet = match htype {
             // What is traces and an end at once is traces: pydantic prefers the kind with more fields.
             Some(htype) if htype.is_str("traces") && traces() => Ok(Packet::Traces),
             // Only the end needs no htype, and takes any.
@@ -83,7 +91,8 @@ impl Packet {
                 }
             }
             _ => Err(Malformed::new("an unknown htype")),
-        }
+        };
+        Ok((packet?, frame.and_then(Value::to_i64)))
     }
 }
 

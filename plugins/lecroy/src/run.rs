@@ -107,10 +107,16 @@ impl Assembler for LecroyAssembler {
     const TYP: &'static str = "lecroy_9fwdWp6Rq7";
 
     fn take(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
-        let packet = Packet::read(message.first().map_or(&b""[..], Frame::as_slice));
+        let read = Packet::read_with_frame(message.first().map_or(&b""[..], Frame::as_slice));
+        let packet = read.map(|(packet, _)| packet);
+        let frame = read.ok().and_then(|(_, frame)| frame);
         if flow.phase() == Phase::Before {
-            return self.before(packet, message, flow);
+            self.before(packet, message, flow);
+            // If this was the start of a run.
+            number(packet, frame, flow);
+            return;
         }
+        number(packet, frame, flow);
         match packet {
             Ok(Packet::SequenceStart { .. } | Packet::Traces) => self.keep(message, flow),
             Ok(Packet::SequenceEnd) => self.sequence_ends(message, flow),
@@ -118,6 +124,23 @@ impl Assembler for LecroyAssembler {
             Ok(Packet::Prepare) => flow.skip(Malformed::new("a prepare inside a run")),
             Err(why) => flow.skip(why),
         }
+    }
+
+    fn bytes_waiting(&self) -> u64 {
+        let parts = self.kept.iter().chain(self.prepared.iter().flatten());
+        parts.map(|part| part.len() as u64).sum()
+    }
+}
+
+/// Traces are numbered through the run; every other message tells how many there were, so that each that was lost is missed at the
+/// end of its sequence.
+fn number(packet: Result<Packet, Malformed>, frame: Option<i64>, flow: &mut Flow<'_, '_>) {
+    match (packet, frame) {
+        (Ok(Packet::Traces), Some(frame)) => flow.number(frame),
+        (Ok(Packet::SequenceStart { .. } | Packet::SequenceEnd | Packet::End), Some(frame)) => {
+            flow.numbers_below(frame)
+        }
+        _ => {}
     }
 }
 

@@ -104,6 +104,32 @@ fn a_run_begins_when_a_sequence_start_follows_the_latest_prepare() {
 }
 
 #[test]
+fn traces_that_were_lost_are_missed_at_the_latest_by_the_end_of_their_sequence() {
+    let numbered = |text: &str, frame: u32| vec![text.replace("\"frame\": 0", &format!("\"frame\": {frame}"))];
+    let traces = |frame| numbered(TRACES, frame);
+    let sequence_end = |frame| numbered(&SEQUENCE_END.replace("2}", "0}").replace("\"what\": 0", "\"what\": 2"), frame);
+    for (ntriggers, lost, came) in [
+        (-1, 0, vec![traces(0), traces(1), sequence_end(2), traces(2), traces(3), sequence_end(4)]),
+        (20, 0, vec![traces(0), sequence_end(1), numbered(start(20), 1), traces(1), sequence_end(2)]),
+        // The first, one in the middle, the last of a sequence, a whole one.
+        (-1, 1, vec![traces(1), sequence_end(2)]),
+        (-1, 1, vec![traces(0), traces(2), sequence_end(3)]),
+        (-1, 1, vec![traces(0), sequence_end(2), traces(2), sequence_end(3)]),
+        (20, 2, vec![traces(0), sequence_end(1), numbered(start(20), 3), traces(3), sequence_end(4)]),
+        // Others number nothing.
+        (20, 0, vec![traces(0), traces(0), sequence_end(0), traces(0), sequence_end(0)]),
+    ] {
+        let mut messages = vec![vec![PREPARE.to_owned()], vec![start(ntriggers).to_owned()]];
+        messages.extend(came);
+        let played = play(messages);
+        assert!(played.counters.contains(&("lost_on_the_way", lost)), "{lost}: {:?}", played.counters);
+        assert!(played.skipped.is_empty(), "{:?}", played.skipped);
+    }
+    let played = play([vec![PREPARE], vec![start(1)], vec![TRACES, "12345"]]);
+    assert_eq!(played.bytes_waiting as usize, start(1).len() + TRACES.len() + 5);
+}
+
+#[test]
 fn a_sequence_that_the_end_cuts_is_counted() {
     for (ntriggers, cut) in [(20, vec![TRACES, "w", "t"]), (-1, vec![TRACES, "w", "t"]), (20, vec![])] {
         let start = start(ntriggers);

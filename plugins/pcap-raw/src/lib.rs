@@ -16,7 +16,7 @@ mod tests;
 use std::{rc::Rc, time::Duration};
 
 use framegate_plugin_api::{Deadline, HostContext, LogLevel, Source, SourceError, export_source};
-use framegate_source_kit::Reactor;
+use framegate_source_kit::{Reactor, Runs};
 use tokio::{runtime, time::timeout};
 
 pub use crate::settings::{PcapRawSettings, TcpAddress};
@@ -29,6 +29,7 @@ pub struct PcapRaw {
     /// Waits for the network on the reader thread, inside the calls of the host. Its drop waits for a name server that is being
     /// asked.
     reactor: Rc<Reactor>,
+    runs: Runs,
     host: HostContext,
 }
 
@@ -43,7 +44,7 @@ impl Source for PcapRaw {
             SourceError::internal(format!("the machine refuses what waiting for a socket needs: {error}"))
         })?;
         let reactor = Rc::new(Reactor::new(runtime, &host)?);
-        Ok(Self { settings: Rc::new(settings), reactor, host })
+        Ok(Self { settings: Rc::new(settings), reactor, runs: Runs::default(), host })
     }
 
     fn open(&mut self) -> Result<PcapRawRun, SourceError> {
@@ -55,7 +56,7 @@ impl Source for PcapRaw {
             let url = &self.settings.upstream_url;
             self.host.log(LogLevel::Info, format!("{url} does not answer yet; connecting goes on in the background"));
         }
-        Ok(PcapRawRun::new(link, &self.settings, self.reactor.clone(), self.host.clone()))
+        Ok(PcapRawRun::new(link, &self.settings, &self.runs, self.reactor.clone(), self.host.clone()))
     }
 }
 

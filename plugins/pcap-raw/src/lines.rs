@@ -38,6 +38,11 @@ impl Lines {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Bytes that are held and not taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buffer.len() - self.from
+    }
+
     /// The next line, if its end was received.
     pub(crate) fn next(&mut self) -> Option<Line<'_>> {
         let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');

@@ -16,7 +16,8 @@
 //!         END 2 Disarmed                              end
 //! ```
 //!
-//! Pure. A line keeps its end (`\n`). Nothing of the numbers is looked at.
+//! Pure. A line keeps its end (`\n`). Nothing of the data's numbers is looked at. `missed` is how many samples the PandABox had taken before
+//! it was asked, `END` is followed by how many it has sent (its documentation, "Data Header" and "Experiment Completion").
 
 /// What is sent to be served: the options of the connection, all left out.
 pub const GREETING: &[u8] = b"\n";
@@ -34,6 +35,22 @@ pub fn arms(line: &[u8]) -> bool {
 #[must_use]
 pub fn is_empty(line: &[u8]) -> bool {
     line.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0x0B)
+}
+
+/// How many samples were lost before the header was sent, if it says so.
+#[must_use]
+pub fn missed(header: &[u8]) -> Option<u64> {
+    number(header.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"missed:"))?)
+}
+
+/// How many samples were sent, if the last line of an arm says so.
+#[must_use]
+pub fn samples(end: &[u8]) -> Option<u64> {
+    number(end.strip_prefix(b"END")?.split(|byte| *byte == b' ').find(|word| !word.is_empty())?)
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
 /// Whether a line ends the data.

@@ -12,7 +12,7 @@
 use std::{mem, rc::Rc};
 
 use framegate_plugin_api::{Deadline, EventSink, Frame, HostContext, Progress, SourceError, SourceRun};
-use framegate_source_kit::{Flow, Malformed, Phase, Reactor, RunState};
+use framegate_source_kit::{Flow, Malformed, Phase, Reactor, RunState, Runs};
 
 use crate::{
     lines::{Line, Lines},
@@ -35,13 +35,19 @@ pub struct PcapRawRun {
 }
 
 impl PcapRawRun {
-    pub(crate) fn new(link: Link, settings: &PcapRawSettings, reactor: Rc<Reactor>, host: HostContext) -> Self {
+    pub(crate) fn new(
+        link: Link,
+        settings: &PcapRawSettings,
+        runs: &Runs,
+        reactor: Rc<Reactor>,
+        host: HostContext,
+    ) -> Self {
         let limit = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             link,
             lines: Lines::new(limit(settings.max_line.0)),
             arms: Arms::new(limit(settings.max_header.0)),
-            state: RunState::new(TYP),
+            state: RunState::new(TYP, runs),
             reactor,
             host,
             received: vec![0; RECEIVE].into(),
@@ -91,6 +97,14 @@ impl SourceRun for PcapRawRun {
     fn counters(&self) -> Vec<(&'static str, u64)> {
         self.state.counters()
     }
+
+    fn last_invalid(&self) -> Option<String> {
+        self.state.last_invalid()
+    }
+
+    fn bytes_waiting(&self) -> u64 {
+        (self.lines.bytes() + self.arms.bytes()) as u64
+    }
 }
 
 /// Where among the arms the lines are.
@@ -107,7 +121,8 @@ enum Place {
     Outside,
     /// The lines of the header so far.
     Header(Vec<u8>),
-    Data,
+    /// How many lines came.
+    Data(u64),
 }
 
 impl Arms {
@@ -124,8 +139,9 @@ impl Arms {
             (Place::Header(header), Line::Whole(line)) if header.len() + line.len() <= self.max_header => {
                 header.extend_from_slice(line);
                 if messages::is_empty(line) {
+                    flow.lost(messages::missed(header).unwrap_or(0));
                     flow.start([Frame::from_vec(mem::take(header))]);
-                    self.place = Place::Data;
+                    self.place = Place::Data(0);
                 }
             }
             (Place::Header(_), Line::Whole(_)) => self.give_up(Malformed::new("a header longer than max_header"), flow),
@@ -133,9 +149,17 @@ impl Arms {
                 self.give_up(Malformed::new("a header with a line longer than max_line"), flow)
             }
 
-            (Place::Data, Line::Whole(line)) if messages::ends(line) => self.end(line, flow),
-            (Place::Data, Line::Whole(line)) => flow.data([Frame::copy(line)]),
-            (Place::Data, Line::TooLong) => flow.skip(Malformed::new("a line longer than max_line")),
+            (Place::Data(count), Line::Whole(line)) if messages::ends(line) => {
+                let count = *count;
+                self.end(line, count, flow);
+            }
+            (Place::Data(count), line) => {
+                *count += 1;
+                match line {
+                    Line::Whole(line) => flow.data([Frame::copy(line)]),
+                    Line::TooLong => flow.skip(Malformed::new("a line longer than max_line")),
+                }
+            }
         }
     }
 
@@ -146,8 +170,8 @@ impl Arms {
             (Place::Outside, Some(_)) => flow.junk(),
             (Place::Header(_), _) => self.give_up(Malformed::new("the connection broke inside a header"), flow),
             // It was said, if not to the end of the line.
-            (Place::Data, Some(line)) if messages::ends(&line) => self.end(&line, flow),
-            (Place::Data, rest) => {
+            (Place::Data(count), Some(line)) if messages::ends(&line) => self.end(&line, *count, flow),
+            (Place::Data(_), rest) => {
                 if rest.is_some() {
                     flow.skip(Malformed::new("a line that the connection's end cut"));
                 }
@@ -157,7 +181,14 @@ impl Arms {
         if mem::take(&mut self.whole) { Ending::Between } else { Ending::Broken }
     }
 
-    fn end(&mut self, line: &[u8], flow: &mut Flow<'_, '_>) {
+    /// Bytes of a header that has not ended.
+    fn bytes(&self) -> usize {
+        if let Place::Header(header) = &self.place { header.len() } else { 0 }
+    }
+
+    /// The end of an arm of which so many lines came.
+    fn end(&mut self, line: &[u8], count: u64, flow: &mut Flow<'_, '_>) {
+        flow.lost(messages::samples(line).unwrap_or(0).saturating_sub(count));
         flow.end([Frame::copy(line)]);
         flow.again();
         self.place = Place::Outside;

@@ -1,5 +1,5 @@
 use framegate_plugin_api::{Event, EventKind, EventSink};
-use framegate_source_kit::{RunState, testing::TestHost};
+use framegate_source_kit::{RunState, Runs, testing::TestHost};
 
 use crate::{
     lines::Lines,
@@ -11,7 +11,7 @@ const HEADER: &str = "arm_time: 2023-12-19T07:51:12.754Z\nmissed: 0\nfields:\n P
 /// What becomes of connections that each send a text and then break, with lines of 100 bytes and headers of 200.
 fn play<T: AsRef<[u8]>>(connections: &[T]) -> (Vec<Event>, Vec<(&'static str, u64)>) {
     let (_, host) = TestHost::new();
-    let (mut lines, mut arms, mut state) = (Lines::new(100), Arms::new(200), RunState::new(TYP));
+    let (mut lines, mut arms, mut state) = (Lines::new(100), Arms::new(200), RunState::new(TYP, &Runs::default()));
     let mut events = Vec::new();
     let mut push = |event| events.push(event);
     let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
@@ -76,6 +76,30 @@ fn the_end_of_the_connection_never_makes_up_an_end_and_the_next_arm_goes_on() {
         assert_eq!(events.len(), events_of_it + 3, "{broken:?}");
         assert_eq!(texts(&events)[events_of_it..], [HEADER, " 1\n", "END 1 Ok\n"], "{broken:?}");
         assert_eq!(skipped, reasons.into_iter().map(|reason| (reason, 1)).collect::<Vec<_>>(), "{broken:?}");
+    }
+}
+
+#[test]
+fn samples_that_the_pandabox_tells_of_and_that_did_not_come_are_counted() {
+    for (text, lost) in [
+        (format!("{HEADER} 1\n 2\nEND 2 Ok\n"), 0),
+        (format!("{}END 0 Ok\n", HEADER.replace("missed: 0", "missed: 7")), 7),
+        (format!("{HEADER} 1\nEND 4 Data overrun\n{HEADER}END 2"), 5),
+        (format!("{HEADER} 1\n 2\nEND 1 Ok\n{HEADER} 1\nEND\n"), 0),
+        (format!("{HEADER}END 99999999999999999999999 Ok\n"), 0),
+        ("arm_time: 2\nmissed: many\n\nEND -1\n".to_owned(), 0),
+    ] {
+        let (_, host) = TestHost::new();
+        let (mut lines, mut arms) = (Lines::new(100), Arms::new(200));
+        let mut state = RunState::new(TYP, &Runs::default());
+        let mut push = |_| {};
+        let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
+        lines.push(text.as_bytes());
+        while let Some(line) = lines.next() {
+            arms.take(line, &mut state.flow(&mut out, &host));
+        }
+        arms.lost(lines.finish(), &mut state.flow(&mut out, &host));
+        assert!(state.counters().contains(&("lost_on_the_way", lost)), "{text}: {:?}", state.counters());
     }
 }
 

@@ -11,8 +11,10 @@ use std::{
 };
 
 use framegate_pcap_raw::PcapRaw;
-use framegate_plugin_api::{Deadline, Event, EventSink, Progress, Source, SourceRun};
-use framegate_source_kit::testing::TestHost;
+use framegate_plugin_api::{
+    Deadline, Event, EventSink, Progress, Source, SourceRun,
+    testing::{self, TestHost},
+};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const HEADER: &str = "arm_time: 2023-12-19T07:51:12.754Z\nmissed: 0\nfields:\n PCAP.BITS0 uint32 Value\n\n";
@@ -57,20 +59,14 @@ fn source(url: &str, more: &str) -> (PcapRaw, Arc<TestHost>) {
     (PcapRaw::create(settings, context).unwrap(), host)
 }
 
-/// One call of `next`, of 50 ms at most.
+/// One call of `next`.
 fn step(run: &mut impl SourceRun, into: &mut Vec<Event>) -> Progress {
-    let mut push = |event| into.push(event);
-    run.next(&mut EventSink::new(&mut push, 64, 1 << 20), Deadline::after(Duration::from_millis(50))).unwrap()
+    testing::step(run, into).unwrap()
 }
 
-/// Calls `next` until so many events are there.
+/// The texts of the events, once there are so many.
 fn until(run: &mut impl SourceRun, count: usize) -> Vec<String> {
-    let mut events = Vec::new();
-    let began = Instant::now();
-    while events.len() < count {
-        step(run, &mut events);
-        assert!(began.elapsed() < LIMIT, "{count} events expected, {} came", events.len());
-    }
+    let events = testing::until(run, LIMIT, "all events", |events, _| events.len() >= count).unwrap();
     events.iter().map(|event| String::from_utf8(event.frames[0].as_slice().to_vec()).unwrap()).collect()
 }
 

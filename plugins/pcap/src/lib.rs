@@ -47,7 +47,7 @@ impl Source for Pcap {
 
     fn create(settings: PcapSettings, host: HostContext) -> Result<Self, SourceError> {
         let max_split = settings.max_split.0;
-        Ok(Self { upstream: Upstream::new(settings.zmq, Pattern::SubscribeAll, host), max_split })
+        Ok(Self { upstream: Upstream::new(settings.zmq, Pattern::SubscribeAll, host)?, max_split })
     }
 
     fn open(&mut self) -> Result<Self::Run, SourceError> {

@@ -67,4 +67,8 @@ impl Assembler for PcapAssembler {
         }
         false
     }
+
+    fn bytes_waiting(&self) -> u64 {
+        self.open.as_ref().map_or(0, Split::bytes_left)
+    }
 }

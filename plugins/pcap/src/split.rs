@@ -95,6 +95,13 @@ impl Split {
         }
     }
 
+    /// About how many bytes the samples have that are still to give.
+    #[must_use]
+    pub fn bytes_left(&self) -> u64 {
+        let left = self.samples.saturating_sub(self.next) as u128;
+        u64::try_from(self.bytes() * left / (self.samples as u128).max(1)).unwrap_or(u64::MAX)
+    }
+
     /// About how many bytes all samples have.
     fn bytes(&self) -> u128 {
         let samples = self.samples as u128;

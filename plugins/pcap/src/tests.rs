@@ -98,7 +98,7 @@ fn the_host_can_hold_back_in_the_middle_of_a_message() {
     let list = vec!["1"; 1000].join(",");
     let message = format!(r#"{{"message_id":1,"version":1,"message_type":"data","frame_number":5,"x":[{list}]}}"#);
     let mut assembler = PcapAssembler::new(1 << 20);
-    let mut state = framegate_source_kit::RunState::new("PCAP");
+    let mut state = framegate_source_kit::RunState::new("PCAP", &framegate_source_kit::Runs::default());
     let (_, host): (_, HostContext) = TestHost::new();
     let mut batches = Vec::new();
     for message in [Some(START), Some(&message), None] {

@@ -32,8 +32,8 @@ struct State {
     queue: VecDeque<(Packet, OwnedSemaphorePermit)>,
     /// Posts that came while no scan was active, since the last scan was opened.
     early: u64,
-    /// Posts that did not validate and were not told yet.
-    refused: u64,
+    /// Posts that did not validate and were not told yet, and why the last did not.
+    refused: (u64, String),
 }
 
 impl Inbox {
@@ -84,8 +84,10 @@ impl Inbox {
     }
 
     /// A post did not validate.
-    pub(crate) fn refuse(&self) {
-        self.lock().refused += 1;
+    pub(crate) fn refuse(&self, why: String) {
+        let mut state = self.lock();
+        state.refused = (state.refused.0 + 1, why);
+        drop(state);
         self.arrived.notify_one();
     }
 
@@ -94,8 +96,13 @@ impl Inbox {
         self.lock().queue.pop_front().map(|(packet, _room)| packet)
     }
 
-    /// How many posts did not validate since the last time.
-    pub(crate) fn take_refused(&self) -> u64 {
+    /// Bytes that were posted and not yet read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lock().queue.iter().map(|(packet, _)| packet.json.len() as u64).sum()
+    }
+
+    /// How many posts did not validate since the last time, and why the last did not.
+    pub(crate) fn take_refused(&self) -> (u64, String) {
         std::mem::take(&mut self.lock().refused)
     }
 

@@ -19,7 +19,7 @@ mod tests;
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use framegate_plugin_api::{HostContext, LogLevel, Source, SourceError, export_source};
-use framegate_source_kit::Reactor;
+use framegate_source_kit::{Reactor, Runs};
 use tokio::runtime;
 
 pub use crate::settings::SardanaSettings;
@@ -33,6 +33,7 @@ pub struct Sardana {
     inbox: Arc<Inbox>,
     /// Waits for the inbox on the reader thread.
     reactor: Rc<Reactor>,
+    runs: Runs,
     host: HostContext,
 }
 
@@ -60,11 +61,11 @@ impl Source for Sardana {
             .build()
             .map_err(|error| SourceError::internal(format!("the machine refuses what waiting needs: {error}")))?;
         let reactor = Rc::new(Reactor::new(runtime, &host)?);
-        Ok(Self { server, inbox, reactor, host })
+        Ok(Self { server, inbox, reactor, runs: Runs::default(), host })
     }
 
     fn open(&mut self) -> Result<SardanaRun, SourceError> {
-        let run = SardanaRun::new(self.inbox.clone(), self.reactor.clone(), self.host.clone());
+        let run = SardanaRun::new(self.inbox.clone(), &self.runs, self.reactor.clone(), self.host.clone());
         let early = run.early();
         if early > 0 {
             self.host.log(LogLevel::Info, format!("{early} posts came while no scan was active, and were dropped"));

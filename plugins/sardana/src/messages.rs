@@ -32,6 +32,8 @@ pub struct Packet {
     pub kind: Kind,
     /// As it goes to the workers.
     pub json: Vec<u8>,
+    /// A record's `point_nb`, if it has one that can be compared.
+    pub number: Option<i64>,
 }
 
 /// What is wrong with a body.
@@ -104,7 +106,8 @@ impl Packet {
             }
         }
         json.push(b'}');
-        Ok(Self { kind, json })
+        let number = field("point_nb").filter(|_| kind == Kind::Record).and_then(Value::to_i64);
+        Ok(Self { kind, json, number })
     }
 }
 

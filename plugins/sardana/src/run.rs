@@ -5,8 +5,8 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use framegate_plugin_api::{Deadline, EventSink, Frame, HostContext, LogLevel, Progress, SourceError, SourceRun};
-use framegate_source_kit::{Flow, Phase, Reactor, RunState};
+use framegate_plugin_api::{Deadline, EventSink, Frame, HostContext, Progress, SourceError, SourceRun};
+use framegate_source_kit::{Flow, Malformed, Phase, Reactor, RunState, Runs};
 
 use crate::{
     inbox::Inbox,
@@ -24,8 +24,8 @@ pub struct SardanaRun {
 }
 
 impl SardanaRun {
-    pub(crate) fn new(inbox: Arc<Inbox>, reactor: Rc<Reactor>, host: HostContext) -> Self {
-        let mut state = RunState::new(TYP);
+    pub(crate) fn new(inbox: Arc<Inbox>, runs: &Runs, reactor: Rc<Reactor>, host: HostContext) -> Self {
+        let mut state = RunState::new(TYP, runs);
         let early = inbox.open();
         state.count("while no scan was active", early);
         Self { inbox, state, early, reactor, host }
@@ -38,8 +38,13 @@ impl SardanaRun {
 
     /// Counts the posts that the server has refused.
     fn tell_refused(&mut self) {
-        for _ in 0..self.inbox.take_refused() {
-            self.state.skip("a body that does not validate", LogLevel::Warn, &self.host);
+        let (posts, why) = self.inbox.take_refused();
+        for _ in 0..posts {
+            self.state.invalid_with(
+                Malformed::new("a body that does not validate"),
+                &format_args!(": {why}"),
+                &self.host,
+            );
         }
     }
 }
@@ -78,6 +83,14 @@ impl SourceRun for SardanaRun {
     fn counters(&self) -> Vec<(&'static str, u64)> {
         self.state.counters()
     }
+
+    fn last_invalid(&self) -> Option<String> {
+        self.state.last_invalid()
+    }
+
+    fn bytes_waiting(&self) -> u64 {
+        self.inbox.bytes()
+    }
 }
 
 impl Drop for SardanaRun {
@@ -86,8 +99,11 @@ impl Drop for SardanaRun {
     }
 }
 
-/// What a post is in its run. Inside a run all three kinds are events, a second description too.
+/// What a post is in its run: its number is noted, so that points that were left out are counted. Inside a run all three kinds are events, a second description too.
 pub(crate) fn take(packet: Packet, flow: &mut Flow<'_, '_>) {
+    if let Some(number) = packet.number {
+        flow.number(number);
+    }
     let frame = [Frame::from_vec(packet.json)];
     match (packet.kind, flow.phase()) {
         (Kind::Description, Phase::Before) => flow.start(frame),

@@ -5,7 +5,7 @@
 
 use std::{
     borrow::Cow,
-    io,
+    fmt, io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     sync::Arc,
     time::Duration,
@@ -171,8 +171,8 @@ fn router(shared: Shared) -> Router {
     let packet = |kind| {
         post(async move |State(shared): State<Shared>, headers: HeaderMap, body: Body| {
             let taken = take(kind, &shared, &headers, body).await;
-            if taken.is_err() {
-                shared.inbox.refuse();
+            if let Err(refused) = &taken {
+                shared.inbox.refuse(refused.to_string());
             }
             taken.map(Json)
         })
@@ -239,6 +239,20 @@ enum Refused {
     Body(Vec<Problem>),
     /// Something else, in words.
     Other(StatusCode, Cow<'static, str>),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problems = match self {
+            Refused::Body(problems) => problems,
+            Refused::Other(_, what) => return f.write_str(what),
+        };
+        for (number, Problem { field, what }) in problems.iter().enumerate() {
+            let and = if number > 0 { ", " } else { "" };
+            write!(f, "{and}{}{}{what}", field.unwrap_or_default(), if field.is_some() { " " } else { "" })?;
+        }
+        Ok(())
+    }
 }
 
 impl IntoResponse for Refused {

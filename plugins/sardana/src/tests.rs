@@ -1,5 +1,5 @@
 use framegate_plugin_api::{EventKind, EventSink};
-use framegate_source_kit::{RunState, testing::TestHost};
+use framegate_source_kit::{RunState, Runs, testing::TestHost};
 
 use crate::{
     messages::{Kind, Packet},
@@ -54,15 +54,33 @@ fn all_that_is_wrong_with_a_body_is_told_at_once() {
 }
 
 #[test]
+fn points_that_were_left_out_are_counted() {
+    let (_, host) = TestHost::new();
+    let mut state = RunState::new(TYP, &Runs::default());
+    let mut push = |_| {};
+    let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
+    take(
+        Packet::read(Kind::Description, br#"{"serialno": 1, "scandir": "", "title": ""}"#).unwrap(),
+        &mut state.flow(&mut out, &host),
+    );
+    assert!(!state.counters().iter().any(|(name, _)| *name == "lost_on_the_way"));
+    for body in [r#""point_nb": 0"#, r#""point_nb": "3""#, r#""point_nb": null"#, r#""x": 5"#, r#""point_nb": 4"#] {
+        let body = format!(r#"{{"timestamp": 1, {body}}}"#);
+        take(Packet::read(Kind::Record, body.as_bytes()).unwrap(), &mut state.flow(&mut out, &host));
+    }
+    assert!(state.counters().contains(&("lost_on_the_way", 2)), "{:?}", state.counters());
+}
+
+#[test]
 fn a_run_is_a_description_records_and_an_end_and_a_second_description_is_data() {
     let (_, host) = TestHost::new();
-    let mut state = RunState::new(TYP);
+    let mut state = RunState::new(TYP, &Runs::default());
     let mut events = Vec::new();
     let mut push = |event| events.push(event);
     let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
     use Kind::{Description, End, Record};
     for kind in [Record, End, Description, Record, Description, Record, End, Record, Description, End] {
-        take(Packet { kind, json: vec![] }, &mut state.flow(&mut out, &host));
+        take(Packet { kind, json: vec![], number: None }, &mut state.flow(&mut out, &host));
     }
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Start, EventKind::Data, EventKind::Data, EventKind::Data, EventKind::End]);

@@ -10,9 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framegate_plugin_api::{Deadline, ErrorKind, Event, EventSink, Progress, Source, SourceRun};
+use framegate_plugin_api::{
+    Deadline, ErrorKind, Event, EventSink, Progress, Source, SourceRun,
+    testing::{self, TestHost},
+};
 use framegate_sardana::Sardana;
-use framegate_source_kit::testing::TestHost;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const DESCRIPTION: &str = r#"{"title": "ascan", "serialno": 1, "scandir": "/data"}"#;
@@ -42,19 +44,14 @@ impl Client {
     }
 }
 
-/// One call of `next`, of 50 ms at most.
+/// One call of `next`.
 fn step(run: &mut impl SourceRun, into: &mut Vec<Event>) -> Progress {
-    let mut push = |event| into.push(event);
-    run.next(&mut EventSink::new(&mut push, 64, 1 << 20), Deadline::after(Duration::from_millis(50))).unwrap()
+    testing::step(run, into).unwrap()
 }
 
+/// The texts of the events, once there are so many.
 fn until(run: &mut impl SourceRun, count: usize) -> Vec<String> {
-    let mut events = Vec::new();
-    let began = Instant::now();
-    while events.len() < count {
-        step(run, &mut events);
-        assert!(began.elapsed() < LIMIT, "{count} events expected, {} came", events.len());
-    }
+    let events = testing::until(run, LIMIT, "all events", |events, _| events.len() >= count).unwrap();
     events.iter().map(|event| String::from_utf8(event.frames[0].as_slice().to_vec()).unwrap()).collect()
 }
 
@@ -156,6 +153,7 @@ fn a_bad_body_is_refused_with_reasons_and_never_reaches_the_stream() {
     assert_eq!(client.post("data_desc", DESCRIPTION).0, 200);
     assert_eq!(until(&mut run, 1).len(), 1);
     assert_eq!(skipped(&run, "a body that does not validate"), 8);
+    assert!(run.last_invalid().unwrap().contains("content-type must be application/json"), "{:?}", run.last_invalid());
 }
 
 #[test]

@@ -20,6 +20,6 @@ pub mod testing;
 #[cfg(feature = "reactor")]
 pub use crate::reactor::Reactor;
 pub use crate::{
-    flow::{AFTER_END, Flow, Malformed, Phase, RunState},
+    flow::{AFTER_END, Flow, Malformed, Phase, RunState, Runs},
     quantities::{Bytes, Millis},
 };

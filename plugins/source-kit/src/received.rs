@@ -9,8 +9,8 @@ pub(crate) struct Received {
     bytes: u64,
     /// The detector's number of the last data; `None` until there was one.
     last: Option<i64>,
-    /// Numbers that the detector left out between one data and the next.
-    lost: u64,
+    /// Numbers that the detector left out between one data and the next, or that it tells of itself; `None` until it gave a number.
+    lost: Option<u64>,
 }
 
 impl Received {
@@ -19,27 +19,42 @@ impl Received {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
     /// Takes the detector's own number of data. One that is not above the last begins a new count.
     pub(crate) fn number(&mut self, number: i64) {
-        if let Some(left_out) = self.last.and_then(|last| number.checked_sub(last)?.checked_sub(1))
-            && (1..=LARGEST_GAP).contains(&left_out)
-        {
-            self.lost += left_out as u64;
-        }
+        self.numbers_below(number);
         self.last = Some(number);
+    }
+
+    /// The detector has numbered its data up to below `next`: what lies between the last that came and this is lost.
+    pub(crate) fn numbers_below(&mut self, next: i64) {
+        let left_out = self.last.and_then(|last| next.checked_sub(last)?.checked_sub(1)).unwrap_or(0);
+        self.lost(u64::try_from(left_out).unwrap_or(0));
+        self.last = next.checked_sub(1);
+    }
+
+    /// So many were lost.
+    pub(crate) fn lost(&mut self, count: u64) {
+        let lost = self.lost.get_or_insert(0);
+        if count <= LARGEST_GAP {
+            *lost += count;
+        }
     }
 
     pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
         let mut counters = vec![("messages", self.messages), ("bytes", self.bytes)];
-        if self.last.is_some() {
-            counters.push(("lost_on_the_way", self.lost));
+        if let Some(lost) = self.lost {
+            counters.push(("lost_on_the_way", lost));
         }
         counters
     }
 }
 
 /// A jump beyond this is no loss but another way of counting.
-const LARGEST_GAP: i64 = 1_000_000_000;
+const LARGEST_GAP: u64 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -63,5 +78,19 @@ mod tests {
         ] {
             assert_eq!(lost(numbers), Some(("lost_on_the_way", expected)), "{numbers:?}");
         }
+    }
+
+    #[test]
+    fn a_total_that_the_detector_tells_shows_what_is_missing_at_the_end() {
+        let mut received = Received::default();
+        received.numbers_below(0);
+        received.number(0);
+        received.numbers_below(3);
+        received.number(3);
+        received.numbers_below(4);
+        assert_eq!(received.counters().last(), Some(&("lost_on_the_way", 2)));
+        received.lost(5);
+        received.lost(u64::MAX);
+        assert_eq!(received.counters().last(), Some(&("lost_on_the_way", 7)));
     }
 }

@@ -30,7 +30,7 @@ impl Source for Stins {
     const PROTOCOL: &'static str = "stins";
 
     fn create(settings: ZmqSettings, host: HostContext) -> Result<Self, SourceError> {
-        Ok(Self { upstream: Upstream::new(settings, Pattern::Pull, host) })
+        Ok(Self { upstream: Upstream::new(settings, Pattern::Pull, host)? })
     }
 
     fn open(&mut self) -> Result<Self::Run, SourceError> {

@@ -47,7 +47,7 @@ impl Source for Xspress {
         let limits = Limits { json: length(zmq.max_header), image: length(max_image) };
         // The array of an image may be the first part of a message of its own; only JSON is held to `max_header`.
         zmq.max_header = Bytes(zmq.max_header.0.max(max_image.0));
-        Ok(Self { upstream: Upstream::new(zmq, Pattern::SubscribeAll, host), limits })
+        Ok(Self { upstream: Upstream::new(zmq, Pattern::SubscribeAll, host)?, limits })
     }
 
     fn open(&mut self) -> Result<Self::Run, SourceError> {

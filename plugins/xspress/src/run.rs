@@ -113,6 +113,10 @@ impl Assembler for XspressRun {
             Err(why) => flow.skip(why),
         }
     }
+
+    fn bytes_waiting(&self) -> u64 {
+        self.gathering.as_ref().map_or(0, |image| image.bytes as u64)
+    }
 }
 
 fn length(message: &Frames) -> usize {

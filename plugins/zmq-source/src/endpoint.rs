@@ -2,9 +2,11 @@
 //!
 //! Pure: it asks no name server and connects to nothing.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Deserializer, de};
+
+use crate::settings::Attach;
 
 /// A checked ZeroMQ address.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,7 +38,7 @@ impl Endpoint {
             return wrong("the port is missing");
         };
         let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
-        if host.is_empty() || host == "*" || (!bracketed && host.contains([':', '/', '@', '[', ']'])) {
+        if host.is_empty() || (!bracketed && host.contains([':', '/', '@', '[', ']'])) {
             return wrong("the host is missing or malformed");
         }
         match port.parse::<u16>() {
@@ -49,6 +51,28 @@ impl Endpoint {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether a socket can connect to it or bind it, by its form.
+    ///
+    /// # Errors
+    /// Why not, and what would do.
+    pub fn fits(&self, attach: Attach) -> Result<(), String> {
+        let Some((host, port)) = self.0.strip_prefix("tcp://").and_then(|address| address.rsplit_once(':')) else {
+            return Ok(());
+        };
+        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        match attach {
+            Attach::Connect if host == "*" => Err(format!(
+                "{self:?} is no address to connect to; name the detector's machine, or set attach = \"bind\" if the detector \
+                 connects to this one"
+            )),
+            Attach::Bind if host != "*" && literal.parse::<IpAddr>().is_err() => Err(format!(
+                "{self:?} cannot be bound: it needs an address of this machine in numbers, not a name; tcp://*:{port} is all of \
+                 them, tcp://127.0.0.1:{port} is for this machine alone"
+            )),
+            Attach::Connect | Attach::Bind => Ok(()),
+        }
     }
 
     /// Whether the host is a literal IPv6 address.
@@ -128,6 +152,7 @@ mod tests {
             ("tcp://localhost:9999", "tcp://localhost:9999"),
             ("tcp://10.0.0.1:1/", "tcp://10.0.0.1:1"),
             ("tcp://[::1]:65535", "tcp://[::1]:65535"),
+            ("tcp://*:9999", "tcp://*:9999"),
             ("ipc:///run/detector.sock", "ipc:///run/detector.sock"),
         ] {
             assert_eq!(Endpoint::parse(url).unwrap().as_str(), taken);
@@ -143,7 +168,6 @@ mod tests {
             "tcp://h:65536",
             "tcp://h:+1",
             "tcp://h:x",
-            "tcp://*:1",
             "tcp://::1:5",
             "tcp://a b:1",
             "http://h:1",
@@ -154,6 +178,25 @@ mod tests {
             &long,
         ] {
             assert!(Endpoint::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_bound_is_an_address_of_this_machine_and_what_is_connected_to_is_not_all_of_them() {
+        let fits = |url: &str, attach| Endpoint::parse(url).unwrap().fits(attach);
+        for (url, connect, bind) in [
+            ("tcp://*:1", Some("attach = \"bind\""), None),
+            ("tcp://0.0.0.0:1", None, None),
+            ("tcp://[::1]:1", None, None),
+            ("ipc:///run/x", None, None),
+            ("tcp://localhost:7", None, Some("tcp://127.0.0.1:7")),
+            ("tcp://[zone]:1", None, Some("tcp://*:1")),
+        ] {
+            for (attach, problem) in [(Attach::Connect, connect), (Attach::Bind, bind)] {
+                let answer = fits(url, attach).err();
+                assert_eq!(answer.is_some(), problem.is_some(), "{url}: {answer:?}");
+                assert!(answer.unwrap_or_default().contains(problem.unwrap_or("")), "{url}");
+            }
         }
     }
 

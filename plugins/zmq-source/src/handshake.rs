@@ -4,39 +4,53 @@
 //! broken connection is decided in `run.rs`.
 //!
 //! Why it exists: libzmq connects anew when a connection breaks, but not after an error in the protocol (a part longer than
-//! allowed, a socket of the wrong kind, garbage). Such a connection is dead for ever, and only its monitor tells.
+//! allowed, a socket of the wrong kind, garbage). Such a connection is dead for ever, and only its monitor tells. A bound socket is never
+//! dead: whoever was refused, others may come.
 
 use std::time::{Duration, Instant};
 
 use zmq::{Context, DONTWAIT, Socket, SocketType};
 
+use crate::settings::Attach;
+
 /// What a connection's monitor has told.
 pub(crate) struct Handshake {
     events: Socket,
+    attach: Attach,
     state: State,
+    /// Since when it is known that somebody answered, or came, and broke off before the handshake was made.
+    refused: Option<Instant>,
+    /// Who has come to a bound socket and is neither gone nor has made the handshake.
+    arriving: u32,
+    /// Connections that had been made and ended, and were not asked for yet.
+    disconnects: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nobody has answered yet; libzmq goes on trying.
     Waiting,
-    /// The connection works.
+    /// The connection works; of a bound socket: there was one.
     Made,
-    /// It broke at this time, and libzmq does not try to make it again.
-    Broken { since: Instant, after_handshake: bool },
+    /// It broke at this time, and libzmq does not try to make it again. Never of a bound socket.
+    Broken { since: Instant },
 }
 
 impl Handshake {
-    /// Listens from now on; to be called before the socket connects.
-    pub(crate) fn watch(context: &Context, socket: &Socket) -> zmq::Result<Self> {
-        socket.monitor(ADDRESS, i32::from(MADE | BROKEN | TRYING))?;
+    /// Listens from now on; to be called before the socket connects or is bound.
+    pub(crate) fn watch(context: &Context, socket: &Socket, attach: Attach) -> zmq::Result<Self> {
+        let wanted = match attach {
+            Attach::Connect => MADE | BROKEN | TRYING,
+            Attach::Bind => MADE | BROKEN | ARRIVED,
+        };
+        socket.monitor(ADDRESS, i32::from(wanted))?;
         let events = context.socket(SocketType::PAIR)?;
         events.set_linger(0)?;
         // Without a limit: a full monitor would block libzmq's own thread. An absent detector makes 20 events a second, which
         // are read in each call; a host that calls nothing for an hour leaves some megabytes.
         events.set_rcvhwm(0)?;
         events.connect(ADDRESS)?;
-        Ok(Self { events, state: State::Waiting })
+        Ok(Self { events, attach, state: State::Waiting, refused: None, arriving: 0, disconnects: 0 })
     }
 
     /// To wait on beside other things.
@@ -51,13 +65,42 @@ impl Handshake {
             match parts.first().and_then(|part| part.first_chunk()).map(|bytes| u16::from_ne_bytes(*bytes)) {
                 // Tries follow a break unless libzmq has given up.
                 Some(event) if event & TRYING != 0 => self.state = State::Waiting,
-                Some(MADE) => self.state = State::Made,
-                Some(BROKEN) => {
-                    let after_handshake = self.state == State::Made;
-                    self.state = State::Broken { since: Instant::now(), after_handshake };
-                }
+                Some(ARRIVED) => self.arriving += 1,
+                Some(MADE) => self.made(),
+                Some(BROKEN) => self.broken(),
                 _ => {}
             }
+        }
+    }
+
+    fn made(&mut self) {
+        if self.attach == Attach::Bind && self.arriving == 0 {
+            // So it was not this one that broke off while it was arriving, but one that had been there.
+            self.disconnects += 1;
+            self.refused = None;
+        }
+        self.arriving = self.arriving.saturating_sub(1);
+        if self.attach == Attach::Connect {
+            self.refused = None;
+        }
+        self.state = State::Made;
+    }
+
+    fn broken(&mut self) {
+        let now = Instant::now();
+        let was_made = match self.attach {
+            Attach::Connect => self.state == State::Made,
+            // Nothing tells which of several it was. Arriving takes a moment only, unless somebody says nothing.
+            Attach::Bind => self.arriving == 0,
+        };
+        if was_made {
+            self.disconnects += 1;
+        } else {
+            self.arriving = self.arriving.saturating_sub(1);
+            self.refused = Some(now);
+        }
+        if self.attach == Attach::Connect {
+            self.state = State::Broken { since: now };
         }
     }
 
@@ -72,18 +115,27 @@ impl Handshake {
         }
         // A try, or even a handshake, may have been told of since.
         self.read();
-        matches!(self.state, State::Broken { since, .. } if since.elapsed() > GIVEN_UP_AFTER)
+        matches!(self.state, State::Broken { since } if since.elapsed() > GIVEN_UP_AFTER)
     }
 
-    /// Whether somebody answered at the address, and then broke off before the handshake was made.
+    /// Whether somebody answered at the address, or came to it, and broke off before the handshake was made; not in the first moments,
+    /// in which it may turn out otherwise.
     pub(crate) fn is_refused(&self) -> bool {
-        matches!(self.state, State::Broken { after_handshake: false, .. })
+        self.refused.is_some_and(|since| since.elapsed() > GIVEN_UP_AFTER)
+    }
+
+    /// How many connections that had been made have ended since the last time.
+    pub(crate) fn take_disconnects(&mut self) -> u64 {
+        std::mem::take(&mut self.disconnects)
     }
 }
 
 const MADE: u16 = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16;
 const BROKEN: u16 = zmq::SocketEvent::DISCONNECTED as u16;
 const TRYING: u16 = zmq::SocketEvent::CONNECT_RETRIED as u16 | zmq::SocketEvent::CONNECT_DELAYED as u16;
+
+/// Of bound sockets.
+const ARRIVED: u16 = zmq::SocketEvent::ACCEPTED as u16;
 
 /// libzmq begins a try at once, so this is on the safe side; it is also the pause between tries at a wrong socket.
 const GIVEN_UP_AFTER: Duration = Duration::from_millis(500);

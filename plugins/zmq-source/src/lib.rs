@@ -47,5 +47,5 @@ pub use crate::{
     link::Pattern,
     protocol::{Assembler, PerMessage, Protocol, Role},
     run::{Upstream, ZmqRun},
-    settings::{BetweenScans, ZmqSettings},
+    settings::{Attach, BetweenScans, ZmqSettings},
 };

@@ -1,7 +1,7 @@
 //! One connection of a run: a ZeroMQ context, its socket, and its monitor.
 //!
-//! Runs on the reader thread. Owns the context, so that dropping the link ends the connection before the next run makes its own: a PUSH
-//! detector could otherwise put the next header into the old one. It never looks into a message, and it never blocks
+//! Runs on the reader thread. Owns the context, so that dropping the link ends the connection (of a bound socket: all of them) before
+//! the next run makes its own: a PUSH detector could otherwise put the next header into the old one. It never looks into a message, and it never blocks
 //! longer than it is asked to. What arrives is turned into frames here, without copying what is large.
 
 use std::{fmt, mem};
@@ -15,16 +15,16 @@ use crate::{
     endpoint::Endpoint,
     handshake::Handshake,
     read_ahead::{READ_AHEAD_AT_FIRST, ReadAhead},
-    settings::ZmqSettings,
+    settings::{Attach, ZmqSettings},
 };
 
 /// How the detector sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pattern {
-    /// The detector binds PUSH: it waits for us and loses nothing.
+    /// The detector has a PUSH socket: it waits for us and loses nothing.
     Pull,
-    /// The detector binds PUB: everything it publishes, from when we are connected, unless settings name prefixes.
+    /// The detector has a PUB socket: everything it publishes, from when it is connected, unless settings name prefixes.
     #[serde(rename = "sub")]
     SubscribeAll,
 }
@@ -58,8 +58,8 @@ pub(crate) enum Received {
 }
 
 impl Link {
-    /// Connects in the background.
-    pub(crate) fn connect(url: &Endpoint, settings: &ZmqSettings, pattern: Pattern) -> Result<Self, SourceError> {
+    /// Connects in the background, or binds.
+    pub(crate) fn make(url: &Endpoint, settings: &ZmqSettings, pattern: Pattern) -> Result<Self, SourceError> {
         let failed = |what: &'static str| {
             let url = url.clone();
             move |error: zmq::Error| SourceError::connect(format!("{url:?}: {what}: {error}; check upstream_url"))
@@ -83,8 +83,12 @@ impl Link {
         }
 
         // The monitor listens before the connection begins, or the handshake could be missed.
-        let handshake = Handshake::watch(&context, &socket).map_err(failed("the connection cannot be watched"))?;
-        socket.connect(url.as_str()).map_err(failed("cannot connect"))?;
+        let handshake =
+            Handshake::watch(&context, &socket, settings.attach).map_err(failed("the connection cannot be watched"))?;
+        match settings.attach {
+            Attach::Connect => socket.connect(url.as_str()).map_err(failed("cannot connect"))?,
+            Attach::Bind => socket.bind(url.as_str()).map_err(|error| not_bound(url, error))?,
+        }
 
         Ok(Self {
             socket,
@@ -192,6 +196,22 @@ impl AsRef<[u8]> for Part {
     }
 }
 
+/// Why an address cannot be bound, and what to do about it.
+fn not_bound(url: &Endpoint, error: zmq::Error) -> SourceError {
+    let why = match error {
+        zmq::Error::EADDRINUSE => {
+            "the port is in use: another program, or another stream, has it (`ss -ltnp` tells who); give one of them another \
+             port in upstream_url"
+        }
+        zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => {
+            "this machine has no such address (`ip address` lists those it has); correct upstream_url, tcp://*:PORT is all of them"
+        }
+        zmq::Error::EACCES => "this user may not bind it; ports below 1024 need a permission, correct upstream_url",
+        _ => "check upstream_url",
+    };
+    SourceError::connect(format!("{url:?} cannot be bound: {error}: {why}"))
+}
+
 fn configure(socket: &Socket, url: &Endpoint, settings: &ZmqSettings, read_ahead: i32) -> zmq::Result<()> {
     socket.set_linger(0)?;
     socket.set_rcvhwm(read_ahead)?;
@@ -223,7 +243,7 @@ mod tests {
         let url = detector.get_last_endpoint().unwrap().unwrap();
         let settings: ZmqSettings =
             serde_json::from_str(&format!(r#"{{"upstream_url": "{url}", "receive_high_water_mark": 5}}"#)).unwrap();
-        let mut link = Link::connect(&settings.upstream_url.as_slice()[0], &settings, Pattern::Pull).unwrap();
+        let mut link = Link::make(&settings.upstream_url.as_slice()[0], &settings, Pattern::Pull).unwrap();
         for _ in 0..2000 {
             detector.send("x", 0).unwrap();
             while !matches!(link.receive().unwrap(), Received::Message(..)) {

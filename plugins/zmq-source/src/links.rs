@@ -1,4 +1,4 @@
-//! The connections of one run: one for each upstream address, read in turn.
+//! The sockets of one run: one for each upstream address, read in turn.
 //!
 //! Runs on the reader thread. Owns the links. All waiting of a ZeroMQ source is here: for handshakes when a run opens, for messages
 //! afterwards; never longer than asked, and a stop ends it. It looks into no message.
@@ -9,8 +9,9 @@ use framegate_plugin_api::{Deadline, HostContext, LogLevel, SourceError};
 use zmq::{POLLIN, PollItem};
 
 use crate::{
+    endpoint::Endpoint,
     link::{Link, Pattern, Received},
-    settings::ZmqSettings,
+    settings::{Attach, ZmqSettings},
 };
 
 /// The connections, at least one.
@@ -22,15 +23,19 @@ pub(crate) struct Links {
     /// To connect anew when libzmq has given a connection up.
     settings: ZmqSettings,
     pattern: Pattern,
-    /// Whether it was logged that somebody else answers at an address.
+    /// Whether it was logged that somebody at an address is no such detector.
     refusal_told: bool,
+    /// Whether it was logged that a detector left a socket that we have bound.
+    leaving_told: bool,
+    /// Connections that were made in this run, and ended.
+    disconnects: u64,
 }
 
 impl Links {
-    /// Connects, and waits for the handshakes within `connect_wait`. An absent detector is not an error.
+    /// Connects or binds, and waits for the handshakes within `connect_wait`. An absent detector is not an error.
     pub(crate) fn open(settings: &ZmqSettings, pattern: Pattern, host: &HostContext) -> Result<Self, SourceError> {
         let urls = settings.upstream_url.as_slice();
-        let links: Result<_, _> = urls.iter().map(|url| Link::connect(url, settings, pattern)).collect();
+        let links: Result<_, _> = urls.iter().map(|url| Link::make(url, settings, pattern)).collect();
         let mut links = Self {
             links: links?,
             turn: 0,
@@ -38,6 +43,8 @@ impl Links {
             settings: settings.clone(),
             pattern,
             refusal_told: false,
+            leaving_told: false,
+            disconnects: 0,
         };
         links.wait_for_handshakes(settings.connect_wait.0);
         if links.links.iter().any(|link| link.handshake().is_made()) {
@@ -48,7 +55,11 @@ impl Links {
         }
         for link in links.links.iter().filter(|link| !link.handshake().is_made()) {
             let url = link.url();
-            host.log(LogLevel::Info, format!("{url:?} does not answer yet; connecting goes on in the background"));
+            let line = match settings.attach {
+                Attach::Connect => format!("{url:?} does not answer yet; connecting goes on in the background"),
+                Attach::Bind => format!("nobody has connected to {url:?} yet; it stays bound"),
+            };
+            host.log(LogLevel::Info, line);
         }
         Ok(links)
     }
@@ -66,30 +77,51 @@ impl Links {
         Ok(Received::Empty)
     }
 
-    /// Makes those connections anew that broke and that libzmq has given up. To be called when everything that came over them was read.
-    pub(crate) fn mend(&mut self) -> Result<(), SourceError> {
-        for link in &mut self.links {
-            if !link.handshake_mut().is_given_up() {
-                continue;
-            }
+    /// Makes those connections anew that broke and that libzmq has given up; how many of them had worked before. To be called when
+    /// everything that came over them was read.
+    pub(crate) fn mend(&mut self) -> Result<u32, SourceError> {
+        let mut worked = 0;
+        for place in 0..self.links.len() {
+            let link = &mut self.links[place];
+            let (given_up, refused) = (link.handshake_mut().is_given_up(), link.handshake().is_refused());
             let url = link.url().clone();
-            if link.handshake().is_refused() && !self.refusal_told {
-                self.refusal_told = true;
-                let kind = match self.pattern {
-                    Pattern::Pull => "PUSH",
-                    Pattern::SubscribeAll => "PUB",
-                };
-                self.host.log(
-                    LogLevel::Warn,
-                    format!(
-                        "{url:?} answers, but not as a ZeroMQ {kind} socket; check upstream_url and what the detector \
-                         binds there; connecting goes on in the background"
-                    ),
-                );
+            if refused && (given_up || self.settings.attach == Attach::Bind) {
+                self.tell_refusal(&url);
             }
-            *link = Link::connect(&url, &self.settings, self.pattern)?;
+            if given_up {
+                worked += u32::from(!refused);
+                self.hear();
+                self.links[place] = Link::make(&url, &self.settings, self.pattern)?;
+            }
         }
-        Ok(())
+        Ok(worked)
+    }
+
+    /// Connections that were made and have ended. Whoever connects to a bound socket leaves no other trace: its own side tells neither
+    /// that it is done nor that it sent a part longer than allowed.
+    pub(crate) fn disconnects(&self) -> u64 {
+        self.disconnects
+    }
+
+    fn tell_refusal(&mut self, url: &Endpoint) {
+        if std::mem::replace(&mut self.refusal_told, true) {
+            return;
+        }
+        let kind = match self.pattern {
+            Pattern::Pull => "PUSH",
+            Pattern::SubscribeAll => "PUB",
+        };
+        let line = match self.settings.attach {
+            Attach::Connect => format!(
+                "{url:?} answers, but not as a ZeroMQ {kind} socket; check upstream_url and what the detector binds there; \
+                 connecting goes on in the background"
+            ),
+            Attach::Bind => format!(
+                "somebody connects to {url:?}, but not as a ZeroMQ {kind} socket; check what connects there, and pattern; it \
+                 stays bound"
+            ),
+        };
+        self.host.log(LogLevel::Warn, line);
     }
 
     /// Waits until a message may be there; false when the deadline has passed or a stop is requested.
@@ -130,6 +162,10 @@ impl Links {
     }
 
     fn settle(&self, time: Duration) {
+        // A bound socket sends its subscriptions when it is looked at, no earlier.
+        for link in &self.links {
+            let _ = link.socket().get_events();
+        }
         let deaf = time.min(DEAF);
         thread::sleep(deaf);
         let deadline = Deadline::after(time.saturating_sub(deaf));
@@ -139,7 +175,21 @@ impl Links {
 
     /// Reads what was told of the connections.
     fn hear(&mut self) {
-        self.links.iter_mut().for_each(|link| link.handshake_mut().read());
+        for link in &mut self.links {
+            link.handshake_mut().read();
+            let ended = link.handshake_mut().take_disconnects();
+            self.disconnects += ended;
+            if ended > 0 && self.settings.attach == Attach::Bind && !std::mem::replace(&mut self.leaving_told, true) {
+                let (url, max_part) = (link.url(), self.settings.max_part.0);
+                self.host.log(
+                    LogLevel::Info,
+                    format!(
+                        "a connection to {url:?} has ended: the detector closed it, or sent a part longer than max_part \
+                         ({max_part} bytes); it stays bound"
+                    ),
+                );
+            }
+        }
     }
 }
 

@@ -27,6 +27,11 @@ pub trait Assembler: 'static {
         let _ = flow;
         false
     }
+
+    /// Bytes of messages that are kept because their event has still to come.
+    fn bytes_waiting(&self) -> u64 {
+        0
+    }
 }
 
 /// A protocol in which each message is one event and says itself what it is.

@@ -3,10 +3,8 @@
 //! Runs on the reader thread. Owns the connection. It never waits longer than the host's deadline, and no message can
 //! end it.
 
-use std::{cell::Cell, rc::Rc};
-
-use framegate_plugin_api::{Deadline, EventSink, HostContext, LogLevel, Progress, SourceError, SourceRun};
-use framegate_source_kit::{AFTER_END, Phase, RunState};
+use framegate_plugin_api::{Deadline, EventSink, HostContext, Progress, SourceError, SourceRun};
+use framegate_source_kit::{AFTER_END, Malformed, Phase, RunState, Runs};
 
 use crate::{
     link::{Pattern, Received},
@@ -21,31 +19,35 @@ pub struct Upstream {
     settings: ZmqSettings,
     pattern: Pattern,
     host: HostContext,
-    /// Runs of the detector that were seen. Counted by the scans' runs, one at a time.
-    runs: Rc<Cell<u64>>,
+    runs: Runs,
 }
 
 impl Upstream {
     /// Talks to nobody. `pattern` is what the protocol's detectors use; the settings may say otherwise.
-    #[must_use]
-    pub fn new(settings: ZmqSettings, pattern: Pattern, host: HostContext) -> Self {
-        let pattern = settings.pattern.unwrap_or(pattern);
-        Self { settings, pattern, host, runs: Rc::default() }
-    }
-
-    /// Connects for one scan. What a detector sends when this has returned is not lost (PUB: if it was there in time).
     ///
     /// # Errors
-    /// The machine refuses a socket or the address. An absent detector is not an error.
+    /// Settings that do not fit each other.
+    pub fn new(settings: ZmqSettings, pattern: Pattern, host: HostContext) -> Result<Self, SourceError> {
+        let pattern = settings.pattern.unwrap_or(pattern);
+        for url in settings.upstream_url.as_slice() {
+            url.fits(settings.attach).map_err(|problem| SourceError::settings(format!("upstream_url: {problem}")))?;
+        }
+        Ok(Self { settings, pattern, host, runs: Runs::default() })
+    }
+
+    /// Connects or binds for one scan. What a detector sends when this has returned is not lost (PUB: if it was there in time).
+    ///
+    /// # Errors
+    /// The machine refuses a socket or the address (a port in use). An absent detector is not an error.
     pub fn open<A: Assembler>(&self, assembler: A) -> Result<ZmqRun<A>, SourceError> {
         let links = Links::open(&self.settings, self.pattern, &self.host)?;
         Ok(ZmqRun {
             links: Some(links),
             assembler,
-            state: RunState::new(A::TYP),
+            state: RunState::new(A::TYP, &self.runs),
             host: self.host.clone(),
             between_scans: self.settings.between_scans,
-            runs: self.runs.clone(),
+            disconnects: 0,
         })
     }
 }
@@ -59,8 +61,8 @@ pub struct ZmqRun<A> {
     state: RunState,
     host: HostContext,
     between_scans: BetweenScans,
-    /// Shared with the [`Upstream`], because it outlives this.
-    runs: Rc<Cell<u64>>,
+    /// Of the links, also when these are gone.
+    disconnects: u64,
 }
 
 impl<A: Assembler> SourceRun for ZmqRun<A> {
@@ -77,11 +79,7 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
             match links.receive()? {
                 Received::Message(message, bytes) => {
                     self.state.received(bytes);
-                    let was_before = self.state.phase() == Phase::Before;
                     self.assembler.take(message, &mut self.state.flow(out, &self.host));
-                    if was_before && self.state.phase() != Phase::Before {
-                        self.runs.set(self.runs.get() + 1);
-                    }
                     if out.is_full() && self.state.phase() != Phase::Ended {
                         return Ok(Progress::More);
                     }
@@ -92,8 +90,8 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                 }
                 Received::Empty if !out.is_empty() => return Ok(Progress::More),
                 Received::Empty => {
-                    links.mend()?;
-                    if !links.wait(deadline)? {
+                    self.mend()?;
+                    if !self.wait(deadline)? {
                         return Ok(Progress::Idle);
                     }
                 }
@@ -115,8 +113,16 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         let mut counters = self.state.counters();
-        counters.push(("runs_so_far", self.runs.get()));
+        counters.push(("disconnects", self.disconnects));
         counters
+    }
+
+    fn last_invalid(&self) -> Option<String> {
+        self.state.last_invalid()
+    }
+
+    fn bytes_waiting(&self) -> u64 {
+        self.assembler.bytes_waiting()
     }
 }
 
@@ -132,17 +138,32 @@ impl<A> ZmqRun<A> {
             match links.receive()? {
                 Received::Message(_, bytes) | Received::Refused(_, bytes) => {
                     self.state.received(bytes);
-                    self.state.skip(AFTER_END.reason(), LogLevel::Debug, &self.host);
+                    self.state.stray(AFTER_END.reason(), &self.host);
                 }
                 Received::Empty => {
-                    links.mend()?;
-                    if !links.wait(deadline)? {
+                    self.mend()?;
+                    if !self.wait(deadline)? {
                         break;
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Makes anew what has to be; counts the messages with which connections ended.
+    fn mend(&mut self) -> Result<(), SourceError> {
+        let Some(links) = &mut self.links else { return Ok(()) };
+        for _ in 0..links.mend()? {
+            self.state.invalid(GIVEN_UP, &self.host);
+        }
+        self.disconnects = links.disconnects();
+        Ok(())
+    }
+
+    /// Waits until a message may be there.
+    fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
+        self.links.as_mut().map_or(Ok(false), |links| links.wait(deadline))
     }
 
     /// Whether a call that finds message after message must return all the same.
@@ -159,6 +180,10 @@ fn wait_for_stop(host: &HostContext, deadline: Deadline) -> Result<(), SourceErr
         Err(error) => Err(SourceError::internal(format!("waiting for a stop failed: {error}"))),
     }
 }
+
+/// libzmq tells that it has given a working connection up, not why. A part beyond `max_part` is by far the likeliest reason.
+const GIVEN_UP: Malformed =
+    Malformed::new("the connection was given up: a part longer than max_part, or what is not ZeroMQ's protocol");
 
 /// Messages between two looks at the clock, which cost 50 ns each.
 const CHECK_EVERY: u32 = 64;

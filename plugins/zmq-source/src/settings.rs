@@ -18,6 +18,10 @@ pub struct ZmqSettings {
     /// The detector's address: `tcp://host:port` or `ipc://path`; or a list of several, which are read in turn. Required.
     pub upstream_url: Endpoints,
 
+    /// Whether we connect to this address, where the detector listens, or bind it, so that the detector connects to us.
+    #[serde(default)]
+    pub attach: Attach,
+
     /// How the detector sends; by default as the protocol's detectors do.
     #[serde(default)]
     pub pattern: Option<Pattern>,
@@ -60,6 +64,17 @@ pub struct ZmqSettings {
     pub max_part: Bytes,
 }
 
+/// Which side waits for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attach {
+    /// The detector binds the address, we connect to it.
+    #[default]
+    Connect,
+    /// We bind the address, an address of this machine, and detectors connect to us: one or several.
+    Bind,
+}
+
 /// What happens between the end of a run and the next scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,6 +93,7 @@ impl ZmqSettings {
     pub fn new(upstream_url: impl Into<Endpoints>) -> Self {
         Self {
             upstream_url: upstream_url.into(),
+            attach: Attach::default(),
             pattern: None,
             subscribe: subscribe(),
             connect_wait: connect_wait(),
@@ -133,7 +149,7 @@ fn max_header() -> Bytes {
 
 /// The largest images of today's detectors are some 100 MiB.
 fn max_part() -> Bytes {
-    Bytes(1 << 30)
+    Bytes(512 << 20)
 }
 
 #[cfg(test)]
@@ -173,6 +189,7 @@ mod tests {
             (r#"{"upstream_url": "tcp://h:1", "max_parts": -1}"#, "usize"),
             (r#"{"upstream_url": "tcp://h:1", "between_scans": "close"}"#, "disconnect"),
             (r#"{"upstream_url": "tcp://h:1", "pattern": "req"}"#, "`pull` or `sub`"),
+            (r#"{"upstream_url": "tcp://h:1", "attach": "listen"}"#, "`connect` or `bind`"),
             (r#"{"upstream_url": "tcp://h:1", "subscribe": []}"#, "nothing would arrive"),
             (r#"{"upstream_url": "tcp://h:1", "receive_high_water_mark": 0}"#, "nonzero"),
         ] {

@@ -3,8 +3,8 @@
 use std::{os::fd::RawFd, sync::Arc};
 
 use framegate_plugin_api::{Event, EventSink, Frame, HostContext, HostServices, LogLevel};
-use framegate_source_kit::RunState;
 pub use framegate_source_kit::testing::TestHost;
+use framegate_source_kit::{RunState, Runs};
 
 use crate::protocol::Assembler;
 
@@ -17,12 +17,16 @@ pub struct Played {
     pub skipped: Vec<(&'static str, u64)>,
     /// What was received.
     pub counters: Vec<(&'static str, u64)>,
+    /// Why the last message that was invalid was so.
+    pub last_invalid: Option<String>,
+    /// What the assembler still keeps.
+    pub bytes_waiting: u64,
 }
 
 /// Gives each message (a list of parts) to `assembler`, as one run.
 pub fn play<A: Assembler, P: AsRef<[u8]>>(mut assembler: A, messages: impl IntoIterator<Item = Vec<P>>) -> Played {
     let mut events = Vec::new();
-    let mut state = RunState::new(A::TYP);
+    let mut state = RunState::new(A::TYP, &Runs::default());
     let host = HostContext::new("test", Arc::new(Silent));
     for message in messages {
         state.received(message.iter().map(|part| part.as_ref().len()).sum());
@@ -32,7 +36,13 @@ pub fn play<A: Assembler, P: AsRef<[u8]>>(mut assembler: A, messages: impl IntoI
         assembler.take(frames, &mut state.flow(&mut out, &host));
         while assembler.rest(&mut state.flow(&mut out, &host)) {}
     }
-    Played { events, skipped: state.skipped().to_vec(), counters: state.counters() }
+    Played {
+        events,
+        skipped: state.skipped().to_vec(),
+        counters: state.counters(),
+        last_invalid: state.last_invalid(),
+        bytes_waiting: assembler.bytes_waiting(),
+    }
 }
 
 /// The messages of a capture: a CBOR sequence, each item the list of a message's parts.
