@@ -1,4 +1,4 @@
-/* Write a source plugin for framegate in C or C++: the binary interface, version 1.0.
+/* Write a source plugin for framegate in C or C++: the binary interface, version 1.1.
  *
  * A source plugin is a shared library that takes the data of one detector and gives it to framegate, the host, as events. It
  * exports one table of functions and one ELF note; FRAMEGATE_PLUGIN at the end of this file writes both.
@@ -55,7 +55,7 @@ extern "C" {
 #endif
 
 #define FRAMEGATE_ABI_MAJOR 1
-#define FRAMEGATE_ABI_MINOR 0
+#define FRAMEGATE_ABI_MINOR 1
 
 /* How a call ended: the answer of all functions of the plugin but get_extension. */
 enum {
@@ -199,8 +199,7 @@ struct framegate_plugin {
     int32_t (*next)(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error);
     /* [source thread, open] Ends the run. Frames of it may still be with the host. */
     int32_t (*close)(void *source, struct framegate_error *error);
-    /* [any thread] What else the plugin offers, by id: FRAMEGATE_PARAMETERS, _SKIPPED, _COUNTERS, _TRIGGER.
-     * framegate_no_extension() for everything else, also what is not known yet. */
+    /* [any thread] What else the plugin offers, by id; framegate_no_extension() for everything else. */
     struct framegate_extension (*get_extension)(struct framegate_text id);
 };
 
@@ -240,6 +239,16 @@ struct framegate_skipped {
 struct framegate_counters {
     /* [source thread, open] Gives each name, a word or two with underscores, with its count, which only goes up. */
     int32_t (*counters)(void *source, const struct framegate_sink *out, struct framegate_error *error);
+};
+
+/* Offered by the plugin, since 1.1: how the run stands at this moment. */
+#define FRAMEGATE_PRESENT "framegate.present"
+#define FRAMEGATE_PRESENT_VERSION 1
+struct framegate_present {
+    /* [source thread, open] How many bytes the source has received and not given yet. */
+    int32_t (*bytes_waiting)(void *source, uint64_t *bytes, struct framegate_error *error);
+    /* [source thread, open] Gives why the last message that was invalid was so, a few words; nothing if none was. */
+    int32_t (*last_invalid)(void *source, const struct framegate_sink *out, struct framegate_error *error);
 };
 
 /* Offered by a plugin whose source has no detector of its own: the host calls trigger instead of next. */
@@ -297,9 +306,8 @@ framegate_logf(const struct framegate_host *host, int32_t level, const char *for
         ((const struct framegate_log *)found.table)->log(host->context, level, framegate_string(line));
 }
 
-/* Puts one event with these frames into the batch, and so gives them to the host; typ is a string that lives as long
- * as the process. Answers FRAMEGATE_OUTCOME_DONE; or FAILED, with the reason in error, if the host has no room: the
- * frames are still yours then. */
+/* Puts one event with these frames into the batch, and so gives them to the host; typ lives as long as the process. An
+ * answer of FAILED, with the reason in error, says that the host has no room: the frames are still yours then. */
 FRAMEGATE_HELPER int32_t framegate_push(struct framegate_batch *batch, const char *typ, int32_t kind,
                                         const struct framegate_frame *frames, size_t count,
                                         struct framegate_error *error) {
@@ -349,9 +357,7 @@ struct framegate_note {
 #define FRAMEGATE_NOTE_SECTION ".note.framegate"
 #define FRAMEGATE_NOTE_OWNER "Framegate"
 #define FRAMEGATE_NOTE_KIND 1
-
-#ifdef FRAMEGATE_COMPILER
-#elif defined(__clang__)
+#ifdef __clang__
 #define FRAMEGATE_COMPILER "clang " __clang_version__
 #else
 #define FRAMEGATE_COMPILER "gcc " __VERSION__
@@ -375,7 +381,6 @@ struct framegate_note {
     FRAMEGATE_ASSERT(sizeof protocol <= 32, "the protocol's name is too long for the note: at most 31 bytes");           \
     FRAMEGATE_ASSERT(sizeof name <= 64, "the plugin's name is too long for its note: at most 63 bytes");                  \
     FRAMEGATE_ASSERT(sizeof version <= 32, "the plugin's version is too long for its note: at most 31 bytes");            \
-    FRAMEGATE_ASSERT(sizeof FRAMEGATE_COMPILER <= 96, "define FRAMEGATE_COMPILER as a shorter text");                     \
     static const struct framegate_note framegate_note_##symbol                                                            \
         __attribute__((section(FRAMEGATE_NOTE_SECTION), used, aligned(4))) = {                                            \
             sizeof FRAMEGATE_NOTE_OWNER, sizeof(struct framegate_description), FRAMEGATE_NOTE_KIND, FRAMEGATE_NOTE_OWNER, \

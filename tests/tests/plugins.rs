@@ -118,7 +118,7 @@ fn the_list_shows_what_is_found_where_and_what_is_refused() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (&json[0]["source"], &json[0]["protocol"], &json[0]["abi"]),
-        (&"stins".into(), &"stins".into(), &"1.0".into())
+        (&"stins".into(), &"stins".into(), &"1.1".into())
     );
     assert_eq!(json[1]["refused"]["code"], "FG-ABI-ELF");
     let pin = format!("stins#sha256:{}", json[0]["sha256"].as_str().unwrap());

@@ -40,4 +40,4 @@ pub mod text;
 pub mod vtable;
 
 /// Major and minor version of the ABI that this crate describes: equal majors fit together, whatever the minors are.
-pub const ABI_VERSION: (u32, u32) = (1, 0);
+pub const ABI_VERSION: (u32, u32) = (1, 1);

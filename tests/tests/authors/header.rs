@@ -1,7 +1,7 @@
-//! The C header says the same as the Rust side: everything in `plugin-api/abi/layout/` of this version becomes an assertion of C, and C and
-//! C++ compile it. (The Rust side is held against the same file in `plugin-api/abi/src/layout.rs`.)
+//! The C header says the same as the Rust side: everything in the newest file of `plugin-api/abi/layout/` becomes an assertion of C, and
+//! C and C++ compile it. (The Rust side is held against the same file in `plugin-api/abi/src/layout.rs`.)
 
-use std::{fmt::Write as _, fs, process::Command};
+use std::{fmt::Write as _, fs, path::PathBuf, process::Command};
 
 use super::{root, said};
 
@@ -134,9 +134,19 @@ fn holds(compiler: &str, standard: &str, program: &str) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err("a text differs".to_owned()) }
 }
 
+/// Of all versions.
+fn newest_layout() -> String {
+    let version = |path: &PathBuf| -> Vec<u32> {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        name.split('.').map(|number| number.parse().unwrap()).collect()
+    };
+    let files = fs::read_dir(root().join("plugin-api/abi/layout")).unwrap().map(|file| file.unwrap().path());
+    fs::read_to_string(files.max_by_key(version).unwrap()).unwrap()
+}
+
 #[test]
 fn the_c_header_says_what_the_layout_says() {
-    let layout = fs::read_to_string(root().join("plugin-api/abi/layout/1.0.txt")).unwrap();
+    let layout = newest_layout();
     let program = assertions(&layout);
     assert!(program.lines().count() > 150, "{program}");
     holds("cc", "-std=gnu11", &program).unwrap();
@@ -152,7 +162,7 @@ fn the_c_header_says_what_the_layout_says() {
         ("framegate.skipped, version 1", "framegate.skipped, version 2"),
         ("extension framegate.log", "extension framegate.logs"),
         ("protocol: [u8; 32]", "protocol: [u8; 31]"),
-        ("version 1.0", "version 1.1"),
+        ("version 1.1\n", "version 1.2\n"),
     ] {
         assert_eq!(layout.matches(from).count(), 1, "{from}");
         assert!(holds("cc", "-std=gnu11", &assertions(&layout.replace(from, to))).is_err(), "{from} → {to}");
