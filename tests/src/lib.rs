@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 pub mod alone;
+pub mod bench;
+pub mod captures;
 pub mod controller;
 pub mod detector;
 pub mod framegate;

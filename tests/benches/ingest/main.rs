@@ -15,6 +15,7 @@ mod roles;
 
 use std::process::ExitCode;
 
+use framegate_tests::bench::{Options, median};
 use measure::{Measured, measure};
 
 /// One row of the table.
@@ -79,30 +80,6 @@ fn main() -> ExitCode {
         eprintln!("ingest: {error:#}");
         ExitCode::FAILURE
     })
-}
-
-#[derive(Debug)]
-struct Options {
-    smoke: bool,
-    rounds: usize,
-    only: Option<String>,
-}
-
-impl Options {
-    fn read(args: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { smoke: false, rounds: 7, only: None };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| anyhow::anyhow!("{arg} needs a value"));
-            match arg.as_str() {
-                "--smoke" => (options.smoke, options.rounds) = (true, 1),
-                "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
-                "--only" => options.only = Some(value()?.clone()),
-                other => anyhow::bail!("unknown argument {other}: there are --smoke, --rounds N, --only ROW"),
-            }
-        }
-        Ok(options)
-    }
 }
 
 fn compare(options: &Options) -> anyhow::Result<ExitCode> {
@@ -172,10 +149,4 @@ fn row(case: &Case, rounds: &[(Measured, Measured)]) -> bool {
         of(&|(relay, framegate)| framegate.peak_mib / relay.peak_mib),
     );
     rate >= case.rate_limit && cpu <= case.cpu_limit
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }

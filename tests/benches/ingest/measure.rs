@@ -1,7 +1,6 @@
 //! One run: starts the three processes, waits for the workers' result, reads what the forwarder has used.
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     net::TcpListener,
     path::Path,
@@ -13,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use framegate_tests::{
+    bench::{cpu_ns, peak_kib},
     framegate,
     host::{Host, write_configuration},
 };
@@ -139,25 +139,6 @@ fn role(args: &[&str], out: Stdio) -> anyhow::Result<Running> {
 
 fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// CPU time of all living threads. None of a forwarder's threads ends during a run.
-fn cpu_ns(pid: u32) -> anyhow::Result<u64> {
-    let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        sum += text.split(' ').next().context("schedstat is empty")?.parse::<u64>()?;
-    }
-    Ok(sum)
-}
-
-fn peak_kib(pid: u32) -> anyhow::Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    match line.and_then(|line| line.split_whitespace().next()) {
-        Some(number) => Ok(number.parse()?),
-        None => bail!("the forwarder has ended"),
-    }
 }
 
 const START_LIMIT: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! The bare relay: a PULL socket, a ROUTER socket and one loop between them; libzmq as it comes.
+//! The bare relay: a PULL or SUB socket, a ROUTER socket and one loop between them; libzmq as it comes.
 //!
 //! It does what no forwarder can do without, and nothing else: no checks, no limits, no statistics. It needs `zmq_msg_copy`,
 //! which shares a frame between messages and which the `zmq` crate does not have; hence the unsafe calls.
@@ -9,7 +9,13 @@ use std::{collections::BTreeSet, ffi::c_int, mem::MaybeUninit};
 use anyhow::bail;
 
 /// Says `ready` when it knows its workers, and forwards for ever: every message to the next worker, or to all.
-pub(crate) fn run(upstream: &str, port: &str, workers: usize, broadcast: bool) -> anyhow::Result<()> {
+pub(crate) fn run(
+    pattern: zmq::SocketType,
+    upstream: &str,
+    port: &str,
+    workers: usize,
+    broadcast: bool,
+) -> anyhow::Result<()> {
     let context = zmq::Context::new();
     let mut router = context.socket(zmq::ROUTER)?;
     router.set_router_mandatory(true)?;
@@ -20,7 +26,10 @@ pub(crate) fn run(upstream: &str, port: &str, workers: usize, broadcast: bool) -
     }
     let names: Vec<_> = names.into_iter().collect();
 
-    let mut pull = context.socket(zmq::PULL)?;
+    let mut pull = context.socket(pattern)?;
+    if pattern == zmq::SUB {
+        pull.set_subscribe(b"")?;
+    }
     pull.connect(upstream)?;
     println!("ready");
     let mut parts: Vec<Msg> = Vec::new();

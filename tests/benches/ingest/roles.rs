@@ -22,7 +22,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["relay", upstream, port, workers, broadcast] => {
-            relay::run(upstream, port, workers.parse()?, broadcast.parse()?)
+            relay::run(zmq::PULL, upstream, port, workers.parse()?, broadcast.parse()?)
         }
         ["workers", port, count, broadcast, events] => {
             let copies = if broadcast.parse()? { count.parse()? } else { 1 };

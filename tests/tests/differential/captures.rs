@@ -1,10 +1,6 @@
-//! What real detectors sent: the captures of dranspose's source distribution, and which protocol each is of.
+//! What real detectors sent, and which protocol each capture is of.
 
-use std::{fs::File, io::Read};
-
-use ciborium::Value;
-use flate2::read::GzDecoder;
-use framegate_tests::python::suite_file;
+use framegate_tests::captures;
 
 use crate::{
     ours::{self, Protocol},
@@ -68,51 +64,13 @@ pub(crate) fn all() -> Vec<Capture> {
 }
 
 fn read(name: &str) -> Vec<Message> {
-    let mut bytes = Vec::new();
-    let file = File::open(suite_file(&format!("tests/data/{name}"))).unwrap();
-    match name.ends_with(".gz") {
-        true => GzDecoder::new(file).read_to_end(&mut bytes),
-        false => { file }.read_to_end(&mut bytes),
-    }
-    .unwrap();
-    let mut rest = bytes.as_slice();
-    let mut messages = Vec::new();
-    while !rest.is_empty() {
-        messages.push(message(ciborium::from_reader(&mut rest).unwrap()));
-    }
-    messages
+    captures::read(name).into_iter().map(Message::new).collect()
 }
 
-/// A capture of a socket has a message's parts, one of dranspose itself an event: `[number, {stream: [typ, parts]}]`, each
-/// with a tag.
-fn message(item: Value) -> Message {
-    let mut items = list(item);
-    if items.first().is_some_and(Value::is_bytes) {
-        return Message::new(items.into_iter().map(|part| part.into_bytes().unwrap()));
-    }
-    let (_, event) = items.remove(1).into_map().unwrap().remove(0);
-    let parts = list(event).remove(1);
-    Message::new(list(parts).into_iter().map(|part| part.into_bytes().unwrap()))
-}
-
-fn list(value: Value) -> Vec<Value> {
-    match value {
-        Value::Array(items) => items,
-        Value::Tag(_, inner) => list(*inner),
-        other => panic!("{other:?} is no list"),
-    }
-}
-
-/// No capture of a PandABox's own port exists; these are the lines of dranspose's simulated one (`stream_pcap` in its
-/// `tests/conftest.py`), in two arms.
+/// A PandABox on its own port, in two arms.
 fn position_capture() -> Capture {
-    let header = "arm_time: 2023-12-19T07:51:12.754Z\nmissed: 0\nprocess: Scaled\nformat: ASCII\nfields:\n \
-                  PCAP.BITS2 uint32 Value\n COUNTER1.OUT double Min\n COUNTER1.OUT double Max\n\n";
-    let arm = |arm: u32| {
-        let lines = (1..6).map(move |line| format!(" {arm} {line} {line}.5 -0.25\n"));
-        header.split_inclusive('\n').map(str::to_owned).chain(lines).chain(["END 5 Disarmed\n".to_owned()])
-    };
-    let messages = arm(0).chain(["\n".to_owned()]).chain(arm(1)).map(|line| Message::new([line])).collect();
+    let lines = captures::position_capture(0, 5).into_iter().chain(["\n".to_owned()]);
+    let messages = lines.chain(captures::position_capture(1, 5)).map(|line| Message::new([line])).collect();
     Capture { name: "position capture over TCP", protocol: &ours::PCAP_RAW, messages }
 }
 

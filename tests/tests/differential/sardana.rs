@@ -8,7 +8,7 @@ use framegate_sardana::{
     Sardana,
     messages::{Kind, Packet},
 };
-use framegate_tests::process::free_port;
+use framegate_tests::{captures, process::free_port};
 use serde_json::json;
 
 use crate::{
@@ -53,31 +53,11 @@ impl Post {
     }
 }
 
-/// What Sardana posts in a scan: the bodies of dranspose's simulated one (`stream_sardana` in its `tests/conftest.py`).
+/// What Sardana posts in a scan, and what is no event.
 pub(crate) fn scan() -> Capture {
-    let description = json!({
-        "column_desc": [
-            {"name": "point_nb", "label": "#Pt No", "dtype": "int64", "shape": []},
-            {"min_value": 0, "max_value": 0.1, "instrument": "", "name": "dummy_mot_01", "label": "dummy_mot_01",
-             "dtype": "float64", "shape": [], "is_reference": true},
-            {"name": "timestamp", "label": "dt", "dtype": "float64", "shape": []},
-        ],
-        "ref_moveables": ["dummy_mot_01"],
-        "estimatedtime": -2.6585786096205566,
-        "total_scan_intervals": 2,
-        "starttime": "Mon Apr 17 14:19:35 2023",
-        "title": "burstscan dummy_mot_01 0.0 0.1 2 50",
-        "counters": ["tango://b-v-femtomax-csdb-0.maxiv.lu.se:10000/expchan/oscc_02_seq_ctrl/1"],
-        "scanfile": ["stream.daq", "tests_03.h5"],
-        "scandir": "/data/staff/femtomax/20230413",
-        "serialno": 20338,
-    });
-    let record = |point| json!({"point_nb": point, "dummy_mot_01": 0, "timestamp": 0.6104741096496582});
-    let mut messages = vec![post("data_desc", &description.to_string())];
-    messages.extend((0..6).map(|point| post("record_data", &record(point).to_string())));
-    messages.push(post("custom_data", r#"{"anything": [1, {"a": null}]}"#));
-    messages.push(post("record_data/", &record(6).to_string()));
-    messages.push(post("record_end", "{}"));
+    let mut messages: Vec<_> = captures::sardana(7).iter().map(|(path, body)| post(path, body)).collect();
+    messages.insert(2, post("custom_data", r#"{"anything": [1, {"a": null}]}"#));
+    messages.insert(4, post("record_data/", r#"{"timestamp": 1}"#));
     Capture { name: "Sardana's posts", protocol: &ours::SARDANA, messages }
 }
 

@@ -1,0 +1,91 @@
+//! What real detectors sent: the captures of dranspose's source distribution, and what its simulated detectors send where it has none.
+
+use std::{fs::File, io::Read};
+
+use ciborium::Value;
+use flate2::read::GzDecoder;
+use serde_json::json;
+
+use crate::python::suite_file;
+
+/// A message: its parts.
+pub type Parts = Vec<Vec<u8>>;
+
+/// The messages of a capture in `tests/data` there.
+///
+/// # Panics
+/// It is not there, or is none.
+#[must_use]
+pub fn read(name: &str) -> Vec<Parts> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(suite_file(&format!("tests/data/{name}"))).expect("a capture can be read");
+    match name.ends_with(".gz") {
+        true => GzDecoder::new(file).read_to_end(&mut bytes),
+        false => file.read_to_end(&mut bytes),
+    }
+    .expect("a capture can be read");
+    let mut rest = bytes.as_slice();
+    let mut messages = Vec::new();
+    while !rest.is_empty() {
+        messages.push(message(ciborium::from_reader(&mut rest).expect("a capture is CBOR")));
+    }
+    messages
+}
+
+/// A capture of a socket has a message's parts, one of dranspose itself an event: `[number, {stream: [typ, parts]}]`, each
+/// with a tag.
+fn message(item: Value) -> Parts {
+    let mut items = list(item);
+    let parts = if items.first().is_some_and(Value::is_bytes) {
+        items
+    } else {
+        let streams = items.remove(1).into_map().expect("an event has streams");
+        let (_, event) = streams.into_iter().next().expect("an event has a stream");
+        list(list(event).remove(1))
+    };
+    parts.into_iter().map(|part| part.into_bytes().expect("a part is bytes")).collect()
+}
+
+fn list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        Value::Tag(_, inner) => list(*inner),
+        other => panic!("{other:?} is no list"),
+    }
+}
+
+/// The lines of a PandABox's own port in one arm; no capture exists, these are those of `stream_pcap` in `tests/conftest.py` there.
+#[must_use]
+pub fn position_capture(arm: u32, lines: u32) -> Vec<String> {
+    let header = "arm_time: 2023-12-19T07:51:12.754Z\nmissed: 0\nprocess: Scaled\nformat: ASCII\nfields:\n \
+                  PCAP.BITS2 uint32 Value\n COUNTER1.OUT double Min\n COUNTER1.OUT double Max\n\n";
+    let data = (1..=lines).map(|line| format!(" {arm} {line} {line}.5 -0.25\n"));
+    let end = format!("END {lines} Disarmed\n");
+    header.split_inclusive('\n').map(str::to_owned).chain(data).chain([end]).collect()
+}
+
+/// What Sardana posts in a scan, each with its path below `/v1/`; the bodies are those of `stream_sardana` in `tests/conftest.py` there.
+#[must_use]
+pub fn sardana(points: u32) -> Vec<(&'static str, String)> {
+    let description = json!({
+        "column_desc": [
+            {"name": "point_nb", "label": "#Pt No", "dtype": "int64", "shape": []},
+            {"min_value": 0, "max_value": 0.1, "instrument": "", "name": "dummy_mot_01", "label": "dummy_mot_01",
+             "dtype": "float64", "shape": [], "is_reference": true},
+            {"name": "timestamp", "label": "dt", "dtype": "float64", "shape": []},
+        ],
+        "ref_moveables": ["dummy_mot_01"],
+        "estimatedtime": -2.6585786096205566,
+        "total_scan_intervals": 2,
+        "starttime": "Mon Apr 17 14:19:35 2023",
+        "title": "burstscan dummy_mot_01 0.0 0.1 2 50",
+        "counters": ["tango://b-v-femtomax-csdb-0.maxiv.lu.se:10000/expchan/oscc_02_seq_ctrl/1"],
+        "scanfile": ["stream.daq", "tests_03.h5"],
+        "scandir": "/data/staff/femtomax/20230413",
+        "serialno": 20338,
+    });
+    let record = |point| json!({"point_nb": point, "dummy_mot_01": 0, "timestamp": 0.6104741096496582});
+    let records = (0..points).map(|point| ("record_data", record(point).to_string()));
+    let ends = [("record_end", "{}".to_owned())];
+    [("data_desc", description.to_string())].into_iter().chain(records).chain(ends).collect()
+}
