@@ -5,6 +5,7 @@
 
 use std::{
     borrow::Cow,
+    error::Error as _,
     fmt, io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     sync::Arc,
@@ -20,6 +21,7 @@ use axum::{
     routing::{MethodRouter, any, post},
 };
 use framegate_plugin_api::{HostContext, LogLevel, SourceError};
+use http_body_util::LengthLimitError;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -52,6 +54,7 @@ pub(crate) struct Server {
 struct Shared {
     inbox: Arc<Inbox>,
     max_body: usize,
+    body_timeout: Duration,
     /// Bodies above [`SMALL_BODY`] that may be received at once.
     large_bodies: Arc<Semaphore>,
 }
@@ -81,6 +84,7 @@ impl Server {
         let shared = Shared {
             inbox,
             max_body: usize::try_from(settings.max_body.0).unwrap_or(usize::MAX),
+            body_timeout: settings.body_timeout.0,
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
         };
         let router = router(shared);
@@ -227,9 +231,17 @@ async fn receive(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<bod
     if body.size_hint().lower() > shared.max_body as u64 {
         return Err(too_long());
     }
-    match timeout(BODY_TIME, body::to_bytes(body, shared.max_body)).await {
-        Ok(received) => received.map_err(|_| too_long()),
-        Err(_) => Err(Refused::Other(StatusCode::REQUEST_TIMEOUT, "the body did not come within 30 s".into())),
+    match timeout(shared.body_timeout, body::to_bytes(body, shared.max_body)).await {
+        Ok(received) => received.map_err(|error| {
+            if error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
+                return too_long();
+            }
+            Refused::Other(StatusCode::BAD_REQUEST, format!("the body breaks off: {error}").into())
+        }),
+        Err(_) => {
+            let what = format!("the body did not come within {:?} (body_timeout)", shared.body_timeout);
+            Err(Refused::Other(StatusCode::REQUEST_TIMEOUT, what.into()))
+        }
     }
 }
 
@@ -290,9 +302,6 @@ const SMALL_BODY: u64 = 64 << 10;
 
 /// Larger bodies that are received at once: with `max_body` they bound the memory.
 const LARGE_BODIES: usize = 4;
-
-/// How long a body may take.
-const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// After an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

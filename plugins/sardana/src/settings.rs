@@ -29,6 +29,10 @@ pub struct SardanaSettings {
     #[serde(default = "idle_timeout")]
     pub idle_timeout: Millis,
 
+    /// A body that does not come within this time is refused (408).
+    #[serde(default = "body_timeout")]
+    pub body_timeout: Millis,
+
     /// How many bytes may wait for the reader; then posts are answered late.
     #[serde(default = "queue_limit")]
     pub queue_limit: Bytes,
@@ -57,6 +61,11 @@ fn max_connections() -> usize {
 /// Longer than the pauses between the points of most scans.
 fn idle_timeout() -> Millis {
     Millis(Duration::from_secs(60))
+}
+
+/// Several times what the largest body takes on a slow network.
+fn body_timeout() -> Millis {
+    Millis(Duration::from_secs(30))
 }
 
 /// Some ten thousand records; it stands beside the host's `memory_limit`.

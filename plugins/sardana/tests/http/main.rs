@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+mod limits;
+
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -57,17 +57,6 @@ fn until(run: &mut impl SourceRun, count: usize) -> Vec<String> {
 
 fn skipped(run: &impl SourceRun, reason: &str) -> u64 {
     run.skipped().iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| *count)
-}
-
-/// What the server answers to bytes on a connection of its own, until it closes.
-fn raw(source: &Sardana, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(source.addresses()[0]).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    // The server may have had enough before all is sent.
-    let _ = stream.write_all(bytes);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8(answer).unwrap()
 }
 
 #[test]
@@ -217,49 +206,6 @@ fn the_end_of_a_scan_answers_those_who_wait_for_room() {
     let mut run = source.open().unwrap();
     assert_eq!(skipped(&run, "while no scan was active"), 2);
     assert_eq!(step(&mut run, &mut Vec::new()), Progress::Idle);
-}
-
-#[test]
-fn what_is_no_http_or_too_much_of_it_costs_only_its_own_connection() {
-    let (mut source, _) = source(r#", "idle_timeout": 300"#);
-    let mut run = source.open().unwrap();
-    assert!(raw(&source, b"\x16\x03\x01 hello\r\n\r\n").starts_with("HTTP/1.1 400"));
-    let headers = "x: y\r\n".repeat(1000);
-    assert!(
-        raw(&source, format!("POST /v1/record_end HTTP/1.1\r\n{headers}\r\n").as_bytes()).starts_with("HTTP/1.1 431")
-    );
-    let long = "y".repeat(1 << 20);
-    assert!(
-        raw(&source, format!("POST /v1/record_end HTTP/1.1\r\nx: {long}\r\n\r\n").as_bytes())
-            .starts_with("HTTP/1.1 431")
-    );
-    let huge =
-        b"POST /v1/record_end HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 1099511627776\r\n\r\n{";
-    assert!(raw(&source, huge).starts_with("HTTP/1.1 413"));
-    // Half a header, and nothing more: closed when the time is over.
-    raw(&source, b"POST /v1/record_end HTTP/1.1\r\nhost: ");
-    raw(&source, b"");
-    // A body that breaks off.
-    let mut cut = TcpStream::connect(source.addresses()[0]).unwrap();
-    cut.write_all(
-        b"POST /v1/data_desc HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{\"title",
-    )
-    .unwrap();
-    drop(cut);
-    assert_eq!(Client::new(&source).post("data_desc", DESCRIPTION).0, 200);
-    assert_eq!(until(&mut run, 1).len(), 1);
-}
-
-#[test]
-fn more_connections_than_allowed_wait_for_a_place() {
-    let (source, _) = source(r#", "max_connections": 1"#);
-    let first = Client::new(&source);
-    assert_eq!(first.post("record_end", "{}").0, 200);
-    let second = Client::new(&source);
-    let waiting = thread::spawn(move || second.post("record_end", "{}").0);
-    assert_eq!(first.post("record_end", "{}").0, 200);
-    drop(first);
-    assert_eq!(waiting.join().unwrap(), 200);
 }
 
 #[test]
