@@ -27,7 +27,7 @@ static int32_t read_settings(struct counter *self, struct framegate_text setting
     long value;
     int used = 0;
     snprintf(json, sizeof json, "%.*s", (int)settings.len, (const char *)settings.data);
-    const char *at = json + strspn(json, " {");
+    const char *at = json + (json[0] == '{');
     while (used = 0, sscanf(at, " \"%31[^\"]\" : %ld %n", name, &value, &used) == 2 && used > 0) {
         long *field = strcmp(name, "events") == 0      ? &self->events
                       : strcmp(name, "bytes") == 0     ? &self->bytes
@@ -42,7 +42,7 @@ static int32_t read_settings(struct counter *self, struct framegate_text setting
         at += used;
         at += *at == ',';
     }
-    if (strcmp(at, "}") != 0)
+    if (json[0] != '{' || at[strspn(at, " ")] != '}')
         return framegate_failf(error, FRAMEGATE_ERROR_KIND_SETTINGS, "settings: expected whole numbers, found %.40s", at);
     return FRAMEGATE_OUTCOME_DONE;
 }
