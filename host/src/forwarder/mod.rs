@@ -260,20 +260,21 @@ impl Forwarder {
         let waiting: smallvec::SmallVec<[usize; 16]> = self.ingester.workers.with_pending().collect();
         let mut busy = false;
         for index in waiting {
+            let mut lane = self.router.in_flight.lane(&self.ingester.workers.get(index).name);
+            let may = |in_flight, bytes| credit::may_send(in_flight, bytes, self.settings.worker_inflight);
             loop {
                 let worker = self.ingester.workers.get(index);
                 let Some(message) = worker.pending.front() else { break };
-                let name = &worker.name;
-                let may = |router: &Router| {
-                    credit::may_send(router.in_flight.bytes_of(name), message.bytes, self.settings.worker_inflight)
-                };
-                if !may(&self.router) {
-                    self.router.in_flight.wait_for(name);
-                    if !may(&self.router) {
+                if !may(lane.bytes(), message.bytes) {
+                    lane.wait_for_bytes();
+                    if !may(lane.bytes(), message.bytes) {
                         break;
                     }
                 }
-                match self.router.send(name, message) {
+                // What the network holds only gets less, so what may go after this one goes in the next turn.
+                let next = worker.pending.get(1);
+                let more = next.is_some_and(|next| may(lane.bytes() + message.bytes, next.bytes));
+                match self.router.send(&worker.name, &mut lane, message, more, &self.assembled) {
                     Sent::Handed => {
                         self.ingester.workers.sent(index, now);
                         busy = true;

@@ -4,7 +4,7 @@
 //! back the later ones, because a worker takes the next message for its next assignment and must find the same number.
 //! So the k-th event of a stream always meets the k-th assignment that names it, with no counting at all.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use framegate_plugin_api::{Event, EventKind};
 use smallvec::SmallVec;
@@ -27,17 +27,6 @@ pub(crate) enum Slot {
 pub(crate) struct Assigned {
     pub(crate) number: EventNumber,
     pub(crate) streams: SmallVec<[(usize, SmallVec<[usize; 2]>); 1]>,
-}
-
-/// One event of all its streams, on its way out.
-#[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) header: Vec<u8>,
-    pub(crate) parts: SmallVec<[Arc<Event>; 1]>,
-    /// Bytes of header, frames and our own structures.
-    pub(crate) bytes: u64,
-    /// Its bytes in the account of assembled messages; shared by the messages of one event.
-    pub(crate) charge: Arc<Charge>,
 }
 
 /// The events of one stream in one scan.

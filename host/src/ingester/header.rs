@@ -4,7 +4,7 @@
 //! (dranspose 0.2.0, `event.py`, `InternalWorkerMessage`). pydantic leaves a zero fraction out of `created_at`; readers take
 //! both, and we always write six digits.
 
-use std::{io::Write as _, time::SystemTime};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 
@@ -44,19 +44,28 @@ pub(crate) fn escape(name: &StreamName) -> String {
     serde_json::to_string(name.as_str()).expect("a string is always valid JSON")
 }
 
-/// Writes the header.
-pub(crate) fn write<'a>(number: EventNumber, parts: impl Iterator<Item = Part<'a>>, created_at: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(160);
-    let written = "writing to a Vec cannot fail";
-    write!(out, "{{\"event_number\":{number},\"streams\":{{").expect(written);
+/// Writes the header, into a buffer with `room` for more.
+pub(crate) fn write<'a>(
+    number: EventNumber,
+    parts: impl Iterator<Item = Part<'a>>,
+    created_at: &str,
+    room: usize,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(160 + room);
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(b"{\"event_number\":");
+    out.extend_from_slice(digits.format(number).as_bytes());
+    out.extend_from_slice(b",\"streams\":{");
     for (index, part) in parts.enumerate() {
         if index > 0 {
             out.push(b',');
         }
         out.extend_from_slice(part.stream.as_bytes());
         out.extend_from_slice(b":{\"typ\":");
-        serde_json::to_writer(&mut out, part.typ).expect(written);
-        write!(out, ",\"length\":{}}}", part.frames).expect(written);
+        serde_json::to_writer(&mut out, part.typ).expect("writing to a Vec cannot fail");
+        out.extend_from_slice(b",\"length\":");
+        out.extend_from_slice(digits.format(part.frames).as_bytes());
+        out.push(b'}');
     }
     out.extend_from_slice(b"},\"created_at\":\"");
     out.extend_from_slice(created_at.as_bytes());
@@ -79,7 +88,7 @@ mod tests {
         let mut created_at = CreatedAt::default();
         let parts = [Part { stream: "\"b\"", typ: "STINS", frames: 2 }];
         assert_eq!(
-            String::from_utf8(write(3, parts.into_iter(), created_at.text(moment))).unwrap(),
+            String::from_utf8(write(3, parts.into_iter(), created_at.text(moment), 0)).unwrap(),
             r#"{"event_number":3,"streams":{"b":{"typ":"STINS","length":2}},"created_at":"2026-01-01T00:00:00.000000Z"}"#
         );
     }
@@ -94,7 +103,7 @@ mod tests {
             let escaped: Vec<_> = names.iter().map(escape).collect();
             let parts = escaped.iter().zip(streams.values())
                 .map(|(stream, (typ, frames))| Part { stream, typ, frames: *frames });
-            let header: Value = serde_json::from_slice(&write(number, parts, "now")).unwrap();
+            let header: Value = serde_json::from_slice(&write(number, parts, "now", 0)).unwrap();
             let expected: serde_json::Map<_, _> = streams.iter()
                 .map(|(name, (typ, frames))| (name.clone(), json!({"typ": typ, "length": frames}))).collect();
             prop_assert_eq!(header, json!({"event_number": number, "streams": expected, "created_at": "now"}));

@@ -9,6 +9,7 @@ mod backlog;
 pub(crate) mod command;
 pub(crate) mod credit;
 pub(crate) mod header;
+pub(crate) mod message;
 mod pair;
 pub(crate) mod picture;
 pub(crate) mod report;

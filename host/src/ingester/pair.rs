@@ -10,9 +10,10 @@ use smallvec::SmallVec;
 
 use super::{
     Action, Ingester,
-    assemble::{Assigned, Message, Taken, groups},
+    assemble::{Assigned, Taken, groups},
     command::Deal,
     header,
+    message::{COPY_BELOW, MESSAGE_COST, Message},
     scan::{Phase, Scan},
 };
 use crate::{
@@ -156,51 +157,55 @@ impl Ingester {
     ) -> Option<Pair> {
         let scan = self.scan.as_mut()?;
         scan.processed += 1;
-        let events: SmallVec<[Arc<Event>; 1]> =
+        let events: SmallVec<[Event; 1]> =
             assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty())).collect();
+        let bytes = events.iter().map(Event::bytes).sum::<usize>();
+        // What is small is copied into each message; only what is large is shared.
+        let is_small = bytes < COPY_BELOW;
+        let (own, mut shared) = if is_small { (events, SmallVec::new()) } else { (SmallVec::new(), share(events)) };
+        let event = |part: usize| if is_small { &own[part] } else { &*shared[part] };
         let created_at = self.created_at.text(wall);
         let groups = groups(assigned);
-        if !groups.is_empty() {
-            let frames: usize = events.iter().map(|event| event.bytes()).sum();
-            let charge = Arc::new(account.take(frames as u64 + MESSAGE_COST));
-            for (parts, workers) in groups {
-                let in_header = parts.iter().map(|part| header::Part {
-                    stream: &self.streams[assigned.streams[*part].0].escaped,
-                    typ: events[*part].typ,
-                    frames: events[*part].frames.len(),
-                });
-                let header = header::write(assigned.number, in_header, created_at);
-                let parts: SmallVec<[Arc<Event>; 1]> = parts.iter().map(|part| events[*part].clone()).collect();
-                let bytes =
-                    MESSAGE_COST + header.len() as u64 + parts.iter().map(|event| event.bytes() as u64).sum::<u64>();
-                let message = Arc::new(Message { header, parts, bytes, charge: charge.clone() });
-                for worker in workers {
-                    self.workers.give(worker, message.clone(), now);
+        let charge = (!is_small && !groups.is_empty()).then(|| Arc::new(account.take(bytes as u64 + MESSAGE_COST)));
+        for (parts, workers) in groups {
+            let in_header = parts.iter().map(|part| header::Part {
+                stream: &self.streams[assigned.streams[*part].0].escaped,
+                typ: event(*part).typ,
+                frames: event(*part).frames.len(),
+            });
+            let room = if is_small { bytes } else { 0 };
+            let header = header::write(assigned.number, in_header, created_at, room);
+            let message = Arc::new(match &charge {
+                None => Message::copied(header, parts.iter().map(|part| event(*part)), account),
+                Some(charge) => {
+                    let shared = parts.iter().map(|part| shared[*part].clone()).collect();
+                    Message::around(header, shared, charge.clone())
                 }
+            });
+            for worker in workers {
+                self.workers.give(worker, message.clone(), now);
             }
         }
-        capturing.then(|| Pair {
-            number: assigned.number,
-            created_at: created_at.to_owned(),
-            streams: assigned
-                .streams
-                .iter()
-                .zip(events)
-                .map(|((index, _), event)| (self.streams[*index].name.clone(), event))
-                .collect(),
+        capturing.then(|| {
+            if is_small {
+                shared = share(own);
+            }
+            let names = assigned.streams.iter().map(|(index, _)| self.streams[*index].name.clone());
+            Pair { number: assigned.number, created_at: created_at.to_owned(), streams: names.zip(shared).collect() }
         })
     }
 }
 
-/// What a message costs beyond its frames: header and our own structures.
-const MESSAGE_COST: u64 = 512;
+fn share(events: SmallVec<[Event; 1]>) -> SmallVec<[Arc<Event>; 1]> {
+    events.into_iter().map(Arc::new).collect()
+}
 
 /// Takes a stream's event. One that was dropped, or that a failed source will never give, is an event without frames: its
 /// message keeps the worker in step.
-fn take(scan: &mut Scan, index: usize, wanted: bool) -> Arc<Event> {
+fn take(scan: &mut Scan, index: usize, wanted: bool) -> Event {
     let stream = &mut scan.streams[index];
     let tombstone = |typ| Event { typ, kind: EventKind::Data, frames: Frames::new() };
-    let event = match stream.flow.take() {
+    match stream.flow.take() {
         // From here the bytes are in the account of messages; the charge of the stream ends here.
         Some(Taken::Event(event, _charge)) => {
             let tally = if wanted { &mut stream.tally.forwarded } else { &mut stream.tally.discarded };
@@ -212,6 +217,5 @@ fn take(scan: &mut Scan, index: usize, wanted: bool) -> Arc<Event> {
             stream.tally.missing += 1;
             tombstone(stream.flow.last_typ)
         }
-    };
-    Arc::new(event)
+    }
 }

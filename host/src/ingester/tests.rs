@@ -59,9 +59,9 @@ fn delivered(heart: &mut Ingester, name: &str, now: Instant) -> Vec<(u64, Vec<St
     let mut all = Vec::new();
     while let Some(message) = heart.workers.get(index).pending.front().cloned() {
         heart.workers.sent(index, now);
-        let header: serde_json::Value = serde_json::from_slice(&message.header).unwrap();
-        let frames = message.parts.iter().flat_map(|event| event.frames.iter());
-        let frames = frames.map(|frame| String::from_utf8(frame.as_slice().to_vec()).unwrap()).collect();
+        let parts = message.parts();
+        let header: serde_json::Value = serde_json::from_slice(parts[0]).unwrap();
+        let frames = parts[1..].iter().map(|frame| String::from_utf8(frame.to_vec()).unwrap()).collect();
         all.push((header["event_number"].as_u64().unwrap(), frames));
     }
     all

@@ -11,7 +11,7 @@ use std::{
 
 use uuid::{Uuid, Variant};
 
-use super::{Limits, assemble::Message, report::WorkerReport};
+use super::{Limits, message::Message, report::WorkerReport};
 use crate::names::WorkerName;
 
 /// One worker.

@@ -15,7 +15,11 @@ use std::{
     },
 };
 
-use crate::{names::WorkerName, wake::Wake};
+use crate::{
+    budget::{Account as Memory, Charge},
+    names::WorkerName,
+    wake::Wake,
+};
 
 /// The accounts of all workers that were ever sent to.
 #[derive(Debug)]
@@ -24,13 +28,21 @@ pub(crate) struct InFlight {
     /// predecessor never fetched stays in libzmq until it is released.
     accounts: HashMap<WorkerName, Arc<Account>>,
     /// All workers' bytes.
-    total: Arc<Account>,
+    total: Arc<Count>,
     /// Rings the forwarder when bytes come back that it waits for.
     wake: Wake,
 }
 
+/// One worker's bytes.
+#[derive(Debug)]
+pub(crate) struct Account {
+    own: Count,
+    total: Arc<Count>,
+    wake: Wake,
+}
+
 #[derive(Debug, Default)]
-struct Account {
+struct Count {
     /// Bytes handed over and not yet released. Up on the forwarder thread, down in `Receipt::drop`.
     /// Invariant: the sum of `bytes` of all living receipts of this account.
     bytes: AtomicU64,
@@ -44,40 +56,47 @@ struct Account {
 pub(crate) struct Receipt {
     bytes: u64,
     account: Arc<Account>,
-    total: Arc<Account>,
-    wake: Wake,
+    /// Of bytes that libzmq has copies of. Those that it only borrows are charged to their message.
+    _copies: Option<Charge>,
 }
+
+/// What goes to one worker in one go. A receipt costs more than a small message, so several share one: the network takes
+/// messages in order, so the last one's receipt speaks for those before it.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    account: Arc<Account>,
+    /// Bytes that were handed over, and whose receipt a later message carries.
+    open: u64,
+}
+
+/// Small messages share a receipt up to this many bytes: little against what a worker may have in flight.
+const RECEIPT_EVERY: u64 = 16 << 10;
 
 impl InFlight {
     pub(crate) fn new(wake: Wake) -> Self {
         Self { accounts: HashMap::new(), total: Arc::default(), wake }
     }
 
-    pub(crate) fn hand_over(&mut self, worker: &WorkerName, bytes: u64) -> Receipt {
+    /// Begins to hand messages to a worker.
+    pub(crate) fn lane(&mut self, worker: &WorkerName) -> Lane {
         let account = match self.accounts.get(worker) {
             Some(account) => account.clone(),
-            None => self.accounts.entry(worker.clone()).or_default().clone(),
+            None => {
+                let account = Account { own: Count::default(), total: self.total.clone(), wake: self.wake.clone() };
+                self.accounts.entry(worker.clone()).or_insert(Arc::new(account)).clone()
+            }
         };
-        account.bytes.fetch_add(bytes, Ordering::SeqCst);
-        self.total.bytes.fetch_add(bytes, Ordering::SeqCst);
-        Receipt { bytes, account, total: self.total.clone(), wake: self.wake.clone() }
+        Lane { account, open: 0 }
     }
 
     /// Bytes that libzmq holds for this worker.
     pub(crate) fn bytes_of(&self, worker: &WorkerName) -> u64 {
-        self.accounts.get(worker).map_or(0, |account| account.bytes.load(Ordering::SeqCst))
-    }
-
-    /// Asks for a ring when bytes of this worker come back. Look at `bytes_of` once more before sleeping.
-    pub(crate) fn wait_for(&self, worker: &WorkerName) {
-        if let Some(account) = self.accounts.get(worker) {
-            account.waited_for.store(true, Ordering::SeqCst);
-        }
+        self.accounts.get(worker).map_or(0, |account| account.own.bytes())
     }
 
     /// Bytes that libzmq holds for anybody.
     pub(crate) fn total(&self) -> u64 {
-        self.total.bytes.load(Ordering::SeqCst)
+        self.total.bytes()
     }
 
     /// Asks for a ring when any bytes come back.
@@ -87,18 +106,51 @@ impl InFlight {
 
     /// Forgets accounts that are empty: workers come and go for months.
     pub(crate) fn forget_empty(&mut self) {
-        self.accounts.retain(|_, account| account.bytes.load(Ordering::SeqCst) > 0);
+        self.accounts.retain(|_, account| account.own.bytes() > 0);
+    }
+}
+
+impl Lane {
+    /// Bytes that libzmq holds for the worker.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.account.own.bytes() + self.open
+    }
+
+    /// Asks for a ring when bytes of this worker come back. Look at `bytes` once more before sleeping.
+    pub(crate) fn wait_for_bytes(&self) {
+        self.account.own.waited_for.store(true, Ordering::SeqCst);
+    }
+
+    /// A message is about to be handed over. Returns its receipt, unless a later message's will do. `copied`: libzmq gets bytes of
+    /// its own, which `memory` has to know of. `more`: another message follows for certain.
+    pub(crate) fn receipt(&mut self, bytes: u64, copied: bool, more: bool, memory: &Arc<Memory>) -> Option<Receipt> {
+        let sum = self.open + bytes;
+        if copied && more && sum < RECEIPT_EVERY {
+            self.open = sum;
+            return None;
+        }
+        let copies = if copied { sum } else { self.open };
+        self.open = 0;
+        self.account.own.bytes.fetch_add(sum, Ordering::SeqCst);
+        self.account.total.bytes.fetch_add(sum, Ordering::SeqCst);
+        Some(Receipt { bytes: sum, account: self.account.clone(), _copies: (copies > 0).then(|| memory.take(copies)) })
+    }
+}
+
+impl Count {
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::SeqCst)
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        for account in [&self.account, &self.total] {
-            // PAIR waited_for: SeqCst with `wait_for` and the look that follows it. Either the forwarder sees the bytes
+        for count in [&self.account.own, &self.account.total] {
+            // PAIR waited_for: SeqCst with whoever sets it and the look that follows. Either the forwarder sees the bytes
             // come back, or this sees that it waits.
-            account.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
-            if account.waited_for.load(Ordering::SeqCst) && account.waited_for.swap(false, Ordering::SeqCst) {
-                self.wake.ring();
+            count.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+            if count.waited_for.load(Ordering::SeqCst) && count.waited_for.swap(false, Ordering::SeqCst) {
+                self.account.wake.ring();
             }
         }
     }
@@ -112,24 +164,63 @@ mod tests {
         WorkerName::new(name).unwrap()
     }
 
+    fn large(in_flight: &mut InFlight, worker: &str, bytes: u64) -> Receipt {
+        let memory = Memory::new(u64::MAX, || ());
+        in_flight.lane(&name(worker)).receipt(bytes, false, false, &memory).unwrap()
+    }
+
     #[test]
     fn bytes_come_back_when_the_last_receipt_is_dropped_on_another_thread() {
         let wake = Wake::new().unwrap();
         let mut in_flight = InFlight::new(wake.clone());
-        let receipt = in_flight.hand_over(&name("w1"), 100);
+        let receipt = large(&mut in_flight, "w1", 100);
         assert_eq!((in_flight.bytes_of(&name("w1")), in_flight.total()), (100, 100));
-        in_flight.wait_for(&name("w1"));
+        in_flight.lane(&name("w1")).wait_for_bytes();
         std::thread::spawn(move || drop(receipt)).join().unwrap();
         assert_eq!((in_flight.bytes_of(&name("w1")), in_flight.total()), (0, 0));
         assert!(wake.is_rung());
     }
 
     #[test]
+    fn small_messages_share_the_receipt_of_the_last() {
+        let mut in_flight = InFlight::new(Wake::new().unwrap());
+        let memory = Memory::new(u64::MAX, || ());
+        let mut lane = in_flight.lane(&name("w1"));
+        assert!(lane.receipt(10, true, true, &memory).is_none());
+        assert!(lane.receipt(20, true, true, &memory).is_none());
+        assert_eq!((lane.bytes(), in_flight.total()), (30, 0));
+        let last = lane.receipt(30, true, false, &memory).unwrap();
+        assert_eq!((lane.bytes(), in_flight.total(), memory.used()), (60, 60, 60));
+        drop(last);
+        assert_eq!((lane.bytes(), in_flight.total(), memory.used()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_large_message_has_a_receipt_that_speaks_for_small_ones_before_it() {
+        let mut in_flight = InFlight::new(Wake::new().unwrap());
+        let memory = Memory::new(u64::MAX, || ());
+        let mut lane = in_flight.lane(&name("w1"));
+        assert!(lane.receipt(10, true, true, &memory).is_none());
+        let large = lane.receipt(1 << 20, false, true, &memory).unwrap();
+        // What is only borrowed is charged to the message.
+        assert_eq!((lane.bytes(), memory.used()), ((1 << 20) + 10, 10));
+        drop(large);
+    }
+
+    #[test]
+    fn many_small_messages_do_not_wait_for_the_last() {
+        let mut in_flight = InFlight::new(Wake::new().unwrap());
+        let memory = Memory::new(u64::MAX, || ());
+        let mut lane = in_flight.lane(&name("w1"));
+        assert!((0..=RECEIPT_EVERY / 1000).any(|_| lane.receipt(1000, true, true, &memory).is_some()));
+    }
+
+    #[test]
     fn a_restarted_worker_inherits_what_its_predecessor_never_fetched() {
         let mut in_flight = InFlight::new(Wake::new().unwrap());
-        let old = in_flight.hand_over(&name("w1"), 10);
+        let old = large(&mut in_flight, "w1", 10);
         in_flight.forget_empty();
-        let new = in_flight.hand_over(&name("w1"), 5);
+        let new = large(&mut in_flight, "w1", 5);
         assert_eq!(in_flight.bytes_of(&name("w1")), 15);
         drop((old, new));
     }
@@ -137,7 +228,7 @@ mod tests {
     #[test]
     fn a_receipt_that_outlives_its_account_is_harmless() {
         let mut in_flight = InFlight::new(Wake::new().unwrap());
-        let receipt = in_flight.hand_over(&name("w1"), 10);
+        let receipt = large(&mut in_flight, "w1", 10);
         drop(in_flight);
         drop(receipt);
     }

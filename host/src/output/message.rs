@@ -9,41 +9,19 @@ use std::{
     sync::Arc,
 };
 
-use smallvec::SmallVec;
 use zmq_sys::{
     zmq_errno, zmq_msg_close, zmq_msg_data, zmq_msg_init_data, zmq_msg_init_size, zmq_msg_send, zmq_msg_t,
     zmq_setsockopt,
 };
 
 use super::in_flight::Receipt;
-use crate::{budget::Charge, ingester::assemble::Message};
+use crate::ingester::message::{COPY_BELOW, Message};
 
 /// What keeps the bytes of one message to one worker alive while libzmq holds them; its drop gives the receipt back.
-enum Owner {
-    /// A message with something large in it: its bytes are used where they are.
-    Whole { _message: Arc<Message>, _receipt: Receipt },
-    /// A small message is copied, and dropped on the forwarder's thread: freeing its many pieces on libzmq's thread costs
-    /// more than the copy (at 64 B, 4.6 µs of CPU an event against 3.1). Only the last part's bytes are here, with what says
-    /// that they are gone.
-    Tail { bytes: SmallVec<[u8; 128]>, _charge: Arc<Charge>, _receipt: Receipt },
+struct Owner {
+    _message: Arc<Message>,
+    _receipt: Receipt,
 }
-
-impl Owner {
-    fn new(message: &Arc<Message>, receipt: Receipt) -> Arc<Self> {
-        let small = message.header.len() + message.parts.iter().map(|event| event.bytes()).sum::<usize>() < COPY_BELOW;
-        Arc::new(if small {
-            let last = message.parts.iter().rev().find_map(|event| event.frames.last());
-            let bytes = SmallVec::from_slice(last.map_or(&message.header, |frame| frame.as_slice()));
-            Self::Tail { bytes, _charge: message.charge.clone(), _receipt: receipt }
-        } else {
-            Self::Whole { _message: message.clone(), _receipt: receipt }
-        })
-    }
-}
-
-/// Parts below this many bytes are copied. Zero-copy is cheaper in CPU at every size, but a small frame that waits for a
-/// stalled worker would pin the whole buffer it was received in.
-const COPY_BELOW: usize = 2048;
 
 /// Option number of `ZMQ_OUT_BATCH_SIZE`, a draft option of libzmq 4.3 (`zmq_draft.h`).
 const ZMQ_OUT_BATCH_SIZE: c_int = 102;
@@ -60,7 +38,9 @@ pub(crate) enum Sent {
 }
 
 /// Sends `identity`, header and frames of a message. All or nothing: once libzmq took the identity, it takes the rest.
-pub(crate) fn send(socket: &mut zmq::Socket, identity: &str, message: &Arc<Message>, receipt: Receipt) -> Sent {
+///
+/// Without a receipt all of it is copied.
+pub(crate) fn send(socket: &mut zmq::Socket, identity: &str, message: &Arc<Message>, receipt: Option<Receipt>) -> Sent {
     match socket.send(identity, zmq::SNDMORE | zmq::DONTWAIT) {
         Ok(()) => {}
         Err(zmq::Error::EHOSTUNREACH) => return Sent::Unreachable,
@@ -70,16 +50,15 @@ pub(crate) fn send(socket: &mut zmq::Socket, identity: &str, message: &Arc<Messa
             return Sent::Busy;
         }
     }
-    let owner = Owner::new(message, receipt);
-    let frames = message.parts.iter().flat_map(|event| event.frames.iter()).map(|frame| frame.as_slice());
-    let mut left = 1 + message.parts.iter().map(|event| event.frames.len()).sum::<usize>();
-    for bytes in std::iter::once(message.header.as_slice()).chain(frames) {
+    let owner = receipt.map(|receipt| Arc::new(Owner { _message: message.clone(), _receipt: receipt }));
+    let parts = message.parts();
+    let mut left = parts.len();
+    for bytes in parts {
         left -= 1;
-        // The last part carries the receipt, so it is never copied: copied parts tell nobody when they are done.
-        let mut part = match &*owner {
-            _ if bytes.len() < COPY_BELOW && left > 0 => copied(bytes),
-            Owner::Tail { bytes, .. } => shared(bytes, &owner),
-            Owner::Whole { .. } => shared(bytes, &owner),
+        // The last part carries the receipt, so it is not copied: copied parts tell nobody when they are done.
+        let mut part = match &owner {
+            Some(owner) if left == 0 || bytes.len() >= COPY_BELOW => shared(bytes, owner),
+            _ => copied(bytes),
         };
         #[cfg(test)]
         note(&mut part);

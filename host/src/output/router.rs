@@ -6,10 +6,10 @@
 use std::{os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use super::{
-    in_flight::InFlight,
+    in_flight::{InFlight, Lane},
     message::{Sent, send, set_out_batch_size},
 };
-use crate::{ingester::assemble::Message, names::WorkerName, wake::Wake};
+use crate::{budget::Account, ingester::message::Message, names::WorkerName, wake::Wake};
 
 /// See the module.
 pub(crate) struct Router {
@@ -62,9 +62,16 @@ impl Router {
         let _ = zmq::poll(&mut [self.socket.as_poll_item(zmq::POLLIN), wake], limit.as_millis() as i64);
     }
 
-    /// Hands a message to the network.
-    pub(crate) fn send(&mut self, worker: &WorkerName, message: &Arc<Message>) -> Sent {
-        let receipt = self.in_flight.hand_over(worker, message.bytes);
+    /// Hands a message to the network. See [`Lane::receipt`] for `more` and `memory`.
+    pub(crate) fn send(
+        &mut self,
+        worker: &WorkerName,
+        lane: &mut Lane,
+        message: &Arc<Message>,
+        more: bool,
+        memory: &Arc<Account>,
+    ) -> Sent {
+        let receipt = lane.receipt(message.bytes, message.is_small(), more, memory);
         send(&mut self.socket, worker.as_str(), message, receipt)
     }
 

@@ -6,16 +6,20 @@
 use std::{path::PathBuf, sync::Arc};
 
 use framegate_plugin_abi::caller::{self, Limits, Plugin};
-use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};
+use framegate_plugin_api::{Deadline, Event, Frame, Frames, HostServices, Parameter, Progress};
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, Ledger, NotCreated};
-use crate::plugin::{
-    generation::Generation,
-    identity::SourceIdentity,
-    inspect::{self, Trust},
-    locate::{self, Wanted},
-    refusal::Refusal,
+use crate::{
+    ingester::message::COPY_BELOW,
+    plugin::{
+        generation::Generation,
+        identity::SourceIdentity,
+        inspect::{self, Trust},
+        locate::{self, Wanted},
+        refusal::Refusal,
+    },
 };
 
 /// The factory of a stream whose source is in a plugin file: a name or a path. The file passes the gates in which no code of it runs.
@@ -103,13 +107,13 @@ impl Instance for Behind {
 
     fn next(&mut self, out: &mut Vec<Event>, deadline: Deadline) -> Result<Progress, Fault> {
         self.instance.next(LIMITS, deadline.left(), |typ, kind, frames| {
-            out.push(Event { typ, kind, frames: frames.collect() });
+            out.push(Event { typ, kind, frames: gather(frames) });
         })
     }
 
     fn trigger(&mut self, event_number: u64, out: &mut Vec<Event>) -> Result<(), Fault> {
         self.instance.trigger(event_number, LIMITS, |typ, kind, frames| {
-            out.push(Event { typ, kind, frames: frames.collect() });
+            out.push(Event { typ, kind, frames: gather(frames) });
         })
     }
 
@@ -129,6 +133,26 @@ impl Instance for Behind {
             Err(fault) => tracing::error!(stream = self.stream, "closing a run: {fault}"),
         }
     }
+}
+
+/// The frames of one event. Those of a small one are copied into a buffer that they share: the plugin gets its memory back on the
+/// thread that took it, and no small frame pins a large buffer of a plugin's while it waits.
+fn gather(frames: impl Iterator<Item = Frame>) -> Frames {
+    let frames: Frames = frames.collect();
+    let bytes = frames.iter().map(Frame::len).sum::<usize>();
+    if bytes == 0 || bytes >= COPY_BELOW {
+        return frames;
+    }
+    let mut all = SmallVec::<[u8; 256]>::with_capacity(bytes);
+    for frame in &frames {
+        all.extend_from_slice(frame.as_slice());
+    }
+    let (all, mut end) = (Arc::new(all), 0);
+    let copy = |frame: &Frame| {
+        end += frame.len();
+        Frame::part_of(&all, end - frame.len()..end)
+    };
+    frames.iter().map(copy).collect()
 }
 
 const LIMITS: Limits = Limits { events: BATCH_EVENTS, bytes: BATCH_BYTES };

@@ -8,8 +8,12 @@ use std::{
     ffi::c_void,
     fmt,
     mem::ManuallyDrop,
+    ops::Range,
     ptr, slice,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use abi_stable::StableAbi;
@@ -117,6 +121,19 @@ impl Frame {
         Self { raw, ledger: None }
     }
 
+    /// Some bytes of a buffer that several frames share; the buffer is dropped with the last of them, on any thread.
+    ///
+    /// # Panics
+    /// If `range` is not within the buffer.
+    #[must_use]
+    pub fn part_of<O: AsRef<[u8]> + Send + Sync + 'static>(owner: &Arc<O>, range: Range<usize>) -> Self {
+        let bytes = &(**owner).as_ref()[range];
+        let (data, len) = (bytes.as_ptr(), bytes.len());
+        let owner = Arc::into_raw(owner.clone()).cast_mut().cast();
+        let raw = RawFrame { data, len, owner, release: Some(release_arc::<O>) };
+        Self { raw, ledger: None }
+    }
+
     /// The frame as it crosses the boundary; whoever gets it must call `release` once.
     #[must_use]
     pub fn into_raw(self) -> RawFrame {
@@ -194,12 +211,20 @@ unsafe extern "C" fn release_box<O>(owner: *mut c_void) {
     });
 }
 
+/// Gives back one count of a shared owner; a panic of its drop ends here and not in the host.
+///
+/// # Safety
+/// - `owner` came from `Arc::into_raw` of an `Arc<O>`, and was not passed here before for this count.
+unsafe extern "C" fn release_arc<O>(owner: *mut c_void) {
+    guard::quietly(|| {
+        // SAFETY: `part_of` took one count of an `Arc<O>` for this frame, and `Frame::drop` calls once.
+        drop(unsafe { Arc::from_raw(owner.cast::<O>()) });
+    });
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -213,6 +238,20 @@ mod tests {
         fn drop(&mut self) {
             self.1.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    #[test]
+    fn frames_that_share_a_buffer_keep_it_until_the_last_is_gone() {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let owner = Arc::new(Counted(b"abcdef".to_vec(), drops.clone()));
+        let frames = [0..2, 2..2, 2..6].map(|range| Frame::part_of(&owner, range));
+        drop(owner);
+        assert_eq!(frames.each_ref().map(Frame::as_slice), [&b"ab"[..], b"", b"cdef"]);
+        let [first, middle, last] = frames;
+        drop((first, middle));
+        assert_eq!(drops.load(Ordering::SeqCst), 0);
+        std::thread::spawn(move || drop(last)).join().unwrap();
+        assert_eq!(drops.load(Ordering::SeqCst), 1);
     }
 
     #[test]
