@@ -57,6 +57,26 @@ impl Host {
         self.process.id()
     }
 
+    /// The most memory that it has had at once, in bytes: since its start, or since [`Host::forget_peak`].
+    ///
+    /// # Panics
+    /// It has ended.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("a process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("Linux tells it in KiB");
+        kib << 10
+    }
+
+    /// Begins to watch the most memory anew (proc_pid_clear_refs(5)).
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("our own child allows it");
+    }
+
     /// Everything it logged so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -1,7 +1,7 @@
 //! What the end-to-end tests are made of: processes that end with their test, and the real programs to test against.
 //!
 //! `process` runs any program; `framegate` is ours as a file, `host` is ours running; `worker` is who it serves, `detector`
-//! who it takes from. `standalone` is these together; `stage` is a host inside the test, between a `redis` of its own and a
+//! who it takes from, `protocols` what others send. `standalone` is these together; `stage` is a host inside the test, between a `redis` of its own and a
 //! played `controller`; `python` is the peer.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod framegate;
 pub mod host;
 pub mod played;
 pub mod process;
+pub mod protocols;
 pub mod python;
 pub mod redis;
 pub mod stage;

@@ -1,6 +1,6 @@
 //! What happens when somebody does not keep up, and how it ends.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use framegate_tests::standalone::{House, Wish, images, is_end, numbers};
 
@@ -52,20 +52,13 @@ fn a_worker_that_does_not_read_costs_no_more_memory_than_the_limit() {
     let full = house.host.ingester().unwrap();
     let used = full["memory_used"].as_u64().unwrap();
     assert!((32 << 20..=72 << 20).contains(&used), "{used} bytes are in use");
-    let peak = peak_memory(house.host.id());
+    let peak = house.host.peak_memory();
     assert!(peak <= (64 << 20) + (100 << 20), "{peak} bytes were in use");
     worker.read(true);
     house.detector.end();
     let got = worker.until(is_end);
     assert!(images(&got).iter().zip(0u8..).all(|(image, number)| **image == vec![number; IMAGE]));
     assert_eq!(got.len(), usize::from(sent) + 2);
-}
-
-/// The most memory that a process ever had resident, in bytes.
-fn peak_memory(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 #[test]
