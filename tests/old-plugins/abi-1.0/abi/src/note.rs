@@ -46,11 +46,11 @@ impl Language {
 #[repr(C, align(4))]
 #[derive(Debug)]
 pub struct Note {
-    pub(crate) owner_len: u32,
-    pub(crate) description_len: u32,
-    pub(crate) kind: u32,
-    pub(crate) owner: [u8; 12],
-    pub(crate) description: Description,
+    owner_len: u32,
+    description_len: u32,
+    kind: u32,
+    owner: [u8; 12],
+    description: Description,
 }
 
 /// What the note says. Numbers in the machine's order; texts in UTF-8, filled up with zeros.
