@@ -63,20 +63,18 @@ pub fn for_authors(command: &mut Command) {
 pub fn marked(version: &str) -> PathBuf {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let kept = target().join("marked").join(version).join("libframegate_marked.so");
     let original = root().join("tests/plugins/marked");
     let folder = target().join("edited").join(format!("marked-{version}"));
     copy(&original.join("src/lib.rs"), &folder.join("src/lib.rs"));
-    let plugin_api = format!("path = \"{}\"", root().join("plugin-api").display());
-    let manifest = read(&original.join("Cargo.toml"));
-    let manifest = manifest.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
-    write_if_changed(&folder.join("Cargo.toml"), &manifest.replace("path = \"../../../plugin-api\"", &plugin_api));
+    // A library's name of its own for each version, or one would be taken for the other.
+    let library = format!("framegate_marked_{}", version.replace('.', "_"));
+    let manifest = read(&original.join("Cargo.toml"))
+        .replace("version = \"1.0.0\"", &format!("version = \"{version}\""))
+        .replace("[lib]", &format!("[lib]\nname = \"{library}\""))
+        .replace("../../../plugin-api", &root().join("plugin-api").display().to_string());
+    write_if_changed(&folder.join("Cargo.toml"), &manifest);
     cargo("build", &folder);
-    // All versions are built to one place.
-    let built = target().join("debug/libframegate_marked.so");
-    fs::create_dir_all(kept.parent().expect("it is in a folder")).expect("the target folder can be written to");
-    fs::copy(built, &kept).expect("cargo has built it");
-    kept
+    target().join("debug").join(format!("lib{library}.so"))
 }
 
 /// Runs cargo in the folder of a crate that stands alone.
