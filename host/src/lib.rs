@@ -23,7 +23,7 @@ mod walk;
 #[doc(hidden)]
 pub use cli::main;
 pub use control::report::{ControlProblem, ControlReport};
-pub use host::{AskedBy, Host, Linked, OldSource, StartError, SwapError, SwapReceipt, SwapSpec, SwapState};
+pub use host::{AskedBy, Host, Linked, OldSource, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState};
 pub use ingester::{
     report::{CaptureReport, Report, StreamReport, WorkerReport},
     tally::Tally,

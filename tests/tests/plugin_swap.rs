@@ -7,7 +7,8 @@
 use std::{fs, path::Path, process::Output};
 
 use framegate_tests::{
-    alone::marked,
+    alone::{bad_plugin, marked},
+    framegate,
     host::{Host, LIMIT},
     process::{free_port, wait_for},
     worker::{Message, Worker},
@@ -23,29 +24,32 @@ struct House {
     folder: TempDir,
     host: Host,
     worker: Worker,
+    url: String,
 }
 
 impl House {
     fn start() -> Self {
-        Self::with("")
+        Self::with("", "")
     }
 
-    fn with(more: &str) -> Self {
+    /// With more lines at the top of the configuration, and for its ingester.
+    fn with(more: &str, ingester: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("tcp://127.0.0.1:{}", free_port());
         let go = folder.path().join("go");
-        let host = Host::start(
+        let mut host = Host::start(
             folder.path(),
             &format!(
-                "source_timeout = \"2 s\"\n{more}\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n\
+                "source_timeout = \"2 s\"\n{more}\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n{ingester}\n\
                  [[ingester.stream]]\nname = \"camera\"\nsource = \"{}\"\n\
                  [ingester.stream.settings]\nevents = {EVENTS}\nbytes = 5000\nhalf_when = \"{}\"\n",
                 marked("1.0.0").display(),
                 go.display()
             ),
         );
+        host.wait_for("the first scan", |ingester| ingester["state"] == "running");
         let worker = Worker::connect("w1", &url);
-        Self { folder, host, worker }
+        Self { folder, host, worker, url }
     }
 
     /// The rest of the events of a scan whose first half was read, and the first half of the next one.
@@ -126,4 +130,244 @@ fn a_swap_during_a_scan_waits_for_its_end_and_takes_over_in_the_next() {
     assert!(status["sources"][0]["pending"].is_null());
     let log = house.host.log();
     assert!(log.contains("all of its 20 frames are back"), "{log}");
+}
+
+#[test]
+fn of_two_swaps_that_wait_the_later_one_wins() {
+    let house = House::start();
+    house.half();
+    assert!(house.swap(&marked("2.0.0")).status.success());
+    assert!(house.swap(&marked("3.0.0")).status.success());
+    let receipt = house.wait_receipt(1, "the later one", |receipt| receipt["state"] == "superseded");
+    assert_eq!(receipt["superseded_by"], 2);
+    assert_eq!(house.host.status().unwrap()["sources"][0]["pending"], 2);
+    let (rest, next) = house.rest_and_next_half();
+    assert!(all_of("1.0.0", &rest) && all_of("3.0.0", &next), "{rest:?} {next:?}");
+    assert_eq!(house.receipt(1)["state"], "superseded");
+    assert_eq!(house.receipt(2)["state"], "effective");
+}
+
+#[test]
+fn a_swap_back_takes_the_generation_that_is_loaded() {
+    let house = House::start();
+    house.half();
+    for (plugin, number) in [("2.0.0", 1), ("1.0.0", 2), ("2.0.0", 3), ("1.0.0", 4)] {
+        assert!(house.swap(&marked(plugin)).status.success());
+        let (_, next) = house.rest_and_next_half();
+        assert!(all_of(plugin, &next), "{next:?}");
+        let receipt = house.wait_receipt(number, "the frames", |receipt| receipt["old"]["settled_at"].is_string());
+        assert_eq!(receipt["reused"], number > 1, "{receipt:#}");
+        // Its own, although the generation has given more in earlier scans.
+        assert_eq!(receipt["old"]["frames"], 2 * EVENTS);
+    }
+    let generations = house.host.status().unwrap()["generations"].take();
+    let states: Vec<_> = generations.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["loaded", "loaded"], "{generations:#}");
+}
+
+#[test]
+fn a_refused_swap_leaves_the_source_and_its_scan_alone() {
+    let house = House::start();
+    let mut events = house.half();
+    let threads = || fs::read_dir(format!("/proc/{}/task", house.host.id())).unwrap().count();
+    let before = threads();
+    let folder = house.folder.path();
+    let whole = fs::read(marked("2.0.0")).unwrap();
+    let (truncated, other) = (folder.join("libtruncated.so"), folder.join("libpinned.so"));
+    fs::write(&truncated, &whole[..whole.len() / 2]).unwrap();
+    fs::write(&other, &whole).unwrap();
+    for (plugin, code) in [
+        (folder.join("libnowhere.so"), "FG-ABI-FIND"),
+        (truncated, "FG-ABI-DAMAGED"),
+        (folder.join(format!("libpinned.so#sha256:{}", "0".repeat(64))), "FG-ABI-HASH"),
+        (bad_plugin("no_note"), "FG-ABI-NOTE"),
+        (bad_plugin("other_abi_version"), "FG-ABI-VERSION"),
+        (bad_plugin("missing_symbol"), "FG-ABI-LOAD"),
+        (bad_plugin("opted_out"), "FG-ABI-OPTED-OUT"),
+        (bad_plugin("panics_in_create"), "FG-ABI-PANIC"),
+    ] {
+        // Twice: what was refused stays refused.
+        for _ in 0..2 {
+            let output = house.host.swap(&["camera", plugin.to_str().unwrap(), "--settings", "{}"]);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{}: {said}", plugin.display());
+            let lines: Vec<_> = said.lines().collect();
+            assert!(lines.len() == 2 && lines[0].contains(code) && lines[1].starts_with("  "), "{said}");
+        }
+    }
+    wait_for("the threads to go", LIMIT, || (threads() == before).then_some(()));
+    let (rest, next) = house.rest_and_next_half();
+    events.extend(rest);
+    assert_eq!(numbers(&events), (0..EVENTS).collect::<Vec<_>>());
+    assert!(all_of("1.0.0", &events) && all_of("1.0.0", &next));
+    // A refusal by the system's loader leaves nothing in the process, so it does not count.
+    let generations = house.host.status().unwrap()["generations"].take();
+    let states: Vec<_> = generations.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["loaded", "refused", "loaded"], "{generations:#}");
+}
+
+#[test]
+fn a_create_that_hangs_is_refused_after_its_time_and_its_generation_written_off() {
+    let house = House::start();
+    let first = house.half();
+    let plugin = bad_plugin("hangs_in_create");
+    let output = house.host.swap(&["camera", plugin.to_str().unwrap(), "--settings", "{}"]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(3) && said.contains("FG-ABI-HANG") && said.contains("2s"), "{said}");
+    let (rest, next) = house.rest_and_next_half();
+    assert!(all_of("1.0.0", &[first, rest, next].concat()));
+    let status = house.host.status().unwrap();
+    assert_eq!(status["generations"][1]["state"], "written off");
+    assert!(status["swaps"][0]["problem"].as_str().unwrap().contains("FG-ABI-HANG"));
+}
+
+#[test]
+fn settings_can_be_given_and_are_those_of_the_stream_otherwise() {
+    let house = House::start();
+    house.half();
+    let go = house.folder.path().join("go");
+    let marked_as = |mark: &str| json!({ "events": EVENTS, "half_when": go, "mark": mark }).to_string();
+    let plugin = marked("2.0.0");
+    let plugin = plugin.to_str().unwrap();
+    assert!(house.host.swap(&["camera", plugin, "--settings", &marked_as("new")]).status.success());
+    let (_, next) = house.rest_and_next_half();
+    assert!(next.iter().all(|event| event["mark"] == "new"), "{next:?}");
+    assert!(house.swap(&marked("1.0.0")).status.success());
+    let (_, next) = house.rest_and_next_half();
+    assert!(all_of("1.0.0", &next) && next.iter().all(|event| event["mark"] == "new"), "{next:?}");
+
+    for (settings, says) in [
+        (marked_as("wrong"), "mark: it is wrong"),
+        ("{\"event\": 3}".to_owned(), "event"),
+        ("[1]".to_owned(), "expected an object"),
+        ("{".to_owned(), "not JSON"),
+    ] {
+        let output = house.host.swap(&["camera", plugin, "--settings", &settings]);
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(says), "{settings}: {said}");
+    }
+    let (_, next) = house.rest_and_next_half();
+    assert!(all_of("1.0.0", &next), "{next:?}");
+}
+
+#[test]
+fn who_cannot_be_meant_or_reached_is_told() {
+    let house = House::start();
+    let output = house.host.swap(&["camra", "x"]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("did you mean \"camera\"?"), "{said}");
+    let output = house.host.swap(&["camera", "ZmqPullSingelIngester"]);
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("did you mean"), "{output:?}");
+
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let output = framegate::command().args(["swap", "camera", "x", "--url", &nobody]).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("is framegate running there"), "{said}");
+}
+
+#[test]
+fn no_more_plugins_are_loaded_than_allowed() {
+    let house = House::with("max_generations = 2", "");
+    house.half();
+    assert!(house.swap(&marked("2.0.0")).status.success());
+    let output = house.swap(&marked("3.0.0"));
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("FG-ABI-GENERATIONS") && said.contains("allowed are 2 (max_generations)"), "{said}");
+    assert!(said.contains("restart framegate"), "{said}");
+    // What is loaded can be had again.
+    assert!(house.swap(&marked("1.0.0")).status.success());
+}
+
+#[test]
+fn swaps_can_be_switched_off_and_come_from_no_web_page() {
+    let house = House::with("admin_swap = \"off\"", "");
+    let output = house.swap(&marked("2.0.0"));
+    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("admin_swap"), "{output:?}");
+
+    let house = House::start();
+    let request = json!({ "stream": "camera", "source": "x" });
+    let url = format!("http://{}/swaps", house.host.admin());
+    let post = || ureq::post(&url).config().http_status_as_error(false).build();
+    let mut answer = post().header("Origin", "http://somewhere").send_json(&request).unwrap();
+    assert_eq!(answer.status().as_u16(), 403);
+    assert!(answer.body_mut().read_to_string().unwrap().contains("web pages"));
+    // What a page may send without being asked back is no JSON.
+    let answer = post().header("Content-Type", "text/plain").send(request.to_string()).unwrap();
+    assert_eq!(answer.status().as_u16(), 415);
+    assert!(house.host.status().unwrap()["swaps"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_frame_that_somebody_holds_is_waited_for() {
+    // A worker that pings and reads nothing is given up after a second; what the network holds for it stays there.
+    let mut house = House::with("", "stall_timeout = \"1 s\"");
+    house.half();
+    let url = house.url.clone();
+    let holder = Worker::stalled("holder", &url);
+    let uuid = holder.service_uuid().to_string();
+    house.host.wait_for("the holder", |ingester| ingester["workers"].to_string().contains(&uuid));
+    // Frames that no socket's buffers take up.
+    let go = house.folder.path().join("go");
+    let large = json!({ "events": EVENTS, "half_when": go, "bytes": 6_000_000, "outer_bytes": 6_000_000 });
+    let plugin = marked("2.0.0");
+    let with_large = ["camera", plugin.to_str().unwrap(), "--settings", &large.to_string()].map(str::to_owned);
+    assert!(house.host.swap(&with_large.each_ref().map(String::as_str)).status.success());
+    fs::write(&go, "").unwrap();
+    wait_for("the holder's messages", LIMIT, || {
+        let ingester = house.host.ingester().unwrap();
+        let holds = |worker: &Value| worker["name"] == "holder" && worker["in_flight"].as_u64() > Some(0);
+        ingester["workers"].as_array().unwrap().iter().any(holds).then_some(())
+    });
+    assert!(house.swap(&marked("1.0.0")).status.success());
+    fs::write(&go, "").unwrap();
+    let receipt = house.wait_receipt(2, "the old source's end", |receipt| receipt["old"]["ended"] == true);
+    let old = &receipt["old"];
+    assert!(old["settled_at"].is_null() && old["frames_returned"].as_u64() < old["frames"].as_u64(), "{receipt:#}");
+    drop(holder);
+    house.wait_receipt(2, "the frames", |receipt| receipt["old"]["settled_at"].is_string());
+}
+
+#[test]
+fn whoever_waits_is_told_each_step() {
+    let house = House::start();
+    house.half();
+    let (host, plugin) = (&house.host, marked("2.0.0"));
+    let said = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| host.swap(&["camera", plugin.to_str().unwrap(), "--wait"]));
+        wait_for("the swap", LIMIT, || host.status().unwrap()["sources"][0]["pending"].is_u64().then_some(()));
+        house.rest_and_next_half();
+        let output = waiting.join().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stdout)
+    });
+    for step in ["takes over at the next scan start", "took over at", "all of its 20 frames are back"] {
+        assert!(said.contains(step), "{step} is not in {said}");
+    }
+}
+
+#[test]
+fn a_source_that_hangs_is_left_behind_by_the_one_that_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    let host = Host::start(
+        folder.path(),
+        &format!(
+            "source_timeout = \"1 s\"\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\nname = \"camera\"\n\
+             source = \"{}\"\n",
+            bad_plugin("hangs_in_open").display()
+        ),
+    );
+    let worker = Worker::connect("w1", &url);
+    let plugin = marked("1.0.0");
+    let output = host.swap(&["camera", plugin.to_str().unwrap(), "--settings", "{\"events\": 10}"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(all_of("1.0.0", &[about(&worker.next())]));
+    let receipt = wait_for("its end", LIMIT, || {
+        let receipt: Value = serde_json::from_str(&host.get("/swaps/1").unwrap()).unwrap();
+        receipt["old"]["settled_at"].is_string().then_some(receipt)
+    });
+    assert!(receipt["old"]["left_behind"].as_str().unwrap().contains("has not returned"), "{receipt:#}");
+    let generations = host.status().unwrap()["generations"].take();
+    assert_eq!(generations[0]["state"], "written off", "{generations:#}");
 }

@@ -100,5 +100,5 @@ pub(crate) fn run_http(args: &HttpArgs) -> anyhow::Result<ExitCode> {
 
 fn start(stream: &Stream, class: &str, feed: FeedFlags) -> anyhow::Result<ExitCode> {
     let flags = DropInFlags { stream: stream.name.clone(), class: class.to_owned(), feed };
-    serve(drop_in(&Environment::new(std::env::vars_os()), &flags))
+    serve(drop_in(&Environment::new(std::env::vars_os()), &flags), None)
 }

@@ -7,6 +7,7 @@ mod endpoint;
 mod ingester;
 pub(crate) mod listen;
 mod plugin;
+mod reload;
 pub(crate) mod replay;
 mod run;
 mod signals;

@@ -7,7 +7,11 @@ use std::{path::PathBuf, process::ExitCode, sync::mpsc, thread, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{FAILURE, REFUSED, WRONG_SETTINGS, fail, signals::Stop};
+use super::{
+    FAILURE, REFUSED, WRONG_SETTINGS, fail,
+    reload::{ConfigFile, Reloader},
+    signals::Stop,
+};
 use crate::{
     host::{Host, Linked, StartError},
     observe::logs,
@@ -20,7 +24,8 @@ use crate::{
 /// Run ingesters from a configuration file.
 ///
 /// Runs until SIGTERM or SIGINT (ctrl-c), then delivers what is queued for up to `shutdown_grace` (default 1 s) and exits
-/// with 0; a second signal ends it at once. Standalone with `scans` set, it ends by itself after the last scan.
+/// with 0; a second signal ends it at once. When the configuration file changes, or on SIGHUP, sources of which it says
+/// something new are swapped at the next scan start, and the log says what else needs a restart. Standalone with `scans` set, it ends by itself after the last scan.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -60,40 +65,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print!("{}", include_str!("../../examples/framegate.toml"));
         return Ok(ExitCode::SUCCESS);
     };
-    let shown = config.display();
-    let text = match std::fs::read(config) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-                return Ok(fail(
-                    &[format!("{shown}:{line}: not UTF-8\n  save the file as UTF-8 text")],
-                    WRONG_SETTINGS,
-                ));
-            }
-        },
-        Err(error) => {
-            let looked_for = std::path::absolute(config).unwrap_or_else(|_| config.clone());
-            let problem = format!(
-                "{}: the configuration file cannot be read: {error}\n  `framegate run --print-example` prints one to begin with",
-                looked_for.display()
-            );
-            return Ok(fail(&[problem], WRONG_SETTINGS));
-        }
-    };
     let flags = RunFlags { admin: args.admin.clone(), log_level: args.log_level.clone() };
-    serve(layers::run(&text, &shown.to_string(), &Environment::new(std::env::vars_os()), &flags))
+    let file = ConfigFile::new(config, Environment::new(std::env::vars_os()), flags);
+    serve(file.read(), Some(file))
 }
 
-/// Runs a host until it is done or a signal comes.
-pub(super) fn serve(checked: Result<layers::Checked, SettingsError>) -> anyhow::Result<ExitCode> {
+/// Runs a host until it is done or a signal comes. `file` is what may change while it runs.
+pub(super) fn serve(
+    checked: Result<layers::Checked, SettingsError>,
+    file: Option<ConfigFile>,
+) -> anyhow::Result<ExitCode> {
     let checked = match checked {
         Ok(checked) => checked,
         Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
     };
     let _flush = logs::init(checked.log_level).context("logging cannot begin")?;
     let stop = Stop::listen().context("signals cannot be heard")?;
+    let reloader = file.map(|file| Reloader::listen(file, checked.log_level)).transpose();
+    let reloader = reloader.context("SIGHUP cannot be heard")?;
     let settings = checked.settings;
     let grace = settings.shutdown_grace;
     let main = thread::current();
@@ -120,6 +109,9 @@ pub(super) fn serve(checked: Result<layers::Checked, SettingsError>) -> anyhow::
         Ok(host) => host,
         Err(error) => return Ok(fail(error.problems(), status(&error))),
     };
+    if let Some(reloader) = reloader {
+        reloader.begin(host.swapper()).context("the configuration file cannot be watched")?;
+    }
     let mut failure = None;
     while !stop.is_asked() && !host.is_done() && failure.is_none() {
         stop.wait(CHECK);

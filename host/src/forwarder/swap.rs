@@ -19,7 +19,6 @@ impl Forwarder {
     pub(super) fn replace_sources(&mut self, scan: ScanId) {
         self.take_replacements();
         let limit = self.ingester.limits().source_timeout;
-        let mut done = Vec::new();
         for (stream, input) in self.inputs.iter_mut().enumerate() {
             let Some(Replacement { number, reader, on_demand, when_full, .. }) = input.replacement.take() else {
                 continue;
@@ -27,7 +26,10 @@ impl Forwarder {
             let mut old = mem::replace(&mut input.reader, reader);
             // The half of what opening may take: the new one needs some of it too. One that hangs already is not waited for.
             let patience = if old.overdue(limit).is_some() { Duration::ZERO } else { limit / 2 };
-            if let Some(predecessor) = old.retire(patience) {
+            let predecessor = old.retire(patience);
+            // Nobody listens any more when the host stops.
+            let _ = self.told.send(Told::Effective { number, scan, old });
+            if let Some(predecessor) = predecessor {
                 input.reader.order(Order::Succeed(predecessor));
             }
             for (name, value) in &input.values {
@@ -36,9 +38,7 @@ impl Forwarder {
             input.when_full = when_full;
             input.number = number;
             self.ingester.replaced(stream, on_demand);
-            done.push(Told::Effective { number, scan, old });
         }
-        done.into_iter().for_each(|told| self.tell(told));
     }
 
     /// Takes those that have arrived.

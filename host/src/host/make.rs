@@ -27,7 +27,8 @@ use crate::{
     settings::{Control, IngesterSettings, Settings, StreamSettings},
     source::{
         Factory, Fault, NotCreated,
-        loaded::loaded,
+        beginning::Before,
+        loaded::{hash_of, loaded},
         queue::Space,
         reader::{Created, Order, Reader},
         replacement::Told,
@@ -58,6 +59,28 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    /// What `create` of this source came to.
+    pub(super) fn new(source: &str, problem: NotCreated) -> Self {
+        match problem {
+            NotCreated::Refused(refusal) => refusal.into(),
+            NotCreated::Fault(Fault::Source(problem)) if problem.kind() == ErrorKind::Settings => {
+                Self::Settings(format!("{source}: {problem}"))
+            }
+            NotCreated::Fault(fault) => refusal::not_created(source, &fault).into(),
+        }
+    }
+
+    /// What it is about, in a word.
+    pub(super) fn with(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "plugin",
+            Self::Settings(_) => "settings",
+            Self::Machine(_) => "machine",
+        }
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
@@ -72,7 +95,7 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
         for stream in &ingester.streams {
             let starting = find(stream, settings, linked)
                 .map_err(Problem::from)
-                .and_then(|factory| Ok((start(stream, &factory)?, factory)));
+                .and_then(|factory| Ok((start(stream, &factory, None)?, factory)));
             match starting {
                 Ok((starting, factory)) => of_ingester.push((stream, factory, starting)),
                 Err(problem) => error.no_source(&stream.name, &problem),
@@ -87,7 +110,7 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
         for (stream, factory, starting) in of_ingester {
             match starting.wait(stream, &factory, deadline, settings) {
                 Ok((reader, created)) => {
-                    inputs.push((reader, Feed { settings: stream.clone(), factory, created }));
+                    inputs.push((reader, Feed { number: 0, settings: stream.clone(), factory, created }));
                 }
                 Err(problem) => error.no_source(&stream.name, &problem),
             }
@@ -106,6 +129,18 @@ pub(super) fn find(stream: &StreamSettings, settings: &Settings, linked: &Linked
     loaded(stream.name.as_str(), &stream.source, plugin_dirs, *allow_writable_plugins, *max_generations)
 }
 
+/// SHA-256 of the file that a stream's source would be loaded from; none for a linked source.
+pub(super) fn identify(
+    stream: &StreamSettings,
+    settings: &Settings,
+    linked: &Linked,
+) -> Result<Option<String>, Refusal> {
+    if linked.sources.contains_key(&stream.source) {
+        return Ok(None);
+    }
+    hash_of(&stream.source, &settings.plugin_dirs).map(Some)
+}
+
 /// A source that is being made, on its reader thread.
 #[derive(Debug)]
 pub(super) struct Starting {
@@ -114,8 +149,12 @@ pub(super) struct Starting {
 }
 
 /// Begins to make a stream's source.
-pub(super) fn start(stream: &StreamSettings, factory: &Arc<dyn Factory>) -> Result<Starting, Problem> {
-    match Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone()) {
+pub(super) fn start(
+    stream: &StreamSettings,
+    factory: &Arc<dyn Factory>,
+    before: Option<Before>,
+) -> Result<Starting, Problem> {
+    match Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone(), before) {
         Ok((reader, outcome)) => Ok(Starting { reader, outcome }),
         Err(problem) => Err(Problem::Machine(format!("no thread for its source: {problem}"))),
     }
@@ -136,7 +175,7 @@ impl Starting {
             Ok(Ok(created)) => {
                 for (name, value) in &stream.parameters {
                     let known = || created.parameters.iter().map(|parameter| parameter.name.as_str());
-                    if !known().any(|known| known == name) {
+                    if !created.waits && !known().any(|known| known == name) {
                         let meant = near(name, known()).map(|near| format!("; did you mean {near:?}?"));
                         return Err(Problem::Settings(format!(
                             "{source}: it has no parameter {name:?}{}",
@@ -148,11 +187,7 @@ impl Starting {
                 }
                 Ok((reader, created))
             }
-            Ok(Err(NotCreated::Refused(refusal))) => Err(refusal.into()),
-            Ok(Err(NotCreated::Fault(Fault::Source(problem)))) if problem.kind() == ErrorKind::Settings => {
-                Err(Problem::Settings(format!("{source}: {problem}")))
-            }
-            Ok(Err(NotCreated::Fault(fault))) => Err(refusal::not_created(&source, &fault).into()),
+            Ok(Err(problem)) => Err(Problem::new(&source, problem)),
             Err(_) => {
                 factory.write_off();
                 Err(refusal::overdue(&source, settings.source_timeout).into())

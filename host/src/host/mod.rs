@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) use self::swap::Feed;
 pub use self::{
     error::StartError,
-    swap::{AskedBy, OldSource, SwapError, SwapReceipt, SwapSpec, SwapState},
+    swap::{AskedBy, OldSource, Reload, SwapError, SwapReceipt, SwapSpec, SwapState},
 };
 pub(crate) use self::{make::prepare, swap::Swaps};
 use crate::{
@@ -126,9 +126,7 @@ impl Host {
         }
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
-        let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, feeds.into_iter()));
-        // The forwarders have the other ends.
-        drop(told);
+        let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, told, feeds.into_iter()));
         runtime.spawn(swap::keep(swaps.clone(), tells));
         announce(&settings.ingesters, &swaps.sources());
         if let Some(admin) = admin {
@@ -185,6 +183,17 @@ impl Host {
     pub fn swap(&self, stream: &str, spec: &SwapSpec) -> Result<SwapReceipt, SwapError> {
         let asked = self.swaps.ask(stream, spec, AskedBy::Api)?;
         self.swaps.make(&asked)
+    }
+
+    /// Swaps every source of which changed settings say something new, and tells what else is new in them and needs a
+    /// restart. Takes at most `source_timeout` for each swap; nothing that runs is disturbed.
+    pub fn reload(&self, settings: &Settings) -> Reload {
+        self.swaps.reload(settings)
+    }
+
+    /// What swaps sources, for whoever outlives a borrow of the host.
+    pub(crate) fn swapper(&self) -> Arc<Swaps> {
+        self.swaps.clone()
     }
 
     /// The receipts of the latest swaps, the oldest first.

@@ -83,9 +83,15 @@ impl Generation {
     /// The generation of this content for this stream; loads nothing yet.
     pub(crate) fn of(stream: &str, inspected: Inspected, most: usize) -> Result<Arc<Self>, Refusal> {
         let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |known: &&Arc<Self>| known.stream == stream && known.sha256 == inspected.sha256 && known.is_usable();
-        if let Some(known) = generations.iter().find(same) {
-            return Ok(known.clone());
+        for known in generations.iter().filter(|known| known.stream == stream && known.sha256 == inspected.sha256) {
+            match &*known.state.lock().unwrap_or_else(PoisonError::into_inner) {
+                // Its content is what was refused; another copy in the process would make it no better.
+                State::Refused(refusal) if known.identity.file.as_ref() == Some(&inspected.path) => {
+                    return Err(refusal.clone());
+                }
+                State::Inspected(_) | State::Loaded(..) if !known.is_written_off() => return Ok(known.clone()),
+                _ => {}
+            }
         }
         let most = most.min(MOST_GENERATIONS);
         if generations.len() >= most {
@@ -110,7 +116,7 @@ impl Generation {
         Ok(new)
     }
 
-    /// Its functions, with a ledger of its own for whoever asked; loads it if it is not. [instance thread: code of the plugin may run, and hang]
+    /// Its functions; loads it if it is not. [instance thread: code of the plugin may run, and hang]
     pub(crate) fn plugin(&self) -> Result<Plugin, Refusal> {
         let inspected = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +125,7 @@ impl Generation {
             let waited = self.settled.wait_timeout_while(state, LOADING, loading);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             match &*state {
-                State::Loaded(plugin, _) => return Ok(plugin.with_ledger(self.new_ledger())),
+                State::Loaded(plugin, _) => return Ok(*plugin),
                 State::Refused(refusal) => return Err(refusal.clone()),
                 State::Loading => {
                     let found =
@@ -140,12 +146,12 @@ impl Generation {
             Err(refusal) => State::Refused(refusal.clone()),
         };
         self.settled.notify_all();
+        if loaded.as_ref().is_err_and(|refusal| refusal.code() == Code::Load) {
+            // Nothing of it is in the process; what it lacked may be there the next time.
+            let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+            generations.retain(|known| !std::ptr::eq(&**known, self));
+        }
         loaded
-    }
-
-    /// What it is.
-    pub(crate) fn identity(&self) -> &SourceIdentity {
-        &self.identity
     }
 
     /// Whether its code is in the process.
@@ -158,7 +164,8 @@ impl Generation {
         self.written_off.store(true, Ordering::Relaxed); // decides what later comers get, guards nothing
     }
 
-    fn new_ledger(&self) -> &'static Ledger {
+    /// For the frames of one instance.
+    pub(crate) fn new_ledger(&self) -> &'static Ledger {
         let ledger: &'static Ledger = Box::leak(Box::default());
         self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).push(ledger);
         ledger
@@ -171,7 +178,7 @@ impl Generation {
             State::Loaded(_, took) => ("loaded", Some(*took)),
             State::Refused(_) => ("refused", None),
         };
-        let state = if self.written_off.load(Ordering::Relaxed) { "written off" } else { state };
+        let state = if self.is_written_off() { "written off" } else { state };
         let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         // In this order: a frame that is given and comes back in between must not look like one too many.
         let frames_returned = ledgers.iter().map(|ledger| ledger.released()).sum();
@@ -187,9 +194,8 @@ impl Generation {
         }
     }
 
-    fn is_usable(&self) -> bool {
-        !self.written_off.load(Ordering::Relaxed)
-            && !matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Loading | State::Refused(_))
+    fn is_written_off(&self) -> bool {
+        self.written_off.load(Ordering::Relaxed) // see `write_off`
     }
 }
 

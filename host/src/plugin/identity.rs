@@ -40,7 +40,7 @@ impl SourceIdentity {
     }
 
     /// Of a plugin's file.
-    pub(super) fn loaded(inspected: &Inspected) -> Self {
+    pub(crate) fn loaded(inspected: &Inspected) -> Self {
         let note = &inspected.note;
         Self {
             protocol: note.protocol.clone(),

@@ -50,6 +50,10 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
+    pub(crate) fn one(problem: String) -> Self {
+        Self { problems: vec![problem] }
+    }
+
     /// Every problem: where it is, what is wrong, what is allowed.
     #[must_use]
     pub fn problems(&self) -> &[String] {
@@ -108,7 +112,7 @@ pub enum AdminSwap {
 }
 
 /// Who starts scans and hands out work.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Control {
     /// A dranspose controller, through Redis.
     Redis {
@@ -151,7 +155,7 @@ impl Default for Standalone {
 }
 
 /// One ingester: a name, a port, its streams.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct IngesterSettings {
     /// Default: the streams joined by `_`, then `-ingester`.
     pub name: IngesterName,
@@ -204,7 +208,7 @@ impl IngesterSettings {
 }
 
 /// One stream and the source that feeds it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StreamSettings {
     /// Its name.
     pub name: StreamName,

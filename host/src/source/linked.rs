@@ -6,7 +6,7 @@ use framegate_plugin_abi::caller::Plugin;
 use framegate_plugin_api::{HostServices, Source, export::Exported};
 use serde_json::Value;
 
-use super::{Factory, Instance, NotCreated, loaded};
+use super::{Factory, Instance, NotCreated, Traits, loaded};
 use crate::plugin::identity::SourceIdentity;
 
 /// The factory of a linked source.
@@ -26,6 +26,10 @@ impl<S: Source> Factory for LinkedFactory<S> {
         // Lives for ever, as the one of a loaded instance does: its frames point to it.
         let ledger = Box::leak(Box::default());
         loaded::create(Plugin::linked::<Exported<S>>(ledger)?, stream, settings, services)
+    }
+
+    fn traits(&self) -> Result<Traits, NotCreated> {
+        Ok(Traits { exclusive: S::EXCLUSIVE, on_demand: S::ON_DEMAND })
     }
 
     fn identity(&self) -> SourceIdentity {

@@ -10,7 +10,7 @@ use framegate_plugin_api::{Deadline, Event, Frame, Frames, HostServices, Paramet
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, Ledger, NotCreated};
+use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, Ledger, NotCreated, Traits};
 use crate::{
     ingester::message::COPY_BELOW,
     plugin::{
@@ -33,11 +33,20 @@ pub(crate) fn loaded(
     let wanted = Wanted::parse(source);
     let path = locate::find(&wanted, plugin_dirs)?;
     let inspected = inspect::inspect(&path, Trust { allow_writable, pin: wanted.pin })?;
-    Ok(Arc::new(LoadedFactory { generation: Generation::of(stream, inspected, max_generations)? }))
+    // The same content may come from another file than the last time.
+    let identity = SourceIdentity::loaded(&inspected);
+    Ok(Arc::new(LoadedFactory { identity, generation: Generation::of(stream, inspected, max_generations)? }))
+}
+
+/// SHA-256 of the file that a name or a path leads to.
+pub(crate) fn hash_of(source: &str, plugin_dirs: &[PathBuf]) -> Result<String, Refusal> {
+    let path = locate::find(&Wanted::parse(source), plugin_dirs)?;
+    Ok(inspect::sha256(&inspect::read(&path)?))
 }
 
 #[derive(Debug)]
 struct LoadedFactory {
+    identity: SourceIdentity,
     generation: Arc<Generation>,
 }
 
@@ -48,12 +57,17 @@ impl Factory for LoadedFactory {
         settings: &Value,
         services: Arc<dyn HostServices>,
     ) -> Result<Box<dyn Instance>, NotCreated> {
-        let plugin = self.generation.plugin().map_err(NotCreated::Refused)?;
+        let plugin = self.generation.plugin().map_err(NotCreated::Refused)?.with_ledger(self.generation.new_ledger());
         create(plugin, stream, settings, services)
     }
 
+    fn traits(&self) -> Result<Traits, NotCreated> {
+        let plugin = self.generation.plugin().map_err(NotCreated::Refused)?;
+        Ok(Traits { exclusive: plugin.is_exclusive(), on_demand: plugin.on_demand() })
+    }
+
     fn identity(&self) -> SourceIdentity {
-        self.generation.identity().clone()
+        self.identity.clone()
     }
 
     fn is_loaded(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Events in. A reader cannot tell a source that is linked into the program from one in a plugin file.
 
+pub(crate) mod beginning;
 pub(crate) mod linked;
 pub(crate) mod loaded;
 pub(crate) mod queue;
@@ -24,6 +25,8 @@ pub(crate) trait Factory: Send + Sync + fmt::Debug {
         settings: &Value,
         services: Arc<dyn HostServices>,
     ) -> Result<Box<dyn Instance>, NotCreated>;
+    /// What kind of source it is. [reader thread: a plugin is loaded if it is not]
+    fn traits(&self) -> Result<Traits, NotCreated>;
     /// Which code it is, and where it comes from.
     fn identity(&self) -> SourceIdentity;
     /// Whether the code is in the process already.
@@ -32,6 +35,15 @@ pub(crate) trait Factory: Send + Sync + fmt::Debug {
     }
     /// A call of an instance has not returned in time, and its thread is left behind. [any thread]
     fn write_off(&self) {}
+}
+
+/// What kind of source there is behind a factory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traits {
+    /// Only one instance can hold what the source holds.
+    pub(crate) exclusive: bool,
+    /// The source answers `trigger` instead of `next`.
+    pub(crate) on_demand: bool,
 }
 
 /// One source that feeds one stream. [reader thread, all of it; it is not `Send`]

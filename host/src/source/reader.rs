@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::{
     Factory, Instance, Ledger, NotCreated,
+    beginning::{Before, Begun, begin},
     queue::{Item, Queue},
     replacement::Predecessor,
     token::Token,
@@ -58,6 +59,8 @@ pub(crate) struct Created {
     pub(crate) on_demand: bool,
     /// Frames that it gave and that came back.
     pub(crate) ledger: Option<&'static Ledger>,
+    /// It is not made yet: only one can be there, and the one before it has not gone.
+    pub(crate) waits: bool,
 }
 
 /// The longest that `next` may wait.
@@ -66,35 +69,30 @@ const PULL: Duration = Duration::from_millis(100);
 const COUNTS_EVERY: Duration = Duration::from_millis(500);
 
 impl Reader {
-    /// Starts the thread and makes the instance on it; the result comes through the channel, or never if `create` hangs.
+    /// Starts the thread and makes the instance on it; the result comes through the channel, or never if `create` hangs. With
+    /// what feeds the stream `before`, a source of which only one can be there is made when that one has gone.
     pub(crate) fn start(
         stream: StreamName,
         factory: Arc<dyn Factory>,
         settings: Value,
+        before: Option<Before>,
     ) -> std::io::Result<(Self, mpsc::Receiver<Result<Created, NotCreated>>)> {
         let token = Arc::new(Token::new(stream.clone())?);
         let (orders, inbox) = mpsc::channel();
         let (created, outcome) = mpsc::sync_channel(1);
         let (alive, ended) = mpsc::channel();
-        let services = token.clone();
-        let name = stream.clone();
+        let for_thread = token.clone();
         let thread = thread::Builder::new().name(format!("read {stream}")).spawn(move || {
             let _alive: mpsc::Sender<Infallible> = alive;
-            let made = factory.create(name.as_str(), &settings, services.clone()).and_then(|mut instance| {
-                let on_demand = instance.on_demand();
-                let ledger = instance.ledger();
-                Ok((Created { parameters: instance.parameters()?, on_demand, ledger }, instance))
-            });
-            match made {
-                Err(fault) => drop(created.send(Err(fault))),
-                Ok((about, instance)) => {
-                    let described = about.parameters.iter().map(|parameter| parameter.name.clone()).collect();
-                    if created.send(Ok(about)).is_ok() {
-                        let (queue, batch) = (None, VecDeque::new());
-                        Life { instance, described, inbox, token: services, queue, batch }.live();
-                    }
-                }
+            let token = for_thread;
+            let Some(begun) = begin(&token, &*factory, &settings, before, &created, &inbox) else { return };
+            let Begun { instance, parameters, held } = begun;
+            let described = parameters.into_iter().map(|parameter| parameter.name).collect();
+            let mut life = Life { instance, described, inbox, token, queue: None, batch: VecDeque::new() };
+            for order in held {
+                life.obey(order, &mut Run::Parked);
             }
+            life.live();
         })?;
         Ok((Self { stream, orders: Some(orders), token, ended: Some(ended), thread: Some(thread) }, outcome))
     }
@@ -239,10 +237,7 @@ impl Life {
                 queue.tell(Item::Closed);
             }
             Order::Succeed(predecessor) => {
-                if !predecessor.wait() {
-                    let stream = &self.token.stream;
-                    tracing::warn!(%stream, "the source of earlier scans does not return; the new one goes on without waiting");
-                }
+                predecessor.wait_with_a_word(&self.token);
             }
             Order::Trigger(number) => {
                 let Some(queue) = self.queue.clone() else { return };

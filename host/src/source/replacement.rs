@@ -8,7 +8,7 @@
 
 use std::{convert::Infallible, sync::mpsc, time::Duration};
 
-use super::reader::Reader;
+use super::{beginning::Late, reader::Reader, token::Token};
 use crate::{
     names::{ScanId, StreamName},
     settings::WhenFull,
@@ -30,6 +30,8 @@ pub(crate) struct Replacement {
 pub(crate) enum Told {
     /// It feeds its stream from this scan on; the old source is on its way out.
     Effective { number: u64, scan: ScanId, old: Reader },
+    /// It had to wait until the old source had gone, and was made then, or not. After `Effective`.
+    Late { number: u64, late: Late },
     /// One that was asked for later took its place; it is dropped.
     Superseded { number: u64, by: u64 },
 }
@@ -44,8 +46,11 @@ pub(crate) struct Predecessor {
 }
 
 impl Predecessor {
-    /// Waits for its end. Returns whether it came. [reader thread of the successor]
-    pub(super) fn wait(&self) -> bool {
-        self.ended.recv_timeout(self.limit) == Err(mpsc::RecvTimeoutError::Disconnected)
+    /// Waits for its end; says so if it does not come. [reader thread of the successor]
+    pub(super) fn wait_with_a_word(&self, successor: &Token) {
+        if self.ended.recv_timeout(self.limit) != Err(mpsc::RecvTimeoutError::Disconnected) {
+            let stream = &successor.stream;
+            tracing::warn!(%stream, "the source of earlier scans does not return; the new one goes on without waiting");
+        }
     }
 }

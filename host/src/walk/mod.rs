@@ -28,7 +28,7 @@ use crate::{
     names::{IngesterName, ScanId, StreamName, WorkerName},
     plugin::identity::SourceIdentity,
     settings::{CaptureWhenFull, Control, IngesterSettings, Settings, StreamSettings, WhenFull},
-    source::{Counts, Factory, Fault, Instance, Ledger, NotCreated, reader::Reader},
+    source::{Counts, Factory, Fault, Instance, Ledger, NotCreated, Traits, reader::Reader},
 };
 
 /// A source whose events a test puts into it.
@@ -38,6 +38,9 @@ struct Fed(Arc<Mutex<VecDeque<Event>>>);
 impl Factory for Fed {
     fn create(&self, _: &str, _: &Value, services: Arc<dyn HostServices>) -> Result<Box<dyn Instance>, NotCreated> {
         Ok(Box::new(FedInstance { events: self.clone(), host: HostContext::new("s", services), open: false }))
+    }
+    fn traits(&self) -> Result<Traits, NotCreated> {
+        Ok(Traits { exclusive: false, on_demand: false })
     }
     fn identity(&self) -> SourceIdentity {
         SourceIdentity::linked("fed by a test")
@@ -173,9 +176,9 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         .zip(sources)
         .map(|(stream, (_, factory))| {
             let (reader, outcome) =
-                Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone()).unwrap();
+                Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone(), None).unwrap();
             let created = outcome.recv().unwrap().unwrap();
-            (reader, Feed { settings: stream.clone(), factory, created })
+            (reader, Feed { number: 0, settings: stream.clone(), factory, created })
         })
         .collect();
     let (told, _) = tokio::sync::mpsc::unbounded_channel();

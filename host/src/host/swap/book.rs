@@ -26,6 +26,8 @@ use crate::{
 /// What feeds a stream, or is ready to.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
+    /// The swap that brought it; 0: the start.
+    pub(crate) number: u64,
     /// What was asked for, settings included.
     pub(crate) settings: StreamSettings,
     pub(crate) factory: Arc<dyn Factory>,
@@ -39,18 +41,26 @@ pub(super) struct Book {
     feeds: BTreeMap<StreamName, Feed>,
     /// Made and handed over, by the swap's number.
     waiting: BTreeMap<u64, Feed>,
+    /// Of swaps whose new source waits until the old one has gone: what feeds the stream again if it cannot be made.
+    before: BTreeMap<u64, Feed>,
     /// The oldest first.
     receipts: VecDeque<SwapReceipt>,
 }
 
 impl Book {
     pub(super) fn new(feeds: BTreeMap<StreamName, Feed>) -> Self {
-        Self { next: 1, feeds, waiting: BTreeMap::new(), receipts: VecDeque::new() }
+        Self { next: 1, feeds, waiting: BTreeMap::new(), before: BTreeMap::new(), receipts: VecDeque::new() }
     }
 
     /// What feeds a stream.
     pub(super) fn feed(&self, stream: &str) -> Option<&Feed> {
         self.feeds.get(stream)
+    }
+
+    /// What feeds a stream, or will from the next scan on.
+    pub(super) fn latest(&self, stream: &str) -> Option<&Feed> {
+        let waits = |feed: &&Feed| feed.settings.name.as_str() == stream;
+        self.waiting.values().rfind(waits).or_else(|| self.feeds.get(stream))
     }
 
     /// What feeds each stream.
@@ -114,7 +124,8 @@ impl Book {
     }
 
     /// The source is made, and about to be handed over.
-    pub(super) fn ready(&mut self, number: u64, feed: Feed, took_ms: f64) -> Option<SwapReceipt> {
+    pub(super) fn ready(&mut self, feed: Feed, took_ms: f64) -> Option<SwapReceipt> {
+        let number = feed.number;
         self.waiting.insert(number, feed);
         self.note(number, |receipt| {
             receipt.state = SwapState::Pending;
@@ -133,8 +144,11 @@ impl Book {
     /// The new source feeds its stream. Returns the old one with the receipt.
     pub(super) fn effective(&mut self, number: u64, scan: ScanId) -> Option<(Feed, Option<SwapReceipt>)> {
         let feed = self.waiting.remove(&number)?;
-        let stream = feed.settings.name.clone();
+        let (stream, waits) = (feed.settings.name.clone(), feed.created.waits);
         let old = self.feeds.insert(stream, feed)?;
+        if waits {
+            self.before.insert(number, old.clone());
+        }
         let from = old.factory.identity();
         let receipt = self.note(number, |receipt| {
             receipt.state = SwapState::Effective;
@@ -144,6 +158,34 @@ impl Book {
             receipt.old = Some(OldSource::default());
         });
         Some((old, receipt))
+    }
+
+    /// The new source could be made when the old one had gone. Returns the stream.
+    pub(super) fn made_late(&mut self, number: u64, created: Created) -> Option<StreamName> {
+        let stream = self.before.remove(&number)?.settings.name;
+        // Unless another source feeds the stream by now.
+        self.feeds.get_mut(&stream).filter(|feed| feed.number == number)?.created = created;
+        Some(stream)
+    }
+
+    /// The new source could not be made when the old one had gone; the old one was made again, or not.
+    pub(super) fn not_made_late(
+        &mut self,
+        number: u64,
+        problem: &str,
+        with: &'static str,
+        again: Option<Created>,
+    ) -> Option<StreamName> {
+        let mut feed = self.before.remove(&number)?;
+        feed.created =
+            again.unwrap_or(Created { parameters: Vec::new(), on_demand: false, ledger: None, waits: false });
+        let stream = feed.settings.name.clone();
+        self.refused(number, problem, with);
+        self.note(number, |receipt| (receipt.effective_at, receipt.effective_scan) = (None, None));
+        // Unless another source feeds the stream by now.
+        let now = self.feeds.get_mut(&stream).filter(|feed| feed.number == number)?;
+        *now = feed;
+        Some(stream)
     }
 
     /// How the old source fares.

@@ -10,10 +10,10 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Feed, Swaps, receipt::OldSource};
+use super::{super::make::Problem, Feed, Swaps, receipt::OldSource};
 use crate::{
     control::report::now,
-    source::{reader::Reader, replacement::Told},
+    source::{beginning::Late, reader::Reader, replacement::Told},
 };
 
 /// A source that was replaced, and is not settled yet.
@@ -26,7 +26,7 @@ struct Leaving {
     old: OldSource,
 }
 
-/// Follows what the forwarders tell, until the last of them has ended.
+/// Follows what forwarders and readers tell, for the life of the host.
 pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<Told>) {
     let mut leaving: Vec<Leaving> = Vec::new();
     loop {
@@ -57,6 +57,10 @@ impl Swaps {
                 }
                 None
             }
+            Told::Late { number, late } => {
+                self.come_late(number, late);
+                None
+            }
             Told::Effective { number, scan, old } => {
                 let (feed, receipt) = self.book().effective(number, scan)?;
                 let stream = feed.settings.name.clone();
@@ -70,13 +74,40 @@ impl Swaps {
         }
     }
 
+    /// A source that had to wait until the old one had gone was made, or the old one was made again.
+    fn come_late(&self, number: u64, late: Late) {
+        let stream = match late {
+            Late::Made(created) => self.book().made_late(number, created),
+            Late::NotMade { problem, again } => {
+                let Some(receipt) = self.receipt(number) else { return };
+                let to = receipt.to.as_ref().map_or_else(String::new, ToString::to_string);
+                let problem = Problem::new(&to, problem);
+                let text = problem.to_string();
+                let old = receipt.from.to_string();
+                match &again {
+                    Ok(_) => tracing::error!(
+                        stream = %receipt.stream, swap = number, "refused, and {old} feeds the stream again: {text}"
+                    ),
+                    Err(again) => tracing::error!(
+                        stream = %receipt.stream, swap = number,
+                        "refused, and nothing feeds the stream: {text}; {old} cannot be made again: {again}"
+                    ),
+                }
+                self.book().not_made_late(number, &text, problem.with(), again.ok())
+            }
+        };
+        if let Some(stream) = stream {
+            self.publish_parameters(&stream);
+        }
+    }
+
     /// Whether nothing more will happen to an old source.
     fn has_settled(&self, one: &mut Leaving) -> bool {
         let before = one.old.clone();
         if let Some(reader) = &one.reader {
             one.old.events = reader.events();
             one.old.ended = reader.has_ended();
-            let limit = self.settings.source_timeout;
+            let limit = self.settings().source_timeout;
             if one.old.ended {
                 one.reader = None;
             } else if one.since.elapsed() > limit {

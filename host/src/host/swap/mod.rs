@@ -10,6 +10,7 @@
 mod book;
 mod keep;
 mod receipt;
+mod reload;
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +18,14 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use self::book::Book;
-pub use self::receipt::{AskedBy, OldSource, SwapError, SwapReceipt, SwapSpec, SwapState};
 pub(crate) use self::{book::Feed, keep::keep};
+pub use self::{
+    receipt::{AskedBy, OldSource, SwapError, SwapReceipt, SwapSpec, SwapState},
+    reload::Reload,
+};
 use super::{
     Linked,
     make::{self, Problem},
@@ -32,7 +36,11 @@ use crate::{
     near::near,
     plugin::identity::SourceIdentity,
     settings::{Settings, StreamSettings},
-    source::{reader::Reader, replacement::Replacement},
+    source::{
+        beginning::Before,
+        reader::Reader,
+        replacement::{Replacement, Told},
+    },
 };
 
 /// Where an ingester takes new sources.
@@ -48,9 +56,11 @@ pub(crate) struct Exchange {
 #[derive(Debug)]
 pub(crate) struct Swaps {
     linked: Linked,
-    /// How sources are found and how long they may take. The streams in it are those of the start.
-    settings: Settings,
+    /// How sources are found and how long they may take; and what the configuration said last of each stream.
+    settings: Mutex<Settings>,
     exchanges: Vec<Exchange>,
+    /// What readers tell, on its way to [`keep`].
+    told: UnboundedSender<Told>,
     /// Locked for a look or a note, never while a source is made.
     book: Mutex<Book>,
 }
@@ -71,10 +81,11 @@ impl Swaps {
         settings: &Settings,
         linked: Linked,
         exchanges: Vec<Exchange>,
+        told: UnboundedSender<Told>,
         feeds: impl Iterator<Item = Feed>,
     ) -> Self {
         let feeds = feeds.map(|feed| (feed.settings.name.clone(), feed)).collect();
-        Self { linked, settings: settings.clone(), exchanges, book: Mutex::new(Book::new(feeds)) }
+        Self { linked, settings: Mutex::new(settings.clone()), exchanges, told, book: Mutex::new(Book::new(feeds)) }
     }
 
     /// What feeds each stream.
@@ -133,7 +144,7 @@ impl Swaps {
                 };
                 let to = feed.factory.identity();
                 let took = since.elapsed().as_secs_f64() * 1e3;
-                let receipt = self.book().ready(*number, feed, took);
+                let receipt = self.book().ready(feed, took);
                 let exchange = self.exchanges.iter().find(|one| one.streams.contains(&stream.name));
                 let exchange = exchange.expect("a stream that has a feed belongs to an ingester");
                 if exchange.replacements.send(replacement).is_err() {
@@ -149,25 +160,35 @@ impl Swaps {
             Err(problem) => {
                 let text = problem.to_string();
                 tracing::error!(stream = %stream.name, swap = number, "refused, and nothing has changed: {text}");
-                let (with, error) = match problem {
-                    Problem::Refused(_) => ("plugin", SwapError::Refused(text.clone())),
-                    Problem::Settings(_) => ("settings", SwapError::Settings(text.clone())),
-                    Problem::Machine(_) => ("machine", SwapError::Refused(text.clone())),
-                };
-                self.book().refused(*number, &text, with);
-                Err(error)
+                self.book().refused(*number, &text, problem.with());
+                Err(match problem {
+                    Problem::Refused(_) | Problem::Machine(_) => SwapError::Refused(text),
+                    Problem::Settings(_) => SwapError::Settings(text),
+                })
             }
         }
     }
 
     fn try_make(&self, asked: &Asked) -> Result<(Reader, Feed), Problem> {
         let stream = &asked.stream;
-        let factory = make::find(stream, &self.settings, &self.linked)?;
+        let settings = self.settings();
+        let factory = make::find(stream, &settings, &self.linked)?;
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
-        let starting = make::start(stream, &factory)?;
-        let (reader, created) =
-            starting.wait(stream, &factory, Instant::now() + self.settings.source_timeout, &self.settings)?;
-        Ok((reader, Feed { settings: stream.clone(), factory, created }))
+        let starting = make::start(stream, &factory, self.before(asked))?;
+        let (reader, created) = starting.wait(stream, &factory, Instant::now() + settings.source_timeout, &settings)?;
+        Ok((reader, Feed { number: asked.number, settings: stream.clone(), factory, created }))
+    }
+
+    /// What feeds the stream now: a source that only one can hold waits until it has gone, and leaves its place to it if it
+    /// cannot be made then.
+    fn before(&self, asked: &Asked) -> Option<Before> {
+        let (number, told) = (asked.number, self.told.clone());
+        let feed = self.book().feed(asked.stream.name.as_str())?.clone();
+        let told = Box::new(move |late| {
+            // Nobody listens any more when the host stops.
+            let _ = told.send(Told::Late { number, late });
+        });
+        Some(Before { factory: feed.factory, settings: feed.settings.settings, told })
     }
 
     /// Tells control of the parameters of an ingester's sources as they are now.
@@ -180,6 +201,10 @@ impl Swaps {
         };
         let all: Parameters = exchange.streams.iter().flat_map(of_stream).collect();
         exchange.parameters.send_replace(all);
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {

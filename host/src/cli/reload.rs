@@ -1,0 +1,155 @@
+//! The configuration file while the program runs: read again when it changes, and on SIGHUP.
+//!
+//! A thread of its own, so that whoever waits for a signal to stop does not wait for a plugin. It looks at the file once a
+//! second, and takes it when it has been the same at two looks: no half of it is read. It does not ask the kernel to be told
+//! (inotify), because that says nothing about a file that another machine writes, and configurations are often on NFS.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    host::{Reload, Swaps},
+    settings::{
+        LogLevel, SettingsError,
+        layers::{self, Checked, Environment, RunFlags},
+    },
+};
+
+/// A configuration file, and what counts beside it.
+#[derive(Debug)]
+pub(super) struct ConfigFile {
+    path: PathBuf,
+    environment: Environment,
+    flags: RunFlags,
+}
+
+impl ConfigFile {
+    pub(super) fn new(path: &Path, environment: Environment, flags: RunFlags) -> Self {
+        Self { path: path.to_owned(), environment, flags }
+    }
+
+    /// What it says now.
+    ///
+    /// # Errors
+    /// Every problem.
+    pub(super) fn read(&self) -> Result<Checked, SettingsError> {
+        let shown = self.path.display();
+        let bytes = fs::read(&self.path).map_err(|error| {
+            let looked_for = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+            SettingsError::one(format!(
+                "{}: the configuration file cannot be read: {error}\n  `framegate run --print-example` prints one to begin with",
+                looked_for.display()
+            ))
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+            SettingsError::one(format!("{shown}:{line}: not UTF-8\n  save the file as UTF-8 text"))
+        })?;
+        layers::run(&text, &shown.to_string(), &self.environment, &self.flags)
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        let about = fs::metadata(&self.path).ok()?;
+        Some((about.dev(), about.ino(), about.size(), about.mtime(), about.mtime_nsec()))
+    }
+}
+
+/// What differs when a file was written again or replaced: device, inode, size, time of the change.
+type Stamp = (u64, u64, u64, i64, i64);
+
+/// Listens for SIGHUP from the moment it is made.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    file: ConfigFile,
+    runtime: tokio::runtime::Runtime,
+    hangup: Signal,
+    /// The file as it was read last.
+    taken: Option<Stamp>,
+    log_level: LogLevel,
+}
+
+impl Reloader {
+    /// # Errors
+    /// The operating system refused.
+    pub(super) fn listen(file: ConfigFile, log_level: LogLevel) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let hangup = {
+            let _inside = runtime.enter();
+            signal(SignalKind::hangup())?
+        };
+        let taken = file.stamp();
+        Ok(Self { file, runtime, hangup, taken, log_level })
+    }
+
+    /// Goes on for the life of the process.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub(super) fn begin(mut self, swaps: Arc<Swaps>) -> io::Result<()> {
+        let life = move || {
+            let mut seen = self.taken;
+            loop {
+                let hangup = &mut self.hangup;
+                let is_asked = self.runtime.block_on(async {
+                    tokio::select! {
+                        _ = hangup.recv() => true,
+                        () = tokio::time::sleep(LOOK) => false,
+                    }
+                });
+                let now = self.file.stamp();
+                let has_changed = now.is_some() && now != self.taken && now == seen;
+                seen = now;
+                if is_asked || has_changed {
+                    self.taken = now;
+                    self.reload(&swaps, if is_asked { "SIGHUP" } else { "it has changed" });
+                }
+            }
+        };
+        thread::Builder::new().name("reload".into()).spawn(life).map(drop)
+    }
+
+    fn reload(&mut self, swaps: &Swaps, why: &str) {
+        let shown = self.file.path.display();
+        tracing::info!("{shown} is read again: {why}");
+        let checked = match self.file.read() {
+            Ok(checked) => checked,
+            Err(error) => {
+                for problem in error.problems() {
+                    tracing::error!("{problem}");
+                }
+                return tracing::error!("{shown} is not taken; everything goes on as it was");
+            }
+        };
+        let Reload { swaps, mut needs_restart } = swaps.reload(&checked.settings);
+        if checked.log_level != self.log_level {
+            needs_restart.push("log_level".to_owned());
+        }
+        if !needs_restart.is_empty() {
+            tracing::warn!("{shown}: this counts only after a restart: {}", needs_restart.join("; "));
+        }
+        let (ready, refused): (Vec<_>, Vec<_>) = swaps.into_iter().partition(|(_, outcome)| outcome.is_ok());
+        let names = |swaps: &[(_, _)]| swaps.iter().map(|(stream, _)| format!(" {stream}")).collect::<String>();
+        match (ready.is_empty(), refused.is_empty()) {
+            (true, true) => tracing::info!("{shown}: nothing is new for a source"),
+            (false, true) => tracing::info!("{shown}: fed anew from the next scan on:{}", names(&ready)),
+            (true, false) => tracing::error!("{shown}: fed as before, because refused:{}", names(&refused)),
+            (false, false) => tracing::error!(
+                "{shown}: fed anew from the next scan on:{}; fed as before, because refused:{}",
+                names(&ready),
+                names(&refused)
+            ),
+        }
+    }
+}
+
+/// How late a change is seen, and how long a file must be the same.
+const LOOK: Duration = Duration::from_secs(1);

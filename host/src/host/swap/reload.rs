@@ -1,0 +1,157 @@
+//! A changed configuration: which sources are swapped for it, and what cannot change while the host runs.
+//!
+//! A stream is compared with what the configuration said of it before, not with what feeds it: a swap that somebody asked for
+//! in between stays, as long as the configuration says nothing new of the stream.
+
+use super::{AskedBy, SwapError, SwapReceipt, Swaps};
+use crate::{
+    host::make,
+    names::StreamName,
+    settings::{IngesterSettings, Settings, StreamSettings},
+};
+
+/// What came of a changed configuration.
+#[derive(Debug)]
+pub struct Reload {
+    /// Streams of which it says something new, or whose plugin file has another content, with what came of their swaps.
+    pub swaps: Vec<(StreamName, Result<SwapReceipt, SwapError>)>,
+    /// What else is new in it, and counts only after a restart; a line each.
+    pub needs_restart: Vec<String>,
+}
+
+impl Swaps {
+    /// Swaps every source of which the configuration says something new. Takes at most `source_timeout` for each.
+    pub(crate) fn reload(&self, new: &Settings) -> Reload {
+        let old = self.settings();
+        let needs_restart = needs_restart(&old, new);
+        {
+            let mut settings = self.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            settings.plugin_dirs.clone_from(&new.plugin_dirs);
+            settings.allow_writable_plugins = new.allow_writable_plugins;
+            settings.max_generations = new.max_generations;
+        }
+        let mut swaps = Vec::new();
+        for stream in new.ingesters.iter().flat_map(|ingester| &ingester.streams) {
+            let Some(before) = find(&old, stream.name.as_str()) else { continue };
+            if before == stream && !self.has_new_content(stream) {
+                continue;
+            }
+            let asked = self.asked(&mut self.book(), stream.clone(), AskedBy::Configuration);
+            let outcome = asked.and_then(|asked| self.make(&asked));
+            if outcome.is_ok() {
+                // One that was refused is tried again with the next change.
+                self.configured(stream);
+            }
+            swaps.push((stream.name.clone(), outcome));
+        }
+        Reload { swaps, needs_restart }
+    }
+
+    /// Whether a stream is fed as the configuration says, but its plugin file has another content by now.
+    fn has_new_content(&self, stream: &StreamSettings) -> bool {
+        let book = self.book();
+        let Some(feed) = book.latest(stream.name.as_str()).filter(|feed| feed.settings == *stream) else {
+            return false;
+        };
+        let identity = feed.factory.identity();
+        drop(book);
+        match make::identify(stream, &self.settings(), &self.linked) {
+            Ok(found) => found.is_some_and(|found| Some(found) != identity.sha256),
+            // It would be refused; what feeds the stream does not need the file any more.
+            Err(_) => false,
+        }
+    }
+
+    fn configured(&self, stream: &StreamSettings) {
+        let mut settings = self.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut streams = settings.ingesters.iter_mut().flat_map(|ingester| &mut ingester.streams);
+        if let Some(known) = streams.find(|known| known.name == stream.name) {
+            known.clone_from(stream);
+        }
+    }
+}
+
+fn find<'a>(settings: &'a Settings, stream: &str) -> Option<&'a StreamSettings> {
+    settings.ingesters.iter().flat_map(|ingester| &ingester.streams).find(|known| known.name.as_str() == stream)
+}
+
+/// What is new and is no source's.
+fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut top = |is_new: bool, what: &str| {
+        if is_new {
+            lines.push(what.to_owned());
+        }
+    };
+    top(old.control != new.control, "redis, build_meta or [standalone]");
+    top(old.shutdown_grace != new.shutdown_grace, "shutdown_grace");
+    top(old.source_timeout != new.source_timeout, "source_timeout");
+    top(old.admin != new.admin, "admin");
+    top(old.admin_swap != new.admin_swap, "admin_swap");
+    for ingester in &new.ingesters {
+        match old.ingesters.iter().find(|known| known.name == ingester.name) {
+            None => lines.push(format!("a new ingester, {}", ingester.name)),
+            Some(known) => of_ingester(known, ingester, &mut lines),
+        }
+    }
+    let gone = old.ingesters.iter().filter(|known| !new.ingesters.iter().any(|one| one.name == known.name));
+    lines.extend(gone.map(|known| format!("ingester {} is gone", known.name)));
+    lines
+}
+
+fn of_ingester(old: &IngesterSettings, new: &IngesterSettings, lines: &mut Vec<String>) {
+    for (is_new, key) in [
+        (old.url() != new.url(), "url"),
+        (old.memory_limit != new.memory_limit, "memory_limit"),
+        (old.capture_limit != new.capture_limit, "capture_limit"),
+        (old.worker_inflight != new.worker_inflight, "worker_inflight"),
+        (old.worker_timeout != new.worker_timeout, "worker_timeout"),
+        (old.stall_timeout != new.stall_timeout, "stall_timeout"),
+        (old.dump_path != new.dump_path, "dump_path"),
+        (old.capture_when_full != new.capture_when_full, "capture_when_full"),
+    ] {
+        if is_new {
+            lines.push(format!("{key} of ingester {}", new.name));
+        }
+    }
+    let names = |settings: &IngesterSettings| -> Vec<String> {
+        settings.streams.iter().map(|stream| stream.name.to_string()).collect()
+    };
+    if names(old) != names(new) {
+        let (old, new_names) = (names(old).join(", "), names(new).join(", "));
+        lines.push(format!("the streams of ingester {}: {new_names} instead of {old}", new.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(ingesters: &str) -> Settings {
+        Settings::from_toml(&format!("[standalone]\n{ingesters}")).unwrap()
+    }
+
+    const ONE: &str = "[[ingester]]\nname = \"i\"\n[[ingester.stream]]\nname = \"a\"\nsource = \"x\"\n";
+
+    #[test]
+    fn what_a_source_has_needs_no_restart() {
+        let new = format!("{ONE}when_full = \"drop\"\n[ingester.stream.settings]\nkey = 1\n");
+        assert_eq!(needs_restart(&settings(ONE), &settings(&new)), [""; 0]);
+    }
+
+    #[test]
+    fn everything_else_is_told() {
+        let two = format!("{ONE}[[ingester.stream]]\nname = \"b\"\nsource = \"x\"\n");
+        let told = needs_restart(&settings(ONE), &settings(&two));
+        assert_eq!(told, ["the streams of ingester i: a, b instead of a"]);
+        let other = ONE.replace("\"i\"", "\"j\"\nmemory_limit = 5");
+        assert_eq!(needs_restart(&settings(ONE), &settings(&other)), ["a new ingester, j", "ingester i is gone"]);
+        let limits = ONE.replace("\"i\"", "\"i\"\nmemory_limit = 5\nworker_timeout = \"3 s\"");
+        let told = needs_restart(&settings(ONE), &settings(&limits));
+        assert_eq!(told, ["memory_limit of ingester i", "worker_timeout of ingester i"]);
+        let mut new = settings(ONE);
+        new.source_timeout *= 2;
+        new.admin = Some(([127, 0, 0, 1], 1).into());
+        assert_eq!(needs_restart(&settings(ONE), &new), ["source_timeout", "admin"]);
+    }
+}
