@@ -8,7 +8,11 @@
 mod code;
 mod text;
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use code::{Code, module_of, read, read_all, within};
 
@@ -263,6 +267,29 @@ fn crates_depend_on_whom_they_may() {
     for path in ["plugin-api/Cargo.toml", "plugin-api/abi/Cargo.toml"].map(PathBuf::from).into_iter().chain(plugins()) {
         let manifest = fs::read_to_string(root().join(&path)).unwrap();
         complaints.extend(text::dependencies(path.to_str().unwrap(), &manifest));
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_setting_of_a_plugin_stands_in_its_readme() {
+    let code = "pub struct XSettings {\n    /// A.\n    pub a: u8,\n    #[serde(flatten)]\n    pub b: B,\n}\npub struct Y {\n    pub c: u8,\n}";
+    assert_eq!(text::settings(code), ["a"]);
+    let declared = |folder: &Path| {
+        let files = ["lib.rs", "settings.rs"].map(|file| root().join(folder).join("src").join(file));
+        files.iter().flat_map(|file| text::settings(&fs::read_to_string(file).unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let of_all = declared(Path::new("plugins/zmq-source"));
+    assert!(of_all.iter().any(|setting| setting == "attach"), "{of_all:?}");
+    let mut complaints = Vec::new();
+    for manifest in plugins().filter(|path| !path.starts_with("plugins/zmq-source")) {
+        let folder = manifest.parent().unwrap();
+        let on_zmq = fs::read_to_string(root().join(&manifest)).unwrap().contains("framegate-zmq-source.workspace");
+        let readme = fs::read_to_string(root().join(folder).join("README.md")).unwrap();
+        let settings = declared(folder).into_iter().chain(of_all.iter().filter(|_| on_zmq).cloned());
+        let untold = settings.filter(|setting| !readme.contains(&format!("| `{setting}` |")));
+        complaints
+            .extend(untold.map(|setting| format!("{}/README.md: {setting} is not in the table", folder.display())));
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }

@@ -20,6 +20,26 @@ pub(crate) fn dependencies(path: &str, manifest: &str) -> Vec<String> {
     names.into_iter().flatten().filter(forbidden).map(complaint).collect()
 }
 
+/// The settings that a file of a plugin declares: the public fields of structs whose names end with `Settings`, but not what they
+/// flatten.
+pub(crate) fn settings(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    let mut flattened = false;
+    for line in code.lines() {
+        match line.trim() {
+            line if line.starts_with("pub struct ") && line.ends_with("Settings {") => inside = true,
+            "}" => inside = false,
+            "#[serde(flatten)]" => flattened = true,
+            line if inside && line.starts_with("pub ") && !std::mem::take(&mut flattened) => {
+                found.extend(line.trim_start_matches("pub ").split(':').next().map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// The paths that a text names: in backticks, or as the target of a link.
 pub(crate) fn paths(text: &str) -> Vec<String> {
     let mut found = Vec::new();
