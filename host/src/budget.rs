@@ -12,6 +12,10 @@ use std::{
     },
 };
 
+/// Events with fewer bytes are copied whole, and so are smaller parts of larger ones: a small frame that waits for a
+/// stalled worker would pin the whole buffer it was received in.
+pub(crate) const COPY_BELOW: usize = 2048;
+
 /// Bytes that are held under one limit. Shared by all threads of an ingester.
 pub(crate) struct Account {
     limit: u64,

@@ -11,10 +11,6 @@ use smallvec::SmallVec;
 
 use crate::budget::{Account, Charge};
 
-/// Events with fewer bytes are copied whole, and so are smaller parts of larger ones: a small frame that waits for a
-/// stalled worker would pin the whole buffer it was received in.
-pub(crate) const COPY_BELOW: usize = 2048;
-
 /// What a message costs beyond its frames: header and our own structures.
 pub(crate) const MESSAGE_COST: u64 = 512;
 

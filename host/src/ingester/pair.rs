@@ -13,11 +13,11 @@ use super::{
     assemble::{Assigned, Taken, groups},
     command::Deal,
     header,
-    message::{COPY_BELOW, MESSAGE_COST, Message},
+    message::{MESSAGE_COST, Message},
     scan::{Phase, Scan},
 };
 use crate::{
-    budget::Account,
+    budget::{Account, COPY_BELOW},
     names::{EventNumber, StreamName},
 };
 

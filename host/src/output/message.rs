@@ -15,7 +15,7 @@ use zmq_sys::{
 };
 
 use super::in_flight::Receipt;
-use crate::ingester::message::{COPY_BELOW, Message};
+use crate::{budget::COPY_BELOW, ingester::message::Message};
 
 /// What keeps the bytes of one message to one worker alive while libzmq holds them; its drop gives the receipt back.
 struct Owner {

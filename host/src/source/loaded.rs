@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, Ledger, NotCreated, Traits};
 use crate::{
-    ingester::message::COPY_BELOW,
+    budget::COPY_BELOW,
     plugin::{
         generation::Generation,
         identity::SourceIdentity,
