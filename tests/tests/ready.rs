@@ -20,28 +20,45 @@ use framegate::settings::Settings;
 use framegate_tests::{
     controller::LIMIT,
     framegate::plugin,
-    process::wait_for,
+    process::{free_port, wait_for},
     protocols::{self, Protocol},
     redis::RedisServer,
     stage::Stage,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn what_a_detector_sends_when_the_uuid_is_published_is_not_lost() {
+    all_scans_come_whole("connect", |socket| {
+        socket.bind("tcp://127.0.0.1:*").unwrap();
+        socket.get_last_endpoint().unwrap().unwrap()
+    });
+}
+
+#[test]
+fn what_a_detector_that_connects_to_us_sends_when_the_uuid_is_published_is_not_lost() {
+    all_scans_come_whole("bind", |socket| {
+        let url = format!("tcp://127.0.0.1:{}", free_port());
+        socket.connect(&url).unwrap();
+        url
+    });
+}
+
+fn all_scans_come_whole(attach: &str, attach_detector: impl Fn(&zmq::Socket) -> String) {
     let scans: u32 = env::var("FRAMEGATE_READY").map_or(100, |text| text.parse().expect("a number of scans"));
+    // Tests run at the same time, and streams of one name would share what they have loaded.
     let detectors = protocols::ALL.map(|protocol| {
         let socket = zmq::Context::new().socket(protocol.detector).unwrap();
         socket.set_linger(0).unwrap();
         socket.set_sndtimeo(20_000).unwrap();
-        socket.bind("tcp://127.0.0.1:*").unwrap();
-        let url = socket.get_last_endpoint().unwrap().unwrap();
+        let url = attach_detector(&socket);
         (protocol, socket, url)
     });
-    let streams: Vec<_> = detectors.iter().map(|(protocol, ..)| protocol.name).collect();
+    let names: Vec<_> = detectors.iter().map(|(protocol, ..)| format!("{attach}-{}", protocol.name)).collect();
+    let streams: Vec<_> = names.iter().map(String::as_str).collect();
     let mut stage = Stage::with(RedisServer::start(), &streams, 0, |settings| {
-        for (protocol, _, url) in &detectors {
-            use_plugin(settings, protocol.name, protocol.name, url);
+        for (name, (protocol, _, url)) in streams.iter().zip(&detectors) {
+            use_plugin(settings, name, protocol.name, json!({ "upstream_url": url, "attach": attach }));
         }
     });
     let name = stage.name.clone();
@@ -66,13 +83,9 @@ fn what_a_detector_sends_when_the_uuid_is_published_is_not_lost() {
             let message = worker.within(LIMIT).unwrap_or_else(|| {
                 panic!("scan {scan}: event {number} does not come; {:#?}", stage.report());
             });
-            for ((protocol, ..), (run, _)) in detectors.iter().zip(&runs) {
-                let got = message.stream(protocol.name).unwrap();
-                assert!(
-                    got == protocol.event(&run[number]),
-                    "scan {scan}, event {number} of {}: {got:?}",
-                    protocol.name
-                );
+            for (stream, ((protocol, ..), (run, _))) in streams.iter().zip(detectors.iter().zip(&runs)) {
+                let got = message.stream(stream).unwrap();
+                assert!(got == protocol.event(&run[number]), "scan {scan}, event {number} of {stream}: {got:?}");
             }
         }
         stage.finish();
@@ -81,7 +94,7 @@ fn what_a_detector_sends_when_the_uuid_is_published_is_not_lost() {
 
 #[test]
 fn a_stream_that_is_not_active_has_no_connection_to_its_detector() {
-    // Streams of other names than in the test above, whose host may load the same plugins in this moment.
+    // Streams of other names than in the tests above, whose hosts may load the same plugins in this moment.
     let plugins = protocols::ALL.iter().map(|protocol| protocol.name).chain(["pcap-raw"]);
     let names: Vec<_> = plugins.map(|from| (from, format!("own-{from}"))).collect();
     let detectors: Vec<_> =
@@ -90,7 +103,8 @@ fn a_stream_that_is_not_active_has_no_connection_to_its_detector() {
     let mut stage = Stage::with(RedisServer::start(), &streams, 0, |settings| {
         for ((from, _), (name, listener)) in names.iter().zip(&detectors) {
             listener.set_nonblocking(true).unwrap();
-            use_plugin(settings, name, from, &format!("tcp://{}", listener.local_addr().unwrap()));
+            let url = format!("tcp://{}", listener.local_addr().unwrap());
+            use_plugin(settings, name, from, json!({ "upstream_url": url }));
         }
     });
     let mut whole_scan = |streams: &[&str]| {
@@ -139,9 +153,9 @@ fn read_to_the_end(name: &str, mut connection: TcpStream) {
 }
 
 /// Feeds a stream from a plugin's file.
-fn use_plugin(settings: &mut Settings, name: &str, from: &str, url: &str) {
+fn use_plugin(settings: &mut Settings, name: &str, from: &str, own: Value) {
     let mut streams = settings.ingesters[0].streams.iter_mut();
     let stream = streams.find(|stream| stream.name.as_str() == name).unwrap();
     stream.source = plugin(from).to_str().unwrap().to_owned();
-    stream.settings = json!({ "upstream_url": url });
+    stream.settings = own;
 }

@@ -96,6 +96,18 @@ fn suite(name: &str) {
         }
     }
 
+    // Where several messages make an event: what has come of it waits, and is said to.
+    let messages = cases::good(&protocol, 2000);
+    if let [beginning @ .., last] = messages.as_slice()
+        && !beginning.is_empty()
+    {
+        beginning.iter().for_each(|message| detector.send(message));
+        let bytes: usize = beginning.iter().flatten().map(Vec::len).sum();
+        room.host.wait_for("the bytes that wait", |ingester| ingester["streams"]["camera"]["bytes_waiting"] == bytes);
+        detector.send(last);
+        room.gets(&protocol.event(&messages), "data that came in pieces");
+    }
+
     room.memory_stays_flat("a million parts", 4 * LITTLE, |room| {
         detector.send(&cases::million_parts(&protocol, 1000));
         room.expects("too many parts", 1);
