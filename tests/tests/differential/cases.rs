@@ -6,7 +6,10 @@ use std::{fmt::Write as _, ops::Range};
 
 use fastrand::Rng;
 
-use crate::{Capture, Message, Outcome, ours::Protocol};
+use crate::{
+    Capture, Message, Outcome,
+    ours::{Protocol, Reach},
+};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -14,6 +17,7 @@ pub(crate) struct Case {
     pub(crate) capture: &'static str,
     pub(crate) protocol: &'static Protocol,
     pub(crate) messages: Vec<Message>,
+    pub(crate) reach: Reach,
     /// What was done to the capture, in this order.
     mutations: Vec<String>,
 }
@@ -22,7 +26,13 @@ impl Case {
     /// A capture as it is.
     pub(crate) fn plain(capture: &Capture) -> Self {
         let Capture { name, protocol, messages } = capture;
-        Self { capture: name, protocol, messages: messages.clone(), mutations: Vec::new() }
+        Self { capture: name, protocol, messages: messages.clone(), reach: Reach::default(), mutations: Vec::new() }
+    }
+
+    /// The same over another way.
+    pub(crate) fn reached(self, reach: Reach) -> Self {
+        let mutations = vec![format!("nothing, but the way is {reach:?}")];
+        Self { reach, mutations, ..self }
     }
 
     /// Messages that no capture has.
@@ -31,7 +41,13 @@ impl Case {
         protocol: &'static Protocol,
         messages: impl IntoIterator<Item = Message>,
     ) -> Self {
-        Self { capture: name, protocol, messages: messages.into_iter().collect(), mutations: Vec::new() }
+        Self {
+            capture: name,
+            protocol,
+            messages: messages.into_iter().collect(),
+            reach: Reach::default(),
+            mutations: Vec::new(),
+        }
     }
 
     /// For the person who reads why a test failed.

@@ -16,6 +16,7 @@
 mod captures;
 mod cases;
 mod differences;
+mod loaded;
 mod ours;
 mod reference;
 mod sardana;
@@ -25,8 +26,9 @@ use std::{env, fmt::Write as _, str::FromStr};
 use crate::{
     captures::{Capture, Message},
     cases::Case,
-    ours::Outcome,
+    ours::{Detector, Outcome, Reach},
 };
+use zmq::SocketType;
 
 #[test]
 fn every_capture_gives_the_events_that_dranspose_gives() {
@@ -36,6 +38,33 @@ fn every_capture_gives_the_events_that_dranspose_gives() {
         assert!(theirs.died.is_none(), "{}", case.describe(ours, theirs));
         assert!(ours.is_as(theirs), "{}", case.describe(ours, theirs));
         assert!(ours.events.len() >= 3, "{}: a capture has a start, data and an end", case.capture);
+    }
+}
+
+#[test]
+fn plugins_that_are_loaded_from_their_files_give_them_too() {
+    let cases: Vec<_> = captures::all().iter().map(Case::plain).collect();
+    let theirs = reference::outcomes(&cases);
+    for (case, theirs) in cases.iter().zip(&theirs) {
+        let ours = loaded::outcome(case, theirs.events.len());
+        assert!(ours.is_as(theirs), "{}", case.describe(&ours, theirs));
+    }
+}
+
+#[test]
+fn however_the_messages_come_the_events_are_the_same() {
+    let ways = [Reach::OtherPattern, Reach::Bound, Reach::Braces, Reach::OneAhead];
+    let captures: Vec<_> = captures::all().iter().map(Capture::shortened).collect();
+    let cases = ways.iter().flat_map(|way| captures.iter().map(|capture| Case::plain(capture).reached(*way)));
+    let has_braces = |case: &Case| case.messages.iter().all(|message| message.first().starts_with(b"{"));
+    let is_one = |case: &Case| match case.protocol.detector {
+        Detector::Zmq(socket) => case.reach != Reach::Braces || (socket != SocketType::PUSH && has_braces(case)),
+        _ => false,
+    };
+    let cases: Vec<_> = cases.filter(is_one).collect();
+    let (ours, theirs) = outcomes(&cases);
+    for ((case, ours), theirs) in cases.iter().zip(&ours).zip(&theirs) {
+        assert!(ours.is_as(theirs), "{}", case.describe(ours, theirs));
     }
 }
 

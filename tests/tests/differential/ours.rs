@@ -2,12 +2,13 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpListener,
-    thread,
+    net::{TcpListener, TcpStream},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use framegate_plugin_api::{Event, Progress, Source, testing::Trial};
+use framegate_tests::process::free_port;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use zmq::SocketType;
@@ -37,7 +38,37 @@ impl Outcome {
 pub(crate) struct Protocol {
     /// Of dranspose.
     pub(crate) class: &'static str,
-    ours: fn(&[Message]) -> Made,
+    /// Of ours, as in its file's name.
+    pub(crate) plugin: &'static str,
+    /// How its detectors send.
+    pub(crate) detector: Detector,
+    ours: fn(&Case) -> Made,
+}
+
+/// How a detector sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detector {
+    Zmq(SocketType),
+    /// A PandABox.
+    Tcp,
+    /// Sardana.
+    Http,
+}
+
+/// How a source on ZeroMQ reaches its detector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Reach {
+    /// As dranspose does.
+    #[default]
+    Plainly,
+    /// By PULL where dranspose has SUB, and the other way round.
+    OtherPattern,
+    /// The detector connects to us.
+    Bound,
+    /// By a subscription to what begins with a brace.
+    Braces,
+    /// With as little read ahead as can be.
+    OneAhead,
 }
 
 /// What a source made of messages.
@@ -47,26 +78,24 @@ pub(crate) struct Made {
     pub(crate) answers: Vec<u16>,
 }
 
-pub(crate) static ALBAEM: Protocol =
-    Protocol { class: "ZmqSubAlbaemIngester", ours: |messages| zmq::<framegate_albaem::Albaem>(PUB, messages) };
+/// The protocol of a source on ZeroMQ.
+const fn on_zmq<S: Source>(class: &'static str, plugin: &'static str, detector: SocketType) -> Protocol {
+    Protocol { class, plugin, detector: Detector::Zmq(detector), ours: zmq::<S> }
+}
+
+pub(crate) static ALBAEM: Protocol = on_zmq::<framegate_albaem::Albaem>("ZmqSubAlbaemIngester", "albaem", PUB);
 pub(crate) static CONTRAST: Protocol =
-    Protocol { class: "ZmqSubContrastIngester", ours: |messages| zmq::<framegate_contrast::Contrast>(PUB, messages) };
-pub(crate) static EIGER_LEGACY: Protocol = Protocol {
-    class: "ZmqPullEigerLegacyIngester",
-    ours: |messages| zmq::<framegate_eiger_legacy::EigerLegacy>(SocketType::PUSH, messages),
-};
-pub(crate) static LECROY: Protocol =
-    Protocol { class: "ZmqSubLecroyIngester", ours: |messages| zmq::<framegate_lecroy::Lecroy>(PUB, messages) };
-pub(crate) static PCAP: Protocol =
-    Protocol { class: "ZmqSubPCAPIngester", ours: |messages| zmq::<framegate_pcap::Pcap>(PUB, messages) };
-pub(crate) static PCAP_RAW: Protocol = Protocol { class: "TcpPcapIngester", ours: position_capture };
-pub(crate) static SARDANA: Protocol = Protocol { class: "HttpSardanaIngester", ours: sardana::ours };
-pub(crate) static STINS: Protocol = Protocol {
-    class: "ZmqPullSingleIngester",
-    ours: |messages| zmq::<framegate_stins::Stins>(SocketType::PUSH, messages),
-};
-pub(crate) static XSPRESS: Protocol =
-    Protocol { class: "ZmqSubXspressIngester", ours: |messages| zmq::<framegate_xspress::Xspress>(PUB, messages) };
+    on_zmq::<framegate_contrast::Contrast>("ZmqSubContrastIngester", "contrast", PUB);
+pub(crate) static EIGER_LEGACY: Protocol =
+    on_zmq::<framegate_eiger_legacy::EigerLegacy>("ZmqPullEigerLegacyIngester", "eiger-legacy", PUSH);
+pub(crate) static LECROY: Protocol = on_zmq::<framegate_lecroy::Lecroy>("ZmqSubLecroyIngester", "lecroy", PUB);
+pub(crate) static PCAP: Protocol = on_zmq::<framegate_pcap::Pcap>("ZmqSubPCAPIngester", "pcap", PUB);
+pub(crate) static STINS: Protocol = on_zmq::<framegate_stins::Stins>("ZmqPullSingleIngester", "stins", PUSH);
+pub(crate) static XSPRESS: Protocol = on_zmq::<framegate_xspress::Xspress>("ZmqSubXspressIngester", "xspress", PUB);
+pub(crate) static PCAP_RAW: Protocol =
+    Protocol { class: "TcpPcapIngester", plugin: "pcap-raw", detector: Detector::Tcp, ours: position_capture };
+pub(crate) static SARDANA: Protocol =
+    Protocol { class: "HttpSardanaIngester", plugin: "sardana", detector: Detector::Http, ours: sardana::ours };
 
 /// What our sources make of the cases. They mostly wait for connections, so several run at a time.
 pub(crate) fn outcomes(cases: &[Case]) -> Vec<Outcome> {
@@ -78,7 +107,7 @@ pub(crate) fn outcomes(cases: &[Case]) -> Vec<Outcome> {
 }
 
 fn outcome(case: &Case) -> Outcome {
-    let Made { events, answers } = (case.protocol.ours)(&case.messages);
+    let Made { events, answers } = (case.protocol.ours)(case);
     let event = |event: Event| {
         (event.typ.to_owned(), event.frames.iter().map(|frame| digest(frame.as_slice())).collect::<Vec<_>>())
     };
@@ -92,25 +121,55 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("{} {digest}", bytes.len())
 }
 
-/// One run of a source on ZeroMQ.
-fn zmq<S: Source>(detector: SocketType, messages: &[Message]) -> Made {
-    let socket = zmq::Context::new().socket(detector).unwrap();
+/// A detector on ZeroMQ without an address.
+pub(crate) fn socket(kind: SocketType) -> zmq::Socket {
+    let socket = zmq::Context::new().socket(kind).unwrap();
     socket.set_linger(0).unwrap();
     socket.set_sndhwm(0).unwrap();
     socket.set_rcvtimeo(i32::try_from(LIMIT.as_millis()).unwrap()).unwrap();
-    socket.bind("tcp://127.0.0.1:*").unwrap();
-    let settings = json!({"upstream_url": socket.get_last_endpoint().unwrap().unwrap(), "max_parts": MAX_PARTS});
+    socket
+}
 
+/// One run of a source on ZeroMQ.
+fn zmq<S: Source>(case: &Case) -> Made {
+    let Detector::Zmq(usual) = case.protocol.detector else { panic!("{case:?} is not on ZeroMQ") };
+    let detector = match (case.reach, usual) {
+        (Reach::OtherPattern, PUB) => PUSH,
+        (Reach::OtherPattern, _) => PUB,
+        _ => usual,
+    };
+    let socket = socket(detector);
+    let address = format!("tcp://127.0.0.1:{}", free_port());
+    let mut settings = json!({"upstream_url": address, "max_parts": MAX_PARTS});
+    match case.reach {
+        Reach::Plainly => {}
+        Reach::OtherPattern => settings["pattern"] = if detector == PUB { "sub" } else { "pull" }.into(),
+        Reach::Bound => settings["attach"] = "bind".into(),
+        Reach::Braces => settings["subscribe"] = json!(["{"]),
+        Reach::OneAhead => settings["receive_high_water_mark"] = 1.into(),
+    }
+    if case.reach != Reach::Bound {
+        socket.bind(&address).unwrap();
+    }
     let mut source = Trial::<S>::create(&settings.to_string()).unwrap();
     source.open().unwrap();
-    if detector == PUB {
-        assert_eq!(socket.recv_bytes(0).unwrap(), [1], "it subscribes to everything");
+    if case.reach == Reach::Bound {
+        socket.connect(&address).unwrap();
+        // A bound SUB subscribes when its owner looks after it.
+        while detector == PUB && socket.poll(zmq::POLLIN, 10).unwrap() == 0 {
+            assert!(source.pull().unwrap().0.is_empty());
+        }
     }
-    for message in messages {
+    if detector == PUB {
+        let to: &[u8] = if case.reach == Reach::Braces { b"\x01{" } else { b"\x01" };
+        let subscription = socket.recv_bytes(0);
+        assert_eq!(subscription.as_deref(), Ok(to), "{}, {:?}", case.capture, case.reach);
+    }
+    for message in &case.messages {
         socket.send_multipart(&message.parts, 0).unwrap();
     }
     // What is refused before the protocol sees it, and counted: when it was, all before it was read.
-    socket.send_multipart(vec![&[][..]; MAX_PARTS + 1], 0).unwrap();
+    socket.send_multipart(vec![&b"{"[..]; MAX_PARTS + 1], 0).unwrap();
 
     let began = Instant::now();
     let mut all = Vec::new();
@@ -124,8 +183,9 @@ fn zmq<S: Source>(detector: SocketType, messages: &[Message]) -> Made {
     }
 }
 
-/// One run of position capture over TCP. A message without parts ends the connection; what follows comes over the next.
-fn position_capture(messages: &[Message]) -> Made {
+/// A PandABox at an address that it binds. A message without parts ends the connection; what follows comes over the next. When all is sent it
+/// gives the last connection, which stays open as long as it is kept.
+pub(crate) fn panda_box(messages: &[Message]) -> (String, JoinHandle<Option<TcpStream>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     let pieces = messages.split(|message| message.parts.is_empty());
@@ -139,7 +199,6 @@ fn position_capture(messages: &[Message]) -> Made {
             stream.write_all(&[b"OK\n", &bytes[..]].concat()).unwrap();
             stream
         };
-        // The last one stays open until all was read.
         let mut open = None;
         for bytes in sent {
             drop(open.take());
@@ -147,6 +206,12 @@ fn position_capture(messages: &[Message]) -> Made {
         }
         open
     });
+    (url, server)
+}
+
+/// One run of position capture over TCP.
+fn position_capture(case: &Case) -> Made {
+    let (url, server) = panda_box(&case.messages);
     let mut source = Trial::<framegate_pcap_raw::PcapRaw>::create(&json!({ "upstream_url": url }).to_string()).unwrap();
     source.open().unwrap();
     let began = Instant::now();
@@ -164,6 +229,7 @@ pub(crate) const LAST: &[u8] = b"\n\nEND\narm_time: last\n\nEND last\n";
 
 /// Sees the subscription, which PUB does not.
 const PUB: SocketType = SocketType::XPUB;
+const PUSH: SocketType = SocketType::PUSH;
 /// More than any detector sends.
 const MAX_PARTS: usize = 64;
 const AT_A_TIME: usize = 4;

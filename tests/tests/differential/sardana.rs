@@ -12,7 +12,7 @@ use framegate_tests::{captures, process::free_port};
 use serde_json::json;
 
 use crate::{
-    Capture, Message,
+    Capture, Case, Message,
     ours::{self, LIMIT, Made},
 };
 
@@ -66,11 +66,8 @@ pub(crate) fn post(path: &str, body: impl AsRef<[u8]>) -> Message {
     Message::new([body.as_ref(), path.as_bytes()])
 }
 
-/// One scan of our source: what a client was answered, and the events.
-pub(crate) fn ours(messages: &[Message]) -> Made {
-    let port = free_port();
-    let mut source = Trial::<Sardana>::create(&json!({ "port": port }).to_string()).unwrap();
-    source.open().unwrap();
+/// Posts over a kept connection; what was answered.
+pub(crate) fn post_all(port: u16, messages: &[Message]) -> Vec<u16> {
     let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).timeout_global(Some(LIMIT));
     let client = ureq::Agent::from(config.build());
     let post = |message| {
@@ -80,7 +77,15 @@ pub(crate) fn ours(messages: &[Message]) -> Made {
         answer.body_mut().read_to_vec().unwrap();
         answer.status().as_u16()
     };
-    let answers = messages.iter().map(post).collect();
+    messages.iter().map(post).collect()
+}
+
+/// One scan of our source.
+pub(crate) fn ours(case: &Case) -> Made {
+    let port = free_port();
+    let mut source = Trial::<Sardana>::create(&json!({ "port": port }).to_string()).unwrap();
+    source.open().unwrap();
+    let answers = post_all(port, &case.messages);
     // Whatever was answered lies there to be read.
     let mut all = Vec::new();
     loop {
