@@ -2,8 +2,9 @@
 //! each byte of its frames.
 //!
 //! The messages are the captures of real detectors in dranspose's source distribution, as they are and with mutations that a
-//! seed decides. Ours come over a real socket; theirs are in `tests/peer/reference.py`, and what Sardana posts comes to both over HTTP. Where the two differ on purpose,
-//! `differences.rs` says how, and the plugins' README.md say why.
+//! seed decides. Ours come over a real socket; theirs are in `tests/peer/reference.py`, and what Sardana posts comes to both over
+//! HTTP. Ours are linked into the test, and one pass goes through the plugins loaded from their files. Where the two differ on
+//! purpose, `differences.rs` says how, and the plugins' README.md say why.
 //!
 //! ```text
 //!     FRAMEGATE_DIFFERENTIAL=2000 FRAMEGATE_DIFFERENTIAL_SEED=7 cargo test -p framegate-tests --test differential
