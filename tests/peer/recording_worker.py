@@ -1,9 +1,11 @@
 """A worker class for dranspose that writes down every message its worker got, byte for byte.
 
-Each message becomes a line of JSON in the file `$RECORDING/WORKER`: the worker's name, the ingester's header and the frames, as hexadecimal.
+Each message becomes a line of JSON in the file `$RECORDING/WORKER`: the scan and the event, the ingester's header and the frames, as
+hexadecimal; of a frame above 64 KiB its length and SHA-256.
 `created_at` in the header is the time of day, and the only thing in a message that differs between two runs; it is blanked.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -27,6 +29,10 @@ class Recording:
         return parts
 
 
+def written(frame: bytes) -> str:
+    return frame.hex() if len(frame) <= 65536 else f"{len(frame)} {hashlib.sha256(frame).hexdigest()}"
+
+
 async def build_and_record_event(self: Worker, sockets: Any) -> EventData:
     received: list[list[bytes]] = []
     event = await build_event(self, {Recording(socket, received) for socket in sockets})
@@ -34,7 +40,7 @@ async def build_and_record_event(self: Worker, sockets: Any) -> EventData:
         for header, *frames in received:
             header = re.sub(rb'"created_at":"[^"]*"', b'"created_at":""', header)
             line = {"scan": str(self.state.mapping_uuid), "event": event.event_number}
-            file.write(json.dumps(line | {"header": header.decode(), "frames": [frame.hex() for frame in frames]}) + "\n")
+            file.write(json.dumps(line | {"header": header.decode(), "frames": [written(frame) for frame in frames]}) + "\n")
     return event
 
 

@@ -12,6 +12,7 @@ pub mod captures;
 pub mod controller;
 pub mod detector;
 pub mod framegate;
+pub mod holder;
 pub mod host;
 pub mod played;
 pub mod process;

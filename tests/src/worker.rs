@@ -71,6 +71,9 @@ impl Worker {
             // As little as possible waits here, so that a worker which does not read is seen from the other side.
             socket.set_rcvhwm(1)?;
             if !reads {
+                socket.set_rcvbuf(4096)?;
+            }
+            if !reads {
                 socket.set_rcvbuf(64 << 10)?;
             }
             socket.connect(url)

@@ -1,0 +1,228 @@
+//! What a changed configuration does to a running program; and sources of which only one can be there.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{fs, net::TcpListener, path::PathBuf};
+
+use framegate::SwapSpec;
+use framegate_tests::{
+    alone::{bad_plugin, marked},
+    framegate,
+    host::{Host, LIMIT},
+    process::{free_port, wait_for},
+    stage::Stage,
+    worker::{Message, Worker},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A host whose streams `a` and `b` are fed by `marked`, scan after scan, and a worker.
+struct House {
+    folder: TempDir,
+    host: Host,
+    worker: Worker,
+    url: String,
+}
+
+/// What the configuration says otherwise than usual.
+#[derive(Clone)]
+struct Wish {
+    a: PathBuf,
+    mark: &'static str,
+    ingester: &'static str,
+}
+
+impl House {
+    fn start(wish: &Wish) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("tcp://127.0.0.1:{}", free_port());
+        let mut host = Host::start(folder.path(), &configuration(&url, wish));
+        host.wait_for("the first scan", |ingester| ingester["state"] == "running");
+        let worker = Worker::connect("w1", &url);
+        Self { folder, host, worker, url }
+    }
+
+    /// Writes the configuration anew, as an editor does: a new file in the old one's place.
+    fn write(&self, text: &str) {
+        let path = self.folder.path().join("framegate.toml");
+        let (new, head) = (path.with_extension("new"), format!("admin = \"{}\"\n", self.host.admin()));
+        fs::write(&new, head + text).unwrap();
+        fs::rename(&new, &path).unwrap();
+    }
+
+    fn configure(&self, wish: &Wish) {
+        self.write(&configuration(&self.url, wish));
+    }
+
+    /// Reads until an event of stream `a` says that.
+    fn wait_event(&self, key: &str, value: &str) {
+        self.worker.until(|message| about(message, "a")[key] == value);
+    }
+
+    fn wait_log(&self, what: &str) {
+        wait_for(what, LIMIT, || self.host.log().contains(what).then_some(()));
+    }
+
+    fn swaps(&self) -> Vec<Value> {
+        self.host.status().unwrap()["swaps"].as_array().unwrap().clone()
+    }
+}
+
+fn configuration(url: &str, wish: &Wish) -> String {
+    let Wish { a, mark, ingester } = wish;
+    format!(
+        "source_timeout = \"2 s\"\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n{ingester}\n\
+         [[ingester.stream]]\nname = \"a\"\nsource = \"{}\"\nsettings = {{ events = 5, bytes = 100, mark = \"{mark}\" }}\n\
+         [[ingester.stream]]\nname = \"b\"\nsource = \"{}\"\nsettings = {{ events = 5, bytes = 100 }}\n",
+        a.display(),
+        marked("1.0.0").display()
+    )
+}
+
+fn usual() -> Wish {
+    Wish { a: marked("1.0.0"), mark: "first", ingester: "" }
+}
+
+fn about(message: &Message, stream: &str) -> Value {
+    serde_json::from_slice(&message.stream(stream).unwrap()[0]).unwrap()
+}
+
+fn hangup(host: &Host) {
+    kill(Pid::from_raw(i32::try_from(host.id()).unwrap()), Signal::SIGHUP).unwrap();
+}
+
+#[test]
+fn a_changed_configuration_swaps_what_changed_and_says_what_needs_a_restart() {
+    let house = House::start(&usual());
+    house.configure(&Wish { a: marked("2.0.0"), ingester: "memory_limit = \"64 MiB\"", ..usual() });
+    house.wait_event("version", "2.0.0");
+    let swaps = house.swaps();
+    assert_eq!(swaps.len(), 1, "only what changed: {swaps:#?}");
+    assert_eq!((&swaps[0]["stream"], &swaps[0]["asked_by"]), (&json!("a"), &json!("configuration")));
+    house.wait_log("this counts only after a restart: memory_limit of ingester a_b-ingester");
+
+    // Settings alone are a change, too; the file is the same, and so is its copy in the process.
+    house.configure(&Wish { a: marked("2.0.0"), mark: "second", ..usual() });
+    house.wait_event("mark", "second");
+    assert_eq!(house.swaps()[1]["reused"], true);
+}
+
+#[test]
+fn a_configuration_that_is_wrong_changes_nothing_and_is_told() {
+    let house = House::start(&usual());
+    house.write("[standalone]\n[[ingester]\n");
+    house.wait_log("is not taken; everything goes on as it was");
+    assert!(house.host.log().contains("framegate.toml:3, column"), "{}", house.host.log());
+
+    // It is right, but the source does not take it, or is refused.
+    house.configure(&Wish { mark: "wrong", ..usual() });
+    house.wait_log("mark: it is wrong");
+    house.configure(&Wish { a: bad_plugin("no_note"), ..usual() });
+    house.wait_log("fed as before, because refused: a");
+    house.wait_log("FG-ABI-NOTE");
+    house.worker.until(|message| message.number() == 0);
+    assert_eq!(about(&house.worker.next(), "a")["version"], "1.0.0");
+    let states: Vec<_> = house.swaps().iter().map(|swap| swap["state"].clone()).collect();
+    assert_eq!(states, ["refused", "refused"]);
+}
+
+#[test]
+fn sighup_takes_a_plugin_file_that_was_built_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("libmine.so");
+    fs::copy(marked("1.0.0"), &plugin).unwrap();
+    let house = House::start(&Wish { a: plugin.clone(), ..usual() });
+    house.wait_event("version", "1.0.0");
+    hangup(&house.host);
+    house.wait_log("nothing is new for a source");
+
+    let new = folder.path().join("new.so");
+    fs::copy(marked("2.0.0"), &new).unwrap();
+    fs::rename(&new, &plugin).unwrap();
+    hangup(&house.host);
+    house.wait_event("version", "2.0.0");
+
+    // What somebody has swapped in stays: the configuration says nothing new of the stream.
+    assert!(house.host.swap(&["a", marked("3.0.0").to_str().unwrap()]).status.success());
+    house.wait_event("version", "3.0.0");
+    hangup(&house.host);
+    wait_for("the second time", LIMIT, || {
+        (house.host.log().matches("nothing is new for a source").count() == 2).then_some(())
+    });
+    assert_eq!(house.swaps().len(), 2);
+}
+
+#[test]
+fn a_linked_source_is_swapped_for_a_loaded_one_and_descriptions_and_values_follow() {
+    let mut stage = Stage::new(&["played-swap"], 1);
+    let worker = stage.worker("w1");
+    let described = |stage: &Stage| {
+        let mut keys: Vec<String> = stage.redis.ask(&["KEYS", "dranspose:parameter_description:*"]);
+        keys.sort();
+        keys
+    };
+    wait_for("the descriptions", LIMIT, || (described(&stage).len() == 5).then_some(()));
+    // The source has no such parameter; the one that comes has.
+    stage.controller.set_parameter("played-swap_gain", b"7");
+    stage.controller.wait_hash(&stage.name.clone());
+    let plugin = marked("2.0.0");
+    let spec = SwapSpec::new(plugin.to_str().unwrap()).with_settings(json!({ "events": 3 }));
+    let receipt = stage.host().swap("played-swap", &spec).unwrap();
+    assert_eq!((receipt.from.file, receipt.to.unwrap().version.as_deref()), (None, Some("2.0.0")));
+    stage.scan(&["played-swap"]);
+    let to_one: &[(&str, &[&str])] = &[("played-swap", &["w1"])];
+    stage.controller.assign(&[to_one; 3]);
+    for number in 0..3 {
+        let event = about(&worker.next(), "played-swap");
+        assert_eq!((&event["event"], &event["gain"]), (&json!(number), &json!("7")));
+    }
+    stage.finish();
+    let new = ["gain", "only_2"].map(|name| format!("dranspose:parameter_description:played-swap_{name}"));
+    // Those of the old source expire.
+    wait_for("the new descriptions", LIMIT, || (described(&stage) == new).then_some(()));
+    let text: String = stage.redis.ask(&["GET", &new[0]]);
+    assert!(text.contains("The gain of version 2.0.0"), "{text}");
+
+    // And back, to what is linked.
+    stage.host().swap("played-swap", &SwapSpec::new("played").with_settings(json!({ "events": 1 }))).unwrap();
+    stage.scan(&["played-swap"]);
+    stage.controller.assign(&[to_one]);
+    assert_eq!(worker.next().header()["streams"]["played-swap"]["typ"], "played");
+    let receipt = wait_for("the loaded source's end", LIMIT, || {
+        stage.host().swaps().into_iter().find(|swap| swap.old.as_ref().is_some_and(|old| old.frames == 6))
+    });
+    wait_for("its frames", LIMIT, || stage.host().swap_receipt(receipt.number)?.is_final().then_some(()));
+}
+
+/// A host with a source that listens at a port, of which there can be one only.
+fn listening(port: u16) -> (TempDir, Host, Worker) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    // Scans of a source without an end go on until they are told: one with an end beside it moves them on.
+    let mut host = Host::start(
+        folder.path(),
+        &format!(
+            "source_timeout = \"3 s\"\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n\
+             [[ingester.stream]]\nname = \"http\"\nsource = \"{}\"\n\
+             settings = {{ host = \"127.0.0.1\", port = {port} }}\n",
+            framegate::plugin("sardana").display()
+        ),
+    );
+    host.wait_for("the first scan", |ingester| ingester["state"] == "running");
+    let worker = Worker::connect("w1", &url);
+    host.wait_for("the worker", |ingester| ingester["workers"].to_string().contains("w1"));
+    (folder, host, worker)
+}
+
+/// One Sardana scan: its description, and its end.
+fn post_a_scan(port: u16) {
+    for (path, body) in [("data_desc", json!({ "title": "ascan" })), ("scan_end", json!({}))] {
+        let url = format!("http://127.0.0.1:{port}/v1/{path}");
+        let post = || ureq::post(&url).send_json(json!({ "type": path, "data": body })).ok();
+        wait_for("the post to be taken", LIMIT, post);
+    }
+}
