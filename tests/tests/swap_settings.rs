@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::{fs, net::TcpListener, path::PathBuf};
+use std::{fs, net::TcpListener, path::PathBuf, time::Duration};
 
-use framegate::SwapSpec;
+use ::framegate::SwapSpec;
 use framegate_tests::{
     alone::{bad_plugin, marked},
     framegate,
@@ -60,7 +60,7 @@ impl House {
 
     /// Reads until an event of stream `a` says that.
     fn wait_event(&self, key: &str, value: &str) {
-        self.worker.until(|message| about(message, "a")[key] == value);
+        let _ = self.worker.until(|message| about(message, "a")[key] == value);
     }
 
     fn wait_log(&self, what: &str) {
@@ -124,8 +124,8 @@ fn a_configuration_that_is_wrong_changes_nothing_and_is_told() {
     house.configure(&Wish { a: bad_plugin("no_note"), ..usual() });
     house.wait_log("fed as before, because refused: a");
     house.wait_log("FG-ABI-NOTE");
-    house.worker.until(|message| message.number() == 0);
-    assert_eq!(about(&house.worker.next(), "a")["version"], "1.0.0");
+    let events = house.worker.until(|message| message.number() == 0);
+    assert!(events.iter().all(|event| about(event, "a")["version"] == "1.0.0"));
     let states: Vec<_> = house.swaps().iter().map(|swap| swap["state"].clone()).collect();
     assert_eq!(states, ["refused", "refused"]);
 }
@@ -198,11 +198,10 @@ fn a_linked_source_is_swapped_for_a_loaded_one_and_descriptions_and_values_follo
     wait_for("its frames", LIMIT, || stage.host().swap_receipt(receipt.number)?.is_final().then_some(()));
 }
 
-/// A host with a source that listens at a port, of which there can be one only.
+/// A host with a source that listens at a port, of which there can be one only; a scan ends with what is posted to it.
 fn listening(port: u16) -> (TempDir, Host, Worker) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("tcp://127.0.0.1:{}", free_port());
-    // Scans of a source without an end go on until they are told: one with an end beside it moves them on.
     let mut host = Host::start(
         folder.path(),
         &format!(
@@ -218,11 +217,54 @@ fn listening(port: u16) -> (TempDir, Host, Worker) {
     (folder, host, worker)
 }
 
-/// One Sardana scan: its description, and its end.
-fn post_a_scan(port: u16) {
-    for (path, body) in [("data_desc", json!({ "title": "ascan" })), ("scan_end", json!({}))] {
-        let url = format!("http://127.0.0.1:{port}/v1/{path}");
-        let post = || ureq::post(&url).send_json(json!({ "type": path, "data": body })).ok();
-        wait_for("the post to be taken", LIMIT, post);
-    }
+/// One scan of Sardana: its description and its end. Whether somebody took them.
+fn post_a_scan(port: u16) -> bool {
+    let description = json!({ "serialno": 1, "scandir": "/data", "title": "ascan" });
+    [("data_desc", description), ("record_end", json!({}))]
+        .into_iter()
+        .all(|(path, body)| ureq::post(&format!("http://127.0.0.1:{port}/v1/{path}")).send_json(body).is_ok())
+}
+
+/// Scans until the worker has got the events of one.
+fn whole_scan(port: u16, worker: &Worker) {
+    wait_for("a scan's events", LIMIT, || {
+        // What comes between two scans is dropped.
+        post_a_scan(port);
+        worker.within(Duration::from_millis(300))
+    });
+}
+
+#[test]
+fn a_source_of_which_only_one_can_be_there_is_made_when_the_old_one_has_gone() {
+    let port = free_port();
+    let (_folder, host, worker) = listening(port);
+    whole_scan(port, &worker);
+    // The same port: the new one could not have it beside the old one.
+    let plugin = framegate::plugin("sardana");
+    let settings = |port: u16| json!({ "host": "127.0.0.1", "port": port, "max_connections": 5 }).to_string();
+    let output = host.swap(&["http", plugin.to_str().unwrap(), "--settings", &settings(port)]);
+    assert!(output.status.success(), "{output:?}");
+    let receipt =
+        |number: u64| -> Value { serde_json::from_str(&host.get(&format!("/swaps/{number}")).unwrap()).unwrap() };
+    wait_for("the swap", LIMIT, || {
+        post_a_scan(port);
+        (receipt(1)["state"] == "effective" && receipt(1)["old"]["ended"] == true).then_some(())
+    });
+    whole_scan(port, &worker);
+    assert_eq!(receipt(1)["state"], "effective");
+
+    // A port that somebody else has: the old source is made again, and scans go on.
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let foreign = taken.local_addr().unwrap().port();
+    let output = host.swap(&["http", plugin.to_str().unwrap(), "--settings", &settings(foreign)]);
+    // Ready, or refused already if the next scan came that soon.
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
+    wait_for("the refusal", LIMIT, || {
+        post_a_scan(port);
+        (receipt(2)["state"] == "refused").then_some(())
+    });
+    assert!(receipt(2)["problem"].as_str().unwrap().contains("does not start"), "{:#}", receipt(2));
+    assert!(receipt(2)["effective_scan"].is_null());
+    whole_scan(port, &worker);
+    assert!(host.log().contains("feeds the stream again"), "{}", host.log());
 }

@@ -54,11 +54,8 @@ async fn serve(
         return;
     }
     let mut noticed: Option<ScanId> = None;
-    let mut described = describe(context);
     loop {
-        if context.line.parameters.has_changed().unwrap_or(false) {
-            described = describe(context);
-        }
+        let described = describe(context);
         let line = &mut context.line;
         // Connected first, so that what is published is not from before Redis went away.
         link.connected().await;
