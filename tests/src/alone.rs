@@ -24,6 +24,21 @@ pub fn bad_plugin(case: &str) -> PathBuf {
     built.entry(case.to_owned()).or_insert_with(|| build(case)).clone()
 }
 
+/// The file of the bad plugin `tests/bad-plugins/in-c/CASE.c`, in a folder.
+///
+/// # Panics
+/// If it does not compile.
+#[must_use]
+pub fn bad_plugin_in_c(case: &str, folder: &Path) -> PathBuf {
+    let plugin = folder.join(format!("lib{case}.so"));
+    let (source, include) = (root().join("tests/bad-plugins/in-c").join(case), root().join("plugin-api/include"));
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-I"]).arg(include);
+    compiler.arg(format!("-DNAME=\"{case}\"")).arg(source.with_extension("c")).arg("-o").arg(&plugin);
+    assert!(compiler.status().expect("there is a C compiler").success(), "{case} does not compile");
+    plugin
+}
+
 fn build(case: &str) -> PathBuf {
     let original = root().join("tests/bad-plugins").join(case);
     let folder = match fs::read_to_string(original.join("edit.txt")) {
@@ -32,6 +47,16 @@ fn build(case: &str) -> PathBuf {
     };
     cargo("build", &folder);
     target().join("debug").join(format!("lib{case}.so"))
+}
+
+/// The file of the template's plugin.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn template() -> PathBuf {
+    cargo("build", &root().join("plugins/template"));
+    target().join("debug/libframegate_template.so")
 }
 
 /// The file of the plugin in `tests/old-plugins/VERSION`.

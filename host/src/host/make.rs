@@ -23,7 +23,10 @@ use crate::{
         dump::{Dump, DumpSettings},
         router::Router,
     },
-    plugin::refusal::{self, Refusal},
+    plugin::{
+        probe::Probe,
+        refusal::{self, Refusal},
+    },
     settings::{Control, IngesterSettings, Settings, StreamSettings},
     source::{
         Factory, Fault, NotCreated,
@@ -103,7 +106,7 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
         }
         started.push(of_ingester);
     }
-    let deadline = Instant::now() + settings.source_timeout;
+    let deadline = Instant::now() + settings.creation_timeout();
     let mut made = Vec::new();
     for of_ingester in started {
         let mut inputs = Vec::new();
@@ -126,7 +129,8 @@ pub(super) fn find(stream: &StreamSettings, settings: &Settings, linked: &Linked
         return Ok(factory.clone());
     }
     let Settings { plugin_dirs, allow_writable_plugins, max_generations, .. } = settings;
-    loaded(stream.name.as_str(), &stream.source, plugin_dirs, *allow_writable_plugins, *max_generations)
+    let probe = settings.probe.clone().map(|command| Probe { command, limit: settings.source_timeout });
+    loaded(stream.name.as_str(), &stream.source, plugin_dirs, *allow_writable_plugins, *max_generations, probe)
 }
 
 /// SHA-256 of the file that a stream's source would be loaded from; none for a linked source.

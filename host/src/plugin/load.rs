@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Loads what was inspected, and checks its layout.
-pub(super) fn load(inspected: &Inspected, ledger: &'static Ledger) -> Result<Plugin, Refusal> {
+pub(crate) fn load(inspected: &Inspected, ledger: &'static Ledger) -> Result<Plugin, Refusal> {
     let library = open_private_copy(inspected)?;
     let table = match inspected.note.language {
         Some(Language::Rust) => rust_table(&library, inspected),

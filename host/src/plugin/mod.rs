@@ -9,11 +9,13 @@
 //! Gate 4, `create` with the real settings, is the reader's. A plugin that does not get through a gate is refused with a [`refusal`]; none
 //! of its code has run before gate 3.
 
+pub(crate) mod child;
 pub(crate) mod generation;
 pub(crate) mod identity;
 pub(crate) mod inspect;
 mod layout;
-mod load;
+pub(crate) mod load;
 pub(crate) mod locate;
+pub(crate) mod probe;
 pub(crate) mod refusal;
 mod writable;

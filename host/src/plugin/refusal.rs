@@ -1,5 +1,7 @@
 //! Why a plugin is not accepted: a code, what was found, and what to do, in two lines.
 //!
+//! docs/plugin-check.md has the same for people, with what to do.
+//!
 //! | code | gate | a plugin is refused because |
 //! |---|---|---|
 //! | `FG-ABI-FIND` | 1 | there is no such file, under a name or at a path |
@@ -19,6 +21,8 @@
 //! | `FG-ABI-OPTED-OUT` | 3 | it was built without a description of its layout |
 //! | `FG-ABI-LAYOUT` | 3 | its layout differs from the host's |
 //! | `FG-ABI-GENERATIONS` | 3 | this process has loaded too many plugins already |
+//! | `FG-ABI-CRASH` | 3, 4 | it ended the child process in which it was tried out |
+//! | `FG-ABI-PROBE` | 3, 4 | it cannot be tried out in a child process, as the settings want it |
 //! | `FG-ABI-PANIC` | 4 | its `create` panicked |
 //! | `FG-ABI-HANG` | 4 | its `create` does not return |
 //! | `FG-ABI-CREATE` | 4 | its `create` failed, and not because of a setting |
@@ -26,6 +30,7 @@
 use std::{fmt, time::Duration};
 
 use framegate_plugin_abi::caller::Fault;
+use serde::{Deserialize, Serialize};
 
 /// A plugin that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +43,12 @@ pub(crate) struct Refusal {
 macro_rules! refusal_codes {
     ($($variant:ident = $text:literal,)*) => {
         /// See the module's table.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub(crate) enum Code { $($variant,)* }
 
         impl Code {
             #[cfg(test)]
-            const ALL: &'static [Self] = &[$(Self::$variant),*];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// The code, as users see it.
             pub(crate) const fn as_str(self) -> &'static str {
@@ -71,6 +76,8 @@ refusal_codes! {
     OptedOut = "FG-ABI-OPTED-OUT",
     Layout = "FG-ABI-LAYOUT",
     Generations = "FG-ABI-GENERATIONS",
+    Crash = "FG-ABI-CRASH",
+    Probe = "FG-ABI-PROBE",
     Panic = "FG-ABI-PANIC",
     Hang = "FG-ABI-HANG",
     Create = "FG-ABI-CREATE",

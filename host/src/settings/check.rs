@@ -37,6 +37,7 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Ve
     let mut settings = Settings::new(control(&mut top, problems_of), Vec::new());
     top.set("plugin_dirs", &mut settings.plugin_dirs, problems_of, paths);
     top.set("allow_writable_plugins", &mut settings.allow_writable_plugins, problems_of, truth);
+    top.set("probe", &mut settings.probe, problems_of, |given| Ok(truth(given)?.then(|| COMMAND.into())));
     top.set("shutdown_grace", &mut settings.shutdown_grace, problems_of, time(Duration::ZERO, HOUR));
     top.set("source_timeout", &mut settings.source_timeout, problems_of, time(MILLISECOND, HOUR));
     top.set("max_generations", &mut settings.max_generations, problems_of, |given| match count(given)? {
@@ -245,6 +246,9 @@ fn parameters(table: &Table, problems: &mut Problems) -> BTreeMap<String, String
     }
     values
 }
+
+/// What tries plugins out; the command itself names its own file.
+const COMMAND: &str = "framegate";
 
 /// dranspose 0.2.0, `distributed.py` and `ingester.py`.
 const DEFAULT_REDIS: &str = "redis://localhost:6379/0";

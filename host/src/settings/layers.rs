@@ -98,7 +98,16 @@ pub(crate) fn run(
             table.set(key, Given::text(value, Origin::Flag(flag)));
         }
     }
-    check::check(&table, problems).map_err(|problems| SettingsError { problems })
+    check::check(&table, problems).map(of_command).map_err(|problems| SettingsError { problems })
+}
+
+/// What the command knows of itself.
+fn of_command(mut checked: Checked) -> Checked {
+    if let Some(command) = &mut checked.settings.probe {
+        // The running program, also if its file was replaced since.
+        *command = "/proc/self/exe".into();
+    }
+    checked
 }
 
 /// What the environment says about the machine: the same for every command.
@@ -162,7 +171,7 @@ pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<
     ingester.set("stream", Given { value: Value::List(streams), origin: command.clone() });
     let ingester = Given { value: Value::Table(ingester), origin: command.clone() };
     table.set("ingester", Given { value: Value::List(vec![ingester]), origin: command });
-    check::check(&table, problems).map_err(|problems| SettingsError { problems })
+    check::check(&table, problems).map(of_command).map_err(|problems| SettingsError { problems })
 }
 
 /// The streams' names: the flag's, else those of the variable.

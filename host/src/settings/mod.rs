@@ -30,6 +30,9 @@ pub struct Settings {
     pub plugin_dirs: Vec<PathBuf>,
     /// Accept plugin files and directories that others may write to.
     pub allow_writable_plugins: bool,
+    /// Try each plugin out in a child process before it is used, so that one that crashes or hangs when it is loaded or made costs a child:
+    /// the command `framegate` that is started for it, a path or a name in the PATH. Default none: plugins are not tried out.
+    pub probe: Option<PathBuf>,
     /// How long queued events are delivered after a request to stop. Default 1 s.
     pub shutdown_grace: Duration,
     /// How long `create` and `open` of a source may take. Default 10 s.
@@ -78,12 +81,18 @@ impl Settings {
             ingesters,
             plugin_dirs: Vec::new(),
             allow_writable_plugins: false,
+            probe: None,
             shutdown_grace: Duration::from_secs(1),
             source_timeout: Duration::from_secs(10),
             max_generations: 500,
             admin_swap: AdminSwap::default(),
             admin: None,
         }
+    }
+
+    /// How long a source may take to be there: the time that it has, and as much again to be tried out before.
+    pub(crate) fn creation_timeout(&self) -> Duration {
+        if self.probe.is_some() { 2 * self.source_timeout } else { self.source_timeout }
     }
 
     /// Reads the text of a configuration file. Looks at nothing else: not at the environment, not at files.

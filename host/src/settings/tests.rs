@@ -299,9 +299,10 @@ fn standalone_has_a_stall_timeout_and_redis_has_none() {
 }
 
 /// Every key at its place, with a value that is allowed and one of a wrong type.
-const KEYS: [(&str, &str, &str); 19] = [
+const KEYS: [(&str, &str, &str); 20] = [
     ("top", "plugin_dirs", "['/p']"),
     ("top", "allow_writable_plugins", "true"),
+    ("top", "probe", "true"),
     ("top", "shutdown_grace", "'3 s'"),
     ("top", "source_timeout", "'3 s'"),
     ("top", "admin", "'off'"),

@@ -18,6 +18,7 @@ use crate::{
         identity::SourceIdentity,
         inspect::{self, Trust},
         locate::{self, Wanted},
+        probe::Probe,
         refusal::Refusal,
     },
 };
@@ -29,13 +30,14 @@ pub(crate) fn loaded(
     plugin_dirs: &[PathBuf],
     allow_writable: bool,
     max_generations: usize,
+    probe: Option<Probe>,
 ) -> Result<Arc<dyn Factory>, Refusal> {
     let wanted = Wanted::parse(source);
     let path = locate::find(&wanted, plugin_dirs)?;
     let inspected = inspect::inspect(&path, Trust { allow_writable, pin: wanted.pin })?;
     // The same content may come from another file than the last time.
     let identity = SourceIdentity::loaded(&inspected);
-    Ok(Arc::new(LoadedFactory { identity, generation: Generation::of(stream, inspected, max_generations)? }))
+    Ok(Arc::new(LoadedFactory { identity, generation: Generation::of(stream, inspected, max_generations)?, probe }))
 }
 
 /// SHA-256 of the file that a name or a path leads to.
@@ -48,6 +50,8 @@ pub(crate) fn hash_of(source: &str, plugin_dirs: &[PathBuf]) -> Result<String, R
 struct LoadedFactory {
     identity: SourceIdentity,
     generation: Arc<Generation>,
+    /// None: it enters this process untried.
+    probe: Option<Probe>,
 }
 
 impl Factory for LoadedFactory {
@@ -57,6 +61,9 @@ impl Factory for LoadedFactory {
         settings: &Value,
         services: Arc<dyn HostServices>,
     ) -> Result<Box<dyn Instance>, NotCreated> {
+        if let Some(probe) = &self.probe {
+            probe.try_out(&self.identity, stream, settings).map_err(NotCreated::Refused)?;
+        }
         let plugin = self.generation.plugin().map_err(NotCreated::Refused)?.with_ledger(self.generation.new_ledger());
         create(plugin, stream, settings, services)
     }

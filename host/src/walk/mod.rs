@@ -164,6 +164,7 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         ingesters: vec![],
         plugin_dirs: vec![],
         allow_writable_plugins: true,
+        probe: None,
         shutdown_grace: Duration::from_secs(1),
         source_timeout: Duration::from_secs(1),
         max_generations: 500,

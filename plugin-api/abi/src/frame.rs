@@ -168,6 +168,12 @@ impl Frame {
         self.raw.len
     }
 
+    /// The address of what owns the bytes, 0 for bytes that live as long as the process: two frames of one owner have the same.
+    #[must_use]
+    pub fn owner(&self) -> usize {
+        self.raw.owner as usize
+    }
+
     /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {

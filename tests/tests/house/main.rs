@@ -50,7 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Who may name a crate, or a part of the standard library. The rest of the host may not.
 const KNOWN_BY: &[(&str, &[&str])] = &[
     ("redis", &["control::redis"]),
-    ("zmq", &["output", "cli::listen", "cli::replay"]),
+    ("zmq", &["output", "cli::listen", "cli::replay", "cli::plugin::check::upstream"]),
     ("zmq_sys", &["output::message"]),
     ("libloading", &["plugin::load"]),
     ("abi_stable", &["plugin"]),

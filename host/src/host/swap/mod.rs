@@ -175,7 +175,8 @@ impl Swaps {
         let factory = make::find(stream, &settings, &self.linked)?;
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
         let starting = make::start(stream, &factory, self.before(asked))?;
-        let (reader, created) = starting.wait(stream, &factory, Instant::now() + settings.source_timeout, &settings)?;
+        let (reader, created) =
+            starting.wait(stream, &factory, Instant::now() + settings.creation_timeout(), &settings)?;
         Ok((reader, Feed { number: asked.number, settings: stream.clone(), factory, created }))
     }
 

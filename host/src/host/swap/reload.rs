@@ -28,6 +28,7 @@ impl Swaps {
             let mut settings = self.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             settings.plugin_dirs.clone_from(&new.plugin_dirs);
             settings.allow_writable_plugins = new.allow_writable_plugins;
+            settings.probe.clone_from(&new.probe);
             settings.max_generations = new.max_generations;
         }
         let mut swaps = Vec::new();

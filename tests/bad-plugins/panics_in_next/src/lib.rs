@@ -11,7 +11,7 @@ struct Bad;
 struct Run;
 
 impl Source for Bad {
-    type Settings = BTreeMap<String, u64>;
+    type Settings = BTreeMap<String, ()>;
     type Run = Run;
     const PROTOCOL: &'static str = "bad";
 

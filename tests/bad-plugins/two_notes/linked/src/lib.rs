@@ -11,7 +11,7 @@ pub struct Linked;
 pub struct Run;
 
 impl Source for Linked {
-    type Settings = BTreeMap<String, u64>;
+    type Settings = BTreeMap<String, ()>;
     type Run = Run;
     const PROTOCOL: &'static str = "bad";
 

@@ -12,28 +12,14 @@ use comfy_table::{ContentArrangement, Table, presets};
 use framegate_plugin_abi::note::Language;
 use serde_json::{Value, json};
 
-use super::{REFUSED, WRONG_SETTINGS, fail};
 use crate::{
+    cli::{REFUSED, fail},
     plugin::{
         inspect::{self, Note, Trust},
         locate,
         refusal::Refusal,
     },
-    settings::layers::{self, Environment},
 };
-
-/// Show which plugins are there, and what they are.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    List(ListArgs),
-    Info(InfoArgs),
-}
 
 /// List the plugins that are found by name, and where.
 ///
@@ -43,7 +29,7 @@ enum Command {
 /// Below the table stands each plugin with its pin: a `source` that is written so in the configuration is refused when the file has changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0, also when files were refused.")]
-struct ListArgs {
+pub(super) struct ListArgs {
     /// A directory to look into first; may be given several times
     #[arg(long, value_name = "DIR")]
     dir: Vec<PathBuf>,
@@ -58,7 +44,7 @@ struct ListArgs {
 /// go on to load it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 when it is a plugin; 3 when it is none.")]
-struct InfoArgs {
+pub(super) struct InfoArgs {
     /// The plugin's .so file
     path: PathBuf,
     /// Print JSON
@@ -66,38 +52,31 @@ struct InfoArgs {
     json: bool,
 }
 
-/// Lists or describes.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let allow_writable = match layers::allow_writable_plugins(&Environment::new(std::env::vars_os())) {
-        Ok(allowed) => allowed,
-        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
-    };
-    let trust = Trust { allow_writable, pin: None };
-    match &args.command {
-        Command::List(args) => {
-            let found = find(&args.dir, trust);
+/// Lists.
+pub(super) fn run_list(args: &ListArgs, trust: Trust<'_>) -> ExitCode {
+    let found = find(&args.dir, trust);
+    if args.json {
+        println!("{:#}", Value::Array(found.iter().map(Found::json).collect()));
+    } else {
+        println!("{}", list(&found, &args.dir));
+    }
+    ExitCode::SUCCESS
+}
+
+/// Describes.
+pub(super) fn run_info(args: &InfoArgs, trust: Trust<'_>) -> ExitCode {
+    let found = Found::look(None, &args.path, None, trust);
+    match &found.about {
+        None => {
+            let refusal = found.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
             if args.json {
-                println!("{:#}", Value::Array(found.iter().map(Found::json).collect()));
-            } else {
-                println!("{}", list(&found, &args.dir));
+                println!("{:#}", found.json());
             }
-            Ok(ExitCode::SUCCESS)
+            fail(&[refusal], REFUSED)
         }
-        Command::Info(args) => {
-            let found = Found::look(None, &args.path, None, trust);
-            match &found.about {
-                None => {
-                    let refusal = found.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
-                    if args.json {
-                        println!("{:#}", found.json());
-                    }
-                    Ok(fail(&[refusal], REFUSED))
-                }
-                Some(about) => {
-                    println!("{}", if args.json { format!("{:#}", found.json()) } else { info(&found, about) });
-                    Ok(ExitCode::SUCCESS)
-                }
-            }
+        Some(about) => {
+            println!("{}", if args.json { format!("{:#}", found.json()) } else { info(&found, about) });
+            ExitCode::SUCCESS
         }
     }
 }

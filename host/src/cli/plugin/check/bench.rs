@@ -1,0 +1,221 @@
+//! A plugin on the bench: in the child's own process, called as a reader thread of the host would call it.
+//!
+//! Runs on the child's main thread, which is the source's thread. Each call is announced as a step before it is made, so that the
+//! parent knows in which one the child was lost.
+
+use std::{
+    os::fd::RawFd,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use framegate_plugin_abi::{
+    caller::{Fault, Instance, Limits, Plugin},
+    host::StrayCalls,
+};
+use framegate_plugin_api::{Event, EventKind, HostServices, LogLevel, Progress};
+use serde_json::Value;
+
+use super::{
+    upstream::{self, Kind},
+    verdict::{Wrong, fault},
+};
+use crate::{
+    plugin::child::Answers,
+    source::{BATCH_BYTES, BATCH_EVENTS},
+    wake::Wake,
+};
+
+/// What a check has to work with.
+pub(super) struct Bench {
+    pub(super) plugin: Plugin,
+    /// As they were given, or as the plugin needs them at least.
+    pub(super) settings: Value,
+    /// How input can be given.
+    pub(super) upstream: Kind,
+    /// The detector's messages, and the events that are expected of them if they are known.
+    pub(super) capture: Option<super::capture::Capture>,
+    pub(super) quick: bool,
+    pub(super) answers: Answers,
+}
+
+/// One instance, and the detector that it sees.
+pub(super) struct Trial<'a> {
+    bench: &'a Bench,
+    pub(super) instance: Instance,
+    pub(super) services: Arc<Services>,
+    /// The ports of the addresses in its settings, which all lead here.
+    pub(super) ports: Vec<u16>,
+}
+
+/// What one call of `next` gave.
+#[derive(Debug)]
+pub(super) struct Pulled {
+    pub(super) events: Vec<Event>,
+    pub(super) progress: Progress,
+    pub(super) took: Duration,
+}
+
+/// The longest that a host lets `next` wait.
+pub(super) const PULL: Duration = Duration::from_millis(100);
+const LIMITS: Limits = Limits { events: BATCH_EVENTS, bytes: BATCH_BYTES };
+
+impl Bench {
+    /// An instance whose addresses lead to this process.
+    pub(super) fn create(&self) -> Result<Trial<'_>, Wrong> {
+        let mut settings = self.settings.clone();
+        let ports = upstream::redirect(&mut settings);
+        let (made, services) = self.create_with(&settings.to_string());
+        let instance = made.map_err(|problem| fault("create", &problem))?;
+        Ok(Trial { bench: self, instance, services, ports })
+    }
+
+    /// An instance of settings in JSON, as they are.
+    pub(super) fn create_with(&self, settings: &str) -> (Result<Instance, Fault>, Arc<Services>) {
+        let services = Services::new();
+        self.answers.step("create");
+        (self.plugin.create("check", settings, services.clone()), services)
+    }
+
+    /// How often something is repeated.
+    pub(super) fn times(&self, thorough: u32) -> u32 {
+        if self.quick { thorough.div_ceil(10) } else { thorough }
+    }
+}
+
+impl Trial<'_> {
+    pub(super) fn open(&mut self) -> Result<(), Wrong> {
+        self.bench.answers.step("open");
+        self.instance.open().map_err(|problem| fault("open", &problem))
+    }
+
+    /// One call of `next`.
+    pub(super) fn next(&mut self, left: Duration) -> Result<Pulled, Wrong> {
+        self.bench.answers.step("next");
+        self.try_next(left).map_err(|problem| fault("next", &problem))
+    }
+
+    /// The same, for a check that says itself what comes.
+    pub(super) fn try_next(&mut self, left: Duration) -> Result<Pulled, Fault> {
+        let mut events = Vec::new();
+        let began = Instant::now();
+        let progress = self.instance.next(LIMITS, left, |typ, kind, frames| {
+            events.push(Event { typ, kind, frames: frames.collect() });
+        })?;
+        Ok(Pulled { events, progress, took: began.elapsed() })
+    }
+
+    /// The event of a number.
+    pub(super) fn trigger(&mut self, number: u64) -> Result<Vec<Event>, Wrong> {
+        self.bench.answers.step("trigger");
+        let mut events = Vec::new();
+        let take = |typ, kind, frames: framegate_plugin_abi::caller::Frames<'_>| {
+            events.push(Event { typ, kind, frames: frames.collect() });
+        };
+        self.instance.trigger(number, LIMITS, take).map_err(|problem| fault("trigger", &problem))?;
+        Ok(events)
+    }
+
+    pub(super) fn close(&mut self) -> Result<(), Wrong> {
+        self.bench.answers.step("close");
+        self.instance.close().map_err(|problem| fault("close", &problem))
+    }
+
+    /// Ends the instance; its services stay, to be looked at.
+    pub(super) fn destroy(mut self) -> Result<Arc<Services>, Wrong> {
+        self.close()?;
+        self.bench.answers.step("destroy");
+        drop(self.instance);
+        match self.services.panics() {
+            Some(line) => Err(Wrong::failed(line, "drop must not panic: return errors before, or log them")),
+            None => Ok(self.services),
+        }
+    }
+
+    /// Messages that gave no event, all reasons together.
+    pub(super) fn skipped(&mut self) -> Result<u64, Wrong> {
+        self.bench.answers.step("skipped");
+        let skipped = self.instance.skipped().map_err(|problem| fault("skipped", &problem))?;
+        Ok(skipped.iter().map(|(_, count)| count).sum())
+    }
+}
+
+/// The host that a plugin on the bench sees.
+pub(super) struct Services {
+    wake: Option<Wake>,
+    lines: Mutex<Vec<(LogLevel, String)>>,
+    /// Calls that came after the plugin had given this back.
+    stray: Arc<AtomicU64>,
+}
+
+impl Services {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { wake: Wake::new().ok(), lines: Mutex::default(), stray: Arc::default() })
+    }
+
+    /// Asks the source to return soon, after a while.
+    pub(super) fn stop_after(self: &Arc<Self>, while_: Duration) -> thread::JoinHandle<Instant> {
+        let services = self.clone();
+        thread::spawn(move || {
+            thread::sleep(while_);
+            services.wake.iter().for_each(Wake::ring);
+            Instant::now()
+        })
+    }
+
+    /// The request is over.
+    pub(super) fn go_on(&self) {
+        self.wake.iter().for_each(Wake::clear);
+    }
+
+    pub(super) fn stray(&self) -> u64 {
+        self.stray.load(Ordering::Relaxed) // counted before the look, which is some 100 ms later
+    }
+
+    /// What was told of a panic on a thread of the plugin.
+    pub(super) fn panics(&self) -> Option<String> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines
+            .iter()
+            .find(|(level, line)| *level == LogLevel::Error && line.contains("panicked: "))
+            .map(|(_, line)| line.clone())
+    }
+}
+
+impl HostServices for Services {
+    fn log(&self, level: LogLevel, message: &str) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < MOST_LINES {
+            lines.push((level, message.to_owned()));
+        }
+    }
+    fn stop_requested(&self) -> bool {
+        self.wake.as_ref().is_some_and(Wake::is_rung)
+    }
+    fn stop_descriptor(&self) -> RawFd {
+        self.wake.as_ref().map_or(-1, Wake::raw_descriptor)
+    }
+    fn stray_calls(&self) -> Option<StrayCalls> {
+        let stray = self.stray.clone();
+        Some(Arc::new(move |_| {
+            stray.fetch_add(1, Ordering::Relaxed); // see `Services::stray`
+        }))
+    }
+}
+
+/// An event in a few words.
+pub(super) fn shown(event: &Event) -> String {
+    let kind = match event.kind {
+        EventKind::Start => "start",
+        EventKind::Data => "data",
+        EventKind::End => "end",
+    };
+    format!("{} ({kind}, {} frames, {} bytes)", event.typ, event.frames.len(), event.bytes())
+}
+
+/// A plugin that logs for each event shall not fill the memory.
+const MOST_LINES: usize = 10_000;

@@ -1,0 +1,44 @@
+//! A capture as the input of a check, and as what is expected of it.
+
+use std::{collections::BTreeSet, path::Path};
+
+use anyhow::bail;
+
+use super::upstream::Message;
+use crate::capture::{Item, read};
+
+/// Messages, and the events that they must give.
+#[derive(Debug)]
+pub(super) struct Capture {
+    pub(super) messages: Vec<Message>,
+    /// For each message its event's type, if the file is a dump of events: then a message is an event's frames.
+    pub(super) expected: Option<Vec<String>>,
+}
+
+impl Capture {
+    /// Reads a file.
+    pub(super) fn read(path: &Path, most: usize) -> anyhow::Result<Self> {
+        let (mut messages, mut typs, mut streams) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for item in read::Capture::open(path)?.take(most) {
+            match item? {
+                Item::Message(parts) => messages.push(parts),
+                Item::Event(event) => {
+                    for stream in event.streams {
+                        streams.insert(stream.name);
+                        messages.push(stream.frames);
+                        typs.push(stream.typ);
+                    }
+                }
+            }
+        }
+        if streams.len() > 1 {
+            let streams: Vec<_> = streams.into_iter().collect();
+            bail!("{} has several streams ({}); a check needs a capture of one", path.display(), streams.join(", "));
+        }
+        if messages.is_empty() {
+            bail!("{} has nothing to play", path.display());
+        }
+        let expected = (typs.len() == messages.len()).then_some(typs);
+        Ok(Self { messages, expected })
+    }
+}

@@ -1,0 +1,140 @@
+//! The checks, in the order in which they are made; docs/plugin-check.md explains each of them.
+
+use std::time::Duration;
+
+use super::{bench::Bench, calls, data, life, verdict::Checked};
+
+/// One check.
+pub(super) struct Check {
+    /// What it is called, for people and for programs.
+    pub(super) name: &'static str,
+    /// What is known when it has passed.
+    pub(super) proves: &'static str,
+    /// It is not made unless this one has passed.
+    pub(super) needs: Option<&'static str>,
+    /// Which sources it is for.
+    pub(super) of: Of,
+    /// How long it may take: by then it hangs.
+    pub(super) limit: Duration,
+    /// What is done in the child, once the plugin is loaded.
+    pub(super) run: fn(&Bench) -> Checked,
+}
+
+/// Which sources a check is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    All,
+    /// Those that give events by themselves.
+    Giving,
+    /// Those that are asked for each event.
+    OnDemand,
+}
+
+/// Gates 1 and 2, which need no child.
+pub(super) const FILE: &str = "file";
+pub(super) const VERSION: &str = "version";
+/// Gate 3.
+pub(super) const LAYOUT: &str = "layout";
+/// Gate 4.
+pub(super) const CREATE: &str = "create";
+const RUN: &str = "run";
+
+/// All of them.
+pub(super) const CHECKS: &[Check] = &[
+    check(FILE, "it is one whole plugin for this machine, which others may not write to", None, 0, nothing),
+    check(VERSION, "it was built for this host's version of the plugin interface", Some(FILE), 0, nothing),
+    check(
+        LAYOUT,
+        "it loads, and everything that crosses the interface has the layout that the host expects",
+        Some(VERSION),
+        10,
+        nothing,
+    ),
+    check(CREATE, "a source can be made from its settings, and ended", Some(LAYOUT), 10, life::create),
+    check(RUN, "a run can be opened, pulled from and closed, and no thread of it panics", Some(CREATE), 10, life::run),
+    check("settings", "wrong settings are refused with an error that says so", Some(CREATE), 20, calls::settings),
+    check(
+        "parameters",
+        "its parameters are described, and unknown ones and nonsense do no harm",
+        Some(CREATE),
+        10,
+        life::parameters,
+    ),
+    check("reopen", "run after run it holds no more threads and descriptors", Some(RUN), 120, life::reopen),
+    check("drop", "when it is dropped nothing of it is left, and it calls the host no more", Some(RUN), 60, life::drop),
+    check("memory", "run after run it holds no more memory", Some(RUN), 120, life::memory),
+    check("deadline", "next returns when its time is over", Some(RUN), 30, calls::deadline).of(Of::Giving),
+    check("idle", "next waits while there is nothing to give", Some(RUN), 20, calls::idle).of(Of::Giving),
+    check("stop", "at any moment it ends within a second", Some(RUN), 60, calls::stop).of(Of::Giving),
+    check(
+        "events",
+        "a detector's messages give the events that they should, in each run the same",
+        Some(RUN),
+        120,
+        data::events,
+    )
+    .of(Of::Giving),
+    check(
+        "frames",
+        "a frame's bytes stay until its release, which may come on any thread and after the end",
+        Some(RUN),
+        30,
+        data::frames,
+    ),
+    check("input", "empty, huge, truncated and random input costs nothing but itself", Some(RUN), 120, data::input)
+        .of(Of::Giving),
+    check("trigger", "each number that it is asked for gives one event", Some(RUN), 30, calls::trigger)
+        .of(Of::OnDemand),
+];
+
+const fn check(
+    name: &'static str,
+    proves: &'static str,
+    needs: Option<&'static str>,
+    seconds: u64,
+    run: fn(&Bench) -> Checked,
+) -> Check {
+    Check { name, proves, needs, of: Of::All, limit: Duration::from_secs(seconds), run }
+}
+
+impl Check {
+    const fn of(mut self, of: Of) -> Self {
+        self.of = of;
+        self
+    }
+}
+
+/// Being loaded was all.
+fn nothing(_: &Bench) -> Checked {
+    Ok(String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_needs_only_what_comes_before_it_and_no_name_is_given_twice() {
+        for (at, check) in CHECKS.iter().enumerate() {
+            let before = &CHECKS[..at];
+            assert!(check.needs.is_none_or(|needed| before.iter().any(|one| one.name == needed)), "{}", check.name);
+            assert!(before.iter().all(|one| one.name != check.name), "{}", check.name);
+        }
+    }
+
+    #[test]
+    fn the_page_explains_every_check_and_every_code() {
+        let page = include_str!("../../../../../docs/plugin-check.md");
+        for Check { name, proves, .. } in CHECKS {
+            assert!(
+                page.contains(&format!("### `{name}`\n\nProves: {proves}.\n")),
+                "{name} is not explained, or otherwise"
+            );
+        }
+        let headings = page.lines().filter(|line| line.starts_with("### `")).count();
+        assert_eq!(headings, CHECKS.len(), "the page explains checks that are not there");
+        for code in crate::plugin::refusal::Code::ALL {
+            assert!(page.contains(&format!("\n| `{}` |", code.as_str())), "{} is not explained", code.as_str());
+        }
+    }
+}

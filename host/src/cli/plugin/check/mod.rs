@@ -1,0 +1,263 @@
+//! `framegate plugin check PATH`: does a plugin keep the rules of the interface?
+//!
+//! The parent, on the main thread, reads the file (gates 1 and 2) and asks a child process for each check that runs code of the
+//! plugin: what crashes or hangs costs one check. Here are the command, the child's beginning, and what is shown in the end.
+//!
+//! Neighbours: `catalog` has the checks; `life`, `calls` and `data` are what they do; `bench` calls the plugin, `upstream` plays its
+//! detector.
+
+mod bench;
+mod calls;
+mod capture;
+mod catalog;
+mod data;
+mod junk;
+mod life;
+mod play;
+mod process;
+mod report;
+mod upstream;
+mod verdict;
+
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use framegate_plugin_abi::caller::Fault;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use self::{
+    bench::Bench,
+    capture::Capture,
+    catalog::{CHECKS, Check, Of},
+    report::{Line, Report},
+    upstream::Kind,
+    verdict::Verdict,
+};
+use crate::{
+    cli::{FAILURE, REFUSED, WRONG_SETTINGS, fail},
+    plugin::{
+        child::{self, Answers, Limits},
+        inspect::{self, Inspected, Trust},
+        load,
+        locate::{self, Wanted},
+        refusal::Code,
+    },
+};
+
+/// Try a plugin out, and say which rules of the interface it keeps.
+///
+/// Runs the plugin in child processes, against a detector that is played: whatever address its settings name is replaced by
+/// one of this machine, so no real detector is talked to. docs/plugin-check.md explains every check.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 when every check that could be made has passed; 3 when the plugin is refused before it runs, as by a host; 1 when another \
+check has failed; 2 when the command line is wrong.")]
+pub(super) struct Args {
+    /// The plugin's .so file, or its name
+    path: String,
+    /// The settings of a stream that works, as JSON. Default: {}, or an upstream_url if the plugin asks for one
+    #[arg(long, value_name = "JSON")]
+    settings: Option<String>,
+    /// A capture to play as the detector (as `framegate replay` plays it): a dump of events must come out as it went in
+    #[arg(long, value_name = "CAPTURE")]
+    against: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Repeat everything a tenth as often
+    #[arg(long)]
+    quick: bool,
+}
+
+/// The child's role.
+pub(super) const ROLE: &str = "check";
+
+/// What the child shall do.
+#[derive(Serialize, Deserialize)]
+struct Task {
+    path: PathBuf,
+    /// Of what the parent has looked at.
+    sha256: String,
+    /// A check's name; none: look how the source works.
+    check: Option<String>,
+    settings: Value,
+    upstream: Kind,
+    against: Option<PathBuf>,
+    quick: bool,
+}
+
+/// What the child found out about the source.
+#[derive(Serialize, Deserialize)]
+struct Facts {
+    settings: Value,
+    upstream: Kind,
+    on_demand: bool,
+}
+
+/// Makes all checks.
+pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
+    let settings = match args.settings.as_deref().map(serde_json::from_str::<Value>) {
+        None => None,
+        Some(Ok(settings @ Value::Object(_))) => Some(settings),
+        Some(Ok(_)) => return Ok(fail(&["--settings: expected a JSON object, {\"…\": …}".into()], WRONG_SETTINGS)),
+        Some(Err(problem)) => return Ok(fail(&[format!("--settings: no JSON: {problem}")], WRONG_SETTINGS)),
+    };
+    if let Some(path) = &args.against {
+        Capture::read(path, usize::MAX)?;
+    }
+    let wanted = Wanted::parse(&args.path);
+    let inspected =
+        locate::find(&wanted, &[]).and_then(|path| inspect::inspect(&path, Trust { pin: wanted.pin, ..trust }));
+    let mut report = Report::new(&args.path, inspected.as_ref().ok());
+    let inspected = match inspected {
+        Ok(inspected) => {
+            report.add(catalog::FILE, Verdict::Passed { seen: format!("sha256 {:.12}…", inspected.sha256) });
+            report.add(
+                catalog::VERSION,
+                Verdict::Passed { seen: format!("{}.{}", inspected.note.abi.0, inspected.note.abi.1) },
+            );
+            Some(inspected)
+        }
+        Err(refusal) => {
+            if refusal.code() == Code::Version {
+                report.add(catalog::FILE, Verdict::Passed { seen: String::new() });
+                report.add(catalog::VERSION, (&refusal).into());
+            } else {
+                report.add(catalog::FILE, (&refusal).into());
+            }
+            None
+        }
+    };
+    if let Some(inspected) = &inspected {
+        let given = settings.clone().unwrap_or_else(|| json!({}));
+        let mut task = Task {
+            path: std::path::absolute(&inspected.path)?,
+            sha256: inspected.sha256.clone(),
+            check: None,
+            settings: given,
+            upstream: Kind::None,
+            against: args.against.as_deref().map(std::path::absolute).transpose()?,
+            quick: args.quick,
+        };
+        let mut on_demand = None;
+        for check in CHECKS {
+            if report.has(check.name) {
+                continue;
+            }
+            if check.name == catalog::CREATE && report.has_passed(catalog::LAYOUT) {
+                task.check = None;
+                // What is wrong with it, the check itself will find.
+                if let Ok(facts) = ask::<Facts>(&task, LOOK) {
+                    (task.settings, task.upstream, on_demand) = (facts.settings, facts.upstream, Some(facts.on_demand));
+                    report.settings = Some(task.settings.clone());
+                    report.upstream = Some(task.upstream);
+                }
+            }
+            one(check, &mut task, on_demand, &mut report);
+        }
+    }
+    report.fill_up();
+    println!("{}", if args.json { format!("{:#}", report.json()) } else { report.text() });
+    Ok(match report.first_failed() {
+        None => ExitCode::SUCCESS,
+        Some(catalog::FILE | catalog::VERSION | catalog::LAYOUT) => REFUSED.into(),
+        Some(_) => FAILURE.into(),
+    })
+}
+
+/// One check in a child, if it can be made.
+fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut Report) {
+    let began = Instant::now();
+    let verdict = if check.needs.is_some_and(|needed| !report.has_passed(needed)) {
+        Verdict::NotChecked { why: format!("it needs `{}`", check.needs.unwrap_or_default()) }
+    } else if check.of == Of::Giving && on_demand == Some(true) {
+        Verdict::NotChecked { why: "the source is asked for each event".into() }
+    } else if check.of == Of::OnDemand && on_demand != Some(true) {
+        Verdict::NotChecked { why: "the source gives events by itself".into() }
+    } else {
+        task.check = Some(check.name.to_owned());
+        report.is_at(check.name);
+        ask::<Verdict>(task, check.limit).unwrap_or_else(Verdict::from)
+    };
+    report.lines.push(Line { check: check.name, verdict, took: began.elapsed() });
+}
+
+fn ask<A: serde::de::DeserializeOwned>(task: &Task, time: Duration) -> Result<A, child::NoAnswer> {
+    // This program itself, also if its file was replaced since.
+    let mut command = Command::new("/proc/self/exe");
+    // Freed memory is overwritten, so that a frame in it is seen (mallopt(3)).
+    command.env("MALLOC_PERTURB_", "165");
+    child::ask(&mut command, ROLE, task, Limits { time, memory: child::MEMORY })
+}
+
+/// The child: loads the plugin, makes one check, answers.
+pub(super) fn child() -> anyhow::Result<()> {
+    let (answers, task): (Answers, Task) = Answers::begin()?;
+    answers.step("loading");
+    let inspected = inspect::inspect(&task.path, Trust { allow_writable: true, pin: Some(&task.sha256) });
+    let loaded = inspected.and_then(|inspected: Inspected| load::load(&inspected, Box::leak(Box::default())));
+    let plugin = match loaded {
+        Ok(plugin) => plugin,
+        Err(refusal) => {
+            answers.answer(Verdict::from(&refusal));
+            return Ok(());
+        }
+    };
+    let most = if task.quick { 50 } else { 5000 };
+    let capture = task.against.as_deref().map(|path| Capture::read(path, most)).transpose()?;
+    let (settings, upstream, quick) = (task.settings, task.upstream, task.quick);
+    let mut bench = Bench { plugin, settings, upstream, capture, quick, answers };
+    match task.check {
+        None => {
+            let facts = look(&mut bench);
+            bench.answers.answer(facts?);
+        }
+        Some(name) => {
+            let check = CHECKS.iter().find(|check| check.name == name).context("there is no such check")?;
+            bench.answers.answer(Verdict::from((check.run)(&bench)));
+        }
+    }
+    Ok(())
+}
+
+/// How the source works: which settings it needs at least, and how it takes its input.
+fn look(bench: &mut Bench) -> anyhow::Result<Facts> {
+    if bench.settings == json!({})
+        && let (Err(Fault::Source(error)), _) = bench.create_with("{}")
+        && error.message().contains(ADDRESS)
+    {
+        bench.settings = json!({ ADDRESS: "tcp://127.0.0.1:9999" });
+    }
+    let wrong = |wrong| anyhow::anyhow!("{wrong:?}");
+    let mut trial = bench.create().map_err(wrong)?;
+    let on_demand = trial.instance.on_demand();
+    trial.open().map_err(wrong)?;
+    let listens = !process::listening().is_empty();
+    let connects = !trial.ports.is_empty() && !on_demand;
+    trial.destroy().map_err(wrong)?;
+    let mut upstream = if listens { Kind::Listens } else { Kind::None };
+    if connects && !listens {
+        for kind in [Kind::Tcp, Kind::Push, Kind::Pub] {
+            let mut trial = bench.create().map_err(wrong)?;
+            let (mut detector, met) = play::open_with(&mut trial, kind).map_err(wrong)?;
+            // Who speaks ZeroMQ connects to plain TCP too, and who does not must not be greeted in it.
+            if met && !(kind == Kind::Tcp && detector.speaks_zmq()) {
+                upstream = kind;
+                break;
+            }
+            if !met && kind == Kind::Tcp {
+                break;
+            }
+        }
+    }
+    Ok(Facts { settings: bench.settings.clone(), upstream, on_demand })
+}
+
+/// How the settings of most sources call the detector's address, as dranspose does.
+const ADDRESS: &str = "upstream_url";
+const LOOK: Duration = Duration::from_secs(10);

@@ -1,0 +1,116 @@
+//! A run with a detector: opened, met, and fed message by message.
+//!
+//! On the child's main thread. One message is sent, then `next` is called until the source has done something with it: so it is
+//! known which message gave which events, and no message is lost when a run ends and the next one is opened.
+
+use std::time::{Duration, Instant};
+
+use framegate_plugin_api::{Event, Progress};
+
+use super::{
+    bench::{PULL, Trial},
+    upstream::{Kind, Message, Upstream},
+    verdict::Wrong,
+};
+
+/// What came of a capture.
+#[derive(Debug, Default)]
+pub(super) struct Played {
+    /// The events, and the message after which each came.
+    pub(super) events: Vec<(usize, Event)>,
+    /// Messages that were counted as giving none.
+    pub(super) skipped: u64,
+    pub(super) runs: u32,
+}
+
+/// Opens a run whose detector is there already, and waits a little until they have met.
+pub(super) fn open_with(trial: &mut Trial<'_>, kind: Kind) -> Result<(Upstream, bool), Wrong> {
+    let mut upstream = Upstream::start(kind, &trial.ports)?;
+    trial.open()?;
+    let met = kind != Kind::None && meet(trial, &mut upstream)?;
+    Ok((upstream, met))
+}
+
+fn meet(trial: &mut Trial<'_>, upstream: &mut Upstream) -> Result<bool, Wrong> {
+    let deadline = Instant::now() + MEET;
+    loop {
+        if upstream.is_met() {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        if !trial.instance.on_demand() {
+            // Some connect in the background, between two looks for data.
+            trial.next(Duration::from_millis(10))?;
+        }
+    }
+}
+
+/// Feeds the messages, in as many runs as they are.
+pub(super) fn play(trial: &mut Trial<'_>, kind: Kind, messages: &[Message]) -> Result<Played, Wrong> {
+    let mut played = Played { runs: 1, ..Played::default() };
+    let (mut upstream, _) = open_with(trial, kind)?;
+    let mut skipped_in_run = 0;
+    let mut messages = messages.iter().enumerate().peekable();
+    while let Some((index, message)) = messages.next() {
+        if !upstream.send(message) {
+            return Err(Wrong::NotChecked(format!("message {index} of the capture could not be sent to the source")));
+        }
+        let mut ended = false;
+        for _ in 0..3 {
+            let pulled = trial.next(PULL / 2)?;
+            let nothing = pulled.events.is_empty();
+            played.events.extend(pulled.events.into_iter().map(|event| (index, event)));
+            ended = pulled.progress == Progress::End;
+            let skipped = trial.skipped()?;
+            let counted = skipped > skipped_in_run;
+            skipped_in_run = skipped;
+            if ended || counted || !nothing {
+                break;
+            }
+        }
+        if ended && messages.peek().is_some() {
+            trial.close()?;
+            drop(upstream);
+            played.skipped += std::mem::take(&mut skipped_in_run);
+            played.runs += 1;
+            (upstream, _) = open_with(trial, kind)?;
+        }
+    }
+    // What a source makes of several messages may still be on its way.
+    let pulled = trial.next(PULL)?;
+    let last = usize::MAX;
+    played.events.extend(pulled.events.into_iter().map(|event| (last, event)));
+    played.skipped += skipped_in_run;
+    trial.close()?;
+    Ok(played)
+}
+
+/// Some events, however they can be had; none if that is not known. The run stays open.
+pub(super) fn some(trial: &mut Trial<'_>, kind: Kind, messages: &[Message], most: usize) -> Result<Vec<Event>, Wrong> {
+    let mut events = Vec::new();
+    let (mut upstream, _) = open_with(trial, kind)?;
+    if trial.instance.on_demand() {
+        for number in 0..most as u64 {
+            events.extend(trial.trigger(number)?);
+        }
+        return Ok(events);
+    }
+    let deadline = Instant::now() + ENOUGH;
+    let mut messages = messages.iter();
+    while events.len() < most && Instant::now() < deadline {
+        let sent = messages.next().is_some_and(|message| upstream.send(message));
+        let pulled = trial.next(if sent { PULL / 2 } else { PULL / 4 })?;
+        events.extend(pulled.events);
+        if pulled.progress == Progress::End || (kind != Kind::None && !sent) {
+            break;
+        }
+    }
+    Ok(events)
+}
+
+/// How long a source may take to find a detector that is there: ZeroMQ tries again every 100 ms.
+const MEET: Duration = Duration::from_millis(1500);
+/// How long events are collected, from a source that makes them slowly.
+const ENOUGH: Duration = Duration::from_secs(1);

@@ -1,0 +1,121 @@
+//! What is shown when all checks were made: a table for people, or JSON for programs.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+
+use super::{catalog::CHECKS, upstream::Kind, verdict::Verdict};
+use crate::plugin::inspect::{Inspected, Note};
+
+/// All that was found.
+pub(super) struct Report {
+    file: String,
+    note: Option<Note>,
+    /// As they were used.
+    pub(super) settings: Option<Value>,
+    pub(super) upstream: Option<Kind>,
+    pub(super) lines: Vec<Line>,
+}
+
+/// One check's outcome.
+pub(super) struct Line {
+    pub(super) check: &'static str,
+    pub(super) verdict: Verdict,
+    pub(super) took: Duration,
+}
+
+impl Report {
+    pub(super) fn new(file: &str, inspected: Option<&Inspected>) -> Self {
+        let note = inspected.map(|inspected| inspected.note.clone());
+        Self { file: file.to_owned(), note, settings: None, upstream: None, lines: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, check: &'static str, verdict: Verdict) {
+        self.lines.push(Line { check, verdict, took: Duration::ZERO });
+    }
+
+    /// Tells a person who waits.
+    pub(super) fn is_at(&self, check: &str) {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{check} …");
+        }
+    }
+
+    /// The checks that were not come to.
+    pub(super) fn fill_up(&mut self) {
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K");
+        }
+        for check in CHECKS {
+            if !self.has(check.name) {
+                let why = format!("it needs `{}`", check.needs.unwrap_or_default());
+                self.add(check.name, Verdict::NotChecked { why });
+            }
+        }
+    }
+
+    pub(super) fn has(&self, check: &str) -> bool {
+        self.lines.iter().any(|line| line.check == check)
+    }
+
+    pub(super) fn has_passed(&self, check: &str) -> bool {
+        self.lines.iter().any(|line| line.check == check && matches!(line.verdict, Verdict::Passed { .. }))
+    }
+
+    pub(super) fn first_failed(&self) -> Option<&'static str> {
+        self.lines.iter().find(|line| matches!(line.verdict, Verdict::Failed { .. })).map(|line| line.check)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let proves = |line: &Line| CHECKS.iter().find(|check| check.name == line.check).map(|check| check.proves);
+        let checks = self.lines.iter().map(|line| {
+            let mut json = json!(line.verdict);
+            json["check"] = json!(line.check);
+            json["proves"] = json!(proves(line));
+            json["seconds"] = json!(line.took.as_secs_f64());
+            json
+        });
+        json!({
+            "file": self.file,
+            "name": self.note.as_ref().map(|note| &note.name),
+            "version": self.note.as_ref().map(|note| &note.version),
+            "protocol": self.note.as_ref().map(|note| &note.protocol),
+            "settings": self.settings,
+            "upstream": self.upstream,
+            "passed": self.first_failed().is_none(),
+            "checks": checks.collect::<Vec<_>>(),
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(["CHECK", "RESULT", "WHAT"]);
+        let (mut counts, mut hints) = ([0; 3], String::new());
+        for Line { check, verdict, .. } in &self.lines {
+            let proves = CHECKS.iter().find(|one| one.name == *check).map_or("", |one| one.proves);
+            let (which, result, what) = match verdict {
+                Verdict::Passed { seen } if seen.is_empty() => (0, "passed", proves.to_owned()),
+                Verdict::Passed { seen } => (0, "passed", format!("{proves} ({seen})")),
+                Verdict::Failed { why, hint } => {
+                    hints += &format!("\n\n{check}: {why}\n  {hint}");
+                    (1, "FAILED", format!("expected: {proves}"))
+                }
+                Verdict::NotChecked { why } => (2, "not checked", why.clone()),
+            };
+            counts[which] += 1;
+            table.add_row([*check, result, &what]);
+        }
+        let about = match &self.note {
+            Some(note) => format!("{} {} ({})", note.name, note.version, self.file),
+            None => self.file.clone(),
+        };
+        let [passed, failed, not] = counts;
+        let with = match (&self.settings, self.upstream) {
+            (Some(settings), Some(upstream)) => format!("\nsettings {settings}; {}", upstream.about()),
+            _ => String::new(),
+        };
+        format!("{about}{with}\n\n{}{hints}\n\n{passed} passed, {failed} failed, {not} not checked", table.trim_fmt())
+    }
+}

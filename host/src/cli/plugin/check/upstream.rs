@@ -1,0 +1,208 @@
+//! A detector that says what a check wants: in place of the one that the settings name.
+//!
+//! Runs on the child's main thread, between two calls of the source. Every `tcp://` address in the settings is replaced by one of
+//! this process, so that no real detector is talked to. Who connects there says by that what it expects: a PUSH socket, a PUB
+//! socket, or plain TCP. A source that listens itself is connected to.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{process, verdict::Wrong};
+
+/// The parts of a message.
+pub(super) type Message = Vec<Vec<u8>>;
+
+/// How a source takes its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    /// It connects a ZeroMQ PULL socket.
+    Push,
+    /// It connects a ZeroMQ SUB socket.
+    Pub,
+    /// It connects a TCP socket.
+    Tcp,
+    /// It listens on a TCP port.
+    Listens,
+    /// Nothing that is known here.
+    None,
+}
+
+impl Kind {
+    pub(super) const fn about(self) -> &'static str {
+        match self {
+            Self::Push => "it connects to a ZeroMQ PUSH socket",
+            Self::Pub => "it subscribes to a ZeroMQ PUB socket",
+            Self::Tcp => "it connects to a TCP port",
+            Self::Listens => "it listens on a TCP port",
+            Self::None => "it neither connects to an address of its settings nor listens",
+        }
+    }
+}
+
+/// The detector of one run.
+pub(super) enum Upstream {
+    /// Dropped with its context, which ends the connection. The flag: a subscriber has come.
+    Zmq {
+        socket: zmq::Socket,
+        subscribed: bool,
+    },
+    /// Who has connected.
+    Tcp {
+        listener: TcpListener,
+        peers: Vec<TcpStream>,
+    },
+    /// Our own connections.
+    Connects(Vec<TcpStream>),
+    Nothing,
+}
+
+impl Upstream {
+    /// Is there from now on, at this port.
+    pub(super) fn start(kind: Kind, ports: &[u16]) -> Result<Self, Wrong> {
+        let ours = |problem: &dyn std::fmt::Display| Wrong::NotChecked(format!("no detector can be played: {problem}"));
+        let (Some(port), true) = (ports.first(), kind != Kind::Listens) else {
+            return Ok(if kind == Kind::Listens { Self::Connects(Vec::new()) } else { Self::Nothing });
+        };
+        match kind {
+            Kind::Push | Kind::Pub => {
+                let make = || -> zmq::Result<zmq::Socket> {
+                    // A context of its own, and no lingering: the port is free again when it is dropped.
+                    let context = zmq::Context::new();
+                    let socket = context.socket(if kind == Kind::Push { zmq::PUSH } else { zmq::XPUB })?;
+                    socket.set_linger(0)?;
+                    socket.bind(&format!("tcp://127.0.0.1:{port}"))?;
+                    Ok(socket)
+                };
+                // An earlier one may not have let go of the port yet.
+                let made = (0..100).find_map(|_| match make() {
+                    Err(zmq::Error::EADDRINUSE) => {
+                        std::thread::sleep(Duration::from_millis(5));
+                        None
+                    }
+                    made => Some(made),
+                });
+                let socket = made.unwrap_or(Err(zmq::Error::EADDRINUSE)).map_err(|problem| ours(&problem))?;
+                Ok(Self::Zmq { socket, subscribed: false })
+            }
+            Kind::Tcp => {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).map_err(|problem| ours(&problem))?;
+                listener.set_nonblocking(true).map_err(|problem| ours(&problem))?;
+                Ok(Self::Tcp { listener, peers: Vec::new() })
+            }
+            Kind::Listens | Kind::None => Ok(Self::Nothing),
+        }
+    }
+
+    /// Whether the source is there.
+    pub(super) fn is_met(&mut self) -> bool {
+        match self {
+            Self::Zmq { socket, subscribed } => {
+                if socket.get_socket_type() == Ok(zmq::PUSH) {
+                    return socket.poll(zmq::POLLOUT, 0).is_ok_and(|ready| ready > 0);
+                }
+                *subscribed |= socket.recv_msg(zmq::DONTWAIT).is_ok();
+                *subscribed
+            }
+            Self::Tcp { listener, peers } => {
+                while let Ok((peer, _)) = listener.accept() {
+                    let _ = peer.set_write_timeout(Some(WRITE));
+                    peers.push(peer);
+                }
+                !peers.is_empty()
+            }
+            Self::Connects(own) => {
+                if own.is_empty() {
+                    let connect = |address| TcpStream::connect_timeout(&address, WRITE).ok();
+                    own.extend(process::listening().into_iter().filter_map(connect));
+                    own.iter().for_each(|one| drop(one.set_write_timeout(Some(WRITE))));
+                }
+                !own.is_empty()
+            }
+            Self::Nothing => false,
+        }
+    }
+
+    /// Whether who has connected over TCP greets as ZeroMQ does (ZMTP 3.1: ten bytes, the first 0xFF and the last 0x7F).
+    pub(super) fn speaks_zmq(&mut self) -> bool {
+        let Self::Tcp { peers, .. } = self else { return false };
+        peers.first_mut().is_some_and(|peer| {
+            let mut greeting = [0; 10];
+            let waits = peer.set_nonblocking(false).and_then(|()| peer.set_read_timeout(Some(GREETING)));
+            waits.and_then(|()| peer.read_exact(&mut greeting)).is_ok() && greeting[0] == 0xff && greeting[9] == 0x7f
+        })
+    }
+
+    /// Sends a message, if somebody takes it now; over TCP its parts one after the other. Returns whether it went.
+    pub(super) fn send(&mut self, message: &[Vec<u8>]) -> bool {
+        match self {
+            Self::Zmq { socket, .. } => socket.send_multipart(message, zmq::DONTWAIT).is_ok(),
+            Self::Tcp { peers, .. } | Self::Connects(peers) => {
+                peers.retain_mut(|peer| message.iter().all(|part| peer.write_all(part).is_ok()));
+                !peers.is_empty()
+            }
+            Self::Nothing => false,
+        }
+    }
+
+    /// Ends all connections.
+    pub(super) fn hang_up(&mut self) {
+        if let Self::Tcp { peers, .. } | Self::Connects(peers) = self {
+            peers.clear();
+        }
+    }
+}
+
+/// Lets every address in the settings lead to this machine, each to a free port of its own; the ports.
+pub(super) fn redirect(settings: &mut Value) -> Vec<u16> {
+    match settings {
+        Value::String(text) if is_address(text) => match free_port() {
+            Some(port) => {
+                *text = format!("tcp://127.0.0.1:{port}");
+                vec![port]
+            }
+            None => Vec::new(),
+        },
+        Value::Array(values) => values.iter_mut().flat_map(redirect).collect(),
+        Value::Object(values) => values.values_mut().flat_map(redirect).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    text.strip_prefix("tcp://").and_then(|rest| rest.trim_end_matches('/').rsplit_once(':')).is_some()
+}
+
+fn free_port() -> Option<u16> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|socket| socket.local_addr())
+        .ok()
+        .map(|address| address.port())
+}
+
+/// ZeroMQ greets at once.
+const GREETING: Duration = Duration::from_millis(300);
+/// A source that does not read does not hold up the check.
+const WRITE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_address_leads_here_and_nothing_else_is_changed() {
+        let mut settings =
+            json!({"upstream_url": "tcp://detector:9999", "more": ["tcp://10.0.0.1:1/", "ipc:///x"], "n": 3});
+        let ports = redirect(&mut settings);
+        let here = |port| format!("tcp://127.0.0.1:{port}");
+        assert_eq!(settings, json!({"upstream_url": here(ports[0]), "more": [here(ports[1]), "ipc:///x"], "n": 3}));
+    }
+}

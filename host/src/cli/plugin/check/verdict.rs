@@ -1,0 +1,95 @@
+//! What a check finds.
+
+use framegate_plugin_abi::caller::Fault;
+use serde::{Deserialize, Serialize};
+
+use crate::plugin::{child::NoAnswer, refusal::Refusal};
+
+/// What came out of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub(super) enum Verdict {
+    /// It holds; with what was seen.
+    Passed {
+        /// In a few words, may be empty.
+        seen: String,
+    },
+    /// It does not hold.
+    Failed {
+        /// What was seen instead.
+        why: String,
+        /// What the author should do.
+        hint: String,
+    },
+    /// It could not be found out.
+    NotChecked {
+        /// What would be needed.
+        why: String,
+    },
+}
+
+/// Why a check ends early.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// The plugin's fault.
+    Failed { why: String, hint: String },
+    /// Nobody's.
+    NotChecked(String),
+}
+
+impl Wrong {
+    pub(super) fn failed(why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Failed { why: why.into(), hint: hint.into() }
+    }
+}
+
+/// The usual way out of a check.
+pub(super) type Checked = Result<String, Wrong>;
+
+impl From<Checked> for Verdict {
+    fn from(checked: Checked) -> Self {
+        match checked {
+            Ok(seen) => Self::Passed { seen },
+            Err(Wrong::Failed { why, hint }) => Self::Failed { why, hint },
+            Err(Wrong::NotChecked(why)) => Self::NotChecked { why },
+        }
+    }
+}
+
+impl From<&Refusal> for Verdict {
+    fn from(refusal: &Refusal) -> Self {
+        let why = format!("{}: {}", refusal.code().as_str(), refusal.found());
+        Self::Failed { why, hint: refusal.remedy().to_owned() }
+    }
+}
+
+impl From<NoAnswer> for Verdict {
+    fn from(problem: NoAnswer) -> Self {
+        let hint = match &problem {
+            NoAnswer::NoChild(_) => "framegate could not start itself again; is its file still there?",
+            NoAnswer::Died { .. } => "run this check under a debugger, valgrind or an address sanitizer",
+            NoAnswer::Late { .. } => {
+                "no call may wait longer than it is told to; wait on the stop descriptor beside your own"
+            }
+        };
+        Self::Failed { why: problem.to_string(), hint: hint.to_owned() }
+    }
+}
+
+/// A call that failed where it should not have.
+pub(super) fn fault(call: &str, fault: &Fault) -> Wrong {
+    let hint = match fault {
+        Fault::Source(_) => {
+            "this is the plugin's own message; are the settings those of a working configuration (--settings)?"
+        }
+        Fault::Panicked { .. } => "return an error instead: after a panic the source is not called any more",
+        Fault::Garbage { .. } => "answer the codes that the interface names, and fill in what they promise",
+        Fault::Poisoned(_) => "see the call before it",
+    };
+    let why = match fault {
+        // These say themselves which call it was.
+        Fault::Panicked { .. } | Fault::Garbage { .. } => fault.to_string(),
+        Fault::Source(_) | Fault::Poisoned(_) => format!("{call}: {fault}"),
+    };
+    Wrong::failed(why, hint)
+}

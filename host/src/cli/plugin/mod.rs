@@ -1,0 +1,56 @@
+//! `framegate plugin`: what is known of plugin files without running any of them (`list`, `info`), and what they do when they
+//! are tried out (`check`).
+//!
+//! Runs on the main thread. No code of a plugin runs in the process that a person starts: a check runs in a child.
+
+mod check;
+mod found;
+
+use std::process::ExitCode;
+
+use super::{WRONG_SETTINGS, fail};
+use crate::{
+    plugin::{inspect::Trust, probe},
+    settings::layers::{self, Environment},
+};
+
+/// Show which plugins are there, what they are, and whether they keep the rules.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List(found::ListArgs),
+    Info(found::InfoArgs),
+    Check(check::Args),
+    /// Runs code of a plugin for another framegate, which says which on standard input
+    #[command(hide = true)]
+    Child(ChildArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ChildArgs {
+    role: String,
+}
+
+/// Does what was asked.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let allow_writable = match layers::allow_writable_plugins(&Environment::new(std::env::vars_os())) {
+        Ok(allowed) => allowed,
+        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
+    };
+    let trust = Trust { allow_writable, pin: None };
+    match &args.command {
+        Command::List(args) => Ok(found::run_list(args, trust)),
+        Command::Info(args) => Ok(found::run_info(args, trust)),
+        Command::Check(args) => check::run(args, trust),
+        Command::Child(args) => match args.role.as_str() {
+            check::ROLE => check::child().map(|()| ExitCode::SUCCESS),
+            probe::ROLE => probe::child().map(|()| ExitCode::SUCCESS),
+            role => anyhow::bail!("there is no role {role:?}: this sub-command is for framegate itself"),
+        },
+    }
+}

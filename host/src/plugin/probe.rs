@@ -1,0 +1,145 @@
+//! Tries a plugin out in a child process, before any of its code enters this one: gates 3 and 4, with the real settings.
+//!
+//! [`Probe::try_out`] runs on the thread of the instance that is about to be made, and waits there. What the plugin does to the
+//! child (crash, hang, memory, CPU time) is a refusal here. An error that `create` returns is none: the host's own `create`,
+//! which follows, says it as usual.
+
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use framegate_plugin_abi::{caller::Fault, codes::LogLevel, host::HostServices};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    child::{self, Answers, Limits, NoAnswer},
+    identity::SourceIdentity,
+    inspect::{self, Trust},
+    load,
+    refusal::{self, Code, Refusal},
+};
+
+/// How plugins are tried out.
+#[derive(Debug, Clone)]
+pub(crate) struct Probe {
+    /// The command `framegate`.
+    pub(crate) command: PathBuf,
+    /// How long loading and `create` may take.
+    pub(crate) limit: Duration,
+}
+
+/// The child's role.
+pub(crate) const ROLE: &str = "probe";
+
+#[derive(Serialize, Deserialize)]
+struct Task {
+    path: PathBuf,
+    /// Of what was inspected.
+    sha256: String,
+    /// Name, version and file, for messages.
+    source: String,
+    stream: String,
+    settings: Value,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Passed,
+    Refused { code: Code, found: String, remedy: String },
+}
+
+impl Probe {
+    /// Loads the file in a child, makes an instance with these settings, and ends it.
+    pub(crate) fn try_out(&self, what: &SourceIdentity, stream: &str, settings: &Value) -> Result<(), Refusal> {
+        let path = what.file.as_deref().unwrap_or(Path::new(""));
+        let source = what.to_string();
+        let task = Task {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            sha256: what.sha256.clone().unwrap_or_default(),
+            source: source.clone(),
+            stream: stream.to_owned(),
+            settings: settings.clone(),
+        };
+        let limits = Limits { time: self.limit, memory: child::MEMORY };
+        let fault = "this is a fault of the plugin: tell its author, or use another version of it; `framegate plugin check` says more";
+        match child::ask(&mut Command::new(&self.command), ROLE, &task, limits) {
+            Ok(Answer::Passed) => Ok(()),
+            Ok(Answer::Refused { code, found, remedy }) => Err(Refusal::new(code, found, remedy)),
+            Err(NoAnswer::NoChild(why)) => {
+                let found = format!("{source} cannot be tried out in a child process (probe): {why}");
+                let remedy = "probe needs the command framegate of this version, in the PATH or where the program says; or set probe = false";
+                Err(Refusal::new(Code::Probe, found, remedy))
+            }
+            Err(died @ NoAnswer::Died { .. }) => Err(Refusal::new(
+                Code::Crash,
+                format!("{source} {died}, in the child process in which it was tried out"),
+                fault,
+            )),
+            Err(NoAnswer::Late { at, limit }) => {
+                let found = format!(
+                    "{source} does not start: {at} did not return within {limit:?} in the child process in which it was tried out"
+                );
+                Err(Refusal::new(Code::Hang, found, format!("{fault}; or raise source_timeout if it is only slow")))
+            }
+        }
+    }
+}
+
+/// The child: does what [`Probe::try_out`] says, and answers.
+pub(crate) fn child() -> anyhow::Result<()> {
+    let (answers, task): (Answers, Task) = Answers::begin()?;
+    answers.answer(match try_here(&task, &answers)? {
+        Ok(()) => Answer::Passed,
+        Err(refusal) => Answer::Refused {
+            code: refusal.code(),
+            found: refusal.found().to_owned(),
+            remedy: refusal.remedy().to_owned(),
+        },
+    });
+    Ok(())
+}
+
+fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<(), Refusal>> {
+    // Who may write to it the host has asked; that it is the same file the hash says.
+    let trust = Trust { allow_writable: true, pin: Some(&task.sha256) };
+    answers.step("loading");
+    let inspected = inspect::inspect(&task.path, trust);
+    let plugin = match inspected.and_then(|inspected| load::load(&inspected, Box::leak(Box::default()))) {
+        Ok(plugin) => plugin,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    answers.step("create");
+    let host = Arc::new(Silent(UnixStream::pair()?));
+    let made = plugin.create(&task.stream, &task.settings.to_string(), host);
+    Ok(match made {
+        Ok(instance) => {
+            answers.step("destroy");
+            drop(instance);
+            Ok(())
+        }
+        Err(Fault::Source(_)) => Ok(()),
+        Err(fault) => Err(refusal::not_created(&task.source, &fault)),
+    })
+}
+
+/// A host that hears nothing and never asks to stop.
+struct Silent((UnixStream, UnixStream));
+
+impl HostServices for Silent {
+    fn log(&self, _: LogLevel, _: &str) {}
+    fn stop_requested(&self) -> bool {
+        false
+    }
+    fn stop_descriptor(&self) -> RawFd {
+        self.0.0.as_raw_fd()
+    }
+}

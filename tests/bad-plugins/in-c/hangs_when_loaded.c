@@ -1,0 +1,8 @@
+/* Never ends its static constructor. */
+#include "base.h"
+
+__attribute__((constructor)) static void loaded(void) {
+    for (;;) pause();
+}
+
+FIXTURE(base_create, base_destroy, base_open, base_next, base_close);

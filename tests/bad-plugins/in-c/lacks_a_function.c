@@ -1,0 +1,4 @@
+/* Has no next. */
+#include "base.h"
+
+FIXTURE(base_create, base_destroy, base_open, NULL, base_close);

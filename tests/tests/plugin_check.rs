@@ -1,0 +1,268 @@
+//! `framegate plugin check`: it passes on every plugin here, and each wrong plugin fails the checks that it should and no other.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use ciborium::Value as Cbor;
+use framegate_tests::{
+    alone::{bad_plugin, bad_plugin_in_c, template},
+    framegate,
+};
+use serde_json::{Value, json};
+
+/// Checks a plugin quickly; the exit status and what it found.
+fn check(plugin: &Path, more: &[&str]) -> (Option<i32>, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = framegate::command();
+    command.args(["plugin", "check", "--json", "--quick"]).arg(plugin).args(more).env("TMPDIR", folder.path());
+    let output = command.output().unwrap();
+    let found = serde_json::from_slice(&output.stdout);
+    let found = found.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code(), found)
+}
+
+/// The checks with this result.
+fn with_result<'a>(found: &'a Value, result: &str) -> Vec<&'a str> {
+    let checks = found["checks"].as_array().unwrap().iter();
+    checks.filter(|check| check["result"] == result).map(|check| check["check"].as_str().unwrap()).collect()
+}
+
+/// Everything passes that can be looked at; what cannot is named.
+fn passes(plugin: &Path, more: &[&str], not_checked: &[&str]) {
+    let (status, found) = check(plugin, more);
+    assert_eq!(with_result(&found, "failed"), Vec::<&str>::new(), "{found:#}");
+    assert_eq!(with_result(&found, "not-checked"), not_checked, "{found:#}");
+    assert_eq!((status, &found["passed"]), (Some(0), &json!(true)));
+    let seconds: f64 = found["checks"].as_array().unwrap().iter().map(|check| check["seconds"].as_f64().unwrap()).sum();
+    assert!(seconds > 0.0);
+}
+
+fn fixture(path: &str) -> String {
+    format!("{}/../plugins/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn it_passes_on_every_source_that_connects_to_a_detector() {
+    for (source, capture) in [
+        ("stins", "stins/fixtures/dump_xrd.cbors"),
+        ("eiger-legacy", "eiger-legacy/fixtures/eiger-small.cbors"),
+        ("contrast", "contrast/fixtures/contrast-dump.cbors"),
+        ("pcap", "pcap/fixtures/pcap-zmq.cbors"),
+        ("albaem", "albaem/fixtures/albaem-dump.cbors"),
+        ("lecroy", "lecroy/fixtures/maui-02-continuous-3.cbor.gz"),
+        ("xspress", "xspress/fixtures/xspress3mini-head.cbors"),
+    ] {
+        passes(&framegate::plugin(source), &["--against", &fixture(capture)], &["trigger"]);
+    }
+}
+
+/// A capture of what was sent over TCP, a message for each piece.
+fn bytes_sent(folder: &Path, pieces: &[&str]) -> String {
+    let path = folder.join("sent.cbors");
+    let mut file = fs::File::create(&path).unwrap();
+    for piece in pieces {
+        ciborium::into_writer(&Cbor::Array(vec![Cbor::Bytes(piece.as_bytes().to_vec())]), &mut file).unwrap();
+    }
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn it_passes_on_the_source_that_speaks_plain_tcp() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = "arm_time: 2023-12-19T07:51:12.754Z\nmissed: 0\nprocess: Scaled\nformat: ASCII\nfields:\n PCAP.TS_TRIG double Value scale: 1 offset: 0 units: s\n\n";
+    let sent = bytes_sent(folder.path(), &["OK\n", header, " 0.5\n", " 1.5\n", "END 2 Ok\n"]);
+    passes(&framegate::plugin("pcap-raw"), &["--against", &sent], &["trigger"]);
+}
+
+#[test]
+fn it_passes_on_the_source_that_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let post = |path: &str, json: &str| {
+        format!(
+            "POST /v1/{path} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+            json.len()
+        )
+    };
+    let start = post("data_desc", r#"{"serialno": 1, "scandir": "/data", "title": "ascan"}"#);
+    let data = post("record_data", r#"{"timestamp": 0.5, "point_nb": 0, "motor": 1.5}"#);
+    let sent = bytes_sent(folder.path(), &[&start, &data, &data]);
+    let settings = ["--settings", r#"{"port": 0}"#, "--against", &sent];
+    passes(&framegate::plugin("sardana"), &settings, &["trigger"]);
+}
+
+#[test]
+fn it_passes_on_what_authors_begin_with() {
+    let not_with_a_detector = ["input", "trigger"];
+    passes(&template(), &["--settings", r#"{"images": 1000, "bytes": 1000}"#], &not_with_a_detector);
+    let folder = tempfile::tempdir().unwrap();
+    let in_c = folder.path().join("libcounter.so");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O2", "-I"]).arg(fixture("../plugin-api/include"));
+    assert!(compiler.arg(fixture("template-c/counter.c")).arg("-o").arg(&in_c).status().unwrap().success());
+    passes(&in_c, &[], &not_with_a_detector);
+    let asked = ["deadline", "idle", "stop", "events", "input"];
+    passes(&framegate::plugin("on-demand-example"), &[], &asked);
+}
+
+/// The check that it fails, and words of the reason.
+fn fails(plugin: &Path, more: &[&str], check_name: &str, status: i32, says: &str) {
+    let case = plugin.display();
+    let (exit, found) = check(plugin, more);
+    assert_eq!(with_result(&found, "failed"), [check_name], "{case}: {found:#}");
+    let failed = found["checks"].as_array().unwrap().iter().find(|one| one["check"] == check_name).unwrap();
+    let (why, hint) = (failed["why"].as_str().unwrap(), failed["hint"].as_str().unwrap());
+    assert!(why.contains(says), "{case}: \"{says}\" is not in: {why}");
+    assert!(hint.len() > 15, "{case}: {hint}");
+    assert_eq!((exit, &found["passed"]), (Some(status), &json!(false)), "{case}");
+}
+
+/// What is wrong in C: the check that fails, and words of the reason.
+const IN_C: &[(&str, &str, &str)] = &[
+    (
+        "crashes_when_loaded",
+        "layout",
+        "crashed with SIGSEGV in loading (it printed: the vendor's library is not amused)",
+    ),
+    ("hangs_when_loaded", "layout", "loading did not return within 10.0s"),
+    ("lacks_a_function", "layout", "function number 3 of its table is a null pointer"),
+    ("eats_memory_in_create", "create", "crashed with SIGABRT in create (it printed: out of memory after"),
+    ("spins_in_create", "create", " in create"),
+    ("hangs_in_destroy", "create", "destroy did not return"),
+    ("answers_garbage", "run", "next answered outcome 77"),
+    ("gives_garbage", "run", "next answered a frame of 1000 bytes at 0x0"),
+    ("hangs_in_next", "run", "next did not return"),
+    ("hangs_in_close", "run", "close did not return"),
+    ("accepts_any_settings", "settings", "an unknown setting is accepted"),
+    ("describes_nonsense", "parameters", "not described as they must be"),
+    ("hoards_in_open", "reopen", "10 descriptors more"),
+    ("leaves_a_thread", "drop", "threads more"),
+    ("calls_after_its_end", "drop", "times after it had given the host's context back"),
+    ("releases_twice", "drop", "times after it had given the host's context back"),
+    ("keeps_the_context", "drop", "did not give the host's context back"),
+    ("releases_never", "memory", "leaves"),
+    ("is_late_in_next", "deadline", "longer than the"),
+    ("spins_in_next", "idle", "returned at once with nothing"),
+    ("stops_late", "stop", "asked to stop"),
+    ("gives_after_the_end", "events", "after it had said that the run was over"),
+    ("changes_frames", "frames", "have changed during a later call"),
+    ("gives_a_buffer_twice", "frames", "the same buffer was given as two frames"),
+    ("frees_twice", "frames", "in release of a frame after destroy"),
+    ("triggers_twice", "trigger", "asked for event 0 it gave 2 events"),
+];
+
+fn fails_in_c(cases: &[(&str, &str, &str)]) {
+    let folder = tempfile::tempdir().unwrap();
+    for (case, check, says) in cases {
+        let status = if *check == "layout" { 3 } else { 1 };
+        fails(&bad_plugin_in_c(case, folder.path()), &[], check, status, says);
+    }
+}
+
+// In parts, which run side by side: most of the time they wait.
+
+#[test]
+fn a_plugin_in_c_that_cannot_be_loaded_or_made_fails_just_there() {
+    fails_in_c(&IN_C[..6]);
+}
+
+#[test]
+fn a_plugin_in_c_whose_run_is_wrong_fails_just_there() {
+    fails_in_c(&IN_C[6..12]);
+}
+
+#[test]
+fn a_plugin_in_c_that_leaves_something_behind_fails_just_there() {
+    fails_in_c(&IN_C[12..18]);
+}
+
+#[test]
+fn a_plugin_in_c_whose_calls_or_events_are_wrong_fails_just_there() {
+    fails_in_c(&IN_C[18..]);
+}
+
+#[test]
+fn a_plugin_that_crashes_at_what_it_receives_fails_just_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ["--settings", r#"{"upstream_url": "tcp://detector:1"}"#];
+    fails(
+        &bad_plugin_in_c("crashes_at_junk", folder.path()),
+        &settings,
+        "input",
+        1,
+        "crashed with SIGABRT in next, after",
+    );
+}
+
+#[test]
+fn every_wrong_plugin_in_c_has_its_case() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/bad-plugins/in-c");
+    let files = fs::read_dir(folder).unwrap().map(|file| PathBuf::from(file.unwrap().file_name()));
+    let known = |case: &str| IN_C.iter().any(|(known, ..)| *known == case);
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "c")) {
+        let case = file.file_stem().unwrap().to_str().unwrap();
+        // The two have nothing that a check could find fault with, or need more than their file.
+        assert!(known(case) || ["writes_a_file_when_loaded", "crashes_at_junk"].contains(&case), "{case}");
+    }
+}
+
+#[test]
+fn a_wrong_plugin_in_rust_fails_just_there() {
+    for (case, check, status, says) in [
+        ("no_note", "file", 3, "FG-ABI-NOTE"),
+        ("two_notes", "file", 3, "FG-ABI-NOTES"),
+        ("other_abi_version", "version", 3, "FG-ABI-VERSION"),
+        ("changed_layout", "layout", 3, "FG-ABI-LAYOUT"),
+        ("opted_out", "layout", 3, "FG-ABI-OPTED-OUT"),
+        ("missing_symbol", "layout", 3, "FG-ABI-LOAD"),
+        ("panics_in_create", "create", 1, "create panicked: create has lost its way"),
+        ("panics_in_open", "run", 1, "open panicked: open has lost its way"),
+        ("panics_in_next", "run", 1, "next panicked: next has lost its way"),
+        ("panics_in_a_thread", "run", 1, "a thread of the plugin (lost) panicked: a thread has lost its way"),
+        ("hangs_in_create", "create", 1, "create did not return"),
+        ("hangs_in_open", "run", 1, "open did not return"),
+    ] {
+        fails(&bad_plugin(case), &[], check, status, says);
+    }
+}
+
+#[test]
+fn a_capture_of_another_protocol_fails_the_events() {
+    let capture = fixture("albaem/fixtures/albaem-dump.cbors");
+    let (status, found) = check(&framegate::plugin("stins"), &["--against", &capture]);
+    assert_eq!(status, Some(1));
+    assert!(with_result(&found, "failed").contains(&"events"), "{found:#}");
+}
+
+#[test]
+fn the_table_has_a_line_for_each_check_and_a_hint_for_each_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = bad_plugin_in_c("answers_garbage", folder.path());
+    let output = framegate::command().args(["plugin", "check", "--quick"]).arg(&plugin).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let line = |check: &str| shown.lines().find(|line| line.trim_start().starts_with(check)).unwrap();
+    assert!(line("create").contains("passed") && line("run").contains("FAILED"), "{shown}");
+    assert!(line("frames").contains("not checked") && line("frames").contains("it needs `run`"), "{shown}");
+    assert!(
+        shown.contains("\nrun: next answered outcome 77, which the interface does not allow\n  answer the codes"),
+        "{shown}"
+    );
+    assert!(shown.contains("answers_garbage 0.0.0") && shown.contains("6 passed, 1 failed, 10 not checked"), "{shown}");
+}
+
+#[test]
+fn wrong_command_lines_are_told_before_anything_runs() {
+    for (args, says) in [
+        (["--settings", "{"], "--settings: no JSON"),
+        (["--settings", "[]"], "expected a JSON object"),
+        (["--against", "/nowhere.cbors"], "/nowhere.cbors"),
+    ] {
+        let output = framegate::command().args(["plugin", "check", "stins"]).args(args).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(says) && !output.status.success() && output.stdout.is_empty(), "{told}");
+    }
+}
