@@ -46,11 +46,23 @@ fn open(upstream: &Upstream) -> ZmqRun<PerMessage<Letters>> {
 }
 
 fn detector(kind: zmq::SocketType, url: &str) -> zmq::Socket {
-    let socket = zmq::Context::new().socket(kind).unwrap();
+    detector_of(&zmq::Context::new(), kind, url)
+}
+
+fn detector_of(context: &zmq::Context, kind: zmq::SocketType, url: &str) -> zmq::Socket {
+    let socket = context.socket(kind).unwrap();
     socket.set_linger(0).unwrap();
     socket.set_sndtimeo(20_000).unwrap();
     socket.connect(url).unwrap();
     socket
+}
+
+/// Readable once the detector's connection has ended.
+fn connection_ends(context: &zmq::Context, detector: &zmq::Socket) -> zmq::Socket {
+    detector.monitor("inproc://ends", zmq::SocketEvent::DISCONNECTED as i32).unwrap();
+    let ends = context.socket(zmq::PAIR).unwrap();
+    ends.connect("inproc://ends").unwrap();
+    ends
 }
 
 fn send(socket: &zmq::Socket, messages: &[&str]) {
@@ -96,7 +108,9 @@ fn several_detectors_connect_to_one_address_and_one_that_leaves_disturbs_nobody(
     let (upstream, host) = upstream(&url, r#", "connect_wait": 20"#, Pattern::Pull);
     let mut run = open(&upstream);
     assert!(host.lines().iter().any(|(_, line)| line.contains("nobody has connected")), "{:?}", host.lines());
-    let (first, second) = (detector(zmq::PUSH, &url), detector(zmq::PUSH, &url));
+    let context = zmq::Context::new();
+    let (first, second) = (detector(zmq::PUSH, &url), detector_of(&context, zmq::PUSH, &url));
+    let ends = connection_ends(&context, &second);
     send(&first, &["s"]);
     assert_eq!(until(&mut run, LIMIT, "the start", |events, _| events.len() == 1).unwrap().len(), 1);
     send(&second, &["d1"]);
@@ -112,6 +126,7 @@ fn several_detectors_connect_to_one_address_and_one_that_leaves_disturbs_nobody(
     assert_eq!(to_the_end(&mut run).len(), 2);
     assert_eq!(run.counters()[4], ("disconnects", 1));
     assert_eq!(run.skipped(), []);
+    assert_eq!(ends.poll(zmq::POLLIN, 0).unwrap(), 0, "the other detector was disconnected");
     assert_eq!(host.lines().iter().filter(|(_, line)| line.contains("it stays bound")).count(), 2);
 }
 
