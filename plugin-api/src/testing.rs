@@ -3,7 +3,7 @@
 //! [`Trial`] creates a source from JSON as a host would, opens runs and pulls events; [`TestHost`] keeps what the source logs and
 //! can ring its stop. Everything happens on the test's thread, as it does on the host's reader thread. Every wait has a limit.
 //!
-//! What it does not show is the boundary: panics, layout, threads left behind. `framegate plugin info` and a host do.
+//! What it does not show is the boundary: panics, layout, threads left behind. `framegate plugin check` does.
 
 use std::{
     fmt,

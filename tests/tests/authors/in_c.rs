@@ -24,6 +24,7 @@ fn the_commands_of_its_readme_lead_from_an_empty_folder_to_a_plugin_that_streams
     let said = run_commands("plugins/template-c/README.md", "Copy, build", folder.path(), |script| script);
     assert!(said.contains("counter-in-c 0.1.0"), "{said}");
     assert!(!said.contains("warning"), "{said}");
+    assert!(said.contains(" passed, 0 failed"), "it keeps the rules: {said}");
     let plugin = folder.path().join("mydetector/libframegate_mydetector.so");
     let log = streams_through_a_host(&plugin, SETTINGS, 50, |number, image| {
         assert_eq!((image.len(), u64::from(image[0])), (10000, number));
