@@ -307,9 +307,15 @@ fn every_path_that_a_document_names_exists() {
     assert_eq!(named, ["ingester/pair.rs", "tests/run", "gone/away.rs"]);
     assert!(text::exists(&root(), "ingester/pair.rs") && !text::exists(&root(), "gone/away.rs"));
     let mut complaints = Vec::new();
-    for document in
-        ["ARCHITECTURE.md", "README.md", "CHANGELOG.md", "tests/README.md", "BENCHMARKING.md", "docs/plugin-authors.md"]
-    {
+    for document in [
+        "ARCHITECTURE.md",
+        "README.md",
+        "CHANGELOG.md",
+        "tests/README.md",
+        "BENCHMARKING.md",
+        "docs/plugin-authors.md",
+        "docs/plugin-check.md",
+    ] {
         let Ok(content) = fs::read_to_string(root().join(document)) else { continue };
         let gone = text::paths(&content).into_iter().filter(|path| !text::exists(&root(), path));
         complaints.extend(gone.map(|path| format!("{document}: there is no {path}")));
