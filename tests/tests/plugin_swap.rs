@@ -299,6 +299,20 @@ fn swaps_can_be_switched_off_and_come_from_no_web_page() {
 }
 
 #[test]
+fn a_file_of_another_user_is_not_loaded_because_somebody_asks_for_it() {
+    let house = House::start();
+    let foreign = house.folder.path().join("libforeign.so");
+    fs::copy(marked("2.0.0"), &foreign).unwrap();
+    if std::os::unix::fs::chown(&foreign, Some(65534), None).is_err() {
+        return eprintln!("not run: only root can give files away");
+    }
+    let output = house.swap(&foreign);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(3) && said.contains("FG-ABI-WRITABLE"), "{said}");
+    assert!(said.contains("belongs to user 65534"), "{said}");
+}
+
+#[test]
 fn a_frame_that_somebody_holds_is_waited_for() {
     // A worker that pings and reads nothing is given up after a second; what the network holds for it stays there.
     let mut house = House::with("", "stall_timeout = \"1 s\"");

@@ -32,8 +32,8 @@ const WORKERS: [&str; 2] = ["w1", "w2"];
 const WARM_UP: usize = 8;
 /// Scans until the network's own buffers are full, and the rest of what the holder was sent stays with the ingester.
 const HOLDS_AFTER: usize = 5;
-/// What a generation costs at most, and what a process that does much may vary by.
-const GENERATION_KIB: u64 = 1024;
+/// What a generation costs at most (the size of its file), and what a process that does much may vary by.
+const GENERATION_KIB: u64 = 3 * 1024;
 const VARIES_KIB: u64 = 8 * 1024;
 
 /// What the process has.

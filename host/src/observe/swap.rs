@@ -4,7 +4,8 @@
 //! made on a thread where waiting is allowed.
 //!
 //! Whoever may swap makes this process load a file. So requests come from this machine only, unless the settings say
-//! otherwise, and never from a web page: its browser would be on this machine, too.
+//! otherwise, and never from a web page: its browser would be on this machine, too. And the file must belong to root or to who runs
+//! this process: other users of the machine could have theirs loaded otherwise.
 
 use std::sync::Arc;
 
@@ -71,13 +72,14 @@ pub(super) async fn ask(
     }
     let spec = SwapSpec { settings: request.settings, ..SwapSpec::new(&source.plugin) };
     let by = if request.from_command { AskedBy::Command } else { AskedBy::Api };
-    let asked = gate.swaps.ask(&request.stream, &spec, by).map_err(|error| {
+    let mut asked = gate.swaps.ask(&request.stream, &spec, by).map_err(|error| {
         let status = match error {
             SwapError::UnknownStream(_) => StatusCode::NOT_FOUND,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         refuse(status, error)
     })?;
+    asked.from_outside = true;
     let number = asked.number;
     let swaps = gate.swaps.clone();
     // What comes of it is in the receipt.

@@ -18,4 +18,4 @@ pub(crate) mod load;
 pub(crate) mod locate;
 pub(crate) mod probe;
 pub(crate) mod refusal;
-mod writable;
+pub(crate) mod writable;

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, Metadata},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -41,6 +41,26 @@ pub(super) fn nobody_else_may_write(path: &Path) -> Result<(), Refusal> {
         places.join(" ")
     );
     Err(Refusal::new(Code::Writable, found, remedy))
+}
+
+/// The file belongs to root or to whoever runs this process. Asked for a swap that comes from outside: any user of the machine
+/// can ask for one, and name a file of their own.
+pub(crate) fn owner_is_trusted(path: &Path) -> Result<(), Refusal> {
+    // A process's own directory belongs to its effective user.
+    let own = fs::metadata("/proc/self").map(|about| about.uid());
+    match (fs::metadata(path).map(|about| about.uid()), own) {
+        (Ok(0), _) => Ok(()),
+        (Ok(owner), Ok(own)) if owner == own => Ok(()),
+        (Ok(owner), _) => {
+            let found = format!("{} belongs to user {owner}, who is neither root nor runs framegate", path.display());
+            let remedy = "give the file to root or to the user that framegate runs as, or name it in the configuration";
+            Err(Refusal::new(Code::Writable, found, remedy))
+        }
+        (Err(problem), _) => {
+            let found = format!("{} cannot be looked at: {problem}", path.display());
+            Err(Refusal::new(Code::File, found, "give a file that exists and that this user may read"))
+        }
+    }
 }
 
 fn who_may_write(about: &Metadata) -> Option<&'static str> {

@@ -9,6 +9,8 @@ use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
+use crate::cli::swap::source;
+
 /// The whole picture.
 pub(super) fn picture(status: &Value) -> String {
     let mut out = String::new();
@@ -25,6 +27,7 @@ pub(super) fn picture(status: &Value) -> String {
         one_ingester(&mut out, ingester, &status["sources"]);
     }
     generations(&mut out, &status["generations"]);
+    swaps(&mut out, &status["swaps"]);
     out.truncate(out.trim_end().len());
     out
 }
@@ -161,6 +164,37 @@ fn generations(out: &mut String, generations: &Value) {
     }
 }
 
+/// The latest swaps of sources, the newest first.
+fn swaps(out: &mut String, swaps: &Value) {
+    let row = |swap: &Value| {
+        let old = &swap["old"];
+        let frames = match old["settled_at"].as_str() {
+            Some(_) => format!("all {} back", word(&old["frames"])),
+            None if old.is_null() => "-".into(),
+            None => format!("{} of {} back", word(&old["frames_returned"]), word(&old["frames"])),
+        };
+        let state = match swap["state"].as_str() {
+            Some("pending") => "takes over at the next scan start".into(),
+            Some("effective") => format!("since scan {}", word(&swap["effective_scan"])),
+            Some("superseded") => format!("swap {} came before it", word(&swap["superseded_by"])),
+            Some("refused") => {
+                format!("refused: {}", word(&swap["problem"]).split('\u{fffd}').next().unwrap_or_default())
+            }
+            _ => word(&swap["state"]),
+        };
+        let to = if swap["to"].is_null() { word(&swap["asked_for"]) } else { source(&swap["to"]) };
+        vec![word(&swap["number"]), word(&swap["stream"]), word(&swap["asked_by"]), to, state, frames]
+    };
+    let rows: Vec<_> = list(swaps).rev().take(SWAPS).map(row).collect();
+    if !rows.is_empty() {
+        out.push_str("\nswaps of sources, the newest first\n");
+        table(out, &["swap", "stream", "asked by", "to", "state", "frames of the old source"], rows);
+    }
+}
+
+/// Swaps that are shown; all that are kept are at /swaps.
+const SWAPS: usize = 10;
+
 fn workers(out: &mut String, ingester: &Value) {
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |now| now.as_secs_f64());
     let row = |worker: &Value| {
@@ -188,7 +222,8 @@ fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
     table.load_style(presets::NOTHING).set_header(header.iter().copied()).add_rows(rows);
     for (index, title) in header.iter().enumerate() {
         let is_text =
-            ["stream", "source", "fed by", "worker", "connected", "state", "sha256", "plugin"].contains(title);
+            ["stream", "source", "fed by", "worker", "connected", "state", "sha256", "plugin", "to", "asked by"]
+                .contains(title);
         if let Some(column) = table.column_mut(index).filter(|_| !is_text) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -211,7 +246,7 @@ fn bytes(value: &Value) -> String {
     value.as_u64().map_or("-".into(), |bytes| ByteSize(bytes).to_string())
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+fn list(value: &Value) -> impl DoubleEndedIterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
@@ -234,6 +269,13 @@ mod tests {
             "sources": [{ "stream": "eiger", "source": "stins 0.1.0 (/x/libstins.so)" }],
             "generations": [{ "stream": "eiger", "source": "stins 0.1.0", "sha256": "0123456789abcdef", "state": "loaded",
                 "frames_given": 901, "frames_returned": 889 }],
+            "swaps": [
+                { "number": 3, "stream": "eiger", "state": "effective", "asked_by": "command", "effective_scan": "a-scan",
+                  "to": { "name": "mine", "version": "2.0", "file": "/x/libmine.so", "sha256": "0123456789abcdef", "abi": "1.0" },
+                  "old": { "frames": 14, "frames_returned": 12, "settled_at": null } },
+                { "number": 4, "stream": "eiger", "state": "refused", "asked_by": "api", "asked_for": "other", "to": null,
+                  "problem": "FG-ABI-FIND: nothing\n  look", "old": null },
+            ],
             "ingesters": [{
                 "name": "e-ingester", "url": "tcp://h:10000", "state": "running", "ready": "the-scan", "processed_events": 12,
                 "event_rate": 3.25, "memory_used": 2048, "memory_limit": 1 << 30, "assignments_waiting": 4,
@@ -265,6 +307,10 @@ mod tests {
             "eiger: received 3.0 KiB, 16 lost on the way, 17 messages",
             "512 B",
             "901       889  0123456789ab  stins 0.1.0",
+            "3  eiger   command   mine 2.0 (/x/libmine.so), sha256 0123456789ab, ABI 1.0  since scan a-scan",
+            "12 of 14 back",
+            "4  eiger   api       other",
+            "refused: FG-ABI-FIND: nothing ",
             "junk messages: 13",
             "eiger: since the start, of 200 events 55 were dropped; 22 are missing",
             "capture /d.cbors: 14 events written, 15 not",

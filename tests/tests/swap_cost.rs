@@ -1,0 +1,96 @@
+//! What a swap costs: time from asking to ready, time to load, and what each generation leaves in the process. Prints a report
+//! (`cargo test -p framegate-tests --test swap_cost -- --nocapture`).
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{fs, path::PathBuf};
+
+use framegate_tests::{
+    alone::marked,
+    host::{Host, LIMIT},
+    process::{free_port, wait_for},
+    worker::Worker,
+};
+use serde_json::Value;
+
+/// Generations that are loaded, one after the other.
+const GENERATIONS: u64 = 40;
+#[derive(Debug, Clone, Copy)]
+struct Footprint {
+    threads: usize,
+    descriptors: usize,
+    /// The process's own, and what it has in memory of the plugins' files.
+    own_kib: u64,
+    files_kib: u64,
+}
+
+fn footprint(host: &Host) -> Footprint {
+    let process = PathBuf::from(format!("/proc/{}", host.id()));
+    let status = fs::read_to_string(process.join("status")).unwrap();
+    let kib = |key: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        value.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    Footprint {
+        threads: fs::read_dir(process.join("task")).unwrap().count(),
+        descriptors: fs::read_dir(process.join("fd")).unwrap().count(),
+        own_kib: kib("RssAnon:"),
+        files_kib: kib("RssFile:") + kib("RssShmem:"),
+    }
+}
+
+#[test]
+fn a_generation_costs_memory_and_neither_threads_nor_descriptors() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    let whole = fs::read(marked("1.0.0")).unwrap();
+    let mut host = Host::start(
+        folder.path(),
+        &format!(
+            "[standalone]\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\nname = \"camera\"\nsource = \"{}\"\n\
+             settings = {{ events = 1 }}\n",
+            marked("1.0.0").display()
+        ),
+    );
+    host.wait_for("the first scan", |ingester| ingester["ready"].is_string());
+    // Scans follow each other as fast as its events are read.
+    let _worker = Worker::connect("w1", &url);
+    // What lies behind the sections makes it another content, and changes nothing else.
+    let swap = |number: u64| {
+        let plugin = folder.path().join(format!("lib{number}.so"));
+        fs::write(&plugin, [&whole[..], &number.to_le_bytes()].concat()).unwrap();
+        let output = host.swap(&["camera", plugin.to_str().unwrap(), "--wait"]);
+        assert!(output.status.success(), "{output:?}");
+        fs::remove_file(plugin).unwrap();
+    };
+    let warm_up = 3;
+    (0..warm_up).for_each(swap);
+    let before = footprint(&host);
+    (warm_up..warm_up + GENERATIONS).for_each(swap);
+    let after = wait_for("threads and descriptors as before", LIMIT, || {
+        let after = footprint(&host);
+        ((after.threads, after.descriptors) == (before.threads, before.descriptors)).then_some(after)
+    });
+    let own = after.own_kib.saturating_sub(before.own_kib) / GENERATIONS;
+    let of_file = after.files_kib.saturating_sub(before.files_kib) / GENERATIONS;
+    let size = whole.len() as u64 >> 10;
+    println!("{before:?}\n{after:?}");
+    println!(
+        "a generation of {size} KiB costs {own} KiB, {of_file} KiB of its file in memory, no thread and no descriptor"
+    );
+    let status = host.status().unwrap();
+    let numbers = |list: &Value, key: &str| -> Vec<f64> {
+        let mut all: Vec<f64> = list.as_array().unwrap().iter().filter_map(|one| one[key].as_f64()).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    };
+    for (what, all) in [
+        ("asked to ready", numbers(&status["swaps"], "ready_ms")),
+        ("of it loading and checking the layout", numbers(&status["generations"], "load_ms")),
+    ] {
+        let (least, median, most) = (all[0], all[all.len() / 2], all[all.len() - 1]);
+        println!("{what}: {least:.1} to {most:.1} ms, median {median:.1} ms");
+    }
+    assert!(own + of_file <= size, "each generation costs more than its file is large: {own} + {of_file} KiB");
+    assert_eq!(status["generations"].as_array().unwrap().len() as u64, 1 + warm_up + GENERATIONS);
+}
