@@ -274,7 +274,7 @@ mod tests {
                   "to": { "name": "mine", "version": "2.0", "file": "/x/libmine.so", "sha256": "0123456789abcdef", "abi": "1.0" },
                   "old": { "frames": 14, "frames_returned": 12, "settled_at": null } },
                 { "number": 4, "stream": "eiger", "state": "refused", "asked_by": "api", "asked_for": "other", "to": null,
-                  "problem": "FG-ABI-FIND: nothing\n  look", "old": null },
+                  "problem": "FG-ABI-FIND: no file\n  look", "old": null },
             ],
             "ingesters": [{
                 "name": "e-ingester", "url": "tcp://h:10000", "state": "running", "ready": "the-scan", "processed_events": 12,
@@ -310,7 +310,7 @@ mod tests {
             "3  eiger   command   mine 2.0 (/x/libmine.so), sha256 0123456789ab, ABI 1.0  since scan a-scan",
             "12 of 14 back",
             "4  eiger   api       other",
-            "refused: FG-ABI-FIND: nothing ",
+            "refused: FG-ABI-FIND: no file ",
             "junk messages: 13",
             "eiger: since the start, of 200 events 55 were dropped; 22 are missing",
             "capture /d.cbors: 14 events written, 15 not",
