@@ -1,4 +1,4 @@
-//! Plugins that are really wrong: each is refused with its code, or costs its own stream a scan; the host goes on.
+//! Plugins that are really wrong: each is refused with its code. What those do that are accepted is in `plugin_faults.rs`.
 //!
 //! Through the command, as users see it. Exit status 3 says that a plugin was refused.
 
@@ -9,17 +9,14 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
-    thread,
     time::Duration,
 };
 
-use framegate_stins::simulate::{Detector, Simulation};
 use framegate_tests::{
     alone::bad_plugin,
     framegate,
     host::{Host, LIMIT},
     process::{free_port, wait_for},
-    worker::Worker,
 };
 use tempfile::TempDir;
 
@@ -276,81 +273,4 @@ fn all_refusals_are_said_at_once() {
         assert!(text.lines().any(said), "s{number} {says}: {text}");
     }
     assert!(text.contains("6 problems"), "{text}");
-}
-
-/// A stream with a bad plugin fails; the other one's events reach the worker, and the host ends cleanly.
-fn costs_its_own_stream_only(case: &str, says: &[&str]) {
-    let folder = tempfile::tempdir().unwrap();
-    let images = 10;
-    let simulation = Simulation {
-        bind: "tcp://127.0.0.1:*".to_owned(),
-        scans: 1,
-        frames: images,
-        bytes: 1000,
-        rate: None,
-        pause: Duration::ZERO,
-    };
-    let detector = Detector::bind(simulation).unwrap();
-    let url = detector.endpoint().unwrap();
-    let detector = thread::spawn(move || detector.stream(|_| true));
-    let port = free_port();
-    let mut host = Host::start(
-        folder.path(),
-        &format!(
-            "source_timeout = \"1 s\"\n[standalone]\n\
-             [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
-             [[ingester.stream]]\nname = \"good\"\nsource = \"stins\"\n\
-             [ingester.stream.settings]\nupstream_url = \"{url}\"\n\
-             [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n",
-            bad_plugin(case).display()
-        ),
-    );
-    let status = host.wait_for("the fault", |ingester| {
-        let faults = ingester["faults"].to_string();
-        says.iter().all(|word| faults.contains(word))
-    });
-    assert!(status["streams"]["good"]["source"] != "failed", "{status:#}");
-    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
-    let messages = worker.until(|message| message.number() == u64::from(images) + 1);
-    assert!(messages.iter().all(|message| message.stream("good").is_some_and(|frames| !frames.is_empty())));
-    detector.join().unwrap().unwrap();
-    assert!(host.stop(Duration::from_secs(5)).success(), "{}", host.log());
-}
-
-#[test]
-fn a_panic_in_open_costs_its_own_stream_only() {
-    costs_its_own_stream_only("panics_in_open", &["bad", "open panicked: open has lost its way", "src/lib.rs:"]);
-}
-
-#[test]
-fn a_panic_in_next_costs_its_own_stream_only() {
-    costs_its_own_stream_only("panics_in_next", &["bad", "next panicked: next has lost its way", "src/lib.rs:"]);
-}
-
-#[test]
-fn an_open_that_hangs_costs_its_own_stream_only() {
-    costs_its_own_stream_only("hangs_in_open", &["bad"]);
-}
-
-#[test]
-fn a_panic_in_a_thread_of_the_plugin_is_told_in_the_hosts_log() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let mut host = Host::start(
-        folder.path(),
-        &format!(
-            "[standalone]\nscans = 1\n[[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
-             [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n",
-            bad_plugin("panics_in_a_thread").display()
-        ),
-    );
-    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
-    assert_eq!(worker.next().stream("bad").unwrap(), [[7; 10]]);
-    assert!(host.wait(Duration::from_secs(10)).success());
-    let log = host.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("a thread of the plugin (lost) panicked: a thread has lost its way"))
-        .expect(&log);
-    assert!(line.contains("ERROR") && line.contains("src/lib.rs:") && line.contains("bad"), "{log}");
 }

@@ -126,6 +126,23 @@ fn the_list_shows_what_is_found_where_and_what_is_refused() {
 }
 
 #[test]
+fn whoever_asks_what_a_file_is_runs_none_of_its_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = framegate_tests::alone::bad_plugin_in_c("writes_a_file_when_loaded", folder.path());
+    let (plugin, written) = (plugin.to_str().unwrap(), folder.path().join("written"));
+    let ask = |args: &[&str]| {
+        let output = framegate::command().args(args).env("FRAMEGATE_TEST_FILE", &written).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(ask(&["plugin", "info", plugin]).contains("writes_a_file_when_loaded 0.0.0"));
+    assert!(ask(&["plugin", "list", "--dir", folder.path().to_str().unwrap()]).contains("SOURCE"));
+    assert!(!written.exists(), "its static constructor has run");
+    // It would, if it were loaded.
+    ask(&["plugin", "check", "--quick", plugin]);
+    assert!(written.exists());
+}
+
+#[test]
 fn a_file_says_what_it_is_without_being_run_also_on_another_machine() {
     let plugin = framegate::plugin("stins");
     let (shown, _, status) = framegate(&["plugin", "info", plugin.to_str().unwrap()]);

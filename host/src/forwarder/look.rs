@@ -60,6 +60,10 @@ impl Forwarder {
         self.assembled.excuse(self.ingester.workers.held_by_evicted(&held));
         self.router.in_flight.forget_empty();
         for stream in 0..self.inputs.len() {
+            let reader = &mut self.inputs[stream].reader;
+            if reader.write_off(limits.source_timeout).is_some() {
+                self.ingester.count("sources written off, because a call did not return", 1);
+            }
             if self.ingester.is_giving(stream)
                 && let Some(time) = self.inputs[stream].reader.overdue(limits.source_timeout)
             {
@@ -98,7 +102,8 @@ impl Forwarder {
         };
         let stuck = inputs.iter().enumerate().filter_map(|(stream, input)| {
             let busy = input.reader.overdue(STUCK)?;
-            Some(format!("stream {}: a call of the source takes {busy:.1?} so far", self.ingester.stream_name(stream)))
+            let (stream, source) = (self.ingester.stream_name(stream), input.reader.source());
+            Some(format!("stream {stream}: {source}: a call of the source takes {busy:.1?} so far"))
         });
         let picture = self.ingester.picture(
             now,

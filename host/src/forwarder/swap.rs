@@ -38,6 +38,7 @@ impl Forwarder {
             input.when_full = when_full;
             input.number = number;
             self.ingester.replaced(stream, on_demand);
+            self.ingester.fed_by(stream, input.reader.source().to_owned());
         }
     }
 

@@ -243,7 +243,10 @@ pub(crate) fn prepare(
     });
     let (parameters, described) = watch::channel(described.collect::<Parameters>());
     let (replacement_sender, replacements) = std::sync::mpsc::sync_channel(16);
-    let heart = Ingester::new(name.clone(), streams, limits);
+    let mut heart = Ingester::new(name.clone(), streams, limits);
+    for (stream, (reader, _)) in made.iter().enumerate() {
+        heart.fed_by(stream, reader.source().to_owned());
+    }
     let service_uuid = Uuid::new_v4();
     let space = Arc::new(Space::default());
     let freed = space.clone();

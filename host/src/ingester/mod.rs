@@ -91,14 +91,21 @@ struct Stream {
     /// The name as it stands in a header.
     escaped: String,
     on_demand: bool,
+    /// Name, version and file of its source, for messages.
+    fed_by: String,
     /// What was counted in the scans before the current one.
     earlier: Tally,
 }
 
 impl Ingester {
     pub(crate) fn new(name: IngesterName, streams: Vec<(StreamName, bool)>, limits: Limits) -> Self {
-        let stream =
-            |(name, on_demand)| Stream { escaped: header::escape(&name), name, on_demand, earlier: Tally::default() };
+        let stream = |(name, on_demand)| Stream {
+            escaped: header::escape(&name),
+            name,
+            on_demand,
+            fed_by: String::new(),
+            earlier: Tally::default(),
+        };
         Self {
             name,
             streams: streams.into_iter().map(stream).collect(),
@@ -118,6 +125,11 @@ impl Ingester {
     /// The stream is fed by another source from the next scan on.
     pub(crate) fn replaced(&mut self, stream: usize, on_demand: bool) {
         self.streams[stream].on_demand = on_demand;
+    }
+
+    /// What feeds a stream, for messages.
+    pub(crate) fn fed_by(&mut self, stream: usize, source: String) {
+        self.streams[stream].fed_by = source;
     }
 
     /// An order from control.
@@ -250,6 +262,10 @@ impl Ingester {
 
     /// The run is over for this scan. What it gave before still counts.
     pub(crate) fn failed(&mut self, stream: usize, why: String) {
+        let why = match self.streams[stream].fed_by.as_str() {
+            "" => why,
+            source => format!("{source}: {why}"),
+        };
         tracing::error!(ingester = %self.name, stream = %self.streams[stream].name, "the source failed: {why}");
         self.count("failures of sources", 1);
         self.answered(stream, SourceState::Failed(why));

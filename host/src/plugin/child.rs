@@ -153,9 +153,9 @@ fn end_of(mut from: impl Read) -> String {
     if words.is_empty() { String::new() } else { format!(" (it printed: {})", words.join(" ")) }
 }
 
-/// A child may compute for half of its time; the limit is in whole seconds.
+/// A child may compute for a quarter of its time; the limit is in whole seconds.
 fn cpu_seconds(time: Duration) -> u64 {
-    (time.as_secs() / 2).max(1)
+    (time.as_secs() / 4).max(1)
 }
 
 /// The child's own side.

@@ -7,7 +7,7 @@ use std::{
     fmt,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -33,6 +33,8 @@ pub(crate) struct Generation {
     state: Mutex<State>,
     /// A call of it did not return: it is not used for another instance.
     written_off: AtomicBool,
+    /// See [`GenerationReport::stray_calls`].
+    stray_calls: AtomicU64,
     /// Rung when `Loading` ends.
     settled: Condvar,
 }
@@ -62,6 +64,8 @@ pub(crate) struct GenerationReport {
     pub(crate) frames_given: u64,
     /// Of them, those that it got back: nobody holds them any more.
     pub(crate) frames_returned: u64,
+    /// Calls of the host that came when their instance had ended: a fault of the plugin.
+    pub(crate) stray_calls: u64,
 }
 
 /// All generations of the process.
@@ -109,6 +113,7 @@ impl Generation {
             identity: SourceIdentity::loaded(&inspected),
             ledgers: Mutex::default(),
             written_off: AtomicBool::new(false),
+            stray_calls: AtomicU64::new(0),
             state: Mutex::new(State::Inspected(Box::new(inspected))),
             settled: Condvar::new(),
         });
@@ -159,6 +164,11 @@ impl Generation {
         matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Loaded(..))
     }
 
+    /// [any thread]
+    pub(crate) fn count_stray_call(&self) {
+        self.stray_calls.fetch_add(1, Ordering::Relaxed); // see `report`
+    }
+
     /// A call of it did not return in time: its thread is left behind, and nobody gets it again.
     pub(crate) fn write_off(&self) {
         self.written_off.store(true, Ordering::Relaxed); // decides what later comers get, guards nothing
@@ -191,6 +201,7 @@ impl Generation {
             load_ms: load.map(|took| took.as_secs_f64() * 1e3),
             frames_given,
             frames_returned,
+            stray_calls: self.stray_calls.load(Ordering::Relaxed), // a count for people, guards nothing
         }
     }
 

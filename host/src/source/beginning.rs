@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak, mpsc},
 };
 
 use framegate_plugin_api::{Deadline, Event, Parameter, Progress, SourceError};
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{
     Counts, Factory, Fault, Instance, Ledger, NotCreated,
     reader::{Created, Order},
-    token::Token,
+    token::{Lent, Token},
 };
 
 /// What fed the stream before, for a source that may have to wait until it has gone.
@@ -37,6 +37,8 @@ pub(crate) enum Late {
 /// An instance, and the orders that came before it was there.
 pub(super) struct Begun {
     pub(super) instance: Box<dyn Instance>,
+    /// What it was lent: gone when the instance has given it back.
+    pub(super) lent: Weak<Lent>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) held: Vec<Order>,
 }
@@ -62,10 +64,10 @@ pub(super) fn begin(
         return begin_late(token, factory, settings, before, inbox);
     }
     match make(token, factory, settings) {
-        Ok((about, instance)) => {
+        Ok((about, instance, lent)) => {
             let parameters = about.parameters.clone();
             created.send(Ok(about)).ok()?;
-            Some(Begun { instance, parameters, held: Vec::new() })
+            Some(Begun { instance, lent, parameters, held: Vec::new() })
         }
         Err(problem) => drop_with(created.send(Err(problem))),
     }
@@ -100,36 +102,39 @@ fn begin_late(
         }
     }
     let problem = match make(token, factory, settings) {
-        Ok((about, instance)) => {
+        Ok((about, instance, lent)) => {
             let parameters = about.parameters.clone();
             (before.told)(Late::Made(about));
-            return Some(Begun { instance, parameters, held });
+            return Some(Begun { instance, lent, parameters, held });
         }
         Err(problem) => problem,
     };
     match make(token, &*before.factory, &before.settings) {
-        Ok((about, instance)) => {
+        Ok((about, instance, lent)) => {
             let parameters = about.parameters.clone();
             (before.told)(Late::NotMade { problem, again: Ok(about) });
-            Some(Begun { instance, parameters, held })
+            Some(Begun { instance, lent, parameters, held })
         }
         Err(again) => {
             let why = format!("it has no source: the new one: {problem}; the old one again: {again}");
             (before.told)(Late::NotMade { problem, again: Err(again) });
-            Some(Begun { instance: Box::new(Nobody(why)), parameters: Vec::new(), held })
+            let instance = Box::new(Nobody(why));
+            Some(Begun { instance, lent: Weak::new(), parameters: Vec::new(), held })
         }
     }
 }
 
-fn make(
-    token: &Arc<Token>,
-    factory: &dyn Factory,
-    settings: &Value,
-) -> Result<(Created, Box<dyn Instance>), NotCreated> {
+/// What is told of an instance, the instance, and what it was lent.
+type Made = (Created, Box<dyn Instance>, Weak<Lent>);
+
+fn make(token: &Arc<Token>, factory: &dyn Factory, settings: &Value) -> Result<Made, NotCreated> {
     token.begin_call();
-    let made = factory.create(token.stream.as_str(), settings, token.clone()).and_then(|mut instance| {
+    let stream = token.stream.as_str();
+    let lent = Arc::new(Lent { token: token.clone(), stray_calls: factory.stray_calls(stream) });
+    let kept = Arc::downgrade(&lent);
+    let made = factory.create(stream, settings, lent).and_then(|mut instance| {
         let (on_demand, ledger) = (instance.on_demand(), instance.ledger());
-        Ok((Created { parameters: instance.parameters()?, on_demand, ledger, waits: false }, instance))
+        Ok((Created { parameters: instance.parameters()?, on_demand, ledger, waits: false }, instance, kept))
     });
     token.end_call();
     made

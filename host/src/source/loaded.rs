@@ -3,14 +3,20 @@
 //! Runs on the reader thread. The interface's own calls and checks are in `framegate_plugin_abi::caller`; here they meet what a
 //! reader asks for. A linked source goes the same way, without a file: what a source gets to see does not depend on where it lives.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use framegate_plugin_abi::caller::{self, Limits, Plugin};
 use framegate_plugin_api::{Deadline, Event, Frame, Frames, HostServices, Parameter, Progress};
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, Ledger, NotCreated, Traits};
+use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, Ledger, NotCreated, StrayCalls, Traits};
 use crate::{
     budget::COPY_BELOW,
     plugin::{
@@ -83,6 +89,22 @@ impl Factory for LoadedFactory {
 
     fn write_off(&self) {
         self.generation.write_off();
+    }
+
+    fn stray_calls(&self, stream: &str) -> Option<StrayCalls> {
+        let (generation, source, stream) = (self.generation.clone(), self.identity.to_string(), stream.to_owned());
+        let told = AtomicBool::new(false);
+        Some(Arc::new(move |call| {
+            generation.count_stray_call();
+            // Once: a thread that was left behind may call for ever. Relaxed: only whether it was told matters.
+            if !told.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    stream,
+                    "{source} calls the host ({call}) after it has given the host's context back: this is a fault of the plugin; \
+                     further calls are counted (stray_calls in the status)"
+                );
+            }
+        }))
     }
 }
 

@@ -10,7 +10,7 @@ mod token;
 
 use std::{fmt, sync::Arc};
 
-pub(crate) use framegate_plugin_abi::{caller::Fault, frame::Ledger};
+pub(crate) use framegate_plugin_abi::{caller::Fault, frame::Ledger, host::StrayCalls};
 use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};
 use serde_json::Value;
 
@@ -35,6 +35,11 @@ pub(crate) trait Factory: Send + Sync + fmt::Debug {
     }
     /// A call of an instance has not returned in time, and its thread is left behind. [any thread]
     fn write_off(&self) {}
+    /// Who is told of calls that an instance makes after it has given the host's services back; nobody if that cannot be.
+    fn stray_calls(&self, stream: &str) -> Option<StrayCalls> {
+        let _ = stream;
+        None
+    }
 }
 
 /// What kind of source there is behind a factory.

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +20,7 @@ use super::{
     beginning::{Before, Begun, begin},
     queue::{Item, Queue},
     replacement::Predecessor,
-    token::Token,
+    token::{Lent, Token},
 };
 use crate::names::StreamName;
 
@@ -45,6 +45,10 @@ pub(crate) struct Reader {
     stream: StreamName,
     orders: Option<mpsc::Sender<Order>>,
     token: Arc<Token>,
+    /// What made the source.
+    factory: Arc<dyn Factory>,
+    /// A call was overdue when somebody looked last.
+    written_off: bool,
     /// Disconnects when the thread has dropped the source.
     ended: Option<mpsc::Receiver<Infallible>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -77,24 +81,26 @@ impl Reader {
         settings: Value,
         before: Option<Before>,
     ) -> std::io::Result<(Self, mpsc::Receiver<Result<Created, NotCreated>>)> {
-        let token = Arc::new(Token::new(stream.clone())?);
+        let token = Arc::new(Token::new(stream.clone(), factory.identity().to_string())?);
         let (orders, inbox) = mpsc::channel();
         let (created, outcome) = mpsc::sync_channel(1);
         let (alive, ended) = mpsc::channel();
-        let for_thread = token.clone();
+        let for_thread = (token.clone(), factory.clone());
         let thread = thread::Builder::new().name(format!("read {stream}")).spawn(move || {
             let _alive: mpsc::Sender<Infallible> = alive;
-            let token = for_thread;
+            let (token, factory) = for_thread;
             let Some(begun) = begin(&token, &*factory, &settings, before, &created, &inbox) else { return };
-            let Begun { instance, parameters, held } = begun;
+            let Begun { instance, lent, parameters, held } = begun;
             let described = parameters.into_iter().map(|parameter| parameter.name).collect();
-            let mut life = Life { instance, described, inbox, token, queue: None, batch: VecDeque::new() };
+            let (queue, batch, rest) = (None, VecDeque::new(), false);
+            let mut life = Life { instance, lent, described, inbox, token, queue, batch, rest };
             for order in held {
                 life.obey(order, &mut Run::Parked);
             }
             life.live();
         })?;
-        Ok((Self { stream, orders: Some(orders), token, ended: Some(ended), thread: Some(thread) }, outcome))
+        let (orders, ended, thread) = (Some(orders), Some(ended), Some(thread));
+        Ok((Self { stream, factory, orders, token, written_off: false, ended, thread }, outcome))
     }
 
     /// Gives an order, and makes a waiting source return for it.
@@ -109,6 +115,30 @@ impl Reader {
     /// How long the source's current call has been under way, if that is longer than `limit`.
     pub(crate) fn overdue(&self, limit: Duration) -> Option<Duration> {
         self.token.overdue(limit)
+    }
+
+    /// To be called often: a call that is overdue is written off, with the code that it runs; the source is used again when
+    /// the call returns all the same. Returns for how long, when that is news.
+    pub(crate) fn write_off(&mut self, limit: Duration) -> Option<Duration> {
+        let overdue = self.overdue(limit);
+        if overdue.is_some() == self.written_off {
+            return None;
+        }
+        self.written_off = overdue.is_some();
+        match overdue {
+            Some(_) => self.factory.write_off(),
+            None => tracing::warn!(
+                stream = %self.stream,
+                "{}: the call that was written off has returned; the source is used again from the next scan on",
+                self.token.source
+            ),
+        }
+        overdue
+    }
+
+    /// Name, version and file of the source.
+    pub(crate) fn source(&self) -> &str {
+        &self.token.source
     }
 
     /// Parameters whose last value the source refused, each with the reason; the value before it holds.
@@ -149,7 +179,11 @@ impl Reader {
         let Some(thread) = self.thread.take() else { return true };
         while !thread.is_finished() {
             if Instant::now() >= deadline {
-                tracing::warn!(stream = %self.stream, "the source does not return; its thread is left behind");
+                self.factory.write_off();
+                tracing::warn!(
+                    stream = %self.stream,
+                    "{}: the source does not return; its thread is left behind", self.token.source
+                );
                 return false;
             }
             thread::park_timeout(Duration::from_millis(2));
@@ -162,6 +196,8 @@ impl Reader {
 /// The reader's own side.
 struct Life {
     instance: Box<dyn Instance>,
+    /// What the instance was lent: gone when it has given it back.
+    lent: Weak<Lent>,
     /// The names of its parameters.
     described: Vec<String>,
     inbox: mpsc::Receiver<Order>,
@@ -170,6 +206,8 @@ struct Life {
     queue: Option<Arc<Queue>>,
     /// Events that the source gave and that found no room yet.
     batch: VecDeque<framegate_plugin_api::Event>,
+    /// The run is over, and the source says so at once: it is asked again later.
+    rest: bool,
 }
 
 enum Run {
@@ -195,6 +233,13 @@ impl Life {
                         Ok(order) => order,
                         Err(mpsc::RecvError) => return self.end(),
                     },
+                    (_, Err(mpsc::TryRecvError::Empty)) if std::mem::take(&mut self.rest) => {
+                        match self.inbox.recv_timeout(PULL) {
+                            Ok(order) => order,
+                            Err(mpsc::RecvTimeoutError::Timeout) => break,
+                            Err(mpsc::RecvTimeoutError::Disconnected) => return self.end(),
+                        }
+                    }
                     (_, Err(mpsc::TryRecvError::Empty)) => break,
                 };
                 self.obey(order, &mut run);
@@ -269,6 +314,7 @@ impl Life {
     fn pull(&mut self, queue: &Queue, run: Run) -> Run {
         let mut events: Vec<_> = std::mem::take(&mut self.batch).into();
         let before = events.len();
+        let began = Instant::now();
         let outcome = self.call(|instance| instance.next(&mut events, Deadline::after(PULL)));
         self.token.gave(events.len() - before);
         self.batch = events.into();
@@ -300,10 +346,11 @@ impl Life {
             (Run::Ended, Ok(_)) => {
                 // What a source gives after its end has no place in the scan.
                 queue.too_late(&mut self.batch);
+                self.rest = began.elapsed() < PULL / 10;
                 Run::Ended
             }
             (Run::Ended, Err(fault)) => {
-                tracing::warn!(stream = %self.token.stream, "after the run's end: {fault}");
+                tracing::warn!(stream = %self.token.stream, "{}: after the run's end: {fault}", self.token.source);
                 self.close();
                 Run::Parked
             }
@@ -321,10 +368,17 @@ impl Life {
 
     fn end(mut self) {
         self.close();
-        let token = self.token.clone();
+        let (token, lent) = (self.token.clone(), self.lent.clone());
         token.begin_call();
         drop(self);
         token.end_call();
+        if lent.strong_count() > 0 {
+            tracing::error!(
+                stream = %token.stream,
+                "{}: it has ended and has not given the host's context back: a thread of it goes on, or it has forgotten to",
+                token.source
+            );
+        }
     }
 
     /// Calls the source, and keeps the time at which the call began where the forwarder can see it.

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     os::fd::RawFd,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -14,12 +14,15 @@ use std::{
 
 use framegate_plugin_api::{HostServices, LogLevel};
 
+use super::StrayCalls;
 use crate::{names::StreamName, wake::Wake};
 
 /// The stop token of an instance: rung while an order waits.
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) stream: StreamName,
+    /// Name, version and file of the source, for messages.
+    pub(super) source: String,
     pub(super) wake: Wake,
     /// Which call of the source is under way since when, in ms of `epoch` + 1; 0: none.
     busy_since: AtomicU64,
@@ -31,9 +34,10 @@ pub(super) struct Token {
 }
 
 impl Token {
-    pub(super) fn new(stream: StreamName) -> std::io::Result<Self> {
+    pub(super) fn new(stream: StreamName, source: String) -> std::io::Result<Self> {
         Ok(Self {
             stream,
+            source,
             wake: Wake::new()?,
             busy_since: AtomicU64::new(0),
             epoch: Instant::now(),
@@ -89,9 +93,16 @@ impl Token {
     }
 }
 
-impl HostServices for Token {
+/// What one instance gets of the host: it gives it back when it ends.
+pub(super) struct Lent {
+    pub(super) token: Arc<Token>,
+    /// Who is told of calls that come after that.
+    pub(super) stray_calls: Option<StrayCalls>,
+}
+
+impl HostServices for Lent {
     fn log(&self, level: LogLevel, message: &str) {
-        let stream = self.stream.as_str();
+        let stream = self.token.stream.as_str();
         match level {
             LogLevel::Error => tracing::error!(stream, "{message}"),
             LogLevel::Warn => tracing::warn!(stream, "{message}"),
@@ -100,9 +111,12 @@ impl HostServices for Token {
         }
     }
     fn stop_requested(&self) -> bool {
-        self.wake.is_rung()
+        self.token.wake.is_rung()
     }
     fn stop_descriptor(&self) -> RawFd {
-        self.wake.raw_descriptor()
+        self.token.wake.raw_descriptor()
+    }
+    fn stray_calls(&self) -> Option<StrayCalls> {
+        self.stray_calls.clone()
     }
 }

@@ -1,0 +1,369 @@
+//! What becomes of a host whose plugin panics, hangs, answers garbage, or lets go of things twice or never: the stream fails with a
+//! reason that names the plugin and its file, and the other streams of the same ingester lose nothing.
+//!
+//! Through the command, as users have it. What a plugin may do to the process itself (crash, take all memory) is tried out in
+//! a child: see the end.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use framegate_stins::simulate::{Detector, Simulation};
+use framegate_tests::{
+    alone::{bad_plugin, bad_plugin_in_c},
+    framegate,
+    host::{Host, LIMIT},
+    process::{free_port, wait_for},
+    worker::Worker,
+};
+use serde_json::Value;
+
+/// Images of the good stream in each scan, between a header and an end.
+const IMAGES: u32 = 10;
+
+/// A host with two streams, `good` and `bad`, and a worker that gets both.
+struct Pair {
+    host: Host,
+    worker: Worker,
+    detector: thread::JoinHandle<()>,
+    bad: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Pair {
+    fn start(bad: impl FnOnce(&Path) -> PathBuf, scans: u32, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bad = bad(folder.path());
+        let simulation = Simulation {
+            bind: "tcp://127.0.0.1:*".to_owned(),
+            scans,
+            frames: IMAGES,
+            bytes: 1000,
+            rate: None,
+            // The connection of a scan ends with it: what is sent after that waits for the next one's.
+            pause: Duration::from_millis(500),
+        };
+        let detector = Detector::bind(simulation).unwrap();
+        let url = detector.endpoint().unwrap();
+        let detector = thread::spawn(move || {
+            detector.stream(|_| true).unwrap();
+        });
+        let port = free_port();
+        let host = Host::start(
+            folder.path(),
+            &format!(
+                "source_timeout = \"1 s\"\n{more}\n[standalone]\n\
+                 [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
+                 [[ingester.stream]]\nname = \"good\"\nsource = \"stins\"\n\
+                 [ingester.stream.settings]\nupstream_url = \"{url}\"\nbetween_scans = \"disconnect\"\n\
+                 [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n",
+                bad.display()
+            ),
+        );
+        let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+        Self { host, worker, detector, bad, _folder: folder }
+    }
+
+    /// The good stream's header, images and end of one scan have all arrived.
+    fn good_loses_nothing(&self) {
+        let messages = self.worker.until(|message| message.number() == u64::from(IMAGES) + 1);
+        let of_good = messages.iter().filter(|message| message.stream("good").is_some_and(|frames| !frames.is_empty()));
+        assert_eq!(of_good.count(), IMAGES as usize + 2, "{}", self.host.log());
+    }
+
+    /// Waits for a failure of the bad stream that says this, and names the plugin and its file.
+    fn bad_fails(&mut self, says: &str) -> Value {
+        let file = self.bad.display().to_string();
+        let status = self.host.wait_for(says, |ingester| {
+            let faults = ingester["faults"].to_string();
+            faults.contains("bad") && faults.contains(says) && faults.contains(&file)
+        });
+        assert_ne!(status["streams"]["good"]["source"], "failed", "{status:#}");
+        assert!(self.host.log().contains(says), "the log says it too: {}", self.host.log());
+        status
+    }
+
+    /// The generation of the bad stream.
+    fn generation(&self) -> Value {
+        let status: Value = serde_json::from_str(&self.host.get("/status").unwrap()).unwrap();
+        let all = status["generations"].as_array().unwrap().clone();
+        all.into_iter().find(|generation| generation["stream"] == "bad").unwrap()
+    }
+
+    /// It ends in time, whatever its sources do; its log.
+    fn stop(mut self) -> String {
+        assert!(self.host.stop(Duration::from_secs(5)).success(), "{}", self.host.log());
+        self.detector.join().unwrap();
+        self.host.log()
+    }
+}
+
+fn in_c(case: &'static str) -> impl FnOnce(&Path) -> PathBuf {
+    move |folder| bad_plugin_in_c(case, folder)
+}
+
+fn costs_its_own_stream_only(bad: impl FnOnce(&Path) -> PathBuf, says: &str) {
+    let mut pair = Pair::start(bad, 1, "");
+    pair.bad_fails(says);
+    pair.good_loses_nothing();
+    pair.stop();
+}
+
+#[test]
+fn a_panic_in_open_costs_its_own_stream_only() {
+    costs_its_own_stream_only(|_| bad_plugin("panics_in_open"), "open panicked: open has lost its way (at src/lib.rs:");
+}
+
+#[test]
+fn a_panic_in_next_costs_its_own_stream_only() {
+    costs_its_own_stream_only(|_| bad_plugin("panics_in_next"), "next panicked: next has lost its way (at src/lib.rs:");
+}
+
+#[test]
+fn a_code_that_does_not_exist_costs_its_own_stream_only() {
+    costs_its_own_stream_only(in_c("answers_garbage"), "next answered outcome 77");
+}
+
+#[test]
+fn a_frame_that_is_nowhere_costs_its_own_stream_only() {
+    costs_its_own_stream_only(in_c("gives_garbage"), "next answered a frame of 1000 bytes at 0x0");
+}
+
+/// The thread and the generation are written off and counted.
+fn is_written_off(pair: &mut Pair) {
+    assert_eq!(pair.generation()["state"], "written off");
+    pair.host.wait_for("the count", |ingester| {
+        ingester["counters"]["sources written off, because a call did not return"] == 1
+    });
+}
+
+#[test]
+fn an_open_that_hangs_is_written_off_and_costs_its_own_stream_only() {
+    let mut pair = Pair::start(|_| bad_plugin("hangs_in_open"), 1, "");
+    pair.bad_fails("has not returned for");
+    is_written_off(&mut pair);
+    pair.good_loses_nothing();
+    let log = pair.stop();
+    assert!(log.contains("its thread is left behind"), "{log}");
+}
+
+#[test]
+fn a_next_that_hangs_is_written_off_and_costs_its_own_stream_only() {
+    let mut pair = Pair::start(in_c("hangs_in_next"), 1, "");
+    pair.bad_fails("a call of the source has not returned for");
+    is_written_off(&mut pair);
+    pair.good_loses_nothing();
+    pair.stop();
+}
+
+#[test]
+fn a_close_that_hangs_is_written_off_and_the_next_scan_goes_on_without_it() {
+    let mut pair = Pair::start(in_c("hangs_in_close"), 2, "");
+    pair.good_loses_nothing();
+    // The next scan is what closes the run of the one before.
+    pair.bad_fails("did not return within");
+    is_written_off(&mut pair);
+    pair.good_loses_nothing();
+    pair.stop();
+}
+
+#[test]
+fn a_drop_that_hangs_is_left_behind_at_the_end() {
+    let pair = Pair::start(in_c("hangs_in_destroy"), 1, "");
+    pair.good_loses_nothing();
+    let file = pair.bad.display().to_string();
+    let log = pair.stop();
+    let line = log.lines().find(|line| line.contains("its thread is left behind")).expect(&log);
+    assert!(line.contains(&file) && line.contains("bad"), "{line}");
+}
+
+#[test]
+fn frames_that_are_never_freed_or_given_twice_are_each_released_once_by_the_host() {
+    for (case, frames) in [("releases_never", 10), ("gives_a_buffer_twice", 20)] {
+        let pair = Pair::start(in_c(case), 1, "");
+        pair.good_loses_nothing();
+        let balanced = || {
+            let generation = pair.generation();
+            let both = [&generation["frames_given"], &generation["frames_returned"]];
+            (both == [frames; 2]).then_some(())
+        };
+        wait_for("every frame to be released once", LIMIT, balanced);
+        pair.stop();
+    }
+}
+
+/// The line of the log that says this, about the bad stream's file.
+fn told(log: &str, file: &str, says: &str) {
+    let line = log.lines().find(|line| line.contains(says)).unwrap_or_else(|| panic!("nothing says {says}: {log}"));
+    assert!(line.contains(file) && line.contains("bad") && line.contains("ERROR"), "{line}");
+}
+
+#[test]
+fn a_context_that_is_given_back_twice_is_told_and_does_no_harm() {
+    let pair = Pair::start(in_c("releases_twice"), 1, "");
+    pair.good_loses_nothing();
+    let file = pair.bad.display().to_string();
+    told(&pair.stop(), &file, "calls the host (release) after it has given the host's context back");
+}
+
+#[test]
+fn a_context_that_is_never_given_back_is_told() {
+    let pair = Pair::start(in_c("keeps_the_context"), 1, "");
+    pair.good_loses_nothing();
+    let file = pair.bad.display().to_string();
+    told(&pair.stop(), &file, "has not given the host's context back");
+}
+
+#[test]
+fn calls_after_the_end_are_counted_and_told_and_do_no_harm() {
+    let pair = Pair::start(in_c("calls_after_its_end"), 2, "");
+    pair.good_loses_nothing();
+    // The source ends while the host lives: another one takes its place.
+    let folder = tempfile::tempdir().unwrap();
+    let other = bad_plugin_in_c("writes_a_file_when_loaded", folder.path());
+    let url = format!("http://{}", pair.host.admin());
+    let mut swap = framegate::command();
+    let output = swap.args(["swap", "bad"]).arg(other).args(["--url", &url]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    pair.good_loses_nothing();
+    let counted = || {
+        let status: Value = serde_json::from_str(&pair.host.get("/status").unwrap()).unwrap();
+        let all = status["generations"].as_array().unwrap();
+        all.iter().any(|generation| generation["stray_calls"].as_u64().is_some_and(|calls| calls > 0)).then_some(())
+    };
+    wait_for("the calls to be counted", LIMIT, counted);
+    let file = pair.bad.display().to_string();
+    told(&pair.stop(), &file, "after it has given the host's context back");
+}
+
+#[test]
+fn a_panic_in_a_thread_of_the_plugin_is_told_in_the_hosts_log() {
+    let pair = Pair::start(|_| bad_plugin("panics_in_a_thread"), 1, "");
+    let messages = pair.worker.until(|message| message.number() == u64::from(IMAGES) + 1);
+    assert_eq!(messages[0].stream("bad").unwrap(), [[7; 10]]);
+    let log = pair.stop();
+    let line = log
+        .lines()
+        .find(|line| line.contains("a thread of the plugin (lost) panicked: a thread has lost its way"))
+        .expect(&log);
+    assert!(line.contains("ERROR") && line.contains("src/lib.rs:") && line.contains("bad"), "{log}");
+}
+
+#[test]
+fn a_source_that_has_ended_does_not_keep_a_processor_busy() {
+    let pair = Pair::start(in_c("ends_without_waiting"), 1, "");
+    pair.good_loses_nothing();
+    let ticks = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pair.host.id())).unwrap();
+        let fields: Vec<u64> =
+            stat.rsplit(") ").next().unwrap().split(' ').filter_map(|word| word.parse().ok()).collect();
+        // utime and stime, in hundredths of a second: fields 14 and 15 of proc_pid_stat(5); the letter is no number.
+        fields[10] + fields[11]
+    };
+    let before = ticks();
+    thread::sleep(Duration::from_secs(1));
+    assert!(ticks() - before < 50, "{} of 100 ticks", ticks() - before);
+    pair.stop();
+}
+
+/// Runs a host with one plugin until it ends by itself: it is refused.
+fn refused(plugin: &Path, more: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("framegate.toml");
+    let text = format!(
+        "admin = \"off\"\n{more}\n[standalone]\n[[ingester]]\nurl = \"tcp://127.0.0.1:{}\"\n\
+         [[ingester.stream]]\nname = \"s\"\nsource = \"{}\"\n",
+        free_port(),
+        plugin.display()
+    );
+    fs::write(&config, text).unwrap();
+    let output = framegate::command().args(["run", "--config"]).arg(config).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn what_crashes_hangs_or_takes_everything_when_it_is_loaded_or_made_costs_a_child_if_it_is_tried_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for (case, timeout, code, says) in [
+        (
+            "crashes_when_loaded",
+            "10 s",
+            "FG-ABI-CRASH",
+            "crashed with SIGSEGV in loading (it printed: the vendor's library",
+        ),
+        ("hangs_when_loaded", "1 s", "FG-ABI-HANG", "loading did not return within 1s in the child process"),
+        (
+            "eats_memory_in_create",
+            "10 s",
+            "FG-ABI-CRASH",
+            "crashed with SIGABRT in create (it printed: out of memory after",
+        ),
+        ("hangs_in_destroy", "1 s", "FG-ABI-HANG", "destroy did not return within 1s in the child process"),
+    ] {
+        let plugin = bad_plugin_in_c(case, folder.path());
+        let (status, told) = refused(&plugin, &format!("probe = true\nsource_timeout = \"{timeout}\""));
+        assert_eq!(status, Some(3), "{case}: {told}");
+        for word in [code, says, plugin.to_str().unwrap(), "framegate plugin check"] {
+            assert!(told.contains(word), "{case}: {word} is not in {told}");
+        }
+    }
+    // Its CPU time is over before its time, unless the machine has much else to do.
+    let (status, told) =
+        refused(&bad_plugin_in_c("spins_in_create", folder.path()), "probe = true\nsource_timeout = \"8 s\"");
+    assert_eq!(status, Some(3), "{told}");
+    let either = ["used more than 2 s of CPU time in create", "create did not return within 8s"];
+    assert!(either.iter().any(|says| told.contains(says)), "{told}");
+    // Without it, the crash is the host's.
+    let plugin = bad_plugin_in_c("crashes_when_loaded", folder.path());
+    assert_eq!(refused(&plugin, "").0, None, "a signal ended it");
+}
+
+#[test]
+fn a_panic_in_create_is_the_same_refusal_whether_it_is_tried_out_or_not() {
+    for probe in [false, true] {
+        let (status, told) = refused(&bad_plugin("panics_in_create"), &format!("probe = {probe}"));
+        assert_eq!(status, Some(3));
+        assert!(told.contains("FG-ABI-PANIC") && told.contains("create has lost its way"), "{told}");
+    }
+    let (status, told) = refused(&framegate::plugin("stins"), "probe = true");
+    assert_eq!(status, Some(2), "{told}");
+    assert!(told.contains("missing field `upstream_url`"), "wrong settings stay wrong settings: {told}");
+}
+
+#[test]
+fn a_good_plugin_that_is_tried_out_streams_as_ever() {
+    let pair = Pair::start(in_c("writes_a_file_when_loaded"), 1, "probe = true");
+    pair.good_loses_nothing();
+    pair.stop();
+}
+
+#[test]
+fn a_program_that_embeds_the_host_needs_the_command_to_try_plugins_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "probe = true\nallow_writable_plugins = true\n[standalone]\n[[ingester]]\nurl = \"tcp://127.0.0.1:{}\"\n\
+         [[ingester.stream]]\nname = \"s\"\nsource = \"{}\"\n",
+        free_port(),
+        bad_plugin_in_c("hangs_when_loaded", folder.path()).display()
+    );
+    let mut settings = ::framegate::settings::Settings::from_toml(&text).unwrap();
+    settings.source_timeout = Duration::from_secs(1);
+    let refused = |settings: &::framegate::settings::Settings| {
+        let error = ::framegate::Host::start(settings.clone(), ::framegate::Linked::none()).unwrap_err();
+        error.problems().join("\n")
+    };
+    settings.probe = Some("no-such-framegate".into());
+    let told = refused(&settings);
+    assert!(
+        told.contains("FG-ABI-PROBE") && told.contains("no-such-framegate") && told.contains("in the PATH"),
+        "{told}"
+    );
+    settings.probe = Some(framegate::built().join("framegate"));
+    let told = refused(&settings);
+    assert!(told.contains("FG-ABI-HANG") && told.contains("in the child process"), "{told}");
+}
