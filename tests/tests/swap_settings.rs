@@ -268,3 +268,33 @@ fn a_source_of_which_only_one_can_be_there_is_made_when_the_old_one_has_gone() {
     whole_scan(port, &worker);
     assert!(host.log().contains("feeds the stream again"), "{}", host.log());
 }
+
+#[test]
+fn a_parameter_that_the_source_does_not_have_is_told_at_the_start_and_passed_over_in_a_swap() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    let text = |name: &str| {
+        format!(
+            "admin = \"127.0.0.1:{}\"\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\nname = \"a\"\n\
+             source = \"{}\"\nsettings = {{ events = 5 }}\nparameters = {{ {name} = \"3\" }}\n",
+            free_port(),
+            marked("1.0.0").display()
+        )
+    };
+    let path = folder.path().join("wrong.toml");
+    fs::write(&path, text("gian")).unwrap();
+    let output = framegate::command().args(["run", "--config"]).arg(&path).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(2) && said.contains("no parameter \"gian\"; did you mean \"gain\"?"),
+        "{said}"
+    );
+
+    let text = text("only_1");
+    let mut host = Host::start(folder.path(), text.split_once('\n').unwrap().1);
+    host.wait_for("the first scan", |ingester| ingester["ready"].is_string());
+    let worker = Worker::connect("w1", &url);
+    assert!(host.swap(&["a", marked("2.0.0").to_str().unwrap()]).status.success());
+    let _ = worker.until(|message| about(message, "a")["version"] == "2.0.0");
+    assert!(host.log().contains("it has no parameter \"only_1\""), "{}", host.log());
+}

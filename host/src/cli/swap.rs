@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut told = Value::Null;
     let mut gone_since = None;
     loop {
-        let steps = steps(&receipt);
+        let steps = if args.json { receipt.clone() } else { steps(&receipt) };
         if steps != told {
             told = steps;
             println!("{}", if args.json { receipt.to_string() } else { line(&receipt) });
@@ -134,6 +134,10 @@ fn absolute(source: &str) -> String {
 
 /// What a person waits for; frames that come back are told when all are back.
 fn steps(receipt: &Value) -> Value {
+    if matches!(receipt["state"].as_str(), Some("making" | "refused" | "superseded")) {
+        // Soon over, or told as an error.
+        return Value::Null;
+    }
     json!([receipt["state"], receipt["old"]["left_behind"], receipt["old"]["settled_at"]])
 }
 

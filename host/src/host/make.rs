@@ -111,8 +111,12 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
     for of_ingester in started {
         let mut inputs = Vec::new();
         for (stream, factory, starting) in of_ingester {
-            match starting.wait(stream, &factory, deadline, settings) {
+            match starting.wait(&factory, deadline, settings) {
                 Ok((reader, created)) => {
+                    for unknown in give_parameters(stream, &reader, &created) {
+                        let problem = format!("{}: {unknown}", factory.identity());
+                        error.no_source(&stream.name, &Problem::Settings(problem));
+                    }
                     inputs.push((reader, Feed { number: 0, settings: stream.clone(), factory, created }));
                 }
                 Err(problem) => error.no_source(&stream.name, &problem),
@@ -165,10 +169,9 @@ pub(super) fn start(
 }
 
 impl Starting {
-    /// Waits until it is made, and gives it the parameters of the settings.
+    /// Waits until it is made.
     pub(super) fn wait(
         self,
-        stream: &StreamSettings,
         factory: &Arc<dyn Factory>,
         deadline: Instant,
         settings: &Settings,
@@ -176,21 +179,7 @@ impl Starting {
         let source = factory.identity().to_string();
         let Self { reader, outcome } = self;
         match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Ok(created)) => {
-                for (name, value) in &stream.parameters {
-                    let known = || created.parameters.iter().map(|parameter| parameter.name.as_str());
-                    if !created.waits && !known().any(|known| known == name) {
-                        let meant = near(name, known()).map(|near| format!("; did you mean {near:?}?"));
-                        return Err(Problem::Settings(format!(
-                            "{source}: it has no parameter {name:?}{}",
-                            meant.unwrap_or_default()
-                        )));
-                    }
-                    let value = value.as_bytes().into();
-                    reader.order(Order::SetParameter { name: name.clone(), value });
-                }
-                Ok((reader, created))
-            }
+            Ok(Ok(created)) => Ok((reader, created)),
             Ok(Err(problem)) => Err(Problem::new(&source, problem)),
             Err(_) => {
                 factory.write_off();
@@ -198,6 +187,22 @@ impl Starting {
             }
         }
     }
+}
+
+/// Gives a source the parameters of the settings. Returns what it does not have, in words.
+pub(super) fn give_parameters(stream: &StreamSettings, reader: &Reader, created: &Created) -> Vec<String> {
+    let known = || created.parameters.iter().map(|parameter| parameter.name.as_str());
+    let mut unknown = Vec::new();
+    for (name, value) in &stream.parameters {
+        // One that is made later is not known yet; it passes over what it does not have.
+        if created.waits || known().any(|known| known == name) {
+            reader.order(Order::SetParameter { name: name.clone(), value: value.as_bytes().into() });
+        } else {
+            let meant = near(name, known()).map(|near| format!("; did you mean {near:?}?"));
+            unknown.push(format!("it has no parameter {name:?}{}", meant.unwrap_or_default()));
+        }
+    }
+    unknown
 }
 
 /// Puts an ingester together, down to its bound port; it does not run yet.

@@ -180,8 +180,11 @@ impl Swaps {
         }
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
         let starting = make::start(stream, &factory, self.before(asked))?;
-        let (reader, created) =
-            starting.wait(stream, &factory, Instant::now() + settings.creation_timeout(), &settings)?;
+        let (reader, created) = starting.wait(&factory, Instant::now() + settings.creation_timeout(), &settings)?;
+        for unknown in make::give_parameters(stream, &reader, &created) {
+            // The configuration's are for the source that it names; another one may be asked for.
+            tracing::warn!(stream = %stream.name, swap = asked.number, "of the stream's parameters: {unknown}");
+        }
         Ok((reader, Feed { number: asked.number, settings: stream.clone(), factory, created }))
     }
 
