@@ -48,7 +48,8 @@ impl Host {
     /// It does not start.
     #[must_use]
     pub fn with(command: &mut Command, folder: &Path, admin: SocketAddr) -> Self {
-        Self { process: Process::start("framegate", command, folder), admin }
+        // What it writes beside its log goes with the folder.
+        Self { process: Process::start("framegate", command.env("TMPDIR", folder), folder), admin }
     }
 
     /// Its process id.

@@ -6,7 +6,7 @@
 
 use std::{
     cell::RefCell,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, ExitStatus, Stdio},
@@ -25,6 +25,8 @@ use nix::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+
+use super::load;
 
 /// What a child may use.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -127,6 +129,11 @@ impl Drop for Guard {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             let _ = self.0.wait();
         }
+        // If it died while it loaded the plugin, the private copy is still there.
+        let prefix = load::prefix_of_copies(self.0.id());
+        let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+        let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+        left.for_each(|entry| drop(fs::remove_file(entry.path())));
     }
 }
 

@@ -50,7 +50,7 @@ fn open_private_copy(inspected: &Inspected) -> Result<Library, Refusal> {
         let found = format!("{shown}: its private copy in {} fails: {problem}", std::env::temp_dir().display());
         Refusal::new(Code::Load, found, "make room there, or set TMPDIR to a directory that this user may write to")
     };
-    let name = format!("framegate-{}-", inspected.note.protocol.replace('/', "_"));
+    let name = format!("{}{}-", prefix_of_copies(std::process::id()), inspected.note.protocol.replace('/', "_"));
     let mut copy = tempfile::Builder::new().prefix(&name).suffix(".so").tempfile().map_err(failed)?;
     copy.write_all(&inspected.bytes).map_err(failed)?;
     // Bound at once: a symbol that is missing is found here, and not by the first call, which would end the process.
@@ -71,6 +71,11 @@ fn open_private_copy(inspected: &Inspected) -> Result<Library, Refusal> {
         Refusal::new(Code::Load, format!("{shown} cannot be loaded: {reason}"), remedy)
     })
     // The copy's name goes here, its content when the process ends.
+}
+
+/// How the names of a process's private copies begin. A process that dies while it loads one leaves it behind.
+pub(super) fn prefix_of_copies(process: u32) -> String {
+    format!("framegate-{process}-")
 }
 
 /// The address of the symbol that the note names.
