@@ -134,7 +134,10 @@ fn a_class_whose_plugin_is_not_there_is_told_with_where_it_was_looked_for() {
     // Beside the built command are all plugins of the workspace; beside a copy of it is none.
     let [alone, elsewhere] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let copy = alone.path().join("framegate");
-    fs::copy(framegate::built().join("framegate"), &copy).unwrap();
+    // By a process of its own: while this one has the file open for writing, a test beside this one may start a program, which
+    // would hold the descriptor for a moment, and a file that somebody may write to cannot be executed.
+    let copied = Command::new("cp").arg(framegate::built().join("framegate")).arg(&copy).status().unwrap();
+    assert!(copied.success());
     let mut command = Command::new(copy);
     command.args(["ingester", "-n", "camera", "-u", "tcp://127.0.0.1:1", "-c", "ZmqSubXspressIngester"]);
     command.env_clear().env("FRAMEGATE_PLUGIN_PATH", elsewhere.path());
