@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 use std::{
-    fs,
     net::TcpListener,
     process::{Command, Output},
     sync::mpsc,
