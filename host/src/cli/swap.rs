@@ -70,13 +70,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let address = format!("/swaps/{}", receipt["number"]);
-    let mut told = Value::Null;
+    let mut told = Vec::new();
     let mut gone_since = None;
     loop {
-        let steps = if args.json { receipt.clone() } else { steps(&receipt) };
-        if steps != told {
-            told = steps;
-            println!("{}", if args.json { receipt.to_string() } else { line(&receipt) });
+        // All that are new: a scan may have started between two looks.
+        for step in if args.json { vec![receipt.to_string()] } else { steps(&receipt) } {
+            if !told.contains(&step) {
+                println!("{step}");
+                told.push(step);
+            }
         }
         match receipt["state"].as_str() {
             Some("refused") => {
@@ -132,45 +134,34 @@ fn absolute(source: &str) -> String {
     }
 }
 
-/// What a person waits for; frames that come back are told when all are back.
-fn steps(receipt: &Value) -> Value {
-    if matches!(receipt["state"].as_str(), Some("making" | "refused" | "superseded")) {
-        // Soon over, or told as an error.
-        return Value::Null;
-    }
-    json!([receipt["state"], receipt["old"]["left_behind"], receipt["old"]["settled_at"]])
-}
-
-/// How far the swap is, for a person.
-fn line(receipt: &Value) -> String {
+/// How far the swap is, for a person: every step that is done.
+fn steps(receipt: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let swap = format!("swap {} of stream {}", receipt["number"], text(&receipt["stream"]));
-    let old = &receipt["old"];
-    match receipt["state"].as_str() {
-        Some("pending") => {
-            let reused = if receipt["reused"] == true { ", loaded earlier" } else { "" };
-            format!(
-                "{swap}: ready after {:.1} ms{reused}; takes over at the next scan start\n  from  {}\n  to    {}",
-                receipt["ready_ms"].as_f64().unwrap_or_default(),
-                source(&receipt["from"]),
-                source(&receipt["to"])
-            )
-        }
-        Some("effective") if old["settled_at"].is_string() => format!(
-            "{swap}: the old source gave {} events; all of its {} frames are back",
-            old["events"], old["frames"]
-        ),
-        Some("effective") => match old["left_behind"].as_str() {
-            Some(why) => format!("{swap}: the thread of the old source is left behind: {why}"),
-            None => format!(
-                "{swap}: took over at {} with scan {}",
-                text(&receipt["effective_at"]),
-                text(&receipt["effective_scan"])
-            ),
-        },
-        Some(state) => format!("{swap}: {state}"),
-        None => swap,
+    let mut steps = Vec::new();
+    if !matches!(receipt["state"].as_str(), Some("pending" | "effective")) {
+        // Not yet ready, or told as an error.
+        return steps;
     }
+    let reused = if receipt["reused"] == true { ", loaded earlier" } else { "" };
+    steps.push(format!(
+        "{swap}: ready after {:.1} ms{reused}; takes over at the next scan start\n  from  {}\n  to    {}",
+        receipt["ready_ms"].as_f64().unwrap_or_default(),
+        source(&receipt["from"]),
+        source(&receipt["to"])
+    ));
+    if let Some(at) = receipt["effective_at"].as_str() {
+        steps.push(format!("{swap}: took over at {at} with scan {}", text(&receipt["effective_scan"])));
+    }
+    let old = &receipt["old"];
+    if let Some(why) = old["left_behind"].as_str() {
+        steps.push(format!("{swap}: the thread of the old source is left behind: {why}"));
+    }
+    if old["settled_at"].is_string() {
+        let (events, frames) = (&old["events"], &old["frames"]);
+        steps.push(format!("{swap}: the old source gave {events} events; all of its {frames} frames are back"));
+    }
+    steps
 }
 
 /// All that is known of a source, in a line.
