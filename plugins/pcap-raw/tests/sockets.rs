@@ -131,9 +131,10 @@ fn a_server_that_closes_between_two_arms_is_left_alone_for_a_while() {
     let arm = format!("{HEADER} 1\nEND 1 Ok\n");
     for (more, wait) in [("", None), (r#", "pause_after_end": 200"#, Some(Duration::from_millis(200)))] {
         let (came, next) = mpsc::channel();
-        let again = Box::new(move |stream| {
+        let again = Box::new(move |mut stream: TcpStream| {
             came.send(Instant::now()).unwrap();
-            saying("")(stream);
+            // The run may be dropped before or after it has greeted.
+            let _ = stream.read_to_end(&mut Vec::new());
         });
         let (url, server) = serve(vec![breaking(arm.clone()), again]);
         let (mut source, _) = source(&url, more);
