@@ -2,7 +2,8 @@
 //!
 //! `process` runs any program; `framegate` is ours as a file, `host` is ours running; `worker` is who it serves, `detector`
 //! who it takes from, `protocols` what others send. `standalone` is these together; `stage` is a host inside the test, between a `redis` of its own and a
-//! played `controller`; `python` is the peer.
+//! played `controller`; `python` is the peer, and `proxy` a
+//! network that goes wrong.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ pub mod host;
 pub mod played;
 pub mod process;
 pub mod protocols;
+pub mod proxy;
 pub mod python;
 pub mod redis;
 pub mod stage;
