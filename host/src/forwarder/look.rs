@@ -56,6 +56,9 @@ impl Forwarder {
         for line in self.ingester.workers.evict(now, &limits, self.assembled.is_full(), &held) {
             tracing::warn!(ingester = %self.settings.name, "{line}");
         }
+        for line in self.ingester.workers.strangers.take_lines() {
+            tracing::warn!(ingester = %self.settings.name, "{line}");
+        }
         // What the network holds for those who were given up cannot be withdrawn; the others shall not wait for it.
         self.assembled.excuse(self.ingester.workers.held_by_evicted(&held));
         self.router.in_flight.forget_empty();

@@ -214,12 +214,16 @@ pub(crate) fn prepare(
 ) -> Result<(Forwarder, Line, Exchange), String> {
     let name = &ingester.name;
     let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
-    let router = Router::bind(ingester.port, wake.clone()).map_err(|problem| {
-        format!(
-            "ingester {name}: port {} cannot be bound: {problem}\n  end the program that holds it, or give this ingester \
-             another port in its url",
-            ingester.port
-        )
+    let router = Router::bind(ingester.bind, ingester.port, wake.clone()).map_err(|problem| {
+        let (port, at) = (ingester.port, ingester.bind.map(|address| format!(" of {address}")).unwrap_or_default());
+        let advice = match problem {
+            zmq::Error::EADDRINUSE => {
+                "end the program that holds it, or give this ingester another port in its url".to_owned()
+            }
+            zmq::Error::EADDRNOTAVAIL => "`bind` must be an address of this machine".to_owned(),
+            _ => format!("it is the port of {}", ingester.url()),
+        };
+        format!("ingester {name}: port {port}{at} cannot be bound: {problem}\n  {advice}")
     })?;
     let ring = {
         let wake = wake.clone();
@@ -240,6 +244,7 @@ pub(crate) fn prepare(
         stall_timeout: ingester.stall_timeout,
         source_timeout: settings.source_timeout,
         min_workers: standalone,
+        allowed_workers: ingester.workers.clone(),
     };
     let streams = made.iter().map(|(_, feed)| (feed.settings.name.clone(), feed.created.on_demand)).collect();
     let described = made.iter().flat_map(|(_, feed)| {

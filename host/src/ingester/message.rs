@@ -43,9 +43,13 @@ impl Message {
         Self { body: Body::Together { bytes, ends, _charge: account.take(cost) }, bytes: cost }
     }
 
-    /// A message around frames that stay where they are.
-    pub(crate) fn around(header: Vec<u8>, events: SmallVec<[Arc<Event>; 1]>, charge: Arc<Charge>) -> Self {
-        let frames = events.iter().map(|event| event.bytes()).sum::<usize>();
+    /// A message around frames, of `frames` bytes, that stay where they are.
+    pub(crate) fn around(
+        header: Vec<u8>,
+        events: SmallVec<[Arc<Event>; 1]>,
+        frames: usize,
+        charge: Arc<Charge>,
+    ) -> Self {
         let bytes = MESSAGE_COST + (header.len() + frames) as u64;
         Self { body: Body::Apart { header, events, _charge: charge }, bytes }
     }
@@ -86,7 +90,7 @@ mod tests {
         let account = Account::new(1 << 20, || ());
         let copied = Message::copied(b"head".to_vec(), events.iter().map(|event| &**event), &account);
         assert_eq!(account.used(), copied.bytes);
-        let around = Message::around(b"head".to_vec(), events, Arc::new(account.take(0)));
+        let around = Message::around(b"head".to_vec(), events, 9, Arc::new(account.take(0)));
         for (message, small) in [(copied, true), (around, false)] {
             let expected: [&[u8]; 5] = [b"head", b"", &[2; 3], b"abc", &[2; 3]];
             assert_eq!((message.parts().as_slice(), message.is_small()), (&expected[..], small));

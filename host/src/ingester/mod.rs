@@ -14,6 +14,7 @@ mod pair;
 pub(crate) mod picture;
 pub(crate) mod report;
 pub(crate) mod scan;
+mod strangers;
 pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,10 @@ use self::{
     tally::{Pace, Tally},
     workers::Workers,
 };
-use crate::names::{EventNumber, IngesterName, ScanId, StreamName};
+use crate::{
+    names::{EventNumber, IngesterName, ScanId, StreamName},
+    settings::AllowedWorkers,
+};
 
 /// What an ingester was configured with.
 #[derive(Debug, Clone)]
@@ -44,6 +48,7 @@ pub(crate) struct Limits {
     pub(crate) source_timeout: Duration,
     /// Without a controller: events wait for this many workers.
     pub(crate) min_workers: usize,
+    pub(crate) allowed_workers: AllowedWorkers,
 }
 
 /// What the forwarder has to do.
@@ -109,8 +114,8 @@ impl Ingester {
         Self {
             name,
             streams: streams.into_iter().map(stream).collect(),
+            workers: Workers::new(limits.allowed_workers.clone()),
             limits,
-            workers: Workers::default(),
             scan: None,
             dump_prefix: String::new(),
             ready: None,

@@ -17,7 +17,7 @@ use super::{
     scan::{Phase, Scan},
 };
 use crate::{
-    budget::{Account, COPY_BELOW},
+    budget::{Account, COPY_BELOW, Charge},
     names::{EventNumber, StreamName},
 };
 
@@ -159,45 +159,76 @@ impl Ingester {
         scan.processed += 1;
         let events: SmallVec<[Event; 1]> =
             assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty())).collect();
-        let bytes = events.iter().map(Event::bytes).sum::<usize>();
-        // What is small is copied into each message; only what is large is shared.
-        let is_small = bytes < COPY_BELOW;
-        let (own, mut shared) = if is_small { (events, SmallVec::new()) } else { (SmallVec::new(), share(events)) };
-        let event = |part: usize| if is_small { &own[part] } else { &*shared[part] };
+        let gathered = Gathered::new(events, account);
         let created_at = self.created_at.text(wall);
-        let groups = groups(assigned);
-        let charge = (!is_small && !groups.is_empty()).then(|| Arc::new(account.take(bytes as u64 + MESSAGE_COST)));
-        for (parts, workers) in groups {
-            let in_header = parts.iter().map(|part| header::Part {
-                stream: &self.streams[assigned.streams[*part].0].escaped,
-                typ: event(*part).typ,
-                frames: event(*part).frames.len(),
+        for (parts, workers) in groups(assigned) {
+            let in_header = parts.iter().map(|part| {
+                let (stream, event) = (assigned.streams[*part].0, gathered.event(*part));
+                header::Part { stream: &self.streams[stream].escaped, typ: event.typ, frames: event.frames.len() }
             });
-            let room = if is_small { bytes } else { 0 };
-            let header = header::write(assigned.number, in_header, created_at, room);
-            let message = Arc::new(match &charge {
-                None => Message::copied(header, parts.iter().map(|part| event(*part)), account),
-                Some(charge) => {
-                    let shared = parts.iter().map(|part| shared[*part].clone()).collect();
-                    Message::around(header, shared, charge.clone())
-                }
-            });
+            let header = header::write(assigned.number, in_header, created_at, gathered.room());
+            let message = Arc::new(gathered.message(header, &parts, account));
             for worker in workers {
                 self.workers.give(worker, message.clone(), now);
             }
         }
         capturing.then(|| {
-            if is_small {
-                shared = share(own);
-            }
             let names = assigned.streams.iter().map(|(index, _)| self.streams[*index].name.clone());
-            Pair { number: assigned.number, created_at: created_at.to_owned(), streams: names.zip(shared).collect() }
+            let streams = names.zip(gathered.into_shared()).collect();
+            Pair { number: assigned.number, created_at: created_at.to_owned(), streams }
         })
     }
 }
 
-fn share(events: SmallVec<[Event; 1]>) -> SmallVec<[Arc<Event>; 1]> {
-    events.into_iter().map(Arc::new).collect()
+/// One event of all its streams, on its way into messages.
+enum Gathered {
+    /// Copied into each message.
+    Small { events: SmallVec<[Event; 1]>, bytes: usize },
+    /// Shared by the messages, with what it takes of their account.
+    Large { events: SmallVec<[Arc<Event>; 1]>, bytes: usize, charge: Arc<Charge> },
+}
+
+impl Gathered {
+    fn new(events: SmallVec<[Event; 1]>, account: &Arc<Account>) -> Self {
+        let bytes = events.iter().map(Event::bytes).sum();
+        if bytes < COPY_BELOW {
+            return Self::Small { events, bytes };
+        }
+        let charge = Arc::new(account.take(bytes as u64 + MESSAGE_COST));
+        Self::Large { events: events.into_iter().map(Arc::new).collect(), bytes, charge }
+    }
+
+    fn event(&self, part: usize) -> &Event {
+        match self {
+            Self::Small { events, .. } => &events[part],
+            Self::Large { events, .. } => &events[part],
+        }
+    }
+
+    /// Bytes that follow a header in its own buffer.
+    fn room(&self) -> usize {
+        if let Self::Small { bytes, .. } = self { *bytes } else { 0 }
+    }
+
+    /// The message for workers that get these streams.
+    fn message(&self, header: Vec<u8>, parts: &[usize], account: &Arc<Account>) -> Message {
+        match self {
+            Self::Small { events, .. } => Message::copied(header, parts.iter().map(|part| &events[*part]), account),
+            Self::Large { events, bytes, charge } => {
+                let is_all = parts.len() == events.len();
+                let bytes = if is_all { *bytes } else { parts.iter().map(|part| events[*part].bytes()).sum() };
+                let events = parts.iter().map(|part| events[*part].clone()).collect();
+                Message::around(header, events, bytes, charge.clone())
+            }
+        }
+    }
+
+    fn into_shared(self) -> SmallVec<[Arc<Event>; 1]> {
+        match self {
+            Self::Small { events, .. } => events.into_iter().map(Arc::new).collect(),
+            Self::Large { events, .. } => events,
+        }
+    }
 }
 
 /// Takes a stream's event. One that was dropped, or that a failed source will never give, is an event without frames: its

@@ -32,7 +32,11 @@ impl Ingester {
     pub(crate) fn picture(&self, now: Instant, measured: Measured<'_>) -> Report {
         let scan = self.scan.as_ref();
         let mut counters: BTreeMap<&'static str, u64> = self.counters.clone();
-        counters.insert("junk messages from workers' side", self.workers.junk);
+        let strangers = &self.workers.strangers;
+        counters.insert("junk messages from workers' side", strangers.junk);
+        counters.insert("pings of workers that are not allowed", strangers.pings_not_allowed);
+        counters.insert("messages for workers that are not allowed", strangers.messages_not_allowed);
+        counters.insert("pings of workers for which there was no place", strangers.without_place);
         counters.insert("messages dropped with evicted workers", self.workers.dropped);
         counters.insert("workers evicted", self.workers.evictions);
         counters.insert("events that came after their scan was over", measured.late);
@@ -81,6 +85,7 @@ impl Ingester {
             pace: scan.map(|scan| scan.pace.report()).unwrap_or_default(),
             streams,
             workers: self.workers.report(now, measured.in_flight),
+            workers_not_allowed: strangers.names.keys().cloned().collect(),
             counters,
             capture: measured.capture,
             faults,

@@ -44,6 +44,8 @@ pub struct Report {
     pub streams: BTreeMap<StreamName, StreamReport>,
     /// Workers that are connected, and those that messages wait for.
     pub workers: Vec<WorkerReport>,
+    /// The first names of workers that are not served, because `workers` does not allow them.
+    pub workers_not_allowed: Vec<WorkerName>,
     /// Everything counted over the life of the process that is no stream's: junk pings, late assignments, …
     pub counters: BTreeMap<&'static str, u64>,
     /// The capture, if one is or was written.
@@ -75,6 +77,7 @@ impl Report {
             pace: PaceReport::default(),
             streams: BTreeMap::new(),
             workers: Vec::new(),
+            workers_not_allowed: Vec::new(),
             counters: BTreeMap::new(),
             capture: None,
             faults: Vec::new(),

@@ -32,6 +32,7 @@ fn heart() -> Ingester {
         stall_timeout: None,
         source_timeout: Duration::from_secs(5),
         min_workers: 1,
+        allowed_workers: Default::default(),
     };
     let streams = STREAMS.iter().map(|name| (stream(name), false)).collect();
     Ingester::new(IngesterName::new("i").unwrap(), streams, limits)

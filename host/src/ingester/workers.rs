@@ -11,8 +11,8 @@ use std::{
 
 use uuid::{Uuid, Variant};
 
-use super::{Limits, message::Message, report::WorkerReport};
-use crate::names::WorkerName;
+use super::{Limits, message::Message, report::WorkerReport, strangers::Strangers};
+use crate::{names::WorkerName, settings::AllowedWorkers};
 
 /// One worker.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ pub(crate) struct Worker {
     sent_at: Option<Instant>,
     /// Given up in this scan: it would be out of step.
     evicted: bool,
+    /// Assignments name it, so its place in the list is known elsewhere.
+    assigned: bool,
+    /// Its name is not among those that are served.
+    barred: bool,
     sent: u64,
     dropped: u64,
 }
@@ -41,8 +45,8 @@ pub(crate) struct Worker {
 pub(crate) struct Workers {
     all: Vec<Worker>,
     by_name: HashMap<WorkerName, usize>,
-    /// Pings that were none.
-    pub(crate) junk: u64,
+    allowed: AllowedWorkers,
+    pub(crate) strangers: Strangers,
     /// Messages that waited for evicted workers.
     pub(crate) dropped: u64,
     pub(crate) evictions: u64,
@@ -54,46 +58,56 @@ pub(crate) struct Workers {
 const UNSEEN: Duration = Duration::from_secs(4);
 /// The same while it has reason to be busy: a Python worker that does not find itself published closes its socket.
 const UNSEEN_BUSY: Duration = Duration::from_secs(8);
-/// Strangers can make up names; beyond this many, new ones are junk.
-const MOST: usize = 10_000;
+/// Strangers can make up names: of those that nobody assigns to, no more than this are known at a time. Each is published, and is five metrics.
+pub(crate) const MOST: usize = 1000;
 
 impl Workers {
-    /// The worker of this name, made if need be.
+    pub(crate) fn new(allowed: AllowedWorkers) -> Self {
+        Self { allowed, ..Self::default() }
+    }
+
+    /// The worker that an assignment names, made if need be.
     pub(crate) fn index(&mut self, name: &WorkerName, now: Instant) -> usize {
-        if let Some(index) = self.by_name.get(name) {
-            return *index;
-        }
-        let index = self.all.len();
-        self.by_name.insert(name.clone(), index);
-        self.all.push(Worker {
-            name: name.clone(),
-            service_uuid: None,
-            last_ping: None,
-            pending: VecDeque::new(),
-            unreachable_since: None,
-            moved: now,
-            in_flight: 0,
-            sent_at: None,
-            evicted: false,
-            sent: 0,
-            dropped: 0,
-        });
+        let index = match self.by_name.get(name) {
+            Some(index) => *index,
+            None => {
+                let barred = !self.allowed.allow(name);
+                if barred {
+                    self.strangers.not_allowed(name, "events are assigned to it");
+                }
+                let index = self.all.len();
+                self.all.push(Worker { barred, ..Worker::new(name.clone(), now) });
+                self.by_name.insert(name.clone(), index);
+                index
+            }
+        };
+        self.all[index].assigned = true;
         index
     }
 
-    /// A message from the network. Returns whether the set of connected workers changed.
-    pub(crate) fn ping(&mut self, identity: &[u8], payload: &[u8], now: Instant, wall: SystemTime) -> bool {
+    /// A message from the network. Returns the worker's name if it is a ping of one that is served.
+    pub(crate) fn ping(
+        &mut self,
+        identity: &[u8],
+        payload: &[u8],
+        now: Instant,
+        wall: SystemTime,
+    ) -> Option<WorkerName> {
         let uuid =
             Uuid::from_slice(payload).ok().filter(|u| u.get_version_num() == 4 && u.get_variant() == Variant::RFC4122);
         let (Ok(name), Some(uuid)) = (WorkerName::from_identity(identity), uuid) else {
-            self.junk += 1;
-            return false;
+            self.strangers.junk += 1;
+            return None;
         };
-        if self.all.len() >= MOST && !self.by_name.contains_key(&name) {
-            self.junk += 1;
-            return false;
+        if !self.allowed.allow(&name) {
+            self.strangers.pings_not_allowed += 1;
+            self.strangers.not_allowed(&name, "it pings");
+            return None;
         }
-        let index = self.index(&name, now);
+        let Some(index) = self.by_name.get(&name).copied().or_else(|| self.place_for(&name, now)) else {
+            self.strangers.too_many();
+            return None;
+        };
         let worker = &mut self.all[index];
         let known = worker.is_connected(now) && worker.service_uuid == Some(uuid);
         if worker.service_uuid != Some(uuid) {
@@ -104,12 +118,33 @@ impl Workers {
         worker.last_ping = Some((now, wall));
         worker.unreachable_since = None;
         self.arrivals += u64::from(!known);
-        !known
+        Some(name)
     }
 
-    /// A message for a worker; dropped at once if it was given up.
+    /// A place for a worker that is new: one that is free, or that of one that is gone.
+    fn place_for(&mut self, name: &WorkerName, now: Instant) -> Option<usize> {
+        let index = if self.all.len() < MOST {
+            self.all.len()
+        } else {
+            self.all.iter().position(|one| !one.assigned && one.pending.is_empty() && !one.is_connected(now))?
+        };
+        let worker = Worker::new(name.clone(), now);
+        match self.all.get_mut(index) {
+            Some(place) => drop(self.by_name.remove(&std::mem::replace(place, worker).name)),
+            None => self.all.push(worker),
+        }
+        self.by_name.insert(name.clone(), index);
+        Some(index)
+    }
+
+    /// A message for a worker; dropped at once if it was given up, or is not served at all.
     pub(crate) fn give(&mut self, index: usize, message: Arc<Message>, now: Instant) {
         let worker = &mut self.all[index];
+        if worker.barred {
+            worker.dropped += 1;
+            self.strangers.messages_not_allowed += 1;
+            return;
+        }
         if worker.evicted {
             worker.dropped += 1;
             self.dropped += 1;
@@ -200,7 +235,7 @@ impl Workers {
         for worker in &mut self.all {
             worker.pending.clear();
             worker.unreachable_since = None;
-            worker.evicted = false;
+            (worker.evicted, worker.assigned) = (false, false);
             (worker.sent, worker.dropped, worker.moved) = (0, 0, now);
         }
         dropped
@@ -261,6 +296,24 @@ impl Workers {
 }
 
 impl Worker {
+    fn new(name: WorkerName, now: Instant) -> Self {
+        Self {
+            name,
+            service_uuid: None,
+            last_ping: None,
+            pending: VecDeque::new(),
+            unreachable_since: None,
+            moved: now,
+            in_flight: 0,
+            sent_at: None,
+            evicted: false,
+            assigned: false,
+            barred: false,
+            sent: 0,
+            dropped: 0,
+        }
+    }
+
     pub(crate) fn is_connected(&self, now: Instant) -> bool {
         let Some((at, _)) = self.last_ping else { return false };
         let busy = !self.pending.is_empty() || self.sent_at.is_some_and(|sent| sent > at);

@@ -23,8 +23,14 @@ struct Owner {
     _receipt: Receipt,
 }
 
-/// Option number of `ZMQ_OUT_BATCH_SIZE`, a draft option of libzmq 4.3 (`zmq_draft.h`).
-const ZMQ_OUT_BATCH_SIZE: c_int = 102;
+/// How many bytes libzmq handles at once: draft options of libzmq 4.3, with their numbers (`zmq_draft.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BatchSize {
+    /// Reads.
+    In = 101,
+    /// Writes.
+    Out = 102,
+}
 
 /// What became of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,11 +123,11 @@ unsafe extern "C" fn release(_data: *mut c_void, hint: *mut c_void) {
     drop(unsafe { Arc::from_raw(hint.cast::<Owner>()) });
 }
 
-/// Sets how many bytes libzmq writes at once. Returns whether this build of libzmq has the option.
-pub(crate) fn set_out_batch_size(socket: &mut zmq::Socket, bytes: c_int) -> bool {
+/// Sets how many bytes libzmq reads or writes at once. Returns whether this build of libzmq has the option.
+pub(crate) fn set_batch_size(socket: &mut zmq::Socket, which: BatchSize, bytes: c_int) -> bool {
     let value = std::ptr::from_ref(&bytes).cast::<c_void>();
     // SAFETY: the socket is open for as long as it is borrowed; `value` points to an int of the length given.
-    unsafe { zmq_setsockopt(socket.as_mut_ptr(), ZMQ_OUT_BATCH_SIZE, value, size_of::<c_int>()) == 0 }
+    unsafe { zmq_setsockopt(socket.as_mut_ptr(), which as c_int, value, size_of::<c_int>()) == 0 }
 }
 
 /// Address and length of every part that was handed over: for the test that follows a frame.

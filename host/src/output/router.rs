@@ -3,11 +3,16 @@
 //! Runs on the forwarder thread, which owns it. Everything of ZeroMQ towards workers is behind this interface in our own
 //! words (send, in flight, pings), so that another transport can stand beside it.
 
-use std::{os::fd::AsRawFd, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     in_flight::{InFlight, Lane},
-    message::{Sent, send, set_out_batch_size},
+    message::{BatchSize, Sent, send, set_batch_size},
 };
 use crate::{budget::Account, ingester::message::Message, names::WorkerName, wake::Wake};
 
@@ -22,19 +27,26 @@ pub(crate) struct Router {
     payload: zmq::Message,
 }
 
-/// Pings are 16 bytes; whoever sends more than this is disconnected by libzmq.
-const LONGEST_PING: i64 = 4096;
+/// Pings are 16 bytes. A worker introduces itself with some 50, and its name of up to 255: whoever sends more in one part is
+/// disconnected by libzmq.
+const LONGEST_PART: i64 = 512;
+/// Messages of one connection that wait for us. A worker pings every two seconds.
+const PINGS_WAITING: i32 = 64;
+/// Who connects and does not introduce itself is disconnected by libzmq.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A small message pins the buffer that it was received in, so that is small too.
+const IN_BATCH: i32 = 512;
 /// CPU at 16 KiB frames halves against libzmq's 8 KiB (performance figures in ARCHITECTURE.md).
 const OUT_BATCH: i32 = 64 * 1024;
 /// Messages taken in one go, so that a flood of junk does not keep the forwarder from its work.
 const PINGS_AT_ONCE: usize = 256;
 
 impl Router {
-    /// Binds all addresses.
+    /// Binds one address of this machine, or all.
     ///
     /// # Errors
     /// When the port is in use, among others.
-    pub(crate) fn bind(port: u16, wake: Wake) -> zmq::Result<Self> {
+    pub(crate) fn bind(address: Option<IpAddr>, port: u16, wake: Wake) -> zmq::Result<Self> {
         let context = zmq::Context::new();
         let mut socket = context.socket(zmq::ROUTER)?;
         socket.set_router_mandatory(true)?;
@@ -46,11 +58,14 @@ impl Router {
         socket.set_linger(0)?;
         // No limit by count: credits bound what is in flight by bytes.
         socket.set_sndhwm(0)?;
-        socket.set_maxmsgsize(LONGEST_PING)?;
-        if !set_out_batch_size(&mut socket, OUT_BATCH) {
-            tracing::debug!("this libzmq has no ZMQ_OUT_BATCH_SIZE; small frames cost more");
+        socket.set_rcvhwm(PINGS_WAITING)?;
+        socket.set_maxmsgsize(LONGEST_PART)?;
+        socket.set_handshake_ivl(HANDSHAKE.as_millis() as i32)?;
+        let out = set_batch_size(&mut socket, BatchSize::Out, OUT_BATCH);
+        if !out || !set_batch_size(&mut socket, BatchSize::In, IN_BATCH) {
+            tracing::debug!("this libzmq has no batch sizes; small frames cost more");
         }
-        socket.bind(&format!("tcp://*:{port}"))?;
+        bind(&socket, address, port)?;
         let in_flight = InFlight::new(wake.clone());
         Ok(Self { socket, in_flight, wake, _context: context, payload: zmq::Message::new() })
     }
@@ -93,6 +108,22 @@ impl Router {
             ping(&identity, if parts == 1 { &self.payload } else { &[] });
         }
         true
+    }
+}
+
+/// Of all addresses, those of IPv6 are left out where the machine has none.
+fn bind(socket: &zmq::Socket, address: Option<IpAddr>, port: u16) -> zmq::Result<()> {
+    let endpoint = match address {
+        Some(address) => format!("tcp://{}", SocketAddr::new(address, port)),
+        None => format!("tcp://*:{port}"),
+    };
+    socket.set_ipv6(address.is_none_or(|address| address.is_ipv6()))?;
+    match socket.bind(&endpoint) {
+        Err(problem) if address.is_none() && problem != zmq::Error::EADDRINUSE => {
+            socket.set_ipv6(false)?;
+            socket.bind(&endpoint)
+        }
+        bound => bound,
     }
 }
 

@@ -16,7 +16,8 @@ use super::{
     dranspose,
     given::{Origin, Table, Value},
     read::{
-        HOUR, MILLISECOND, YEAR, address, admin, count, one_of, paths, redis_url, size, text, time, time_or_off, truth,
+        HOUR, MILLISECOND, YEAR, address, admin, bind, count, one_of, paths, redis_url, size, text, time, time_or_off,
+        truth, workers,
     },
     section::{Problems, Section},
 };
@@ -152,6 +153,8 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
     let placeholder = || IngesterName::new("unnamed").expect("the name is constant and allowed");
     let mut ingester =
         IngesterSettings::new(name.as_ref().map_or_else(placeholder, |(name, _)| name.clone()), &host, port, streams);
+    section.set("bind", &mut ingester.bind, problems, bind);
+    section.set("workers", &mut ingester.workers, problems, workers);
     section.set("memory_limit", &mut ingester.memory_limit, problems, size);
     section.set("capture_limit", &mut ingester.capture_limit, problems, size);
     section.set("worker_inflight", &mut ingester.worker_inflight, problems, size);

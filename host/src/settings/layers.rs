@@ -152,7 +152,13 @@ pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<
     let mut table = Table::new(command.clone());
     machine(&mut table, environment, &mut problems);
     let mut ingester = Table::new(command.clone());
-    for (key, variable) in [("name", "INGESTER_NAME"), ("url", "INGESTER_URL"), ("dump_path", "DUMP_PATH")] {
+    for (key, variable) in [
+        ("name", "INGESTER_NAME"),
+        ("url", "INGESTER_URL"),
+        ("bind", "FRAMEGATE_BIND"),
+        ("workers", "FRAMEGATE_WORKERS"),
+        ("dump_path", "DUMP_PATH"),
+    ] {
         if let Some(given) = environment.get(variable, &mut problems) {
             ingester.set(key, given);
         }

@@ -12,11 +12,19 @@ mod read;
 mod section;
 #[cfg(test)]
 mod tests;
+mod workers;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde_json::Value;
 
+pub use self::workers::AllowedWorkers;
 use crate::names::{IngesterName, StreamName};
 
 /// Everything a host needs to know to start.
@@ -170,8 +178,12 @@ pub struct IngesterSettings {
     pub name: IngesterName,
     /// The host in `tcp://host:port`, which workers connect to.
     pub host: String,
-    /// The port that is bound, on all addresses.
+    /// The port that is bound.
     pub port: u16,
+    /// The address of this machine on which it is bound. Default: on all, of IPv4 and IPv6.
+    pub bind: Option<IpAddr>,
+    /// Which workers are served. Default: all.
+    pub workers: AllowedWorkers,
     /// Bytes of events and messages held at most. Default 1 GiB.
     pub memory_limit: u64,
     /// Bytes of captures held at most. Default 256 MiB.
@@ -198,6 +210,8 @@ impl IngesterSettings {
             name,
             host: host.to_owned(),
             port,
+            bind: None,
+            workers: AllowedWorkers::default(),
             memory_limit: 1 << 30,
             capture_limit: 256 << 20,
             worker_inflight: 8 << 20,

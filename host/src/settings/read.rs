@@ -2,12 +2,19 @@
 //!
 //! Pure: only the form is checked. No message repeats what may hold a password.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use url::Url;
 
-use super::given::{Given, Origin, Value};
+use super::{
+    AllowedWorkers,
+    given::{Given, Origin, Value},
+};
 use crate::near::near;
 
 /// A text that is not empty.
@@ -105,7 +112,7 @@ pub(super) fn address(given: &Given) -> Result<(String, u16), String> {
         None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
     };
     if host == "*" {
-        return wrong("`*` is no address to connect to (the port is bound on all addresses anyway)");
+        return wrong("`*` is no address to connect to (on which addresses the port is bound, `bind` says)");
     }
     if !host_holds {
         return wrong("the host is missing or malformed");
@@ -114,6 +121,26 @@ pub(super) fn address(given: &Given) -> Result<(String, u16), String> {
         Ok(number @ 1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok((host.to_owned(), number)),
         _ => wrong("the port must be 1 to 65535"),
     }
+}
+
+/// An address of this machine; whether it is one shows when it is bound.
+pub(super) fn bind(given: &Given) -> Result<Option<IpAddr>, String> {
+    let address = text(given)?;
+    if address == "*" {
+        return Ok(None);
+    }
+    let expected = "expected an IP address of this machine, such as \"127.0.0.1\" or \"::1\", or \"*\" for all of them";
+    address.parse().map(Some).map_err(|_| format!("{address:?}: {expected}"))
+}
+
+/// Names of workers; in a variable separated by commas.
+pub(super) fn workers(given: &Given) -> Result<AllowedWorkers, String> {
+    let allowed = match (&given.value, &given.origin) {
+        (Value::Text(names), Origin::Variable(_)) => AllowedWorkers::named(names.split(',')),
+        (Value::List(list), _) => AllowedWorkers::named(list.iter().map(text).collect::<Result<Vec<_>, _>>()?),
+        _ => Err(format!("not {}", given.kind())),
+    };
+    allowed.map_err(|why| format!("{why}; expected names of workers, such as [\"daq-*\", \"w1\"]"))
 }
 
 /// Only the form; never repeats the address, which may hold a password.

@@ -228,6 +228,9 @@ fn values_are_told_with_what_is_allowed() {
         ("url = 'tcp://u@h:1'", "malformed"),
         ("url = 'tcp://[::1:1'", "malformed"),
         ("url = 'tcp://h:1/x'", "1 to 65535"),
+        ("bind = 'eth0'", "expected an IP address of this machine"),
+        ("workers = []", "nobody would be served"),
+        ("workers = 'w1'", "expected names of workers"),
         ("name = ''", "it is empty"),
         ("name = \"\\n\"", "control character"),
         ("dump_path = ''", "it is empty"),
@@ -299,7 +302,7 @@ fn standalone_has_a_stall_timeout_and_redis_has_none() {
 }
 
 /// Every key at its place, with a value that is allowed and one of a wrong type.
-const KEYS: [(&str, &str, &str); 20] = [
+const KEYS: [(&str, &str, &str); 22] = [
     ("top", "plugin_dirs", "['/p']"),
     ("top", "allow_writable_plugins", "true"),
     ("top", "probe", "true"),
@@ -311,6 +314,8 @@ const KEYS: [(&str, &str, &str); 20] = [
     ("top", "redis", "'redis://h:1/2'"),
     ("ingester", "name", "'n'"),
     ("ingester", "url", "'tcp://h:1'"),
+    ("ingester", "bind", "'::1'"),
+    ("ingester", "workers", "['w*']"),
     ("ingester", "memory_limit", "'1 MiB'"),
     ("ingester", "capture_limit", "1000"),
     ("ingester", "worker_inflight", "'2 MB'"),

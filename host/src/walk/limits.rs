@@ -58,6 +58,7 @@ proptest! {
         let streams = STREAMS.map(|name| StreamName::new(name).unwrap());
         let limits = Limits {
             worker_timeout: Duration::from_secs(10), stall_timeout: None, source_timeout: Duration::from_secs(5), min_workers: 1,
+            allowed_workers: Default::default(),
         };
         let name = IngesterName::new("i").unwrap();
         let mut heart = Ingester::new(name, streams.iter().map(|name| (name.clone(), false)).collect(), limits);

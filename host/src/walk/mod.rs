@@ -27,7 +27,7 @@ use crate::{
     },
     names::{IngesterName, ScanId, StreamName, WorkerName},
     plugin::identity::SourceIdentity,
-    settings::{CaptureWhenFull, Control, IngesterSettings, Settings, StreamSettings, WhenFull},
+    settings::{Control, IngesterSettings, Settings, StreamSettings, WhenFull},
     source::{Counts, Factory, Fault, Instance, Ledger, NotCreated, Traits, reader::Reader},
 };
 
@@ -145,19 +145,8 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         when_full: WhenFull::Block,
         parameters: Default::default(),
     };
-    let mut ingester = IngesterSettings {
-        name: IngesterName::new("test-ingester").unwrap(),
-        host: "localhost".to_owned(),
-        port,
-        memory_limit: 1 << 30,
-        capture_limit: 1 << 28,
-        worker_inflight: 8 << 20,
-        worker_timeout: Duration::from_secs(10),
-        stall_timeout: None,
-        dump_path: None,
-        capture_when_full: CaptureWhenFull::Thin,
-        streams: sources.iter().map(stream).collect(),
-    };
+    let name = IngesterName::new("test-ingester").unwrap();
+    let mut ingester = IngesterSettings::new(name, "localhost", port, sources.iter().map(stream).collect());
     change(&mut ingester);
     let settings = Settings {
         control: Control::Standalone(Default::default()),

@@ -72,6 +72,10 @@ fn one_ingester(out: &mut String, ingester: &Value, sources: &Value) {
     );
     streams(out, ingester, sources);
     workers(out, ingester);
+    let barred: Vec<_> = list(&ingester["workers_not_allowed"]).map(word).collect();
+    if !barred.is_empty() {
+        let _ = writeln!(out, "  not served, because `workers` does not allow them: {}", barred.join(", "));
+    }
     for (what, count) in entries(&ingester["counters"]) {
         if count.as_u64() != Some(0) {
             let _ = writeln!(out, "  {what}: {}", word(count));
@@ -286,6 +290,7 @@ mod tests {
                     "since_start": { "read": 200, "forwarded": 140, "dropped": 55, "discarded": 3, "missing": 22 } } },
                 "workers": [{ "name": "w1", "connected": true, "last_seen": 1.0, "sent": 9, "waiting": 8, "in_flight": 512,
                     "dropped": 7 }],
+                "workers_not_allowed": ["x1", "x2"],
                 "counters": { "junk messages": 13, "nothing": 0 },
                 "capture": { "path": "/d.cbors", "written": 14, "not_written": 15, "fault": "disk full" },
                 "faults": ["stream eiger: \u{1b}[2Jit broke"],
@@ -311,6 +316,7 @@ mod tests {
             "12 of 14 back",
             "4  eiger   api       other",
             "refused: FG-ABI-FIND: no file ",
+            "not served, because `workers` does not allow them: x1, x2",
             "junk messages: 13",
             "eiger: since the start, of 200 events 55 were dropped; 22 are missing",
             "capture /d.cbors: 14 events written, 15 not",

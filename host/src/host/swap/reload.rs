@@ -103,6 +103,8 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
 fn of_ingester(old: &IngesterSettings, new: &IngesterSettings, lines: &mut Vec<String>) {
     for (is_new, key) in [
         (old.url() != new.url(), "url"),
+        (old.bind != new.bind, "bind"),
+        (old.workers != new.workers, "workers"),
         (old.memory_limit != new.memory_limit, "memory_limit"),
         (old.capture_limit != new.capture_limit, "capture_limit"),
         (old.worker_inflight != new.worker_inflight, "worker_inflight"),
