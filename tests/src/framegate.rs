@@ -22,6 +22,24 @@ pub fn command() -> Command {
     command
 }
 
+/// The same command, which a shell becomes after it has run `script`.
+#[must_use]
+pub fn after(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("{script}\nexec \"$0\" \"$@\""));
+    shell.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell
+}
+
 /// The file of a plugin of this workspace.
 #[must_use]
 pub fn plugin(name: &str) -> PathBuf {
@@ -84,6 +102,7 @@ pub(crate) const INGESTER_VARIABLES: &[&str] = &[
     "BUILD_META_FILE",
     "LOG_LEVEL",
     "FRAMEGATE_ADMIN",
+    "FRAMEGATE_CAPTURE_ROOT",
     "FRAMEGATE_PLUGIN_PATH",
     ALLOW_WRITABLE,
 ];

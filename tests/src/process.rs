@@ -50,7 +50,7 @@ impl Process {
     /// Everything it printed so far.
     #[must_use]
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+        text(&fs::read(&self.log).unwrap_or_default())
     }
 
     /// The exit status, if it has ended.
@@ -91,6 +91,31 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sets what a running process may use (setrlimit(2)), by a name of prlimit(1): its soft limit, or all that its hard limit allows.
+///
+/// # Panics
+/// There is no such process, or no `prlimit`.
+pub fn limit(process: u32, resource: &str, most: Option<u64>) {
+    let of = |most: &str| {
+        let mut command = Command::new("prlimit");
+        let output = command.args(["--pid", &process.to_string(), &format!("--{resource}{most}")]).output();
+        let output = output.expect("prlimit is part of every Linux");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let most = most.map_or_else(
+        || of("").split_whitespace().rev().nth(1).expect("it stands before the unit").to_owned(),
+        |most| most.to_string(),
+    );
+    of(&format!("={most}:"));
+}
+
+/// What a program printed.
+#[must_use]
+pub fn text(printed: &[u8]) -> String {
+    String::from_utf8_lossy(printed).into_owned()
 }
 
 /// Waits until `condition` gives a value.

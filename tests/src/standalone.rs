@@ -28,6 +28,8 @@ pub struct House {
 /// What a test wants otherwise: lines for each table of the configuration.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Wish<'a> {
+    /// For the top of it.
+    pub top: &'a str,
     /// For `[standalone]`.
     pub standalone: &'a str,
     /// For `[[ingester]]`.
@@ -95,6 +97,7 @@ pub fn configuration(url: &str, upstream: impl Display, wish: &Wish<'_>) -> Stri
     let plugin = framegate::plugin("stins");
     format!(
         r#"
+        {}
         [standalone]
         {}
         [[ingester]]
@@ -108,6 +111,7 @@ pub fn configuration(url: &str, upstream: impl Display, wish: &Wish<'_>) -> Stri
         upstream_url = "{upstream}"
         {}
         "#,
+        wish.top,
         wish.standalone,
         wish.ingester,
         plugin.display(),

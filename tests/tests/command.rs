@@ -14,7 +14,7 @@ use framegate_stins::simulate::{Detector, Simulation, Step};
 use framegate_tests::{
     framegate,
     host::{Host, LIMIT, write_configuration},
-    process::{Process, free_port, wait_for},
+    process::{Process, free_port, text, wait_for},
     redis::RedisServer,
     worker::Worker,
 };
@@ -28,10 +28,6 @@ const STOPS_WITHIN: Duration = Duration::from_secs(2);
 
 fn output(args: &[&str]) -> Output {
     framegate::command().args(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// `framegate ingester` on a port, with a Redis.

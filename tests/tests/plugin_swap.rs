@@ -10,7 +10,7 @@ use framegate_tests::{
     alone::{bad_plugin, marked},
     framegate,
     host::{Host, LIMIT},
-    process::{free_port, wait_for},
+    process::{free_port, text, wait_for},
     worker::{Message, Worker},
 };
 use serde_json::{Value, json};
@@ -90,10 +90,6 @@ fn all_of(version: &str, events: &[Value]) -> bool {
 
 fn numbers(events: &[Value]) -> Vec<u64> {
     events.iter().map(|event| event["event"].as_u64().unwrap()).collect()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

@@ -81,6 +81,7 @@ Variables (in upper or lower case; options count before them):
   DUMP_PATH          file to capture events to, in every scan
   FRAMEGATE_BIND     address of this machine on which the port is bound [default: all of them]
   FRAMEGATE_WORKERS  names of the workers that are served, such as daq-*,w1 [default: all]
+  FRAMEGATE_CAPTURE_ROOT  folder that no capture is outside of [default: none]
   SERVICE_REDIS_DSN  address of Redis; else REDIS_URL [default: redis://localhost:6379/0]
   BUILD_META_FILE    build information to publish [default: /etc/build_git_meta.json]
   LOG_LEVEL          DEBUG, INFO, WARNING or ERROR [default: INFO]

@@ -54,6 +54,7 @@ Variables that count before the file, in upper or lower case; options count befo
   BUILD_META_FILE    build information to publish
   LOG_LEVEL          DEBUG, INFO, WARNING or ERROR
   FRAMEGATE_ADMIN    address that serves status and metrics over HTTP, or off
+  FRAMEGATE_CAPTURE_ROOT  folder that no capture is outside of
   FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched after plugin_dirs
   FRAMEGATE_ALLOW_WRITABLE_PLUGINS  true: accept plugin files that others may write to
 

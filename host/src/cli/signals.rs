@@ -32,6 +32,8 @@ impl Stop {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (mut interrupt, mut terminate) = {
             let _inside = runtime.enter();
+            // Whoever hears this one is not ended by it: a write beyond RLIMIT_FSIZE fails then, as on a full disk.
+            let _ = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
         };
         let heard = stop.clone();

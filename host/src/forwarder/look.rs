@@ -62,6 +62,10 @@ impl Forwarder {
         // What the network holds for those who were given up cannot be withdrawn; the others shall not wait for it.
         self.assembled.excuse(self.ingester.workers.held_by_evicted(&held));
         self.router.in_flight.forget_empty();
+        self.ingester.count(
+            "captures refused, because their path leads out of capture_root or to no regular file",
+            self.dump.take_refused(),
+        );
         for stream in 0..self.inputs.len() {
             let reader = &mut self.inputs[stream].reader;
             if reader.write_off(limits.source_timeout).is_some() {

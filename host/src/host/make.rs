@@ -229,7 +229,11 @@ pub(crate) fn prepare(
         let wake = wake.clone();
         Arc::new(move || wake.ring())
     };
-    let limits = DumpSettings { limit_bytes: ingester.capture_limit, when_full: ingester.capture_when_full };
+    let limits = DumpSettings {
+        limit_bytes: ingester.capture_limit,
+        when_full: ingester.capture_when_full,
+        root: settings.capture_root.clone(),
+    };
     let dump = Dump::start(limits, ring.clone())
         .map_err(|problem| format!("ingester {name}: no capture thread: {problem}"))?;
     let (command_sender, commands) = mpsc::channel(64);

@@ -16,8 +16,8 @@ use super::{
     dranspose,
     given::{Origin, Table, Value},
     read::{
-        HOUR, MILLISECOND, YEAR, address, admin, bind, count, one_of, paths, redis_url, size, text, time, time_or_off,
-        truth, workers,
+        HOUR, MILLISECOND, YEAR, address, admin, bind, count, folder, one_of, paths, redis_url, size, text, time,
+        time_or_off, truth, workers,
     },
     section::{Problems, Section},
 };
@@ -45,6 +45,7 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Ve
         number @ 1..=500 => Ok(number as usize),
         number => Err(format!("{number} is not allowed: 1 to 500, which the system's loader can bear")),
     });
+    settings.capture_root = top.read("capture_root", problems_of, folder);
     top.set("admin_swap", &mut settings.admin_swap, problems_of, one_of(&ADMIN_SWAP));
     top.set("admin", &mut settings.admin, problems_of, admin);
     let mut log_level = LogLevel::default();

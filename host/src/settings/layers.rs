@@ -120,6 +120,7 @@ fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems
     layer("build_meta", "BUILD_META_FILE");
     layer("log_level", "LOG_LEVEL");
     layer("admin", "FRAMEGATE_ADMIN");
+    layer("capture_root", "FRAMEGATE_CAPTURE_ROOT");
     layer("allow_writable_plugins", ALLOW_WRITABLE);
     // Variables of a whole deployment; they do not overrule a file that wants no Redis at all.
     if table.get("standalone").is_none() {

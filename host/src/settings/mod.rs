@@ -48,6 +48,9 @@ pub struct Settings {
     /// Copies of plugin files that this process loads at most, refused ones included; they stay loaded until it ends.
     /// Default and most: 500.
     pub max_generations: usize,
+    /// The folder that no capture is outside of, whatever `dump_path` and the controller's dump_prefix say; relative ones begin there.
+    /// An absolute path. Default none: captures go wherever the process may write.
+    pub capture_root: Option<PathBuf>,
     /// Who may swap sources through the admin endpoint. Default: whoever is on this machine.
     pub admin_swap: AdminSwap,
     /// Where the admin HTTP endpoint listens; none: it does not. Default none; the command `framegate run` has 127.0.0.1:9180.
@@ -93,6 +96,7 @@ impl Settings {
             shutdown_grace: Duration::from_secs(1),
             source_timeout: Duration::from_secs(10),
             max_generations: 500,
+            capture_root: None,
             admin_swap: AdminSwap::default(),
             admin: None,
         }

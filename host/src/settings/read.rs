@@ -92,6 +92,12 @@ pub(super) fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl FnOnce(&Given
     }
 }
 
+/// A folder by its absolute path.
+pub(super) fn folder(given: &Given) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text(given)?);
+    if path.is_absolute() { Ok(path) } else { Err(format!("{path:?}: expected an absolute path")) }
+}
+
 pub(super) fn paths(given: &Given) -> Result<Vec<PathBuf>, String> {
     let Value::List(list) = &given.value else {
         return Err(format!("expected a list of folders, [\"…\"], not {}", given.kind()));

@@ -41,7 +41,7 @@ fn the_example_holds_and_shows_the_defaults() {
             below = &mut rest;
         }
         let keep = !["[standalone]", "broadcast", "scans", "min_workers"].iter().any(|key| line.starts_with(key));
-        let keep = keep && !line.starts_with("dump_path") && !line.starts_with("plugin_dirs");
+        let keep = keep && !["dump_path", "plugin_dirs", "capture_root"].iter().any(|key| line.starts_with(key));
         if keep {
             below.push_str(line);
             below.push('\n');
@@ -302,7 +302,7 @@ fn standalone_has_a_stall_timeout_and_redis_has_none() {
 }
 
 /// Every key at its place, with a value that is allowed and one of a wrong type.
-const KEYS: [(&str, &str, &str); 22] = [
+const KEYS: [(&str, &str, &str); 23] = [
     ("top", "plugin_dirs", "['/p']"),
     ("top", "allow_writable_plugins", "true"),
     ("top", "probe", "true"),
@@ -310,6 +310,7 @@ const KEYS: [(&str, &str, &str); 22] = [
     ("top", "source_timeout", "'3 s'"),
     ("top", "admin", "'off'"),
     ("top", "log_level", "'info'"),
+    ("top", "capture_root", "'/c'"),
     ("top", "build_meta", "'/m'"),
     ("top", "redis", "'redis://h:1/2'"),
     ("ingester", "name", "'n'"),

@@ -157,6 +157,7 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         shutdown_grace: Duration::from_secs(1),
         source_timeout: Duration::from_secs(1),
         max_generations: 500,
+        capture_root: None,
         admin_swap: Default::default(),
         admin: None,
     };

@@ -21,7 +21,7 @@ use axum::{
     routing::{MethodRouter, any, post},
 };
 use framegate_plugin_api::{HostContext, LogLevel, SourceError};
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -194,14 +194,22 @@ fn router(shared: Shared) -> Router {
     ];
     let with_routes = |router: Router<Shared>, (path, method): (&'static str, MethodRouter<Shared>)| {
         // As dranspose answers it; clients post again.
-        router.route(path, method).route(&format!("{path}/"), any(Redirect::temporary(path)))
+        let moved = async move |State(shared): State<Shared>, body: Body| {
+            pass_over(&shared, body).await;
+            Redirect::temporary(path)
+        };
+        router.route(path, method).route(&format!("{path}/"), any(moved))
     };
     let unknown = "Not Found; there are /v1/data_desc, /v1/record_data, /v1/record_end and /v1/custom_data";
     routes
         .into_iter()
         .fold(Router::new(), with_routes)
-        .fallback(async move || Refused::Other(StatusCode::NOT_FOUND, unknown.into()))
-        .method_not_allowed_fallback(async || {
+        .fallback(async move |State(shared): State<Shared>, body: Body| {
+            pass_over(&shared, body).await;
+            Refused::Other(StatusCode::NOT_FOUND, unknown.into())
+        })
+        .method_not_allowed_fallback(async |State(shared): State<Shared>, body: Body| {
+            pass_over(&shared, body).await;
             Refused::Other(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed; use POST".into())
         })
         .with_state(shared)
@@ -218,6 +226,7 @@ async fn take(kind: Kind, shared: &Shared, headers: &HeaderMap, body: Body) -> R
 /// The whole body.
 async fn receive(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<body::Bytes, Refused> {
     if !is_json(headers) {
+        pass_over(shared, body).await;
         let what = "the content-type must be application/json".into();
         return Err(Refused::Body(vec![Problem { field: None, what }]));
     }
@@ -243,6 +252,15 @@ async fn receive(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<bod
             Err(Refused::Other(StatusCode::REQUEST_TIMEOUT, what.into()))
         }
     }
+}
+
+/// Reads a body that nobody wants, within the limits of the others: hyper closes a connection that still has one when it is answered,
+/// and its client would find out when it posts again.
+async fn pass_over(shared: &Shared, body: Body) {
+    let mut body = Limited::new(body, shared.max_body);
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    // What is late or too long costs its connection, as it does elsewhere.
+    let _ = timeout(shared.body_timeout, all).await;
 }
 
 /// Why a post is not taken.

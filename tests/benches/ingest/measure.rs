@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -15,6 +14,7 @@ use framegate_tests::{
     bench::{cpu_ns, peak_kib},
     framegate,
     host::{Host, write_configuration},
+    process::free_port,
 };
 
 use crate::{Case, Forwarder, roles::LINKED};
@@ -32,8 +32,8 @@ pub(crate) struct Measured {
 
 /// Runs one case with one forwarder.
 pub(crate) fn measure(case: &Case, forwarder: Forwarder) -> anyhow::Result<Measured> {
-    let upstream = format!("tcp://127.0.0.1:{}", free_port()?);
-    let port = free_port()?.to_string();
+    let upstream = format!("tcp://127.0.0.1:{}", free_port());
+    let port = free_port().to_string();
     let workers = case.workers.to_string();
     let broadcast = case.broadcast.to_string();
     let events = case.events.to_string();
@@ -135,10 +135,6 @@ fn framegate(folder: &Path, upstream: &str, port: &str, case: &Case, forwarder: 
 fn role(args: &[&str], out: Stdio) -> anyhow::Result<Running> {
     let mut command = Command::new(std::env::current_exe()?);
     Ok(Running(command.arg("role").args(args).stdin(Stdio::null()).stdout(out).spawn()?))
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 const START_LIMIT: Duration = Duration::from_secs(20);

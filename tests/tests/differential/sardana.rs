@@ -66,11 +66,10 @@ pub(crate) fn post(path: &str, body: impl AsRef<[u8]>) -> Message {
     Message::new([body.as_ref(), path.as_bytes()])
 }
 
-/// Posts, each over a connection of its own; what was answered. A server that refuses a post before its body has come closes the
-/// connection after the answer, and who posts over it again may find out only then.
+/// Posts, one after the other over one connection; what was answered.
 pub(crate) fn post_all(port: u16, messages: &[Message]) -> Vec<u16> {
     let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).timeout_global(Some(LIMIT));
-    let client = ureq::Agent::from(config.max_idle_connections(0).build());
+    let client = ureq::Agent::from(config.build());
     let post = |message| {
         let Post { path, content_type, body } = Post::of(message);
         let post = client.post(format!("http://127.0.0.1:{port}{path}")).content_type(content_type);

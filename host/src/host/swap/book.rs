@@ -4,10 +4,13 @@
 //!
 //! ```text
 //!   asked ──▶ Making ──ready──▶ Pending ──effective──▶ Effective ──settled──▶ (final)
-//!               │ refused          │ superseded
+//!               │ refused          │ superseded, or refused when it is made late
 //!               ▼                  ▼
-//!            Refused           Superseded
+//!            Refused      Superseded, Refused
 //! ```
+//!
+//! A source that can only be made when the old one has gone stays `Pending` until it is: the scan that it may take over in begins
+//! before that is known.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -41,15 +44,15 @@ pub(super) struct Book {
     feeds: BTreeMap<StreamName, Feed>,
     /// Made and handed over, by the swap's number.
     waiting: BTreeMap<u64, Feed>,
-    /// Of swaps whose new source waits until the old one has gone: what feeds the stream again if it cannot be made.
-    before: BTreeMap<u64, Feed>,
+    /// Those of them that are being made now, because the old source has gone; with the scan that they take over in.
+    late: BTreeMap<u64, ScanId>,
     /// The oldest first.
     receipts: VecDeque<SwapReceipt>,
 }
 
 impl Book {
     pub(super) fn new(feeds: BTreeMap<StreamName, Feed>) -> Self {
-        Self { next: 1, feeds, waiting: BTreeMap::new(), before: BTreeMap::new(), receipts: VecDeque::new() }
+        Self { next: 1, feeds, waiting: BTreeMap::new(), late: BTreeMap::new(), receipts: VecDeque::new() }
     }
 
     /// What feeds a stream.
@@ -116,6 +119,7 @@ impl Book {
 
     pub(super) fn refused(&mut self, number: u64, problem: &str, with: &'static str) {
         self.waiting.remove(&number);
+        self.late.remove(&number);
         self.note(number, |receipt| {
             receipt.problem_with = Some(with);
             receipt.state = SwapState::Refused;
@@ -135,40 +139,46 @@ impl Book {
 
     pub(super) fn superseded(&mut self, number: u64, by: u64) -> Option<SwapReceipt> {
         self.waiting.remove(&number);
+        self.late.remove(&number);
         self.note(number, |receipt| {
             receipt.state = SwapState::Superseded;
             receipt.superseded_by = Some(by);
         })
     }
 
-    /// The new source feeds its stream. Returns the old one with the receipt.
+    /// The old source goes, and the new one feeds its stream, or will if it can be made. Returns the old one, and the receipt.
     pub(super) fn effective(&mut self, number: u64, scan: ScanId) -> Option<(Feed, Option<SwapReceipt>)> {
-        let feed = self.waiting.remove(&number)?;
+        let feed = self.waiting.get(&number)?;
         let (stream, waits) = (feed.settings.name.clone(), feed.created.waits);
-        let old = self.feeds.insert(stream, feed)?;
-        if waits {
-            self.before.insert(number, old.clone());
-        }
+        // One that was still to be made when this one took its place.
+        let unmade = self.late.keys().copied().find(|late| *late != number && self.is_for(*late, &stream));
+        let unmade = unmade.and_then(|late| {
+            let feed = self.waiting.get(&late).cloned();
+            self.superseded(late, number);
+            feed
+        });
+        let old = unmade.or_else(|| self.feeds.get(&stream).cloned())?;
         let from = old.factory.identity();
         let receipt = self.note(number, |receipt| {
-            receipt.state = SwapState::Effective;
             receipt.from = from;
-            receipt.effective_at = Some(now());
-            receipt.effective_scan = Some(scan);
             receipt.old = Some(OldSource::default());
         });
-        Some((old, receipt))
+        if waits {
+            self.late.insert(number, scan);
+            return Some((old, receipt));
+        }
+        Some((old, self.feeds_from(number, scan)))
     }
 
-    /// The new source could be made when the old one had gone. Returns the stream.
-    pub(super) fn made_late(&mut self, number: u64, created: Created) -> Option<StreamName> {
-        let stream = self.before.remove(&number)?.settings.name;
+    /// The new source could be made when the old one had gone. Returns its receipt.
+    pub(super) fn made_late(&mut self, number: u64, created: Created) -> Option<SwapReceipt> {
         // Unless another source feeds the stream by now.
-        self.feeds.get_mut(&stream).filter(|feed| feed.number == number)?.created = created;
-        Some(stream)
+        let scan = self.late.remove(&number)?;
+        self.waiting.get_mut(&number)?.created = created;
+        self.feeds_from(number, scan)
     }
 
-    /// The new source could not be made when the old one had gone; the old one was made again, or not.
+    /// The new source could not be made when the old one had gone; the old one was made again, or not. Returns the stream.
     pub(super) fn not_made_late(
         &mut self,
         number: u64,
@@ -176,16 +186,29 @@ impl Book {
         with: &'static str,
         again: Option<Created>,
     ) -> Option<StreamName> {
-        let mut feed = self.before.remove(&number)?;
+        // Unless another source feeds the stream by now.
+        self.late.remove(&number)?;
+        let stream = self.waiting.get(&number)?.settings.name.clone();
+        self.refused(number, problem, with);
+        let feed = self.feeds.get_mut(&stream)?;
         feed.created =
             again.unwrap_or(Created { parameters: Vec::new(), on_demand: false, ledger: None, waits: false });
-        let stream = feed.settings.name.clone();
-        self.refused(number, problem, with);
-        self.note(number, |receipt| (receipt.effective_at, receipt.effective_scan) = (None, None));
-        // Unless another source feeds the stream by now.
-        let now = self.feeds.get_mut(&stream).filter(|feed| feed.number == number)?;
-        *now = feed;
         Some(stream)
+    }
+
+    fn is_for(&self, number: u64, stream: &StreamName) -> bool {
+        self.waiting.get(&number).is_some_and(|feed| feed.settings.name == *stream)
+    }
+
+    /// A source that is made takes its place.
+    fn feeds_from(&mut self, number: u64, scan: ScanId) -> Option<SwapReceipt> {
+        let feed = self.waiting.remove(&number)?;
+        self.feeds.insert(feed.settings.name.clone(), feed);
+        self.note(number, |receipt| {
+            receipt.state = SwapState::Effective;
+            receipt.effective_at = Some(now());
+            receipt.effective_scan = Some(scan);
+        })
     }
 
     /// How the old source fares.
@@ -203,3 +226,68 @@ impl Book {
 
 /// Receipts that are kept, some kilobytes each at most.
 const KEPT: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{names::StreamName, source::linked::linked};
+
+    fn created(waits: bool) -> Created {
+        Created { parameters: Vec::new(), on_demand: false, ledger: None, waits }
+    }
+
+    /// A book with one stream, `s`, that source 0 feeds, and swaps that are pending until the old source has gone.
+    fn book(swaps: u64) -> Book {
+        let feed = |number| Feed {
+            number,
+            settings: StreamSettings::new(StreamName::new("s").unwrap(), "stins", json!({})),
+            factory: linked::<framegate_stins::Stins>(),
+            created: created(number > 0),
+        };
+        let stream = StreamName::new("s").unwrap();
+        let mut book = Book::new([(stream.clone(), feed(0))].into());
+        for number in 1..=swaps {
+            assert_eq!(book.asked(&stream, "stins", AskedBy::Api), Some(number));
+            book.ready(feed(number), 1.0);
+        }
+        book
+    }
+
+    fn state(book: &Book, number: u64) -> (SwapState, Option<ScanId>, u64) {
+        let receipt = book.receipts().find(|receipt| receipt.number == number).unwrap();
+        (receipt.state, receipt.effective_scan, book.feed("s").unwrap().number)
+    }
+
+    #[test]
+    fn a_source_that_is_made_late_is_effective_only_when_it_is_made() {
+        let (mut book, scan) = (book(1), ScanId(Uuid::new_v4()));
+        let (old, _) = book.effective(1, scan).unwrap();
+        assert_eq!((old.number, state(&book, 1)), (0, (SwapState::Pending, None, 0)));
+        book.made_late(1, created(false)).unwrap();
+        assert_eq!(state(&book, 1), (SwapState::Effective, Some(scan), 1));
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_made_late_is_never_shown_as_effective() {
+        let mut book = book(1);
+        book.effective(1, ScanId(Uuid::new_v4())).unwrap();
+        assert_eq!(state(&book, 1), (SwapState::Pending, None, 0));
+        assert_eq!(book.not_made_late(1, "no", "settings", Some(created(false))).unwrap().as_str(), "s");
+        assert_eq!(state(&book, 1), (SwapState::Refused, None, 0));
+    }
+
+    #[test]
+    fn a_source_that_was_still_to_be_made_gives_way_to_the_next() {
+        let (mut book, scan) = (book(2), ScanId(Uuid::new_v4()));
+        book.effective(1, ScanId(Uuid::new_v4())).unwrap();
+        // What leaves is the first swap's, whatever came of it.
+        assert_eq!(book.effective(2, scan).unwrap().0.number, 1);
+        assert_eq!(state(&book, 1), (SwapState::Superseded, None, 0));
+        assert!(book.made_late(1, created(false)).is_none() && book.not_made_late(1, "no", "settings", None).is_none());
+        book.made_late(2, created(false)).unwrap();
+        assert_eq!(state(&book, 2), (SwapState::Effective, Some(scan), 2));
+    }
+}

@@ -10,7 +10,11 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{super::make::Problem, Feed, Swaps, receipt::OldSource};
+use super::{
+    super::make::Problem,
+    Feed, Swaps,
+    receipt::{OldSource, SwapReceipt},
+};
 use crate::{
     control::report::now,
     source::{beginning::Late, reader::Reader, replacement::Told},
@@ -63,11 +67,10 @@ impl Swaps {
             }
             Told::Effective { number, scan, old } => {
                 let (feed, receipt) = self.book().effective(number, scan)?;
-                let stream = feed.settings.name.clone();
-                let from = feed.factory.identity();
-                let to = receipt.and_then(|receipt| receipt.to).map_or_else(String::new, |to| to.to_string());
-                tracing::info!(%stream, swap = number, %scan, "from this scan on fed by {to}, no more by {from}");
-                self.publish_parameters(&stream);
+                if let Some(receipt) = receipt {
+                    tell_effective(&receipt);
+                }
+                self.publish_parameters(&feed.settings.name);
                 let since = Instant::now();
                 Some(Leaving { number, reader: Some(old), feed, since, old: OldSource::default() })
             }
@@ -77,7 +80,13 @@ impl Swaps {
     /// A source that had to wait until the old one had gone was made, or the old one was made again.
     fn come_late(&self, number: u64, late: Late) {
         let stream = match late {
-            Late::Made(created) => self.book().made_late(number, created),
+            Late::Made(created) => {
+                let receipt = self.book().made_late(number, created);
+                receipt.map(|receipt| {
+                    tell_effective(&receipt);
+                    receipt.stream
+                })
+            }
             Late::NotMade { problem, again } => {
                 let Some(receipt) = self.receipt(number) else { return };
                 let to = receipt.to.as_ref().map_or_else(String::new, ToString::to_string);
@@ -138,6 +147,14 @@ impl Swaps {
             self.book().old(one.number, one.old.clone());
         }
         settled
+    }
+}
+
+/// Says so if it is: one whose source is still to be made is not.
+fn tell_effective(SwapReceipt { number, stream, from, to, effective_scan, .. }: &SwapReceipt) {
+    if let Some(scan) = effective_scan {
+        let to = to.as_ref().map_or_else(String::new, ToString::to_string);
+        tracing::info!(%stream, swap = number, %scan, "from this scan on fed by {to}, no more by {from}");
     }
 }
 

@@ -87,6 +87,7 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
     top(old.control != new.control, "redis, build_meta or [standalone]");
     top(old.shutdown_grace != new.shutdown_grace, "shutdown_grace");
     top(old.source_timeout != new.source_timeout, "source_timeout");
+    top(old.capture_root != new.capture_root, "capture_root");
     top(old.admin != new.admin, "admin");
     top(old.admin_swap != new.admin_swap, "admin_swap");
     for ingester in &new.ingesters {

@@ -5,6 +5,7 @@
 //!
 //! Neighbours: `forwarder` calls it, `capture::write` knows the format.
 
+mod root;
 mod writer;
 
 use std::{
@@ -47,12 +48,14 @@ pub(crate) struct Dump {
 }
 
 /// Limits and policy of a [`Dump`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct DumpSettings {
     /// Bytes of events that may wait for the disk. One event always may.
     pub(crate) limit_bytes: u64,
     /// What happens when they are reached.
     pub(crate) when_full: CaptureWhenFull,
+    /// The folder that no capture is outside of, if there is one.
+    pub(crate) root: Option<PathBuf>,
 }
 
 /// An event as it goes into the capture.
@@ -86,6 +89,8 @@ struct Shared {
     starved: AtomicBool,
     /// How often the writer has closed because it was asked to.
     closed: AtomicU64,
+    /// Captures whose path was not allowed, and that were not asked for yet.
+    refused: AtomicU64,
     /// Wakes the forwarder.
     ring: Arc<dyn Fn() + Send + Sync>,
 }
@@ -117,12 +122,13 @@ impl Dump {
             queued: AtomicU64::new(0),
             starved: AtomicBool::new(false),
             closed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             ring,
         });
-        let for_writer = shared.clone();
+        let (for_writer, for_thread) = (shared.clone(), settings.clone());
         thread::Builder::new().name("capture".into()).spawn(move || {
             let _alive: mpsc::Sender<()> = alive;
-            writer::Writer::new(for_writer, settings.limit_bytes).run(&queue);
+            writer::Writer::new(for_writer, for_thread).run(&queue);
         })?;
         Ok(Self {
             settings,
@@ -215,6 +221,11 @@ impl Dump {
     #[cfg(test)]
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.shared.queued.load(Ordering::Relaxed)
+    }
+
+    /// How many captures were refused since the last time, because their path leads out of the root or to what is no file.
+    pub(crate) fn take_refused(&self) -> u64 {
+        self.shared.refused.swap(0, Ordering::Relaxed) // a count, guards nothing
     }
 
     /// The current capture, or the last one.

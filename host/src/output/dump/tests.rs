@@ -22,7 +22,7 @@ fn start(limit_bytes: u64, when_full: CaptureWhenFull) -> (Dump, Receiver<()>) {
     let (ring, rung) = channel();
     let ring = Mutex::new(ring);
     let ring = Arc::new(move || _ = ring.lock().unwrap().send(()));
-    (Dump::start(DumpSettings { limit_bytes, when_full }, ring).unwrap(), rung)
+    (Dump::start(DumpSettings { limit_bytes, when_full, root: None }, ring).unwrap(), rung)
 }
 
 fn event(number: u64, bytes: usize) -> Captured {

@@ -16,21 +16,21 @@ use std::{
     time::Duration,
 };
 
-use super::{Captured, Order, Shared, Tally};
+use super::{Captured, DumpSettings, Order, Shared, Tally, root};
 use crate::capture::write::{StreamRef, write_event};
 
 /// What the capture thread owns.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    /// The limit of the queue: room is announced at half of it, so that a starved forwarder gets more than one event in.
-    limit: u64,
+    /// Room in the queue is announced at half of its limit, so that a starved forwarder gets more than one event in.
+    settings: DumpSettings,
     /// The capture that is being written, and its file while it is whole.
     capture: Option<(Arc<Tally>, Option<Sink>)>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, limit: u64) -> Self {
-        Self { shared, limit, capture: None }
+    pub(super) fn new(shared: Arc<Shared>, settings: DumpSettings) -> Self {
+        Self { shared, settings, capture: None }
     }
 
     /// Serves orders until nobody can give any more.
@@ -61,8 +61,12 @@ impl Writer {
 
     fn open(&mut self, tally: Arc<Tally>) {
         self.close();
-        let sink = Sink::open(&tally);
-        let sink = sink.map_err(|error| tally.fail(format!("it cannot be opened: {error}"))).ok();
+        let sink = root::open(self.settings.root.as_deref(), &tally.path).and_then(|file| Ok(Sink::new(file)?));
+        let sink = sink.map_err(|error| {
+            self.shared.refused.fetch_add(u64::from(error.is_refusal()), Ordering::Relaxed); // a count, guards nothing
+            tally.fail(error.to_string());
+        });
+        let sink = sink.ok();
         if sink.is_some() {
             tracing::info!("capturing to {}", tally.path.display());
         }
@@ -106,7 +110,7 @@ impl Writer {
     fn give_back(&self, cost: u64) {
         // PAIR starved: with `Dump::write`.
         let left = self.shared.queued.fetch_sub(cost, Ordering::SeqCst) - cost;
-        if left <= self.limit / 2 && self.shared.starved.swap(false, Ordering::SeqCst) {
+        if left <= self.settings.limit_bytes / 2 && self.shared.starved.swap(false, Ordering::SeqCst) {
             (self.shared.ring)();
         }
     }
@@ -135,8 +139,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn open(tally: &Tally) -> io::Result<Self> {
-        let file = File::options().append(true).create(true).open(&tally.path)?;
+    fn new(file: File) -> io::Result<Self> {
         let end = file.metadata()?.len();
         Ok(Self { file, buffer: Vec::with_capacity(2 * BUFFER), end, whole: end, ends: VecDeque::new(), begun: false })
     }

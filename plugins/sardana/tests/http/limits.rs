@@ -141,6 +141,38 @@ fn one_connection_serves_post_after_post_until_its_client_has_enough() {
 }
 
 #[test]
+fn a_post_that_is_refused_whatever_its_body_says_leaves_its_connection_of_use() {
+    let (mut source, _) = source(r#", "max_body": 1000, "body_timeout": 400"#);
+    let mut run = source.open().unwrap();
+    let mut client = Raw::connect(&source);
+    for (head, status) in [
+        ("POST /v1/nothing", 404),
+        ("POST /v1/record_data/", 307),
+        ("PUT /v1/record_data", 405),
+        ("POST /v1/record_data", 422),
+    ] {
+        client
+            .0
+            .write_all(format!("{head} HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n\r\n0123456789").as_bytes())
+            .unwrap();
+        // Not answered before all of it is there.
+        assert!(client.is_silent(), "{head}");
+        client.0.write_all(b"0123456789").unwrap();
+        assert_eq!(client.answer().0, status, "{head}");
+    }
+    client.post("data_desc", DESCRIPTION);
+    assert_eq!(client.answer().0, 200);
+    assert_eq!(until(&mut run, 1).len(), 1);
+    // Neither a body that is too long nor one that does not come keeps it.
+    for (length, body) in [(2000, "x".repeat(1500)), (1000, String::new())] {
+        let mut client = Raw::connect(&source);
+        client.begin("nothing", &format!("content-length: {length}"), &body);
+        assert_eq!(client.answer().0, 404);
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
 fn a_body_that_does_not_come_in_time_is_refused_and_others_are_served_meanwhile() {
     let (mut source, _) = source(r#", "body_timeout": 400"#);
     let mut run = source.open().unwrap();

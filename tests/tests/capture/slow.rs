@@ -1,0 +1,135 @@
+//! A disk that is slow, or hangs: a named pipe.
+
+use std::{fs::File, io::Read, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+
+use framegate_tests::{
+    standalone::{House, Wish, images, is_end},
+    worker::LIMIT,
+};
+use nix::{fcntl::OFlag, sys::stat::Mode, unistd::mkfifo};
+
+use crate::{read, read_whole};
+
+/// A disk that writes nothing until somebody reads: a named pipe, open at its other end.
+fn slow_disk(folder: &Path) -> (String, File) {
+    let path = folder.join("slow-disk");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let mut options = File::options();
+    let end = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path).unwrap();
+    (path.display().to_string(), end)
+}
+
+/// Lets the disk be fast from now on: what it gets until the writer closes it.
+fn drain(disk: File) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut disk = disk;
+        let flags = nix::fcntl::FcntlArg::F_SETFL(OFlag::empty());
+        nix::fcntl::fcntl(&disk, flags).unwrap();
+        let mut all = Vec::new();
+        disk.read_to_end(&mut all).unwrap();
+        all
+    })
+}
+
+#[test]
+fn a_slow_disk_makes_the_capture_thin_and_what_is_in_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, disk) = slow_disk(folder.path());
+    let ingester = format!("dump_path = \"{path}\"\ncapture_limit = \"500 KB\"");
+    let mut house = House::new(&Wish { standalone: "scans = 1", ingester: &ingester, ..Wish::default() });
+    let worker = house.worker("w1");
+    house.detector.header();
+    (0..50).for_each(|image| house.detector.image(&[image; 100_000]));
+    let got: Vec<_> = (0..51).map(|_| worker.next()).collect();
+    assert_eq!(images(&got).len(), 50, "forwarding goes on");
+    let status = house.host.wait_for("the count", |ingester| ingester["capture"]["not_written"].as_u64() > Some(40));
+    assert!(status["capture"]["fault"].is_null(), "{status}");
+    let thinned = status["capture"]["not_written"].as_u64().unwrap();
+    let draining = drain(disk);
+    house.host.wait_for("the disk", |ingester| {
+        let capture = &ingester["capture"];
+        capture["written"].as_u64().unwrap() + capture["not_written"].as_u64().unwrap() == 51
+    });
+    house.detector.end();
+    assert!(is_end(&worker.next()));
+    assert!(house.host.wait(LIMIT).success());
+    let events = read(&draining.join().unwrap());
+    assert_eq!(events.len() as u64, 52 - thinned);
+    for (number, streams) in &events[1..events.len() - 1] {
+        assert_eq!(streams[0].2[1], vec![*number as u8 - 1; 100_000]);
+    }
+    let log = house.host.log();
+    assert_eq!(log.lines().filter(|line| line.contains("skips events")).count(), 1, "{log}");
+    assert!(log.contains(&format!("has {} events, {thinned} are missing", events.len())), "{log}");
+}
+
+#[test]
+fn a_capture_may_be_closed_when_its_disk_is_slow() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, disk) = slow_disk(folder.path());
+    let ingester = format!("dump_path = \"{path}\"\ncapture_limit = \"500 KB\"\ncapture_when_full = \"close\"");
+    let mut house = House::new(&Wish { standalone: "scans = 1", ingester: &ingester, ..Wish::default() });
+    let worker = house.worker("w1");
+    house.detector.header();
+    (0..50).for_each(|image| house.detector.image(&[image; 100_000]));
+    (0..51).for_each(|_| drop(worker.next()));
+    let status = house.host.wait_for("the end of the capture", |ingester| !ingester["capture"]["fault"].is_null());
+    let reason = status["capture"]["fault"].as_str().unwrap();
+    assert!(reason.contains("too slow") && reason.contains("capture_limit"), "{reason}");
+    let draining = drain(disk);
+    house.detector.end();
+    assert!(is_end(&worker.next()));
+    assert!(house.host.wait(LIMIT).success());
+    let bytes = draining.join().unwrap();
+    let (events, _cut) = read_whole(&bytes);
+    assert!((1..12).contains(&events.len()), "{} events", events.len());
+}
+
+#[test]
+fn a_capture_may_hold_back_forwarding_and_then_nothing_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, disk) = slow_disk(folder.path());
+    let ingester = format!(
+        "dump_path = \"{path}\"\ncapture_limit = \"500 KB\"\ncapture_when_full = \"block\"\nmemory_limit = \"2 MiB\""
+    );
+    let wish = Wish {
+        standalone: "scans = 1",
+        ingester: &ingester,
+        settings: "receive_budget = \"1 MiB\"",
+        ..Wish::default()
+    };
+    let mut house = House::new(&wish);
+    let worker = house.worker("w1");
+    let mut sent = 0;
+    house.detector.header();
+    while !house.detector.is_held_back_for(Duration::from_millis(700)) {
+        house.detector.image(&[sent; 100_000]);
+        sent += 1;
+        assert!(sent < 200, "nothing is held back");
+    }
+    let mut got = Vec::new();
+    while let Some(message) = worker.within(Duration::from_millis(500)) {
+        got.push(message);
+    }
+    assert!(got.len() < 12, "{} events were forwarded beside a full capture", got.len());
+    let draining = drain(disk);
+    house.detector.end();
+    got.extend(worker.until(is_end));
+    assert_eq!(images(&got).len(), usize::from(sent));
+    assert!(house.host.wait(LIMIT).success());
+    assert_eq!(read(&draining.join().unwrap()).len(), usize::from(sent) + 2);
+}
+
+#[test]
+fn a_disk_that_hangs_delays_the_end_by_no_more_than_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hangs");
+    // Nobody reads from it: opening it waits for ever.
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let ingester = format!("dump_path = \"{}\"", path.display());
+    let mut house = House::new(&Wish { ingester: &ingester, ..Wish::default() });
+    let worker = house.worker("w1");
+    house.detector.run([vec![1; 10]]);
+    assert_eq!(worker.until(is_end).len(), 3);
+    assert!(house.host.stop(Duration::from_secs(4)).success());
+}
