@@ -17,7 +17,7 @@ use std::{
 use framegate::{
     Host, Linked, Report,
     names::{IngesterName, StreamName},
-    settings::{Control, IngesterSettings, Settings, StreamSettings},
+    settings::{Control, IngesterSettings, RedisSettings, Settings, StreamSettings},
 };
 use framegate_stins::{
     Stins,
@@ -81,7 +81,9 @@ impl Stage {
         let ingester_name = IngesterName::new(&name).expect("a good name");
         let streams = streams.iter().map(stream).collect();
         let ingester = IngesterSettings::new(ingester_name, "127.0.0.1", free_port(), streams);
-        let control = Control::Redis { url: redis.url(), build_meta: PathBuf::from("/nonexistent") };
+        let mut to_redis = RedisSettings::new(&redis.url());
+        to_redis.build_meta = PathBuf::from("/nonexistent");
+        let control = Control::Redis(to_redis);
         let mut settings = Settings::new(control, vec![ingester]);
         // What a test loads was built with whatever umask there is.
         settings.allow_writable_plugins = true;

@@ -289,8 +289,8 @@ fn a_wrong_password_is_said_without_it_and_the_right_one_is_served() {
     let redis = RedisServer::with_password("right-secret");
     let url = redis.url_with(":wrong-secret");
     let mut stage = Stage::with(RedisServer::absent(), &["eiger"], 2, |settings| {
-        if let Control::Redis { url: given, .. } = &mut settings.control {
-            given.clone_from(&url);
+        if let Control::Redis(to_redis) = &mut settings.control {
+            to_redis.url.clone_from(&url);
         }
     });
     wait_control(&stage, "down");

@@ -38,8 +38,8 @@ fn what_is_published_passes_the_peers_models() {
                          "repository_url": "https://example.org/repository.git"});
     std::fs::write(&meta, written.to_string()).unwrap();
     let mut stage = Stage::with(RedisServer::start(), &["eiger", "played-peer"], 3, |settings| {
-        if let Control::Redis { build_meta, .. } = &mut settings.control {
-            build_meta.clone_from(&meta);
+        if let Control::Redis(to_redis) = &mut settings.control {
+            to_redis.build_meta.clone_from(&meta);
         }
     });
     let worker = stage.worker("w1");

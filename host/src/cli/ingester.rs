@@ -82,7 +82,11 @@ Variables (in upper or lower case; options count before them):
   FRAMEGATE_BIND     address of this machine on which the port is bound [default: all of them]
   FRAMEGATE_WORKERS  names of the workers that are served, such as daq-*,w1 [default: all]
   FRAMEGATE_CAPTURE_ROOT  folder that no capture is outside of [default: none]
-  SERVICE_REDIS_DSN  address of Redis; else REDIS_URL [default: redis://localhost:6379/0]
+  SERVICE_REDIS_DSN  address of Redis, rediss:// for TLS; else REDIS_URL [default: redis://localhost:6379/0]
+  FRAMEGATE_REDIS_USER, FRAMEGATE_REDIS_PASSWORD  count before those in the address
+  FRAMEGATE_REDIS_PASSWORD_FILE  a file that holds the password alone
+  FRAMEGATE_REDIS_CA  PEM file: who may sign Redis' certificate [default: whom the system trusts]
+  FRAMEGATE_REDIS_CERTIFICATE, FRAMEGATE_REDIS_KEY  PEM files: our own, for a Redis that asks for it
   BUILD_META_FILE    build information to publish [default: /etc/build_git_meta.json]
   LOG_LEVEL          DEBUG, INFO, WARNING or ERROR [default: INFO]
   FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched before the executable's own

@@ -51,6 +51,8 @@ Examples:
 
 Variables that count before the file, in upper or lower case; options count before them:
   SERVICE_REDIS_DSN  address of Redis, else REDIS_URL; not with [standalone]
+  FRAMEGATE_REDIS_USER, FRAMEGATE_REDIS_PASSWORD or FRAMEGATE_REDIS_PASSWORD_FILE, FRAMEGATE_REDIS_CA,
+  FRAMEGATE_REDIS_CERTIFICATE, FRAMEGATE_REDIS_KEY  like the keys redis_user, redis_password, …; not with [standalone]
   BUILD_META_FILE    build information to publish
   LOG_LEVEL          DEBUG, INFO, WARNING or ERROR
   FRAMEGATE_ADMIN    address that serves status and metrics over HTTP, or off

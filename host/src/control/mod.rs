@@ -29,20 +29,17 @@ use self::{redis::Address, report::ControlReport};
 #[derive(Debug)]
 pub(crate) enum Driver {
     /// A dranspose controller at this address; and where the build is described.
-    Redis(Address, PathBuf),
+    Redis(Box<Address>, PathBuf),
     /// Nobody.
     Standalone(Standalone),
 }
 
 impl Driver {
     /// # Errors
-    /// The address of Redis is none; the message does not repeat it.
+    /// The address of Redis is none, or a file that opens it cannot be read; the message repeats no secret.
     pub(crate) fn new(control: &Control) -> Result<Self, String> {
         Ok(match control {
-            Control::Redis { url, build_meta } => {
-                let address = Address::parse(url).map_err(|why| format!("no address of Redis: {why}"))?;
-                Self::Redis(address, build_meta.clone())
-            }
+            Control::Redis(settings) => Self::Redis(Box::new(Address::new(settings)?), settings.build_meta.clone()),
             Control::Standalone(standalone) => Self::Standalone(standalone.clone()),
         })
     }
@@ -63,7 +60,7 @@ impl Driver {
     /// Serves all lines until `stop` rings, or its work is done.
     pub(crate) async fn run(self, lines: Vec<Line>, report: watch::Sender<ControlReport>, stop: watch::Receiver<bool>) {
         match self {
-            Self::Redis(address, build_meta) => self::redis::run(address, build_meta, lines, report, stop).await,
+            Self::Redis(address, build_meta) => self::redis::run(*address, build_meta, lines, report, stop).await,
             Self::Standalone(settings) => standalone::run(settings, lines, report, stop).await,
         }
     }

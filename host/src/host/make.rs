@@ -241,7 +241,7 @@ pub(crate) fn prepare(
     let sender = CommandSender::new(command_sender, assignment_sender, ring);
     let standalone = match &settings.control {
         Control::Standalone(standalone) => standalone.min_workers,
-        Control::Redis { .. } => 0,
+        Control::Redis(_) => 0,
     };
     let limits = Limits {
         worker_timeout: ingester.worker_timeout,

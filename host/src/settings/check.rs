@@ -16,9 +16,10 @@ use super::{
     dranspose,
     given::{Origin, Table, Value},
     read::{
-        HOUR, MILLISECOND, YEAR, address, admin, bind, count, folder, one_of, paths, redis_url, size, text, time,
-        time_or_off, truth, workers,
+        HOUR, MILLISECOND, YEAR, address, admin, bind, count, folder, one_of, paths, size, text, time, time_or_off,
+        truth, workers,
     },
+    redis_settings,
     section::{Problems, Section},
 };
 use crate::names::{IngesterName, StreamName};
@@ -68,25 +69,10 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Ve
 }
 
 fn control(top: &mut Section<'_>, problems: &mut Problems) -> Control {
-    let build_meta = top.read("build_meta", problems, text);
-    let redis = top.given("redis");
     let Some(table) = top.table("standalone", problems) else {
-        let url = redis.and_then(|given| match redis_url(given) {
-            Ok(url) => Some(url),
-            Err(why) => {
-                problems.add_value("redis", given, &why);
-                None
-            }
-        });
-        return Control::Redis {
-            url: url.unwrap_or_else(|| DEFAULT_REDIS.into()),
-            build_meta: build_meta.unwrap_or_else(|| DEFAULT_BUILD_META.into()).into(),
-        };
+        return Control::Redis(redis_settings::read(top, problems));
     };
-    if let Some(redis) = redis {
-        let advice = "keep `redis` for a dranspose controller, or [standalone] to do without one";
-        problems.add(&redis.origin, format_args!("redis: contradicts [standalone] ({})\n  {advice}", table.origin));
-    }
+    redis_settings::contradict(top, table, problems);
     let mut standalone = Standalone::default();
     let mut section = Section::new(table, "standalone");
     section.set("broadcast", &mut standalone.broadcast, problems, truth);
@@ -254,9 +240,7 @@ fn parameters(table: &Table, problems: &mut Problems) -> BTreeMap<String, String
 /// What tries plugins out; the command itself names its own file.
 const COMMAND: &str = "framegate";
 
-/// dranspose 0.2.0, `distributed.py` and `ingester.py`.
-const DEFAULT_REDIS: &str = "redis://localhost:6379/0";
-const DEFAULT_BUILD_META: &str = "/etc/build_git_meta.json";
+/// dranspose 0.2.0, `ingester.py`.
 const DEFAULT_HOST: &str = "localhost";
 const DEFAULT_PORT: u16 = 10000;
 

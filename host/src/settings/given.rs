@@ -101,8 +101,12 @@ impl Table {
 
     /// Sets a value; an earlier one is replaced, its origin too.
     pub(super) fn set(&mut self, key: &str, given: Given) {
-        self.entries.retain(|(name, _)| name != key);
+        self.remove(key);
         self.entries.push((key.to_owned(), given));
+    }
+
+    pub(super) fn remove(&mut self, key: &str) {
+        self.entries.retain(|(name, _)| name != key);
     }
 
     pub(super) fn json(&self) -> serde_json::Value {

@@ -11,6 +11,7 @@ use super::{
     dranspose::{Feed, Source},
     given::{self, Given, Origin, Table, Value},
     read::truth,
+    redis_settings,
     section::Problems,
 };
 
@@ -127,6 +128,19 @@ fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems
         let redis = environment.get("SERVICE_REDIS_DSN", problems).or_else(|| environment.get("REDIS_URL", problems));
         if let Some(given) = redis {
             table.set("redis", given);
+        }
+        let given = redis_settings::VARIABLES.map(|(key, variable)| (key, environment.get(variable, problems)));
+        if given.iter().any(|(key, given)| {
+            [redis_settings::PASSWORD, redis_settings::PASSWORD_FILE].contains(key) && given.is_some()
+        }) {
+            // One of them stands for the password, whichever the file has.
+            table.remove(redis_settings::PASSWORD);
+            table.remove(redis_settings::PASSWORD_FILE);
+        }
+        for (key, given) in given {
+            if let Some(given) = given {
+                table.set(key, given);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod dranspose;
 mod given;
 pub(crate) mod layers;
 mod read;
+mod redis_settings;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,10 @@ use std::{
 
 use serde_json::Value;
 
-pub use self::workers::AllowedWorkers;
+pub use self::{
+    redis_settings::{RedisPassword, RedisSettings},
+    workers::AllowedWorkers,
+};
 use crate::names::{IngesterName, StreamName};
 
 /// Everything a host needs to know to start.
@@ -133,29 +137,12 @@ pub enum AdminSwap {
 }
 
 /// Who starts scans and hands out work.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
     /// A dranspose controller, through Redis.
-    Redis {
-        /// `redis://…`; may hold a password, so never log it.
-        url: String,
-        /// The file with commit_hash, branch_name, timestamp, repository_url; absent or invalid: null is published.
-        build_meta: PathBuf,
-    },
+    Redis(RedisSettings),
     /// Nobody: scans follow each other, and events go to whoever is connected.
     Standalone(Standalone),
-}
-
-impl fmt::Debug for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // The address may hold a password.
-            Self::Redis { build_meta, .. } => {
-                f.debug_struct("Redis").field("build_meta", build_meta).finish_non_exhaustive()
-            }
-            Self::Standalone(standalone) => f.debug_tuple("Standalone").field(standalone).finish(),
-        }
-    }
 }
 
 /// How events are dealt without a controller.

@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use url::Url;
 
 use super::{
     AllowedWorkers,
@@ -149,24 +148,6 @@ pub(super) fn workers(given: &Given) -> Result<AllowedWorkers, String> {
     allowed.map_err(|why| format!("{why}; expected names of workers, such as [\"daq-*\", \"w1\"]"))
 }
 
-/// Only the form; never repeats the address, which may hold a password.
-pub(super) fn redis_url(given: &Given) -> Result<String, String> {
-    let text = text(given)?;
-    let wrong = |why: &str| Err(format!("no address of Redis: {why}\n  expected {REDIS_FORM}"));
-    let url = match Url::parse(&text) {
-        Ok(url) => url,
-        Err(problem) => return wrong(&problem.to_string()),
-    };
-    let database = url.path().trim_start_matches('/');
-    match url.scheme() {
-        "redis" if url.host_str().is_none_or(str::is_empty) => wrong("the host is missing"),
-        "redis" if !database.is_empty() && database.parse::<u16>().is_err() => wrong("the database is no number"),
-        "redis" => Ok(text),
-        "rediss" => wrong("connections with TLS are not supported"),
-        _ => wrong("it does not begin with redis://"),
-    }
-}
-
 pub(super) fn admin(given: &Given) -> Result<Option<SocketAddr>, String> {
     let address = text(given)?;
     if OFF.contains(&address.to_lowercase().as_str()) {
@@ -182,8 +163,6 @@ pub(super) fn time_or_off(given: &Given) -> Result<Option<Duration>, String> {
         _ => time(MILLISECOND, YEAR)(given).map(Some).map_err(|why| format!("{why}, or \"off\"")),
     }
 }
-
-const REDIS_FORM: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]";
 
 const OFF: [&str; 2] = ["off", "none"];
 

@@ -55,7 +55,9 @@ impl<'a> Section<'a> {
 
     /// A value as it was given.
     pub(super) fn given(&mut self, key: &'static str) -> Option<&'a Given> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.get(key)
     }
 

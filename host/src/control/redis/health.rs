@@ -22,21 +22,33 @@ impl Health {
     }
 
     /// A link lost its connection, or never had one.
-    pub(super) fn lost(&self, problem: &dyn std::fmt::Display) {
+    pub(super) fn lost(&self, problem: &str) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         *lost += 1;
         if *lost > 1 {
+            self.still_lost(problem);
             return;
         }
         let mut address = String::new();
         self.report.send_modify(|report| {
             (report.state, report.since) = ("down", now());
-            report.last_problem = Some(ControlProblem { at: now(), what: problem.to_string() });
+            report.last_problem = Some(ControlProblem { at: now(), what: problem.to_owned() });
             address = report.address.clone().unwrap_or_default();
         });
         tracing::warn!(
             "Redis at {address} does not serve us: {problem}; trying until it does. What is assigned goes on"
         );
+    }
+
+    /// A link that is lost is so for another reason by now: for status, no news for the log.
+    pub(super) fn still_lost(&self, problem: &str) {
+        self.report.send_if_modified(|report| {
+            let new = report.last_problem.as_ref().is_none_or(|last| last.what != problem);
+            if new {
+                report.last_problem = Some(ControlProblem { at: now(), what: problem.to_owned() });
+            }
+            new
+        });
     }
 
     /// A link is served, after [`Health::lost`] if `again`.

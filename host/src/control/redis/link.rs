@@ -3,49 +3,12 @@
 //! Each task has one of its own, so that a blocking read delays nobody. It is made anew with back-off for as long as it
 //! takes; only an answer that concerns the key itself (it holds something else) is handed to the caller.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, ProtocolVersion, RedisError, RedisResult,
-    aio::MultiplexedConnection,
-};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisResult, aio::MultiplexedConnection};
 
-use super::health::Health;
-
-/// Where Redis is, checked. May hold a password, so its `Debug` shows the place alone.
-#[derive(Clone)]
-pub(crate) struct Address {
-    client: Client,
-    place: String,
-}
-
-impl Address {
-    /// Reads `redis://[user:password@]host[:port][/database]`.
-    ///
-    /// # Errors
-    /// What is wrong with it; never repeats it.
-    pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        let wrong = |problem: RedisError| problem.to_string();
-        let info = url.into_connection_info().map_err(wrong)?;
-        let place = format!("{}/{}", info.addr(), info.redis_settings().db());
-        // Replies are read as RESP 2 has them, whatever the address asks for.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(wrong)?;
-        Ok(Self { client, place })
-    }
-
-    /// `host:port/database`.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
-    }
-}
-
-impl std::fmt::Debug for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Address").field(&self.place).finish()
-    }
-}
+use super::{Address, explain, health::Health};
 
 /// The key holds something that the command is not for. Asking again is of no use until somebody sets it right.
 #[derive(Debug, thiserror::Error)]
@@ -55,11 +18,15 @@ pub(super) struct WrongKind(String);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Link {
-    client: Client,
+    address: Address,
     connection: Option<MultiplexedConnection>,
     /// Whether this connection has served.
     proven: bool,
     state: State,
+    /// The last problem that was told, while `state` is [`State::Lost`].
+    told: String,
+    /// Rights that our user was refused, and was not given since.
+    refused: BTreeSet<String>,
     health: Health,
     delays: ExponentialBackoff,
 }
@@ -81,10 +48,12 @@ const CONNECT: Duration = Duration::from_secs(2);
 impl Link {
     pub(super) fn new(address: &Address, health: &Health) -> Self {
         Self {
-            client: address.client.clone(),
+            address: address.clone(),
             connection: None,
             proven: false,
             state: State::New,
+            told: String::new(),
+            refused: BTreeSet::new(),
             health: health.clone(),
             delays: delays(),
         }
@@ -93,11 +62,22 @@ impl Link {
     /// Asks until Redis answers.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, WrongKind> {
         loop {
-            let outcome = command.query_async(self.connected().await).await;
-            if let Some(answer) = self.settled(outcome).await {
+            if let Some(answer) = self.ask_once(command).await {
                 return answer;
             }
         }
+    }
+
+    /// The answer, or none yet: the caller asks again, what it then thinks right. The wait was here.
+    pub(super) async fn ask_once<T: FromRedisValue>(&mut self, command: &Cmd) -> Option<Result<T, WrongKind>> {
+        let outcome = command.query_async(self.connected().await).await;
+        self.settled(outcome, &[command]).await
+    }
+
+    /// The same for several commands in one go.
+    pub(super) async fn ask_all_once(&mut self, commands: &Pipeline) -> Option<Result<(), WrongKind>> {
+        let outcome = commands.query_async::<()>(self.connected().await).await;
+        self.settled(outcome, &commands.cmd_iter().collect::<Vec<_>>()).await
     }
 
     /// The connection, made anew if need be; tries until there is one.
@@ -105,38 +85,59 @@ impl Link {
         while self.connection.is_none() {
             let config =
                 AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
-            match self.client.get_multiplexed_async_connection_with_config(&config).await {
+            let connected = match self.address.client() {
+                Ok(client) => client.get_multiplexed_async_connection_with_config(&config).await,
+                Err(problem) => {
+                    self.lost(problem).await;
+                    continue;
+                }
+            };
+            match connected {
                 Ok(connection) => self.connection = Some(connection),
-                Err(problem) => self.lost(&problem).await,
+                Err(problem) => self.lost(explain::in_words(&problem)).await,
             }
         }
         self.connection.as_mut().expect("the loop above ends when it is there")
     }
 
-    /// What an outcome means: an answer, or none yet (the caller asks again; the wait was here).
-    pub(super) async fn settled<T>(&mut self, outcome: RedisResult<T>) -> Option<Result<T, WrongKind>> {
+    /// What an outcome means: an answer, or none yet.
+    async fn settled<T>(&mut self, outcome: RedisResult<T>, asked: &[&Cmd]) -> Option<Result<T, WrongKind>> {
         let problem = match outcome {
             Ok(answer) => {
                 self.served();
+                self.given(asked);
                 return Some(Ok(answer));
             }
             Err(problem) => problem,
         };
-        match problem.clone().into_server_errors() {
-            Some(errors) if errors.iter().all(|(_, error)| error.code() == "WRONGTYPE") => {
-                self.served();
-                let first = errors.first().map_or_else(|| problem.to_string(), |(_, error)| error.to_string());
-                return Some(Err(WrongKind(first)));
-            }
-            // It answers, but does not serve: out of memory, loading its data, read-only, …
-            Some(_) => self.lost(&problem).await,
+        let Some(errors) = problem.clone().into_server_errors() else {
+            self.connection = None;
             // A connection that had served may have been dead since an outage that is over: that is no news.
-            None if std::mem::take(&mut self.proven) => self.connection = None,
-            None => {
-                self.connection = None;
-                self.lost(&problem).await;
+            if !std::mem::take(&mut self.proven) {
+                self.lost(explain::in_words(&problem)).await;
             }
+            return None;
+        };
+        let all = |code| errors.iter().all(|(_, error)| error.code() == code);
+        if all("WRONGTYPE") {
+            self.served();
+            let first = errors.first().map_or_else(|| problem.to_string(), |(_, error)| error.to_string());
+            return Some(Err(WrongKind(first)));
         }
+        if all("NOPERM") {
+            // It serves us; what it refuses stays refused until somebody gives our user the right to it.
+            self.served();
+            for right in
+                errors.iter().filter_map(|(number, _)| asked.get(*number)).map(|command| explain::right(command))
+            {
+                self.health.fault(about(&right), REFUSED);
+                self.refused.insert(right);
+            }
+            tokio::time::sleep(LONGEST_DELAY).await;
+            return None;
+        }
+        // It answers, but does not serve: out of memory, loading its data, read-only, …
+        self.lost(explain::in_words(&problem)).await;
         None
     }
 
@@ -155,16 +156,37 @@ impl Link {
         }
     }
 
-    async fn lost(&mut self, problem: &RedisError) {
-        if std::mem::replace(&mut self.state, State::Lost) != State::Lost {
-            self.health.lost(problem);
+    /// We have the rights to these.
+    fn given(&mut self, asked: &[&Cmd]) {
+        if self.refused.is_empty() {
+            return;
         }
+        for right in asked.iter().map(|command| explain::right(command)) {
+            if self.refused.remove(&right) {
+                self.health.right(&about(&right));
+            }
+        }
+    }
+
+    async fn lost(&mut self, problem: String) {
+        if std::mem::replace(&mut self.state, State::Lost) != State::Lost {
+            self.health.lost(&problem);
+        } else if self.told != problem {
+            self.health.still_lost(&problem);
+        }
+        self.told = problem;
         tokio::time::sleep(self.delays.next().unwrap_or(LONGEST_DELAY)).await;
     }
 }
 
-/// With jitter up to twice this, and we must be back within two seconds.
-const LONGEST_DELAY: Duration = Duration::from_millis(500);
+fn about(right: &str) -> String {
+    format!("right to {right}")
+}
+
+const REFUSED: &str = "Redis refuses it to our user (NOPERM); docs/redis.md has all rights that are needed";
+
+/// With jitter up to twice this. We must be back within two seconds, also where a connection first has to time out.
+const LONGEST_DELAY: Duration = Duration::from_millis(250);
 
 fn delays() -> ExponentialBackoff {
     ExponentialBuilder::default()
@@ -180,13 +202,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shown_without_its_password() {
-        let address = Address::parse("redis://me:secret@example.org:6380/2").unwrap();
-        assert_eq!(address.place(), "example.org:6380/2");
-        assert!(!format!("{address:?}").contains("secret"));
-        for wrong in ["http://me:secret@example.org", "redis://me:secret@example.org/none", "example.org", ""] {
-            let problem = Address::parse(wrong).unwrap_err();
-            assert!(!problem.is_empty() && !problem.contains("secret"), "{problem}");
-        }
+    fn after_however_long_an_outage_the_next_try_comes_within_half_a_second() {
+        // An outage of a day and more.
+        let longest = delays().take(500_000).max();
+        assert!(longest <= Some(2 * LONGEST_DELAY) && 2 * LONGEST_DELAY <= Duration::from_millis(500), "{longest:?}");
+        assert_eq!(delays().take(500_000).count(), 500_000);
     }
 }

@@ -61,8 +61,7 @@ async fn send(link: &mut Link, health: &Health, lines: &VecDeque<Line>) {
         add.arg("created").arg(line.created).arg("levelname").arg(line.levelname).ignore();
     }
     loop {
-        let outcome = pipe.query_async::<()>(link.connected().await).await;
-        match link.settled(outcome).await {
+        match link.ask_all_once(&pipe).await {
             Some(Ok(())) => return,
             Some(Err(problem)) => {
                 health.complain("keys of Redis that hold something else", &format!("{}: {problem}", keys::LOGS));

@@ -5,8 +5,10 @@
 //! log lines. Each survives any loss of its connection and goes on from where it was. The data path never waits for any of
 //! them.
 
+mod address;
 mod assigned;
 mod build;
+mod explain;
 mod health;
 mod keys;
 mod link;
@@ -22,7 +24,7 @@ use std::path::PathBuf;
 
 use tokio::{sync::watch, task::JoinSet};
 
-pub(crate) use self::link::Address;
+pub(crate) use self::address::Address;
 use self::{build::BuildMeta, health::Health, link::Link};
 use super::{Line, report::ControlReport};
 

@@ -68,8 +68,7 @@ async fn serve(
         for Description { name, json } in &described {
             pipe.set_ex(keys::parameter_description(name), json, EXPIRY).ignore();
         }
-        let outcome = pipe.query_async::<()>(link.connected().await).await;
-        if link.settled(outcome).await.is_none() {
+        if link.ask_all_once(&pipe).await.is_none() {
             continue;
         }
         // A scan that was followed by another has nobody who reads its notices.
@@ -77,9 +76,14 @@ async fn serve(
         if let Some(scan) = over {
             let mut notice = redis::cmd("XADD");
             notice.arg(keys::ready(scan)).arg("*").arg(keys::DATA).arg(finished(line));
-            if let Err(problem) = link.ask::<redis::Value>(&notice).await {
-                let detail = format!("{}: {problem}", keys::ready(scan));
-                context.health.complain("keys of Redis that hold something else", &detail);
+            match link.ask_once::<redis::Value>(&notice).await {
+                Some(Ok(_)) => {}
+                Some(Err(problem)) => {
+                    let detail = format!("{}: {problem}", keys::ready(scan));
+                    context.health.complain("keys of Redis that hold something else", &detail);
+                }
+                // Until Redis takes it, our state is shown nevertheless.
+                None => continue,
             }
             noticed = Some(scan);
         }

@@ -84,7 +84,7 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
             lines.push(what.to_owned());
         }
     };
-    top(old.control != new.control, "redis, build_meta or [standalone]");
+    top(old.control != new.control, "redis, what belongs to it, or [standalone]");
     top(old.shutdown_grace != new.shutdown_grace, "shutdown_grace");
     top(old.source_timeout != new.source_timeout, "source_timeout");
     top(old.capture_root != new.capture_root, "capture_root");

@@ -1,0 +1,78 @@
+//! What an answer of Redis, or none, means to a person.
+//!
+//! Pure. A message never has more of our own words in it than the command and its key: values may be secret.
+
+use std::{error::Error, io, sync::Arc};
+
+use redis::{Arg, Cmd, RedisError};
+use rustls::CertificateError;
+use uuid::Uuid;
+
+/// What went wrong with a connection, and what to do if that is known.
+pub(super) fn in_words(problem: &RedisError) -> String {
+    match tls_problem(problem).map(tls_hint) {
+        Some(hint) => format!("{problem}; {hint}"),
+        None => problem.to_string(),
+    }
+}
+
+/// The problem of TLS, if it is one.
+fn tls_problem(problem: &RedisError) -> Option<&rustls::Error> {
+    let inner = problem.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    inner.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+}
+
+fn tls_hint(problem: &rustls::Error) -> &'static str {
+    match problem {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::UnknownIssuer => "nobody whom we trust has signed it: redis_ca names the file of who may",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its time is over: Redis needs a new one (or a clock is wrong)"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its time has not begun: is a clock wrong?"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "it is for another name: `redis` must have a name that stands in it"
+            }
+            _ => "Redis' certificate is not accepted",
+        },
+        rustls::Error::InvalidMessage(_) => "is this a port without TLS? Then `redis` begins with redis://",
+        rustls::Error::AlertReceived(_) => {
+            "Redis refuses us: if it asks for our certificate, redis_certificate and redis_key name it"
+        }
+        _ => "the TLS connection could not be made",
+    }
+}
+
+/// The right that a command needs, as `COMMAND KEY`, with a `*` for every uuid in the key: what stands in an ACL.
+pub(super) fn right(command: &Cmd) -> String {
+    let mut words = command.args_iter().filter_map(|word| match word {
+        Arg::Simple(word) => std::str::from_utf8(word).ok(),
+        _ => None,
+    });
+    let name = words.next().unwrap_or_default();
+    let Some(key) = words.find(|word| OURS.iter().any(|ours| word.starts_with(ours))) else { return name.to_owned() };
+    let pattern = key.split(':').map(|part| if Uuid::try_parse(part).is_ok() { "*" } else { part });
+    format!("{name} {}", pattern.collect::<Vec<_>>().join(":"))
+}
+
+/// How every key that we use begins.
+const OURS: [&str; 2] = ["dranspose", "framegate"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_is_the_command_and_the_pattern_of_its_key() {
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(4).arg("STREAMS").arg(format!("dranspose:assigned:{}", Uuid::new_v4())).arg("0-0");
+        assert_eq!(right(&read), "XREAD dranspose:assigned:*");
+        assert_eq!(
+            right(redis::cmd("SETEX").arg("dranspose:ingester:a:config").arg(10).arg("secret")),
+            "SETEX dranspose:ingester:a:config"
+        );
+        assert_eq!(right(redis::cmd("SETEX").arg("secret").arg(b"\xff")), "SETEX");
+    }
+}

@@ -1,0 +1,308 @@
+//! How Redis is reached: address, user, password, certificates; and how that is read.
+//!
+//! Pure: the files that are named here are read when the host starts, and anew for each connection
+//! (`control::redis::address`). Nothing here shows a password: not `Debug`, not a message.
+
+use std::{fmt, path::PathBuf};
+
+use url::Url;
+
+use super::{
+    given::{Given, Table},
+    read::text,
+    section::{Problems, Section},
+};
+
+/// How Redis is reached, and what is published there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisSettings {
+    /// `redis://…`, or `rediss://…` for TLS; may hold a password, so never log it.
+    pub url: String,
+    /// Counts before the user in `url`. Default none.
+    pub user: Option<String>,
+    /// Counts before the password in `url`. Default none.
+    pub password: Option<RedisPassword>,
+    /// With TLS: a PEM file with the certificates that may sign Redis' own. Default: those that the system trusts.
+    pub ca: Option<PathBuf>,
+    /// With TLS: a PEM file with our own certificate, for a Redis that asks for one. Default none.
+    pub certificate: Option<PathBuf>,
+    /// The PEM file with the private key of `certificate`.
+    pub key: Option<PathBuf>,
+    /// The file with commit_hash, branch_name, timestamp, repository_url; absent or invalid: null is published.
+    pub build_meta: PathBuf,
+}
+
+/// Where a password comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum RedisPassword {
+    /// It is this one.
+    Text(String),
+    /// A file with nothing else in it, but for white space at its end; it is read for each connection.
+    File(PathBuf),
+}
+
+impl RedisSettings {
+    /// Settings with defaults.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            user: None,
+            password: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            build_meta: DEFAULT_BUILD_META.into(),
+        }
+    }
+
+    /// Whether connections are encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        Url::parse(&self.url).is_ok_and(|url| url.scheme() == "rediss")
+    }
+}
+
+impl fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, user, password, ca, certificate, key, build_meta } = self;
+        let mut told = f.debug_struct("RedisSettings");
+        told.field("user", user).field("password", password).field("ca", ca).field("certificate", certificate);
+        told.field("key", key).field("build_meta", build_meta).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RedisPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(…)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// The keys of the configuration, each with its variable. The first is the one that dranspose has.
+pub(super) const VARIABLES: [(&str, &str); 6] = [
+    ("redis_user", "FRAMEGATE_REDIS_USER"),
+    (PASSWORD, "FRAMEGATE_REDIS_PASSWORD"),
+    (PASSWORD_FILE, "FRAMEGATE_REDIS_PASSWORD_FILE"),
+    ("redis_ca", "FRAMEGATE_REDIS_CA"),
+    ("redis_certificate", "FRAMEGATE_REDIS_CERTIFICATE"),
+    ("redis_key", "FRAMEGATE_REDIS_KEY"),
+];
+pub(super) const PASSWORD: &str = "redis_password";
+pub(super) const PASSWORD_FILE: &str = "redis_password_file";
+
+/// Reads what a table says of Redis. Whatever is wrong is told, and the rest is read all the same.
+pub(super) fn read(top: &mut Section<'_>, problems: &mut Problems) -> RedisSettings {
+    let url = top.read("redis", problems, address);
+    let wrong_url = url.is_none() && top.given("redis").is_some();
+    let mut settings = RedisSettings::new(&url.unwrap_or_else(|| DEFAULT_URL.into()));
+    let path = |given: &Given| text(given).map(PathBuf::from);
+    settings.user = top.read("redis_user", problems, text);
+    settings.password = top.read(PASSWORD, problems, text).map(RedisPassword::Text);
+    let file = top.read(PASSWORD_FILE, problems, path).map(RedisPassword::File);
+    if let (Some(_), Some(given)) = (&settings.password, top.given(PASSWORD_FILE)) {
+        let advice = "keep one of them";
+        problems.add(&given.origin, format_args!("there is {PASSWORD} and {PASSWORD_FILE}\n  {advice}"));
+    }
+    settings.password = settings.password.or(file);
+    settings.ca = top.read("redis_ca", problems, path);
+    settings.certificate = top.read("redis_certificate", problems, path);
+    settings.key = top.read("redis_key", problems, path);
+    if let Some(build_meta) = top.read("build_meta", problems, path) {
+        settings.build_meta = build_meta;
+    }
+    if !wrong_url {
+        together(top, &settings, problems);
+    }
+    settings
+}
+
+/// What makes sense only with something else.
+fn together(top: &mut Section<'_>, settings: &RedisSettings, problems: &mut Problems) {
+    let mut alone = |key, why: &str| {
+        if let Some(given) = top.given(key) {
+            problems.add_value(key, given, why);
+        }
+    };
+    if !settings.is_tls() {
+        for key in ["redis_ca", "redis_certificate", "redis_key"] {
+            alone(key, &format!("it is for encrypted connections, but the address of Redis does not begin with {TLS}"));
+        }
+    }
+    if settings.certificate.is_some() && settings.key.is_none() {
+        alone("redis_certificate", "its private key is missing: redis_key");
+    }
+    if settings.key.is_some() && settings.certificate.is_none() {
+        alone("redis_key", "the certificate that it belongs to is missing: redis_certificate");
+    }
+    let in_url = Url::parse(&settings.url).is_ok_and(|url| url.password().is_some());
+    if settings.password.is_none() && !in_url {
+        alone("redis_user", &format!("its password is missing: {PASSWORD_FILE}, or {PASSWORD}"));
+    }
+}
+
+/// Everything that only Redis needs, for a table that wants to do without.
+pub(super) fn contradict(top: &mut Section<'_>, standalone: &Table, problems: &mut Problems) {
+    let _ = top.given("build_meta"); // does no harm
+    for key in ["redis"].into_iter().chain(VARIABLES.map(|(key, _)| key)) {
+        if let Some(given) = top.given(key) {
+            let advice = "keep `redis` for a dranspose controller, or [standalone] to do without one";
+            let origin = &standalone.origin;
+            problems.add(&given.origin, format_args!("{key}: contradicts [standalone] ({origin})\n  {advice}"));
+        }
+    }
+}
+
+/// Only the form; never repeats the address, which may hold a password.
+fn address(given: &Given) -> Result<String, String> {
+    let text = text(given)?;
+    let wrong = |why: &str| Err(format!("no address of Redis: {why}\n  expected {FORM}"));
+    let url = match Url::parse(&text) {
+        Ok(url) => url,
+        Err(problem) => return wrong(&problem.to_string()),
+    };
+    let database = url.path().trim_start_matches('/');
+    if !["redis", "rediss"].contains(&url.scheme()) {
+        return wrong("it does not begin with redis:// or rediss://");
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return wrong("the host is missing");
+    }
+    if !database.is_empty() && database.parse::<u16>().is_err() {
+        return wrong("the database is no number");
+    }
+    if url.fragment().is_some() {
+        return wrong("nothing may follow a #; certificates are always checked, and redis_ca names who may sign them");
+    }
+    Ok(text)
+}
+
+const FORM: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], with rediss:// for TLS";
+const TLS: &str = "rediss://";
+
+/// dranspose 0.2.0, `distributed.py`.
+const DEFAULT_URL: &str = "redis://localhost:6379/0";
+const DEFAULT_BUILD_META: &str = "/etc/build_git_meta.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{
+        Control, Settings,
+        layers::{RunFlags, run},
+        tests::{EXAMPLE, environment, problems},
+    };
+
+    const REST: &str = "[[ingester]]\nstream = [{ name = 's', source = 'x' }]";
+
+    /// What a file and variables together say; the file has what no test changes.
+    fn seen(file: &str, variables: &[(&str, &str)]) -> Result<RedisSettings, String> {
+        let checked = run(&format!("{file}\n{REST}"), "f", &environment(variables), &RunFlags::default());
+        match checked.map_err(|error| error.to_string())?.settings.control {
+            Control::Redis(redis) => Ok(redis),
+            Control::Standalone(_) => Err("it is standalone".into()),
+        }
+    }
+
+    #[test]
+    fn an_address_of_redis_is_checked_and_never_repeated() {
+        for good in ["h", "h:1", "h:1/3", ":geheim@h", "user:geheim@[::1]:1/0"] {
+            for scheme in ["redis", "rediss"] {
+                Settings::from_toml(&format!("redis = '{scheme}://{good}'\n{REST}")).unwrap();
+            }
+        }
+        for (bad, says) in [
+            ("localhost:6379", "does not begin with redis://"),
+            ("redis://", "host is missing"),
+            ("redis://u:geheim@h:port", "port"),
+            ("redis://u:geheim@h/zero", "database"),
+            ("rediss://u:geheim@h#insecure", "certificates are always checked"),
+        ] {
+            let told = problems(&format!("redis = '{bad}'\n{REST}"));
+            assert!(told[0].contains(says) && told[0].contains("redis://[USER:PASSWORD@]HOST"), "{bad}: {told:?}");
+            assert!(!told[0].contains("geheim"), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_redis_contradicts_standalone_but_for_variables_of_a_whole_machine() {
+        let both = problems(&format!("redis = 'redis://h'\nredis_password = 'geheim'\n[standalone]\n{REST}"));
+        assert!(both[0].starts_with("line 1: redis: contradicts [standalone] (line 3)"), "{both:?}");
+        assert!(both[1].starts_with("line 2: redis_password: contradicts [standalone]"), "{both:?}");
+        assert!(!both[1].contains("geheim"), "{both:?}");
+        let variables = [("REDIS_URL", "redis://h"), ("FRAMEGATE_REDIS_PASSWORD", "geheim")];
+        assert_eq!(seen("[standalone]", &variables), Err("it is standalone".into()));
+    }
+
+    #[test]
+    fn each_key_has_a_variable_that_counts_before_it() {
+        let file = "redis = 'rediss://h'\nredis_user = 'a'\nredis_password_file = 'b'\nredis_ca = 'c'\n\
+                    redis_certificate = 'd'\nredis_key = 'e'";
+        let mut expected = RedisSettings::new("rediss://h");
+        let set = |settings: &mut RedisSettings, mark: &str| {
+            let path = |name: &str| Some(PathBuf::from(format!("{name}{mark}")));
+            settings.user = Some(format!("a{mark}"));
+            settings.password = path("b").map(RedisPassword::File);
+            (settings.ca, settings.certificate, settings.key) = (path("c"), path("d"), path("e"));
+        };
+        set(&mut expected, "");
+        assert_eq!(seen(file, &[]), Ok(expected.clone()));
+        let mut variables = vec![
+            ("FRAMEGATE_REDIS_USER", "a2"),
+            ("FRAMEGATE_REDIS_PASSWORD_FILE", "b2"),
+            ("framegate_redis_ca", "c2"),
+            ("FRAMEGATE_REDIS_CERTIFICATE", "d2"),
+            ("FRAMEGATE_REDIS_KEY", "e2"),
+        ];
+        set(&mut expected, "2");
+        assert_eq!(seen(file, &variables), Ok(expected.clone()));
+        // A password in the environment stands for the file that the configuration names.
+        variables[1] = ("FRAMEGATE_REDIS_PASSWORD", "geheim");
+        expected.password = Some(RedisPassword::Text("geheim".into()));
+        assert_eq!(seen(file, &variables), Ok(expected));
+    }
+
+    #[test]
+    fn what_makes_sense_only_with_something_else_is_told_without_it() {
+        for (file, says) in [
+            ("redis_ca = '/ca'", "f:1: redis_ca: it is for encrypted connections"),
+            ("redis = 'rediss://h'\nredis_key = '/k'", "f:2: redis_key: the certificate that it belongs to is missing"),
+            ("redis = 'rediss://h'\nredis_certificate = '/c'", "f:2: redis_certificate: its private key is missing"),
+            ("redis_user = 'me'", "f:1: redis_user: its password is missing: redis_password_file"),
+            (
+                "redis_password = 'geheim'\nredis_password_file = '/f'",
+                "f:2: there is redis_password and redis_password_file",
+            ),
+            ("redis_password = ''", "f:1: redis_password: it is empty"),
+            ("redis_password = 7331", "f:1: redis_password: expected a text in quotes, not an integer"),
+        ] {
+            let told = seen(file, &[]).unwrap_err();
+            assert!(told.starts_with(says) && !told.contains("geheim") && !told.contains("7331"), "{told}");
+        }
+        let told = seen("", &[("FRAMEGATE_REDIS_CA", "/ca")]).unwrap_err();
+        assert!(told.starts_with("variable FRAMEGATE_REDIS_CA: it is for encrypted connections"), "{told}");
+        assert!(seen("redis = 'redis://:geheim@h'\nredis_user = 'me'", &[]).is_ok());
+    }
+
+    #[test]
+    fn no_password_is_shown_by_debug() {
+        let mut settings = seen("redis = 'redis://me:geheim@h'", &[("FRAMEGATE_REDIS_PASSWORD", "geheim")]).unwrap();
+        assert!(!format!("{settings:?}").contains("geheim"));
+        settings.password = Some(RedisPassword::File("/run/secrets/redis".into()));
+        assert!(format!("{settings:?}").contains("/run/secrets/redis"));
+    }
+
+    #[test]
+    fn the_example_shows_every_key_of_redis() {
+        let commented =
+            EXAMPLE.lines().filter_map(|line| line.strip_prefix("# ").filter(|line| line.starts_with("redis_")));
+        let keys: Vec<_> = commented.clone().map(|line| line.split_whitespace().next().unwrap()).collect();
+        assert_eq!(keys, VARIABLES.map(|(key, _)| key));
+        let one_password = commented.filter(|line| !line.starts_with("redis_password ")).collect::<Vec<_>>().join("\n");
+        let settings = seen(&format!("redis = 'rediss://h'\n{one_password}"), &[]).unwrap();
+        assert!(
+            settings.user.is_some() && settings.password.is_some() && settings.ca.is_some() && settings.key.is_some()
+        );
+    }
+}
