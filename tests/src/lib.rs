@@ -1,7 +1,7 @@
 //! What the end-to-end tests are made of: processes that end with their test, and the real programs to test against.
 //!
 //! `process` runs any program; `framegate` is ours as a file, `host` is ours running; `worker` is who it serves, `detector`
-//! who it takes from, `protocols` what others send. `standalone` is these together; `stage` is a host inside the test, between a `redis` of its own and a
+//! who it takes from, `detectors` one of each kind, `protocols` what they send. `standalone` is these together; `stage` is a host inside the test, between a `redis` of its own and a
 //! played `controller`; `python` is the peer, and `proxy` a
 //! network that goes wrong.
 
@@ -12,6 +12,7 @@ pub mod bench;
 pub mod captures;
 pub mod controller;
 pub mod detector;
+pub mod detectors;
 pub mod framegate;
 pub mod holder;
 pub mod host;

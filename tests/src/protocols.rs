@@ -25,6 +25,27 @@ pub struct Protocol {
 }
 
 impl Protocol {
+    /// A detector's socket, neither bound nor connected. One that publishes tells of each subscription, also of a second connection
+    /// before the first is seen to be gone.
+    ///
+    /// # Panics
+    /// libzmq gives none.
+    #[must_use]
+    pub fn socket(&self) -> zmq::Socket {
+        // XPUB is PUB that tells of subscriptions.
+        let kind = if self.detector == PUB { SocketType::XPUB } else { self.detector };
+        let socket = zmq::Context::new().socket(kind).expect("a socket can be made");
+        let set = || {
+            socket.set_linger(0)?;
+            socket.set_sndtimeo(20_000)?;
+            socket.set_rcvtimeo(20_000)?;
+            socket.set_sndhwm(0)?;
+            if self.detector == PUB { socket.set_xpub_verbose(true) } else { Ok(()) }
+        };
+        set().expect("libzmq has these options");
+        socket
+    }
+
     /// The event that comes of messages of this protocol.
     #[must_use]
     pub fn event(&self, messages: &[Parts]) -> Parts {
@@ -33,6 +54,14 @@ impl Protocol {
             _ => messages.concat(),
         }
     }
+}
+
+/// Waits until somebody subscribes to everything: PUB loses what nobody has subscribed to yet.
+///
+/// # Panics
+/// Nobody does within 20 s.
+pub fn wait_for_subscription(socket: &zmq::Socket) {
+    while socket.recv_bytes(0).expect("somebody subscribes") != [1] {}
 }
 
 /// All of them.

@@ -19,9 +19,10 @@ use std::{
 use framegate::settings::Settings;
 use framegate_tests::{
     controller::LIMIT,
+    detectors::{Attach, Detector, Say},
     framegate::plugin,
-    process::{free_port, wait_for},
-    protocols::{self, Protocol},
+    process::wait_for,
+    protocols,
     redis::RedisServer,
     stage::Stage,
 };
@@ -29,36 +30,23 @@ use serde_json::{Value, json};
 
 #[test]
 fn what_a_detector_sends_when_the_uuid_is_published_is_not_lost() {
-    all_scans_come_whole("connect", |socket| {
-        socket.bind("tcp://127.0.0.1:*").unwrap();
-        socket.get_last_endpoint().unwrap().unwrap()
-    });
+    all_scans_come_whole("connect", Detector::all());
 }
 
 #[test]
 fn what_a_detector_that_connects_to_us_sends_when_the_uuid_is_published_is_not_lost() {
-    all_scans_come_whole("bind", |socket| {
-        let url = format!("tcp://127.0.0.1:{}", free_port());
-        socket.connect(&url).unwrap();
-        url
-    });
+    all_scans_come_whole("bind", Detector::on_zeromq(Attach::Bind));
 }
 
-fn all_scans_come_whole(attach: &str, attach_detector: impl Fn(&zmq::Socket) -> String) {
+fn all_scans_come_whole(attach: &str, mut detectors: Vec<Detector>) {
     let scans: u32 = env::var("FRAMEGATE_READY").map_or(100, |text| text.parse().expect("a number of scans"));
+    detectors.iter_mut().for_each(Detector::appear);
     // Tests run at the same time, and streams of one name would share what they have loaded.
-    let detectors = protocols::ALL.map(|protocol| {
-        let socket = zmq::Context::new().socket(protocol.detector).unwrap();
-        socket.set_linger(0).unwrap();
-        socket.set_sndtimeo(20_000).unwrap();
-        let url = attach_detector(&socket);
-        (protocol, socket, url)
-    });
-    let names: Vec<_> = detectors.iter().map(|(protocol, ..)| format!("{attach}-{}", protocol.name)).collect();
+    let names: Vec<_> = detectors.iter().map(|detector| format!("{attach}-{}", detector.name)).collect();
     let streams: Vec<_> = names.iter().map(String::as_str).collect();
     let mut stage = Stage::with(RedisServer::start(), &streams, 0, |settings| {
-        for (name, (protocol, _, url)) in streams.iter().zip(&detectors) {
-            use_plugin(settings, name, protocol.name, json!({ "upstream_url": url, "attach": attach }));
+        for (name, detector) in streams.iter().zip(&detectors) {
+            use_plugin(settings, name, detector.name, detector.settings());
         }
     });
     let name = stage.name.clone();
@@ -66,26 +54,23 @@ fn all_scans_come_whole(attach: &str, attach_detector: impl Fn(&zmq::Socket) -> 
     let to_w1: Vec<(&str, &[&str])> = streams.iter().map(|stream| (*stream, &["w1"][..])).collect();
 
     for scan in 0..scans {
-        // A start, data and an end: three events.
-        let run = |protocol: &Protocol| [(protocol.start)(scan), (protocol.data)(0, r#""x":1"#), (protocol.end)(scan)];
-        let runs: Vec<_> = detectors.iter().map(|(protocol, socket, _)| (run(protocol), socket)).collect();
         let uuid = json!(stage.controller.start_scan(&streams));
         let began = Instant::now();
         // Not a moment later: without a pause between two looks.
         while stage.controller.state(&name).is_none_or(|state| state["mapping_uuid"] != uuid) {
             assert!(began.elapsed() < LIMIT, "scan {scan} does not begin");
         }
-        for (run, socket) in &runs {
-            run.iter().flatten().for_each(|parts| socket.send_multipart(parts, 0).unwrap());
-        }
+        // A start, data and an end: three events.
+        let run = [Say::Start(scan), Say::Data(0), Say::End(scan)];
+        let said: Vec<_> = detectors.iter().map(|detector| run.map(|what| detector.say(what))).collect();
         stage.controller.assign(&[to_w1.as_slice(); 3]);
         for number in 0..3 {
             let message = worker.within(LIMIT).unwrap_or_else(|| {
                 panic!("scan {scan}: event {number} does not come; {:#?}", stage.report());
             });
-            for (stream, ((protocol, ..), (run, _))) in streams.iter().zip(detectors.iter().zip(&runs)) {
+            for (stream, said) in streams.iter().zip(&said) {
                 let got = message.stream(stream).unwrap();
-                assert!(got == protocol.event(&run[number]), "scan {scan}, event {number} of {stream}: {got:?}");
+                assert!(got == said[number], "scan {scan}, event {number} of {stream}: {got:?}");
             }
         }
         stage.finish();

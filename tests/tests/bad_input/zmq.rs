@@ -1,6 +1,6 @@
 //! All sources on ZeroMQ, each in a test of its own, by one table of cases.
 
-use framegate_tests::protocols::{self, Parts, Protocol};
+use framegate_tests::protocols::{self, Parts, Protocol, wait_for_subscription};
 use zmq::SocketType;
 
 use crate::{
@@ -137,26 +137,17 @@ struct Detector {
 
 impl Detector {
     fn bind(protocol: &Protocol) -> Self {
-        let publishes = protocol.detector == SocketType::PUB;
-        // XPUB is PUB that tells of subscriptions.
-        let kind = if publishes { SocketType::XPUB } else { protocol.detector };
-        let socket = zmq::Context::new().socket(kind).unwrap();
-        socket.set_linger(0).unwrap();
-        socket.set_sndtimeo(20_000).unwrap();
-        socket.set_rcvtimeo(20_000).unwrap();
-        socket.set_sndhwm(0).unwrap();
-        if publishes {
-            // Of a second connection too, before the first is seen to be gone.
-            socket.set_xpub_verbose(true).unwrap();
-        }
+        let socket = protocol.socket();
         socket.bind("tcp://127.0.0.1:*").unwrap();
         let url = socket.get_last_endpoint().unwrap().unwrap();
-        Self { socket, url, publishes }
+        Self { socket, url, publishes: protocol.detector == SocketType::PUB }
     }
 
-    /// PUB loses what nobody has subscribed to yet; PUSH waits by itself.
+    /// PUSH waits by itself.
     fn wait_for_connection(&self) {
-        while self.publishes && self.socket.recv_bytes(0).expect("somebody subscribes") != [1] {}
+        if self.publishes {
+            wait_for_subscription(&self.socket);
+        }
     }
 
     fn send(&self, message: &Parts) {

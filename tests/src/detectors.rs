@@ -1,0 +1,344 @@
+//! A detector of each kind that framegate has a source for: seven on ZeroMQ, a PandABox on its own port, and Sardana, which posts.
+//!
+//! Each has a port from its beginning, and is there between [`Detector::appear`] and [`Detector::vanish`]. What it sends is one event for each
+//! call. [`Detector::broken_off`] is what one sends that dies in the middle of a message.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    process::{free_port, wait_for},
+    protocols::{self, Parts, Protocol, wait_for_subscription},
+    worker::LIMIT,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Detector {
+    /// The plugin that takes from it.
+    pub name: &'static str,
+    port: u16,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    ZeroMq(ZeroMq),
+    PandaBox(Option<PandaBox>),
+    Sardana,
+}
+
+struct ZeroMq {
+    protocol: Protocol,
+    attach: Attach,
+    socket: Option<zmq::Socket>,
+}
+
+impl std::fmt::Debug for ZeroMq {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ZeroMq").field("protocol", &self.protocol.name).finish_non_exhaustive()
+    }
+}
+
+/// Which end of a connection over ZeroMQ the source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attach {
+    /// The detector is bound.
+    Connect,
+    /// The detector connects.
+    Bind,
+}
+
+/// What a detector says; the number of a start and an end tells scans apart, that of data the data.
+#[derive(Debug, Clone, Copy)]
+pub enum Say {
+    /// A run begins.
+    Start(u32),
+    /// An image, a line, a record.
+    Data(u32),
+    /// The run is over.
+    End(u32),
+}
+
+impl Detector {
+    /// Those on ZeroMQ.
+    #[must_use]
+    pub fn on_zeromq(attach: Attach) -> Vec<Self> {
+        let detector = |protocol: Protocol| Self {
+            name: protocol.name,
+            port: free_port(),
+            kind: Kind::ZeroMq(ZeroMq { protocol, attach, socket: None }),
+        };
+        protocols::ALL.map(detector).into()
+    }
+
+    /// One of each kind.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all = Self::on_zeromq(Attach::Connect);
+        all.push(Self { name: "pcap-raw", port: free_port(), kind: Kind::PandaBox(None) });
+        all.push(Self { name: "sardana", port: free_port(), kind: Kind::Sardana });
+        all
+    }
+
+    /// What the plugin needs to know to find it.
+    #[must_use]
+    pub fn settings(&self) -> Value {
+        let url = format!("tcp://127.0.0.1:{}", self.port);
+        match &self.kind {
+            Kind::ZeroMq(ZeroMq { attach: Attach::Bind, .. }) => json!({ "upstream_url": url, "attach": "bind" }),
+            Kind::ZeroMq(_) | Kind::PandaBox(_) => json!({ "upstream_url": url }),
+            Kind::Sardana => json!({ "port": self.port }),
+        }
+    }
+
+    /// Where it is, or the source that it comes to.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Whether the source listens and the detector comes to it.
+    #[must_use]
+    pub fn comes(&self) -> bool {
+        matches!(self.kind, Kind::Sardana)
+    }
+
+    /// It is there from now on.
+    ///
+    /// # Panics
+    /// Its port is taken.
+    pub fn appear(&mut self) {
+        let port = self.port;
+        match &mut self.kind {
+            Kind::ZeroMq(ZeroMq { protocol, attach, socket }) => {
+                let new = protocol.socket();
+                let url = format!("tcp://127.0.0.1:{port}");
+                // One that has just died may have left its port a moment ago.
+                wait_for("its port", LIMIT, || match attach {
+                    Attach::Connect => new.bind(&url).ok(),
+                    Attach::Bind => new.connect(&url).ok(),
+                });
+                *socket = Some(new);
+            }
+            Kind::PandaBox(panda) => *panda = Some(PandaBox::start(port)),
+            Kind::Sardana => {}
+        }
+    }
+
+    /// It is gone, with its connections.
+    pub fn vanish(&mut self) {
+        match &mut self.kind {
+            Kind::ZeroMq(ZeroMq { socket, .. }) => *socket = None,
+            Kind::PandaBox(panda) => *panda = None,
+            Kind::Sardana => {}
+        }
+    }
+
+    /// Waits until a source has come, also a second and a third one; for detectors that would lose what nobody listens to.
+    pub fn wait_for_source(&self) {
+        match &self.kind {
+            Kind::ZeroMq(ZeroMq { protocol, socket: Some(socket), .. }) if protocol.detector == zmq::PUB => {
+                wait_for_subscription(socket);
+            }
+            Kind::PandaBox(Some(panda)) => drop(wait_for("the source", LIMIT, || panda.newest(true))),
+            _ => {}
+        }
+    }
+
+    /// The event that shall come of it.
+    #[must_use]
+    pub fn event(&self, what: Say) -> Parts {
+        match &self.kind {
+            Kind::ZeroMq(ZeroMq { protocol, .. }) => protocol.event(&spoken(protocol, what)),
+            Kind::PandaBox(_) => vec![line(what)],
+            Kind::Sardana => vec![post(what).2],
+        }
+    }
+
+    /// Says something, now; the event that shall come of it.
+    ///
+    /// # Panics
+    /// It is not there, or nobody listens.
+    pub fn say(&self, what: Say) -> Parts {
+        match &self.kind {
+            Kind::ZeroMq(ZeroMq { protocol, socket, .. }) => {
+                let socket = socket.as_ref().expect("it is there");
+                let said = |parts: &Parts| socket.send_multipart(parts, 0).expect("somebody takes it within 20 s");
+                spoken(protocol, what).iter().for_each(said);
+            }
+            Kind::PandaBox(panda) => {
+                let mut stream = panda.as_ref().expect("it is there").newest(false).expect("a source is there");
+                stream.write_all(&line(what)).expect("the source is there");
+            }
+            Kind::Sardana => {
+                let (path, body, _) = post(what);
+                let url = format!("http://{}{path}", self.address());
+                let mut answer = ureq::post(url).content_type("application/json").send(&body).expect("it is taken");
+                let _ = answer.body_mut().read_to_vec();
+            }
+        }
+        self.event(what)
+    }
+
+    /// One that begins a run, sends data 0, and dies in the middle of data 1.
+    #[must_use]
+    pub fn broken_off(&self, scan: u32) -> BrokenOff {
+        let whole = [Say::Start(scan), Say::Data(0), Say::Data(1)];
+        let mut broken = match &self.kind {
+            Kind::ZeroMq(ZeroMq { protocol, .. }) => {
+                let messages = whole.map(|what| spoken(protocol, what)).concat();
+                let first = greeting(protocol.detector);
+                BrokenOff { hears: first.len(), first, second: messages.iter().flat_map(encoded).collect() }
+            }
+            Kind::PandaBox(_) => {
+                let second = [b"OK\n".to_vec(), whole.map(line).concat()].concat();
+                BrokenOff { first: Vec::new(), hears: 1, second }
+            }
+            Kind::Sardana => BrokenOff { first: Vec::new(), hears: 0, second: whole.map(request).concat() },
+        };
+        broken.second.truncate(broken.second.len() - 3);
+        broken
+    }
+}
+
+/// What goes over a connection that breaks off.
+#[derive(Debug)]
+pub struct BrokenOff {
+    /// Said first.
+    pub first: Vec<u8>,
+    /// Bytes that are heard then.
+    pub hears: usize,
+    /// Said then; its end is missing.
+    pub second: Vec<u8>,
+}
+
+fn spoken(protocol: &Protocol, what: Say) -> Vec<Parts> {
+    match what {
+        Say::Start(scan) => (protocol.start)(scan),
+        Say::Data(number) => (protocol.data)(number, r#""x":1"#),
+        Say::End(scan) => (protocol.end)(scan),
+    }
+}
+
+/// What a ZeroMQ socket of a kind says before its messages (ZMTP 3.0, https://rfc.zeromq.org/spec/23/): signature, version, the mechanism
+/// NULL, and the command READY. A peer says as much.
+fn greeting(kind: zmq::SocketType) -> Vec<u8> {
+    let mut greeting = [b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL".as_slice(), &[0; 48]].concat();
+    let kind: &[u8] = if kind == zmq::PUB { b"PUB" } else { b"PUSH" };
+    let ready = [b"\x05READY\x0bSocket-Type\0\0\0".as_slice(), &[kind.len() as u8], kind].concat();
+    greeting.extend([&[4, ready.len() as u8], ready.as_slice()].concat());
+    greeting
+}
+
+/// A message as it goes over ZMTP: for each part its flags (1: more follow, 2: a long one), its length, and itself.
+fn encoded(message: &Parts) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (number, part) in message.iter().enumerate() {
+        let more = u8::from(number + 1 < message.len());
+        match u8::try_from(part.len()) {
+            Ok(length) => bytes.extend([more, length]),
+            Err(_) => bytes.extend([&[more | 2], &(part.len() as u64).to_be_bytes()[..]].concat()),
+        }
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
+/// A line of a PandABox; a start is all lines of its header.
+fn line(what: Say) -> Vec<u8> {
+    match what {
+        Say::Start(scan) => {
+            format!("arm_time: 2023-12-19T07:51:{scan:02}.754Z\nmissed: 0\nfields:\n PCAP.BITS0 uint32 Value\n\n")
+        }
+        Say::Data(number) => format!(" {number} 12345\n"),
+        Say::End(_) => "END 1 Ok\n".to_owned(),
+    }
+    .into_bytes()
+}
+
+/// A post of Sardana: its path, its body, and the event that comes of it.
+fn post(what: Say) -> (&'static str, String, Vec<u8>) {
+    let (path, body, kind) = match what {
+        Say::Start(scan) => {
+            ("/v1/data_desc", format!(r#"{{"serialno":{scan},"scandir":"/d","title":"t"}}"#), "DataDescription")
+        }
+        Say::Data(number) => ("/v1/record_data", format!(r#"{{"timestamp":0.5,"point_nb":{number}}}"#), "RecordData"),
+        Say::End(scan) => ("/v1/record_end", format!(r#"{{"scan":{scan}}}"#), "RecordEnd"),
+    };
+    let event = format!(r#"{{"type":"{kind}",{}"#, &body[1..]);
+    (path, body, event.into_bytes())
+}
+
+fn request(what: Say) -> Vec<u8> {
+    let (path, body, _) = post(what);
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+    format!("{head}\r\n\r\n{body}").into_bytes()
+}
+
+/// A PandABox's data port: a thread that greets whoever comes, until it is dropped. Data goes to whoever came last.
+#[derive(Debug)]
+struct PandaBox {
+    /// With whether somebody has asked for it.
+    newest: Arc<Mutex<(Option<TcpStream>, bool)>>,
+    over: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl PandaBox {
+    fn start(port: u16) -> Self {
+        let listener = wait_for("its port", LIMIT, || TcpListener::bind(("127.0.0.1", port)).ok());
+        listener.set_nonblocking(true).expect("a socket can be told not to wait");
+        let (newest, over) = (Arc::new(Mutex::new((None, false))), Arc::new(AtomicBool::new(false)));
+        let (places, is_over) = (newest.clone(), over.clone());
+        let thread = thread::spawn(move || {
+            // Relaxed: it is only asked whether to go on.
+            while !is_over.load(Ordering::Relaxed) {
+                if listener.accept().and_then(|(stream, _)| greet(stream, &places)).is_err() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        Self { newest, over, thread: Some(thread) }
+    }
+
+    /// The connection that was made last; only one that was not asked for yet, if it must be new.
+    fn newest(&self, new: bool) -> Option<TcpStream> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if new && std::mem::replace(&mut newest.1, true) {
+            return None;
+        }
+        newest.0.as_ref().and_then(|stream| stream.try_clone().ok())
+    }
+}
+
+impl Drop for PandaBox {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn greet(mut stream: TcpStream, newest: &Mutex<(Option<TcpStream>, bool)>) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.read_exact(&mut [0])?;
+    // Under the lock: who is greeted is also the one who gets data, whoever looks.
+    let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+    stream.write_all(b"OK\n")?;
+    *newest = (Some(stream), false);
+    Ok(())
+}
