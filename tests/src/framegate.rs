@@ -81,10 +81,12 @@ fn build(targets: &[&str]) {
     assert!(status.success(), "the workspace does not build: {targets:?}");
 }
 
-/// `target/PROFILE` of the running test, which is `target/PROFILE/deps/NAME`.
+/// `target/PROFILE` of the running program; that of a test is `target/PROFILE/deps/NAME`.
 pub(crate) fn profile_folder() -> PathBuf {
-    let test = env::current_exe().expect("a test knows its own file");
-    test.ancestors().nth(2).expect("cargo puts a test into target/PROFILE/deps").to_owned()
+    let program = env::current_exe().expect("a program knows its own file");
+    let folder = program.parent().expect("a file is in a folder");
+    let is_deps = folder.file_name().is_some_and(|name| name == "deps");
+    folder.parent().filter(|_| is_deps).unwrap_or(folder).to_owned()
 }
 
 /// Accepts plugin files that others may write to.

@@ -88,6 +88,12 @@ impl RedisServer {
         self.child.is_some()
     }
 
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What programs are given, password included.
     #[must_use]
     pub fn url(&self) -> String {
@@ -146,6 +152,15 @@ impl RedisServer {
     /// Writes its data to disk, for a start with data.
     pub fn save(&self) {
         let _: String = self.ask(&["SAVE"]);
+    }
+
+    /// Removes what it has written to disk, for a start without data.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub fn forget(&self) {
+        let _: () = self.ask(&["FLUSHALL"]);
+        self.save();
     }
 
     /// Kills it at once. What was not saved is lost.

@@ -110,6 +110,16 @@ impl Worker {
         self.switches.pings.store(pings, Ordering::Relaxed);
     }
 
+    /// Ends it, as a process that is killed; everything that it has read.
+    #[must_use]
+    pub fn end(&mut self) -> Vec<Message> {
+        self.switches.alive.store(false, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.messages.try_iter().collect()
+    }
+
     /// The next message.
     ///
     /// # Panics
@@ -148,10 +158,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.switches.alive.store(false, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let _ = self.end();
     }
 }
 

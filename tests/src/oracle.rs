@@ -1,0 +1,273 @@
+//! The accounting of a scan: every event that a detector handed over is, in order and exactly once, at each worker that it was
+//! assigned to, or it is counted under the reason why not.
+//!
+//! It knows what was handed over, what was assigned and what arrived, and holds that against what the ingester says of itself. It
+//! knows nothing of how the ingester works.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{protocols::Parts, worker::Message};
+
+/// For each event, the streams with their workers.
+pub type Assignments = Vec<BTreeMap<String, Vec<String>>>;
+
+/// What was said and done in a scan.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// What each detector handed over.
+    pub events: BTreeMap<String, Vec<Parts>>,
+    /// What the controller said.
+    pub assignments: Assignments,
+    /// What arrived at each worker, in its order.
+    pub arrived: BTreeMap<String, Vec<Message>>,
+    /// How often the connection of a worker ended, if it did: what was in it may be gone.
+    pub lost_connections: BTreeMap<String, usize>,
+}
+
+/// What became of the messages of a scan.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Events that were to be forwarded to somebody, or to nobody.
+    pub events: u64,
+    /// Messages that arrived.
+    pub arrived: u64,
+    /// Messages that were dropped with a worker that was given up, and counted.
+    pub dropped: u64,
+    /// Messages that were in a connection when it ended.
+    pub in_dead_connections: u64,
+}
+
+/// A message that must arrive: the event's number, and for each of its streams which of the stream's events it is.
+type Expected<'a> = (u64, BTreeMap<&'a str, usize>);
+
+impl Account {
+    /// How many events can be whole: those that name a stream, up to the first of which a stream has nothing.
+    #[must_use]
+    pub fn whole_events(&self) -> u64 {
+        let up_to = self.walk(|_, _, _| {});
+        self.assignments[..up_to].iter().filter(|assignment| !assignment.is_empty()).count() as u64
+    }
+
+    /// The messages that must arrive at each worker.
+    #[must_use]
+    pub fn expected(&self) -> BTreeMap<&str, Vec<Expected<'_>>> {
+        let mut expected = BTreeMap::<&str, Vec<Expected<'_>>>::new();
+        self.walk(|event, stream, index| {
+            for worker in &self.assignments[event][stream] {
+                let messages = expected.entry(worker).or_default();
+                if messages.last().is_none_or(|(last, _)| *last != event as u64) {
+                    messages.push((event as u64, BTreeMap::new()));
+                }
+                if let Some((_, streams)) = messages.last_mut() {
+                    streams.insert(stream, index);
+                }
+            }
+        });
+        expected
+    }
+
+    /// Goes through the events, each with its streams and the numbers of their own events, until one cannot be whole. The k-th
+    /// event of a stream belongs to the k-th assignment that names it.
+    fn walk<'a>(&'a self, mut each: impl FnMut(usize, &'a str, usize)) -> usize {
+        let mut taken = BTreeMap::<&str, usize>::new();
+        for (event, assignment) in self.assignments.iter().enumerate() {
+            let has = |stream: &String| {
+                let there = self.events.get(stream).map_or(0, Vec::len);
+                taken.get(stream.as_str()).copied().unwrap_or(0) < there
+            };
+            if !assignment.keys().all(has) {
+                return event;
+            }
+            for stream in assignment.keys() {
+                let index = taken.entry(stream).or_default();
+                each(event, stream, *index);
+                *index += 1;
+            }
+        }
+        self.assignments.len()
+    }
+
+    /// What arrived, against what had to. The ingester was killed in this scan, so it counts nothing any more.
+    ///
+    /// # Errors
+    /// What is wrong, in words: something came that must not, or twice, or in another order.
+    pub fn check_order(&self) -> Result<Outcome, Vec<String>> {
+        let mut wrong = Vec::new();
+        let outcome = self.compare(&mut wrong, |_, _, _, _| {});
+        if wrong.is_empty() { Ok(outcome) } else { Err(wrong) }
+    }
+
+    /// What arrived and what the ingester's status says, against what had to.
+    ///
+    /// # Errors
+    /// What is wrong, in words: in addition, something is missing and not counted.
+    pub fn check(&self, status: &Value) -> Result<Outcome, Vec<String>> {
+        let mut wrong = Vec::new();
+        let mut dropped = 0;
+        let mut outcome = self.compare(&mut wrong, |wrong, worker, expected, gaps| {
+            let worker_status =
+                status["workers"].as_array().and_then(|all| all.iter().find(|one| one["name"] == worker));
+            let count = |what: &str| worker_status.and_then(|one| one[what].as_u64()).unwrap_or(0);
+            let (sent, given_up) = (count("sent"), count("dropped"));
+            dropped += given_up;
+            if sent + given_up != expected {
+                wrong.push(format!("{worker}: {expected} messages, of which {sent} were sent and {given_up} dropped"));
+            }
+            let missing: u64 = gaps.iter().sum();
+            let ends = self.lost_connections.get(worker).copied().unwrap_or(0);
+            // What is dropped with a worker is one gap, at most, and so is what is in a connection that ends.
+            if ends == 0 && missing != given_up || gaps.len() > ends + usize::from(given_up > 0) || missing < given_up {
+                let gaps = format!("in gaps of {gaps:?}; {given_up} are counted as dropped");
+                wrong.push(format!(
+                    "{worker}: {missing} messages do not arrive, {gaps}; its connection ended {ends} times"
+                ));
+            }
+        });
+        outcome.dropped = dropped;
+        outcome.in_dead_connections -= dropped.min(outcome.in_dead_connections);
+        self.check_streams(status, &mut wrong);
+        if wrong.is_empty() { Ok(outcome) } else { Err(wrong) }
+    }
+
+    fn compare(&self, wrong: &mut Vec<String>, mut each: impl FnMut(&mut Vec<String>, &str, u64, &[u64])) -> Outcome {
+        let mut outcome = Outcome { events: self.whole_events(), ..Outcome::default() };
+        let expected = self.expected();
+        for worker in self.arrived.keys().filter(|worker| !expected.contains_key(worker.as_str())) {
+            if !self.arrived[worker].is_empty() {
+                wrong.push(format!("{worker} got messages and is assigned to none"));
+            }
+        }
+        for (worker, expected) in expected {
+            let arrived = self.arrived.get(worker).map_or(&[][..], Vec::as_slice);
+            let mut left = arrived.iter().peekable();
+            // How many messages in a row are missing, each time.
+            let mut gaps = Vec::new();
+            let mut gap = 0;
+            for (event, streams) in &expected {
+                if left.peek().is_some_and(|message| message.number() == *event) {
+                    if let Some(message) = left.next() {
+                        self.compare_message(worker, *event, streams, message, wrong);
+                    }
+                    gaps.extend((gap > 0).then_some(gap));
+                    gap = 0;
+                } else {
+                    gap += 1;
+                }
+            }
+            gaps.extend((gap > 0).then_some(gap));
+            if let Some(message) = left.next() {
+                let numbers: Vec<_> = arrived.iter().map(Message::number).collect();
+                wrong.push(format!("{worker}: event {} is not the next one in {numbers:?}", message.number()));
+            }
+            outcome.arrived += arrived.len() as u64;
+            outcome.in_dead_connections += gaps.iter().sum::<u64>();
+            each(wrong, worker, expected.len() as u64, &gaps);
+        }
+        outcome
+    }
+
+    fn compare_message(
+        &self,
+        worker: &str,
+        event: u64,
+        streams: &BTreeMap<&str, usize>,
+        message: &Message,
+        wrong: &mut Vec<String>,
+    ) {
+        let header = message.header();
+        let names = header["streams"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+        if !names.clone().all(|name| streams.contains_key(name)) || names.count() != streams.len() {
+            wrong.push(format!("{worker}, event {event}: {header} instead of {streams:?}"));
+            return;
+        }
+        for (stream, index) in streams {
+            if message.stream(stream) != Some(&self.events[*stream][*index][..]) {
+                wrong.push(format!("{worker}, event {event}: {stream} has other bytes than its event {index}"));
+            }
+        }
+    }
+
+    fn check_streams(&self, status: &Value, wrong: &mut Vec<String>) {
+        let mut forwarded = BTreeMap::<&str, u64>::new();
+        self.walk(|event, stream, _| {
+            *forwarded.entry(stream).or_default() += u64::from(!self.assignments[event][stream].is_empty());
+        });
+        for (stream, events) in &self.events {
+            let counts = &status["streams"][stream];
+            let count = |what: &str| counts[what].as_u64().unwrap_or(u64::MAX);
+            let is_closed = count("read") == count("forwarded") + count("dropped") + count("discarded");
+            let there = events.len() as u64;
+            let expected = forwarded.get(stream.as_str()).copied().unwrap_or(0);
+            if !is_closed || count("read") > there || count("forwarded") != expected || count("dropped") != 0 {
+                wrong.push(format!("{stream}: {there} events handed over, {expected} to be forwarded: {counts}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(number: u64, stream: &str, byte: u8) -> Message {
+        let header = json!({"event_number": number, "streams": {stream: {"typ": "x", "length": 1}}});
+        Message { header: header.to_string().into_bytes(), frames: vec![vec![byte]] }
+    }
+
+    /// Four events of one stream, for one worker; it got some of them.
+    fn account(got: &[(u64, u8)]) -> Account {
+        let events = (0..4).map(|byte| vec![vec![byte]]).collect();
+        let assignment = BTreeMap::from([("a".to_owned(), vec!["w1".to_owned()])]);
+        Account {
+            events: BTreeMap::from([("a".to_owned(), events)]),
+            assignments: vec![assignment; 4],
+            arrived: BTreeMap::from([(
+                "w1".into(),
+                got.iter().map(|(number, byte)| message(*number, "a", *byte)).collect(),
+            )]),
+            lost_connections: BTreeMap::new(),
+        }
+    }
+
+    fn status(sent: u64, dropped: u64) -> Value {
+        json!({
+            "workers": [{"name": "w1", "sent": sent, "dropped": dropped}],
+            "streams": {"a": {"read": 4, "forwarded": 4, "dropped": 0, "discarded": 0}},
+        })
+    }
+
+    const ALL: &[(u64, u8)] = &[(0, 0), (1, 1), (2, 2), (3, 3)];
+
+    #[test]
+    fn what_arrives_whole_or_is_counted_is_right() {
+        assert_eq!(account(ALL).check(&status(4, 0)).map(|outcome| outcome.arrived), Ok(4));
+        let dropped = account(&ALL[..2]).check(&status(2, 2));
+        assert_eq!(dropped.map(|outcome| (outcome.arrived, outcome.dropped)), Ok((2, 2)));
+        let mut with_end = account(&[ALL[0], ALL[3]]);
+        with_end.lost_connections.insert("w1".into(), 1);
+        assert_eq!(with_end.check(&status(4, 0)).map(|outcome| outcome.in_dead_connections), Ok(2));
+    }
+
+    #[test]
+    fn what_is_missing_twice_late_or_changed_is_found() {
+        let cases: [(&str, &[(u64, u8)], Value); 7] = [
+            ("missing", &ALL[..3], status(4, 0)),
+            ("missing and counted twice", &ALL[..3], status(3, 2)),
+            ("twice", &[ALL[0], ALL[0], ALL[1], ALL[2], ALL[3]], status(4, 0)),
+            ("late", &[ALL[1], ALL[0], ALL[2], ALL[3]], status(4, 0)),
+            ("changed", &[(0, 1), ALL[1], ALL[2], ALL[3]], status(4, 0)),
+            ("one too many", &[ALL[0], ALL[1], ALL[2], ALL[3], (4, 4)], status(4, 0)),
+            ("dropped and arrived", ALL, status(3, 1)),
+        ];
+        for (what, got, status) in cases {
+            assert!(account(got).check(&status).is_err(), "{what}");
+        }
+        let mut streams = status(4, 0);
+        streams["streams"]["a"]["read"] = json!(5);
+        assert!(account(ALL).check(&streams).is_err(), "more read than counted");
+    }
+}

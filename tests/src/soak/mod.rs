@@ -1,0 +1,138 @@
+//! The long run: scan after scan at random, with faults at random, and the oracle throughout.
+//!
+//! `plan` says from a seed what happens in a scan; `world` is everything that takes part, `detectors` and `trouble` do their
+//! part, `scan` plays it all and asks the oracle; `growth` watches the process.
+
+pub mod detectors;
+pub mod growth;
+pub mod plan;
+pub mod scan;
+pub mod trouble;
+pub mod world;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow, ensure};
+
+use self::{
+    growth::{Grown, Growth, Sample},
+    plan::Plan,
+    world::World,
+};
+use crate::oracle::Outcome;
+
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// From it follows everything that happens.
+    pub seed: u64,
+    /// The first scan.
+    pub first: u32,
+    /// How many scans at most.
+    pub scans: u32,
+    /// For how long.
+    pub time: Duration,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Scans played.
+    pub scans: u32,
+    /// Faults by their kind.
+    pub faults: BTreeMap<String, u32>,
+    /// What became of everything.
+    pub outcome: Outcome,
+    /// Of it, what framegate held when it was killed.
+    pub with_the_ingester: u64,
+    /// Starts of framegate.
+    pub starts: u32,
+    /// What its last life grew by.
+    pub grown: Grown,
+    /// How much it said, in lines for each scan.
+    pub lines: f64,
+}
+
+/// Runs it; `told` hears every plan before it is played.
+///
+/// # Errors
+/// The first scan that is not as it must be, with how to play it again.
+pub fn run(wish: &Wish, mut told: impl FnMut(&Plan)) -> anyhow::Result<Report> {
+    let mut world = World::new()?;
+    let began = Instant::now();
+    let (mut report, mut growth) = (Report::default(), Growth::default());
+    for number in wish.first..wish.first.saturating_add(wish.scans) {
+        if began.elapsed() >= wish.time {
+            break;
+        }
+        let plan = Plan::new(wish.seed, number);
+        told(&plan);
+        let starts = world.starts;
+        let outcome = catch_unwind(AssertUnwindSafe(|| scan::play(&mut world, &plan)))
+            .unwrap_or_else(|panic| Err(anyhow!(words(&*panic))))
+            .with_context(|| failure(wish, &plan, &world))?;
+        report.add(&plan, outcome);
+        if world.starts != starts {
+            growth.restart();
+        }
+        growth.add(Sample::of(world.host()?.id())?);
+    }
+    report.starts = world.starts;
+    report.grown = growth.grown();
+    report.lines = world.log().lines().count() as f64 / f64::from(report.scans.max(1));
+    ensure!(report.grown.is_flat(), "framegate grows: {}\n{report}", report.grown);
+    Ok(report)
+}
+
+impl Report {
+    fn add(&mut self, plan: &Plan, outcome: Outcome) {
+        self.scans += 1;
+        for (_, fault, _) in &plan.faults {
+            *self.faults.entry(fault.kind()).or_default() += 1;
+        }
+        let stops = plan.streams.iter().filter(|stream| stream.stops_after.is_some()).count() as u32;
+        if stops > 0 {
+            *self.faults.entry("DetectorStops".to_owned()).or_default() += stops;
+        }
+        self.outcome.events += outcome.events;
+        self.outcome.arrived += outcome.arrived;
+        self.outcome.dropped += outcome.dropped;
+        match plan.kills_the_ingester() {
+            true => self.with_the_ingester += outcome.in_dead_connections,
+            false => self.outcome.in_dead_connections += outcome.in_dead_connections,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Outcome { events, arrived, dropped, in_dead_connections } = self.outcome;
+        writeln!(f, "scans                      {}, {events} events", self.scans)?;
+        let faults: Vec<_> = self.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        writeln!(f, "faults                     {}: {}", self.faults.values().sum::<u32>(), faults.join(", "))?;
+        writeln!(f, "messages arrived           {arrived}")?;
+        writeln!(f, "dropped with a worker      {dropped}, all counted in status")?;
+        writeln!(f, "in connections that ended  {in_dead_connections}")?;
+        writeln!(f, "in framegate when killed   {}", self.with_the_ingester)?;
+        writeln!(f, "lost otherwise             0")?;
+        writeln!(f, "framegate                  {} starts; its last life: {}", self.starts, self.grown)?;
+        write!(f, "log                        {:.1} lines a scan", self.lines)
+    }
+}
+
+fn failure(wish: &Wish, plan: &Plan, world: &World) -> String {
+    let log = world.log();
+    let from = log.char_indices().rev().nth(6000).map_or(0, |(at, _)| at);
+    let (seed, number) = (wish.seed, plan.number);
+    format!("{plan}\nplay it again: --seed {seed} --first {number} --scans 1\nframegate said:\n{}", &log[from..])
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "a panic".to_owned())
+}

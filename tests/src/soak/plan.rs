@@ -1,0 +1,256 @@
+//! What happens in a scan: who streams what to whom, in which order, and what goes wrong when.
+//!
+//! All of it follows from a seed and the scan's number, so each scan can be played again alone.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use fastrand::Rng;
+
+use super::detectors::SOURCES;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Plan {
+    /// The scan's number, from 0.
+    pub number: u32,
+    /// Who streams.
+    pub streams: Vec<StreamPlan>,
+    /// Who works.
+    pub workers: Vec<String>,
+    /// Who gets which stream of which event.
+    pub assignments: Vec<Assignment>,
+    /// In lists up to these events.
+    pub lists: Vec<usize>,
+    /// Detectors begin after this many lists.
+    pub detectors_after: usize,
+    /// Where events are captured.
+    pub capture: Capture,
+    /// What goes wrong: after this many lists, and for how long.
+    pub faults: Vec<(usize, Fault, Duration)>,
+}
+
+/// A stream with its workers.
+pub type Assignment = BTreeMap<&'static str, Vec<String>>;
+
+/// One stream in a scan.
+#[derive(Debug)]
+pub struct StreamPlan {
+    /// The source, and the name of the stream.
+    pub source: &'static str,
+    /// How many bytes are added to each event between start and end.
+    pub events: Vec<usize>,
+    /// The detector ends after this many events, without a word.
+    pub stops_after: Option<usize>,
+}
+
+/// Where events are captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capture {
+    /// Nowhere.
+    Off,
+    /// On a disk with room.
+    Disk,
+    /// On one without.
+    FullDisk,
+}
+
+/// What goes wrong, with the worker that it concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The network between framegate and Redis passes nothing on.
+    RedisHeld,
+    /// It resets all connections.
+    RedisCut,
+    /// It takes 200 ms each way.
+    RedisSlow,
+    /// `redis-server` under SIGSTOP.
+    RedisPaused,
+    /// `redis-server` killed, and started again with its data.
+    RedisRestarted,
+    /// `redis-server` killed, and started again with nothing.
+    RedisEmptied,
+    /// A worker ends; another comes under its name.
+    WorkerKilled(usize),
+    /// The same, and the end of the first is not seen: its connection is half open.
+    WorkerHalfOpen(usize),
+    /// A worker pings and does not read.
+    WorkerStalled(usize),
+    /// It neither pings nor reads.
+    WorkerSilent(usize),
+    /// Its network passes nothing on.
+    WorkerHeld(usize),
+    /// Its connection is reset; it connects again.
+    WorkerCut(usize),
+    /// Noise, HTTP, pings that are none, and connections that say nothing.
+    Strangers,
+    /// Updates and assignments that are none.
+    Nonsense,
+    /// The controller says everything again: the update and the last assignments.
+    Repeated,
+    /// framegate has no descriptor left.
+    NoDescriptors,
+    /// framegate is killed, and started again.
+    IngesterKilled,
+    /// framegate is ended by SIGTERM before the scan, and started again.
+    IngesterEnded,
+}
+
+/// framegate is killed and ended only in so many first scans, so that what follows is one life, long enough to see growth in.
+const RESTARTS_BEFORE: u32 = 10;
+/// The worker that never comes.
+pub const NOBODY: &str = "nobody";
+
+impl Plan {
+    /// The plan of a scan.
+    #[must_use]
+    pub fn new(seed: u64, number: u32) -> Self {
+        let mut rng = Rng::with_seed(seed ^ (u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let rng = &mut rng;
+        let mut sources: Vec<_> = SOURCES.to_vec();
+        rng.shuffle(&mut sources);
+        sources.truncate(rng.usize(1..=4));
+        let events = rng.usize(1..=50);
+        let streams: Vec<_> = sources.into_iter().map(|source| StreamPlan::new(rng, source, events)).collect();
+        let workers: Vec<_> = (1..=rng.usize(1..=6)).map(|number| format!("w{number}")).collect();
+        let mut plan = Self {
+            number,
+            workers,
+            assignments: Vec::new(),
+            lists: Vec::new(),
+            detectors_after: 0,
+            capture: [Capture::Off, Capture::Off, Capture::Disk, Capture::FullDisk][rng.usize(0..4)],
+            faults: Vec::new(),
+            streams,
+        };
+        plan.assign(rng, events + 2);
+        plan.detectors_after = rng.usize(0..=plan.lists.len());
+        for _ in 0..[0, 0, 1, 1, 1, 2][rng.usize(0..6)] {
+            let fault = plan.fault(rng);
+            // Short ones more often than long ones.
+            let lasts = Duration::from_millis(20 << rng.u32(0..=7));
+            plan.faults.push((rng.usize(0..=plan.lists.len()), fault, lasts));
+        }
+        plan.faults.sort_by_key(|(after, ..)| *after);
+        plan
+    }
+
+    /// Deals this many events: in turn, at random, to all; some streams of some events to nobody, or not at all.
+    fn assign(&mut self, rng: &mut Rng, events: usize) {
+        let manner = rng.u8(0..4);
+        let absent = rng.u8(0..12) == 0;
+        for event in 0..events {
+            let mut assignment = Assignment::new();
+            for stream in &self.streams {
+                let mut workers = match manner {
+                    0 => vec![self.workers[event % self.workers.len()].clone()],
+                    1 => self.workers.clone(),
+                    _ => self.workers.iter().filter(|_| rng.bool()).cloned().collect(),
+                };
+                if absent && rng.u8(0..8) == 0 {
+                    workers.push(NOBODY.to_owned());
+                }
+                // A stream that is not named in an assignment has its next event in a later one.
+                if manner != 3 || self.streams.len() == 1 || rng.u8(0..5) > 0 {
+                    assignment.insert(stream.source, workers);
+                }
+            }
+            self.assignments.push(assignment);
+        }
+        while self.lists.last().copied().unwrap_or(0) < events {
+            let last = self.lists.last().copied().unwrap_or(0);
+            self.lists.push(rng.usize(last + 1..=events));
+        }
+    }
+
+    fn fault(&self, rng: &mut Rng) -> Fault {
+        let worker = rng.usize(0..self.workers.len());
+        let restarts = self.number < RESTARTS_BEFORE;
+        match rng.u8(0..if restarts { 20 } else { 18 }) {
+            0 => Fault::RedisHeld,
+            1 => Fault::RedisCut,
+            2 => Fault::RedisSlow,
+            3 => Fault::RedisPaused,
+            4 => Fault::RedisRestarted,
+            5 => Fault::RedisEmptied,
+            6 | 7 => Fault::WorkerKilled(worker),
+            8 => Fault::WorkerHalfOpen(worker),
+            9 => Fault::WorkerStalled(worker),
+            10 => Fault::WorkerSilent(worker),
+            11 => Fault::WorkerHeld(worker),
+            12 | 13 => Fault::WorkerCut(worker),
+            14 => Fault::Strangers,
+            15 => Fault::Nonsense,
+            16 => Fault::Repeated,
+            17 => Fault::NoDescriptors,
+            18 => Fault::IngesterKilled,
+            _ => Fault::IngesterEnded,
+        }
+    }
+
+    /// Whether framegate loses what it holds.
+    #[must_use]
+    pub fn kills_the_ingester(&self) -> bool {
+        self.faults.iter().any(|(_, fault, _)| *fault == Fault::IngesterKilled)
+    }
+
+    /// How often the connection of a worker ends in this scan.
+    #[must_use]
+    pub fn lost_connections(&self, name: &str) -> usize {
+        let is_it = |index: &usize| self.workers[*index] == name;
+        let faults = self.faults.iter().filter(|(_, fault, _)| match fault {
+            Fault::WorkerKilled(worker) | Fault::WorkerHalfOpen(worker) | Fault::WorkerCut(worker) => is_it(worker),
+            // It needs a descriptor, and makes one free by ending somebody's connection.
+            Fault::NoDescriptors => is_it(&0),
+            _ => false,
+        });
+        faults.count()
+    }
+}
+
+impl StreamPlan {
+    fn new(rng: &mut Rng, source: &'static str, events: usize) -> Self {
+        let most = [10, 1000, 1000, 50_000][rng.usize(0..4)];
+        let events: Vec<_> = (0..events).map(|_| rng.usize(0..most)).collect();
+        let stops_after = (rng.u8(0..12) == 0).then(|| rng.usize(1..events.len() + 2));
+        Self { source, events, stops_after }
+    }
+
+    /// How many events the detector hands over: start, data, end.
+    #[must_use]
+    pub fn handed_over(&self) -> usize {
+        self.stops_after.unwrap_or(self.events.len() + 2)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "scan {}:", self.number)?;
+        for stream in &self.streams {
+            write!(f, " {}", stream.source)?;
+            if let Some(events) = stream.stops_after {
+                write!(f, " (stops after {events})")?;
+            }
+        }
+        write!(f, "; {} events in {} lists", self.assignments.len(), self.lists.len())?;
+        write!(f, ", {} workers, capture {:?}", self.workers.len(), self.capture)?;
+        for (after, fault, lasts) in &self.faults {
+            write!(f, "; {fault} after list {after} for {lasts:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Fault {
+    /// Without the worker.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        let text = format!("{self:?}");
+        text.split('(').next().unwrap_or_default().to_owned()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,245 @@
+//! Plays one scan as its plan says, with its faults, and hands everything to the oracle.
+
+use std::{
+    fs,
+    net::TcpStream,
+    os::unix::fs::symlink,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use serde_json::{Value, json};
+
+use super::{
+    detectors::Detector,
+    plan::{Capture, Fault, Plan},
+    trouble::Trouble,
+    world::{INGESTER, World},
+};
+use crate::oracle::{Account, Outcome};
+
+/// Plays a scan.
+///
+/// # Errors
+/// Something is wrong: lost, doubled, mixed up, or it does not end.
+pub fn play(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
+    if plan.faults.iter().any(|(_, fault, _)| *fault == Fault::IngesterEnded) {
+        world.end()?;
+        world.start()?;
+    }
+    world.have_workers(&plan.workers);
+    let mut account = Account::default();
+    let mut detectors = Vec::new();
+    for stream in &plan.streams {
+        let port = world.addresses.port(stream.source);
+        let detector = Detector::new(stream, plan.number, port, !plan.kills_the_ingester())?;
+        let handed_over = detector.events[..stream.handed_over()].to_vec();
+        account.events.insert(stream.source.to_owned(), handed_over);
+        detectors.push(detector);
+    }
+    for worker in &plan.workers {
+        account.lost_connections.insert(worker.clone(), plan.lost_connections(worker));
+    }
+
+    // Faults before the first list begin before the scan does, but for those that need it.
+    let mut troubles = Vec::new();
+    let mut faults = plan.faults.iter().filter(|(_, fault, _)| *fault != Fault::IngesterEnded).peekable();
+    let in_redis = |fault: &Fault| matches!(fault, Fault::RedisHeld | Fault::RedisCut | Fault::RedisSlow);
+    while let Some((_, fault, lasts)) = faults.next_if(|(after, fault, _)| *after == 0 && in_redis(fault)) {
+        troubles.push(Trouble::begin(world, plan, (*fault, *lasts), &mut account.arrived)?);
+    }
+    let capture = begin_capture(world, plan)?;
+    let streams: Vec<_> = plan.streams.iter().map(|stream| stream.source).collect();
+    world.controller.publish(&world.controller.update(&streams, false));
+    let deadline = Instant::now() + LIMIT;
+    while !is_ready(world)? {
+        ensure!(Instant::now() < deadline, "it does not begin");
+        end_troubles(&mut troubles, world, plan, false)?;
+        thread::sleep(LOOK);
+    }
+
+    // They were of the last scan.
+    world.kept.clear();
+    let mut running = Vec::new();
+    let mut told = 0;
+    let mut was_killed = false;
+    for list in 0..=plan.lists.len() {
+        if list == plan.detectors_after && !was_killed {
+            let start = |detector: Detector| thread::spawn(move || detector.run());
+            running.extend(detectors.drain(..).map(start));
+        }
+        while let Some((_, fault, lasts)) = faults.next_if(|(after, ..)| *after <= list) {
+            if *fault == Fault::RedisEmptied {
+                // What was told and not read would be lost with it; no controller goes on after that.
+                wait(world, "the assignments to be read", |status| assigned(status) >= named(plan, told))?;
+            }
+            was_killed |= *fault == Fault::IngesterKilled;
+            troubles.push(Trouble::begin(world, plan, (*fault, *lasts), &mut account.arrived)?);
+        }
+        end_troubles(&mut troubles, world, plan, false)?;
+        let Some(until) = plan.lists.get(list) else { break };
+        if !(was_killed && told > 0) {
+            tell(world, plan, told..*until);
+            if plan.faults.iter().any(|(_, fault, _)| *fault == Fault::Repeated) {
+                tell(world, plan, told..*until);
+            }
+            told = *until;
+        }
+    }
+    end_troubles(&mut troubles, world, plan, true)?;
+    let owned = |streams: &std::collections::BTreeMap<&str, Vec<String>>| {
+        streams.iter().map(|(stream, workers)| ((*stream).to_owned(), workers.clone())).collect()
+    };
+    account.assignments = plan.assignments[..told].iter().map(owned).collect();
+
+    if was_killed {
+        world.controller.repeat();
+        world.controller.wait_ready(INGESTER);
+        world.controller.finish_and_wait(INGESTER);
+        collect(world, &mut account, false)?;
+        end_capture(capture)?;
+        // The detectors have sent to somebody who is gone.
+        drop(running);
+        return account.check_order().map_err(|wrong| anyhow!(wrong.join("\n")));
+    }
+    collect(world, &mut account, true)?;
+    for detector in running {
+        world.kept.extend(join(detector)?);
+    }
+    world.controller.finish_and_wait(INGESTER);
+    let mapping = json!(world.controller.mapping);
+    let status = wait(world, "the end in status", |status| status["finished"] == mapping)?;
+    check_capture(&status, plan, account.whole_events())?;
+    end_capture(capture)?;
+    account.check(&status).map_err(|wrong| anyhow!("{}\n{status:#}", wrong.join("\n")))
+}
+
+/// Whether the ingester publishes the mapping. Redis may be slow or away.
+fn is_ready(world: &mut World) -> anyhow::Result<bool> {
+    world.host()?;
+    let mapping = json!(world.controller.mapping);
+    Ok(world.controller.state(INGESTER).is_some_and(|state| state["mapping_uuid"] == mapping))
+}
+
+fn tell(world: &mut World, plan: &Plan, events: std::ops::Range<usize>) {
+    let event = |number: usize| json!({"event_number": number, "assignments": plan.assignments[number]});
+    world.controller.assign_raw(json!(events.map(event).collect::<Vec<_>>()).to_string());
+}
+
+/// How many of the first events name a stream.
+fn named(plan: &Plan, told: usize) -> u64 {
+    plan.assignments[..told].iter().filter(|assignment| !assignment.is_empty()).count() as u64
+}
+
+/// Events that the ingester knows of.
+fn assigned(status: &Value) -> u64 {
+    let count = |what: &str| status[what].as_u64().unwrap_or(0);
+    count("processed_events") + count("assignments_waiting")
+}
+
+/// Ends those whose time is over; or waits for that.
+fn end_troubles(troubles: &mut Vec<Trouble>, world: &mut World, plan: &Plan, wait: bool) -> anyhow::Result<()> {
+    let mut lasting = Vec::new();
+    for trouble in troubles.drain(..) {
+        match trouble.left() {
+            left if wait || left.is_zero() => {
+                thread::sleep(left);
+                trouble.end(world, plan)?;
+            }
+            _ => lasting.push(trouble),
+        }
+    }
+    *troubles = lasting;
+    Ok(())
+}
+
+fn wait(world: &mut World, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    let deadline = Instant::now() + LIMIT;
+    let mut last = None;
+    loop {
+        if let Some(status) = world.status()? {
+            if wanted(&status) {
+                return Ok(status);
+            }
+            last = Some(status);
+        }
+        ensure!(Instant::now() < deadline, "waited in vain for {what}: {:#}", last.unwrap_or_default());
+        thread::sleep(LOOK);
+    }
+}
+
+/// Reads what comes until all is there that can come.
+fn collect(world: &mut World, account: &mut Account, all: bool) -> anyhow::Result<()> {
+    if all {
+        let whole = account.whole_events();
+        let is_done = |status: &Value| {
+            let none = |what: &str| status["workers"].as_array().into_iter().flatten().all(|one| one[what] == 0);
+            status["processed_events"].as_u64() >= Some(whole) && none("waiting") && none("in_flight")
+        };
+        wait(world, "everything to be sent", is_done)?;
+    }
+    let expected: Vec<_> = account.expected().into_iter().map(|(name, all)| (name.to_owned(), all.len())).collect();
+    for (name, station) in &world.workers {
+        let expected = expected.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+        let is_whole = all && account.lost_connections.get(name) == Some(&0);
+        let got = account.arrived.entry(name.clone()).or_default();
+        // One whose connection ended may have lost something: it has all when nothing more comes.
+        while let Some(message) = match is_whole && got.len() < expected {
+            true => station.worker.within(LIMIT),
+            false => station.worker.within(if is_whole { Duration::ZERO } else { SILENCE }),
+        } {
+            got.push(message);
+        }
+    }
+    Ok(())
+}
+
+fn join(detector: JoinHandle<anyhow::Result<Option<TcpStream>>>) -> anyhow::Result<Option<TcpStream>> {
+    match detector.join() {
+        Ok(result) => result.context("a detector"),
+        Err(_) => bail!("a detector has panicked"),
+    }
+}
+
+/// Takes a new mapping, and says where the scan is captured; the file.
+fn begin_capture(world: &mut World, plan: &Plan) -> anyhow::Result<std::path::PathBuf> {
+    let mapping = world.controller.new_mapping();
+    let prefix = world.folder.path().join("capture-");
+    let path = std::path::PathBuf::from(format!("{}{INGESTER}-{mapping}.cbors", prefix.display()));
+    if plan.capture == Capture::FullDisk {
+        symlink("/dev/full", &path)?;
+    }
+    let value = if plan.capture == Capture::Off { String::new() } else { prefix.display().to_string() };
+    world.controller.store_parameter("dump_prefix", value.as_bytes());
+    Ok(path)
+}
+
+fn check_capture(status: &Value, plan: &Plan, events: u64) -> anyhow::Result<()> {
+    let capture = &status["capture"];
+    let count = |what: &str| capture[what].as_u64().unwrap_or(0);
+    let is_right = match plan.capture {
+        Capture::Off => true,
+        // Without a descriptor there is no file.
+        _ if plan.faults.iter().any(|(_, fault, _)| *fault == Fault::NoDescriptors) => true,
+        Capture::Disk => count("written") == events && count("not_written") == 0 && capture["fault"].is_null(),
+        Capture::FullDisk => {
+            count("written") + count("not_written") == events && (events == 0 || !capture["fault"].is_null())
+        }
+    };
+    ensure!(is_right, "{events} events, and the capture says {capture}");
+    Ok(())
+}
+
+fn end_capture(path: std::path::PathBuf) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// How long anything may take that faults delay.
+const LIMIT: Duration = Duration::from_secs(30);
+/// After so long without a message there is none.
+const SILENCE: Duration = Duration::from_millis(300);
+const LOOK: Duration = Duration::from_millis(5);

@@ -1,0 +1,223 @@
+//! Everything that takes part: Redis, the ingester under test, workers, each with a network of its own.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::detectors::{Addresses, SOURCES};
+use crate::{
+    controller::Controller,
+    framegate,
+    host::{Host, write_configuration},
+    process::free_port,
+    proxy::Proxy,
+    redis::RedisServer,
+    worker::Worker,
+};
+
+/// The name of the ingester.
+pub const INGESTER: &str = "soak-ingester";
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    /// Where captures and logs are.
+    pub folder: TempDir,
+    /// The Redis, and the network before it.
+    pub redis: RedisServer,
+    /// The network between it and framegate.
+    pub redis_proxy: Proxy,
+    /// Who says what happens.
+    pub controller: Controller,
+    /// The addresses of detectors.
+    pub addresses: Addresses,
+    /// Workers by name.
+    pub workers: BTreeMap<String, Station>,
+    /// Connections of detectors that stay until the next scan has begun.
+    pub kept: Vec<TcpStream>,
+    /// How often framegate was started.
+    pub starts: u32,
+    host: Option<Host>,
+    configuration: PathBuf,
+    admin: SocketAddr,
+    port: u16,
+}
+
+/// A worker's place: the network before it stays, the worker may change.
+#[derive(Debug)]
+pub struct Station {
+    /// Its network.
+    pub proxy: Proxy,
+    /// Who works there now.
+    pub worker: Worker,
+}
+
+impl World {
+    /// Everything started, and nothing going on.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub fn new() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let redis = RedisServer::start();
+        let redis_proxy = Proxy::to(redis.port());
+        let (port, addresses) = (free_port(), Addresses::default());
+        let text = configuration(redis_proxy.port(), port, &addresses)?;
+        let (configuration, admin) = write_configuration(folder.path(), &text);
+        let controller = Controller::new(&redis);
+        let workers = BTreeMap::new();
+        let mut world = Self {
+            folder,
+            redis,
+            redis_proxy,
+            controller,
+            addresses,
+            workers,
+            kept: Vec::new(),
+            starts: 0,
+            host: None,
+            configuration,
+            admin,
+            port,
+        };
+        world.start()?;
+        Ok(world)
+    }
+
+    /// Starts framegate, and waits until it is published.
+    ///
+    /// # Errors
+    /// It is not soon.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut command = framegate::command();
+        command.current_dir(self.folder.path()).args(["run", "--config"]).arg(&self.configuration);
+        let mut host = Host::with(&mut command, self.folder.path(), self.admin);
+        let uuid = host.wait_for("its start", |ingester| !ingester["service_uuid"].is_null())["service_uuid"].take();
+        self.host = Some(host);
+        self.starts += 1;
+        self.controller.wait_state(INGESTER, "its first state", |state| state["service_uuid"] == uuid);
+        ensure!(began.elapsed() < RESTART, "it is published only {:?} after its start", began.elapsed());
+        Ok(())
+    }
+
+    /// Kills framegate.
+    pub fn kill(&mut self) {
+        self.host = None;
+    }
+
+    /// Ends framegate as a service manager does.
+    ///
+    /// # Errors
+    /// It does not end well.
+    pub fn end(&mut self) -> anyhow::Result<()> {
+        let mut host = self.host.take().context("framegate runs")?;
+        let status = host.stop(Duration::from_secs(5));
+        ensure!(status.success(), "it ends with {status}");
+        Ok(())
+    }
+
+    /// The running framegate.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn host(&mut self) -> anyhow::Result<&mut Host> {
+        let host = self.host.as_mut().context("framegate is not started")?;
+        if let Some(status) = host.ended() {
+            anyhow::bail!("framegate has ended: {status}");
+        }
+        Ok(host)
+    }
+
+    /// Its ingester's status, if it answers now.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn status(&mut self) -> anyhow::Result<Option<Value>> {
+        Ok(self.host()?.ingester().ok())
+    }
+
+    /// The port that its workers connect to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sees to it that these workers are there; others leave.
+    pub fn have_workers(&mut self, names: &[String]) {
+        self.workers.retain(|name, _| names.contains(name));
+        for name in names {
+            let port = self.port;
+            self.workers.entry(name.clone()).or_insert_with(|| {
+                let proxy = Proxy::to(port);
+                let worker = connect(name, &proxy);
+                Station { proxy, worker }
+            });
+        }
+        let published = |state: &Value| {
+            let uuids = self.workers.values().map(|station| station.worker.service_uuid().to_string());
+            uuids.into_iter().all(|uuid| state["connected_workers"].get(uuid).is_some())
+        };
+        self.controller.wait_state(INGESTER, "the workers", published);
+    }
+
+    /// Everything framegate said since it was started the first time.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.host.as_ref().map(Host::log).unwrap_or_default()
+    }
+
+    /// Sets how many descriptors framegate may have (prlimit(1)).
+    ///
+    /// # Errors
+    /// It is not allowed.
+    pub fn limit_descriptors(&mut self, limit: &str) -> anyhow::Result<()> {
+        let id = self.host()?.id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &id, &format!("--nofile={limit}")]).status()?;
+        ensure!(status.success(), "prlimit: {status}");
+        Ok(())
+    }
+
+    /// How many descriptors framegate has.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn descriptors(&mut self) -> anyhow::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.host()?.id()))?.count())
+    }
+}
+
+/// A worker behind its network.
+#[must_use]
+pub fn connect(name: &str, proxy: &Proxy) -> Worker {
+    Worker::connect(name, &format!("tcp://127.0.0.1:{}", proxy.port()))
+}
+
+fn configuration(redis: u16, port: u16, addresses: &Addresses) -> anyhow::Result<String> {
+    let mut text = format!(
+        "redis = \"redis://127.0.0.1:{redis}/0\"\n[[ingester]]\nname = \"{INGESTER}\"\nurl = \"tcp://127.0.0.1:{port}\"\n\
+         memory_limit = \"64 MiB\"\nworker_inflight = \"256 KiB\"\nworker_timeout = \"2 s\"\n"
+    );
+    for source in SOURCES {
+        let plugin = framegate::plugin(source);
+        writeln!(text, "[[ingester.stream]]\nname = \"{source}\"\nsource = \"{}\"", plugin.display())?;
+        writeln!(text, "[ingester.stream.settings]")?;
+        for (name, value) in addresses.settings(source).as_object().into_iter().flatten() {
+            writeln!(text, "{name} = {value}")?;
+        }
+    }
+    Ok(text)
+}
+
+/// How long a start may take on a busy machine, with plugins that were built for debugging.
+const RESTART: Duration = Duration::from_secs(15);
