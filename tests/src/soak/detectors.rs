@@ -5,10 +5,15 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
 use super::plan::StreamPlan;
@@ -63,7 +68,7 @@ pub struct Detector {
 
 enum Link {
     Zmq(zmq::Socket),
-    Tcp(TcpListener),
+    Tcp(Listening),
     /// The port of the receiver.
     Http(u16),
 }
@@ -95,7 +100,7 @@ impl Detector {
                 let sends = lines(plan, scan);
                 // An event has one frame, whatever lines it came in.
                 let events = sends.iter().map(|lines| vec![lines.concat().concat()]).collect();
-                (Link::Tcp(TcpListener::bind((Ipv4Addr::LOCALHOST, port))?), sends, events)
+                (Link::Tcp(Listening::new(port)?), sends, events)
             }
             (None, _) => {
                 let posts = posts(plan, scan);
@@ -120,13 +125,8 @@ impl Detector {
                 }
                 // Its end waits until everything is in the network.
             }
-            Link::Tcp(listener) => {
-                let (mut stream, _) = listener.accept()?;
-                stream.set_read_timeout(Some(LIMIT))?;
-                let mut greeting = String::new();
-                BufReader::new(&stream).read_line(&mut greeting)?;
-                ensure!(greeting == "\n", "no greeting: {greeting:?}");
-                stream.write_all(b"OK\n")?;
+            Link::Tcp(mut listening) => {
+                let mut stream = listening.greeted()?;
                 sends.iter().flatten().flatten().try_for_each(|part| stream.write_all(part))?;
                 // A PandABox does not close it, also not after an arm.
                 return Ok(Some(stream));
@@ -141,6 +141,66 @@ impl Detector {
         }
         Ok(None)
     }
+}
+
+/// A PandABox's port: whoever connects is greeted at once, by a thread that owns the port.
+struct Listening {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<anyhow::Result<TcpStream>>>,
+}
+
+impl Listening {
+    fn new(port: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        listener.set_nonblocking(true)?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let for_thread = is_over.clone();
+        let thread = thread::spawn(move || {
+            while !for_thread.load(Ordering::Relaxed) {
+                let greeted = listener.accept().map_err(anyhow::Error::from).and_then(|(stream, _)| greet(stream));
+                // One that breaks is followed by another.
+                let Ok(stream) = greeted else {
+                    thread::sleep(LOOK);
+                    continue;
+                };
+                return Ok(stream);
+            }
+            bail!("nobody connects")
+        });
+        Ok(Self { is_over, thread: Some(thread) })
+    }
+
+    /// The first that was.
+    fn greeted(&mut self) -> anyhow::Result<TcpStream> {
+        let thread = self.thread.take().context("it is asked once")?;
+        let deadline = Instant::now() + LIMIT;
+        while !thread.is_finished() {
+            if Instant::now() > deadline {
+                self.is_over.store(true, Ordering::Relaxed); // the thread looks at it all the time
+            }
+            thread::sleep(LOOK);
+        }
+        thread.join().map_err(|_| anyhow!("the greeting panics"))?
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed); // as above
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn greet(mut stream: TcpStream) -> anyhow::Result<TcpStream> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut greeting = String::new();
+    BufReader::new(&stream).read_line(&mut greeting)?;
+    ensure!(greeting == "\n", "no greeting: {greeting:?}");
+    stream.write_all(b"OK\n")?;
+    Ok(stream)
 }
 
 fn bind(protocol: &Protocol, port: u16, patience: Duration) -> anyhow::Result<zmq::Socket> {
@@ -204,3 +264,4 @@ fn ask(connection: &mut TcpStream, path: &[u8], body: &[u8]) -> anyhow::Result<(
 /// How long anything may take: longer than any fault.
 const LIMIT: Duration = Duration::from_secs(30);
 const IMPATIENCE: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(5);

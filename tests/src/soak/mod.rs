@@ -73,10 +73,13 @@ pub fn run(wish: &Wish, mut told: impl FnMut(&Plan)) -> anyhow::Result<Report> {
         let plan = Plan::new(wish.seed, number);
         told(&plan);
         let starts = world.starts;
-        let outcome = catch_unwind(AssertUnwindSafe(|| scan::play(&mut world, &plan)))
-            .unwrap_or_else(|panic| Err(anyhow!(words(&*panic))))
-            .with_context(|| failure(wish, &plan, &world))?;
-        report.add(&plan, outcome);
+        let mut play = |plan: &Plan| {
+            catch_unwind(AssertUnwindSafe(|| scan::play(&mut world, plan)))
+                .unwrap_or_else(|panic| Err(anyhow!(words(&*panic))))
+                .with_context(|| failure(wish, plan, &world))
+        };
+        report.add(&plan, play(&plan)?);
+        play(&Plan::rest())?;
         if world.starts != starts {
             growth.restart();
         }

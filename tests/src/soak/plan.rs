@@ -134,6 +134,24 @@ impl Plan {
         plan
     }
 
+    /// A scan in which little happens and nothing goes wrong: after it framegate has what it had after the one before.
+    #[must_use]
+    pub fn rest() -> Self {
+        let stream = StreamPlan { source: SOURCES[0], events: vec![0], stops_after: None };
+        let workers = vec!["w1".to_owned()];
+        let assignment = Assignment::from([(stream.source, workers.clone())]);
+        Self {
+            number: u32::MAX,
+            streams: vec![stream],
+            workers,
+            assignments: vec![assignment; 3],
+            lists: vec![3],
+            detectors_after: 0,
+            capture: Capture::Off,
+            faults: Vec::new(),
+        }
+    }
+
     /// Deals this many events: in turn, at random, to all; some streams of some events to nobody, or not at all.
     fn assign(&mut self, rng: &mut Rng, events: usize) {
         let manner = rng.u8(0..4);
