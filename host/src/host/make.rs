@@ -216,11 +216,11 @@ pub(crate) fn prepare(
     let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
     let router = Router::bind(ingester.bind, ingester.port, wake.clone()).map_err(|problem| {
         let (port, at) = (ingester.port, ingester.bind.map(|address| format!(" of {address}")).unwrap_or_default());
-        let advice = match problem {
-            zmq::Error::EADDRINUSE => {
+        let advice = match problem.to_raw() {
+            libc::EADDRINUSE => {
                 "end the program that holds it, or give this ingester another port in its url".to_owned()
             }
-            zmq::Error::EADDRNOTAVAIL => "`bind` must be an address of this machine".to_owned(),
+            libc::EADDRNOTAVAIL => "`bind` must be an address of this machine".to_owned(),
             _ => format!("it is the port of {}", ingester.url()),
         };
         format!("ingester {name}: port {port}{at} cannot be bound: {problem}\n  {advice}")

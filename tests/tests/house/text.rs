@@ -56,9 +56,26 @@ pub(crate) fn paths(text: &str) -> Vec<String> {
     found
 }
 
-/// Whether a path exists: from the root, or from the host's or the plugin API's sources, where most of what is named is.
+/// What is wrong with a page of faults: the last column of each line names a test, or a folder of them, and the tests are there.
+pub(crate) fn faults(page: &str, is_there: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for line in page.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let column = line.trim_end().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        let (files, tests): (Vec<_>, Vec<_>) =
+            column.split('`').skip(1).step_by(2).partition(|name| name.ends_with(['/']) || name.ends_with(".rs"));
+        if tests.is_empty() && !files.iter().any(|file| file.ends_with('/')) {
+            complaints.push(format!("no test is named: {line}"));
+        }
+        complaints.extend(tests.into_iter().filter(|test| !is_there(test)).map(|test| format!("there is no {test}")));
+    }
+    complaints
+}
+
+/// Whether a path exists: from the root, or from where most of what is named is: the sources of the host and the plugin API, the tests.
 /// What is under `target/` is made by the tests.
 pub(crate) fn exists(root: &Path, path: &str) -> bool {
     path.starts_with("target/")
-        || ["", "host", "host/src", "plugin-api/src"].iter().any(|from| root.join(from).join(path).exists())
+        || ["", "host", "host/src", "plugin-api/src", "tests/tests"]
+            .iter()
+            .any(|from| root.join(from).join(path).exists())
 }
