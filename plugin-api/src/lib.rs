@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod deadline;
+mod descriptors;
 mod event;
 pub mod export;
 mod host;
@@ -19,6 +20,7 @@ pub use framegate_plugin_abi::{
 
 pub use crate::{
     deadline::Deadline,
+    descriptors::descriptors_left,
     event::{Event, EventSink, Frames},
     host::HostContext,
     parameter::{Parameter, ParameterType},

@@ -6,6 +6,7 @@
 mod endpoint;
 mod ingester;
 pub(crate) mod listen;
+mod machine;
 mod plugin;
 mod reload;
 pub(crate) mod replay;

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use super::{
     FAILURE, REFUSED, WRONG_SETTINGS, fail,
+    machine::Machine,
     reload::{ConfigFile, Reloader},
     signals::Stop,
 };
@@ -83,6 +84,7 @@ pub(super) fn serve(
         Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
     };
     let _flush = logs::init(checked.log_level).context("logging cannot begin")?;
+    let mut machine = Machine::prepare(&checked.settings)?;
     let stop = Stop::listen().context("signals cannot be heard")?;
     let reloader = file.map(|file| Reloader::listen(file, checked.log_level)).transpose();
     let reloader = reloader.context("SIGHUP cannot be heard")?;
@@ -118,6 +120,7 @@ pub(super) fn serve(
     let mut failure = None;
     while !stop.is_asked() && !host.is_done() && failure.is_none() {
         stop.wait(CHECK);
+        machine.look();
         failure = host.failure();
     }
     if stop.is_asked() {

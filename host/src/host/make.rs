@@ -21,7 +21,7 @@ use crate::{
     near::near,
     output::{
         dump::{Dump, DumpSettings},
-        router::Router,
+        router::{NotBound, Router},
     },
     plugin::{
         probe::Probe,
@@ -216,12 +216,15 @@ pub(crate) fn prepare(
     let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
     let router = Router::bind(ingester.bind, ingester.port, wake.clone()).map_err(|problem| {
         let (port, at) = (ingester.port, ingester.bind.map(|address| format!(" of {address}")).unwrap_or_default());
-        let advice = match problem.to_raw() {
-            libc::EADDRINUSE => {
+        let advice = match problem {
+            NotBound::Taken => {
                 "end the program that holds it, or give this ingester another port in its url".to_owned()
             }
-            libc::EADDRNOTAVAIL => "`bind` must be an address of this machine".to_owned(),
-            _ => format!("it is the port of {}", ingester.url()),
+            NotBound::NoAddress => "`bind` must be an address of this machine".to_owned(),
+            NotBound::Descriptors(_) => {
+                "raise RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n of a shell)".to_owned()
+            }
+            NotBound::Refused(_) => format!("it is the port of {}", ingester.url()),
         };
         format!("ingester {name}: port {port}{at} cannot be bound: {problem}\n  {advice}")
     })?;

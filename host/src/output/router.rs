@@ -4,11 +4,14 @@
 //! words (send, in flight, pings), so that another transport can stand beside it.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
     sync::Arc,
     time::Duration,
 };
+
+use framegate_plugin_api::descriptors_left;
 
 use super::{
     in_flight::{InFlight, Lane},
@@ -27,6 +30,35 @@ pub(crate) struct Router {
     payload: zmq::Message,
 }
 
+/// Why there is no socket for workers.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotBound {
+    /// Somebody else has the port.
+    #[error("Address already in use")]
+    Taken,
+    /// This machine does not have the address.
+    #[error("Cannot assign requested address")]
+    NoAddress,
+    /// libzmq would end the process.
+    #[error("it needs {DESCRIPTORS} descriptors: {0}")]
+    Descriptors(io::Error),
+    /// Something else.
+    #[error("{0}")]
+    Refused(zmq::Error),
+}
+
+impl From<zmq::Error> for NotBound {
+    fn from(error: zmq::Error) -> Self {
+        match error {
+            zmq::Error::EADDRINUSE => Self::Taken,
+            zmq::Error::EADDRNOTAVAIL => Self::NoAddress,
+            other => Self::Refused(other),
+        }
+    }
+}
+
+/// Descriptors of a context with one socket, and some more. Without those for its threads libzmq ends the process.
+const DESCRIPTORS: usize = 24;
 /// Pings are 16 bytes. A worker introduces itself with some 50, and its name of up to 255: whoever sends more in one part is
 /// disconnected by libzmq.
 const LONGEST_PART: i64 = 512;
@@ -46,7 +78,8 @@ impl Router {
     ///
     /// # Errors
     /// When the port is in use, among others.
-    pub(crate) fn bind(address: Option<IpAddr>, port: u16, wake: Wake) -> zmq::Result<Self> {
+    pub(crate) fn bind(address: Option<IpAddr>, port: u16, wake: Wake) -> Result<Self, NotBound> {
+        descriptors_left(DESCRIPTORS).map_err(NotBound::Descriptors)?;
         let context = zmq::Context::new();
         let mut socket = context.socket(zmq::ROUTER)?;
         socket.set_router_mandatory(true)?;

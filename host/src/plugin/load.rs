@@ -61,6 +61,8 @@ fn open_private_copy(inspected: &Inspected) -> Result<Library, Refusal> {
         let reason = reason.replace(&*copy.path().to_string_lossy(), "it");
         let remedy = if reason.contains("undefined symbol") {
             "link the plugin against the library that defines this symbol, or build it again"
+        } else if reason.contains("Too many open files") {
+            "raise RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n of a shell)"
         } else if reason.contains("cannot open shared object file") {
             "install the library that is missing, or add its directory to LD_LIBRARY_PATH"
         } else if reason.contains("failed to map") {

@@ -6,7 +6,7 @@
 
 use std::{fmt, mem};
 
-use framegate_plugin_api::{Frame, Frames, SourceError};
+use framegate_plugin_api::{Frame, Frames, SourceError, descriptors_left};
 use framegate_source_kit::Malformed;
 use serde::Deserialize;
 use zmq::{Context, DONTWAIT, Message, Socket, SocketType};
@@ -65,6 +65,12 @@ impl Link {
             move |error: zmq::Error| SourceError::connect(format!("{url:?}: {what}: {error}; check upstream_url"))
         };
 
+        descriptors_left(DESCRIPTORS).map_err(|problem| {
+            SourceError::internal(format!(
+                "{url:?}: a connection needs {DESCRIPTORS} descriptors: {problem}; raise RLIMIT_NOFILE (LimitNOFILE= of a service, \
+                 ulimit -n of a shell), or see who has so many connections"
+            ))
+        })?;
         let context = Context::new();
         let kind = match pattern {
             Pattern::Pull => SocketType::PULL,
@@ -224,6 +230,9 @@ fn configure(socket: &Socket, url: &Endpoint, settings: &ZmqSettings, read_ahead
     socket.set_tcp_keepalive_intvl(10)?;
     socket.set_tcp_keepalive_cnt(3)
 }
+
+/// Of a context with a socket and its monitor, and some more. Without those for its threads libzmq ends the process.
+pub(crate) const DESCRIPTORS: usize = 24;
 
 /// Below, a copy is cheaper in memory than a small frame that holds on to libzmq's receive buffer of 8 KiB: a stalled
 /// worker was measured to pin 139 MiB instead of 15.

@@ -5,12 +5,12 @@
 
 use std::{fmt, thread, time::Duration};
 
-use framegate_plugin_api::{Deadline, HostContext, LogLevel, SourceError};
+use framegate_plugin_api::{Deadline, HostContext, LogLevel, SourceError, descriptors_left};
 use zmq::{POLLIN, PollItem};
 
 use crate::{
     endpoint::Endpoint,
-    link::{Link, Pattern, Received},
+    link::{DESCRIPTORS, Link, Pattern, Received},
     settings::{Attach, ZmqSettings},
 };
 
@@ -88,7 +88,8 @@ impl Links {
             if refused && (given_up || self.settings.attach == Attach::Bind) {
                 self.tell_refusal(&url);
             }
-            if given_up {
+            // What is too little now is looked at again in the next call.
+            if given_up && descriptors_left(DESCRIPTORS).is_ok() {
                 worked += u32::from(!refused);
                 self.hear();
                 self.links[place] = Link::make(&url, &self.settings, self.pattern)?;

@@ -182,8 +182,9 @@ fn wait_for_stop(host: &HostContext, deadline: Deadline) -> Result<(), SourceErr
 }
 
 /// libzmq tells that it has given a working connection up, not why. A part beyond `max_part` is by far the likeliest reason.
-const GIVEN_UP: Malformed =
-    Malformed::new("the connection was given up: a part longer than max_part, or what is not ZeroMQ's protocol");
+const GIVEN_UP: Malformed = Malformed::new(
+    "the connection was given up: a part longer than max_part or than memory allows, or what is not ZeroMQ's protocol",
+);
 
 /// Messages between two looks at the clock, which cost 50 ns each.
 const CHECK_EVERY: u32 = 64;

@@ -1,0 +1,149 @@
+//! What the machine lets this process use, and whether it is enough for what is configured.
+//!
+//! Runs on the main thread: once at the start, and a look once a second. It owns nothing and changes one thing: how many
+//! descriptors the process may open, up to what it is allowed anyway.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use bytesize::ByteSize;
+use framegate_plugin_api::descriptors_left;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::settings::Settings;
+
+/// Watches what is left. Says so when it is too little, and when it is enough again; once each.
+#[derive(Debug)]
+pub(super) struct Machine {
+    /// Descriptors that it may open.
+    most: u64,
+    /// It was said that few are left.
+    short: bool,
+    looked_at: Instant,
+}
+
+impl Machine {
+    /// Takes what it may have, and says what is too little.
+    ///
+    /// # Errors
+    /// It is so little that the process could not even hear a signal.
+    pub(super) fn prepare(settings: &Settings) -> anyhow::Result<Self> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+        // The lower limit is there for programs that cannot cope with large numbers. Also what it starts may open as many.
+        let most = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
+        let wanted = descriptors(settings);
+        if most < wanted {
+            tracing::warn!(
+                "this process may open {most} descriptors (files and sockets), and this configuration wants {wanted}; raise \
+                 RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n of a shell)"
+            );
+        }
+        let (memory, threads) = (memory(settings), settings.ingesters.iter().map(|one| 2 + one.streams.len() as u64));
+        for (most, from, wanted) in [
+            (memory_of_cgroup(), "memory.max of its cgroup; MemoryMax= of a service", memory + OVERHEAD),
+            (
+                getrlimit(Resource::RLIMIT_AS).ok().map(|(soft, _)| soft),
+                "RLIMIT_AS; LimitAS= of a service, ulimit -v of a shell",
+                memory + ADDRESSES + threads.sum::<u64>() * ADDRESSES_OF_THREAD,
+            ),
+        ] {
+            if let Some(most) = most.filter(|most| *most < wanted) {
+                let (most, wanted, memory) = (ByteSize(most), ByteSize(wanted), ByteSize(memory));
+                tracing::warn!(
+                    "this process may use {most} of memory ({from}), and with memory_limit and capture_limit of all ingesters, \
+                     {memory}, it wants {wanted}: it may be ended before they hold; lower them, or raise it"
+                );
+            }
+        }
+        descriptors_left(LEAST).context("no signals could be heard and no log be written")?;
+        Ok(Self { most, short: false, looked_at: Instant::now() })
+    }
+
+    /// To be called often.
+    pub(super) fn look(&mut self) {
+        if self.looked_at.elapsed() < LOOK {
+            return;
+        }
+        self.looked_at = Instant::now();
+        let left = descriptors_left(RESERVE);
+        match (&left, self.short) {
+            (Err(problem), false) => tracing::error!(
+                "fewer than {RESERVE} descriptors are left of the {} that this process may open ({problem}): detectors, workers, \
+                 Redis and status cannot connect until some are given back; raise RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n \
+                 of a shell), or see who has so many connections",
+                getrlimit(Resource::RLIMIT_NOFILE).map_or(self.most, |(soft, _)| soft)
+            ),
+            (Ok(()), true) => tracing::info!("there are descriptors enough again"),
+            _ => {}
+        }
+        self.short = left.is_err();
+    }
+}
+
+/// Descriptors that a configuration wants.
+fn descriptors(settings: &Settings) -> u64 {
+    let of_ingester = |streams: usize| FOR_INGESTER + FOR_STREAM * streams as u64;
+    FOR_PROCESS + settings.ingesters.iter().map(|ingester| of_ingester(ingester.streams.len())).sum::<u64>()
+}
+
+/// Bytes that the settings allow all ingesters to hold.
+fn memory(settings: &Settings) -> u64 {
+    let limits = settings.ingesters.iter().map(|one| one.memory_limit.saturating_add(one.capture_limit));
+    limits.fold(0, u64::saturating_add).min(u64::MAX / 2)
+}
+
+/// What the process's cgroup allows, or one above it (version 2 of cgroups).
+fn memory_of_cgroup() -> Option<u64> {
+    let list = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = list.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let root = Path::new("/sys/fs/cgroup");
+    let folder = root.join(own);
+    let limits = folder.ancestors().take_while(|folder| folder.starts_with(root)).filter_map(|folder| {
+        let limit = fs::read_to_string(folder.join("memory.max")).ok()?;
+        limit.trim().parse().ok() // or "max"
+    });
+    limits.min()
+}
+
+/// Measured: 33 with an ingester and its sockets; the admin endpoint may have 8 connections, and a plugin's copy is a file.
+const FOR_PROCESS: u64 = 64;
+/// Its own sockets, and some dozen workers.
+const FOR_INGESTER: u64 = 96;
+/// Measured: 15 for a connection over ZeroMQ; a source that takes another's place has its own meanwhile.
+const FOR_STREAM: u64 = 32;
+
+/// What signals, the configuration file and the log need.
+const LEAST: usize = 16;
+/// A source and a few connections find room.
+const RESERVE: usize = 32;
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Beside what is counted: programs, stacks, what the allocator keeps.
+const OVERHEAD: u64 = 100 << 20;
+/// Measured: 610 MB, and 190 MB for each stream, most of which is never touched: the allocator takes it ahead for each thread.
+const ADDRESSES: u64 = 700 << 20;
+const ADDRESSES_OF_THREAD: u64 = 200 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_wants_more_with_each_stream_and_ingester() {
+        let settings = |text: &str| Settings::from_toml(&format!("[standalone]\n{text}")).unwrap();
+        let one =
+            "[[ingester]]\nmemory_limit = 1000\ncapture_limit = 10\n[[ingester.stream]]\nname = 'a'\nsource = 'x'\n";
+        let two = format!("{one}[[ingester.stream]]\nname = 'b'\nsource = 'x'\n");
+        let other = "[[ingester]]\nurl = 'tcp://h:1'\n[[ingester.stream]]\nname = 'c'\nsource = 'x'\n";
+        assert_eq!(descriptors(&settings(one)), 192);
+        assert_eq!(descriptors(&settings(&two)), 224);
+        assert_eq!(descriptors(&settings(&format!("{one}{other}"))), 320);
+        assert_eq!(memory(&settings(&two)), 1010);
+        let all = one.replace("1000", "9223372036854775807").replace("'a'", "'d'");
+        assert!(memory(&settings(&format!("{all}{other}"))) > 1 << 62);
+    }
+}

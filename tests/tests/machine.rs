@@ -1,0 +1,233 @@
+//! What the machine lets the process use: descriptors and memory that run out, and come back; and a clock that is set.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use framegate_tests::{
+    controller::Controller,
+    detector::Detector,
+    framegate,
+    host::{Host, LIMIT, write_configuration},
+    process::{Process, free_port, limit, wait_for},
+    redis::RedisServer,
+    standalone::{images, is_end},
+    worker::Worker,
+};
+use tempfile::TempDir;
+
+const NAME: &str = "camera-ingester";
+
+/// The program between a detector, workers and a played controller.
+struct Beamline {
+    folder: TempDir,
+    redis: RedisServer,
+    controller: Controller,
+    detector: Detector,
+    url: String,
+    host: Host,
+}
+
+impl Beamline {
+    fn start(start: impl FnOnce(Command) -> Command) -> Self {
+        let (folder, redis, detector) = (tempfile::tempdir().unwrap(), RedisServer::start(), Detector::bind());
+        let url = format!("tcp://127.0.0.1:{}", free_port());
+        let (path, admin) = write_configuration(folder.path(), &configuration(&redis.url(), &url, &detector.url));
+        let mut command = framegate::command();
+        command.args(["run", "--config"]).arg(path);
+        let mut host = Host::with(&mut start(command), folder.path(), admin);
+        host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
+        let controller = Controller::new(&redis);
+        Self { folder, redis, controller, detector, url, host }
+    }
+
+    fn worker(&mut self, name: &str) -> Worker {
+        let worker = Worker::connect(name, &self.url);
+        let uuid = worker.service_uuid().to_string();
+        self.controller.wait_state(NAME, "the worker", |state| state["connected_workers"].get(&uuid).is_some());
+        worker
+    }
+
+    fn begin(&mut self) {
+        self.controller.scan(NAME, &["camera"]);
+    }
+
+    fn assign(&mut self, events: usize) {
+        let to: &[(&str, &[&str])] = &[("camera", &["w1"])];
+        self.controller.assign(&vec![to; events]);
+    }
+
+    /// A scan whose three images arrive.
+    fn is_whole(&mut self, worker: &Worker) {
+        self.begin();
+        self.assign(5);
+        self.detector.run((0..3).map(|image| vec![image; 1000]));
+        let got = worker.until(is_end);
+        assert_eq!(images(&got), (0..3).map(|image| vec![image; 1000]).collect::<Vec<_>>());
+        self.controller.finish_and_wait(NAME);
+    }
+
+    fn wait_for_log(&self, what: &str) {
+        wait_for(what, LIMIT, || self.host.log().contains(what).then_some(()));
+    }
+
+    fn log_has_once(&self, what: &str) {
+        let log = self.host.log();
+        assert_eq!(log.lines().filter(|line| line.contains(what)).count(), 1, "{what}, in\n{log}");
+    }
+}
+
+fn configuration(redis: &str, url: &str, upstream: &str) -> String {
+    format!(
+        "redis = \"{redis}\"\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\nname = \"camera\"\nsource = \"{}\"\n\
+         settings.upstream_url = \"{upstream}\"\n",
+        framegate::plugin("stins").display()
+    )
+}
+
+#[test]
+fn descriptors_that_run_out_while_it_runs_are_told_cost_new_connections_only_and_are_used_when_they_are_back() {
+    let mut beamline = Beamline::start(|command| command);
+    let w1 = beamline.worker("w1");
+    beamline.is_whole(&w1);
+    beamline.begin();
+    beamline.assign(5);
+    beamline.detector.header();
+
+    // Nothing more can be opened: every number below is taken.
+    limit(beamline.host.id(), "nofile", Some(4));
+    beamline.wait_for_log("descriptors are left of the 4 that this process may open");
+    (0..3).for_each(|image| beamline.detector.image(&[image; 1000]));
+    beamline.detector.end();
+    assert_eq!(images(&w1.until(is_end)).len(), 3, "what is connected goes on");
+    beamline.controller.finish_and_wait(NAME);
+    // A detector that cannot be connected to.
+    beamline.begin();
+    beamline.wait_for_log("a connection needs 24 descriptors");
+    // A Redis that cannot be connected to again, a worker that cannot come, and whoever asks for status.
+    beamline.redis.kill();
+    beamline.wait_for_log("WARN");
+    beamline.redis.launch();
+    let w2 = Worker::connect("w2", &beamline.url);
+    assert!(beamline.host.get("/health").is_err());
+    beamline.wait_for_log("Too many open files");
+
+    limit(beamline.host.id(), "nofile", None);
+    beamline.wait_for_log("there are descriptors enough again");
+    let redis = beamline.redis.url();
+    assert!(redis.contains("127.0.0.1"));
+    beamline.controller.reconnect(&beamline.redis);
+    let uuid = w2.service_uuid().to_string();
+    beamline.controller.wait_state(NAME, "the second worker", |state| state["connected_workers"].get(&uuid).is_some());
+    beamline.is_whole(&w1);
+    assert_eq!(beamline.host.get("/health").unwrap(), "ok\n");
+    beamline.log_has_once("descriptors are left of the");
+    beamline.log_has_once("there are descriptors enough again");
+    assert!(beamline.host.log().lines().count() < 60, "{}", beamline.host.log());
+    assert!(beamline.host.stop(LIMIT).success());
+}
+
+#[test]
+fn it_takes_all_descriptors_that_it_is_allowed() {
+    let mut beamline = Beamline::start(|command| framegate::after("ulimit -Sn 64", &command));
+    let limits = fs::read_to_string(format!("/proc/{}/limits", beamline.host.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert!(numbers[0] > 64 && numbers[0] == numbers[1], "{line}");
+    assert!(!beamline.host.log().contains("descriptors"), "{}", beamline.host.log());
+    assert!(beamline.host.stop(LIMIT).success());
+}
+
+/// Starts it with a limit until it serves or has ended; how it has ended, and its log.
+fn started(folder: &Path, script: &str) -> (Option<std::process::ExitStatus>, String) {
+    let redis = RedisServer::start();
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    let (path, _) = write_configuration(folder, &configuration(&redis.url(), &url, "tcp://127.0.0.1:1"));
+    let mut command = framegate::command();
+    command.args(["run", "--config"]).arg(path);
+    fs::remove_file(folder.join("limited.log")).ok();
+    let mut process = Process::start("limited", framegate::after(script, &command).env("TMPDIR", folder), folder);
+    let key = format!("dranspose:ingester:{NAME}:config");
+    let ended = wait_for("it to serve or to end", LIMIT, || match process.ended() {
+        Some(status) => Some(Some(status)),
+        None => (redis.ask::<i64>(&["EXISTS", &key]) == 1).then_some(None),
+    });
+    if ended.is_some() {
+        assert_eq!(redis.ask::<Vec<String>>(&["KEYS", "dranspose:*"]), Vec::<String>::new(), "{script}");
+    }
+    if ended.is_none() {
+        process.stop(Duration::from_secs(5));
+    }
+    (ended, process.output())
+}
+
+#[test]
+fn too_few_descriptors_at_the_start_are_told_and_never_end_it_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut served = 0;
+    for most in [6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 100, 191] {
+        let (ended, log) = started(folder.path(), &format!("ulimit -n {most}"));
+        println!("{most}: {ended:?}\n{log}");
+        match ended {
+            Some(status) => {
+                // Not by a signal.
+                assert!(status.code().is_some_and(|code| code != 0), "{most}: {status:?}, {log}");
+                assert!(log.contains("Too many open files"), "{most}: {log}");
+            }
+            None => {
+                served += 1;
+                let told = format!("may open {most} descriptors (files and sockets), and this configuration wants 192");
+                assert!(log.contains(&told), "{most}: {log}");
+            }
+        }
+    }
+    assert!(served >= 3);
+}
+
+#[test]
+fn too_little_memory_at_the_start_is_told_and_never_ends_it_without_a_word_or_makes_it_hang() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut served = 0;
+    for mebibytes in [30, 60, 120, 200, 300, 450, 600, 900] {
+        let (ended, log) = started(folder.path(), &format!("ulimit -v {}", mebibytes << 10));
+        println!("{mebibytes} MiB: {ended:?}\n{log}");
+        match ended {
+            Some(status) => assert!(!status.success() && !log.is_empty(), "{mebibytes} MiB: {status:?}, {log}"),
+            None => {
+                served += 1;
+                assert!(log.contains("(RLIMIT_AS; LimitAS= of a service, ulimit -v of a shell)"), "{log}");
+            }
+        }
+    }
+    assert!(served >= 1);
+}
+
+fn memory_of(process: u32, what: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn memory_that_runs_out_for_a_large_message_costs_that_message_and_is_used_when_it_is_back() {
+    let mut beamline = Beamline::start(|command| command);
+    let w1 = beamline.worker("w1");
+    beamline.is_whole(&w1);
+    beamline.begin();
+    beamline.assign(3);
+    beamline.detector.header();
+    assert_eq!(w1.next().number(), 0);
+    let all = memory_of(beamline.host.id(), "VmSize:");
+    limit(beamline.host.id(), "as", Some(all + (32 << 20)));
+    // Larger than what is left, and the detector's pages are never touched.
+    beamline.detector.image(&vec![0; 500 << 20]);
+    let reason = "a part longer than max_part or than memory allows";
+    beamline.host.wait_for("the message to be counted", |ingester| {
+        ingester["streams"]["camera"]["last_invalid"].as_str().is_some_and(|last| last.contains(reason))
+    });
+    beamline.log_has_once(reason);
+    limit(beamline.host.id(), "as", None);
+    beamline.is_whole(&w1);
+    assert!(beamline.host.stop(LIMIT).success());
+    drop(beamline.folder);
+}
