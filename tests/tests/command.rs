@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 use std::{
-    net::TcpListener,
     process::{Command, Output},
     sync::mpsc,
     thread,
@@ -98,55 +97,6 @@ fn the_example_configuration_is_printed() {
 }
 
 #[test]
-fn a_port_that_is_in_use_ends_it_with_a_message_and_nothing_is_published() {
-    let redis = RedisServer::start();
-    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let output = drop_in(&redis.url(), port).output().unwrap();
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains(&format!("ingester camera-ingester: port {port} cannot be bound")), "{told}");
-    assert!(told.contains("in its url"), "{told}");
-    assert_eq!(redis.ask::<Vec<String>>(&["KEYS", "dranspose:*"]), Vec::<String>::new());
-}
-
-#[test]
-fn a_port_of_the_admin_endpoint_that_is_in_use_ends_it_with_all_else_that_is_wrong() {
-    let redis = RedisServer::start();
-    let taken = [TcpListener::bind("0.0.0.0:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
-    let [port, admin] = taken.each_ref().map(|taken| taken.local_addr().unwrap());
-    let output = drop_in(&redis.url(), port.port()).env("FRAMEGATE_ADMIN", admin.to_string()).output().unwrap();
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains(&format!("admin: {admin} cannot be bound")), "{told}");
-    assert!(told.contains(&format!("port {} cannot be bound", port.port())), "{told}");
-    assert!(told.contains("framegate: 2 problems"), "{told}");
-    assert_eq!(redis.ask::<Vec<String>>(&["KEYS", "dranspose:*"]), Vec::<String>::new());
-}
-
-#[test]
-fn a_class_whose_plugin_is_not_there_is_told_with_where_it_was_looked_for() {
-    // Beside the built command are all plugins of the workspace; beside a copy of it is none.
-    let [alone, elsewhere] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let copy = alone.path().join("framegate");
-    // By a process of its own: while this one has the file open for writing, a test beside this one may start a program, which
-    // would hold the descriptor for a moment, and a file that somebody may write to cannot be executed.
-    let copied = Command::new("cp").arg(framegate::built().join("framegate")).arg(&copy).status().unwrap();
-    assert!(copied.success());
-    let mut command = Command::new(copy);
-    command.args(["ingester", "-n", "camera", "-u", "tcp://127.0.0.1:1", "-c", "ZmqSubXspressIngester"]);
-    command.env_clear().env("FRAMEGATE_PLUGIN_PATH", elsewhere.path());
-    command.env("INGESTER_URL", format!("tcp://localhost:{}", free_port()));
-    let output = command.output().unwrap();
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{told}");
-    assert!(told.contains("stream camera") && told.contains("xspress"), "{told}");
-    for place in [&alone, &elsewhere] {
-        assert!(told.contains(place.path().to_str().unwrap()), "{told}");
-    }
-}
-
-#[test]
 fn a_redis_that_is_not_there_is_waited_for_and_told_once() {
     let mut redis = RedisServer::absent();
     let folder = tempfile::tempdir().unwrap();
@@ -189,6 +139,23 @@ fn it_tells_what_it_serves_in_one_line_for_each_ingester() {
     assert!(line.contains("INFO") && line.contains("camera-ingester"), "{line}");
     assert!(line.contains(&format!("tcp://localhost:{port}")) && line.contains("camera from stins"), "{line}");
     assert!(!log.contains('\u{1b}'), "colours are for terminals:\n{log}");
+}
+
+#[test]
+fn an_admin_endpoint_that_other_machines_reach_is_warned_of() {
+    for (host, warns) in [("127.0.0.1", false), ("0.0.0.0", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, admin) = write_configuration(folder.path(), &waiting(free_port()));
+        let mut command = framegate::command();
+        command.args(["run", "--config"]).arg(&path).args(["--admin", &format!("{host}:{}", admin.port())]);
+        let mut host = Host::with(&mut command, folder.path(), admin);
+        host.wait_for("the ingester", |ingester| ingester["name"] == "camera-ingester");
+        host.stop(STOPS_WITHIN);
+        let log = host.log();
+        let warned =
+            log.lines().any(|line| line.contains("WARN") && line.contains("can be reached from other machines"));
+        assert_eq!(warned, warns, "{log}");
+    }
 }
 
 #[test]

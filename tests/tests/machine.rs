@@ -5,6 +5,7 @@
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use framegate_tests::{
+    clock::Clock,
     controller::Controller,
     detector::Detector,
     framegate,
@@ -12,7 +13,7 @@ use framegate_tests::{
     process::{Process, free_port, limit, wait_for},
     redis::RedisServer,
     standalone::{images, is_end},
-    worker::Worker,
+    worker::{Message, Worker},
 };
 use tempfile::TempDir;
 
@@ -20,7 +21,7 @@ const NAME: &str = "camera-ingester";
 
 /// The program between a detector, workers and a played controller.
 struct Beamline {
-    folder: TempDir,
+    _folder: TempDir,
     redis: RedisServer,
     controller: Controller,
     detector: Detector,
@@ -38,7 +39,7 @@ impl Beamline {
         let mut host = Host::with(&mut start(command), folder.path(), admin);
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
         let controller = Controller::new(&redis);
-        Self { folder, redis, controller, detector, url, host }
+        Self { _folder: folder, redis, controller, detector, url, host }
     }
 
     fn worker(&mut self, name: &str) -> Worker {
@@ -114,8 +115,6 @@ fn descriptors_that_run_out_while_it_runs_are_told_cost_new_connections_only_and
 
     limit(beamline.host.id(), "nofile", None);
     beamline.wait_for_log("there are descriptors enough again");
-    let redis = beamline.redis.url();
-    assert!(redis.contains("127.0.0.1"));
     beamline.controller.reconnect(&beamline.redis);
     let uuid = w2.service_uuid().to_string();
     beamline.controller.wait_state(NAME, "the second worker", |state| state["connected_workers"].get(&uuid).is_some());
@@ -229,5 +228,51 @@ fn memory_that_runs_out_for_a_large_message_costs_that_message_and_is_used_when_
     limit(beamline.host.id(), "as", None);
     beamline.is_whole(&w1);
     assert!(beamline.host.stop(LIMIT).success());
-    drop(beamline.folder);
+}
+
+#[test]
+fn a_clock_that_is_set_changes_what_is_shown_and_nothing_else() {
+    let files = tempfile::tempdir().unwrap();
+    let clock = Clock::new(files.path());
+    let mut beamline = Beamline::start(|mut command| {
+        clock.give(&mut command);
+        command
+    });
+    let w1 = beamline.worker("w1");
+    beamline.is_whole(&w1);
+    beamline.begin();
+    beamline.assign(12);
+    beamline.detector.header();
+    let year = |message: &Message| message.header()["created_at"].as_str().unwrap()[..4].parse::<i64>().unwrap();
+    let now = year(&w1.next());
+    let pings = |beamline: &mut Beamline| {
+        // Its pings go on being heard, so it stays published.
+        let uuid = w1.service_uuid().to_string();
+        beamline.controller.wait_state(NAME, "the worker", |state| state["connected_workers"].get(&uuid).is_some());
+    };
+    for (number, years) in [10, 0, -10, 30, -20, 10, -30, 0, -40, 20].into_iter().enumerate() {
+        clock.set(years * 31_557_600);
+        beamline.detector.image(&[number as u8; 1000]);
+        let message = w1.next();
+        assert_eq!((message.number(), &message.frames[1][..]), (number as u64 + 1, &[number as u8; 1000][..]));
+        let off = (year(&message) - now - years).abs();
+        assert!(off <= 1, "{}", message.header());
+        pings(&mut beamline);
+    }
+    beamline.detector.end();
+    assert!(is_end(&w1.next()));
+    beamline.controller.finish_and_wait(NAME);
+    // In the far past, and back in a scan's beginning: times of the process's own life go on.
+    clock.set(-50 * 31_557_600);
+    beamline.is_whole(&w1);
+    clock.set(0);
+    beamline.is_whole(&w1);
+    let status = beamline.host.ingester().unwrap();
+    assert_eq!(status["counters"]["workers evicted"], 0, "{status:#}");
+    let log = beamline.host.log();
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    // How long its key in Redis lives is Redis's affair.
+    let key = format!("dranspose:ingester:{NAME}:config");
+    assert!((1..=10).contains(&beamline.redis.ask::<i64>(&["TTL", &key])));
+    assert!(beamline.host.stop(LIMIT).success());
 }

@@ -129,6 +129,12 @@ impl Host {
         let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, told, feeds.into_iter()));
         runtime.spawn(swap::keep(swaps.clone(), tells));
         announce(&settings.ingesters, &swaps.sources());
+        if let Some(address) = settings.admin.filter(|address| !address.ip().is_loopback()) {
+            tracing::warn!(
+                "admin: {address} can be reached from other machines, and asks nobody for a password: it tells names, addresses and \
+                 counts (admin_swap says who may swap sources); 127.0.0.1 is for this machine alone"
+            );
+        }
         if let Some(admin) = admin {
             let reports = lines.iter().map(|line: &Line| line.report.clone()).collect();
             runtime
