@@ -4,13 +4,9 @@
 //! waits for workers or is inside libzmq. Each grants one item above its limit when it would otherwise stand still (the
 //! first of a stream, the first message), so an event larger than the limit passes alone and nothing deadlocks.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
+
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Events with fewer bytes are copied whole, and so are smaller parts of larger ones: a small frame that waits for a
 /// stalled worker would pin the whole buffer it was received in.

@@ -1,6 +1,8 @@
 //! Framegate takes detector data from where it is made to the workers that compute on it.
 
 pub mod allocator;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod names;
 pub mod settings;
 
@@ -8,6 +10,8 @@ pub(crate) mod budget;
 pub(crate) mod capture;
 pub(crate) mod cli;
 pub(crate) mod control;
+#[cfg(test)]
+mod explore;
 pub(crate) mod forwarder;
 mod host;
 pub(crate) mod ingester;
@@ -16,6 +20,7 @@ pub(crate) mod observe;
 pub(crate) mod output;
 pub(crate) mod plugin;
 pub(crate) mod source;
+mod sync;
 pub(crate) mod wake;
 #[cfg(test)]
 mod walk;

@@ -4,13 +4,13 @@
 
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use crate::sync::{
+    EfdFlags, EventFd,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// Both ends; cheap to clone. [any thread]
 #[derive(Clone, Debug)]

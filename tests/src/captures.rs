@@ -1,6 +1,6 @@
 //! What real detectors sent: the captures of dranspose's source distribution, and what its simulated detectors send where it has none.
 
-use std::{fs::File, io::Read};
+use std::{fs, io::Read};
 
 use ciborium::Value;
 use flate2::read::GzDecoder;
@@ -17,14 +17,28 @@ pub type Parts = Vec<Vec<u8>>;
 /// It is not there, or is none.
 #[must_use]
 pub fn read(name: &str) -> Vec<Parts> {
-    let mut bytes = Vec::new();
-    let mut file = File::open(suite_file(&format!("tests/data/{name}"))).expect("a capture can be read");
-    match name.ends_with(".gz") {
-        true => GzDecoder::new(file).read_to_end(&mut bytes),
-        false => file.read_to_end(&mut bytes),
-    }
-    .expect("a capture can be read");
-    let mut rest = bytes.as_slice();
+    let bytes = fs::read(suite_file(&format!("tests/data/{name}"))).expect("a capture can be read");
+    if name.ends_with(".gz") { messages(&unpacked(&bytes)) } else { messages(&bytes) }
+}
+
+/// What is in a gzip file.
+///
+/// # Panics
+/// It is none.
+#[must_use]
+pub fn unpacked(bytes: &[u8]) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    GzDecoder::new(bytes).read_to_end(&mut unpacked).expect("a capture is whole");
+    unpacked
+}
+
+/// The messages of a capture.
+///
+/// # Panics
+/// It is none.
+#[must_use]
+pub fn messages(bytes: &[u8]) -> Vec<Parts> {
+    let mut rest = bytes;
     let mut messages = Vec::new();
     while !rest.is_empty() {
         messages.push(message(ciborium::from_reader(&mut rest).expect("a capture is CBOR")));

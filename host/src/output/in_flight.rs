@@ -7,17 +7,12 @@
 //! Why it exists: what libzmq has taken can be neither withdrawn at the end of a scan nor bounded by bytes. So little is
 //! given to it; the rest waits in our own queue, where a new scan can drop it.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     budget::{Account as Memory, Charge},
     names::WorkerName,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     wake::Wake,
 };
 

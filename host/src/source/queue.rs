@@ -7,10 +7,7 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -20,6 +17,10 @@ use crate::{
     budget::{Account, Charge},
     settings::WhenFull,
     source::Counts,
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     wake::Wake,
 };
 

@@ -1,32 +1,8 @@
-use framegate_plugin_api::{Event, EventKind, EventSink};
-use framegate_source_kit::{RunState, Runs, testing::TestHost};
+use framegate_plugin_api::{Event, EventKind};
 
-use crate::{
-    lines::Lines,
-    run::{Arms, TYP},
-};
+use crate::testing::play;
 
 const HEADER: &str = "arm_time: 2023-12-19T07:51:12.754Z\nmissed: 0\nfields:\n PCAP.BITS0 uint32 Value\n\n";
-
-/// What becomes of connections that each send a text and then break, with lines of 100 bytes and headers of 200.
-fn play<T: AsRef<[u8]>>(connections: &[T]) -> (Vec<Event>, Vec<(&'static str, u64)>) {
-    let (_, host) = TestHost::new();
-    let (mut lines, mut arms, mut state) = (Lines::new(100), Arms::new(200), RunState::new(TYP, &Runs::default()));
-    let mut events = Vec::new();
-    let mut push = |event| events.push(event);
-    let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
-    for text in connections {
-        for bytes in text.as_ref().chunks(7) {
-            lines.push(bytes);
-            while let Some(line) = lines.next() {
-                arms.take(line, &mut state.flow(&mut out, &host));
-            }
-        }
-        arms.lost(lines.finish(), &mut state.flow(&mut out, &host));
-    }
-    let skipped = state.skipped().to_vec();
-    (events, skipped)
-}
 
 fn texts(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| std::str::from_utf8(event.frames[0].as_slice()).unwrap()).collect()

@@ -71,14 +71,24 @@ impl Capture {
         file.by_ref().take(2).read_to_end(&mut magic).map_err(fail)?;
         let compressed = magic == [0x1f, 0x8b];
 
-        let consumed = Arc::new(AtomicU64::new(0));
+        let consumed = Arc::default();
         // A pipe cannot go back, so the first bytes are put before the rest.
         let whole = std::io::Cursor::new(magic).chain(file);
+        Ok(Self::of(path, compressed, whole, consumed))
+    }
+
+    /// What a file of this content would be.
+    pub(crate) fn read(name: &str, content: Vec<u8>) -> Self {
+        let compressed = content.starts_with(&[0x1f, 0x8b]);
+        Self::of(Path::new(name), compressed, std::io::Cursor::new(content), Arc::default())
+    }
+
+    fn of(path: &Path, compressed: bool, whole: impl Read + Send + 'static, consumed: Arc<AtomicU64>) -> Self {
         let counted = BufReader::with_capacity(1 << 16, Counted { inner: whole, count: consumed.clone() });
         let bytes: Box<dyn Read + Send> =
             if compressed { Box::new(BufReader::new(MultiGzDecoder::new(counted))) } else { Box::new(counted) };
         let decoder = Decoder::new(bytes, ITEM_LIMIT);
-        Ok(Self { path: path.to_owned(), decoder, compressed, consumed, items: 0, failed: false })
+        Self { path: path.to_owned(), decoder, compressed, consumed, items: 0, failed: false }
     }
 
     /// Bytes of the file that were read so far, before unpacking.

@@ -9,6 +9,7 @@ mod address;
 mod assigned;
 mod build;
 mod explain;
+pub(crate) mod fuzz;
 mod health;
 mod keys;
 mod link;

@@ -108,7 +108,7 @@ impl Tail {
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The entries in a reply of XREAD for one key (`[[key, entries]]`), or of XREVRANGE (`entries`).
-fn entries(reply: Value) -> Vec<Entry> {
+pub(super) fn entries(reply: Value) -> Vec<Entry> {
     let Value::Array(items) = reply else { return Vec::new() };
     let mut found = Vec::new();
     for item in items {

@@ -1,0 +1,107 @@
+//! The heart of an ingester and the queues before it, explored: every order of what can happen, up to a depth, and long random
+//! histories.
+//!
+//! - [`ops`]: what can happen;
+//! - [`spec`], on [`state`]: what must happen, told as simply as possible, and what may happen next;
+//! - [`world`]: the real thing, driven one step at a time, and compared with the former after each;
+//! - here: the search through all orders; it begins at some histories that matter, because a scan needs eight steps until the
+//!   first message is out; two histories that lead to the same state are followed once;
+//! - [`machine`]: random histories, much longer, with proptest's state machine.
+//!
+//! `FRAMEGATE_EXPLORE=2` searches two steps deeper, which takes some twenty times as long; `PROPTEST_CASES=100000` plays more.
+
+mod machine;
+mod ops;
+mod spec;
+mod state;
+mod world;
+
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use self::{
+    ops::{ALL, Bounds, Op},
+    spec::Spec,
+    world::World,
+};
+use crate::wake::Wake;
+
+/// A scan that runs, and in it an event of both streams for both workers.
+const RUNNING: [Op; 4] = [Op::Start { both: true }, Op::Obey(0), Op::Obey(1), Op::Turn];
+const WAITING: [Op; 8] = {
+    let [start, a, b, turn] = RUNNING;
+    [start, a, b, turn, Op::Assign, Op::Event(0), Op::Event(1), turn]
+};
+
+/// Plays a history. Answers the state, or what went wrong after how many steps.
+fn play(history: &[Op], bounds: Bounds, wake: &Wake) -> Result<Spec, (usize, String)> {
+    let (mut spec, mut world) = (Spec::new(bounds), World::new(wake));
+    for (index, op) in history.iter().enumerate() {
+        world.step(&spec, *op);
+        spec.step(*op);
+        world.check(&spec).map_err(|problem| (index + 1, problem))?;
+    }
+    match world.used() {
+        0 => Ok(spec),
+        bytes => Err((history.len(), format!("{bytes} bytes never come back"))),
+    }
+}
+
+/// All that can happen in `depth` steps after a beginning. Breadth first, so that what goes wrong is told by a shortest history.
+fn explore(beginning: &[Op], depth: usize) {
+    let depth = depth + std::env::var("FRAMEGATE_EXPLORE").map_or(0, |more| more.parse::<usize>().unwrap());
+    let bounds = Bounds { scans: 3, events: 3, restarts: 1 };
+    let (wake, mut seen, mut played) = (Wake::new().unwrap(), HashSet::new(), 0);
+    let mut todo = VecDeque::from([(beginning.to_vec(), play(beginning, bounds, &wake).unwrap())]);
+    while let Some((history, spec)) = todo.pop_front() {
+        for op in ALL.into_iter().filter(|op| spec.may(*op)) {
+            let longer = [&history[..], &[op]].concat();
+            played += 1;
+            let after = play(&longer, bounds, &wake)
+                .unwrap_or_else(|(at, problem)| panic!("{problem}\nafter {:?}", &longer[..at]));
+            let mut hasher = DefaultHasher::new();
+            after.hash(&mut hasher);
+            if longer.len() < beginning.len() + depth && seen.insert(hasher.finish()) {
+                todo.push_back((longer, after));
+            }
+        }
+    }
+    println!("{played} steps, {} states after {} of the beginning", seen.len() + 1, beginning.len());
+    assert!(seen.len() > 100, "that much must be possible");
+}
+
+#[test]
+fn from_nothing_every_order_of_what_can_happen_is_right() {
+    explore(&[], 5);
+}
+
+#[test]
+fn in_a_running_scan_every_order_of_what_can_happen_is_right() {
+    explore(&RUNNING, 4);
+}
+
+#[test]
+fn with_messages_waiting_every_order_of_what_can_happen_is_right() {
+    explore(&WAITING, 4);
+}
+
+#[test]
+fn in_a_finishing_scan_every_order_of_what_can_happen_is_right() {
+    let before = [Op::Start { both: false }, Op::Obey(0), Op::Obey(1)];
+    explore(&[&before[..], &WAITING[..], &[Op::Assign, Op::Finish]].concat(), 4);
+}
+
+#[test]
+fn while_a_scan_takes_over_every_order_of_what_can_happen_is_right() {
+    explore(&[&WAITING[..], &[Op::Event(0), Op::Start { both: true }]].concat(), 4);
+}
+
+#[test]
+fn with_a_worker_given_up_every_order_of_what_can_happen_is_right() {
+    // It was heard of long ago.
+    let before = [Op::Ping(1), Op::Wait];
+    let after = [Op::Event(0), Op::Event(1), Op::Unreachable(1), Op::Wait];
+    explore(&[&before[..], &WAITING[..], &after[..]].concat(), 4);
+}

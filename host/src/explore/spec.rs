@@ -1,0 +1,317 @@
+//! What an ingester must do, told as simply as possible: whole lists instead of queues, names instead of indexes, no sharing, no
+//! limits of bytes, no network.
+//!
+//! It also knows what the world around the heart may do next ([`Spec::may`]), so that it can lead both the exhaustive search and
+//! the random runs.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::{Hash, Hasher},
+};
+
+use super::{
+    ops::{Bounds, Op, plan},
+    state::{Message, Phase, ReaderSpec, STREAMS, Scan, StreamSpec, WORKERS, Word, WorkerSpec},
+};
+
+/// The whole state.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spec {
+    pub(super) bounds: Bounds,
+    /// Scans that were started.
+    pub(super) started: usize,
+    pub(super) scan: Option<Scan>,
+    pub(super) readers: [ReaderSpec; STREAMS],
+    /// What the forwarder has not taken from the current scan's queues.
+    inbox: [VecDeque<Word>; STREAMS],
+    pub(super) workers: [WorkerSpec; WORKERS],
+    /// By the number of the scan.
+    pub(super) ready: Option<usize>,
+    pub(super) finished: Option<usize>,
+    pub(super) counters: BTreeMap<&'static str, u64>,
+    pub(super) late: u64,
+    /// A scan's capture is being closed.
+    closing: Option<usize>,
+}
+
+/// By what makes a difference for what comes. The counts are held against the real ones after each step, and lead to nothing.
+impl Hash for Spec {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        (&self.started, &self.scan, &self.readers, &self.inbox, &self.workers).hash(to);
+        (&self.ready, &self.finished, &self.closing).hash(to);
+    }
+}
+
+impl Spec {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// Whether it can happen now.
+    pub(super) fn may(&self, op: Op) -> bool {
+        let scan = self.scan.as_ref();
+        match op {
+            Op::Start { .. } => self.started < self.bounds.scans,
+            Op::Finish | Op::Assign | Op::AssignGap => scan.is_some(),
+            Op::AssignAgain => scan.is_some_and(|scan| scan.next_number > 0),
+            Op::FinishOld | Op::AssignOld | Op::CapturedOld => self.started > 1,
+            Op::Obey(stream) => !self.readers[stream].orders.is_empty(),
+            Op::Event(stream) | Op::Full(stream) | Op::End(stream) | Op::Fail(stream) => {
+                self.readers[stream].run.is_some()
+                    && !self.readers[stream].over
+                    && self.readers[stream].given < self.bounds.events
+            }
+            Op::Take(worker) | Op::Unreachable(worker) => !self.workers[worker].pending.is_empty(),
+            Op::Captured => self.closing.is_some(),
+            Op::Restart(worker) => self.workers[worker].restarts < self.bounds.restarts,
+            Op::Ping(_) | Op::Wait | Op::Turn => true,
+        }
+    }
+
+    pub(super) fn step(&mut self, op: Op) {
+        match op {
+            Op::Start { both } => self.start(both),
+            Op::Finish => {
+                if let Some(scan) = &mut self.scan {
+                    match scan.phase {
+                        Phase::Opening { .. } => scan.finish_asked = true,
+                        Phase::Running => scan.phase = Phase::Finishing,
+                        _ => {}
+                    }
+                }
+            }
+            Op::FinishOld => self.count("finishes of another scan", 1),
+            Op::Assign => self.assign(|scan| scan.next_number),
+            Op::AssignAgain => self.assign(|_| 0),
+            Op::AssignGap => self.assign(|scan| scan.next_number + 1),
+            Op::AssignOld => self.count("assignments of another scan", 1),
+            Op::Obey(stream) => {
+                let reader = &mut self.readers[stream];
+                let (scan, open) = reader.orders.pop_front().unwrap();
+                (reader.run, reader.over, reader.given) = (open.then_some(scan), false, 0);
+                self.say(stream, scan, if open { Word::Opened } else { Word::Closed });
+            }
+            Op::Event(stream) => {
+                let text = self.readers[stream].next_event(stream);
+                self.say_of_run(stream, Word::Event(text));
+            }
+            Op::Full(stream) => {
+                self.readers[stream].given += 1;
+                self.say_of_run(stream, Word::Dropped);
+            }
+            Op::End(stream) => {
+                self.readers[stream].over = true;
+                self.say_of_run(stream, Word::Ended);
+            }
+            Op::Fail(stream) => {
+                self.say_of_run(stream, Word::Failed);
+                self.readers[stream].run = None;
+            }
+            Op::Ping(worker) => {
+                let worker = &mut self.workers[worker];
+                worker.unreachable = false;
+                // Whoever was never heard of starts now.
+                worker.evicted &= std::mem::replace(&mut worker.known, true);
+            }
+            Op::Restart(worker) => {
+                let worker = &mut self.workers[worker];
+                (worker.unreachable, worker.evicted, worker.known) = (false, false, true);
+                worker.restarts += 1;
+            }
+            Op::Take(worker) => {
+                let worker = &mut self.workers[worker];
+                worker.pending.pop_front();
+                (worker.unreachable, worker.sent) = (false, worker.sent + 1);
+            }
+            Op::Unreachable(worker) => self.workers[worker].unreachable = true,
+            Op::Captured => {
+                let closed = self.closing.take();
+                self.captured(closed);
+            }
+            Op::CapturedOld => {}
+            Op::Wait => self.wait(),
+            Op::Turn => self.turn(),
+        }
+    }
+
+    /// What is queued in the old scan is nobody's any more.
+    fn start(&mut self, both: bool) {
+        if let Some(old) = self.scan.take() {
+            let unpaired: usize = old.streams.iter().map(|stream| stream.waiting.len()).sum();
+            let untaken = self.inbox.iter().flatten().filter(|word| matches!(word, Word::Event(_))).count();
+            self.count("events of a scan that was replaced", (unpaired + untaken) as u64);
+        }
+        let undelivered: usize = self.workers.iter().map(|worker| worker.pending.len()).sum();
+        self.count("messages of a scan that was replaced", undelivered as u64);
+        for worker in &mut self.workers {
+            *worker = WorkerSpec { restarts: worker.restarts, known: worker.known, ..WorkerSpec::default() };
+        }
+        self.inbox = Default::default();
+        self.closing = None;
+        let number = self.started;
+        self.started += 1;
+        let stream = |stream| StreamSpec { active: both || stream == 0, awaited: true, ..StreamSpec::default() };
+        for (index, reader) in self.readers.iter_mut().enumerate() {
+            reader.orders.push_back((number, stream(index).active));
+        }
+        self.scan = Some(Scan {
+            number,
+            phase: Phase::Opening { overdue: false },
+            streams: [stream(0), stream(1)],
+            assigned: VecDeque::new(),
+            next_number: 0,
+            finish_asked: false,
+            broken: false,
+            processed: 0,
+        });
+    }
+
+    fn assign(&mut self, number: impl Fn(&Scan) -> u64) {
+        let Some(scan) = &mut self.scan else { return };
+        if scan.phase != Phase::Running {
+            return self.count("assignments that came after the finish", 1);
+        }
+        let number = number(scan);
+        if number < scan.next_number {
+            return self.count("duplicate assignments", 1);
+        }
+        if number > scan.next_number {
+            scan.broken = true;
+            scan.assigned.clear();
+        }
+        scan.next_number = number + 1;
+        let streams: Vec<_> = plan(number).into_iter().filter(|(stream, _)| scan.streams[*stream].active).collect();
+        if !scan.broken && !streams.is_empty() {
+            scan.assigned.push_back((number, streams));
+        }
+    }
+
+    /// Heard only in the scan that it belongs to.
+    fn say(&mut self, stream: usize, of: usize, word: Word) {
+        if self.scan.as_ref().is_some_and(|scan| scan.number == of) {
+            self.inbox[stream].push_back(word);
+        } else if matches!(word, Word::Event(_)) {
+            self.late += 1;
+        }
+    }
+
+    fn say_of_run(&mut self, stream: usize, word: Word) {
+        self.say(stream, self.readers[stream].run.unwrap(), word);
+    }
+
+    fn wait(&mut self) {
+        for worker in &mut self.workers {
+            if worker.unreachable && !worker.evicted && !worker.pending.is_empty() {
+                let count = worker.pending.len() as u64;
+                (worker.evicted, worker.dropped) = (true, worker.dropped + count);
+                worker.pending.clear();
+                *self.counters.entry("messages dropped with evicted workers").or_default() += count;
+                *self.counters.entry("workers evicted").or_default() += 1;
+            }
+        }
+        if let Some(Phase::Opening { overdue } | Phase::Closing { overdue }) = self.scan.as_mut().map(|s| &mut s.phase)
+        {
+            *overdue = true;
+        }
+    }
+
+    fn turn(&mut self) {
+        let Some(scan) = &mut self.scan else { return };
+        let mut failures = 0;
+        for (stream, inbox) in scan.streams.iter_mut().zip(&mut self.inbox) {
+            for word in inbox.drain(..) {
+                failures += u64::from(word == Word::Failed);
+                stream.hear(word);
+            }
+        }
+        self.count("failures of sources", failures);
+        while self.pair() {}
+        self.advance();
+    }
+
+    /// Gives out the first assignment if its events are there.
+    fn pair(&mut self) -> bool {
+        let Some(scan) = &mut self.scan else { return false };
+        if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
+            return false;
+        }
+        let is_there = |(stream, _): &(usize, Vec<usize>)| {
+            !scan.streams[*stream].waiting.is_empty() || scan.streams[*stream].failed
+        };
+        if !scan.broken && scan.assigned.front().is_some_and(|(_, streams)| streams.iter().all(is_there)) {
+            self.give();
+            return true;
+        }
+        if scan.phase == Phase::Finishing {
+            scan.discard();
+            scan.phase = Phase::Closing { overdue: false };
+            self.closing = Some(scan.number);
+            let left = std::mem::take(&mut scan.assigned).len() as u64;
+            self.count("assignments whose events never came", left);
+        } else if scan.broken {
+            scan.discard();
+        }
+        false
+    }
+
+    fn give(&mut self) {
+        let scan = self.scan.as_mut().unwrap();
+        let (number, streams) = scan.assigned.pop_front().unwrap();
+        scan.processed += 1;
+        let mut messages: [Message; WORKERS] = Default::default();
+        for (stream, workers) in streams {
+            let own = &mut scan.streams[stream];
+            let event = own.waiting.pop_front();
+            own.missing += u64::from(event.is_none());
+            let to = if workers.is_empty() { &mut own.discarded } else { &mut own.forwarded };
+            *to += u64::from(matches!(event, Some(Some(_))));
+            for (_, message) in messages.iter_mut().enumerate().filter(|(worker, _)| workers.contains(worker)) {
+                message.1.push((stream, event.clone().flatten()));
+            }
+        }
+        for (worker, message) in self.workers.iter_mut().zip(messages).filter(|(_, message)| !message.1.is_empty()) {
+            if worker.evicted {
+                worker.dropped += 1;
+                *self.counters.entry("messages dropped with evicted workers").or_default() += 1;
+            } else {
+                worker.pending.push_back((number, message.1));
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        let Some(scan) = &mut self.scan else { return };
+        match scan.phase {
+            Phase::Opening { overdue } => {
+                let late: Vec<_> = scan.streams.iter_mut().filter(|stream| stream.awaited && overdue).collect();
+                let failures = late.len() as u64;
+                late.into_iter().for_each(|stream| stream.hear(Word::Failed));
+                if scan.streams.iter().all(|stream| !stream.awaited) {
+                    scan.phase = if scan.finish_asked { Phase::Finishing } else { Phase::Running };
+                    self.ready = Some(scan.number);
+                }
+                self.count("failures of sources", failures);
+            }
+            Phase::Closing { overdue: true } => {
+                let number = scan.number;
+                self.captured(Some(number));
+            }
+            Phase::Finished => scan.discard(),
+            _ => {}
+        }
+    }
+
+    fn captured(&mut self, of: Option<usize>) {
+        let Some(scan) = &mut self.scan else { return };
+        if Some(scan.number) == of && matches!(scan.phase, Phase::Closing { .. }) {
+            scan.phase = Phase::Finished;
+            self.finished = of;
+        }
+    }
+
+    fn count(&mut self, what: &'static str, count: u64) {
+        if count > 0 {
+            *self.counters.entry(what).or_default() += count;
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What an ingester's state is made of, as simply as possible: whole lists, no sharing.
+
+use std::collections::VecDeque;
+
+pub(super) const STREAMS: usize = 2;
+pub(super) const WORKERS: usize = 2;
+
+/// A message: event number, and its streams with the texts of their frames. A dropped or missing event has none.
+pub(super) type Message = (u64, Vec<(usize, Option<String>)>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Scan {
+    pub(super) number: usize,
+    pub(super) phase: Phase,
+    pub(super) streams: [StreamSpec; STREAMS],
+    pub(super) assigned: VecDeque<(u64, Vec<(usize, Vec<usize>)>)>,
+    pub(super) next_number: u64,
+    pub(super) finish_asked: bool,
+    pub(super) broken: bool,
+    pub(super) processed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Opening { overdue: bool },
+    Running,
+    Finishing,
+    Closing { overdue: bool },
+    Finished,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct StreamSpec {
+    pub(super) active: bool,
+    pub(super) awaited: bool,
+    pub(super) failed: bool,
+    /// Events in order; `None` is the place of one that was dropped.
+    pub(super) waiting: VecDeque<Option<String>>,
+    pub(super) read: u64,
+    pub(super) forwarded: u64,
+    pub(super) dropped: u64,
+    pub(super) discarded: u64,
+    pub(super) missing: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct ReaderSpec {
+    /// Orders not done: the scan, and whether to open.
+    pub(super) orders: VecDeque<(usize, bool)>,
+    /// The scan of the open run.
+    pub(super) run: Option<usize>,
+    /// The run has given its last event.
+    pub(super) over: bool,
+    /// Events that it has given in this run.
+    pub(super) given: usize,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct WorkerSpec {
+    pub(super) pending: VecDeque<Message>,
+    pub(super) evicted: bool,
+    pub(super) unreachable: bool,
+    /// It has pinged, in whichever scan.
+    pub(super) known: bool,
+    pub(super) restarts: u32,
+    pub(super) dropped: u64,
+    pub(super) sent: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Word {
+    Opened,
+    Closed,
+    Event(String),
+    Dropped,
+    Ended,
+    Failed,
+}
+
+impl StreamSpec {
+    pub(super) fn hear(&mut self, word: Word) {
+        match word {
+            Word::Opened | Word::Closed | Word::Ended => self.awaited = false,
+            Word::Failed => (self.awaited, self.failed) = (false, true),
+            Word::Event(_) | Word::Dropped => {
+                let event = if let Word::Event(text) = word { Some(text) } else { None };
+                self.read += 1;
+                self.dropped += u64::from(event.is_none() || self.failed);
+                if !self.failed {
+                    self.waiting.push_back(event);
+                }
+            }
+        }
+    }
+}
+
+impl Scan {
+    /// What has no assignment goes to nobody.
+    pub(super) fn discard(&mut self) {
+        for stream in &mut self.streams {
+            stream.discarded += stream.waiting.drain(..).flatten().count() as u64;
+        }
+    }
+}
+
+impl ReaderSpec {
+    /// The text of the next event: of which scan, stream and place in the run it is.
+    pub(super) fn next_event(&mut self, stream: usize) -> String {
+        let text = format!("scan {}, stream {stream}, event {}", self.run.unwrap(), self.given);
+        self.given += 1;
+        text
+    }
+}

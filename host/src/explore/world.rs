@@ -1,0 +1,304 @@
+//! The real heart with the real queues of its streams, and around them a world that does one thing at a time, on one thread.
+//!
+//! What the forwarder does with the heart's decisions (`forwarder/act.rs`) and in a turn is done here in the same order. Readers
+//! and the network are played.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use framegate_plugin_api::{Event, EventKind, Frame};
+use uuid::Uuid;
+
+use super::{
+    ops::{Op, plan},
+    spec::Spec,
+    state::{Message, Phase, STREAMS, WORKERS},
+};
+use crate::{
+    budget::Account,
+    ingester::{
+        Action, Ingester, Limits, Pairing,
+        assemble::Slot,
+        command::{Assignment, Assignments, Command, Deal},
+        picture::Measured,
+        report::Report,
+    },
+    names::{IngesterName, ScanId, StreamName, WorkerName},
+    settings::WhenFull,
+    source::queue::{Item, Queue, Space},
+    wake::Wake,
+};
+
+pub(super) struct World {
+    heart: Ingester,
+    now: Instant,
+    account: Arc<Account>,
+    space: Arc<Space>,
+    wake: Wake,
+    inputs: [Option<Arc<Queue>>; STREAMS],
+    readers: [Reader; STREAMS],
+    closing: Option<ScanId>,
+    /// Scans that were started.
+    started: usize,
+}
+
+#[derive(Default)]
+struct Reader {
+    orders: VecDeque<(Arc<Queue>, bool)>,
+    run: Option<Arc<Queue>>,
+}
+
+const STREAM_NAMES: [&str; STREAMS] = ["a", "b"];
+const WORKER_NAMES: [&str; WORKERS] = ["w0", "w1"];
+/// Longer than every limit below.
+const LONG: Duration = Duration::from_secs(11);
+
+fn scan_id(number: usize) -> ScanId {
+    ScanId(Uuid::from_u128(0x4000_8000_0000_0000_0000 + number as u128))
+}
+
+fn stream_name(stream: usize) -> StreamName {
+    StreamName::new(STREAM_NAMES[stream]).unwrap()
+}
+
+fn worker_name(worker: usize) -> WorkerName {
+    WorkerName::new(WORKER_NAMES[worker]).unwrap()
+}
+
+impl World {
+    pub(super) fn new(wake: &Wake) -> Self {
+        let limits = Limits {
+            worker_timeout: Duration::from_secs(10),
+            stall_timeout: None,
+            source_timeout: Duration::from_secs(5),
+            min_workers: 1,
+        };
+        let streams = (0..STREAMS).map(|stream| (stream_name(stream), false)).collect();
+        Self {
+            heart: Ingester::new(IngesterName::new("i").unwrap(), streams, limits),
+            now: Instant::now(),
+            account: Account::new(u64::MAX, || ()),
+            space: Arc::default(),
+            wake: wake.clone(),
+            inputs: Default::default(),
+            readers: Default::default(),
+            closing: None,
+            started: 0,
+        }
+    }
+
+    /// Does what `before` allows.
+    pub(super) fn step(&mut self, before: &Spec, op: Op) {
+        let (now, wall) = (self.now, SystemTime::UNIX_EPOCH);
+        match op {
+            Op::Start { both } => {
+                let streams = (0..if both { 2 } else { 1 }).map(stream_name).collect();
+                let scan = scan_id(self.started);
+                self.started += 1;
+                self.heart.command(Command::StartScan { scan, streams, deal: Deal::Controller }, now);
+                self.act();
+            }
+            Op::Finish => self.heart.command(Command::Finish { scan: scan_id(self.started - 1) }, now),
+            Op::FinishOld => self.heart.command(Command::Finish { scan: scan_id(self.started - 2) }, now),
+            Op::Assign => self.assign(self.started - 1, before.scan.as_ref().unwrap().next_number),
+            Op::AssignAgain => self.assign(self.started - 1, 0),
+            Op::AssignGap => self.assign(self.started - 1, before.scan.as_ref().unwrap().next_number + 1),
+            Op::AssignOld => self.assign(self.started - 2, 0),
+            Op::Obey(stream) => {
+                let reader = &mut self.readers[stream];
+                let (queue, open) = reader.orders.pop_front().unwrap();
+                queue.tell(if open { Item::Opened } else { Item::Closed });
+                reader.run = open.then_some(queue);
+            }
+            Op::Event(stream) => {
+                let text = before.readers[stream].clone().next_event(stream);
+                let frames = [Frame::from_vec(text.into_bytes())].into_iter().collect();
+                let event = Event { typ: "T", kind: EventKind::Data, frames };
+                assert!(self.run(stream).push(&mut [event].into()), "there is room");
+            }
+            Op::Full(stream) => self.run(stream).tell(Item::Dropped { typ: "T", count: 1 }),
+            Op::End(stream) => self.run(stream).tell(Item::Ended),
+            Op::Fail(stream) => {
+                self.run(stream).tell(Item::Failed("it broke".to_owned()));
+                self.readers[stream].run = None;
+            }
+            Op::Ping(worker) | Op::Restart(worker) => {
+                let start = before.workers[worker].restarts + u32::from(matches!(op, Op::Restart(_)));
+                let uuid = uuid::Builder::from_random_bytes([start as u8; 16]).into_uuid();
+                self.heart.workers.ping(WORKER_NAMES[worker].as_bytes(), uuid.as_bytes(), now, wall);
+            }
+            Op::Take(worker) => {
+                let index = self.index(worker).unwrap();
+                self.heart.workers.sent(index, now);
+            }
+            Op::Unreachable(worker) => {
+                let index = self.index(worker).unwrap();
+                self.heart.workers.unreachable(index, now);
+            }
+            Op::Captured => {
+                let closed = self.closing.take().unwrap();
+                self.heart.capture_closed(closed);
+            }
+            Op::CapturedOld => self.heart.capture_closed(scan_id(self.started - 2)),
+            Op::Wait => {
+                self.now += LONG;
+                let limits = self.heart.limits().clone();
+                self.heart.workers.evict(self.now, &limits, false, &|_| 0);
+            }
+            Op::Turn => self.turn(),
+        }
+    }
+
+    fn run(&self, stream: usize) -> &Queue {
+        self.readers[stream].run.as_ref().unwrap()
+    }
+
+    fn assign(&mut self, scan: usize, number: u64) {
+        let streams = |(stream, workers): (usize, Vec<usize>)| {
+            (stream_name(stream), workers.into_iter().map(worker_name).collect())
+        };
+        let events = vec![Assignment { number, streams: plan(number).into_iter().map(streams).collect() }];
+        self.heart.assign(Assignments { scan: scan_id(scan), events }, self.now);
+    }
+
+    fn turn(&mut self) {
+        let mut items = VecDeque::new();
+        for stream in 0..STREAMS {
+            let Some(queue) = &self.inputs[stream] else { continue };
+            queue.take_all(&mut items, self.heart.holds_none(stream));
+            for item in items.drain(..) {
+                match item {
+                    Item::Event(event, charge) => self.heart.event(stream, Slot::Event(event, charge)),
+                    Item::Dropped { typ, count } => self.heart.event(stream, Slot::Dropped { typ, count }),
+                    Item::Opened => self.heart.opened(stream),
+                    Item::Closed => self.heart.closed(stream),
+                    Item::Ended => self.heart.ended(stream),
+                    Item::Failed(why) => self.heart.failed(stream, why),
+                }
+            }
+        }
+        let wall = SystemTime::UNIX_EPOCH;
+        while matches!(self.heart.pair(self.now, wall, &self.account, false), Pairing::Paired(_)) {}
+        self.heart.advance(self.now, 0);
+        self.act();
+    }
+
+    fn act(&mut self) {
+        for action in std::mem::take(&mut self.heart.actions) {
+            match action {
+                Action::Open { stream } => self.order(stream, true),
+                Action::Close { stream } => self.order(stream, false),
+                Action::OpenCapture { .. } => self.closing = None,
+                Action::CloseCapture { scan } => self.closing = Some(scan),
+                other => panic!("nobody asked for {other:?}"),
+            }
+        }
+    }
+
+    fn order(&mut self, stream: usize, open: bool) {
+        let queue = Queue::new(WhenFull::Block, self.account.clone(), self.space.clone(), self.wake.clone());
+        let left = self.inputs[stream].replace(queue.clone()).map_or(0, |old| old.abandon());
+        self.readers[stream].orders.push_back((queue, open));
+        self.heart.count("events of a scan that was replaced", left);
+    }
+
+    /// Everything that can be seen, held against what must be.
+    pub(super) fn check(&self, spec: &Spec) -> Result<(), String> {
+        let report = self.report();
+        same("ready", &report.ready, &spec.ready.map(scan_id))?;
+        same("finished", &report.finished, &spec.finished.map(scan_id))?;
+        let mut counters = spec.counters.clone();
+        counters.insert("events that came after their scan was over", spec.late);
+        let counted: BTreeMap<_, _> =
+            report.counters.iter().filter(|(_, count)| **count > 0).map(|(k, v)| (*k, *v)).collect();
+        counters.retain(|_, count| *count > 0);
+        same("counters", &counted, &counters)?;
+        let word = spec.scan.as_ref().map_or("idle", |scan| match scan.phase {
+            Phase::Opening { .. } => "opening",
+            Phase::Running => "running",
+            Phase::Finishing | Phase::Closing { .. } => "finishing",
+            Phase::Finished => "finished",
+        });
+        same("state", &report.state, &word)?;
+        if let Some(scan) = &spec.scan {
+            same("processed", &report.processed_events, &scan.processed)?;
+            same("assignments", &report.assignments_waiting, &(scan.assigned.len() as u64))?;
+            for (stream, spec) in scan.streams.iter().enumerate() {
+                let ours = &report.streams[STREAM_NAMES[stream]];
+                let counts = [ours.read, ours.forwarded, ours.dropped, ours.discarded, ours.missing, ours.queued];
+                let waiting = spec.waiting.len() as u64;
+                let expected = [spec.read, spec.forwarded, spec.dropped, spec.discarded, spec.missing, waiting];
+                let names = "read, forwarded, dropped, discarded, missing, queued";
+                same(&format!("{names} of stream {stream}"), &counts, &expected)?;
+                same("active", &ours.active, &spec.active)?;
+                let places = spec.waiting.iter().filter(|event| event.is_none()).count() as u64;
+                let sum = ours.forwarded + ours.dropped + ours.discarded + ours.queued - places;
+                same("the sum of all that was read", &ours.read, &sum)?;
+            }
+        }
+        for (worker, spec) in spec.workers.iter().enumerate() {
+            same(&format!("what waits for worker {worker}"), &self.waiting(worker), &spec.pending)?;
+            let ours = report.workers.iter().find(|ours| ours.name.as_str() == WORKER_NAMES[worker]);
+            let counts = ours.map_or([0; 2], |ours| [ours.sent, ours.dropped]);
+            same(&format!("sent and dropped of worker {worker}"), &counts, &[spec.sent, spec.dropped])?;
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        let measured = Measured {
+            service_uuid: Uuid::nil(),
+            url: "",
+            event_rate: 0.0,
+            memory_used: 0,
+            memory_limit: 0,
+            in_flight: &|_| 0,
+            source: &|_, _| (),
+            capture: None,
+            faults: Vec::new(),
+            stopped: false,
+            late: self.space.late(),
+        };
+        self.heart.picture(self.now, measured)
+    }
+
+    /// The place of a worker for which messages wait.
+    fn index(&self, worker: usize) -> Option<usize> {
+        let workers = &self.heart.workers;
+        workers.with_pending().find(|index| workers.get(*index).name.as_str() == WORKER_NAMES[worker])
+    }
+
+    /// The messages that wait for a worker, read back from their bytes.
+    fn waiting(&self, worker: usize) -> VecDeque<Message> {
+        let Some(index) = self.index(worker) else { return VecDeque::new() };
+        let read = |message: &Arc<crate::ingester::message::Message>| {
+            let parts = message.parts();
+            let header: serde_json::Value = serde_json::from_slice(parts[0]).unwrap();
+            let mut frames = parts[1..].iter().map(|frame| String::from_utf8(frame.to_vec()).unwrap());
+            let streams = header["streams"].as_object().unwrap().iter().map(|(name, about)| {
+                let stream = STREAM_NAMES.iter().position(|own| own == name).unwrap();
+                let length = about["length"].as_u64().unwrap() as usize;
+                let mut own = frames.by_ref().take(length);
+                (stream, own.next())
+            });
+            let message = (header["event_number"].as_u64().unwrap(), streams.collect());
+            assert_eq!(frames.next(), None, "the header tells of all frames: {header}");
+            message
+        };
+        self.heart.workers.get(index).pending.iter().map(read).collect()
+    }
+
+    /// All bytes are back when nothing is held any more.
+    pub(super) fn used(self) -> u64 {
+        let account = self.account.clone();
+        drop(self);
+        account.used()
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, ours: &T, expected: &T) -> Result<(), String> {
+    if ours == expected { Ok(()) } else { Err(format!("{what}: {ours:?}, expected {expected:?}")) }
+}

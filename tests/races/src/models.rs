@@ -1,0 +1,221 @@
+//! The models; what each holds is its name in `tests/models.rs`.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use framegate_plugin_api::{Event, EventKind, Frame};
+use loom::{
+    model::Builder,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+};
+
+use crate::{
+    budget::Account,
+    in_flight::InFlight,
+    names::WorkerName,
+    settings::WhenFull,
+    source::queue::{Item, Queue, Space},
+    sync::EventFd,
+    wake::Wake,
+};
+
+/// In every order with at most three switches in the middle of a thread: with more, nothing was found that was not found so.
+fn every_order(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+fn wake() -> (Wake, EventFd) {
+    (Wake::new().unwrap(), EventFd::last())
+}
+
+/// Two threads leave work and ring; one sleeps until all is there.
+pub fn two_ringers_and_a_sleeper() {
+    every_order(|| {
+        let ((wake, descriptor), work) = (wake(), Arc::new(AtomicUsize::new(0)));
+        let ringers = [(); 2].map(|()| {
+            let (wake, work) = (wake.clone(), work.clone());
+            thread::spawn(move || {
+                // What orders it is the ring alone.
+                work.fetch_add(1, Relaxed);
+                wake.ring();
+            })
+        });
+        loop {
+            wake.clear();
+            if work.load(Relaxed) == 2 {
+                break;
+            }
+            descriptor.wait();
+        }
+        ringers.into_iter().for_each(|ringer| ringer.join().unwrap());
+        wake.clear();
+        assert!(!wake.is_rung() && !descriptor.is_readable(), "else whoever waits would spin");
+    });
+}
+
+/// One waits until an account has room, two give bytes back.
+pub fn a_full_account_and_who_gives_back() {
+    every_order(|| {
+        let (wake, descriptor) = wake();
+        let ringing = wake.clone();
+        let account = Account::new(10, move || ringing.ring());
+        let givers = [account.take(6), account.take(6)].map(|charge| thread::spawn(move || drop(charge)));
+        loop {
+            wake.clear();
+            if !account.is_full() {
+                break;
+            }
+            descriptor.wait();
+        }
+        givers.into_iter().for_each(|giver| giver.join().unwrap());
+        assert_eq!(account.used(), 0);
+    });
+}
+
+/// Two want what only one can have.
+pub fn two_takers_and_room_for_one() {
+    every_order(|| {
+        let account = Account::new(100, || ());
+        let takers = [(); 2].map(|()| {
+            let account = account.clone();
+            thread::spawn(move || account.try_take(60))
+        });
+        let granted = takers.map(|taker| taker.join().unwrap());
+        assert_eq!((granted.iter().flatten().count(), account.used()), (1, 60));
+        drop(granted);
+        assert_eq!(account.used(), 0);
+    });
+}
+
+fn events(count: u8) -> VecDeque<Event> {
+    let event = |number| Event {
+        typ: "T",
+        kind: EventKind::Data,
+        frames: [Frame::from_vec(vec![number])].into_iter().collect(),
+    };
+    (0..count).map(event).collect()
+}
+
+fn queue(when_full: WhenFull, limit: u64, wake: &Wake) -> (Arc<Queue>, Arc<Account>, Arc<Space>) {
+    let space = Arc::<Space>::default();
+    let freed = space.clone();
+    let account = Account::new(limit, move || freed.freed());
+    (Queue::new(when_full, account.clone(), space.clone(), wake.clone()), account, space)
+}
+
+/// A reader with three events, of which one finds room at a time, and the forwarder.
+pub fn a_reader_and_the_forwarder(drops: bool) {
+    every_order(move || {
+        let (wake, descriptor) = wake();
+        let (queue, account, _) = queue(if drops { WhenFull::Drop } else { WhenFull::Block }, 300, &wake);
+        let reader = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let mut batch = events(3);
+                while !queue.push(&mut batch) {
+                    queue.wait_for_space(Duration::ZERO);
+                }
+                queue.tell(Item::Ended);
+            }
+        });
+        let (mut items, mut places, mut ended) = (VecDeque::new(), Vec::new(), false);
+        while !ended {
+            wake.clear();
+            queue.take_all(&mut items, true);
+            if items.is_empty() {
+                descriptor.wait();
+            }
+            for item in items.drain(..) {
+                match item {
+                    Item::Event(event, _) => places.push(Some(event.frames[0].as_slice()[0])),
+                    Item::Dropped { count, .. } => places.extend((0..count).map(|_| None)),
+                    Item::Ended => ended = true,
+                    other => panic!("nobody said {other:?}"),
+                }
+            }
+        }
+        reader.join().unwrap();
+        assert_eq!(places.len(), 3, "each event has its place: {places:?}");
+        assert!(
+            places.iter().zip(0..).all(|(place, number)| place.map_or(drops, |event| event == number)),
+            "{places:?}"
+        );
+        assert_eq!(account.used(), 0);
+    });
+}
+
+/// A scan is replaced while its reader still gives.
+pub fn a_reader_and_a_new_scan() {
+    every_order(|| {
+        let (wake, _) = wake();
+        let (queue, account, space) = queue(WhenFull::Block, 300, &wake);
+        let reader = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let mut batch = events(2);
+                while !queue.push(&mut batch) {
+                    queue.wait_for_space(Duration::ZERO);
+                }
+            }
+        });
+        let mut items = VecDeque::new();
+        queue.take_all(&mut items, true);
+        let left = queue.abandon();
+        reader.join().unwrap();
+        assert_eq!(items.len() as u64 + left + space.late(), 2, "taken, left or late");
+        drop(items);
+        assert_eq!(account.used(), 0);
+        queue.take_all(&mut VecDeque::new(), true);
+    });
+}
+
+/// The network releases two messages while the forwarder waits until it may send the next.
+pub fn the_network_and_who_waits_for_credit() {
+    every_order(|| {
+        let (wake, descriptor) = wake();
+        let mut in_flight = InFlight::new(wake.clone());
+        let memory = Account::new(u64::MAX, || ());
+        let mut lane = in_flight.lane(&WorkerName::new("w").unwrap());
+        let receipts = [true, false].map(|more| lane.receipt(1 << 20, false, more, &memory).unwrap());
+        let network = thread::spawn(move || receipts.map(drop));
+        loop {
+            wake.clear();
+            if lane.bytes() == 0 {
+                break;
+            }
+            lane.wait_for_bytes();
+            if lane.bytes() == 0 {
+                break;
+            }
+            descriptor.wait();
+        }
+        network.join().unwrap();
+        assert_eq!((lane.bytes(), in_flight.total(), memory.used()), (0, 0, 0));
+    });
+}
+
+/// The same for who waits until nothing is held for anybody.
+pub fn the_network_and_who_waits_for_all() {
+    every_order(|| {
+        let (wake, descriptor) = wake();
+        let mut in_flight = InFlight::new(wake.clone());
+        let memory = Account::new(u64::MAX, || ());
+        let networks = ["v", "w"].map(|worker| {
+            let mut lane = in_flight.lane(&WorkerName::new(worker).unwrap());
+            let receipt = lane.receipt(100, true, false, &memory).unwrap();
+            thread::spawn(move || drop(receipt))
+        });
+        loop {
+            wake.clear();
+            in_flight.wait_for_any();
+            if in_flight.total() == 0 {
+                break;
+            }
+            descriptor.wait();
+        }
+        networks.into_iter().for_each(|network| network.join().unwrap());
+        assert_eq!(memory.used(), 0);
+    });
+}

@@ -1,0 +1,81 @@
+//! What `host/src/sync.rs` gives, as loom has it.
+
+use std::{
+    cell::RefCell,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
+use nix::errno::Errno;
+pub(crate) use nix::sys::eventfd::EfdFlags;
+
+/// A wait may end at any time, because the host's has a limit: what it waits for must be looked at again.
+#[derive(Debug, Default)]
+pub(crate) struct Condvar;
+
+impl Condvar {
+    pub(crate) fn wait_timeout<T>(&self, guard: MutexGuard<'_, T>, _: Duration) -> Result<(), PoisonError<()>> {
+        drop(guard);
+        loom::thread::yield_now();
+        Ok(())
+    }
+
+    pub(crate) fn notify_all(&self) {}
+}
+
+/// An eventfd: a number that is read and zeroed in one step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EventFd {
+    inner: Arc<(Mutex<u64>, loom::sync::Condvar)>,
+}
+
+thread_local! {
+    /// Loom runs all its threads on one.
+    static LAST: RefCell<Option<EventFd>> = const { RefCell::new(None) };
+}
+
+impl EventFd {
+    pub(crate) fn from_flags(_: EfdFlags) -> nix::Result<Self> {
+        let made = Self::default();
+        LAST.set(Some(made.clone()));
+        Ok(made)
+    }
+
+    /// The one that was made last.
+    pub(crate) fn last() -> Self {
+        LAST.take().unwrap()
+    }
+
+    pub(crate) fn write(&self, count: u64) -> nix::Result<usize> {
+        *self.inner.0.lock().unwrap() += count;
+        self.inner.1.notify_all();
+        Ok(8)
+    }
+
+    pub(crate) fn read(&self) -> nix::Result<u64> {
+        match std::mem::take(&mut *self.inner.0.lock().unwrap()) {
+            0 => Err(Errno::EAGAIN),
+            count => Ok(count),
+        }
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        *self.inner.0.lock().unwrap() > 0
+    }
+
+    /// What `poll` does, without a limit: who is not rung stands still, and loom finds it.
+    pub(crate) fn wait(&self) {
+        let mut count = self.inner.0.lock().unwrap();
+        while *count == 0 {
+            count = self.inner.1.wait(count).unwrap();
+        }
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        unreachable!("a model waits on `EventFd::wait`")
+    }
+}

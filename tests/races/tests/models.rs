@@ -1,0 +1,43 @@
+//! No wake-up is lost, no event, no byte; whatever order the threads run in.
+
+use framegate_races as models;
+
+#[test]
+fn whoever_sleeps_is_woken_for_all_that_was_left_before_a_ring_and_does_not_spin_after() {
+    models::two_ringers_and_a_sleeper();
+}
+
+#[test]
+fn whoever_waits_for_a_full_account_is_rung_when_bytes_come_back() {
+    models::a_full_account_and_who_gives_back();
+}
+
+#[test]
+fn an_account_never_grants_more_than_its_limit() {
+    models::two_takers_and_room_for_one();
+}
+
+#[test]
+fn each_event_arrives_once_and_in_order_when_its_stream_blocks() {
+    models::a_reader_and_the_forwarder(false);
+}
+
+#[test]
+fn each_event_arrives_or_its_place_is_kept_when_its_stream_drops() {
+    models::a_reader_and_the_forwarder(true);
+}
+
+#[test]
+fn each_event_of_a_scan_that_is_replaced_is_taken_or_counted_once() {
+    models::a_reader_and_a_new_scan();
+}
+
+#[test]
+fn whoever_waits_for_a_workers_credit_is_rung_when_the_network_releases() {
+    models::the_network_and_who_waits_for_credit();
+}
+
+#[test]
+fn whoever_waits_until_all_is_delivered_is_rung() {
+    models::the_network_and_who_waits_for_all();
+}
