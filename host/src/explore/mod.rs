@@ -8,6 +8,18 @@
 //!   first message is out; two histories that lead to the same state are followed once;
 //! - [`machine`]: random histories, much longer, with proptest's state machine.
 //!
+//! Whether they find what they shall was tried, by putting these into the code, one at a time; each was found:
+//!
+//! - the old scan: its messages stay with their workers; a queue that was given up takes events; what is left in it is not
+//!   counted; a late word of its capture finishes the new scan;
+//! - pairing: the place of a dropped event is not kept; an assignment is paired before all its events are there; a later
+//!   assignment overtakes; a gap between assignments is passed over; a worker named twice gets a frame twice;
+//! - the end: finished before the capture is closed; finished with a pair left; a finish is forgotten while sources open;
+//! - sources: ready before the last has answered; one that opens too late is served; what comes after a failure is paired;
+//! - workers: one that was given up forgets a count, is served again, or is served again when it pings.
+//!
+//! The last one was real: a worker that was forgotten at a scan's start and given up in the scan was taken for a new one when it woke.
+//!
 //! `FRAMEGATE_EXPLORE=2` searches two steps deeper, which takes some twenty times as long; `PROPTEST_CASES=100000` plays more.
 
 mod machine;
@@ -35,13 +47,16 @@ const WAITING: [Op; 8] = {
     [start, a, b, turn, Op::Assign, Op::Event(0), Op::Event(1), turn]
 };
 
-/// Plays a history. Answers the state, or what went wrong after how many steps.
-fn play(history: &[Op], bounds: Bounds, wake: &Wake) -> Result<Spec, (usize, String)> {
+/// Plays a history, and looks after the last steps; what came before was looked at already. Answers the state, or what went
+/// wrong after how many steps.
+fn play(history: &[Op], last: usize, bounds: Bounds, wake: &Wake) -> Result<Spec, (usize, String)> {
     let (mut spec, mut world) = (Spec::new(bounds), World::new(wake));
     for (index, op) in history.iter().enumerate() {
         world.step(&spec, *op);
         spec.step(*op);
-        world.check(&spec).map_err(|problem| (index + 1, problem))?;
+        if index + last >= history.len() {
+            world.check(&spec).map_err(|problem| (index + 1, problem))?;
+        }
     }
     match world.used() {
         0 => Ok(spec),
@@ -54,12 +69,12 @@ fn explore(beginning: &[Op], depth: usize) {
     let depth = depth + std::env::var("FRAMEGATE_EXPLORE").map_or(0, |more| more.parse::<usize>().unwrap());
     let bounds = Bounds { scans: 3, events: 3, restarts: 1 };
     let (wake, mut seen, mut played) = (Wake::new().unwrap(), HashSet::new(), 0);
-    let mut todo = VecDeque::from([(beginning.to_vec(), play(beginning, bounds, &wake).unwrap())]);
+    let mut todo = VecDeque::from([(beginning.to_vec(), play(beginning, beginning.len(), bounds, &wake).unwrap())]);
     while let Some((history, spec)) = todo.pop_front() {
         for op in ALL.into_iter().filter(|op| spec.may(*op)) {
             let longer = [&history[..], &[op]].concat();
             played += 1;
-            let after = play(&longer, bounds, &wake)
+            let after = play(&longer, 1, bounds, &wake)
                 .unwrap_or_else(|(at, problem)| panic!("{problem}\nafter {:?}", &longer[..at]));
             let mut hasher = DefaultHasher::new();
             after.hash(&mut hasher);

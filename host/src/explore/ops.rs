@@ -1,5 +1,7 @@
 //! What can happen to an ingester, one thing at a time.
 
+use super::state::Named;
+
 /// One thing that happens. `usize`: a stream, or a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Op {
@@ -98,7 +100,7 @@ pub(super) struct Bounds {
 
 /// Whom the assignment of a number names: both streams with different workers, one worker twice and nobody, one stream, a stream of
 /// others.
-pub(super) fn plan(number: u64) -> Vec<(usize, Vec<usize>)> {
+pub(super) fn plan(number: u64) -> Named {
     match number % 4 {
         0 => vec![(0, vec![0]), (1, vec![0, 1])],
         1 => vec![(1, vec![]), (0, vec![1, 1])],

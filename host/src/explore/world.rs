@@ -75,6 +75,7 @@ impl World {
             stall_timeout: None,
             source_timeout: Duration::from_secs(5),
             min_workers: 1,
+            allowed_workers: Default::default(),
         };
         let streams = (0..STREAMS).map(|stream| (stream_name(stream), false)).collect();
         Self {

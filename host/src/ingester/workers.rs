@@ -45,6 +45,9 @@ pub(crate) struct Worker {
 pub(crate) struct Workers {
     all: Vec<Worker>,
     by_name: HashMap<WorkerName, usize>,
+    /// Service uuids of those that were forgotten: whoever wakes and pings with an old one has not started anew, and may have been given up
+    /// in this scan. No more than [`MOST`].
+    gone: HashMap<WorkerName, Uuid>,
     allowed: AllowedWorkers,
     pub(crate) strangers: Strangers,
     /// Messages that waited for evicted workers.
@@ -76,7 +79,8 @@ impl Workers {
                     self.strangers.not_allowed(name, "events are assigned to it");
                 }
                 let index = self.all.len();
-                self.all.push(Worker { barred, ..Worker::new(name.clone(), now) });
+                let service_uuid = self.gone.remove(name);
+                self.all.push(Worker { barred, service_uuid, ..Worker::new(name.clone(), now) });
                 self.by_name.insert(name.clone(), index);
                 index
             }
@@ -230,7 +234,11 @@ impl Workers {
     /// messages were dropped.
     pub(crate) fn restart(&mut self, now: Instant) -> u64 {
         let dropped = self.all.iter().map(|worker| worker.pending.len() as u64).sum();
-        self.all.retain(|worker| worker.is_connected(now));
+        if self.gone.len() >= MOST {
+            self.gone.clear();
+        }
+        let gone = self.all.extract_if(.., |worker| !worker.is_connected(now));
+        self.gone.extend(gone.filter_map(|worker| Some((worker.name, worker.service_uuid?))));
         self.by_name = self.all.iter().enumerate().map(|(index, worker)| (worker.name.clone(), index)).collect();
         for worker in &mut self.all {
             worker.pending.clear();

@@ -1,6 +1,11 @@
-use framegate_plugin_api::{Event, EventKind};
+use framegate_plugin_api::{Event, EventKind, EventSink};
+use framegate_source_kit::{RunState, Runs, testing::TestHost};
 
-use crate::testing::play;
+use crate::{
+    lines::Lines,
+    run::{Arms, TYP},
+    testing::play,
+};
 
 const HEADER: &str = "arm_time: 2023-12-19T07:51:12.754Z\nmissed: 0\nfields:\n PCAP.BITS0 uint32 Value\n\n";
 

@@ -4,6 +4,8 @@
 //! is kept; `FRAMEGATE_FUZZ_INPUT=file cargo test -p framegate-fuzz --test short NAME` feeds it again. What looks by coverage, for longer, is
 //! `tests/run fuzz`.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
 use std::{
     env, fs,
     os::unix::fs::FileExt,

@@ -8,6 +8,7 @@
 //! (all threads stand still), an event is lost, doubled or out of order, or bytes do not come back exactly once.
 #![allow(dead_code, clippy::unwrap_used, reason = "the host's files have more than the models use; a model is a test")]
 
+mod atomic;
 #[path = "../../../host/src/budget.rs"]
 mod budget;
 #[path = "../../../host/src/output/in_flight.rs"]

@@ -1,4 +1,9 @@
 //! The models; what each holds is its name in `tests/models.rs`.
+//!
+//! Each was seen to fail, with these in the host, one at a time: the wake's flag is cleared before its descriptor is read, or with
+//! less than `AcqRel`; who gives bytes back looks for a waiter before; a waiter does not look again, or sets its flag with less than
+//! `SeqCst`; an account looks and takes in two steps; a receipt rings for its worker alone, or before it gives back; a queue
+//! is emptied before it is marked as given up; a push does not ring; a dropped event's place is not behind what was queued.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 

@@ -7,19 +7,29 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 use nix::errno::Errno;
 pub(crate) use nix::sys::eventfd::EfdFlags;
+
+pub(crate) use crate::atomic;
 
 /// A wait may end at any time, because the host's has a limit: what it waits for must be looked at again.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar;
 
-impl Condvar {
-    pub(crate) fn wait_timeout<T>(&self, guard: MutexGuard<'_, T>, _: Duration) -> Result<(), PoisonError<()>> {
-        drop(guard);
+/// A wait; the host does not look why it ended.
+pub(crate) struct Waited;
+
+impl Drop for Waited {
+    fn drop(&mut self) {
         loom::thread::yield_now();
-        Ok(())
+    }
+}
+
+impl Condvar {
+    pub(crate) fn wait_timeout<T>(&self, guard: MutexGuard<'_, T>, _: Duration) -> Result<Waited, PoisonError<Waited>> {
+        drop(guard);
+        Ok(Waited)
     }
 
     pub(crate) fn notify_all(&self) {}
