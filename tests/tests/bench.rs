@@ -15,6 +15,11 @@ fn the_benchmark_of_sources_measures_every_source() {
     check("sources", &[&sources[..], &captures].concat(), 5);
 }
 
+#[test]
+fn the_benchmark_of_scans_measures_every_row() {
+    check("scans", &["start", "uuid", "first-event", "finish", "scan"], 4);
+}
+
 /// Each row is there, with so many figures.
 fn check(bench: &str, rows: &[&str], least: usize) {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -98,9 +98,13 @@ impl Report {
         for (_, fault, _) in &plan.faults {
             *self.faults.entry(fault.kind()).or_default() += 1;
         }
-        let stops = plan.streams.iter().filter(|stream| stream.stops_after.is_some()).count() as u32;
-        if stops > 0 {
-            *self.faults.entry("DetectorStops".to_owned()).or_default() += stops;
+        for stream in &plan.streams {
+            let kind = match (stream.panics, stream.stops_after) {
+                (true, _) => "PluginPanics",
+                (_, Some(_)) => "DetectorStops",
+                _ => continue,
+            };
+            *self.faults.entry(kind.to_owned()).or_default() += 1;
         }
         self.outcome.events += outcome.events;
         self.outcome.arrived += outcome.arrived;

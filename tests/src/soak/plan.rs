@@ -41,6 +41,8 @@ pub struct StreamPlan {
     pub events: Vec<usize>,
     /// The detector ends after this many events, without a word.
     pub stops_after: Option<usize>,
+    /// Its plugin panics: there is no event of it in this scan.
+    pub panics: bool,
 }
 
 /// Where events are captured.
@@ -137,7 +139,7 @@ impl Plan {
     /// A scan in which little happens and nothing goes wrong: after it framegate has what it had after the one before.
     #[must_use]
     pub fn rest() -> Self {
-        let stream = StreamPlan { source: SOURCES[0], events: vec![0], stops_after: None };
+        let stream = StreamPlan { source: SOURCES[0], events: vec![0], stops_after: None, panics: false };
         let workers = vec!["w1".to_owned()];
         let assignment = Assignment::from([(stream.source, workers.clone())]);
         Self {
@@ -230,13 +232,13 @@ impl StreamPlan {
         let most = [10, 1000, 1000, 50_000][rng.usize(0..4)];
         let events: Vec<_> = (0..events).map(|_| rng.usize(0..most)).collect();
         let stops_after = (rng.u8(0..12) == 0).then(|| rng.usize(1..events.len() + 2));
-        Self { source, events, stops_after }
+        Self { source, events, stops_after, panics: rng.u8(0..25) == 0 }
     }
 
     /// How many events the detector hands over: start, data, end.
     #[must_use]
     pub fn handed_over(&self) -> usize {
-        self.stops_after.unwrap_or(self.events.len() + 2)
+        if self.panics { 0 } else { self.stops_after.unwrap_or(self.events.len() + 2) }
     }
 }
 
@@ -245,7 +247,9 @@ impl fmt::Display for Plan {
         write!(f, "scan {}:", self.number)?;
         for stream in &self.streams {
             write!(f, " {}", stream.source)?;
-            if let Some(events) = stream.stops_after {
+            if stream.panics {
+                write!(f, " (panics)")?;
+            } else if let Some(events) = stream.stops_after {
                 write!(f, " (stops after {events})")?;
             }
         }

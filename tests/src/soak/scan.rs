@@ -17,13 +17,26 @@ use super::{
     trouble::Trouble,
     world::{INGESTER, World},
 };
-use crate::oracle::{Account, Outcome};
+use crate::{
+    alone::bad_plugin,
+    framegate,
+    oracle::{Account, Outcome},
+};
 
 /// Plays a scan.
 ///
 /// # Errors
 /// Something is wrong: lost, doubled, mixed up, or it does not end.
 pub fn play(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
+    let outcome = play_it(world, plan)?;
+    for stream in plan.streams.iter().filter(|stream| stream.panics) {
+        let settings = world.addresses.settings(stream.source).to_string();
+        world.swap(stream.source, &framegate::plugin(stream.source), &settings)?;
+    }
+    Ok(outcome)
+}
+
+fn play_it(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
     if plan.faults.iter().any(|(_, fault, _)| *fault == Fault::IngesterEnded) {
         world.end()?;
         world.start()?;
@@ -36,7 +49,12 @@ pub fn play(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
         let detector = Detector::new(stream, plan.number, port, !plan.kills_the_ingester())?;
         let handed_over = detector.events[..stream.handed_over()].to_vec();
         account.events.insert(stream.source.to_owned(), handed_over);
-        detectors.push(detector);
+        if stream.panics {
+            account.failed.insert(stream.source.to_owned());
+            world.swap(stream.source, &bad_plugin("panics_in_next"), "{}")?;
+        } else {
+            detectors.push(detector);
+        }
     }
     for worker in &plan.workers {
         account.lost_connections.insert(worker.clone(), plan.lost_connections(worker));

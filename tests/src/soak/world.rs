@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -145,6 +145,17 @@ impl World {
     /// It has ended.
     pub fn status(&mut self) -> anyhow::Result<Option<Value>> {
         Ok(self.host()?.ingester().ok())
+    }
+
+    /// Feeds a stream from another plugin, from the next scan on.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn swap(&mut self, stream: &str, plugin: &Path, settings: &str) -> anyhow::Result<()> {
+        let plugin = plugin.to_str().context("a path of ours is text")?;
+        let output = self.host()?.swap(&[stream, plugin, "--settings", settings]);
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     /// The port that its workers connect to.

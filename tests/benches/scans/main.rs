@@ -1,0 +1,82 @@
+//! What starts and scans cost in time, and what streams and workers cost in memory.
+//!
+//!     cargo bench -p framegate-tests --bench scans              1000 scans, held against the limits below
+//!     cargo bench -p framegate-tests --bench scans -- --smoke   a few seconds, no limits: shows that it works
+//!
+//! The real command with a real Redis, the STINS plugin loaded from its file; controller, detector and worker are played by this
+//! program. Times are those of whoever waits: from the word in Redis to its answer there, or to the message at the worker.
+
+mod memory;
+mod turnover;
+
+use std::process::ExitCode;
+
+use framegate_tests::bench::{Options, median};
+
+/// One row of the table.
+#[derive(Debug)]
+struct Row {
+    name: &'static str,
+    unit: &'static str,
+    values: Vec<f64>,
+    /// The median may be this at most.
+    most: Option<f64>,
+}
+
+fn main() -> ExitCode {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    if args.is_empty() {
+        // `cargo test --all-targets` starts benchmarks too, without `--bench`.
+        println!("run with: cargo bench -p framegate-tests --bench scans");
+        return ExitCode::SUCCESS;
+    }
+    args.retain(|arg| arg != "--bench");
+    match Options::read(&args).and_then(|options| run(&options)) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("scans: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    println!(
+        "{:>12} | {:>9} {:>9} {:>9} {:>9} {:>9} | {:<6}| what",
+        "", "median", "p99", "longest", "most", "samples", "unit"
+    );
+    let mut rows = turnover::rows(options.smoke)?;
+    rows.extend(memory::rows(options.smoke)?);
+    let mut missed = 0;
+    for row in &mut rows {
+        row.values.sort_by(f64::total_cmp);
+        let (middle, count) = (median(row.values.clone()), row.values.len());
+        let p99 = row.values[(count - 1) * 99 / 100];
+        let limit = row.most.map_or_else(|| "-".to_owned(), |most| most.to_string());
+        let (name, unit, longest) = (row.name, row.unit, row.values[count - 1]);
+        println!(
+            "{name:>12} | {middle:>9.2} {p99:>9.2} {longest:>9.2} {limit:>9} {count:>9} | {unit:<6}| {}",
+            what(name)
+        );
+        missed += usize::from(row.most.is_some_and(|most| middle > most));
+    }
+    if options.smoke || missed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{missed} rows miss a limit");
+    Ok(ExitCode::FAILURE)
+}
+
+fn what(name: &str) -> &'static str {
+    match name {
+        "start" => "from the start of the process to its published state",
+        "uuid" => "from a scan's update to its published uuid",
+        "first-event" => "from the detector's first message, after that, to the worker",
+        "finish" => "from the finish to its notice",
+        "scan" => "a scan of three events, whole",
+        "growth" => "memory of its own that it has more after all scans than after a tenth of them",
+        "stream" => "memory for each idle stream, with its plugin",
+        "worker" => "memory for each connected worker",
+        _ => "",
+    }
+}
