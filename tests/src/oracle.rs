@@ -18,7 +18,7 @@ pub type Assignments = Vec<BTreeMap<String, Vec<String>>>;
 pub struct Account {
     /// What each detector handed over.
     pub events: BTreeMap<String, Vec<Parts>>,
-    /// Streams whose source failed before it gave an event: their places in messages are empty.
+    /// Streams whose source failed after its events: their later places in messages are empty.
     pub failed: BTreeSet<String>,
     /// What the controller said.
     pub assignments: Assignments,
@@ -188,10 +188,7 @@ impl Account {
             return;
         }
         for (stream, index) in streams {
-            let expected = match self.failed.contains(*stream) {
-                true => &[][..],
-                false => &self.events[*stream][*index],
-            };
+            let expected = self.events[*stream].get(*index).map_or(&[][..], Vec::as_slice);
             if message.stream(stream) != Some(expected) {
                 wrong.push(format!("{worker}, event {event}: {stream} has other bytes than its event {index}"));
             }
@@ -200,9 +197,9 @@ impl Account {
 
     fn check_streams(&self, status: &Value, wrong: &mut Vec<String>) {
         let (mut forwarded, mut missing) = (BTreeMap::<&str, u64>::new(), BTreeMap::<&str, u64>::new());
-        self.walk(|event, stream, _| match self.failed.contains(stream) {
-            true => *missing.entry(stream).or_default() += 1,
-            false => *forwarded.entry(stream).or_default() += u64::from(!self.assignments[event][stream].is_empty()),
+        self.walk(|event, stream, index| match index < self.events[stream].len() {
+            false => *missing.entry(stream).or_default() += 1,
+            true => *forwarded.entry(stream).or_default() += u64::from(!self.assignments[event][stream].is_empty()),
         });
         for (stream, events) in &self.events {
             let counts = &status["streams"][stream];

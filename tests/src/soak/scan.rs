@@ -51,6 +51,7 @@ fn play_it(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
         account.events.insert(stream.source.to_owned(), handed_over);
         if stream.panics {
             account.failed.insert(stream.source.to_owned());
+            account.events.insert(stream.source.to_owned(), vec![vec![BEFORE_THE_PANIC.to_vec()]]);
             world.swap(stream.source, &bad_plugin("panics_in_next"), "{}")?;
         } else {
             detectors.push(detector);
@@ -256,6 +257,8 @@ fn end_capture(path: std::path::PathBuf) -> anyhow::Result<()> {
     }
 }
 
+/// The event that the plugin `panics_in_next` gives before it panics.
+const BEFORE_THE_PANIC: &[u8] = &[7; 10];
 /// How long anything may take that faults delay.
 const LIMIT: Duration = Duration::from_secs(30);
 /// After so long without a message there is none.
