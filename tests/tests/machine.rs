@@ -21,7 +21,7 @@ const NAME: &str = "camera-ingester";
 
 /// The program between a detector, workers and a played controller.
 struct Beamline {
-    _folder: TempDir,
+    folder: TempDir,
     redis: RedisServer,
     controller: Controller,
     detector: Detector,
@@ -39,7 +39,7 @@ impl Beamline {
         let mut host = Host::with(&mut start(command), folder.path(), admin);
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
         let controller = Controller::new(&redis);
-        Self { _folder: folder, redis, controller, detector, url, host }
+        Self { folder, redis, controller, detector, url, host }
     }
 
     fn worker(&mut self, name: &str) -> Worker {
@@ -90,6 +90,9 @@ fn configuration(redis: &str, url: &str, upstream: &str) -> String {
 fn descriptors_that_run_out_while_it_runs_are_told_cost_new_connections_only_and_are_used_when_they_are_back() {
     let mut beamline = Beamline::start(|command| command);
     let w1 = beamline.worker("w1");
+    let captures = beamline.folder.path().join("run-");
+    beamline.controller.set_parameter("dump_prefix", captures.display().to_string().as_bytes());
+    beamline.controller.wait_hash(NAME);
     beamline.is_whole(&w1);
     beamline.begin();
     beamline.assign(5);
@@ -102,9 +105,14 @@ fn descriptors_that_run_out_while_it_runs_are_told_cost_new_connections_only_and
     beamline.detector.end();
     assert_eq!(images(&w1.until(is_end)).len(), 3, "what is connected goes on");
     beamline.controller.finish_and_wait(NAME);
-    // A detector that cannot be connected to.
+    // A detector that cannot be connected to, and a capture that cannot be opened.
     beamline.begin();
     beamline.wait_for_log("a connection needs 24 descriptors");
+    beamline.wait_for_log("forwarding goes on: it cannot be opened: Too many open files");
+    // A configuration that was changed, and that cannot be read.
+    let configuration = beamline.folder.path().join("framegate.toml");
+    let text = fs::read_to_string(&configuration).unwrap();
+    fs::write(&configuration, format!("shutdown_grace = \"2 s\"\n{text}")).unwrap();
     // A Redis that cannot be connected to again, a worker that cannot come, and whoever asks for status.
     beamline.redis.kill();
     beamline.wait_for_log("WARN");
@@ -115,6 +123,7 @@ fn descriptors_that_run_out_while_it_runs_are_told_cost_new_connections_only_and
 
     limit(beamline.host.id(), "nofile", None);
     beamline.wait_for_log("there are descriptors enough again");
+    beamline.wait_for_log("this counts only after a restart: shutdown_grace");
     beamline.controller.reconnect(&beamline.redis);
     let uuid = w2.service_uuid().to_string();
     beamline.controller.wait_state(NAME, "the second worker", |state| state["connected_workers"].get(&uuid).is_some());

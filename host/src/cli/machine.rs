@@ -44,7 +44,13 @@ impl Machine {
         }
         let (memory, threads) = (memory(settings), settings.ingesters.iter().map(|one| 2 + one.streams.len() as u64));
         for (most, from, wanted) in [
-            (memory_of_cgroup(), "memory.max of its cgroup; MemoryMax= of a service", memory + OVERHEAD),
+            (
+                fs::read_to_string("/proc/self/cgroup")
+                    .ok()
+                    .and_then(|list| memory_of_cgroup(&list, Path::new("/sys/fs/cgroup"))),
+                "of its cgroup; MemoryMax= of a service",
+                memory + OVERHEAD,
+            ),
             (
                 getrlimit(Resource::RLIMIT_AS).ok().map(|(soft, _)| soft),
                 "RLIMIT_AS; LimitAS= of a service, ulimit -v of a shell",
@@ -96,15 +102,18 @@ fn memory(settings: &Settings) -> u64 {
     limits.fold(0, u64::saturating_add).min(u64::MAX / 2)
 }
 
-/// What the process's cgroup allows, or one above it (version 2 of cgroups).
-fn memory_of_cgroup() -> Option<u64> {
-    let list = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = list.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let root = Path::new("/sys/fs/cgroup");
-    let folder = root.join(own);
-    let limits = folder.ancestors().take_while(|folder| folder.starts_with(root)).filter_map(|folder| {
-        let limit = fs::read_to_string(folder.join("memory.max")).ok()?;
-        limit.trim().parse().ok() // or "max"
+/// What the process's cgroup allows, or one above it. `list` is `/proc/self/cgroup` (cgroups(7)), `root` where cgroups are.
+fn memory_of_cgroup(list: &str, root: &Path) -> Option<u64> {
+    let limits = list.lines().flat_map(|line| {
+        let (root, file, own) = match line.splitn(3, ':').collect::<Vec<_>>()[..] {
+            ["0", "", own] => (root.to_owned(), "memory.max", own),
+            [_, "memory", own] => (root.join("memory"), "memory.limit_in_bytes", own),
+            _ => return Vec::new(),
+        };
+        let folder = root.join(own.trim_start_matches('/'));
+        let folders = folder.ancestors().take_while(|folder| folder.starts_with(&root));
+        // Without a limit there is "max", or a very large number, or no file.
+        folders.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()).collect()
     });
     limits.min()
 }
@@ -119,7 +128,7 @@ const FOR_STREAM: u64 = 32;
 /// What signals, the configuration file and the log need.
 const LEAST: usize = 16;
 /// A source and a few connections find room.
-const RESERVE: usize = 32;
+pub(super) const RESERVE: usize = 32;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Beside what is counted: programs, stacks, what the allocator keeps.
@@ -145,5 +154,25 @@ mod tests {
         assert_eq!(memory(&settings(&two)), 1010);
         let all = one.replace("1000", "9223372036854775807").replace("'a'", "'d'");
         assert!(memory(&settings(&format!("{all}{other}"))) > 1 << 62);
+    }
+
+    #[test]
+    fn the_lowest_limit_of_a_cgroup_and_those_above_it_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, limit: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, limit).unwrap();
+        };
+        let list = "4:memory:/old\n0::/system/service\n2:cpu:/\n";
+        let found = || memory_of_cgroup(list, root.path());
+        assert_eq!(found(), None);
+        write("system/service/memory.max", "max\n");
+        assert_eq!(found(), None);
+        write("system/memory.max", "5000\n");
+        write("memory/old/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(found(), Some(5000));
+        write("memory/memory.limit_in_bytes", "4000\n");
+        assert_eq!(found(), Some(4000));
     }
 }

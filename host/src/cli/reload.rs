@@ -13,8 +13,10 @@ use std::{
     time::Duration,
 };
 
+use framegate_plugin_api::descriptors_left;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::machine::RESERVE;
 use crate::{
     host::{Reload, Swaps},
     settings::{
@@ -106,7 +108,9 @@ impl Reloader {
                     }
                 });
                 let now = self.file.stamp();
-                let has_changed = now.is_some() && now != self.taken && now == seen;
+                // Without descriptors it could not be read, nor a plugin: it is looked at again.
+                let has_changed =
+                    now.is_some() && now != self.taken && now == seen && descriptors_left(RESERVE).is_ok();
                 seen = now;
                 if is_asked || has_changed {
                     self.taken = now;
