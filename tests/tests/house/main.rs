@@ -67,7 +67,15 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("jiff::Zoned::now", &[]),
     (
         "std::time::SystemTime",
-        &["ingester::header", "ingester::pair", "ingester::workers", "forwarder", "observe::logs", "cli::status"],
+        &[
+            "ingester::header",
+            "ingester::pair",
+            "ingester::workers",
+            "forwarder",
+            "observe::logs",
+            "cli::status",
+            "fuzz",
+        ],
     ),
 ];
 
