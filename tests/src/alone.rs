@@ -106,7 +106,7 @@ pub fn marked(version: &str) -> PathBuf {
 fn cargo(what: &str, folder: &Path) {
     // The versions of the workspace, so that nothing is downloaded for a test.
     copy(&root().join("Cargo.lock"), &folder.join("Cargo.lock"));
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = framegate::cargo();
     for_authors(&mut cargo);
     let output = cargo.args([what, "--quiet"]).current_dir(folder).output().expect("cargo runs");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -72,13 +72,25 @@ pub fn built() -> &'static Path {
 /// as it does for tests. Otherwise crates would be built a second time, and a plugin, whose library has one name for all
 /// features, would be replaced under the tests that link it.
 fn build(targets: &[&str]) {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo.args(["build", "--quiet", "--workspace"]).args(targets).current_dir(env!("CARGO_MANIFEST_DIR"));
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
     let status = cargo.status().expect("cargo runs");
     assert!(status.success(), "the workspace does not build: {targets:?}");
+}
+
+/// Cargo, ready for arguments. It must not see what the cargo that runs the tests told them of their own package: some build
+/// scripts (that of ring) look at it, run again when it is another, and everything above them would be built again.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package)) {
+        cargo.env_remove(name);
+    }
+    cargo
 }
 
 /// `target/PROFILE` of the running program; that of a test is `target/PROFILE/deps/NAME`.

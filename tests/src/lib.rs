@@ -10,6 +10,7 @@
 pub mod alone;
 pub mod bench;
 pub mod captures;
+pub mod certificates;
 pub mod clock;
 pub mod controller;
 pub mod detector;

@@ -3,6 +3,7 @@
 //! A test may kill it, start it again with or without its data, and make it hang.
 
 use std::{
+    fs,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel as channel_of},
     thread,
@@ -13,8 +14,12 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use redis::{ClientTlsConfig, TlsCertificates};
 
-use crate::process::{free_port, wait_for};
+use crate::{
+    certificates::{Authority, Certificate},
+    process::{free_port, wait_for},
+};
 
 /// How long a server may take to answer.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -24,8 +29,17 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     port: u16,
     password: Option<String>,
+    tls: Option<Tls>,
     folder: tempfile::TempDir,
     child: Option<Child>,
+}
+
+#[derive(Debug)]
+struct Tls {
+    authority: Authority,
+    own: Certificate,
+    /// Whether it asks clients for certificates, which its authority has to have signed.
+    asks: bool,
 }
 
 impl RedisServer {
@@ -52,6 +66,30 @@ impl RedisServer {
         server
     }
 
+    /// A server that speaks TLS alone, with a certificate that `authority` has signed.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    #[must_use]
+    pub fn with_tls(authority: Authority, own: Certificate) -> Self {
+        let mut server = Self::absent();
+        server.tls = Some(Tls { authority, own, asks: false });
+        server.launch();
+        server
+    }
+
+    /// The same, which asks its clients for certificates of this authority.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    #[must_use]
+    pub fn with_tls_for_both(authority: Authority, own: Certificate) -> Self {
+        let mut server = Self::absent();
+        server.tls = Some(Tls { authority, own, asks: true });
+        server.launch();
+        server
+    }
+
     /// An address at which nobody listens, until [`RedisServer::launch`].
     ///
     /// # Panics
@@ -59,7 +97,7 @@ impl RedisServer {
     #[must_use]
     pub fn absent() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        Self { port: free_port(), password: None, folder, child: None }
+        Self { port: free_port(), password: None, tls: None, folder, child: None }
     }
 
     /// Starts the server with the data that its folder holds, and waits until it answers.
@@ -69,15 +107,20 @@ impl RedisServer {
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let mut command = Command::new("redis-server");
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]);
+        let port = if self.tls.is_some() { ["--port", "0", "--tls-port"].as_slice() } else { &["--port"] };
+        command.args(port).arg(self.port.to_string()).args(["--bind", "127.0.0.1", "--save", "", "--dir"]);
         command.arg(self.folder.path());
+        if let Some(Tls { authority, own, asks }) = &self.tls {
+            command.arg("--tls-ca-cert-file").arg(authority.file()).arg("--tls-cert-file").arg(&own.certificate);
+            command.arg("--tls-key-file").arg(&own.key).args(["--tls-auth-clients", if *asks { "yes" } else { "no" }]);
+        }
         if let Some(password) = &self.password {
             command.args(["--requirepass", password]);
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         self.child = Some(child.expect("redis-server is installed (Debian: apt install redis-server)"));
         wait_for("redis-server to answer", LIMIT, || {
-            let mut connection = redis::Client::open(self.url()).ok()?.get_connection().ok()?;
+            let mut connection = self.client().get_connection().ok()?;
             redis::cmd("PING").query::<String>(&mut connection).ok()
         });
     }
@@ -88,17 +131,38 @@ impl RedisServer {
         self.child.is_some()
     }
 
-    /// Its port.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// What programs are given, password included.
     #[must_use]
     pub fn url(&self) -> String {
         let password = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
-        format!("redis://{password}127.0.0.1:{}/0", self.port)
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://{password}127.0.0.1:{}/0", self.port)
+    }
+
+    /// The authority that has signed its certificate.
+    ///
+    /// # Panics
+    /// It has none.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.tls.as_ref().expect("it speaks TLS").authority
+    }
+
+    fn client(&self) -> redis::Client {
+        let Some(Tls { authority, own, .. }) = &self.tls else {
+            return redis::Client::open(self.url()).expect("our own address is one");
+        };
+        // Trusted, whatever it is: this is the test's own way in, as the server itself.
+        let read = |path| fs::read(path).expect("our own files can be read");
+        let client_tls = ClientTlsConfig { client_cert: read(&own.certificate), client_key: read(&own.key) };
+        let certificates = TlsCertificates { client_tls: Some(client_tls), root_cert: Some(read(&authority.file())) };
+        redis::Client::build_with_tls(self.url(), certificates).expect("our own address is one")
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The same with other words in front of the host.
@@ -113,8 +177,7 @@ impl RedisServer {
     /// It does not answer.
     #[must_use]
     pub fn connect(&self) -> redis::Connection {
-        let client = redis::Client::open(self.url()).expect("our own address is one");
-        client.get_connection().expect("redis-server answers")
+        self.client().get_connection().expect("redis-server answers")
     }
 
     /// Asks one thing.

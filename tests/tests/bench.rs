@@ -1,7 +1,5 @@
 //! The benchmarks work: every row is measured, whatever the figures. (They are in `benches/`, and told in BENCHMARKING.md.)
 
-use std::{env, process::Command};
-
 #[test]
 fn the_benchmark_of_sizes_measures_every_row() {
     check("ingest", &["64B", "1K", "64K", "1M", "4M", "4M-to-8", "64B-loaded"], 10);
@@ -22,8 +20,7 @@ fn the_benchmark_of_scans_measures_every_row() {
 
 /// Each row is there, with so many figures.
 fn check(bench: &str, rows: &[&str], least: usize) {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut smoke = Command::new(cargo);
+    let mut smoke = framegate_tests::framegate::cargo();
     smoke.args(["test", "--quiet", "--workspace", "--bench", bench, "--", "--smoke"]);
     let output = smoke.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
     let said = String::from_utf8_lossy(&output.stdout);

@@ -89,6 +89,11 @@ impl Address {
             .map_err(|problem| format!("redis_ca, redis_certificate or redis_key: {problem}"))
     }
 
+    /// Whether connections are encrypted.
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// `host:port/database`.
     pub(crate) fn place(&self) -> &str {
         &self.place

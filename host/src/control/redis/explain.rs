@@ -4,16 +4,24 @@
 
 use std::{error::Error, io, sync::Arc};
 
-use redis::{Arg, Cmd, RedisError};
+use redis::{Arg, Cmd, ErrorKind, RedisError};
 use rustls::CertificateError;
 use uuid::Uuid;
 
-/// What went wrong with a connection, and what to do if that is known.
-pub(super) fn in_words(problem: &RedisError) -> String {
-    match tls_problem(problem).map(tls_hint) {
-        Some(hint) => format!("{problem}; {hint}"),
-        None => problem.to_string(),
-    }
+/// Why there is no connection, and what to do if that is known.
+pub(super) fn no_connection(problem: &RedisError, tls: bool) -> String {
+    let hint = match tls_problem(problem).map(tls_hint) {
+        Some(hint) => hint,
+        None if problem.kind() == ErrorKind::AuthenticationFailed => {
+            "user or password is wrong: redis_user, redis_password_file, or those in the address"
+        }
+        // Nothing is said to us. A Redis without TLS takes the first message of TLS for the beginning of a command, and
+        // waits for its rest; one with TLS ends a connection that begins with something else.
+        None if tls && problem.is_timeout() => WITHOUT_TLS,
+        None if !tls && problem.is_connection_dropped() => WITH_TLS,
+        None => return problem.to_string(),
+    };
+    format!("{problem}; {hint}")
 }
 
 /// The problem of TLS, if it is one.
@@ -25,7 +33,10 @@ fn tls_problem(problem: &RedisError) -> Option<&rustls::Error> {
 fn tls_hint(problem: &rustls::Error) -> &'static str {
     match problem {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer => "nobody whom we trust has signed it: redis_ca names the file of who may",
+            // A signature is bad where an authority was made anew under its old name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "nobody whom we trust has signed it: redis_ca names the file of who may"
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "its time is over: Redis needs a new one (or a clock is wrong)"
             }
@@ -37,13 +48,16 @@ fn tls_hint(problem: &rustls::Error) -> &'static str {
             }
             _ => "Redis' certificate is not accepted",
         },
-        rustls::Error::InvalidMessage(_) => "is this a port without TLS? Then `redis` begins with redis://",
+        rustls::Error::InvalidMessage(_) => WITHOUT_TLS,
         rustls::Error::AlertReceived(_) => {
             "Redis refuses us: if it asks for our certificate, redis_certificate and redis_key name it"
         }
         _ => "the TLS connection could not be made",
     }
 }
+
+const WITHOUT_TLS: &str = "if this is a port without TLS, its address begins with redis://";
+const WITH_TLS: &str = "if this is a port with TLS, its address begins with rediss://";
 
 /// The right that a command needs, as `COMMAND KEY`, with a `*` for every uuid in the key: what stands in an ACL.
 pub(super) fn right(command: &Cmd) -> String {

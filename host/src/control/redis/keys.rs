@@ -1,4 +1,5 @@
-//! Every key of dranspose, once (dranspose 0.2.0, `protocol.py`, `RedisKeys`).
+//! Every key of dranspose, once (dranspose 0.2.0, `protocol.py`, `RedisKeys`), and our own. docs/redis.md lists them with the rights
+//! that we need.
 
 use uuid::Uuid;
 
@@ -14,6 +15,11 @@ pub(super) const DATA: &str = "data";
 /// An ingester's state.
 pub(super) fn config(ingester: &IngesterName) -> String {
     format!("dranspose:ingester:{ingester}:config")
+}
+
+/// Who has our name and has stepped back for us: our own, not dranspose's.
+pub(super) fn stepped_back(ingester: &IngesterName) -> String {
+    format!("framegate:ingester:{ingester}:stepped_back")
 }
 
 /// Stream of a scan's assignments.

@@ -74,6 +74,19 @@ impl Link {
         self.settled(outcome, &[command]).await
     }
 
+    /// The same, for a look before a write: that it is answered does not mean that we are served. A Redis that is full or
+    /// read-only answers it, too, and would be up and down in turn.
+    pub(super) async fn peek_once<T: FromRedisValue>(&mut self, command: &Cmd) -> Option<Result<T, WrongKind>> {
+        let outcome = command.query_async(self.connected().await).await;
+        match outcome {
+            Ok(answer) => {
+                self.given(&[command]);
+                Some(Ok(answer))
+            }
+            Err(_) => self.settled(outcome, &[command]).await,
+        }
+    }
+
     /// The same for several commands in one go.
     pub(super) async fn ask_all_once(&mut self, commands: &Pipeline) -> Option<Result<(), WrongKind>> {
         let outcome = commands.query_async::<()>(self.connected().await).await;
@@ -94,7 +107,7 @@ impl Link {
             };
             match connected {
                 Ok(connection) => self.connection = Some(connection),
-                Err(problem) => self.lost(explain::in_words(&problem)).await,
+                Err(problem) => self.lost(explain::no_connection(&problem, self.address.is_tls())).await,
             }
         }
         self.connection.as_mut().expect("the loop above ends when it is there")
@@ -114,7 +127,7 @@ impl Link {
             self.connection = None;
             // A connection that had served may have been dead since an outage that is over: that is no news.
             if !std::mem::take(&mut self.proven) {
-                self.lost(explain::in_words(&problem)).await;
+                self.lost(problem.to_string()).await;
             }
             return None;
         };
@@ -137,7 +150,7 @@ impl Link {
             return None;
         }
         // It answers, but does not serve: out of memory, loading its data, read-only, …
-        self.lost(explain::in_words(&problem)).await;
+        self.lost(problem.to_string()).await;
         None
     }
 
@@ -147,7 +160,8 @@ impl Link {
         self.proven = false;
     }
 
-    fn served(&mut self) {
+    /// Nothing is to be asked, and everything would be answered.
+    pub(super) fn served(&mut self) {
         self.proven = true;
         let before = std::mem::replace(&mut self.state, State::Served);
         if before != State::Served {

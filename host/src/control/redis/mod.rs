@@ -17,11 +17,15 @@ mod logs;
 mod messages;
 mod parameters;
 mod publish;
+mod rival;
 mod tail;
 mod updates;
 mod work;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -34,6 +38,9 @@ use super::{Line, report::ControlReport};
 struct Context {
     line: Line,
     health: Health,
+    /// A younger instance of our name serves. Set by `publish`, read by `updates` when a scan starts: nothing else depends on
+    /// the order of the two.
+    stepped_back: Arc<AtomicBool>,
 }
 
 /// What the tasks of one ingester tell each other.
@@ -59,7 +66,7 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     for line in lines {
         let (shared, seen) = watch::channel(Shared::default());
-        let context = Context { line, health: health.clone() };
+        let context = Context { line, health: health.clone(), stepped_back: Arc::default() };
         let link = || Link::new(&address, &health);
         tasks.spawn(updates::run(link(), context.clone(), shared, stop.clone()));
         tasks.spawn(assigned::run(link(), context.clone(), stop.clone()));

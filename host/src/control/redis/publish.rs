@@ -1,8 +1,10 @@
 //! Shows our state: when, what, how long it lives, and its removal; and the notice that a scan is finished.
+//!
+//! While a younger instance of our name serves ([`super::rival`]) it shows nothing but that we have stepped back.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use redis::{RedisResult, Script};
+use redis::RedisResult;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -12,6 +14,7 @@ use super::{
     link::Link,
     messages::{IngesterState, finished},
     parameters::{Description, descriptions},
+    rival::{Instance, Rival, Standing},
     stopped,
 };
 use crate::{
@@ -54,11 +57,19 @@ async fn serve(
         return;
     }
     let mut noticed: Option<ScanId> = None;
+    let mut rival = Rival::new(context.line.service_uuid);
     loop {
+        // Looked first, so that what is published is not from before Redis went away.
+        let Some(serves) = look(link, context, &mut rival).await else { continue };
+        if !serves {
+            let last = Landmarks::of(&context.line.report.borrow());
+            if !wait_for_change(&mut context.line, shared, &last).await {
+                return;
+            }
+            continue;
+        }
         let described = describe(context);
         let line = &mut context.line;
-        // Connected first, so that what is published is not from before Redis went away.
-        link.connected().await;
         let report = line.report.borrow_and_update().clone();
         let hash = shared.borrow_and_update().parameters_hash.clone();
         let last = Landmarks::of(&report);
@@ -71,6 +82,7 @@ async fn serve(
         if link.ask_all_once(&pipe).await.is_none() {
             continue;
         }
+        rival.wrote();
         // A scan that was followed by another has nobody who reads its notices.
         let over = report.finished.filter(|scan| report.ready == Some(*scan) && noticed != Some(*scan));
         if let Some(scan) = over {
@@ -104,18 +116,62 @@ fn describe(context: &mut Context) -> Vec<Description> {
     described
 }
 
-/// Removes our state, unless the key belongs to a second instance of our name by now.
+/// Whether we are the instance that serves under our name, said when it changes. None: Redis has not answered.
+async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<bool> {
+    let Line { name, service_uuid, url, .. } = &context.line;
+    let (config, marker) = (keys::config(name), keys::stepped_back(name));
+    let found = link.peek_once::<Vec<Option<Vec<u8>>>>(redis::cmd("MGET").arg(&config).arg(&marker)).await?;
+    let mut found = found.unwrap_or_default().into_iter().map(|value| serde_json::from_slice::<Instance>(&value?).ok());
+    let (in_key, aside) = (found.next().flatten(), found.next().flatten());
+    let now = std::time::Instant::now();
+    let standing = rival.look(in_key, now);
+    let had_stepped_back = context.stepped_back.swap(standing != Standing::Serves, Ordering::Relaxed); // see its doc
+    let about = format!("instances of ingester {name}");
+    let told = |other: &Instance| format!("(service uuid {}, {})", other.service_uuid, other.url);
+    match standing {
+        Standing::SteppedBack(younger) => {
+            let what = format!(
+                "a younger instance of this name serves {}: this one shows nothing, and takes no stream in new scans, until \
+                 that one is gone; stop one of them",
+                told(&younger)
+            );
+            context.health.fault(about, &what);
+            if aside.is_none_or(|first| first.service_uuid == *service_uuid) {
+                let own = serde_json::json!({"service_uuid": service_uuid, "url": url}).to_string();
+                link.ask_once::<()>(redis::cmd("SETEX").arg(&marker).arg(EXPIRY).arg(own)).await?.ok();
+            } else {
+                link.served();
+            }
+            return Some(false);
+        }
+        Standing::Serves if had_stepped_back => {
+            tracing::info!(ingester = %name, "the younger instance is gone: this one serves again");
+        }
+        Standing::Serves => {}
+    }
+    match (rival.insists(now), aside.filter(|other| other.service_uuid != *service_uuid)) {
+        (Some(older), _) => {
+            let what = "goes on to show itself, so that workers are torn between the two; stop one of them";
+            context.health.fault(about, &format!("an older instance of this name {} {what}", told(older)));
+        }
+        (None, Some(older)) => {
+            let what = "runs, too, and has stepped back; stop it";
+            context.health.fault(about, &format!("an older instance of this name {} {what}", told(&older)));
+        }
+        (None, None) => context.health.right(&about),
+    }
+    Some(true)
+}
+
+/// Removes what is ours, and leaves what a second instance of our name has written.
 async fn remove(link: &mut Link, context: &Context) {
-    let script = Script::new(
-        "local state = redis.call('GET', KEYS[1]) \
-         if state and string.find(state, ARGV[1], 1, true) then return redis.call('DEL', KEYS[1]) end return 0",
-    );
+    let script = "for _, key in ipairs(KEYS) do local value = redis.call('GET', key) \
+                  if value and string.find(value, ARGV[1], 1, true) then redis.call('DEL', key) end end return 0";
     let line = &context.line;
-    let removed: RedisResult<i64> = script
-        .key(keys::config(&line.name))
-        .arg(line.service_uuid.to_string())
-        .invoke_async(link.connected().await)
-        .await;
+    let mut remove = redis::cmd("EVAL");
+    remove.arg(script).arg(2).arg(keys::config(&line.name)).arg(keys::stepped_back(&line.name));
+    remove.arg(line.service_uuid.to_string());
+    let removed: RedisResult<i64> = remove.query_async(link.connected().await).await;
     if let Err(problem) = removed {
         tracing::warn!(ingester = %line.name, "our state stays in Redis until it expires: {problem}");
     }

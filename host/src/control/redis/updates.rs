@@ -4,7 +4,7 @@
 //! before a scan start in the same entry; of several new uuids only the last is opened. A uuid that was left for another
 //! never comes back.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::atomic::Ordering};
 
 use tokio::sync::watch;
 
@@ -112,23 +112,26 @@ impl Updates {
         let line = &self.context.line;
         let about = format!("ingester {}", line.name);
         let streams = if active.is_empty() { self.look_back(scan).await } else { Ok(self.own(active)) };
-        let streams = match streams {
+        let (missed, why) = match streams {
+            // Both would take the detector's events.
+            Ok(streams) if !streams.is_empty() && self.context.stepped_back.load(Ordering::Relaxed) => {
+                (streams, "because a younger instance of this name serves; it has them")
+            }
+            Err(missed) => (
+                missed,
+                "because its work is being handed out already and events can no longer be paired; start the scan again",
+            ),
             Ok(streams) => {
                 self.context.health.right(&about);
-                streams
-            }
-            Err(missed) => {
-                self.context.health.fault(
-                    about,
-                    &format!(
-                        "joined scan {scan} without its streams ({}), because its work is being handed out already and events \
-                         can no longer be paired; start the scan again",
-                        names(&missed)
-                    ),
-                );
-                Vec::new()
+                return self.open(scan, streams).await;
             }
         };
+        let what = format!("joined scan {scan} without its streams ({}), {why}", names(&missed));
+        self.context.health.fault(about, &what);
+        self.open(scan, Vec::new()).await
+    }
+
+    async fn open(&mut self, scan: ScanId, streams: Vec<StreamName>) -> Result<(), Stopped> {
         let line = &self.context.line;
         tracing::info!(ingester = %line.name, %scan, streams = names(&streams), "a scan begins");
         line.commands.command(Command::StartScan { scan, streams, deal: Deal::Controller }).await

@@ -1,0 +1,134 @@
+//! Two instances of one ingester's name: the younger one serves, the older steps back.
+//!
+//! Runs on the task that publishes, which looks before each write at who stands in the key; decides only, and has no clock. A
+//! restart that overlaps, as a rolling update does, so changes hands once, and in silence on the data path; without this both
+//! would write the key in turn for ever, and workers would follow each of them every second.
+//!
+//!     whom the key names        we have not written yet   we have written
+//!     nobody, or us             ours                      ours
+//!     who was there before us   ours (it is older)        ours; it is told if it goes on
+//!     somebody else             ours (it is older)        theirs (it is younger)
+
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// An instance of our name that is not us, as it describes itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Instance {
+    pub(super) service_uuid: Uuid,
+    /// What its workers connect to.
+    #[serde(default)]
+    pub(super) url: String,
+}
+
+/// Who serves under our name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// We do.
+    Serves,
+    /// A younger instance does.
+    SteppedBack(Instance),
+}
+
+/// What we know of the others.
+#[derive(Debug)]
+pub(super) struct Rival {
+    own: Uuid,
+    /// Whether our state was written.
+    published: bool,
+    /// Who was in the key before our first write: it is older.
+    before: Option<Uuid>,
+    /// When the one from before was first and last seen after our first write, as it does not step back.
+    insists: Option<(Instant, Instant, Instance)>,
+}
+
+impl Rival {
+    pub(super) fn new(own: Uuid) -> Self {
+        Self { own, published: false, before: None, insists: None }
+    }
+
+    /// Whether we may write, with what stands in the key now.
+    pub(super) fn look(&mut self, in_key: Option<Instance>, now: Instant) -> Standing {
+        let Some(other) = in_key.filter(|instance| instance.service_uuid != self.own) else { return Standing::Serves };
+        if !self.published {
+            self.before = Some(other.service_uuid);
+        } else if self.before != Some(other.service_uuid) {
+            return Standing::SteppedBack(other);
+        } else {
+            let first = self.insists.take().map_or(now, |(first, ..)| first);
+            self.insists = Some((first, now, other));
+        }
+        Standing::Serves
+    }
+
+    /// Our state was written.
+    pub(super) fn wrote(&mut self) {
+        self.published = true;
+    }
+
+    /// The older instance that goes on to publish. One that steps back may have had a write under way.
+    pub(super) fn insists(&mut self, now: Instant) -> Option<&Instance> {
+        self.insists.take_if(|(_, last, _)| now.duration_since(*last) > FORGOTTEN);
+        let (first, last, instance) = self.insists.as_ref()?;
+        (last.duration_since(*first) >= PATIENCE).then_some(instance)
+    }
+}
+
+/// Each instance writes every 1.3 s.
+const PATIENCE: Duration = Duration::from_millis(2000);
+/// As long as a state lives.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(service_uuid: Uuid) -> Option<Instance> {
+        Some(Instance { service_uuid, url: "tcp://there:1".into() })
+    }
+
+    #[test]
+    fn of_two_the_one_that_started_later_serves_until_it_is_gone() {
+        let now = Instant::now();
+        let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
+        let (mut old, mut young) = (Rival::new(first), Rival::new(second));
+        assert_eq!(old.look(None, now), Standing::Serves);
+        old.wrote();
+        assert_eq!(young.look(instance(first), now), Standing::Serves);
+        young.wrote();
+        assert_eq!(old.look(instance(second), now), Standing::SteppedBack(instance(second).unwrap()));
+        assert_eq!(young.look(instance(second), now), Standing::Serves);
+        assert_eq!(old.look(None, now), Standing::Serves);
+    }
+
+    #[test]
+    fn two_that_start_at_once_do_not_both_step_back() {
+        let now = Instant::now();
+        let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
+        let (mut one, mut other) = (Rival::new(first), Rival::new(second));
+        for rival in [&mut one, &mut other] {
+            assert_eq!(rival.look(None, now), Standing::Serves);
+            rival.wrote();
+        }
+        // The other one has written last.
+        assert!(matches!(one.look(instance(second), now), Standing::SteppedBack(_)));
+        assert_eq!(other.look(instance(second), now), Standing::Serves);
+    }
+
+    #[test]
+    fn an_older_one_that_goes_on_is_told_as_long_as_it_does() {
+        let start = Instant::now();
+        let at = |seconds: f32| start + Duration::from_secs_f32(seconds);
+        let old = Uuid::new_v4();
+        let mut young = Rival::new(Uuid::new_v4());
+        young.look(instance(old), at(0.0));
+        young.wrote();
+        for (seconds, told) in [(0.1, false), (1.4, false), (2.7, true), (4.0, true)] {
+            assert_eq!(young.look(instance(old), at(seconds)), Standing::Serves);
+            assert_eq!(young.insists(at(seconds)).is_some(), told, "{seconds}");
+        }
+        assert!(young.insists(at(13.0)).is_some() && young.insists(at(15.0)).is_none());
+    }
+}

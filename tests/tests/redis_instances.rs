@@ -1,0 +1,136 @@
+//! An ingester that is killed and started again, and two instances of one name: the real command, a real Redis.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use framegate_tests::{
+    controller::{Controller, LIMIT},
+    framegate,
+    host::Host,
+    process::{free_port, wait_for},
+    redis::RedisServer,
+};
+use serde_json::{Value, json};
+
+const NAME: &str = "eiger-ingester";
+
+/// An instance of the ingester, in a folder of its own.
+fn start(redis: &RedisServer, folder: &Path, name: &str, port: u16) -> Host {
+    let folder = folder.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut command = framegate::command();
+    command.args(["ingester", "-n", "eiger", "-c", "ZmqPullSingleIngester", "-u", "tcp://127.0.0.1:9"]);
+    command.env("INGESTER_URL", format!("tcp://127.0.0.1:{port}")).env("FRAMEGATE_ADMIN", admin.to_string());
+    command.env("SERVICE_REDIS_DSN", redis.url());
+    Host::with(&mut command, &folder, admin)
+}
+
+fn uuid(host: &mut Host) -> Value {
+    host.wait_for("a status", |ingester| ingester["service_uuid"].is_string())["service_uuid"].clone()
+}
+
+/// What is wrong in control, by whom it concerns.
+fn fault(host: &Host, about: &str) -> Option<String> {
+    Some(host.status().ok()?["control"]["faults"][format!("{about} {NAME}")].as_str()?.to_owned())
+}
+
+fn wait_fault(host: &Host, says: &str) {
+    wait_for(says, LIMIT, || fault(host, "instances of ingester").filter(|fault| fault.contains(says)));
+}
+
+#[test]
+fn of_two_instances_of_one_name_the_younger_serves_and_the_older_steps_back_until_it_is_gone() {
+    let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let mut controller = Controller::new(&redis);
+    let mut old = start(&redis, folder.path(), "old", free_port());
+    let olds = uuid(&mut old);
+    controller.wait_state(NAME, "the old one", |state| state["service_uuid"] == olds);
+    let mut young = start(&redis, folder.path(), "young", free_port());
+    let youngs = uuid(&mut young);
+    controller.wait_state(NAME, "the young one", |state| state["service_uuid"] == youngs);
+    wait_fault(&old, "a younger instance of this name serves (service uuid ");
+    wait_fault(&young, "runs, too, and has stepped back");
+
+    // Nobody else is seen in the key any more.
+    let writes = redis.writes_of(&format!("dranspose:ingester:{NAME}:config"));
+    for _ in 0..3 {
+        writes.recv_timeout(LIMIT).unwrap();
+        assert_eq!(controller.state(NAME).unwrap()["service_uuid"], youngs);
+    }
+    // A scan is the young one's alone, also its notice.
+    controller.scan(NAME, &["eiger"]);
+    let active = |host: &mut Host| host.ingester().unwrap()["streams"]["eiger"]["active"].clone();
+    assert_eq!(active(&mut young), true);
+    wait_for("the old one to leave it", LIMIT, || {
+        fault(&old, "ingester").filter(|fault| fault.contains("without its streams (eiger)"))
+    });
+    assert_eq!(active(&mut old), false);
+    controller.finish_and_wait(NAME);
+
+    assert!(young.stop(LIMIT).success());
+    controller.wait_state(NAME, "the old one again", |state| state["service_uuid"] == olds);
+    assert_eq!(fault(&old, "instances of ingester"), None);
+    controller.scan(NAME, &["eiger"]);
+    assert_eq!((active(&mut old), fault(&old, "ingester")), (json!(true), None));
+    let log = old.log();
+    assert_eq!(log.matches("a younger instance of this name serves").count(), 2, "{log}"); // and of the scan that it left
+    assert_eq!(log.matches("this one serves again").count(), 1, "{log}");
+    assert_eq!(young.log().matches("has stepped back").count(), 1, "{}", young.log());
+    assert!(old.stop(LIMIT).success());
+    let left: Vec<String> = redis.ask(&["KEYS", "*ingester*"]);
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
+fn an_older_instance_that_does_not_step_back_is_said_once() {
+    // Builds what is not built before the clock of the key runs.
+    framegate::built();
+    let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let mut controller = Controller::new(&redis);
+    // As a Python ingester of this name would write it.
+    let other = json!({"service_uuid": uuid::Uuid::new_v4(), "url": "tcp://elsewhere:10000"}).to_string();
+    let key = format!("dranspose:ingester:{NAME}:config");
+    let write = || redis.ask::<()>(&["SETEX", &key, "10", &other]);
+    write();
+    let mut host = start(&redis, folder.path(), "one", free_port());
+    let own = uuid(&mut host);
+    let says =
+        |host: &Host| fault(host, "instances of ingester").filter(|fault| fault.contains("goes on to show itself"));
+    let mut turns = 0;
+    wait_for("it to be said", LIMIT, || {
+        controller.wait_state(NAME, "ours", |state| state["service_uuid"] == own);
+        write();
+        turns += 1;
+        says(&host)
+    });
+    for _ in 0..3 {
+        controller.wait_state(NAME, "ours", |state| state["service_uuid"] == own);
+        write();
+    }
+    assert!(says(&host).unwrap().contains("tcp://elsewhere:10000"));
+    assert!(turns > 1 && host.log().matches("goes on to show itself").count() == 1, "{}", host.log());
+}
+
+#[test]
+fn an_ingester_that_was_killed_is_back_within_three_seconds_and_takes_its_key_over() {
+    let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let mut controller = Controller::new(&redis);
+    let port = free_port();
+    let mut first = start(&redis, folder.path(), "first", port);
+    let firsts = uuid(&mut first);
+    controller.wait_state(NAME, "the first", |state| state["service_uuid"] == firsts);
+    controller.scan(NAME, &["eiger"]);
+    drop(first); // SIGKILL
+    let began = Instant::now();
+    let second = start(&redis, folder.path(), "second", port);
+    let state = controller.wait_state(NAME, "the second", |state| state["service_uuid"] != firsts);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(state["mapping_uuid"].is_null(), "it knows of no scan yet");
+    assert_eq!(fault(&second, "instances of ingester"), None);
+}
