@@ -358,6 +358,8 @@ impl Life {
     }
 
     fn close(&mut self) {
+        // What the old run said at once says nothing of the next one, which may begin in this moment.
+        self.rest = false;
         if let Some(queue) = self.queue.take() {
             let counts = self.call(|instance| instance.counts());
             queue.tell_counts(counts);

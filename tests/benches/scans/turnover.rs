@@ -53,7 +53,7 @@ pub(crate) fn rows(smoke: bool) -> anyhow::Result<Vec<Row>> {
     wait(&mut controller, |state| state["connected_workers"].get(&uuid).is_some())?;
 
     let (mut published, mut first, mut finish) =
-        (row("uuid", Some(30.0)), row("first-event", None), row("finish", None));
+        (row("uuid", Some(30.0)), row("first-event", Some(5.0)), row("finish", Some(10.0)));
     let mut whole = row("scan", None);
     let mut growth = row("growth", None);
     growth.unit = "KiB";

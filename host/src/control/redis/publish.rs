@@ -209,9 +209,14 @@ async fn wait_for_change(line: &mut Line, shared: &mut watch::Receiver<Shared>, 
         }
     };
     if tokio::time::timeout_at(due, changed).await.is_ok() {
-        // A scan's uuid is waited for by everybody: it is not held back.
-        let join = if report.borrow().ready == last.ready { JOIN } else { Duration::ZERO };
-        tokio::time::sleep(join).await;
+        // The start and the finish of a scan are waited for by everybody: they are not held back.
+        let is_waited_for = {
+            let report = report.borrow();
+            report.ready != last.ready || report.finished != last.finished
+        };
+        if !is_waited_for {
+            tokio::time::sleep(JOIN).await;
+        }
     }
     report.has_changed().is_ok()
 }
