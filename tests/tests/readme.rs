@@ -13,7 +13,7 @@ fn readme() -> String {
 }
 
 fn documents() -> String {
-    ["README.md", "docs/plugin-authors.md", "docs/plugin-check.md"].map(read).concat()
+    ["README.md", "docs/plugin-authors.md", "docs/plugin-check.md", "docs/redis.md"].map(read).concat()
 }
 
 fn read(document: &str) -> String {

@@ -45,6 +45,8 @@ impl Address {
         let place = format!("{}/{}", info.addr(), info.redis_settings().db());
         // Replies are read as RESP 2 has them, whatever the address asks for.
         let mut redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+        // One right less to ask for.
+        redis = redis.set_skip_set_lib_name();
         if let Some(user) = &settings.user {
             redis = redis.set_username(user);
         }

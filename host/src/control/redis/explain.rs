@@ -4,7 +4,7 @@
 
 use std::{error::Error, io, sync::Arc};
 
-use redis::{Arg, Cmd, ErrorKind, RedisError};
+use redis::{Arg, Cmd, ErrorKind, RedisError, ServerError};
 use rustls::CertificateError;
 use uuid::Uuid;
 
@@ -58,6 +58,11 @@ fn tls_hint(problem: &rustls::Error) -> &'static str {
 
 const WITHOUT_TLS: &str = "if this is a port without TLS, its address begins with redis://";
 const WITH_TLS: &str = "if this is a port with TLS, its address begins with rediss://";
+
+/// What Redis answers instead of serving.
+pub(super) fn refusal(asked: &Cmd, error: &ServerError) -> String {
+    format!("{}: {} {}", right(asked), error.code(), error.details().unwrap_or_default())
+}
 
 /// The right that a command needs, as `COMMAND KEY`, with a `*` for every uuid in the key: what stands in an ACL.
 pub(super) fn right(command: &Cmd) -> String {

@@ -149,8 +149,14 @@ impl Link {
             tokio::time::sleep(LONGEST_DELAY).await;
             return None;
         }
+        if all("UNBLOCKED") {
+            // It has become a replica, or a master again, and ends every read that waits: that alone is no refusal.
+            tokio::time::sleep(SHORTEST_DELAY).await;
+            return None;
+        }
         // It answers, but does not serve: out of memory, loading its data, read-only, …
-        self.lost(problem.to_string()).await;
+        let first = errors.first().and_then(|(number, error)| Some(explain::refusal(asked.get(*number)?, error)));
+        self.lost(first.unwrap_or_else(|| problem.to_string())).await;
         None
     }
 
@@ -199,12 +205,13 @@ fn about(right: &str) -> String {
 
 const REFUSED: &str = "Redis refuses it to our user (NOPERM); docs/redis.md has all rights that are needed";
 
+const SHORTEST_DELAY: Duration = Duration::from_millis(50);
 /// With jitter up to twice this. We must be back within two seconds, also where a connection first has to time out.
 const LONGEST_DELAY: Duration = Duration::from_millis(250);
 
 fn delays() -> ExponentialBackoff {
     ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(50))
+        .with_min_delay(SHORTEST_DELAY)
         .with_max_delay(LONGEST_DELAY)
         .with_jitter()
         .without_max_times()
