@@ -210,13 +210,8 @@ async fn wait_for_change(line: &mut Line, shared: &mut watch::Receiver<Shared>, 
     };
     if tokio::time::timeout_at(due, changed).await.is_ok() {
         // The start and the finish of a scan are waited for by everybody: they are not held back.
-        let is_waited_for = {
-            let report = report.borrow();
-            report.ready != last.ready || report.finished != last.finished
-        };
-        if !is_waited_for {
-            tokio::time::sleep(JOIN).await;
-        }
+        let is_waited_for = |report: &Report| report.ready != last.ready || report.finished != last.finished;
+        let _ = tokio::time::timeout(JOIN, report.wait_for(is_waited_for)).await;
     }
     report.has_changed().is_ok()
 }
