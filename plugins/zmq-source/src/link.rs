@@ -66,7 +66,7 @@ impl Link {
         };
 
         descriptors_left(DESCRIPTORS).map_err(|problem| {
-            SourceError::internal(format!(
+            SourceError::connect(format!(
                 "{url:?}: a connection needs {DESCRIPTORS} descriptors: {problem}; raise RLIMIT_NOFILE (LimitNOFILE= of a service, \
                  ulimit -n of a shell), or see who has so many connections"
             ))
