@@ -353,6 +353,25 @@ fn two_controllers_in_a_row_are_served() {
 }
 
 #[test]
+fn a_controller_that_was_killed_in_a_scan_is_followed_by_its_successor_and_nothing_restarts() {
+    let mut stage = Stage::new(&["eiger"], 4);
+    let worker = stage.worker("w1");
+    let own = stage.report().service_uuid;
+    stage.scan(&["eiger"]);
+    stage.controller.assign(&[EIGER_TO_W1; 3]);
+    (0..3).for_each(|number| check(&worker.next(), "eiger", number, 0, 4));
+    // Its keys stay; the next one begins with a mapping of its own, without streams.
+    stage.controller = Controller::new(&stage.redis);
+    stage.controller.repeat();
+    stage.controller.wait_ready("eiger-ingester");
+    assert!(stage.report().streams.values().all(|stream| !stream.active));
+    stage.next_runs();
+    stage.whole_scan("eiger", 1, 4, &worker);
+    assert_eq!(stage.report().service_uuid, own);
+    assert_eq!(stage.host().control_report().faults, [].into());
+}
+
+#[test]
 fn old_updates_do_not_begin_a_scan() {
     let redis = RedisServer::start();
     let mut controller = Controller::new(&redis);

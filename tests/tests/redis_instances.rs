@@ -10,10 +10,13 @@ use std::{
 
 use framegate_tests::{
     controller::{Controller, LIMIT},
+    detector::Detector,
     framegate,
     host::Host,
     process::{free_port, wait_for},
     redis::RedisServer,
+    standalone::{images, numbers},
+    worker::Worker,
 };
 use serde_json::{Value, json};
 
@@ -21,11 +24,15 @@ const NAME: &str = "eiger-ingester";
 
 /// An instance of the ingester, in a folder of its own.
 fn start(redis: &RedisServer, folder: &Path, name: &str, port: u16) -> Host {
+    start_with(redis, folder, name, port, "tcp://127.0.0.1:9")
+}
+
+fn start_with(redis: &RedisServer, folder: &Path, name: &str, port: u16, detector: &str) -> Host {
     let folder = folder.join(name);
     std::fs::create_dir_all(&folder).unwrap();
     let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let mut command = framegate::command();
-    command.args(["ingester", "-n", "eiger", "-c", "ZmqPullSingleIngester", "-u", "tcp://127.0.0.1:9"]);
+    command.args(["ingester", "-n", "eiger", "-c", "ZmqPullSingleIngester", "-u", detector]);
     command.env("INGESTER_URL", format!("tcp://127.0.0.1:{port}")).env("FRAMEGATE_ADMIN", admin.to_string());
     command.env("SERVICE_REDIS_DSN", redis.url());
     Host::with(&mut command, &folder, admin)
@@ -118,19 +125,53 @@ fn an_older_instance_that_does_not_step_back_is_said_once() {
 }
 
 #[test]
-fn an_ingester_that_was_killed_is_back_within_three_seconds_and_takes_its_key_over() {
+fn an_ingester_that_is_killed_in_a_scan_is_back_soon_ends_it_without_a_wrong_pair_and_the_next_is_whole() {
     let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
-    let mut controller = Controller::new(&redis);
+    let (mut controller, mut detector) = (Controller::new(&redis), Detector::bind());
     let port = free_port();
-    let mut first = start(&redis, folder.path(), "first", port);
+    let mut first = start_with(&redis, folder.path(), "first", port, &detector.url);
     let firsts = uuid(&mut first);
     controller.wait_state(NAME, "the first", |state| state["service_uuid"] == firsts);
+    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+    let connected = |state: &Value| state["connected_workers"].get(worker.service_uuid().to_string()).is_some();
+    controller.wait_state(NAME, "the worker", connected);
+    controller.set_parameter("whatever", b"1");
     controller.scan(NAME, &["eiger"]);
+    let to_w1: &[(&str, &[&str])] = &[("eiger", &["w1"])];
+    controller.assign(&[to_w1; 3]);
+    detector.header();
+    detector.image(b"of the first scan");
+    assert_eq!([worker.next(), worker.next()].map(|message| message.number()), [0, 1]);
+
     drop(first); // SIGKILL
     let began = Instant::now();
-    let second = start(&redis, folder.path(), "second", port);
-    let state = controller.wait_state(NAME, "the second", |state| state["service_uuid"] != firsts);
+    let mut second = start_with(&redis, folder.path(), "second", port, &detector.url);
+    controller.wait_state(NAME, "the second", |state| state["service_uuid"] != firsts);
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    assert!(state["mapping_uuid"].is_null(), "it knows of no scan yet");
-    assert_eq!(fault(&second, "instances of ingester"), None);
+    assert_eq!(fault(&second, "instances of ingester"), None, "the key was taken over from one that is gone");
+
+    // What the controller does every two seconds while the hashes differ.
+    controller.repeat();
+    controller.wait_ready(NAME);
+    controller.wait_hash(NAME);
+    controller.repeat();
+    controller.wait_state(NAME, "the worker again", connected);
+    assert!(fault(&second, "ingester").is_some_and(|fault| fault.contains("without its streams (eiger)")));
+    // The detector goes on, and so does the controller.
+    if !detector.is_held_back_for(Duration::ZERO) {
+        detector.image(b"of the first scan");
+    }
+    controller.assign(&[to_w1; 2]);
+    assert_eq!(worker.within(Duration::from_millis(300)), None);
+    controller.finish_and_wait(NAME);
+
+    controller.scan(NAME, &["eiger"]);
+    controller.assign(&[to_w1; 4]);
+    detector.run([b"one".to_vec(), b"two".to_vec()]);
+    let messages: Vec<_> = (0..4).map(|_| worker.next()).collect();
+    assert_eq!(numbers(&messages), [0, 1, 2, 3]);
+    assert_eq!(images(&messages), [b"one", b"two"]);
+    controller.finish_and_wait(NAME);
+    assert_eq!(fault(&second, "ingester"), None);
+    assert!(second.stop(LIMIT).success());
 }

@@ -64,13 +64,33 @@ fn masses(events: u64, list: u64, share: u64) {
 }
 
 #[test]
-fn more_assignments_than_are_held_wait_in_redis() {
-    masses(300_000, 10_000, 100);
+fn a_million_assignments_at_once_wait_in_redis() {
+    masses(1_000_000, 10_000, 1000);
 }
 
 #[test]
 fn an_entry_for_each_event_comes_through() {
     masses(20_000, 1, 10);
+}
+
+#[test]
+fn of_assignments_that_name_many_workers_fewer_are_held() {
+    let mut stage = Stage::with(RedisServer::start(), &["played"], 0, |settings| {
+        settings.ingesters[0].streams[0].settings = json!({ "events": 0, "flow_when": "/nonexistent/gate" });
+    });
+    stage.scan(&["played"]);
+    let workers: Vec<String> = (0..500).map(|number| format!("w{number}")).collect();
+    // 20,000 events, each 4 KB as it is held: eight times the limit.
+    for first in (0..20_000).step_by(1000) {
+        let event = |number| json!({"event_number": number, "assignments": {"played": workers}});
+        stage.controller.assign_raw(json!((first..first + 1000).map(event).collect::<Vec<_>>()).to_string());
+    }
+    stage.wait_report("assignments", |report| report.assignments_waiting >= 2000);
+    let writes = stage.redis.writes_of("dranspose:ingester:played-ingester:config");
+    (0..2).for_each(|_| _ = writes.recv_timeout(LIMIT).unwrap());
+    assert!(stage.report().assignments_waiting <= 4000, "{}", stage.report().assignments_waiting);
+    stage.scan(&["played"]);
+    assert_eq!(stage.report().assignments_waiting, 0);
 }
 
 #[test]

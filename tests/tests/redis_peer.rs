@@ -106,10 +106,18 @@ fn a_real_controller_sets_the_defaults_of_a_sources_parameters_and_finds_the_has
     assert_eq!(state["parameters_hash"].as_str().unwrap().len(), 64);
     process.stop(LIMIT);
     // It deleted its streams when it ended; a second one is served like the first.
-    let mut process = Process::start("controller", &mut command, folder.path());
+    let process = Process::start("controller", &mut command, folder.path());
     stage.wait_state("the mapping of the second", |now| {
         now["mapping_uuid"].is_string() && now["mapping_uuid"] != state["mapping_uuid"]
     });
+    // One that is killed leaves its streams, and what it had said in them is no news to anybody.
+    let (second, own) = (stage.wait_state("its mapping", |_| true), stage.report().service_uuid);
+    drop(process);
+    let mut process = Process::start("controller", &mut command, folder.path());
+    let third = stage.wait_state("the mapping of the third", |now| {
+        now["mapping_uuid"].is_string() && now["mapping_uuid"] != second["mapping_uuid"]
+    });
+    assert_eq!((&third["service_uuid"], stage.report().service_uuid), (&second["service_uuid"], own));
     process.stop(LIMIT);
 }
 

@@ -333,6 +333,7 @@ fn every_path_that_a_document_names_exists() {
         "docs/plugin-authors.md",
         "docs/plugin-check.md",
         "docs/faults.md",
+        "docs/redis.md",
         "docs/swap.md",
     ] {
         let Ok(content) = fs::read_to_string(root().join(document)) else { continue };
