@@ -18,6 +18,7 @@ pub mod detectors;
 pub mod framegate;
 pub mod holder;
 pub mod host;
+pub mod listener;
 pub mod oracle;
 pub mod played;
 pub mod process;

@@ -67,14 +67,22 @@ impl Process {
         wait_for(&format!("{name} to end"), limit, || self.ended())
     }
 
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).expect("a process id is an i32");
+        kill(Pid::from_raw(id), signal).expect("our own child can be signalled");
+    }
+
     /// Asks it to stop, as a service manager does, and waits.
     ///
     /// # Panics
     /// If it still runs after `limit`.
     pub fn stop(&mut self, limit: Duration) -> ExitStatus {
-        let id = i32::try_from(self.child.id()).expect("a process id is an i32");
         if self.ended().is_none() {
-            kill(Pid::from_raw(id), Signal::SIGTERM).expect("our own child can be signalled");
+            self.signal(Signal::SIGTERM);
         }
         self.wait(limit)
     }

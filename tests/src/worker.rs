@@ -37,6 +37,14 @@ pub struct Message {
     pub frames: Vec<Vec<u8>>,
 }
 
+/// How a worker reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    AtOnce,
+    NotYet,
+    Every(Duration),
+}
+
 #[derive(Debug)]
 struct Switches {
     alive: AtomicBool,
@@ -51,7 +59,7 @@ impl Worker {
     /// The address cannot be used.
     #[must_use]
     pub fn connect(name: &str, url: &str) -> Self {
-        Self::start(name, url, true)
+        Self::start(name, url, Reads::AtOnce)
     }
 
     /// Connects and pings, but reads nothing until [`Worker::read`].
@@ -60,31 +68,38 @@ impl Worker {
     /// The address cannot be used.
     #[must_use]
     pub fn stalled(name: &str, url: &str) -> Self {
-        Self::start(name, url, false)
+        Self::start(name, url, Reads::NotYet)
     }
 
-    fn start(name: &str, url: &str, reads: bool) -> Self {
+    /// Reads one message in each such time.
+    ///
+    /// # Panics
+    /// The address cannot be used.
+    #[must_use]
+    pub fn slow(name: &str, url: &str, every: Duration) -> Self {
+        Self::start(name, url, Reads::Every(every))
+    }
+
+    fn start(name: &str, url: &str, reads: Reads) -> Self {
         let socket = zmq::Context::new().socket(zmq::DEALER).expect("a socket can be made");
         let set = || {
             socket.set_identity(name.as_bytes())?;
             socket.set_linger(0)?;
             // As little as possible waits here, so that a worker which does not read is seen from the other side.
             socket.set_rcvhwm(1)?;
-            if !reads {
-                socket.set_rcvbuf(4096)?;
-            }
-            if !reads {
+            if reads != Reads::AtOnce {
                 socket.set_rcvbuf(64 << 10)?;
             }
             socket.connect(url)
         };
         set().unwrap_or_else(|error| panic!("worker {name}: {url}: {error}"));
         let service_uuid = Uuid::new_v4();
-        let switches = Switches { alive: true.into(), reads: reads.into(), pings: true.into() };
+        let switches = Switches { alive: true.into(), reads: (reads != Reads::NotYet).into(), pings: true.into() };
         let switches = Arc::new(switches);
         let (sender, messages) = channel();
         let for_thread = switches.clone();
-        let thread = thread::spawn(move || serve(&socket, service_uuid, &for_thread, &sender));
+        let every = if let Reads::Every(every) = reads { every } else { Duration::ZERO };
+        let thread = thread::spawn(move || serve(&socket, service_uuid, every, &for_thread, &sender));
         Self { name: name.to_owned(), service_uuid, switches, messages, thread: Some(thread) }
     }
 
@@ -201,20 +216,21 @@ impl Message {
     }
 }
 
-fn serve(socket: &zmq::Socket, service_uuid: Uuid, switches: &Switches, messages: &Sender<Message>) {
-    let mut ping_at = Instant::now();
+fn serve(socket: &zmq::Socket, service_uuid: Uuid, every: Duration, switches: &Switches, messages: &Sender<Message>) {
+    let (mut ping_at, mut read_at) = (Instant::now(), Instant::now());
     while switches.alive.load(Ordering::Relaxed) {
         if switches.pings.load(Ordering::Relaxed) && Instant::now() >= ping_at {
             // Without a connection there may be no room; the next ping is as good.
             let _ = socket.send(&service_uuid.as_bytes()[..], zmq::DONTWAIT);
             ping_at = Instant::now() + PING;
         }
-        if !switches.reads.load(Ordering::Relaxed) {
+        if !switches.reads.load(Ordering::Relaxed) || Instant::now() < read_at {
             thread::park_timeout(LOOK);
             continue;
         }
         // An error is EINTR.
         if socket.poll(zmq::POLLIN, LOOK.as_millis() as i64).unwrap_or(0) > 0 {
+            read_at = Instant::now() + every;
             let mut parts = socket.recv_multipart(0).expect("a message is there").into_iter();
             let header = parts.next().expect("a message has a part");
             if messages.send(Message { header, frames: parts.collect() }).is_err() {

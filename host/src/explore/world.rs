@@ -23,6 +23,7 @@ use crate::{
         Action, Ingester, Limits, Pairing,
         assemble::Slot,
         command::{Assignment, Assignments, Command, Deal},
+        credit::Held,
         picture::Measured,
         report::Report,
     },
@@ -76,6 +77,7 @@ impl World {
             source_timeout: Duration::from_secs(5),
             min_workers: 1,
             allowed_workers: Default::default(),
+            most_workers: 10,
         };
         let streams = (0..STREAMS).map(|stream| (stream_name(stream), false)).collect();
         Self {
@@ -133,7 +135,7 @@ impl World {
             }
             Op::Take(worker) => {
                 let index = self.index(worker).unwrap();
-                self.heart.workers.sent(index, now);
+                self.heart.workers.sent(index, now, 0);
             }
             Op::Unreachable(worker) => {
                 let index = self.index(worker).unwrap();
@@ -147,7 +149,7 @@ impl World {
             Op::Wait => {
                 self.now += LONG;
                 let limits = self.heart.limits().clone();
-                self.heart.workers.evict(self.now, &limits, false, &|_| 0);
+                self.heart.workers.evict(self.now, &limits, false, &|_| Held::default());
             }
             Op::Turn => self.turn(),
         }
@@ -183,7 +185,7 @@ impl World {
         }
         let wall = SystemTime::UNIX_EPOCH;
         while matches!(self.heart.pair(self.now, wall, &self.account, false), Pairing::Paired(_)) {}
-        self.heart.advance(self.now, 0);
+        self.heart.advance(self.now, Held::default());
         self.act();
     }
 
@@ -258,6 +260,7 @@ impl World {
             memory_limit: 0,
             in_flight: &|_| 0,
             source: &|_, _| (),
+            connections: Default::default(),
             capture: None,
             faults: Vec::new(),
             stopped: false,

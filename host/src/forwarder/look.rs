@@ -4,10 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Forwarder;
-use crate::{
-    ingester::{picture::Measured, report::StreamReport},
-    names::WorkerName,
-};
+use crate::ingester::{picture::Measured, report::StreamReport};
 
 /// Events a second, and when the pace was logged.
 #[derive(Debug)]
@@ -44,6 +41,8 @@ impl Rate {
 
 /// A call of a source that takes longer is shown as a fault: the longest wait it is allowed is 100 ms.
 const STUCK: Duration = Duration::from_secs(2);
+const LACKS_DESCRIPTORS: &str =
+    "no worker can connect: this process has as many files and connections open as it may (RLIMIT_NOFILE, `ulimit -n`)";
 /// The pace is logged at most this often: at any rate once is enough. (The reference logs it every 1,000 events.)
 const PACE_LOG: Duration = Duration::from_secs(10);
 
@@ -52,15 +51,27 @@ impl Forwarder {
         self.take_replacements();
         let limits = self.ingester.limits().clone();
         let in_flight = &self.router.in_flight;
-        let held = |worker: &WorkerName| in_flight.bytes_of(worker);
-        for line in self.ingester.workers.evict(now, &limits, self.assembled.is_full(), &held) {
+        let workers = &mut self.ingester.workers;
+        workers.evict(now, &limits, self.assembled.is_full(), &|worker| in_flight.held_for(worker));
+        // What the network holds for those who were given up comes back with the end of their connections. The others do not wait
+        // for that.
+        let mut excused = 0;
+        for (worker, bytes) in workers.evicted_holding() {
+            self.router.connections.end_of(worker);
+            excused += bytes;
+        }
+        self.assembled.excuse(excused);
+        self.router.connections.audit(now, |worker| workers.parted(&worker));
+        for line in workers.take_lines() {
             tracing::warn!(ingester = %self.settings.name, "{line}");
         }
-        for line in self.ingester.workers.strangers.take_lines() {
-            tracing::warn!(ingester = %self.settings.name, "{line}");
+        let lacks = self.router.connections.lacks_descriptors(now);
+        if std::mem::replace(&mut self.state.lacks_descriptors, lacks) != lacks {
+            match lacks {
+                true => tracing::error!(ingester = %self.settings.name, "{LACKS_DESCRIPTORS}"),
+                false => tracing::info!(ingester = %self.settings.name, "workers can connect again"),
+            }
         }
-        // What the network holds for those who were given up cannot be withdrawn; the others shall not wait for it.
-        self.assembled.excuse(self.ingester.workers.held_by_evicted(&held));
         self.router.in_flight.forget_empty();
         self.ingester.count(
             "captures refused, because their path leads out of capture_root or to no regular file",
@@ -112,6 +123,7 @@ impl Forwarder {
             let (stream, source) = (self.ingester.stream_name(stream), input.reader.source());
             Some(format!("stream {stream}: {source}: a call of the source takes {busy:.1?} so far"))
         });
+        let lacks = self.state.lacks_descriptors.then(|| LACKS_DESCRIPTORS.to_owned());
         let picture = self.ingester.picture(
             now,
             Measured {
@@ -123,7 +135,8 @@ impl Forwarder {
                 in_flight: &|worker| in_flight.bytes_of(worker),
                 source: &source,
                 capture: self.dump.report(),
-                faults: stuck.chain(inputs.iter().flat_map(|input| input.reader.refused())).collect(),
+                connections: self.router.connections.counts.named(),
+                faults: stuck.chain(inputs.iter().flat_map(|input| input.reader.refused())).chain(lacks).collect(),
                 stopped,
                 late: self.space.late(),
             },

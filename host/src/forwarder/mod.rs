@@ -30,7 +30,7 @@ use crate::{
     output::{
         dump::{Captured, Dump, Wrote},
         message::Sent,
-        router::Router,
+        router::{Heard, Router},
     },
     settings::{IngesterSettings, WhenFull},
     source::{
@@ -102,6 +102,8 @@ pub(crate) struct State {
     housekeeping_at: Instant,
     reported_at: Instant,
     rate: look::Rate,
+    /// Workers cannot connect.
+    lacks_descriptors: bool,
 }
 
 impl State {
@@ -115,6 +117,7 @@ impl State {
             housekeeping_at: now,
             reported_at: now,
             rate: look::Rate::new(now),
+            lacks_descriptors: false,
         }
     }
 }
@@ -143,7 +146,7 @@ impl Forwarder {
                 landmarks = seen;
                 self.publish(now, false);
             }
-            let delivered = !busy && self.ingester.workers.nothing_waits() && self.router.in_flight.total() == 0;
+            let delivered = !busy && self.ingester.workers.nothing_waits() && self.router.in_flight.total().bytes == 0;
             if self.state.stop_at.is_some_and(|stop_at| delivered || now >= stop_at) {
                 return self.close();
             }
@@ -159,8 +162,12 @@ impl Forwarder {
         busy |= self.take_items();
         let ingester = &mut self.ingester;
         let wall = SystemTime::now();
-        busy |= self.router.receive(|identity, payload| {
-            ingester.workers.ping(identity, payload, now, wall);
+        busy |= self.router.receive(now, |heard| match heard {
+            Heard::Message { identity, payload } => ingester.workers.ping(identity, payload, now, wall),
+            Heard::Parted(worker) => {
+                ingester.workers.parted(&worker);
+                None
+            }
         });
         busy |= self.pair(now, wall);
         busy |= self.flush(now);
@@ -276,7 +283,7 @@ impl Forwarder {
                 let more = next.is_some_and(|next| may(lane.bytes() + message.bytes, next.bytes));
                 match self.router.send(&worker.name, &mut lane, message, more, &self.assembled) {
                     Sent::Handed => {
-                        self.ingester.workers.sent(index, now);
+                        self.ingester.workers.sent(index, now, lane.messages());
                         busy = true;
                     }
                     Sent::Unreachable => {
@@ -292,7 +299,7 @@ impl Forwarder {
 
     /// How long to wait when there is nothing to do: things that no ring announces are looked at again.
     fn patience(&self) -> Duration {
-        if self.state.stop_at.is_some() || (self.ingester.is_opening() && self.router.in_flight.total() > 0) {
+        if self.state.stop_at.is_some() || (self.ingester.is_opening() && self.router.in_flight.total().bytes > 0) {
             self.router.in_flight.wait_for_any();
             Duration::from_millis(5)
         } else if self.state.held.is_some() || !self.ingester.workers.nothing_waits() {
@@ -336,7 +343,7 @@ fn outlive_control(commands: &mpsc::Receiver<Command>, router: &mut Router, wake
             gone = true;
             limit = limit.min(Instant::now() + LAST_PINGS);
         }
-        router.receive(|_, _| {});
+        router.receive(Instant::now(), |_| None);
         router.wait(Duration::from_millis(5));
     }
 }

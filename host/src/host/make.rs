@@ -20,6 +20,7 @@ use crate::{
     ingester::{Ingester, Limits, report::Report},
     near::near,
     output::{
+        connections,
         dump::{Dump, DumpSettings},
         router::{NotBound, Router},
     },
@@ -252,6 +253,7 @@ pub(crate) fn prepare(
         source_timeout: settings.source_timeout,
         min_workers: standalone,
         allowed_workers: ingester.workers.clone(),
+        most_workers: connections::places().workers,
     };
     let streams = made.iter().map(|(_, feed)| (feed.settings.name.clone(), feed.created.on_demand)).collect();
     let described = made.iter().flat_map(|(_, feed)| {

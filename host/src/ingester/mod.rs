@@ -31,6 +31,7 @@ pub(crate) use self::pair::Pairing;
 use self::{
     assemble::{Assigned, Slot},
     command::{Assignments, Command, Deal},
+    credit::Held,
     scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
     tally::{Pace, Tally},
     workers::Workers,
@@ -49,6 +50,8 @@ pub(crate) struct Limits {
     /// Without a controller: events wait for this many workers.
     pub(crate) min_workers: usize,
     pub(crate) allowed_workers: AllowedWorkers,
+    /// Workers that are known at a time, beside those that assignments name.
+    pub(crate) most_workers: usize,
 }
 
 /// What the forwarder has to do.
@@ -114,7 +117,7 @@ impl Ingester {
         Self {
             name,
             streams: streams.into_iter().map(stream).collect(),
-            workers: Workers::new(limits.allowed_workers.clone()),
+            workers: Workers::new(&limits),
             limits,
             scan: None,
             dump_prefix: String::new(),
@@ -313,8 +316,8 @@ impl Ingester {
         self.scan.as_ref().is_none_or(|scan| scan.streams[stream].flow.is_empty())
     }
 
-    /// Moves the scan on as far as it can go without another event. `in_flight`: bytes that the network holds.
-    pub(crate) fn advance(&mut self, now: Instant, in_flight: u64) {
+    /// Moves the scan on as far as it can go without another event. `in_flight`: what the network holds.
+    pub(crate) fn advance(&mut self, now: Instant, in_flight: Held) {
         let Some(scan) = &mut self.scan else { return };
         match scan.phase {
             Phase::Opening { deadline, drain_until } => {
@@ -329,11 +332,11 @@ impl Ingester {
                 }
                 let Some(scan) = &mut self.scan else { return };
                 let answered = scan.streams.iter().all(|stream| !stream.awaited);
-                if answered && (in_flight == 0 || now >= drain_until) {
+                if answered && (in_flight.bytes == 0 || now >= drain_until) {
                     scan.phase = if scan.finish_asked { Phase::Finishing } else { Phase::Running };
                     self.ready = Some(scan.id);
-                    let left = (in_flight > 0).then_some(1);
-                    self.count("scans that began with messages of the last in flight", left.unwrap_or(0));
+                    self.count("scans that began with messages of the last in flight", u64::from(in_flight.bytes > 0));
+                    self.count("messages of the last scan that were in flight when the next began", in_flight.messages);
                 }
             }
             Phase::Closing { deadline } if now >= deadline => {

@@ -21,6 +21,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) in_flight: &'a dyn Fn(&WorkerName) -> u64,
     /// Adds what a stream's source tells of its run: messages that gave no event, and why; what it has received, and what waits in it.
     pub(crate) source: &'a dyn Fn(usize, &mut StreamReport),
+    /// What became of connections, by reason.
+    pub(crate) connections: [(&'static str, u64); 5],
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
     pub(crate) stopped: bool,
@@ -39,6 +41,8 @@ impl Ingester {
         counters.insert("pings of workers for which there was no place", strangers.without_place);
         counters.insert("messages dropped with evicted workers", self.workers.dropped);
         counters.insert("workers evicted", self.workers.evictions);
+        counters.insert("messages lost with connections of workers", self.workers.lost);
+        counters.extend(measured.connections);
         counters.insert("events that came after their scan was over", measured.late);
         let mut faults = measured.faults;
         let mut streams = BTreeMap::new();

@@ -150,6 +150,8 @@ pub struct WorkerReport {
     pub in_flight: u64,
     /// Messages dropped in the current scan because it was evicted.
     pub dropped: u64,
+    /// Messages that the network held in the current scan when the worker's connection ended; some may have arrived.
+    pub lost: u64,
 }
 
 /// The capture in a [`Report`].

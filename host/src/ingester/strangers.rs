@@ -36,9 +36,8 @@ impl Strangers {
         }
     }
 
-    pub(super) fn too_many(&mut self) {
+    pub(super) fn too_many(&mut self, most: usize) {
         if self.without_place == 0 {
-            let most = super::workers::MOST;
             self.lines.push(format!("{most} workers are connected: new ones are not served, and are counted"));
         }
         self.without_place += 1;

@@ -13,6 +13,7 @@ use super::{
     Action, Ingester, Limits, Pairing,
     assemble::Slot,
     command::{Assignment, Assignments, Command, Deal},
+    credit::Held,
 };
 use crate::{
     budget::Account,
@@ -21,6 +22,9 @@ use crate::{
 
 const WORKERS: [&str; 3] = ["w0", "w1", "w2"];
 const STREAMS: [&str; 2] = ["a", "b"];
+
+/// What the network still has of the scan before.
+const LEFT: Held = Held { bytes: 5, messages: 2 };
 
 fn stream(name: &str) -> StreamName {
     StreamName::new(name).unwrap()
@@ -33,6 +37,7 @@ fn heart() -> Ingester {
         source_timeout: Duration::from_secs(5),
         min_workers: 1,
         allowed_workers: Default::default(),
+        most_workers: 10,
     };
     let streams = STREAMS.iter().map(|name| (stream(name), false)).collect();
     Ingester::new(IngesterName::new("i").unwrap(), streams, limits)
@@ -43,7 +48,7 @@ fn started(heart: &mut Ingester, deal: Deal, now: Instant) -> ScanId {
     heart.command(Command::StartScan { scan, streams: STREAMS.iter().map(|name| stream(name)).collect(), deal }, now);
     heart.opened(0);
     heart.opened(1);
-    heart.advance(now, 0);
+    heart.advance(now, Held::default());
     heart.actions.clear();
     scan
 }
@@ -59,7 +64,7 @@ fn delivered(heart: &mut Ingester, name: &str, now: Instant) -> Vec<(u64, Vec<St
     let index = heart.workers.index(&WorkerName::new(name).unwrap(), now);
     let mut all = Vec::new();
     while let Some(message) = heart.workers.get(index).pending.front().cloned() {
-        heart.workers.sent(index, now);
+        heart.workers.sent(index, now, 0);
         let parts = message.parts();
         let header: serde_json::Value = serde_json::from_slice(parts[0]).unwrap();
         let frames = parts[1..].iter().map(|frame| String::from_utf8(frame.to_vec()).unwrap()).collect();
@@ -166,13 +171,14 @@ fn a_scan_is_ready_only_when_every_source_answered_and_the_network_drained() {
     heart.command(Command::StartScan { scan, streams: vec![stream("a")], deal: Deal::Controller }, now);
     assert_eq!(heart.actions[..2], [Action::Open { stream: 0 }, Action::Close { stream: 1 }]);
     heart.opened(0);
-    heart.advance(now, 0);
+    heart.advance(now, Held::default());
     assert_eq!(heart.ready, None);
     heart.closed(1);
-    heart.advance(now, 5);
+    heart.advance(now, LEFT);
     assert_eq!(heart.ready, None);
-    heart.advance(now + Duration::from_millis(100), 5);
+    heart.advance(now + Duration::from_millis(100), LEFT);
     assert_eq!(heart.ready, Some(scan));
+    assert_eq!(heart.counters["messages of the last scan that were in flight when the next began"], 2);
 }
 
 #[test]
@@ -182,7 +188,7 @@ fn a_source_that_opens_too_late_stays_failed() {
     let scan = ScanId(Uuid::new_v4());
     heart.command(Command::StartScan { scan, streams: vec![stream("a"), stream("b")], deal: Deal::Controller }, now);
     heart.opened(1);
-    heart.advance(now + Duration::from_secs(6), 0);
+    heart.advance(now + Duration::from_secs(6), Held::default());
     assert_eq!(heart.ready, Some(scan));
     heart.opened(0);
     assert!(heart.scan.as_ref().unwrap().streams[0].has_failed());
@@ -235,7 +241,9 @@ fn a_worker_that_reads_nothing_is_not_waited_for_and_one_that_reads_slowly_is() 
     let limits = heart.limits.clone();
     for second in [0u64, 10, 20, 31] {
         let held = |worker: &WorkerName| if worker.as_str() == "w0" { 1000 } else { 1000 - second };
-        let lines = heart.workers.evict(now + Duration::from_secs(second), &limits, false, &held);
+        let in_flight = |worker: &WorkerName| Held { bytes: held(worker), messages: 1 };
+        heart.workers.evict(now + Duration::from_secs(second), &limits, false, &in_flight);
+        let lines = heart.workers.take_lines();
         assert_eq!(lines.len(), usize::from(second == 31), "{lines:?}");
         assert!(!heart.workers.have_all(&held));
     }

@@ -11,7 +11,7 @@ use std::{
 
 use uuid::{Uuid, Variant};
 
-use super::{Limits, message::Message, report::WorkerReport, strangers::Strangers};
+use super::{Limits, credit::Held, message::Message, report::WorkerReport, strangers::Strangers};
 use crate::{names::WorkerName, settings::AllowedWorkers};
 
 /// One worker.
@@ -27,8 +27,8 @@ pub(crate) struct Worker {
     unreachable_since: Option<Instant>,
     /// When it last took something, or began to have something to take.
     moved: Instant,
-    /// Bytes that the network held for it when it was last looked at: fewer now means that it reads.
-    in_flight: u64,
+    /// What the network held for it when it was last looked at: other bytes now mean that it reads.
+    in_flight: Held,
     sent_at: Option<Instant>,
     /// Given up in this scan: it would be out of step.
     evicted: bool,
@@ -38,6 +38,7 @@ pub(crate) struct Worker {
     barred: bool,
     sent: u64,
     dropped: u64,
+    lost: u64,
 }
 
 /// All workers that were heard of or assigned to since the last scan start.
@@ -46,13 +47,19 @@ pub(crate) struct Workers {
     all: Vec<Worker>,
     by_name: HashMap<WorkerName, usize>,
     /// Service uuids of those that were forgotten: whoever wakes and pings with an old one has not started anew, and may have been given up
-    /// in this scan. No more than [`MOST`].
+    /// in this scan. No more than `most`.
     gone: HashMap<WorkerName, Uuid>,
     allowed: AllowedWorkers,
+    /// Strangers can make up names: of those that nobody assigns to, so many are known at a time.
+    most: usize,
     pub(crate) strangers: Strangers,
+    /// What to log.
+    lines: Vec<String>,
     /// Messages that waited for evicted workers.
     pub(crate) dropped: u64,
     pub(crate) evictions: u64,
+    /// Messages that the network held when their worker's connection ended.
+    pub(crate) lost: u64,
     /// Pings of workers that were not known as connected, restarts under a known name included.
     arrivals: u64,
 }
@@ -61,12 +68,12 @@ pub(crate) struct Workers {
 const UNSEEN: Duration = Duration::from_secs(4);
 /// The same while it has reason to be busy: a Python worker that does not find itself published closes its socket.
 const UNSEEN_BUSY: Duration = Duration::from_secs(8);
-/// Strangers can make up names: of those that nobody assigns to, no more than this are known at a time. Each is published, and is five metrics.
-pub(crate) const MOST: usize = 1000;
+/// Lines for the log between two looks: a stranger's connections end as often as it likes.
+const LINES_AT_ONCE: usize = 8;
 
 impl Workers {
-    pub(crate) fn new(allowed: AllowedWorkers) -> Self {
-        Self { allowed, ..Self::default() }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { allowed: limits.allowed_workers.clone(), most: limits.most_workers, ..Self::default() }
     }
 
     /// The worker that an assignment names, made if need be.
@@ -109,7 +116,7 @@ impl Workers {
             return None;
         }
         let Some(index) = self.by_name.get(&name).copied().or_else(|| self.place_for(&name, now)) else {
-            self.strangers.too_many();
+            self.strangers.too_many(self.most);
             return None;
         };
         let worker = &mut self.all[index];
@@ -127,10 +134,11 @@ impl Workers {
 
     /// A place for a worker that is new: one that is free, or that of one that is gone.
     fn place_for(&mut self, name: &WorkerName, now: Instant) -> Option<usize> {
-        let index = if self.all.len() < MOST {
+        let index = if self.all.len() < self.most {
             self.all.len()
         } else {
-            self.all.iter().position(|one| !one.assigned && one.pending.is_empty() && !one.is_connected(now))?
+            let is_free = |one: &Worker| !one.assigned && one.has_nothing() && !one.is_connected(now);
+            self.all.iter().position(is_free)?
         };
         let worker = Worker::new(name.clone(), now);
         match self.all.get_mut(index) {
@@ -160,9 +168,10 @@ impl Workers {
         worker.pending.push_back(message);
     }
 
-    /// The network took the first message.
-    pub(crate) fn sent(&mut self, index: usize, now: Instant) {
+    /// The network took the first message, and holds so many now.
+    pub(crate) fn sent(&mut self, index: usize, now: Instant, in_flight: u64) {
         let worker = &mut self.all[index];
+        worker.in_flight.messages = in_flight;
         worker.pending.pop_front();
         worker.sent += 1;
         worker.moved = now;
@@ -175,21 +184,35 @@ impl Workers {
         self.all[index].unreachable_since.get_or_insert(now);
     }
 
-    /// Gives up workers that are out of reach, or in the way, for too long. Returns a line for the log for each.
+    /// The worker's connection has ended, or another one has taken its place. What the network held for it is gone, unless it
+    /// arrived in the last moment.
+    pub(crate) fn parted(&mut self, name: &WorkerName) {
+        let Some(worker) = self.by_name.get(name).map(|index| &mut self.all[*index]) else { return };
+        let lost = std::mem::take(&mut worker.in_flight.messages);
+        if lost > 0 {
+            worker.lost += lost;
+            self.lost += lost;
+            self.log(format!(
+                "the connection of worker {name} is over: up to {lost} messages that were on their way are lost"
+            ));
+        }
+    }
+
+    /// Gives up workers that are out of reach, or in the way, for too long.
     pub(crate) fn evict(
         &mut self,
         now: Instant,
         limits: &Limits,
         limit_reached: bool,
-        in_flight: &dyn Fn(&WorkerName) -> u64,
-    ) -> Vec<String> {
+        in_flight: &dyn Fn(&WorkerName) -> Held,
+    ) {
         let mut lines = Vec::new();
         for worker in &mut self.all {
             let held = in_flight(&worker.name);
-            if std::mem::replace(&mut worker.in_flight, held) != held {
+            if std::mem::replace(&mut worker.in_flight, held).bytes != held.bytes {
                 worker.moved = now;
             }
-            if worker.evicted || (worker.pending.is_empty() && held == 0) {
+            if worker.evicted || worker.has_nothing() {
                 continue;
             }
             let silent = worker.last_ping.is_none_or(|(at, _)| now.duration_since(at) > limits.worker_timeout);
@@ -199,12 +222,7 @@ impl Workers {
                 .is_some_and(|since| !worker.pending.is_empty() && now.duration_since(since) >= limits.worker_timeout)
             {
                 "it is not connected"
-            } else if !worker.pending.is_empty()
-                && worker.unreachable_since.is_none()
-                && limit_reached
-                && silent
-                && stands > limits.worker_timeout
-            {
+            } else if worker.unreachable_since.is_none() && limit_reached && silent && stands > limits.worker_timeout {
                 "it neither pings nor reads, and memory_limit is reached"
             } else if limits.stall_timeout.is_some_and(|limit| stands > limit) {
                 "it pings but reads nothing (stall_timeout)"
@@ -222,29 +240,46 @@ impl Workers {
                 worker.name
             ));
         }
-        lines
+        lines.into_iter().for_each(|line| self.log(line));
     }
 
-    /// Bytes that the network holds for workers that were given up.
-    pub(crate) fn held_by_evicted(&self, in_flight: &dyn Fn(&WorkerName) -> u64) -> u64 {
-        self.all.iter().filter(|worker| worker.evicted).map(|worker| in_flight(&worker.name)).sum()
+    /// Workers that were given up and for which the network holds something: its bytes.
+    pub(crate) fn evicted_holding(&self) -> impl Iterator<Item = (&WorkerName, u64)> {
+        let holding = self.all.iter().filter(|worker| worker.evicted && worker.in_flight.bytes > 0);
+        holding.map(|worker| (&worker.name, worker.in_flight.bytes))
     }
 
-    /// A new scan: what waited for the old one is dropped, and those who are gone are forgotten. Returns how many
-    /// messages were dropped.
+    /// Lines for the log; of very many, the first.
+    fn log(&mut self, line: String) {
+        if self.lines.len() < LINES_AT_ONCE {
+            self.lines.push(line);
+        }
+    }
+
+    /// What is new, for the log.
+    pub(crate) fn take_lines(&mut self) -> Vec<String> {
+        self.lines.append(&mut self.strangers.take_lines());
+        std::mem::take(&mut self.lines)
+    }
+
+    /// A new scan: what waited for the old one is dropped, and those who are gone are forgotten, unless the network holds
+    /// something for them. Returns how many messages were dropped.
     pub(crate) fn restart(&mut self, now: Instant) -> u64 {
         let dropped = self.all.iter().map(|worker| worker.pending.len() as u64).sum();
-        if self.gone.len() >= MOST {
+        if self.gone.len() >= self.most {
             self.gone.clear();
         }
-        let gone = self.all.extract_if(.., |worker| !worker.is_connected(now));
+        let gone = self.all.extract_if(.., |worker| !worker.is_connected(now) && worker.in_flight.bytes == 0);
         self.gone.extend(gone.filter_map(|worker| Some((worker.name, worker.service_uuid?))));
         self.by_name = self.all.iter().enumerate().map(|(index, worker)| (worker.name.clone(), index)).collect();
         for worker in &mut self.all {
             worker.pending.clear();
             worker.unreachable_since = None;
             (worker.evicted, worker.assigned) = (false, false);
-            (worker.sent, worker.dropped, worker.moved) = (0, 0, now);
+            (worker.sent, worker.dropped, worker.lost) = (0, 0, 0);
+            if worker.in_flight.bytes == 0 {
+                worker.moved = now;
+            }
         }
         dropped
     }
@@ -298,6 +333,7 @@ impl Workers {
             waiting: worker.pending.len() as u64,
             in_flight: in_flight(&worker.name),
             dropped: worker.dropped,
+            lost: worker.lost,
         };
         self.all.iter().map(one).collect()
     }
@@ -312,14 +348,20 @@ impl Worker {
             pending: VecDeque::new(),
             unreachable_since: None,
             moved: now,
-            in_flight: 0,
+            in_flight: Held::default(),
             sent_at: None,
             evicted: false,
             assigned: false,
             barred: false,
             sent: 0,
             dropped: 0,
+            lost: 0,
         }
+    }
+
+    /// Nothing waits for it, here or in the network.
+    fn has_nothing(&self) -> bool {
+        self.pending.is_empty() && self.in_flight.bytes == 0
     }
 
     pub(crate) fn is_connected(&self, now: Instant) -> bool {

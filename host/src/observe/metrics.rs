@@ -138,7 +138,16 @@ fn workers(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
     out.counter("worker_sent_messages", "Messages given to the network in the scan.", each(|w| w.sent as f64))?;
     out.gauge("worker_waiting_messages", "Messages that wait for the worker.", each(|w| w.waiting as f64))?;
     out.gauge("worker_in_flight_bytes", "Bytes that the network holds for it.", each(|w| w.in_flight as f64))?;
-    out.counter("worker_dropped_messages", "Messages dropped in the scan with the worker.", each(|w| w.dropped as f64))
+    out.counter(
+        "worker_dropped_messages",
+        "Messages dropped in the scan with the worker.",
+        each(|w| w.dropped as f64),
+    )?;
+    out.counter(
+        "worker_lost_messages",
+        "Messages lost in the scan with the worker's connection.",
+        each(|w| w.lost as f64),
+    )
 }
 
 fn name(report: &Report) -> (&'static str, &str) {

@@ -1,4 +1,4 @@
-//! How many bytes libzmq holds for each worker.
+//! How many bytes and messages libzmq holds for each worker.
 //!
 //! Runs on the forwarder thread, except [`Receipt`], whose drop happens on libzmq's I/O thread. Owns the counts; owns
 //! neither socket nor queue. It never sends, never waits and decides nothing: that is `ingester::credit`, which gets the
@@ -11,6 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     budget::{Account as Memory, Charge},
+    ingester::credit::Held,
     names::WorkerName,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     wake::Wake,
@@ -41,6 +42,8 @@ struct Count {
     /// Bytes handed over and not yet released. Up on the forwarder thread, down in `Receipt::drop`.
     /// Invariant: the sum of `bytes` of all living receipts of this account.
     bytes: AtomicU64,
+    /// The same of messages.
+    messages: AtomicU64,
     /// The forwarder wants to be rung when bytes come back.
     waited_for: AtomicBool,
 }
@@ -49,7 +52,7 @@ struct Count {
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Receipt {
-    bytes: u64,
+    held: Held,
     account: Arc<Account>,
     /// Of bytes that libzmq has copies of. Those that it only borrows are charged to their message.
     _copies: Option<Charge>,
@@ -60,8 +63,8 @@ pub(crate) struct Receipt {
 #[derive(Debug)]
 pub(crate) struct Lane {
     account: Arc<Account>,
-    /// Bytes that were handed over, and whose receipt a later message carries.
-    open: u64,
+    /// What was handed over, and whose receipt a later message carries.
+    open: Held,
 }
 
 /// Small messages share a receipt up to this many bytes: little against what a worker may have in flight.
@@ -81,7 +84,7 @@ impl InFlight {
                 self.accounts.entry(worker.clone()).or_insert(Arc::new(account)).clone()
             }
         };
-        Lane { account, open: 0 }
+        Lane { account, open: Held::default() }
     }
 
     /// Bytes that libzmq holds for this worker.
@@ -89,9 +92,14 @@ impl InFlight {
         self.accounts.get(worker).map_or(0, |account| account.own.bytes())
     }
 
-    /// Bytes that libzmq holds for anybody.
-    pub(crate) fn total(&self) -> u64 {
-        self.total.bytes()
+    /// What libzmq holds for this worker.
+    pub(crate) fn held_for(&self, worker: &WorkerName) -> Held {
+        self.accounts.get(worker).map_or_else(Held::default, |account| account.own.held())
+    }
+
+    /// What libzmq holds for anybody.
+    pub(crate) fn total(&self) -> Held {
+        self.total.held()
     }
 
     /// Asks for a ring when any bytes come back.
@@ -108,7 +116,12 @@ impl InFlight {
 impl Lane {
     /// Bytes that libzmq holds for the worker.
     pub(crate) fn bytes(&self) -> u64 {
-        self.account.own.bytes() + self.open
+        self.account.own.bytes() + self.open.bytes
+    }
+
+    /// Messages that libzmq holds for the worker.
+    pub(crate) fn messages(&self) -> u64 {
+        self.account.own.held().messages + self.open.messages
     }
 
     /// Asks for a ring when bytes of this worker come back. Look at `bytes` once more before sleeping.
@@ -119,16 +132,19 @@ impl Lane {
     /// A message is about to be handed over. Returns its receipt, unless a later message's will do. `copied`: libzmq gets bytes of
     /// its own, which `memory` has to know of. `more`: another message follows for certain.
     pub(crate) fn receipt(&mut self, bytes: u64, copied: bool, more: bool, memory: &Arc<Memory>) -> Option<Receipt> {
-        let sum = self.open + bytes;
-        if copied && more && sum < RECEIPT_EVERY {
-            self.open = sum;
+        let open = self.open;
+        let held = Held { bytes: open.bytes + bytes, messages: open.messages + 1 };
+        if copied && more && held.bytes < RECEIPT_EVERY {
+            self.open = held;
             return None;
         }
-        let copies = if copied { sum } else { self.open };
-        self.open = 0;
-        self.account.own.bytes.fetch_add(sum, Ordering::SeqCst);
-        self.account.total.bytes.fetch_add(sum, Ordering::SeqCst);
-        Some(Receipt { bytes: sum, account: self.account.clone(), _copies: (copies > 0).then(|| memory.take(copies)) })
+        let copies = if copied { held.bytes } else { open.bytes };
+        self.open = Held::default();
+        for count in [&self.account.own, &self.account.total] {
+            count.bytes.fetch_add(held.bytes, Ordering::SeqCst);
+            count.messages.fetch_add(held.messages, Ordering::Relaxed); // only ever shown
+        }
+        Some(Receipt { held, account: self.account.clone(), _copies: (copies > 0).then(|| memory.take(copies)) })
     }
 }
 
@@ -136,14 +152,19 @@ impl Count {
     fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::SeqCst)
     }
+
+    fn held(&self) -> Held {
+        Held { bytes: self.bytes(), messages: self.messages.load(Ordering::Relaxed) }
+    }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
         for count in [&self.account.own, &self.account.total] {
+            count.messages.fetch_sub(self.held.messages, Ordering::Relaxed); // only ever shown
             // PAIR waited_for: SeqCst with whoever sets it and the look that follows. Either the forwarder sees the bytes
             // come back, or this sees that it waits.
-            count.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+            count.bytes.fetch_sub(self.held.bytes, Ordering::SeqCst);
             if count.waited_for.load(Ordering::SeqCst) && count.waited_for.swap(false, Ordering::SeqCst) {
                 self.account.wake.ring();
             }
@@ -169,10 +190,11 @@ mod tests {
         let wake = Wake::new().unwrap();
         let mut in_flight = InFlight::new(wake.clone());
         let receipt = large(&mut in_flight, "w1", 100);
-        assert_eq!((in_flight.bytes_of(&name("w1")), in_flight.total()), (100, 100));
+        let held = Held { bytes: 100, messages: 1 };
+        assert_eq!((in_flight.held_for(&name("w1")), in_flight.total()), (held, held));
         in_flight.lane(&name("w1")).wait_for_bytes();
         std::thread::spawn(move || drop(receipt)).join().unwrap();
-        assert_eq!((in_flight.bytes_of(&name("w1")), in_flight.total()), (0, 0));
+        assert_eq!((in_flight.bytes_of(&name("w1")), in_flight.total()), (0, Held::default()));
         assert!(wake.is_rung());
     }
 
@@ -183,11 +205,12 @@ mod tests {
         let mut lane = in_flight.lane(&name("w1"));
         assert!(lane.receipt(10, true, true, &memory).is_none());
         assert!(lane.receipt(20, true, true, &memory).is_none());
-        assert_eq!((lane.bytes(), in_flight.total()), (30, 0));
+        assert_eq!((lane.bytes(), lane.messages(), in_flight.total()), (30, 2, Held::default()));
         let last = lane.receipt(30, true, false, &memory).unwrap();
-        assert_eq!((lane.bytes(), in_flight.total(), memory.used()), (60, 60, 60));
+        let held = Held { bytes: 60, messages: 3 };
+        assert_eq!((in_flight.held_for(&name("w1")), in_flight.total(), memory.used()), (held, held, 60));
         drop(last);
-        assert_eq!((lane.bytes(), in_flight.total(), memory.used()), (0, 0, 0));
+        assert_eq!((lane.bytes(), lane.messages(), in_flight.total(), memory.used()), (0, 0, Held::default(), 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Events out: to workers through the ROUTER socket, and into a capture file.
 
+pub(crate) mod connections;
 pub(crate) mod dump;
 pub(crate) mod in_flight;
 pub(crate) mod message;

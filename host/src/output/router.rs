@@ -8,12 +8,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use framegate_plugin_api::descriptors_left;
 
 use super::{
+    connections::Connections,
     in_flight::{InFlight, Lane},
     message::{BatchSize, Sent, send, set_batch_size},
 };
@@ -23,11 +24,29 @@ use crate::{budget::Account, ingester::message::Message, names::WorkerName, wake
 pub(crate) struct Router {
     socket: zmq::Socket,
     pub(crate) in_flight: InFlight,
+    pub(crate) connections: Connections,
     /// Ends a wait from other threads.
     wake: Wake,
     /// Ends with the socket, and with it libzmq's I/O thread.
     _context: zmq::Context,
+    /// The message that is being read, if it is not complete.
+    begun: Option<Begun>,
+}
+
+/// A message of which some parts were read.
+struct Begun {
+    identity: zmq::Message,
+    /// The first part.
     payload: zmq::Message,
+    parts: usize,
+}
+
+/// What is heard from workers.
+pub(crate) enum Heard<'a> {
+    /// A message; one that has not exactly one part has no payload.
+    Message { identity: &'a [u8], payload: &'a [u8] },
+    /// The worker's connection is over, or another one has taken its place. What the network held for it is lost.
+    Parted(WorkerName),
 }
 
 /// Why there is no socket for workers.
@@ -70,8 +89,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const IN_BATCH: i32 = 512;
 /// CPU at 16 KiB frames halves against libzmq's 8 KiB (performance figures in ARCHITECTURE.md).
 const OUT_BATCH: i32 = 64 * 1024;
-/// Messages taken in one go, so that a flood of junk does not keep the forwarder from its work.
-const PINGS_AT_ONCE: usize = 256;
+/// Parts of messages taken in one go, so that a flood of junk does not keep the forwarder from its work.
+const PARTS_AT_ONCE: usize = 512;
 
 impl Router {
     /// Binds one address of this machine, or all.
@@ -98,9 +117,10 @@ impl Router {
         if !out || !set_batch_size(&mut socket, BatchSize::In, IN_BATCH) {
             tracing::debug!("this libzmq has no batch sizes; small frames cost more");
         }
+        let connections = Connections::watch(&context, &socket, port)?;
         bind(&socket, address, port)?;
         let in_flight = InFlight::new(wake.clone());
-        Ok(Self { socket, in_flight, wake, _context: context, payload: zmq::Message::new() })
+        Ok(Self { socket, in_flight, connections, wake, _context: context, begun: None })
     }
 
     /// Waits until a worker says something, somebody rings, or the time is up.
@@ -123,22 +143,36 @@ impl Router {
         send(&mut self.socket, worker.as_str(), message, receipt)
     }
 
-    /// Takes what workers sent. Returns whether there may be more.
-    pub(crate) fn receive(&mut self, mut ping: impl FnMut(&[u8], &[u8])) -> bool {
-        for _ in 0..PINGS_AT_ONCE {
-            let mut identity = zmq::Message::new();
-            if self.socket.recv(&mut identity, zmq::DONTWAIT).is_err() {
+    /// Takes what workers sent. `heard` returns the worker if it is served and the message is a ping. Returns whether there may be
+    /// more.
+    pub(crate) fn receive(&mut self, now: Instant, mut heard: impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
+        self.connections.hear(now, |worker| _ = heard(Heard::Parted(worker)));
+        for _ in 0..PARTS_AT_ONCE {
+            let mut part = zmq::Message::new();
+            if self.socket.recv(&mut part, zmq::DONTWAIT).is_err() {
                 return false;
             }
-            let mut parts = 0;
-            while self.socket.get_rcvmore().unwrap_or(false) {
-                if self.socket.recv(&mut self.payload, zmq::DONTWAIT).is_err() {
-                    break;
-                }
-                parts += 1;
+            let more = part.get_more();
+            let begun = match self.begun.take() {
+                None => Begun { identity: part, payload: zmq::Message::new(), parts: 0 },
+                Some(Begun { identity, parts: 0, .. }) => Begun { identity, payload: part, parts: 1 },
+                Some(begun) => Begun { parts: begun.parts + 1, ..begun },
+            };
+            if more {
+                self.begun = Some(begun);
+                continue;
             }
+            let Begun { identity, mut payload, parts } = begun;
             // A ping is one part. Anything else is junk, and an empty payload says so.
-            ping(&identity, if parts == 1 { &self.payload } else { &[] });
+            let worker =
+                heard(Heard::Message { identity: &identity, payload: if parts == 1 { &payload } else { &[] } });
+            // What libzmq says of a message's connection; the same that zmq_msg_get(3) gives as ZMQ_SRCFD.
+            let fd = payload.gets("__fd").and_then(|fd| fd.parse().ok());
+            if fd.is_some_and(|fd| self.connections.heard(fd, worker.as_ref(), now))
+                && let Some(worker) = worker
+            {
+                heard(Heard::Parted(worker));
+            }
         }
         true
     }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     budget::Account,
-    ingester::{Ingester, Limits, Pairing, assemble::Slot},
+    ingester::{Ingester, Limits, Pairing, assemble::Slot, credit::Held},
     source::queue::{Item, Queue, Space},
     wake::Wake,
 };
@@ -58,14 +58,14 @@ proptest! {
         let streams = STREAMS.map(|name| StreamName::new(name).unwrap());
         let limits = Limits {
             worker_timeout: Duration::from_secs(10), stall_timeout: None, source_timeout: Duration::from_secs(5), min_workers: 1,
-            allowed_workers: Default::default(),
+            allowed_workers: Default::default(), most_workers: 10,
         };
         let name = IngesterName::new("i").unwrap();
         let mut heart = Ingester::new(name, streams.iter().map(|name| (name.clone(), false)).collect(), limits);
         heart.command(Command::StartScan { scan, streams: streams.to_vec(), deal: Deal::Controller }, now);
         heart.opened(0);
         heart.opened(1);
-        heart.advance(now, 0);
+        heart.advance(now, Held::default());
         let w = WorkerName::new("w").unwrap();
         let events = plan.names.iter().enumerate().map(|(number, named)| Assignment {
             number: number as u64,
@@ -94,7 +94,7 @@ proptest! {
                 let Pairing::Paired(_) = heart.pair(now, SystemTime::now(), &assembled, false) else { break };
             }
             if round % plan.slowness == 0 && !heart.workers.get(worker).pending.is_empty() {
-                heart.workers.sent(worker, now);
+                heart.workers.sent(worker, now, 0);
                 arrived += 1;
             }
             let held: usize = unread.iter().map(VecDeque::len).sum();
