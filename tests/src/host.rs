@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
@@ -167,6 +168,14 @@ impl Host {
     /// It still runs after `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         self.process.wait(limit)
+    }
+
+    /// Sends a signal, and does not wait.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Sends SIGTERM, and waits.

@@ -1,13 +1,14 @@
 //! Framegate as the real program, without a controller: a detector on one side, workers on the other, nothing between.
 
-use std::{fmt::Display, path::Path};
+use std::{fmt::Display, path::Path, process::Command};
 
 use tempfile::TempDir;
 
 use crate::{
     detector::Detector,
     framegate,
-    host::Host,
+    host::{Host, write_configuration},
+    listener::Listener,
     process::free_port,
     worker::{Message, Worker},
 };
@@ -15,14 +16,14 @@ use crate::{
 /// A detector, and framegate with the STINS plugin loaded from its file. Its only stream is `camera`.
 #[derive(Debug)]
 pub struct House {
-    /// Holds configuration and logs.
-    pub folder: TempDir,
     /// The detector that it takes from.
     pub detector: Detector,
     /// The running program.
     pub host: Host,
     /// What workers connect to.
     pub url: String,
+    /// Holds configuration and logs; goes last, after the program has said what it printed.
+    pub folder: TempDir,
 }
 
 /// What a test wants otherwise: lines for each table of the configuration.
@@ -47,11 +48,37 @@ impl House {
     /// It does not start.
     #[must_use]
     pub fn new(wish: &Wish<'_>) -> Self {
+        Self::started_by(wish, Host::start)
+    }
+
+    /// The same, but only so many descriptors may be open in the program.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn with_descriptors(most: u32, wish: &Wish<'_>) -> Self {
+        Self::started_by(wish, |folder, configuration| {
+            let (path, admin) = write_configuration(folder, configuration);
+            let framegate = framegate::command();
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" run --config \"$1\"")]);
+            command.arg(framegate.get_program()).arg(path).current_dir(folder);
+            for (name, value) in framegate.get_envs() {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+            }
+            Host::with(&mut command, folder, admin)
+        })
+    }
+
+    fn started_by(wish: &Wish<'_>, start: impl FnOnce(&Path, &str) -> Host) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let detector = Detector::bind();
         let url = format!("tcp://127.0.0.1:{}", free_port());
-        let host = Host::start(folder.path(), &configuration(&url, &detector.url, wish));
-        let mut house = Self { folder, detector, host, url };
+        let host = start(folder.path(), &configuration(&url, &detector.url, wish));
+        let mut house = Self { detector, host, url, folder };
         house.host.wait_for("the first scan", |ingester| ingester["state"] == "running");
         house
     }
@@ -70,6 +97,14 @@ impl House {
         let worker = Worker::stalled(name, &self.url);
         self.wait_for("service_uuid", &worker.service_uuid().to_string());
         worker
+    }
+
+    /// A worker that is a process of its own, and known to the ingester.
+    #[must_use]
+    pub fn listener(&mut self, name: &str) -> Listener {
+        let listener = Listener::connect(name, &self.url, self.folder.path());
+        self.wait_for_worker(name);
+        listener
     }
 
     /// Waits until somebody is connected as `name`.

@@ -7,8 +7,8 @@
 //! a connection whose other end is gone until TCP gives up, which takes a quarter of an hour.
 //!
 //! A descriptor is libzmq's, which may close it at any time; its number may be another file's by now. So a connection is
-//! known by its cookie (SO_COOKIE in socket(7): no other socket ever has it), and what is ended is a duplicate of the
-//! descriptor with the right cookie.
+//! known by its cookie (SO_COOKIE in socket(7): no other socket ever has it), and only what has the right one is ended
+//! ([`super::descriptor`]).
 
 use std::{
     collections::HashMap,
@@ -17,13 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::message::{bytes_received, cookie, duplicate};
+use super::descriptor::{Grip, bytes_received, cookie};
 use crate::names::WorkerName;
 
 /// See the module.
 pub(crate) struct Connections {
     /// libzmq's news; never full, because its thread would wait.
     monitor: zmq::Socket,
+    grip: Grip,
     port: u16,
     /// How many may be there of which no worker has pinged.
     strangers: usize,
@@ -94,6 +95,7 @@ impl Connections {
         monitor.connect("inproc://connections")?;
         Ok(Self {
             monitor,
+            grip: Grip::new().map_err(|_| zmq::Error::EMFILE)?,
             port,
             strangers: places().strangers,
             all: HashMap::new(),
@@ -162,11 +164,13 @@ impl Connections {
     pub(crate) fn audit(&mut self, now: Instant, mut over: impl FnMut(WorkerName)) {
         let (mut gone, mut endless, mut strangers) = (Vec::new(), Vec::new(), Vec::new());
         for (fd, connection) in &mut self.all {
-            let Some(stream) = connection.duplicate(*fd) else {
+            let looked =
+                self.grip.on(*fd, |stream| (cookie(stream) == Some(connection.cookie), bytes_received(stream)));
+            let Some((true, received)) = looked else {
                 gone.push(*fd);
                 continue;
             };
-            let received = bytes_received(&stream).unwrap_or(0);
+            let received = received.unwrap_or(0);
             if std::mem::take(&mut connection.completed) {
                 connection.mark = received;
             } else if received.saturating_sub(connection.mark) > LONGEST_MESSAGE {
@@ -196,9 +200,12 @@ impl Connections {
 
     fn accepted(&mut self, fd: RawFd, now: Instant) {
         // What has this number now may be something else already, or nothing.
-        let Some(stream) = duplicate(fd).map(TcpStream::from) else { return };
-        let is_ours = stream.local_addr().is_ok_and(|here| here.port() == self.port) && stream.peer_addr().is_ok();
-        if let (true, Some(cookie)) = (is_ours, cookie(&stream)) {
+        let port = self.port;
+        let cookie = self.grip.on(fd, |stream| {
+            let is_ours = stream.local_addr().is_ok_and(|here| here.port() == port) && stream.peer_addr().is_ok();
+            is_ours.then(|| cookie(stream)).flatten()
+        });
+        if let Some(cookie) = cookie.flatten() {
             let connection = Connection { cookie, since: now, worker: None, completed: false, mark: 0, ended: false };
             self.all.insert(fd, connection);
         }
@@ -216,18 +223,13 @@ impl Connections {
     /// Ends a connection; libzmq takes it for the other side's end. Returns whether it was there.
     fn end(&mut self, fd: RawFd, reason: impl FnOnce(&mut Counts) -> &mut u64) -> bool {
         let Some(connection) = self.all.get_mut(&fd) else { return false };
-        let Some(stream) = connection.duplicate(fd) else { return false };
-        if !std::mem::replace(&mut connection.ended, true) {
+        let known = connection.cookie;
+        let end = |stream: &_| cookie(stream) == Some(known) && TcpStream::shutdown(stream, Shutdown::Both).is_ok();
+        let is_there = self.grip.on(fd, end).unwrap_or(false);
+        if is_there && !std::mem::replace(&mut connection.ended, true) {
             *reason(&mut self.counts) += 1;
         }
-        stream.shutdown(Shutdown::Both).is_ok()
-    }
-}
-
-impl Connection {
-    /// The connection, if the descriptor is still its own.
-    fn duplicate(&self, fd: RawFd) -> Option<TcpStream> {
-        duplicate(fd).map(TcpStream::from).filter(|stream| cookie(stream) == Some(self.cookie))
+        is_there
     }
 }
 
@@ -247,16 +249,17 @@ pub(crate) struct Places {
     strangers: usize,
 }
 
-/// What the process may have open (RLIMIT_NOFILE) is shared out: half for workers, a quarter for strangers, the rest is for sources, files
-/// and Redis.
+/// What the process may have open (RLIMIT_NOFILE) is shared out: 64 are its own; of the rest a half is for workers and a quarter for
+/// strangers. What is left is for sources, files and Redis.
 pub(crate) fn places() -> Places {
     use nix::sys::resource::{Resource, getrlimit};
     let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(OWN_DESCRIPTORS);
     Places { workers: (most / 2).clamp(1, MOST_WORKERS), strangers: (most / 4).clamp(1, MOST_STRANGERS) }
 }
 
-/// Each is published, and is five metrics.
+const OWN_DESCRIPTORS: usize = 64;
+/// Each is published, and is six metrics.
 const MOST_WORKERS: usize = 1000;
 const MOST_STRANGERS: usize = 256;
 /// Bytes that a connection may send without a message being complete: a ping and the introduction have 400.

@@ -1,4 +1,4 @@
-//! Frames as ZeroMQ message parts, without copying them; and the socket options that no crate knows.
+//! Frames as ZeroMQ message parts, without copying them; and the socket options that the `zmq` crate does not know.
 //!
 //! Runs on the forwarder thread; [`release`] on libzmq's I/O thread. All calls of `zmq-sys` are here.
 #![allow(unsafe_code)]
@@ -6,7 +6,6 @@
 use std::{
     ffi::{c_int, c_void},
     mem::{MaybeUninit, size_of},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::Arc,
 };
 
@@ -129,34 +128,6 @@ pub(crate) fn set_batch_size(socket: &mut zmq::Socket, which: BatchSize, bytes: 
     let value = std::ptr::from_ref(&bytes).cast::<c_void>();
     // SAFETY: the socket is open for as long as it is borrowed; `value` points to an int of the length given.
     unsafe { zmq_setsockopt(socket.as_mut_ptr(), which as c_int, value, size_of::<c_int>()) == 0 }
-}
-
-/// A descriptor of our own for what has this number now, if anything has.
-pub(crate) fn duplicate(fd: RawFd) -> Option<OwnedFd> {
-    // SAFETY: the call reads the process's table of descriptors, whatever the number is.
-    let own = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
-    // SAFETY: the call above has made it, and nobody else knows it.
-    (own >= 0).then(|| unsafe { OwnedFd::from_raw_fd(own) })
-}
-
-/// What tells a socket from all others that this machine ever has (SO_COOKIE).
-pub(crate) fn cookie(socket: &impl AsRawFd) -> Option<u64> {
-    option::<8>(socket, libc::SOL_SOCKET, libc::SO_COOKIE).map(u64::from_ne_bytes)
-}
-
-/// Bytes that a connection has received (`tcpi_bytes_received` of TCP_INFO; Linux 4.1 and later).
-pub(crate) fn bytes_received(socket: &impl AsRawFd) -> Option<u64> {
-    let info = option::<136>(socket, libc::IPPROTO_TCP, libc::TCP_INFO)?;
-    info.last_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
-}
-
-/// The first bytes of a socket's option; none if it has fewer.
-fn option<const N: usize>(socket: &impl AsRawFd, level: c_int, name: c_int) -> Option<[u8; N]> {
-    let mut value = [0; N];
-    let mut len = N as libc::socklen_t;
-    // SAFETY: `value` has room for `len` bytes, and the call writes no more; the descriptor is open for as long as it is borrowed.
-    let outcome = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &mut len) };
-    (outcome == 0 && len as usize == N).then_some(value)
 }
 
 /// Address and length of every part that was handed over: for the test that follows a frame.

@@ -85,6 +85,8 @@ const LONGEST_PART: i64 = 512;
 const PINGS_WAITING: i32 = 64;
 /// Who connects and does not introduce itself is disconnected by libzmq.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Connections that wait until libzmq accepts them: a storm of strangers does not keep workers out for a second.
+const BACKLOG: i32 = 1024;
 /// A small message pins the buffer that it was received in, so that is small too.
 const IN_BATCH: i32 = 512;
 /// CPU at 16 KiB frames halves against libzmq's 8 KiB (performance figures in ARCHITECTURE.md).
@@ -112,6 +114,7 @@ impl Router {
         socket.set_sndhwm(0)?;
         socket.set_rcvhwm(PINGS_WAITING)?;
         socket.set_maxmsgsize(LONGEST_PART)?;
+        socket.set_backlog(BACKLOG)?;
         socket.set_handshake_ivl(HANDSHAKE.as_millis() as i32)?;
         let out = set_batch_size(&mut socket, BatchSize::Out, OUT_BATCH);
         if !out || !set_batch_size(&mut socket, BatchSize::In, IN_BATCH) {

@@ -1,0 +1,155 @@
+//! What one scan leaves to the next: evicted workers, and frames that nobody took.
+
+use std::time::Duration;
+
+use framegate_stins::simulate::image;
+use framegate_tests::{
+    controller::LIMIT,
+    listener::Listener,
+    process::wait_for,
+    redis::RedisServer,
+    stage::{IMAGE_BYTES, Stage, check},
+    worker::Worker,
+};
+
+const FRAMES: u32 = 9000;
+
+#[test]
+fn an_evicted_worker_that_wakes_gets_nothing_until_it_has_another_uuid_or_the_next_scan_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Stage::with(RedisServer::start(), &["eiger"], FRAMES, |settings| {
+        let ingester = &mut settings.ingesters[0];
+        (ingester.memory_limit, ingester.worker_inflight) = (1 << 20, 100 << 10);
+        ingester.worker_timeout = Duration::from_millis(1500);
+    });
+    let url = stage.settings.ingesters[0].url();
+    let connected = |stage: &Stage, name: &str, other_than: Option<uuid::Uuid>| {
+        let report = stage.wait_report("the worker", |report| {
+            let mut workers = report.workers.iter();
+            workers.any(|one| one.name.as_str() == name && one.connected && one.service_uuid != other_than)
+        });
+        report.workers.iter().find(|one| one.name.as_str() == name).unwrap().service_uuid
+    };
+    let stopped = Listener::connect("stopped", &url, folder.path());
+    let uuid = connected(&stage, "stopped", None);
+    let reads = stage.worker("reads");
+    stopped.pause();
+    stage.hold_after(6000);
+    stage.scan(&["eiger"]);
+    let to_both: &[(&str, &[&str])] = &[("eiger", &["stopped", "reads"])];
+    let next = |from: u64, to: u64| (from..to).for_each(|number| check(&reads.next(), "eiger", number, 0, FRAMES));
+    stage.controller.assign(&vec![to_both; FRAMES as usize + 2]);
+    // The network's buffers take some; then the other one gets its own no later than after worker_timeout.
+    next(0, 6000);
+    let evicted = stage.report();
+    assert_eq!(evicted.counters["workers evicted"], 1, "the images are too few: {evicted:#?}");
+
+    stopped.resume();
+    stage.wait_report("the same worker by a new connection", |report| {
+        let ended = "connections ended because their worker has another, or was evicted";
+        let pings = |one: &framegate::Report| {
+            one.workers.iter().find(|one| one.name.as_str() == "stopped").map(|one| one.last_seen)
+        };
+        report.counters[ended] == 1 && pings(report) > pings(&evicted)
+    });
+    stage.hold_after(7000);
+    stage.next_runs();
+    next(6000, 7000);
+    let got = stopped.numbers();
+    assert!(got.is_sorted() && got.last().is_none_or(|last| *last < 6000), "{:?}", got.last());
+    assert_eq!(got, (0..got.len() as u64).collect::<Vec<_>>(), "what it got before it was given up");
+
+    // Another start of it is another worker.
+    stopped.kill();
+    let restarted = Listener::connect("stopped", &url, folder.path());
+    connected(&stage, "stopped", uuid);
+    stage.hold_after(8000);
+    stage.next_runs();
+    next(7000, 8000);
+    let of_restarted = || restarted.numbers().into_iter().skip(got.len()).collect::<Vec<_>>();
+    wait_for("the events since its restart", LIMIT, || of_restarted().contains(&7999).then_some(()));
+    assert!(of_restarted()[0] >= 7000, "{:?}", of_restarted()[0]);
+    stage.hold_after(u32::MAX);
+    stage.next_runs();
+    next(8000, u64::from(FRAMES) + 2);
+    stage.finish();
+}
+
+#[test]
+fn an_evicted_worker_is_served_again_in_the_next_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Stage::with(RedisServer::start(), &["eiger"], 4000, |settings| {
+        let ingester = &mut settings.ingesters[0];
+        (ingester.memory_limit, ingester.worker_inflight) = (1 << 20, 100 << 10);
+        ingester.worker_timeout = Duration::from_millis(500);
+    });
+    let url = stage.settings.ingesters[0].url();
+    let stopped = Listener::connect("stopped", &url, folder.path());
+    let is_connected =
+        |report: &framegate::Report| report.workers.iter().any(|one| one.name.as_str() == "stopped" && one.connected);
+    stage.wait_report("the worker", is_connected);
+    stopped.pause();
+    stage.scan(&["eiger"]);
+    let to_it: &[(&str, &[&str])] = &[("eiger", &["stopped"])];
+    stage.controller.assign(&vec![to_it; 4002]);
+    let evicted = stage.wait_report("the eviction", |report| report.counters["workers evicted"] == 1);
+    assert!(evicted.streams.values().all(|stream| stream.dropped == 0));
+    stage.finish();
+    stopped.resume();
+    stage.wait_report("its ping", |report| report.counters["workers evicted"] == 1 && is_connected(report));
+    let of_old = stopped.numbers().len();
+    stage.scan(&["eiger"]);
+    stage.next_runs();
+    stage.controller.assign(&vec![to_it; 4002]);
+    let last = || stopped.numbers().last() == Some(&4001);
+    wait_for("the next scan", LIMIT, || last().then_some(()));
+    let got = stopped.numbers();
+    let begins = got.iter().rposition(|number| *number == 0).unwrap();
+    assert!(begins >= of_old.min(1) && got[begins..] == (0..4002).collect::<Vec<_>>()[..], "{begins}");
+    stage.finish();
+}
+
+#[test]
+fn a_new_scan_gets_nothing_of_what_waited_in_the_old() {
+    const OLD: u32 = 8000;
+    let mut stage = Stage::with(RedisServer::start(), &["eiger"], OLD, |settings| {
+        settings.ingesters[0].worker_inflight = 100 << 10;
+    });
+    let worker = Worker::stalled("w1", &stage.settings.ingesters[0].url());
+    let uuid = worker.service_uuid().to_string();
+    stage.wait_state("the worker", |state| state["connected_workers"].get(&uuid).is_some());
+    stage.scan(&["eiger"]);
+    let to_it: &[(&str, &[&str])] = &[("eiger", &["w1"])];
+    stage.controller.assign(&vec![to_it; OLD as usize + 2]);
+    let old = stage.wait_report("undelivered messages", |report| {
+        report.processed_events == u64::from(OLD) + 2 && report.workers[0].waiting > 1000
+    });
+    let old = (old.workers[0].sent, old.workers[0].waiting);
+    stage.scan(&["eiger"]);
+    stage.next_runs();
+    let report = stage.report();
+    let [dropped, held] =
+        ["messages of a scan that was replaced", "messages of the last scan that were in flight when the next began"]
+            .map(|what| report.counters[what]);
+    // What the network had taken meanwhile is little: nobody reads.
+    assert!(dropped <= old.1 && dropped + 100 > old.1, "{dropped} of {} are counted", old.1);
+    assert!((1..=(100 << 10) / IMAGE_BYTES as u64).contains(&held), "{held} were in flight");
+    assert_eq!(report.counters["scans that began with messages of the last in flight"], 1);
+    stage.controller.assign(&vec![to_it; OLD as usize + 2]);
+    worker.read(true);
+    let mut of_old = 0;
+    loop {
+        let message = worker.next();
+        let pixels = message.frames.get(1);
+        if message.number() == 0 && of_old > 0 {
+            break;
+        }
+        let number = message.number();
+        assert!(number == of_old && pixels.is_none_or(|pixels| *pixels == image(0, number as u32 - 1, IMAGE_BYTES)));
+        of_old += 1;
+    }
+    // All that the network had, and nothing that waited.
+    assert_eq!(of_old, u64::from(OLD) + 2 - dropped);
+    (1..u64::from(OLD) + 2).for_each(|number| check(&worker.next(), "eiger", number, 1, OLD));
+    stage.finish();
+}
