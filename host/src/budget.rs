@@ -25,6 +25,13 @@ pub(crate) struct Account {
     ring: Box<dyn Fn() + Send + Sync>,
 }
 
+/// What somebody holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) bytes: u64,
+    pub(crate) messages: u64,
+}
+
 /// Bytes granted; dropping it gives them back. [any thread]
 #[must_use]
 pub(crate) struct Charge {

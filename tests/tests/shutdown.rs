@@ -90,7 +90,7 @@ impl Scan {
     }
 
     /// After its end: nothing is published any more, and the capture is whole.
-    fn is_gone(mut self) {
+    fn leaves_nothing_behind(mut self) {
         assert_eq!(self.controller.state("camera-ingester"), None);
         assert!(!self.redis.ask::<bool>(&["EXISTS", KEY]));
         let capture = fs::read(self.folder.path().join("capture.cbors")).unwrap();
@@ -119,7 +119,7 @@ fn a_stop_in_a_scan_delivers_what_is_queued_within_the_grace_and_leaves_nothing_
     }
     // It does not wait for the rest of the grace.
     assert!(scan.host.wait(Duration::from_secs(10)).success());
-    scan.is_gone();
+    scan.leaves_nothing_behind();
 }
 
 #[test]
@@ -128,5 +128,5 @@ fn a_stop_in_a_scan_waits_for_a_worker_that_does_not_read_no_longer_than_the_gra
     let began = Instant::now();
     assert!(scan.host.stop(Duration::from_secs(5)).success());
     assert!(began.elapsed() >= Duration::from_secs(1), "the grace was not used: {:?}", began.elapsed());
-    scan.is_gone();
+    scan.leaves_nothing_behind();
 }

@@ -18,12 +18,11 @@ use super::{
     state::{Message, Phase, STREAMS, WORKERS},
 };
 use crate::{
-    budget::Account,
+    budget::{Account, Held},
     ingester::{
         Action, Ingester, Limits, Pairing,
         assemble::Slot,
         command::{Assignment, Assignments, Command, Deal},
-        credit::Held,
         picture::Measured,
         report::Report,
     },

@@ -65,13 +65,6 @@ impl Forwarder {
         for line in workers.take_lines() {
             tracing::warn!(ingester = %self.settings.name, "{line}");
         }
-        let lacks = self.router.connections.lacks_descriptors(now);
-        if std::mem::replace(&mut self.state.lacks_descriptors, lacks) != lacks {
-            match lacks {
-                true => tracing::error!(ingester = %self.settings.name, "{LACKS_DESCRIPTORS}"),
-                false => tracing::info!(ingester = %self.settings.name, "workers can connect again"),
-            }
-        }
         self.router.in_flight.forget_empty();
         self.ingester.count(
             "captures refused, because their path leads out of capture_root or to no regular file",
@@ -123,7 +116,7 @@ impl Forwarder {
             let (stream, source) = (self.ingester.stream_name(stream), input.reader.source());
             Some(format!("stream {stream}: {source}: a call of the source takes {busy:.1?} so far"))
         });
-        let lacks = self.state.lacks_descriptors.then(|| LACKS_DESCRIPTORS.to_owned());
+        let lacks = self.router.connections.lacks_descriptors(now).then(|| LACKS_DESCRIPTORS.to_owned());
         let picture = self.ingester.picture(
             now,
             Measured {

@@ -102,8 +102,6 @@ pub(crate) struct State {
     housekeeping_at: Instant,
     reported_at: Instant,
     rate: look::Rate,
-    /// Workers cannot connect.
-    lacks_descriptors: bool,
 }
 
 impl State {
@@ -117,7 +115,6 @@ impl State {
             housekeeping_at: now,
             reported_at: now,
             rate: look::Rate::new(now),
-            lacks_descriptors: false,
         }
     }
 }

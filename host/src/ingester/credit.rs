@@ -1,12 +1,5 @@
 //! Who may be sent to, given what is in flight.
 
-/// What the network holds, for a worker or for all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) bytes: u64,
-    pub(crate) messages: u64,
-}
-
 /// Whether a message may be handed to the network for a worker for which the network already holds `in_flight` bytes.
 ///
 /// One message is always allowed, whatever its size. The rest waits in our own queue, where a new scan can drop it.

@@ -31,12 +31,12 @@ pub(crate) use self::pair::Pairing;
 use self::{
     assemble::{Assigned, Slot},
     command::{Assignments, Command, Deal},
-    credit::Held,
     scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
     tally::{Pace, Tally},
     workers::Workers,
 };
 use crate::{
+    budget::Held,
     names::{EventNumber, IngesterName, ScanId, StreamName},
     settings::AllowedWorkers,
 };

@@ -13,10 +13,9 @@ use super::{
     Action, Ingester, Limits, Pairing,
     assemble::Slot,
     command::{Assignment, Assignments, Command, Deal},
-    credit::Held,
 };
 use crate::{
-    budget::Account,
+    budget::{Account, Held},
     names::{IngesterName, ScanId, StreamName, WorkerName},
 };
 

@@ -11,8 +11,8 @@ use std::{
 
 use uuid::{Uuid, Variant};
 
-use super::{Limits, credit::Held, message::Message, report::WorkerReport, strangers::Strangers};
-use crate::{names::WorkerName, settings::AllowedWorkers};
+use super::{Limits, message::Message, report::WorkerReport, strangers::Strangers};
+use crate::{budget::Held, names::WorkerName, settings::AllowedWorkers};
 
 /// One worker.
 #[derive(Debug)]

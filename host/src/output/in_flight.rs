@@ -10,8 +10,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    budget::{Account as Memory, Charge},
-    ingester::credit::Held,
+    budget::{Account as Memory, Charge, Held},
     names::WorkerName,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     wake::Wake,

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    budget::Account,
-    ingester::{Ingester, Limits, Pairing, assemble::Slot, credit::Held},
+    budget::{Account, Held},
+    ingester::{Ingester, Limits, Pairing, assemble::Slot},
     source::queue::{Item, Queue, Space},
     wake::Wake,
 };
@@ -120,4 +120,28 @@ proptest! {
         prop_assert_eq!(arrived, expected, "everything arrives, in order");
         prop_assert_eq!((queued.used(), assembled.used()), (0, 0), "every byte came back");
     }
+}
+
+#[test]
+fn a_stream_that_floods_waits_for_one_that_stands_still() {
+    const EVENTS: u64 = 300;
+    let house = house(&["still", "floods"], |settings| settings.memory_limit = 2 << 20);
+    let workers = [house.worker("w1"), house.worker("w2")];
+    let scan = house.start(&["still", "floods"]);
+    let both: &[&str] = &["w1", "w2"];
+    let events: Vec<_> = (0..EVENTS).map(|number| (number, [("still", both), ("floods", &both[..1])])).collect();
+    let events: Vec<(u64, Streams<'_>)> = events.iter().map(|(number, streams)| (*number, &streams[..])).collect();
+    house.assign(scan, &events);
+    (0..EVENTS).for_each(|number| house.feed(1, EventKind::Data, &[&[number as u8; 100_000]]));
+    // Held back at its share of the limit, and more is not read.
+    house.wait("the flood to be held back", |report| report.memory_used >= 900 << 10);
+    assert!(house.report.borrow().memory_used <= 2 << 20);
+    (0..EVENTS).for_each(|number| house.feed(0, EventKind::Data, &[&[number as u8; 10]]));
+    for number in 0..EVENTS {
+        let (header, frames) = receive(&workers[0]);
+        assert_eq!((&header["event_number"], &frames[0][..]), (&json!(number), &[number as u8; 10][..]));
+        assert_eq!(frames[1], [number as u8; 100_000]);
+        assert_eq!(receive(&workers[1]).0["event_number"], number);
+    }
+    house.stop();
 }

@@ -197,7 +197,7 @@ pub fn the_network_and_who_waits_for_credit() {
             descriptor.wait();
         }
         network.join().unwrap();
-        assert_eq!((lane.bytes(), in_flight.total(), memory.used()), (0, 0, 0));
+        assert_eq!((lane.bytes(), in_flight.total().bytes, memory.used()), (0, 0, 0));
     });
 }
 
@@ -215,7 +215,7 @@ pub fn the_network_and_who_waits_for_all() {
         loop {
             wake.clear();
             in_flight.wait_for_any();
-            if in_flight.total() == 0 {
+            if in_flight.total().bytes == 0 {
                 break;
             }
             descriptor.wait();

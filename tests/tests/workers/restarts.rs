@@ -15,6 +15,7 @@ use super::{count, of_worker};
 const IMAGE: usize = 1 << 20;
 
 const WISH: Wish<'static> = Wish {
+    top: "",
     standalone: "",
     ingester: "memory_limit = \"256 MiB\"\nworker_inflight = \"4 MiB\"\nstall_timeout = \"off\"",
     stream: "",
