@@ -8,7 +8,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
@@ -35,7 +35,8 @@ struct Faults {
     delay: AtomicU64,
     /// Bytes a second each way; 0: any.
     rate: AtomicU64,
-    connections: Mutex<Vec<Arc<Connection>>>,
+    /// Kept by their threads: when these end, it is closed.
+    connections: Mutex<Vec<Weak<Connection>>>,
 }
 
 #[derive(Debug)]
@@ -91,17 +92,17 @@ impl Proxy {
     /// Passes nothing on, on the connections that there are: no bytes, and not the news of an end. Each side sees a peer that
     /// says nothing; one whose peer has died has a connection that is half open. New connections are served.
     pub fn hold(&self) {
-        self.faults.connections().iter().for_each(|one| one.held.store(true, Ordering::Relaxed));
+        self.faults.each(|one| one.held.store(true, Ordering::Relaxed));
     }
 
     /// Passes on again what was held.
     pub fn release(&self) {
-        self.faults.connections().iter().for_each(|one| one.held.store(false, Ordering::Relaxed));
+        self.faults.each(|one| one.held.store(false, Ordering::Relaxed));
     }
 
     /// Resets all connections that there are, on both sides. What was under way is lost.
     pub fn cut(&self) {
-        self.faults.connections().drain(..).for_each(|one| one.reset());
+        self.faults.each(Connection::reset);
     }
 
     /// Resets new connections at once, or no more.
@@ -112,9 +113,9 @@ impl Proxy {
     /// How many connections it serves.
     #[must_use]
     pub fn connections(&self) -> usize {
-        let mut connections = self.faults.connections();
-        connections.retain(|one| !one.cut.load(Ordering::Relaxed));
-        connections.len()
+        let mut count = 0;
+        self.faults.each(|one| count += usize::from(!one.cut.load(Ordering::Relaxed)));
+        count
     }
 }
 
@@ -130,8 +131,13 @@ impl Drop for Proxy {
 }
 
 impl Faults {
-    fn connections(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+    fn connections(&self) -> MutexGuard<'_, Vec<Weak<Connection>>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Each that there is.
+    fn each(&self, mut what: impl FnMut(&Connection)) {
+        self.connections().retain(|one| one.upgrade().inspect(|one| what(one)).is_some());
     }
 
     fn accept(self: &Arc<Self>, client: TcpStream, port: u16) {
@@ -147,7 +153,7 @@ impl Faults {
         }
         let connection = Connection { client, server, held: false.into(), cut: false.into() };
         let connection = Arc::new(connection);
-        connections.push(connection.clone());
+        connections.push(Arc::downgrade(&connection));
         for to_server in [true, false] {
             let (sender, receiver) = sync_channel(CHUNKS);
             let (one, faults) = (connection.clone(), self.clone());
