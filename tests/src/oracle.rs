@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_twice_late_or_changed_is_found() {
-        let cases: [(&str, &[(u64, u8)], Value); 7] = [
+        type Arrived<'a> = &'a [(u64, u8)];
+        let cases: [(&str, Arrived<'_>, Value); 7] = [
             ("missing", &ALL[..3], status(4, 0)),
             ("missing and counted twice", &ALL[..3], status(3, 2)),
             ("twice", &[ALL[0], ALL[0], ALL[1], ALL[2], ALL[3]], status(4, 0)),
