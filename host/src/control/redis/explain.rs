@@ -19,6 +19,8 @@ pub(super) fn no_connection(problem: &RedisError, tls: bool) -> String {
         // waits for its rest; one with TLS ends a connection that begins with something else.
         None if tls && problem.is_timeout() => WITHOUT_TLS,
         None if !tls && problem.is_connection_dropped() => WITH_TLS,
+        // Its reason may get lost on the way.
+        None if tls && problem.is_connection_dropped() => ASKS_FOR_OURS,
         None => return problem.to_string(),
     };
     format!("{problem}; {hint}")
@@ -49,14 +51,13 @@ fn tls_hint(problem: &rustls::Error) -> &'static str {
             _ => "Redis' certificate is not accepted",
         },
         rustls::Error::InvalidMessage(_) => WITHOUT_TLS,
-        rustls::Error::AlertReceived(_) => {
-            "Redis refuses us: if it asks for our certificate, redis_certificate and redis_key name it"
-        }
+        rustls::Error::AlertReceived(_) => ASKS_FOR_OURS,
         _ => "the TLS connection could not be made",
     }
 }
 
 const WITHOUT_TLS: &str = "if this is a port without TLS, its address begins with redis://";
+const ASKS_FOR_OURS: &str = "if Redis asks for our certificate, redis_certificate and redis_key name it";
 const WITH_TLS: &str = "if this is a port with TLS, its address begins with rediss://";
 
 /// What Redis answers instead of serving.

@@ -127,7 +127,13 @@ impl Link {
             self.connection = None;
             // A connection that had served may have been dead since an outage that is over: that is no news.
             if !std::mem::take(&mut self.proven) {
-                self.lost(problem.to_string()).await;
+                // Some refusals of TLS come with the first answer only. A silence after its greetings is none of it.
+                let tls = self.address.is_tls();
+                let why = match tls && problem.is_timeout() {
+                    true => problem.to_string(),
+                    false => explain::no_connection(&problem, tls),
+                };
+                self.lost(why).await;
             }
             return None;
         };
