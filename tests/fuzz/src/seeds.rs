@@ -40,10 +40,14 @@ fn run_of(capture: &[u8], name: &str, table: &[u8]) -> Vec<Vec<u8>> {
 
 /// The texts of a table: the first of each line; a character stands for the byte of its number.
 fn texts(table: &[u8]) -> Vec<Vec<u8>> {
-    let lines: Vec<Value> = serde_json::from_slice(table).unwrap_or_default();
-    let bytes = |text: &str| text.chars().map(|c| u32::from(c) as u8).collect();
+    let table: Value = serde_json::from_slice(table).unwrap();
+    let lines = table.get("messages").or(table.get("rows")).unwrap_or(&table).as_array().unwrap();
+    let first = |line: &Value| line.get(0)?.as_str().or_else(|| line.get(0)?.get(0)?.as_str()).map(str::to_owned);
+    let bytes = |text: String| text.chars().map(|c| u32::from(c) as u8).collect();
     // Every seventh: the tables have thousands that differ in one character, which is what mutation does.
-    lines.iter().step_by(7).filter_map(|line| line.get(0)?.as_str().map(bytes)).collect()
+    let texts: Vec<_> = lines.iter().step_by(7).filter_map(|line| Some(bytes(first(line)?))).collect();
+    assert!(lines.is_empty() || !texts.is_empty(), "the table has texts");
+    texts
 }
 
 pub(crate) fn stins() -> Vec<Vec<u8>> {
@@ -60,7 +64,12 @@ pub(crate) fn albaem() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn contrast() -> Vec<Vec<u8>> {
-    run_of(fixture!("contrast/fixtures/contrast-dump.cbors"), "contrast", b"[]")
+    let mut seeds = run_of(fixture!("contrast/fixtures/contrast-dump.cbors"), "contrast", b"[]");
+    let mut rest = fixture!("contrast/fixtures/golden.cbors");
+    while let Ok(ciborium::Value::Array(line)) = ciborium::from_reader(&mut rest) {
+        seeds.extend(line.iter().filter_map(|item| Some(pack_messages(&[vec![item.as_bytes()?]]))));
+    }
+    seeds
 }
 
 pub(crate) fn lecroy() -> Vec<Vec<u8>> {
