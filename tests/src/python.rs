@@ -29,8 +29,11 @@ pub struct Dranspose {
     workers: Vec<String>,
     /// Where the workers write what they got.
     recording: PathBuf,
+    folder: PathBuf,
     /// Ended when dropped, in this order: whoever talks to the controller before the controller.
     _processes: Vec<Process>,
+    controller: Option<Process>,
+    port: u16,
 }
 
 /// A message that a worker got from an ingester.
@@ -73,27 +76,43 @@ impl Dranspose {
             let class = "recording_worker:RecordingWorker";
             processes.push(peer(name, &["dranspose", "worker", "-n", name, "-c", class]));
         }
-        let (reducer, controller) = (free_port().to_string(), port.to_string());
+        let reducer = free_port().to_string();
         processes.push(peer("reducer", &["dranspose", "reducer", "--host", "127.0.0.1", "-p", &reducer]));
-        // `dranspose controller` does the same on the fixed port 5000.
-        let app = "dranspose.controller:app";
-        processes.push(peer(
-            "controller",
-            &["uvicorn", app, "--host", "127.0.0.1", "--port", &controller, "--no-access-log"],
-        ));
-        let system = Self {
+        let mut system = Self {
             api: format!("http://127.0.0.1:{port}/api/v1"),
             redis: redis.to_owned(),
             workers: workers.iter().map(ToString::to_string).collect(),
             recording,
+            folder: folder.to_owned(),
             _processes: processes,
+            controller: None,
+            port,
         };
+        system.start_controller();
+        system
+    }
+
+    /// Kills the controller.
+    pub fn kill_controller(&mut self) {
+        self.controller = None;
+    }
+
+    /// Starts the controller, (again) at the same port, and waits until all are there.
+    ///
+    /// # Panics
+    /// If they are not there within a minute.
+    pub fn start_controller(&mut self) {
+        // `dranspose controller` does the same on the fixed port 5000.
+        let mut command = Command::new(script("uvicorn"));
+        command.args(["dranspose.controller:app", "--host", "127.0.0.1", "--no-access-log"]);
+        command.args(["--port", &self.port.to_string()]);
+        let process = Process::start("controller", peers_environment(&mut command, &self.redis), &self.folder);
+        self.controller = Some(process);
         wait_for("controller, reducer and workers", START, || {
-            let config = system.config()?;
-            let there = config["workers"].as_array()?.len() == workers.len() && !config["reducer"].is_null();
+            let config = self.config()?;
+            let there = config["workers"].as_array()?.len() == self.workers.len() && !config["reducer"].is_null();
             there.then_some(())
         });
-        system
     }
 
     /// Its Redis.
@@ -177,12 +196,13 @@ impl Dranspose {
     /// What the workers got in a scan, by event and worker.
     ///
     /// # Panics
-    /// If a recording cannot be read.
+    /// If a line of a recording is no message.
     #[must_use]
     pub fn received(&self, scan: &str) -> Vec<Received> {
         let mut all = Vec::new();
         for worker in &self.workers {
-            let text = fs::read_to_string(self.recording.join(worker)).expect("the worker has recorded");
+            // One that got nothing has recorded nothing.
+            let text = fs::read_to_string(self.recording.join(worker)).unwrap_or_default();
             for line in text.lines() {
                 let mut message: Received = serde_json::from_str(line).expect("a line is a message");
                 message.worker.clone_from(worker);

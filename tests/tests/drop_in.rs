@@ -15,7 +15,7 @@ use std::{
 
 use framegate_tests::{
     framegate,
-    process::{Process, free_port},
+    process::{Process, free_port, wait_for},
     python::{self, Dranspose, Received, peers_environment},
     redis::RedisServer,
 };
@@ -175,6 +175,28 @@ fn dranspose_and_cbor2_read_the_captures_of_framegate() {
         let scan = beamline.scan(&ingester);
         let by_prefix = beamline.path(&format!("by_prefix_{STREAM}-ingester-{}.cbors", scan.uuid));
         check_capture(&by_prefix, &scan);
+    }
+    beamline.stop(ingester);
+}
+
+#[test]
+fn a_controller_that_is_killed_in_a_scan_and_started_again_has_its_next_scan_whole() {
+    let mut beamline = Beamline::start();
+    let ingester = beamline.ingester("framegate", framegate::command(), None);
+    let scan = beamline.dranspose.start_scan(STREAM, IMAGES);
+    let mut replay = framegate::command();
+    replay.arg("replay").arg(capture()).args(["--bind", &ingester.detector, "--stream", STREAM, "--rate", "4"]);
+    let detector = Process::start("detector", &mut replay, beamline.folder.path());
+    wait_for("the first events", LIMIT, || (beamline.dranspose.received(&scan).len() >= 4).then_some(()));
+    beamline.dranspose.kill_controller();
+    let before = beamline.dranspose.received(&scan).len();
+    // What is assigned goes on without a controller.
+    wait_for("more events", LIMIT, || (beamline.dranspose.received(&scan).len() > before).then_some(()));
+    beamline.dranspose.start_controller();
+    beamline.dranspose.wait_for_stream(STREAM);
+    drop(detector);
+    for _ in 0..2 {
+        beamline.scan(&ingester).check_delivery();
     }
     beamline.stop(ingester);
 }
