@@ -8,9 +8,11 @@ use std::{fs, path::Path, process::Output};
 
 use framegate_tests::{
     alone::{bad_plugin, marked},
+    controller::Controller,
     framegate,
     host::{Host, LIMIT},
     process::{free_port, text, wait_for},
+    redis::RedisServer,
     worker::{Message, Worker},
 };
 use serde_json::{Value, json};
@@ -29,18 +31,18 @@ struct House {
 
 impl House {
     fn start() -> Self {
-        Self::with("", "")
+        Self::with("")
     }
 
-    /// With more lines at the top of the configuration, and for its ingester.
-    fn with(more: &str, ingester: &str) -> Self {
+    /// With more lines at the top of the configuration.
+    fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("tcp://127.0.0.1:{}", free_port());
         let go = folder.path().join("go");
         let mut host = Host::start(
             folder.path(),
             &format!(
-                "source_timeout = \"2 s\"\n{more}\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n{ingester}\n\
+                "source_timeout = \"2 s\"\n{more}\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n\
                  [[ingester.stream]]\nname = \"camera\"\nsource = \"{}\"\n\
                  [ingester.stream.settings]\nevents = {EVENTS}\nbytes = 5000\nhalf_when = \"{}\"\n",
                 marked("1.0.0").display(),
@@ -263,7 +265,7 @@ fn who_cannot_be_meant_or_reached_is_told() {
 
 #[test]
 fn no_more_plugins_are_loaded_than_allowed() {
-    let house = House::with("max_generations = 2", "");
+    let house = House::with("max_generations = 2");
     house.half();
     assert!(house.swap(&marked("2.0.0")).status.success());
     let output = house.swap(&marked("3.0.0"));
@@ -277,7 +279,7 @@ fn no_more_plugins_are_loaded_than_allowed() {
 
 #[test]
 fn swaps_can_be_switched_off_and_come_from_no_web_page() {
-    let house = House::with("admin_swap = \"off\"", "");
+    let house = House::with("admin_swap = \"off\"");
     let output = house.swap(&marked("2.0.0"));
     assert!(output.status.code() == Some(1) && text(&output.stderr).contains("admin_swap"), "{output:?}");
 
@@ -310,32 +312,37 @@ fn a_file_of_another_user_is_not_loaded_because_somebody_asks_for_it() {
 
 #[test]
 fn a_frame_that_somebody_holds_is_waited_for() {
-    // A worker that pings and reads nothing is given up after a second; what the network holds for it stays there.
-    let mut house = House::with("", "stall_timeout = \"1 s\"");
-    house.half();
-    let url = house.url.clone();
+    // A controller begins scans whoever has not read what it got: what the network holds for a worker stays there.
+    let (folder, redis) = (tempfile::tempdir().unwrap(), RedisServer::start());
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    // Frames that no socket's buffers take up.
+    let configuration = format!(
+        "redis = \"{}\"\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\nname = \"camera\"\nsource = \"{}\"\n\
+         settings = {{ events = 2, bytes = 6000000, outer_bytes = 6000000 }}\n",
+        redis.url(),
+        marked("1.0.0").display()
+    );
+    let (mut host, mut controller) = (Host::start(folder.path(), &configuration), Controller::new(&redis));
     let holder = Worker::stalled("holder", &url);
     let uuid = holder.service_uuid().to_string();
-    house.host.wait_for("the holder", |ingester| ingester["workers"].to_string().contains(&uuid));
-    // Frames that no socket's buffers take up.
-    let go = house.folder.path().join("go");
-    let large = json!({ "events": EVENTS, "half_when": go, "bytes": 6_000_000, "outer_bytes": 6_000_000 });
-    let plugin = marked("2.0.0");
-    let with_large = ["camera", plugin.to_str().unwrap(), "--settings", &large.to_string()].map(str::to_owned);
-    assert!(house.host.swap(&with_large.each_ref().map(String::as_str)).status.success());
-    fs::write(&go, "").unwrap();
-    wait_for("the holder's messages", LIMIT, || {
-        let ingester = house.host.ingester().unwrap();
-        let holds = |worker: &Value| worker["name"] == "holder" && worker["in_flight"].as_u64() > Some(0);
-        ingester["workers"].as_array().unwrap().iter().any(holds).then_some(())
-    });
-    assert!(house.swap(&marked("1.0.0")).status.success());
-    fs::write(&go, "").unwrap();
-    let receipt = house.wait_receipt(2, "the old source's end", |receipt| receipt["old"]["ended"] == true);
+    let name = "camera-ingester";
+    controller.wait_state(name, "the holder", |state| state["connected_workers"].get(&uuid).is_some());
+    controller.scan(name, &["camera"]);
+    let to_holder: &[(&str, &[&str])] = &[("camera", &["holder"])];
+    controller.assign(&[to_holder; 2]);
+    host.wait_for("the holder's messages", |ingester| ingester["workers"][0]["in_flight"].as_u64() > Some(0));
+    assert!(host.swap(&["camera", marked("2.0.0").to_str().unwrap()]).status.success());
+    controller.scan(name, &["camera"]);
+
+    let wait_receipt = |what: &str, wanted: &dyn Fn(&Value) -> bool| {
+        let receipt = || serde_json::from_str::<Value>(&host.get("/swaps/1").unwrap()).unwrap();
+        wait_for(what, LIMIT, || Some(receipt()).filter(wanted))
+    };
+    let receipt = wait_receipt("the old source's end", &|receipt| receipt["old"]["ended"] == true);
     let old = &receipt["old"];
     assert!(old["settled_at"].is_null() && old["frames_returned"].as_u64() < old["frames"].as_u64(), "{receipt:#}");
     drop(holder);
-    house.wait_receipt(2, "the frames", |receipt| receipt["old"]["settled_at"].is_string());
+    wait_receipt("the frames", &|receipt| receipt["old"]["settled_at"].is_string());
 }
 
 #[test]
