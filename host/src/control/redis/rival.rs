@@ -4,10 +4,11 @@
 //! restart that overlaps, as a rolling update does, so changes hands once, and in silence on the data path; without this both
 //! would write the key in turn for ever, and workers would follow each of them every second.
 //!
-//!     whom the key names        we have not written yet   we have written
-//!     nobody, or us             ours                      ours
-//!     who was there before us   ours (it is older)        ours; it is told if it goes on
-//!     somebody else             ours (it is older)        theirs (it is younger)
+//! | whom the key names | we have not written yet | we have written |
+//! |---|---|---|
+//! | nobody, or us | ours | ours |
+//! | who was there before us | ours (it is older) | ours; it is told if it goes on |
+//! | somebody else | ours (it is older) | theirs (it is younger) |
 
 use std::time::{Duration, Instant};
 
