@@ -1,7 +1,7 @@
 //! A network that goes wrong when a test wants it to: passes TCP on, later, slower, not at all, or not any more.
 //!
 //! One thread accepts; two threads serve each direction of a connection: one reads, the other writes when it is time. What is
-//! told counts at once, also for bytes under way. Each direction holds at most [`CHUNKS`] × [`CHUNK`] bytes, and then stops
+//! told counts at once, also for bytes under way. Each direction holds at most a mebibyte, and then stops
 //! reading, as a network does. Only loopback.
 
 use std::{

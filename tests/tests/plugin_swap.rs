@@ -26,7 +26,6 @@ struct House {
     folder: TempDir,
     host: Host,
     worker: Worker,
-    url: String,
 }
 
 impl House {
@@ -51,7 +50,7 @@ impl House {
         );
         host.wait_for("the first scan", |ingester| ingester["state"] == "running");
         let worker = Worker::connect("w1", &url);
-        Self { folder, host, worker, url }
+        Self { folder, host, worker }
     }
 
     /// The rest of the events of a scan whose first half was read, and the first half of the next one.

@@ -1,6 +1,6 @@
 //! The host's queue, wake-up and accounts in every order in which threads can run, with loom.
 //!
-//! The host's own files are compiled here a second time, with [`sync`] as loom has it instead of the host's. So the host is built as
+//! The host's own files are compiled here a second time, with `sync` as loom has it instead of the host's. So the host is built as
 //! always, and what is proven is its code and no copy. Loom also takes apart what processors may reorder: a `Relaxed` that has
 //! to be more is found, too.
 //!
