@@ -1,4 +1,10 @@
 //! A Redis that is not there, goes, hangs, forgets or holds nonsense: it is said, counted, and the next good word is served.
+//!
+//! ```text
+//!     FRAMEGATE_OUTAGE=60 cargo test -p framegate-tests --test redis_faults -- a_scan_goes_on
+//! ```
+//!
+//! lets Redis be away for a minute instead of 3 s.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -51,11 +57,14 @@ fn killed_in_a_scan(stage: &mut Stage, saved: bool) -> Worker {
     stage.next_runs();
     (3..6).for_each(|number| check(&worker.next(), "eiger", number, 0, 6));
     // So long that tries come as rarely as they ever do. A minute differs only in what has expired meanwhile.
-    std::thread::sleep(OUTAGE.saturating_sub(killed.elapsed()));
+    std::thread::sleep(outage().saturating_sub(killed.elapsed()));
     worker
 }
 
-const OUTAGE: Duration = Duration::from_secs(3);
+/// How long Redis is away at least.
+fn outage() -> Duration {
+    Duration::from_secs(std::env::var("FRAMEGATE_OUTAGE").map_or(3, |text| text.parse().expect("a number of seconds")))
+}
 
 #[test]
 fn a_redis_that_comes_late_is_served() {
