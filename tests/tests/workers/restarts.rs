@@ -106,8 +106,13 @@ fn a_worker_that_connects_again_after_the_network_broke_is_served_again() {
         let mut waits = || {
             house.detector.image(&[sent as u8; 5000]);
             sent += 1;
-            let camera = house.host.ingester().ok()?["streams"]["camera"].take();
-            (camera["read"] == sent + 1 && camera["queued"].as_u64()? >= 3).then_some(())
+            // What status shows may be some 200 ms old.
+            let is_read = || {
+                let camera = house.host.ingester().ok()?["streams"]["camera"].take();
+                (camera["read"] == sent + 1).then_some(camera)
+            };
+            let camera = wait_for("the image to be read", LIMIT, is_read);
+            (camera["queued"].as_u64()? >= 3).then_some(())
         };
         wait_for("messages to wait", LIMIT, &mut waits);
         proxy.refuse(false);
