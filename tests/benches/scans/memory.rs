@@ -6,11 +6,12 @@ use framegate_tests::{
     framegate::plugin,
     host::Host,
     process::{free_port, wait_for},
+    soak::growth::Sample,
     worker::{LIMIT, Worker},
 };
 use serde_json::Value;
 
-use crate::{Row, turnover::own_kib};
+use crate::Row;
 
 pub(crate) fn rows(smoke: bool) -> anyhow::Result<Vec<Row>> {
     let (streams, workers) = if smoke { (4, 4) } else { (32, 100) };
@@ -41,5 +42,5 @@ fn with(streams: usize, workers: usize) -> anyhow::Result<(f64, Vec<Worker>)> {
         list.map_or(0, |all| all.iter().filter(|one| one["connected"] == true).count())
     };
     wait_for("the workers", LIMIT, || host.ingester().ok().filter(|ingester| connected(ingester) == workers));
-    Ok((own_kib(host.id())?, all))
+    Ok((Sample::of(host.id())?.memory, all))
 }

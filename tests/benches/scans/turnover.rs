@@ -1,9 +1,6 @@
 //! Start after start, and scan after scan.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use framegate_tests::{
@@ -13,6 +10,7 @@ use framegate_tests::{
     host::Host,
     process::free_port,
     redis::RedisServer,
+    soak::growth::Sample,
     worker::Worker,
 };
 use serde_json::{Value, json};
@@ -82,10 +80,10 @@ pub(crate) fn rows(smoke: bool) -> anyhow::Result<Vec<Row>> {
         finish.add(ends);
         whole.add(began);
         if scan == scans / 10 {
-            early = own_kib(host.id())?;
+            early = Sample::of(host.id())?.memory;
         }
     }
-    growth.values.push(own_kib(host.id())? - early);
+    growth.values.push(Sample::of(host.id())?.memory - early);
     Ok(vec![start, published, first, finish, whole, growth])
 }
 
@@ -97,13 +95,6 @@ impl Row {
     fn add(&mut self, began: Instant) {
         self.values.push(began.elapsed().as_secs_f64() * 1e3);
     }
-}
-
-/// Memory of a process of its own, in KiB.
-pub(crate) fn own_kib(process: u32) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("Linux tells it")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 fn stop(mut host: Host) -> anyhow::Result<()> {
