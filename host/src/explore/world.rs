@@ -134,7 +134,7 @@ impl World {
             }
             Op::Take(worker) => {
                 let index = self.index(worker).unwrap();
-                self.heart.workers.sent(index, now, 0);
+                self.heart.sent(index, now, 0);
             }
             Op::Unreachable(worker) => {
                 let index = self.index(worker).unwrap();

@@ -249,6 +249,7 @@ impl Forwarder {
                         number: pair.number,
                         created_at: pair.created_at,
                         streams: pair.streams,
+                        whole: pair.whole,
                     });
                 }
             }
@@ -280,7 +281,7 @@ impl Forwarder {
                 let more = next.is_some_and(|next| may(lane.bytes() + message.bytes, next.bytes));
                 match self.router.send(&worker.name, &mut lane, message, more, &self.assembled) {
                     Sent::Handed => {
-                        self.ingester.workers.sent(index, now, lane.messages());
+                        self.ingester.sent(index, now, lane.messages());
                         busy = true;
                     }
                     Sent::Unreachable => {

@@ -13,6 +13,8 @@ use crate::names::{EventNumber, StreamName};
 /// The text of a moment, made anew only when the moment's millisecond changes.
 #[derive(Debug, Default)]
 pub(crate) struct CreatedAt {
+    /// The last moment: many events have the same.
+    moment: Option<SystemTime>,
     millisecond: i64,
     text: String,
 }
@@ -20,6 +22,10 @@ pub(crate) struct CreatedAt {
 impl CreatedAt {
     /// RFC 3339 in UTC with six digits; exact to a millisecond.
     pub(crate) fn text(&mut self, now: SystemTime) -> &str {
+        if self.moment == Some(now) {
+            return &self.text;
+        }
+        self.moment = Some(now);
         let timestamp = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH);
         let millisecond = timestamp.as_millisecond();
         if self.text.is_empty() || millisecond != self.millisecond {
@@ -44,14 +50,13 @@ pub(crate) fn escape(name: &StreamName) -> String {
     serde_json::to_string(name.as_str()).expect("a string is always valid JSON")
 }
 
-/// Writes the header, into a buffer with `room` for more.
+/// Writes the header behind what is in `out`.
 pub(crate) fn write<'a>(
+    out: &mut Vec<u8>,
     number: EventNumber,
     parts: impl Iterator<Item = Part<'a>>,
     created_at: &str,
-    room: usize,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(160 + room);
+) {
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(b"{\"event_number\":");
     out.extend_from_slice(digits.format(number).as_bytes());
@@ -62,7 +67,7 @@ pub(crate) fn write<'a>(
         }
         out.extend_from_slice(part.stream.as_bytes());
         out.extend_from_slice(b":{\"typ\":");
-        serde_json::to_writer(&mut out, part.typ).expect("writing to a Vec cannot fail");
+        serde_json::to_writer(&mut *out, part.typ).expect("writing to a Vec cannot fail");
         out.extend_from_slice(b",\"length\":");
         out.extend_from_slice(digits.format(part.frames).as_bytes());
         out.push(b'}');
@@ -70,7 +75,6 @@ pub(crate) fn write<'a>(
     out.extend_from_slice(b"},\"created_at\":\"");
     out.extend_from_slice(created_at.as_bytes());
     out.extend_from_slice(b"\"}");
-    out
 }
 
 #[cfg(test)]
@@ -82,13 +86,19 @@ mod tests {
 
     use super::*;
 
+    fn written<'a>(number: EventNumber, parts: impl Iterator<Item = Part<'a>>, created_at: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut out, number, parts, created_at);
+        out
+    }
+
     #[test]
     fn it_is_written_as_the_reference_writes_it() {
         let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
         let mut created_at = CreatedAt::default();
         let parts = [Part { stream: "\"b\"", typ: "STINS", frames: 2 }];
         assert_eq!(
-            String::from_utf8(write(3, parts.into_iter(), created_at.text(moment), 0)).unwrap(),
+            String::from_utf8(written(3, parts.into_iter(), created_at.text(moment))).unwrap(),
             r#"{"event_number":3,"streams":{"b":{"typ":"STINS","length":2}},"created_at":"2026-01-01T00:00:00.000000Z"}"#
         );
     }
@@ -103,7 +113,7 @@ mod tests {
             let escaped: Vec<_> = names.iter().map(escape).collect();
             let parts = escaped.iter().zip(streams.values())
                 .map(|(stream, (typ, frames))| Part { stream, typ, frames: *frames });
-            let header: Value = serde_json::from_slice(&write(number, parts, "now", 0)).unwrap();
+            let header: Value = serde_json::from_slice(&written(number, parts, "now")).unwrap();
             let expected: serde_json::Map<_, _> = streams.iter()
                 .map(|(name, (typ, frames))| (name.clone(), json!({"typ": typ, "length": frames}))).collect();
             prop_assert_eq!(header, json!({"event_number": number, "streams": expected, "created_at": "now"}));

@@ -15,61 +15,135 @@ use crate::budget::{Account, Charge};
 pub(crate) const MESSAGE_COST: u64 = 512;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Message {
-    body: Body,
+    /// The header, and behind it the frames of a small event.
+    own: Vec<u8>,
+    /// Where each part in `own` ends.
+    ends: SmallVec<[usize; 4]>,
+    /// A large event, and which of its streams go with this message, in order.
+    apart: Option<(Arc<Whole>, SmallVec<[usize; 2]>)>,
+    /// A small one's bytes in the account of assembled messages.
+    charge: Option<Charge>,
     /// Bytes of header, frames and our own structures.
     pub(crate) bytes: u64,
 }
 
+/// An event of all its streams, where it is.
 #[derive(Debug)]
-enum Body {
-    /// Header and frames, one after the other; where each of them ends; their bytes in the account of assembled messages.
-    Together { bytes: Vec<u8>, ends: SmallVec<[usize; 4]>, _charge: Charge },
-    /// The charge is shared by the messages of one event, as its frames are.
-    Apart { header: Vec<u8>, events: SmallVec<[Arc<Event>; 1]>, _charge: Arc<Charge> },
+pub(crate) struct Whole {
+    /// In the order of the assignment.
+    pub(crate) events: SmallVec<[Event; 1]>,
+    /// Its bytes in the account of assembled messages, unless its messages have copies.
+    _charge: Option<Charge>,
+}
+
+impl Whole {
+    /// Of one stream, in no account.
+    #[cfg(test)]
+    pub(crate) fn of(event: Event) -> Self {
+        Self { events: SmallVec::from_buf([event]), _charge: None }
+    }
+}
+
+/// One event of all its streams, on its way into messages.
+#[derive(Debug)]
+pub(crate) enum Gathered {
+    /// Copied into each message.
+    Small(Whole),
+    /// Shared by the messages.
+    Large(Arc<Whole>),
+}
+
+impl Gathered {
+    pub(crate) fn new(events: SmallVec<[Event; 1]>, account: &Arc<Account>, copy_below: usize) -> Self {
+        let bytes: usize = events.iter().map(Event::bytes).sum();
+        if bytes < copy_below {
+            return Self::Small(Whole { events, _charge: None });
+        }
+        let charge = Some(account.take(bytes as u64 + MESSAGE_COST));
+        Self::Large(Arc::new(Whole { events, _charge: charge }))
+    }
+
+    pub(crate) fn event(&self, part: usize) -> &Event {
+        match self {
+            Self::Small(whole) => &whole.events[part],
+            Self::Large(whole) => &whole.events[part],
+        }
+    }
+
+    /// The event for whoever wants to see all of it.
+    pub(crate) fn into_whole(self) -> Arc<Whole> {
+        match self {
+            Self::Small(whole) => Arc::new(whole),
+            Self::Large(whole) => whole,
+        }
+    }
 }
 
 impl Message {
-    /// A message of its own. `header` has room for the frames, best.
-    pub(crate) fn copied<'a>(header: Vec<u8>, events: impl Iterator<Item = &'a Event>, account: &Arc<Account>) -> Self {
-        let (mut bytes, mut ends) = (header, SmallVec::new());
-        ends.push(bytes.len());
-        for frame in events.flat_map(|event| &event.frames) {
-            bytes.extend_from_slice(frame.as_slice());
-            ends.push(bytes.len());
-        }
-        let cost = MESSAGE_COST + bytes.len() as u64;
-        Self { body: Body::Together { bytes, ends, _charge: account.take(cost) }, bytes: cost }
-    }
-
-    /// A message around frames, of `frames` bytes, that stay where they are.
-    pub(crate) fn around(
-        header: Vec<u8>,
-        events: SmallVec<[Arc<Event>; 1]>,
-        frames: usize,
-        charge: Arc<Charge>,
-    ) -> Self {
-        let bytes = MESSAGE_COST + (header.len() + frames) as u64;
-        Self { body: Body::Apart { header, events, _charge: charge }, bytes }
-    }
-
     /// Whether it is sent as a copy.
     pub(crate) fn is_small(&self) -> bool {
-        matches!(self.body, Body::Together { .. })
+        self.apart.is_none()
     }
 
     /// The header, and the frames of all streams, in order.
     pub(crate) fn parts(&self) -> SmallVec<[&[u8]; 8]> {
-        match &self.body {
-            Body::Together { bytes, ends, .. } => {
-                let mut from = 0;
-                ends.iter().map(|end| &bytes[std::mem::replace(&mut from, *end)..*end]).collect()
+        let mut from = 0;
+        let own = self.ends.iter().map(|end| &self.own[std::mem::replace(&mut from, *end)..*end]);
+        let apart = self.apart.iter().flat_map(|(whole, parts)| parts.iter().map(|part| &whole.events[*part]));
+        own.chain(apart.flat_map(|event| &event.frames).map(Frame::as_slice)).collect()
+    }
+}
+
+/// Small messages that were sent: their memory is that of the next.
+#[derive(Debug, Default)]
+pub(crate) struct Spares(Vec<Arc<Message>>);
+
+/// So many are on their way at once, usually.
+const MOST_SPARES: usize = 1024;
+/// What is larger was rare, and is not kept.
+const LARGEST_SPARE: usize = 16 << 10;
+
+impl Spares {
+    /// The message of `parts` of an event. `header` writes the header.
+    pub(crate) fn message(
+        &mut self,
+        header: impl FnOnce(&mut Vec<u8>),
+        gathered: &Gathered,
+        parts: &[usize],
+        account: &Arc<Account>,
+    ) -> Arc<Message> {
+        let mut message = self.0.pop().unwrap_or_default();
+        let new = Arc::get_mut(&mut message).expect("a spare has no other owner");
+        header(&mut new.own);
+        new.ends.push(new.own.len());
+        new.bytes = MESSAGE_COST + new.own.len() as u64;
+        match gathered {
+            Gathered::Small(whole) => {
+                for frame in parts.iter().flat_map(|part| &whole.events[*part].frames) {
+                    new.own.extend_from_slice(frame.as_slice());
+                    new.ends.push(new.own.len());
+                }
+                new.bytes = MESSAGE_COST + new.own.len() as u64;
+                new.charge = Some(account.take(new.bytes));
             }
-            Body::Apart { header, events, .. } => {
-                let frames = events.iter().flat_map(|event| &event.frames).map(Frame::as_slice);
-                std::iter::once(header.as_slice()).chain(frames).collect()
+            Gathered::Large(whole) => {
+                new.bytes += parts.iter().map(|part| whole.events[*part].bytes() as u64).sum::<u64>();
+                new.apart = Some((whole.clone(), parts.into()));
             }
+        }
+        message
+    }
+
+    /// Takes a message back that was sent, if nobody else has it.
+    pub(crate) fn give_back(&mut self, mut message: Arc<Message>) {
+        let Some(old) = Arc::get_mut(&mut message) else { return };
+        if self.0.len() < MOST_SPARES && old.own.capacity() <= LARGEST_SPARE {
+            old.own.clear();
+            old.ends.clear();
+            (old.apart, old.charge) = (None, None);
+            self.0.push(message);
         }
     }
 }
@@ -84,18 +158,26 @@ mod tests {
     fn copied_or_not_its_parts_are_the_header_and_the_frames_in_order() {
         let event = |first: &[u8]| {
             let frames = [Frame::from_vec(first.to_vec()), Frame::from_vec(vec![2; 3])].into_iter().collect();
-            Arc::new(Event { typ: "T", kind: EventKind::Data, frames })
+            Event { typ: "T", kind: EventKind::Data, frames }
         };
-        let events: SmallVec<[_; 1]> = [event(b""), event(b"abc")].into_iter().collect();
         let account = Account::new(1 << 20, || ());
-        let copied = Message::copied(b"head".to_vec(), events.iter().map(|event| &**event), &account);
-        assert_eq!(account.used(), copied.bytes);
-        let around = Message::around(b"head".to_vec(), events, 9, Arc::new(account.take(0)));
-        for (message, small) in [(copied, true), (around, false)] {
+        let mut spares = Spares::default();
+        for (copy_below, small) in [(10, true), (9, false), (10, true)] {
+            let events = [event(b""), event(b"abc")].into_iter().collect();
+            let gathered = Gathered::new(events, &account, copy_below);
+            let header = |own: &mut Vec<u8>| own.extend_from_slice(b"head");
+            let message = spares.message(header, &gathered, &[0, 1], &account);
             let expected: [&[u8]; 5] = [b"head", b"", &[2; 3], b"abc", &[2; 3]];
             assert_eq!((message.parts().as_slice(), message.is_small()), (&expected[..], small));
             assert_eq!(message.bytes, MESSAGE_COST + 13);
+            assert_eq!(account.used(), if small { message.bytes } else { MESSAGE_COST + 9 });
+            // One that somebody still has is left to him.
+            let other = message.clone();
+            spares.give_back(message);
+            assert_eq!((other.parts().len(), spares.0.len()), (5, 0));
+            drop(gathered);
+            spares.give_back(other);
+            assert_eq!((account.used(), spares.0.len()), (0, 1));
         }
-        assert_eq!(account.used(), 0);
     }
 }

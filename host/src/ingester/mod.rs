@@ -31,6 +31,7 @@ pub(crate) use self::pair::Pairing;
 use self::{
     assemble::{Assigned, Slot},
     command::{Assignments, Command, Deal},
+    message::Spares,
     scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
     tally::{Pace, Tally},
     workers::Workers,
@@ -90,6 +91,7 @@ pub(crate) struct Ingester {
     pub(crate) pace: Pace,
     pub(crate) actions: Vec<Action>,
     created_at: header::CreatedAt,
+    spares: Spares,
 }
 
 /// One of the ingester's streams, over all scans.
@@ -127,6 +129,7 @@ impl Ingester {
             pace: Pace::default(),
             actions: Vec::new(),
             created_at: header::CreatedAt::default(),
+            spares: Spares::default(),
         }
     }
 

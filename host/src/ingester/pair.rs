@@ -13,11 +13,11 @@ use super::{
     assemble::{Assigned, Taken, groups},
     command::Deal,
     header,
-    message::{MESSAGE_COST, Message},
+    message::{Gathered, Whole},
     scan::{Phase, Scan},
 };
 use crate::{
-    budget::{Account, COPY_BELOW, Charge},
+    budget::{Account, COPY_BELOW},
     names::{EventNumber, StreamName},
 };
 
@@ -27,7 +27,10 @@ pub(crate) struct Pair {
     pub(crate) number: EventNumber,
     /// RFC 3339, as in the header.
     pub(crate) created_at: String,
-    pub(crate) streams: Vec<(StreamName, Arc<Event>)>,
+    /// The streams that it names.
+    pub(crate) streams: Vec<StreamName>,
+    /// Their events, in the same order.
+    pub(crate) whole: Arc<Whole>,
 }
 
 /// What [`Ingester::pair`] did.
@@ -159,74 +162,33 @@ impl Ingester {
         scan.processed += 1;
         let events: SmallVec<[Event; 1]> =
             assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty())).collect();
-        let gathered = Gathered::new(events, account);
+        let gathered = Gathered::new(events, account, COPY_BELOW);
         let created_at = self.created_at.text(wall);
         for (parts, workers) in groups(assigned) {
             let in_header = parts.iter().map(|part| {
                 let (stream, event) = (assigned.streams[*part].0, gathered.event(*part));
                 header::Part { stream: &self.streams[stream].escaped, typ: event.typ, frames: event.frames.len() }
             });
-            let header = header::write(assigned.number, in_header, created_at, gathered.room());
-            let message = Arc::new(gathered.message(header, &parts, account));
-            for worker in workers {
-                self.workers.give(worker, message.clone(), now);
+            let header = |out: &mut Vec<u8>| header::write(out, assigned.number, in_header, created_at);
+            let message = self.spares.message(header, &gathered, &parts, account);
+            let (last, others) = workers.split_last().expect("a group has workers");
+            for worker in others {
+                self.workers.give(*worker, message.clone(), now);
             }
+            self.workers.give(*last, message, now);
         }
-        capturing.then(|| {
-            let names = assigned.streams.iter().map(|(index, _)| self.streams[*index].name.clone());
-            let streams = names.zip(gathered.into_shared()).collect();
-            Pair { number: assigned.number, created_at: created_at.to_owned(), streams }
+        capturing.then(|| Pair {
+            number: assigned.number,
+            created_at: created_at.to_owned(),
+            streams: assigned.streams.iter().map(|(index, _)| self.streams[*index].name.clone()).collect(),
+            whole: gathered.into_whole(),
         })
     }
-}
 
-/// One event of all its streams, on its way into messages.
-enum Gathered {
-    /// Copied into each message.
-    Small { events: SmallVec<[Event; 1]>, bytes: usize },
-    /// Shared by the messages, with what it takes of their account.
-    Large { events: SmallVec<[Arc<Event>; 1]>, bytes: usize, charge: Arc<Charge> },
-}
-
-impl Gathered {
-    fn new(events: SmallVec<[Event; 1]>, account: &Arc<Account>) -> Self {
-        let bytes = events.iter().map(Event::bytes).sum();
-        if bytes < COPY_BELOW {
-            return Self::Small { events, bytes };
-        }
-        let charge = Arc::new(account.take(bytes as u64 + MESSAGE_COST));
-        Self::Large { events: events.into_iter().map(Arc::new).collect(), bytes, charge }
-    }
-
-    fn event(&self, part: usize) -> &Event {
-        match self {
-            Self::Small { events, .. } => &events[part],
-            Self::Large { events, .. } => &events[part],
-        }
-    }
-
-    /// Bytes that follow a header in its own buffer.
-    fn room(&self) -> usize {
-        if let Self::Small { bytes, .. } = self { *bytes } else { 0 }
-    }
-
-    /// The message for workers that get these streams.
-    fn message(&self, header: Vec<u8>, parts: &[usize], account: &Arc<Account>) -> Message {
-        match self {
-            Self::Small { events, .. } => Message::copied(header, parts.iter().map(|part| &events[*part]), account),
-            Self::Large { events, bytes, charge } => {
-                let is_all = parts.len() == events.len();
-                let bytes = if is_all { *bytes } else { parts.iter().map(|part| events[*part].bytes()).sum() };
-                let events = parts.iter().map(|part| events[*part].clone()).collect();
-                Message::around(header, events, bytes, charge.clone())
-            }
-        }
-    }
-
-    fn into_shared(self) -> SmallVec<[Arc<Event>; 1]> {
-        match self {
-            Self::Small { events, .. } => events.into_iter().map(Arc::new).collect(),
-            Self::Large { events, .. } => events,
+    /// The network has the first message for a worker, and holds so many now.
+    pub(crate) fn sent(&mut self, worker: usize, now: Instant, in_flight: u64) {
+        if let Some(message) = self.workers.sent(worker, now, in_flight) {
+            self.spares.give_back(message);
         }
     }
 }

@@ -63,7 +63,7 @@ fn delivered(heart: &mut Ingester, name: &str, now: Instant) -> Vec<(u64, Vec<St
     let index = heart.workers.index(&WorkerName::new(name).unwrap(), now);
     let mut all = Vec::new();
     while let Some(message) = heart.workers.get(index).pending.front().cloned() {
-        heart.workers.sent(index, now, 0);
+        heart.sent(index, now, 0);
         let parts = message.parts();
         let header: serde_json::Value = serde_json::from_slice(parts[0]).unwrap();
         let frames = parts[1..].iter().map(|frame| String::from_utf8(frame.to_vec()).unwrap()).collect();

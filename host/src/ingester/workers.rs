@@ -168,15 +168,15 @@ impl Workers {
         worker.pending.push_back(message);
     }
 
-    /// The network took the first message, and holds so many now.
-    pub(crate) fn sent(&mut self, index: usize, now: Instant, in_flight: u64) {
+    /// The network took the first message, which is returned, and holds so many now.
+    pub(crate) fn sent(&mut self, index: usize, now: Instant, in_flight: u64) -> Option<Arc<Message>> {
         let worker = &mut self.all[index];
         worker.in_flight.messages = in_flight;
-        worker.pending.pop_front();
         worker.sent += 1;
         worker.moved = now;
         worker.sent_at = Some(now);
         worker.unreachable_since = None;
+        worker.pending.pop_front()
     }
 
     /// The network knows no such worker. What waits for it goes on waiting.

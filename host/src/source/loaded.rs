@@ -14,7 +14,6 @@ use std::{
 use framegate_plugin_abi::caller::{self, Limits, Plugin};
 use framegate_plugin_api::{Deadline, Event, Frame, Frames, HostServices, Parameter, Progress};
 use serde_json::Value;
-use smallvec::SmallVec;
 
 use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, Ledger, NotCreated, StrayCalls, Traits};
 use crate::{
@@ -178,24 +177,14 @@ impl Instance for Behind {
     }
 }
 
-/// The frames of one event. Those of a small one are copied into a buffer that they share: the plugin gets its memory back on the
-/// thread that took it, and no small frame pins a large buffer of a plugin's while it waits.
+/// The frames of one event. Those of a small one are copied: the plugin gets its memory back on the thread that took it, and no small
+/// frame pins a large buffer of a plugin's while it waits.
 fn gather(frames: impl Iterator<Item = Frame>) -> Frames {
     let frames: Frames = frames.collect();
-    let bytes = frames.iter().map(Frame::len).sum::<usize>();
-    if bytes == 0 || bytes >= COPY_BELOW {
+    if frames.iter().map(Frame::len).sum::<usize>() >= COPY_BELOW {
         return frames;
     }
-    let mut all = SmallVec::<[u8; 256]>::with_capacity(bytes);
-    for frame in &frames {
-        all.extend_from_slice(frame.as_slice());
-    }
-    let (all, mut end) = (Arc::new(all), 0);
-    let copy = |frame: &Frame| {
-        end += frame.len();
-        Frame::part_of(&all, end - frame.len()..end)
-    };
-    frames.iter().map(copy).collect()
+    frames.iter().map(|frame| Frame::copy(frame.as_slice())).collect()
 }
 
 const LIMITS: Limits = Limits { events: BATCH_EVENTS, bytes: BATCH_BYTES };

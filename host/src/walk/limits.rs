@@ -109,7 +109,7 @@ proptest! {
                 let Some(message) = heart.workers.get(indexes[w]).pending.front().cloned() else { continue };
                 let header: Value = serde_json::from_slice(message.parts()[0]).unwrap();
                 arrived[w].push(header["event_number"].as_u64().unwrap());
-                heart.workers.sent(indexes[w], now, 0);
+                heart.sent(indexes[w], now, 0);
             }
             if unread.iter().all(VecDeque::is_empty) && arrived == expected {
                 break;

@@ -36,6 +36,7 @@ pub mod host;
 #[cfg(test)]
 mod layout;
 pub mod note;
+mod small;
 pub mod text;
 pub mod vtable;
 

@@ -19,10 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framegate_plugin_api::Event;
-
 use crate::{
-    ingester::report::CaptureReport,
+    ingester::{message::Whole, report::CaptureReport},
     names::{EventNumber, ScanId, StreamName},
     settings::CaptureWhenFull,
 };
@@ -66,7 +64,9 @@ pub(crate) struct Captured {
     /// When it was assembled, RFC 3339 with six digits.
     pub(crate) created_at: String,
     /// All streams that the event names, also those that go to no worker.
-    pub(crate) streams: Vec<(StreamName, Arc<Event>)>,
+    pub(crate) streams: Vec<StreamName>,
+    /// Their events, in the same order.
+    pub(crate) whole: Arc<Whole>,
 }
 
 /// What became of an event.
@@ -275,7 +275,7 @@ impl std::fmt::Debug for Dump {
 impl Captured {
     /// Bytes of memory that it holds while it waits.
     fn cost(&self) -> u64 {
-        let frames = self.streams.iter().map(|(_, event)| event.bytes() + 64 * event.frames.len() + 64);
+        let frames = self.whole.events.iter().map(|event| event.bytes() + 64 * event.frames.len() + 64);
         128 + frames.sum::<usize>() as u64
     }
 }

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use framegate_plugin_api::{EventKind, Frame};
+use framegate_plugin_api::{Event, EventKind, Frame};
 use nix::sys::stat::Mode;
 use uuid::Uuid;
 
@@ -28,8 +28,8 @@ fn start(limit_bytes: u64, when_full: CaptureWhenFull) -> (Dump, Receiver<()>) {
 fn event(number: u64, bytes: usize) -> Captured {
     let frames = [Frame::from_static(b"{}"), Frame::from_vec(vec![number as u8; bytes])];
     let event = Event { typ: "STINS", kind: EventKind::Data, frames: frames.into_iter().collect() };
-    let streams = vec![(StreamName::new("eiger").unwrap(), Arc::new(event))];
-    Captured { number, created_at: "2026-01-01T00:00:00.000000Z".into(), streams }
+    let streams = vec![StreamName::new("eiger").unwrap()];
+    Captured { number, created_at: "2026-01-01T00:00:00.000000Z".into(), streams, whole: Arc::new(Whole::of(event)) }
 }
 
 fn scan() -> ScanId {
@@ -113,7 +113,7 @@ fn a_new_capture_ends_the_old_one_and_frames_are_given_back() {
     assert_eq!(report.path, folder.path().join("b").display().to_string());
     assert_eq!(numbers(&folder.path().join("a")), [1]);
     assert_eq!(numbers(&folder.path().join("b")), [1]);
-    assert_eq!(Arc::strong_count(&shared.streams[0].1), 1);
+    assert_eq!(Arc::strong_count(&shared.whole), 1);
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Sink {
 
     fn event(&mut self, event: &Captured) -> io::Result<()> {
         self.begun = true;
-        let streams = event.streams.iter().map(|(name, event)| StreamRef {
+        let streams = event.streams.iter().zip(&event.whole.events).map(|(name, event)| StreamRef {
             name: name.as_str(),
             typ: event.typ,
             frames: &event.frames,
