@@ -1,0 +1,134 @@
+//! What an event costs the host in allocations, libzmq's own left out: they do not go through Rust's allocator.
+//!
+//! The host is inside this program, with its source linked in; detector and worker are processes of their own, so whatever this program
+//! allocates is the host's. What it does by the clock (status, control) is measured while the detector pauses, and taken off.
+//!
+//! `FRAMEGATE_ALLOCATIONS=1 cargo test -p framegate-tests --test allocations -- --nocapture` prints where they are made. That takes
+//! longer: names have to be found.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use dhat::{HeapStats, Profiler};
+use framegate::{Host, Linked, settings::Settings};
+use framegate_stins::Stins;
+use framegate_tests::{
+    framegate as built,
+    process::{Process, free_port},
+};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+/// Bytes of an image, and how many allocations its event may cost: what is small shares buffers with others.
+const CASES: [(usize, f64); 3] = [(64, 0.8), (1 << 10, 1.5), (64 << 10, 8.5)];
+/// Events until whatever grows with the load has grown.
+const WARM_UP: u64 = 10_000;
+/// Events that are looked at.
+const EVENTS: u64 = 20_000;
+/// How long it is watched while nothing comes.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often it is asked how far it is; asking allocates too.
+const LOOK: Duration = Duration::from_millis(50);
+/// Places that are told.
+const PLACES: usize = 20;
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[test]
+fn an_event_costs_no_allocations_of_its_own() {
+    let costs = CASES.map(|(bytes, most)| (bytes, allocations(bytes), most));
+    let dear: Vec<_> = costs.into_iter().filter(|(_, each, most)| each > most).collect();
+    assert!(
+        dear.is_empty(),
+        "(bytes, allocations, at most): {dear:?}; FRAMEGATE_ALLOCATIONS=1 tells where they are made"
+    );
+}
+
+/// What an event with an image of so many bytes costs.
+fn allocations(bytes: usize) -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    let upstream = format!("tcp://127.0.0.1:{}", free_port());
+    // Of memory so much that a worker which is slower than the detector is felt soon.
+    let settings = format!(
+        "[standalone]\n[[ingester]]\nurl = \"{url}\"\nmemory_limit = \"16 MiB\"\n[[ingester.stream]]\nname = \"camera\"\n\
+         source = \"stins\"\nsettings.upstream_url = \"{upstream}\"\n"
+    );
+    let linked = Linked::none().with::<Stins>("stins");
+    let host = Host::start(Settings::from_toml(&settings).unwrap(), linked).unwrap_or_else(|error| panic!("{error}"));
+    let mut command = built::command();
+    let _worker = Process::start("worker", command.args(["listen", "--name", "w1", &url]), folder.path());
+    wait(&host, |report| report.state == "running" && report.workers.iter().any(|worker| worker.connected));
+    let mut command = Command::new(built::example("simulate"));
+    command.args([&upstream, "1", &u32::MAX.to_string(), &bytes.to_string()]);
+    let detector = Process::start("detector", &mut command, folder.path());
+    wait(&host, |report| report.processed_events >= WARM_UP);
+    detector.signal(Signal::SIGSTOP);
+    wait(&host, |report| report.event_rate == 0.0 && report.memory_used == 0);
+    let idle = {
+        let _profiler = Profiler::builder().testing().build();
+        let until = Instant::now() + IDLE;
+        wait(&host, |_| Instant::now() >= until);
+        HeapStats::get().total_blocks as f64 / IDLE.as_secs_f64()
+    };
+    detector.signal(Signal::SIGCONT);
+    let profile = env::var_os("FRAMEGATE_ALLOCATIONS").map(|_| folder.path().join("profile.json"));
+    let (events, blocks) = {
+        let builder = Profiler::builder();
+        let _profiler = match &profile {
+            Some(file) => builder.file_name(file).trim_backtraces(None).build(),
+            None => builder.testing().build(),
+        };
+        let (before, began) = (host.reports()[0].processed_events, Instant::now());
+        wait(&host, |report| report.processed_events >= before + EVENTS);
+        let events = host.reports()[0].processed_events - before;
+        (events as f64, HeapStats::get().total_blocks as f64 - idle * began.elapsed().as_secs_f64())
+    };
+    println!("{bytes} bytes: {:.3} allocations for each event", blocks / events);
+    if let Some(profile) = profile {
+        println!("{}", places(&profile, events));
+    }
+    blocks / events
+}
+
+/// Waits until the host's report says what is wanted.
+fn wait(host: &Host, wanted: impl Fn(&framegate::Report) -> bool) {
+    let until = Instant::now() + LIMIT;
+    while !wanted(&host.reports()[0]) {
+        assert!(Instant::now() < until, "it stands still: {:?}", host.reports());
+        thread::sleep(LOOK);
+    }
+}
+
+/// The places in the project's code that allocate most, each with who asks it to, from a profile of DHAT.
+fn places(profile: &Path, events: f64) -> String {
+    let profile: Value = serde_json::from_str(&fs::read_to_string(profile).unwrap()).unwrap();
+    let frames = &profile["ftbl"];
+    let mut places: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for point in profile["pps"].as_array().unwrap() {
+        let stack = point["fs"].as_array().unwrap().iter();
+        let stack = stack.filter_map(|frame| frames[frame.as_u64().unwrap() as usize].as_str());
+        // Each without its address.
+        let names = stack.map(|frame| frame.split_once(": ").map_or(frame, |(_, name)| name));
+        let own = names.filter(|name| name.trim_start_matches('<').starts_with("framegate"));
+        let place = places.entry(own.take(2).collect::<Vec<_>>().join(" < ")).or_default();
+        place.0 += point["tbk"].as_f64().unwrap();
+        place.1 += point["tb"].as_f64().unwrap();
+    }
+    let mut places: Vec<_> = places.into_iter().collect();
+    places.sort_by(|(_, one), (_, other)| other.0.total_cmp(&one.0));
+    let line = |(place, (blocks, bytes)): (String, (f64, f64))| {
+        format!("{:8.4} of {:6.0} bytes: {place}\n", blocks / events, bytes / blocks)
+    };
+    places.into_iter().take(PLACES).map(line).collect()
+}
