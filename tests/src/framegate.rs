@@ -25,19 +25,24 @@ pub fn command() -> Command {
 /// The same command, which a shell becomes after it has run `script`.
 #[must_use]
 pub fn after(script: &str, command: &Command) -> Command {
-    let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("{script}\nexec \"$0\" \"$@\""));
-    shell.arg(command.get_program()).args(command.get_args());
+    wrapped("sh", &["-c", &format!("{script}\nexec \"$0\" \"$@\"")], command)
+}
+
+/// The same command, run by another program with arguments of its own: strace, valgrind.
+#[must_use]
+pub fn wrapped(program: &str, arguments: &[&str], command: &Command) -> Command {
+    let mut wrapped = Command::new(program);
+    wrapped.args(arguments).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
         };
     }
     if let Some(folder) = command.get_current_dir() {
-        shell.current_dir(folder);
+        wrapped.current_dir(folder);
     }
-    shell
+    wrapped
 }
 
 /// The file of a plugin of this workspace.

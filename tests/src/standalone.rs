@@ -1,6 +1,6 @@
 //! Framegate as the real program, without a controller: a detector on one side, workers on the other, nothing between.
 
-use std::{fmt::Display, path::Path, process::Command};
+use std::{fmt::Display, path::Path};
 
 use tempfile::TempDir;
 
@@ -59,16 +59,9 @@ impl House {
     pub fn with_descriptors(most: u32, wish: &Wish<'_>) -> Self {
         Self::started_by(wish, |folder, configuration| {
             let (path, admin) = write_configuration(folder, configuration);
-            let framegate = framegate::command();
-            let mut command = Command::new("sh");
-            command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" run --config \"$1\"")]);
-            command.arg(framegate.get_program()).arg(path).current_dir(folder);
-            for (name, value) in framegate.get_envs() {
-                match value {
-                    Some(value) => command.env(name, value),
-                    None => command.env_remove(name),
-                };
-            }
+            let mut command = framegate::command();
+            command.args(["run", "--config"]).arg(path).current_dir(folder);
+            let mut command = framegate::after(&format!("ulimit -n {most}"), &command);
             Host::with(&mut command, folder, admin)
         })
     }

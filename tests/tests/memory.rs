@@ -58,15 +58,7 @@ fn a_scan_that_several_workers_share_touches_only_memory_that_is_there() {
 
 /// The same command, whose every access to memory is looked at.
 fn under_valgrind(command: &Command) -> Command {
-    let mut valgrind = Command::new("valgrind");
     // Threads take turns by the clock, else one that waits busily would keep the others waiting.
-    valgrind.args(["--quiet", "--fair-sched=yes", "--read-inline-info=no", "--vgdb=no", FOUND]);
-    valgrind.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => valgrind.env(name, value),
-            None => valgrind.env_remove(name),
-        };
-    }
-    valgrind
+    let arguments = ["--quiet", "--fair-sched=yes", "--read-inline-info=no", "--vgdb=no", FOUND];
+    framegate::wrapped("valgrind", &arguments, command)
 }

@@ -1,0 +1,171 @@
+//! What an event costs in system calls, on the threads of the host's own: none, only a batch does.
+//!
+//! The real command runs under strace, which notes each call of each thread; those of libzmq on our threads count too. What makes it
+//! independent of how fast the machine is: the command stands still while the detector sends, so that all events are there when it goes
+//! on; and its worker does not read, so that the network never asks for more. What it does by the clock is measured while nothing
+//! comes, and taken off.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use framegate_tests::{
+    framegate,
+    host::{Host, write_configuration},
+    process::{free_port, wait_for},
+    protocols::{self, Protocol},
+    standalone::{Wish, configuration},
+    worker::Worker,
+};
+use nix::sys::signal::Signal;
+
+/// Bytes of an image.
+const BYTES: usize = 64;
+/// Events until the worker's side of the network is full, and memory has grown.
+const WARM_UP: u32 = 40_000;
+/// Events that are looked at.
+const EVENTS: u32 = 50_000;
+const IDLE: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The threads that events go through, by the beginnings of their names.
+const THREADS: [&str; 2] = ["read ", "forward "];
+/// Calls that an event may cost one of them: a batch of dozens of events costs some.
+const MOST: f64 = 0.2;
+/// Of these, calls that wait for another thread to give up a lock.
+const MOST_LOCKS: f64 = 0.02;
+
+/// How often each call was made, by thread and name.
+type Calls = BTreeMap<(&'static str, String), f64>;
+
+#[test]
+fn an_event_costs_no_system_calls_of_its_own() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let (url, upstream) = (format!("tcp://127.0.0.1:{}", free_port()), format!("tcp://127.0.0.1:{port}"));
+    let ingester = "worker_inflight = \"1 GiB\"\nworker_timeout = \"10 min\"";
+    let wish = Wish { ingester, ..Wish::default() };
+    let (file, admin) = write_configuration(folder.path(), &configuration(&url, &upstream, &wish));
+    let trace = folder.path().join("trace");
+    // As a grandchild, strace leaves the command to the test.
+    let strace = ["-D", "-f", "-qq", "-o", trace.to_str().unwrap()];
+    let mut command = framegate::wrapped("strace", &strace, framegate::command().args(["run", "--config"]).arg(file));
+    let mut host = Host::with(&mut command, folder.path(), admin);
+    let _worker = Worker::stalled("w1", &url);
+    host.wait_for("the worker", |ingester| ingester["workers"][0]["connected"] == true);
+
+    let detector = Stins::bind(&upstream);
+    detector.begin();
+    let mut sent = 1;
+    let mut send = |images: u32| {
+        detector.send(sent..sent + images);
+        sent += images;
+        u64::from(sent)
+    };
+    let all = send(WARM_UP);
+    wait_until_sent(&host, all);
+    let strace = Trace { file: trace, process: host.id() };
+    let (before, began) = (strace.calls(), Instant::now());
+    thread::sleep(IDLE);
+    let idle = difference(&strace.calls(), &before, 1.0 / began.elapsed().as_secs_f64());
+
+    host.signal(Signal::SIGSTOP);
+    let all = send(EVENTS);
+    let (before, began) = (strace.calls(), Instant::now());
+    host.signal(Signal::SIGCONT);
+    wait_until_sent(&host, all);
+    let seconds = began.elapsed().as_secs_f64();
+    let calls = difference(&strace.calls(), &before, 1.0);
+    for thread in THREADS {
+        let mut each = BTreeMap::new();
+        for (key @ (_, name), count) in calls.iter().filter(|((of, _), count)| *of == thread && **count > 0.0) {
+            let by_clock = idle.get(key).copied().unwrap_or_default() * seconds;
+            each.insert(name.as_str(), (count - by_clock).max(0.0) / f64::from(EVENTS));
+        }
+        println!("calls of {thread:?} for each event, in {seconds:.1} s: {each:.4?}");
+        let sum: f64 = each.values().sum();
+        assert!((f64::MIN_POSITIVE..MOST).contains(&sum), "{thread:?} makes {sum:.4} for each event: {each:.4?}");
+        let locks = each.get("futex").copied().unwrap_or_default();
+        assert!(locks < MOST_LOCKS, "{thread:?} waits for a lock {locks:.4} times for each event: {each:.4?}");
+    }
+}
+
+/// A detector that lets everything wait that is not taken.
+struct Stins {
+    protocol: Protocol,
+    socket: zmq::Socket,
+}
+
+impl Stins {
+    fn bind(url: &str) -> Self {
+        let protocol = protocols::ALL.into_iter().find(|protocol| protocol.name == "stins").unwrap();
+        let socket = protocol.socket();
+        socket.bind(url).unwrap();
+        Self { protocol, socket }
+    }
+
+    fn begin(&self) {
+        (self.protocol.start)(0).iter().for_each(|parts| self.socket.send_multipart(parts, 0).unwrap());
+    }
+
+    fn send(&self, images: std::ops::Range<u32>) {
+        for number in images {
+            let mut messages = (self.protocol.data)(number, r#""x": 1"#);
+            messages[0][1] = vec![7; BYTES];
+            messages.iter().for_each(|parts| self.socket.send_multipart(parts, 0).unwrap());
+        }
+    }
+}
+
+fn wait_until_sent(host: &Host, events: u64) {
+    wait_for("all events to be sent", LIMIT, || {
+        let ingester = host.ingester().ok()?;
+        (ingester["workers"][0]["sent"] == events).then_some(())
+    });
+}
+
+/// What strace notes of a process.
+struct Trace {
+    file: PathBuf,
+    process: u32,
+}
+
+impl Trace {
+    /// All calls so far of the threads that events go through.
+    fn calls(&self) -> Calls {
+        let mut threads = BTreeMap::new();
+        let ids = fs::read_dir(format!("/proc/{}/task", self.process)).unwrap().map(|task| task.unwrap().file_name());
+        let mut ids: Vec<u32> = ids.map(|id| id.to_str().unwrap().parse().unwrap()).collect();
+        // Those that libzmq starts have the name of who made the context, and come later.
+        ids.sort_unstable_by(|one, other| other.cmp(one));
+        for id in ids {
+            let name = fs::read_to_string(format!("/proc/{}/task/{id}/comm", self.process)).unwrap();
+            if let Some(thread) = THREADS.into_iter().find(|thread| name.starts_with(thread)) {
+                threads.retain(|_, known| *known != thread);
+                threads.insert(id.to_string(), thread);
+            }
+        }
+        assert_eq!(threads.len(), THREADS.len(), "{threads:?}");
+        let mut calls = Calls::new();
+        // Of a call that those of others come between, there is a second line.
+        for line in fs::read_to_string(&self.file).unwrap().lines().filter(|line| !line.contains("resumed>")) {
+            let (id, call) = line.split_once(' ').unwrap_or_default();
+            if let (Some(thread), Some((call, _))) = (threads.get(id), call.trim_start().split_once('(')) {
+                *calls.entry((*thread, call.to_owned())).or_default() += 1.0;
+            }
+        }
+        calls
+    }
+}
+
+fn difference(after: &Calls, before: &Calls, times: f64) -> Calls {
+    let since = |(key, count): (&(&'static str, String), &f64)| {
+        (key.clone(), (count - before.get(key).copied().unwrap_or_default()) * times)
+    };
+    after.iter().map(since).collect()
+}
