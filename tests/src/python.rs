@@ -7,6 +7,7 @@
 
 use std::{
     env, fs,
+    io::stderr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -214,16 +215,38 @@ impl Dranspose {
     }
 }
 
+/// Makes the peer's environment as `tests/run setup` does, if it is not there.
+///
+/// # Panics
+/// It cannot be made.
+pub fn set_up() {
+    if environment().exists() {
+        return;
+    }
+    let target = profile_folder();
+    let target = target.parent().expect("the folder of a profile is in the target folder");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/run");
+    let status = Command::new(script).arg("setup").env("CARGO_TARGET_DIR", target).stdout(stderr()).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "tests/run setup fails: there is no dranspose to compare with"
+    );
+}
+
 /// The Python that has dranspose: FRAMEGATE_PEER_PYTHON, else the one that `tests/run setup` made in the target folder.
 ///
 /// # Panics
 /// If there is none.
 #[must_use]
 pub fn python() -> PathBuf {
-    let made = profile_folder().with_file_name("peer").join("venv/bin/python");
-    let python = env::var_os("FRAMEGATE_PEER_PYTHON").map_or(made, PathBuf::from);
+    let python = environment();
     assert!(python.exists(), "{} does not exist: `tests/run setup` makes the Python environment", python.display());
     python
+}
+
+fn environment() -> PathBuf {
+    let made = profile_folder().with_file_name("peer").join("venv/bin/python");
+    env::var_os("FRAMEGATE_PEER_PYTHON").map_or(made, PathBuf::from)
 }
 
 /// A command of the peer's environment, such as `dranspose`.

@@ -159,6 +159,15 @@ impl RedisServer {
         redis::Client::build_with_tls(self.url(), certificates).expect("our own address is one")
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -251,8 +260,7 @@ impl RedisServer {
     }
 
     fn signal(&self, signal: Signal) {
-        let id = self.child.as_ref().expect("it runs").id();
-        let id = i32::try_from(id).expect("a process id is an i32");
+        let id = i32::try_from(self.id()).expect("a process id is an i32");
         kill(Pid::from_raw(id), signal).expect("our own child can be signalled");
     }
 }

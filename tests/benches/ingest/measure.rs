@@ -1,141 +1,207 @@
-//! One run: starts the three processes, waits for the workers' result, reads what the forwarder has used.
+//! One run: starts who takes part, lets the load go, waits until all has come, and reads what everybody has used meanwhile.
 
 use std::{
-    io::{BufRead, BufReader},
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::atomic::Ordering,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
 use framegate_tests::{
-    bench::{cpu_ns, peak_kib},
-    framegate,
-    host::{Host, write_configuration},
+    bench::{
+        ends::{End, Kind, Latency, Load, Said, Work},
+        stall::Stall,
+        usage::{Thread, cpu_ns, peak_kib, threads},
+    },
+    controller::Controller,
+    framegate::built,
     process::free_port,
+    redis::RedisServer,
+};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::{
+    deal::{Hand, Watch},
+    rows::Row,
+    sides::{Forwarder, Ports, Side},
 };
 
-use crate::{Case, Forwarder, roles::LINKED};
-
 /// What a run has shown.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Measured {
-    /// Events a second, at the workers.
+    pub(crate) events: u64,
+    /// Events a second, at the workers, from the first message to the last.
     pub(crate) rate: f64,
-    /// CPU time of the forwarder, microseconds per event.
+    /// CPU time of the forwarder, all threads, user and kernel: microseconds per event.
     pub(crate) cpu_us: f64,
-    /// The most memory that the forwarder had resident.
+    /// The same of its threads, by name.
+    pub(crate) threads_us: BTreeMap<String, f64>,
+    /// Context switches of the forwarder's threads, per event.
+    pub(crate) switches: f64,
+    /// The most memory that it had resident.
     pub(crate) peak_mib: f64,
+    /// Of a paced run.
+    pub(crate) latency: Option<Latency>,
+    /// Of a run in which a worker stalls.
+    pub(crate) stall: Option<Stall>,
+    /// Who took which part of the machine's CPU time.
+    pub(crate) shares: Shares,
 }
 
-/// Runs one case with one forwarder.
-pub(crate) fn measure(case: &Case, forwarder: Forwarder) -> anyhow::Result<Measured> {
-    let upstream = format!("tcp://127.0.0.1:{}", free_port());
-    let port = free_port().to_string();
-    let workers = case.workers.to_string();
-    let broadcast = case.broadcast.to_string();
-    let events = case.events.to_string();
-    let folder = tempfile::tempdir()?;
-    let mut forward = match forwarder {
-        Forwarder::Relay => Forward::Relay(role(&["relay", &upstream, &port, &workers, &broadcast], Stdio::piped())?),
-        other => Forward::Framegate(framegate(folder.path(), &upstream, &port, case, other)?),
-    };
-    let mut receive = role(&["workers", &port, &workers, &broadcast, &events], Stdio::piped())?;
-    let mut lines = BufReader::new(receive.0.stdout.take().context("the workers' output is a pipe")?).lines();
-    // Reads on a thread, so that a run which hangs ends with an error.
-    let (send, result) = mpsc::channel();
-    thread::spawn(move || {
-        for line in lines.by_ref() {
-            let Ok(line) = line else { return };
-            let _ = send.send(line);
-        }
-    });
-    let say = |limit, what: &str| {
-        let line = result.recv_timeout(limit);
-        line.with_context(|| format!("{forwarder:?}, {}: no word from the workers: {what}", case.name))
-    };
-    say(START_LIMIT, "they do not start")?;
-    // What the start costs is not measured.
-    forward.wait_until_ready(case.workers)?;
-    let before = cpu_ns(forward.id())?;
-    let _load = role(&["load", &upstream, &case.payload.to_string(), &events], Stdio::null())?;
-    let line = say(RUN_LIMIT, "not all events have arrived")?;
-    let cpu = cpu_ns(forward.id())? - before;
-    let peak_mib = peak_kib(forward.id())? as f64 / 1024.0;
-    let seconds: f64 = line.parse().with_context(|| format!("the workers said {line:?}"))?;
-    let events = case.events as f64;
-    Ok(Measured { rate: events / seconds, cpu_us: cpu as f64 / 1e3 / events, peak_mib })
+/// Parts of the machine.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Shares {
+    pub(crate) forwarder: f64,
+    pub(crate) generator: f64,
+    pub(crate) workers: f64,
+    pub(crate) controller: f64,
+    pub(crate) redis: f64,
 }
 
-/// A child that does not outlive its run.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Runs a row with one side.
+pub(crate) fn measure(row: &Row, side: Side, kind: Kind, smoke: bool) -> anyhow::Result<Measured> {
+    let images = row.images(side, smoke);
+    let folder = folder(side)?;
+    if side == Side::Disk {
+        return write_alone(folder.path(), row.payload, images);
     }
+    let took = run(row, side, kind, images, folder.path());
+    took.with_context(|| format!("{}, {}, {images} images", row.name, side.name()))
 }
 
-/// Who forwards, running.
-enum Forward {
-    Relay(Running),
-    Framegate(Host),
-}
+fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow::Result<Measured> {
+    let several = |count| (0..count).map(|_| free_port()).collect::<Vec<_>>();
+    let ports = Ports { detectors: several(row.streams), workers: several(side.ingesters(row)) };
+    let Row { payload, parts, rate, workers, apart, .. } = *row;
+    let load = Load { kind, ports: ports.detectors.clone(), payload, parts, events: images, rate };
+    let expected = row.messages(side, images);
+    let stalls_after = (side == Side::Stalled).then_some(STALLS_AFTER);
+    let work =
+        Work { kind, ports: ports.workers.clone(), workers, expected, stamped: rate.is_some(), apart, stalls_after };
 
-impl Forward {
-    fn id(&self) -> u32 {
-        match self {
-            Self::Relay(relay) => relay.0.id(),
-            Self::Framegate(host) => host.id(),
-        }
+    let redis = side.has_controller().then(RedisServer::start);
+    let mut controller = redis.as_ref().map(Controller::new);
+    let mut generator = End::start("generate", &load)?;
+    generator.wait_until_ready(START)?;
+    let mut forwarder = Forwarder::start(row, side, &ports, redis.as_ref(), folder)?;
+    let receiver = End::start("receive", &work)?;
+    receiver.wait_until_ready(START)?;
+    forwarder.wait_until_ready(row, controller.as_mut());
+
+    let watch = Watch::default();
+    let mut hand = controller.as_mut().map(|controller| (Hand::new(row, images), controller));
+    if let Some((cards, controller)) = hand.take_if(|(cards, _)| cards.deals_before()) {
+        cards.deal(controller, &watch);
+        forwarder.wait_until_read(images);
     }
-
-    /// Waits until it knows its workers and can take the first event.
-    fn wait_until_ready(&mut self, workers: usize) -> anyhow::Result<()> {
-        match self {
-            Self::Relay(relay) => {
-                let mut line = String::new();
-                BufReader::new(relay.0.stdout.take().context("the relay's output is a pipe")?).read_line(&mut line)?;
-                if line.trim() != "ready" {
-                    bail!("the relay does not start");
+    thread::scope(|scope| {
+        // Whatever happens, the controller's hand ends.
+        let _over = Over(&watch);
+        let redis = redis.as_ref().map(RedisServer::id);
+        let all = [Some(forwarder.id()), Some(generator.id()), Some(receiver.id()), Some(std::process::id()), redis];
+        let cpu = || all.iter().map(|id| id.map_or(Ok(0), cpu_ns)).collect::<Result<Vec<_>, _>>();
+        let (threads_before, before, began) = (threads(forwarder.id())?, cpu()?, Instant::now());
+        if let Some((cards, controller)) = hand {
+            let watch = &watch;
+            scope.spawn(move || cards.deal(controller, watch));
+        }
+        generator.go()?;
+        let (mut progress, mut silent) = (Vec::new(), Instant::now());
+        let (seconds, latency) = loop {
+            match receiver.next(LOOK) {
+                Ok(Said::Done { seconds, latency }) => break (seconds, latency),
+                Ok(Said::Progress { at_ns, messages }) => {
+                    silent = Instant::now();
+                    progress.push((at_ns, messages));
+                    watch.events.store(messages * images / expected, Ordering::Relaxed);
                 }
+                Ok(Said::Ready) => {}
+                Err(_) if silent.elapsed() < SILENCE && !forwarder.has_ended() => {}
+                Err(error) => bail!("{error:#}; of {expected} messages: {:?}\n{}", progress.last(), forwarder.log()),
             }
-            Self::Framegate(host) => {
-                host.wait_for("its workers", |ingester| {
-                    let known = ingester["workers"].as_array().map_or(0, Vec::len);
-                    ingester["state"] == "running" && known == workers
-                });
-            }
-        }
-        Ok(())
+        };
+        let (after, wall) = (cpu()?, began.elapsed());
+        let threads_after = threads(forwarder.id())?;
+        let used: Vec<f64> = after.iter().zip(&before).map(|(after, before)| (after - before) as f64).collect();
+        let machine = wall.as_nanos() as f64 * thread::available_parallelism()?.get() as f64;
+        let per_event = |total: f64| total / images as f64;
+        let grown = |name: &String, of: fn(&Thread) -> u64| {
+            let (before, after) = (threads_before.get(name).map_or(0, of), threads_after.get(name).map_or(0, of));
+            after.saturating_sub(before) as f64
+        };
+        let switches: f64 = threads_after.keys().map(|name| grown(name, |thread| thread.switches)).sum();
+        let threads_us =
+            threads_after.keys().map(|name| (name.clone(), per_event(grown(name, |thread| thread.cpu_ns) / 1e3)));
+        Ok(Measured {
+            events: images,
+            rate: images as f64 / seconds,
+            cpu_us: per_event(used[0] / 1e3),
+            threads_us: threads_us.collect(),
+            switches: per_event(switches),
+            peak_mib: peak_kib(forwarder.id())? as f64 / 1024.0,
+            latency,
+            stall: stalls_after.and_then(|after| Stall::find(&progress, after, images as f64 / expected as f64)),
+            shares: Shares {
+                forwarder: used[0] / machine,
+                generator: used[1] / machine,
+                workers: used[2] / machine,
+                controller: used[3] / machine,
+                redis: used[4] / machine,
+            },
+        })
+    })
+}
+
+/// Says that the run is over when it is dropped.
+struct Over<'a>(&'a Watch);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
     }
 }
 
-/// The real command, with the STINS plugin loaded from its file, and nothing of this program; or this program in the role of a host.
-fn framegate(folder: &Path, upstream: &str, port: &str, case: &Case, forwarder: Forwarder) -> anyhow::Result<Host> {
-    let plugin = framegate::plugin("stins");
-    let source = if forwarder == Forwarder::Linked { LINKED.into() } else { plugin.display().to_string() };
-    let Case { workers, broadcast, .. } = case;
-    let configuration = format!(
-        "log_level = \"WARNING\"\n[standalone]\nmin_workers = {workers}\nbroadcast = {broadcast}\n[[ingester]]\n\
-         url = \"tcp://127.0.0.1:{port}\"\n[[ingester.stream]]\nname = \"bench\"\nsource = \"{source}\"\n\
-         settings.upstream_url = \"{upstream}\"\n"
-    );
-    if forwarder == Forwarder::Framegate {
-        return Ok(Host::start(folder, &configuration));
+/// For what a run writes: on the disk that cargo builds on, or in memory.
+fn folder(side: Side) -> anyhow::Result<TempDir> {
+    Ok(match side {
+        Side::CaptureTmpfs => tempfile::tempdir_in("/dev/shm")?,
+        Side::CaptureDisk | Side::Disk => tempfile::tempdir_in(built())?,
+        _ => tempfile::tempdir()?,
+    })
+}
+
+/// What the disk takes, asked as the capture asks it: one write after the other, no wait for the platters.
+fn write_alone(folder: &Path, payload: usize, images: u64) -> anyhow::Result<Measured> {
+    let image = vec![7; payload];
+    let path = folder.join("alone");
+    let mut file = File::create(&path)?;
+    let (before, began) = (cpu_ns(std::process::id())?, Instant::now());
+    for _ in 0..images {
+        file.write_all(&image)?;
     }
-    let (path, admin) = write_configuration(folder, &configuration);
-    let mut command = Command::new(std::env::current_exe()?);
-    Ok(Host::with(command.args(["role", "host"]).arg(path), folder, admin))
+    let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_ns(std::process::id())? - before);
+    fs::remove_file(&path)?;
+    Ok(Measured {
+        events: images,
+        rate: images as f64 / seconds,
+        cpu_us: cpu as f64 / 1e3 / images as f64,
+        threads_us: BTreeMap::new(),
+        switches: 0.0,
+        peak_mib: 0.0,
+        latency: None,
+        stall: None,
+        shares: Shares::default(),
+    })
 }
 
-fn role(args: &[&str], out: Stdio) -> anyhow::Result<Running> {
-    let mut command = Command::new(std::env::current_exe()?);
-    Ok(Running(command.arg("role").args(args).stdin(Stdio::null()).stdout(out).spawn()?))
-}
-
-const START_LIMIT: Duration = Duration::from_secs(20);
-const RUN_LIMIT: Duration = Duration::from_secs(60);
+/// Messages that have come when a worker stalls.
+const STALLS_AFTER: u64 = 20;
+const START: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(1);
+/// Longer than a stalled worker holds up the others.
+const SILENCE: Duration = Duration::from_secs(40);

@@ -11,7 +11,7 @@ use anyhow::bail;
 /// Says `ready` when it knows its workers, and forwards for ever: every message to the next worker, or to all.
 pub(crate) fn run(
     pattern: zmq::SocketType,
-    upstream: &str,
+    upstreams: &[&str],
     port: &str,
     workers: usize,
     broadcast: bool,
@@ -30,7 +30,9 @@ pub(crate) fn run(
     if pattern == zmq::SUB {
         pull.set_subscribe(b"")?;
     }
-    pull.connect(upstream)?;
+    for upstream in upstreams {
+        pull.connect(upstream)?;
+    }
     println!("ready");
     let mut parts: Vec<Msg> = Vec::new();
     for number in 0usize.. {

@@ -11,7 +11,8 @@ mod turnover;
 
 use std::process::ExitCode;
 
-use framegate_tests::bench::{Options, median};
+use clap::Parser as _;
+use framegate_tests::bench::{Flags, Options, spread::median};
 
 /// One row of the table.
 #[derive(Debug)]
@@ -24,14 +25,12 @@ struct Row {
 }
 
 fn main() -> ExitCode {
-    let mut args: Vec<String> = std::env::args().skip(1).collect();
-    if args.is_empty() {
+    if std::env::args().len() == 1 {
         // `cargo test --all-targets` starts benchmarks too, without `--bench`.
         println!("run with: cargo bench -p framegate-tests --bench scans");
         return ExitCode::SUCCESS;
     }
-    args.retain(|arg| arg != "--bench");
-    match Options::read(&args).and_then(|options| run(&options)) {
+    match run(&Flags::parse().options) {
         Ok(exit) => exit,
         Err(error) => {
             eprintln!("scans: {error:#}");

@@ -18,22 +18,22 @@ mod worker;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use framegate_tests::bench::{Options, median};
+use clap::Parser as _;
+use framegate_tests::bench::{Flags, Options, spread::median};
 
 use measure::{Forwarder, Measured, measure};
 use rows::{Detector, ROWS, Row};
 
 fn main() -> ExitCode {
-    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
     if args.is_empty() {
         // `cargo test --all-targets` starts benchmarks too, without `--bench`.
         println!("run with: cargo bench -p framegate-tests --bench sources");
         return ExitCode::SUCCESS;
     }
-    args.retain(|arg| arg != "--bench");
     let result = match args.first().map(String::as_str) {
         Some("relay") => forward(&args[1..]).map(|()| ExitCode::SUCCESS),
-        _ => Options::read(&args).and_then(|options| compare(&options)),
+        _ => compare(&Flags::parse().options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("sources: {error:#}");
@@ -46,7 +46,7 @@ fn forward(args: &[String]) -> anyhow::Result<()> {
     match args {
         [pattern, upstream, port] => {
             let pattern = if pattern == "pull" { zmq::PULL } else { zmq::SUB };
-            relay::run(pattern, upstream, port, 1, false)
+            relay::run(pattern, &[upstream], port, 1, false)
         }
         other => bail!("the relay does not understand {other:?}"),
     }
@@ -77,14 +77,14 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
     );
     let mut missed = 0;
     for row in ROWS {
-        if options.only.as_ref().is_some_and(|only| only != row.name) {
+        if !options.wants(row.name) {
             continue;
         }
         let traffic = row.traffic();
         let few = |loops: u64| if options.smoke { (loops / 50).max(2) } else { loops };
         let (many, fewer) = (few(row.loops.0), few(row.loops.1));
         let mut rounds = Vec::new();
-        for round in 0..options.rounds {
+        for round in 0..options.rounds() {
             let relay = || match row.detector {
                 Detector::Push | Detector::Publish => measure(&row, &traffic, Forwarder::Relay, many).map(Some),
                 Detector::Tcp | Detector::Http => Ok(None),

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use framegate_tests::{
-    bench::{cpu_ns, peak_kib},
+    bench::usage::{cpu_ns, peak_kib},
     controller::Controller,
     framegate,
     process::{Process, free_port, wait_for},

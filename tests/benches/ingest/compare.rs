@@ -1,0 +1,74 @@
+//! Rounds: in each, every row of a group with each of its sides, one after the other. Who comes first alternates, so a machine that
+//! slows down slows all of them.
+
+use std::collections::BTreeMap;
+
+use framegate_tests::bench::{Options, ends::Kind, spread::Spread};
+
+use crate::{
+    groups::Group,
+    limits::Verdict,
+    measure::{Measured, measure},
+    rows::Row,
+    sides::Side,
+};
+
+/// A row, and what its rounds have shown; the k-th of each side are of one round.
+#[derive(Debug)]
+pub(crate) struct Rounds {
+    pub(crate) row: Row,
+    pub(crate) sides: BTreeMap<Side, Vec<Measured>>,
+}
+
+impl Rounds {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.sides.values().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// A figure of a side, over all rounds.
+    pub(crate) fn spread(&self, side: Side, figure: impl Fn(&Measured) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.sides.get(&side)?.iter().filter_map(figure))
+    }
+
+    /// A figure of a side as a ratio to the first side's, round by round.
+    pub(crate) fn ratio(&self, side: Side, figure: impl Fn(&Measured) -> Option<f64>) -> Option<Spread> {
+        let first = self.row.sides[0];
+        let pairs = self.sides.get(&side)?.iter().zip(self.sides.get(&first)?);
+        Spread::of(pairs.filter_map(|(own, first)| Some(figure(own)? / figure(first)?)))
+    }
+
+    pub(crate) fn verdicts(&self, all: &[Self]) -> Vec<Verdict> {
+        self.row.limits.iter().filter_map(|limit| limit.judge(self, all)).collect()
+    }
+}
+
+/// Runs the rows of a group that are wanted.
+pub(crate) fn compare(group: Group, options: &Options, kind: Kind) -> anyhow::Result<Vec<Rounds>> {
+    let wanted = group.rows.into_iter().filter(|row| options.wants(&row.name));
+    let mut all: Vec<_> = wanted.map(|row| Rounds { row, sides: BTreeMap::new() }).collect();
+    let count = options.rounds();
+    for round in 0..count {
+        for Rounds { row, sides } in &mut all {
+            let mut order = row.sides.clone();
+            // It takes seconds to start.
+            order.retain(|side| !(options.smoke && *side == Side::Python && row.payload > 64));
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for side in order {
+                let measured = measure(row, side, kind, options.smoke)?;
+                eprintln!(
+                    "{} of {count}: {}, {}: {:.0} events/s, {:.2} µs",
+                    round + 1,
+                    row.name,
+                    side.name(),
+                    measured.rate,
+                    measured.cpu_us
+                );
+                sides.entry(side).or_default().push(measured);
+            }
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,147 @@
+//! What a row is held against: a figure of one side, alone or beside another's, and how it may be. Pure.
+
+use framegate_tests::bench::spread::Spread;
+use serde::Serialize;
+
+use crate::{compare::Rounds, measure::Measured, sides::Side};
+
+/// One limit.
+#[derive(Debug, Clone)]
+pub(crate) struct Limit {
+    /// Whose figure.
+    pub(crate) side: Side,
+    pub(crate) figure: Figure,
+    pub(crate) beside: Beside,
+    pub(crate) bound: Bound,
+}
+
+/// A figure of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// Events a second.
+    Rate,
+    /// CPU per event.
+    Cpu,
+    /// CPU per event and stream.
+    CpuPerFrame,
+    /// The median of the latency.
+    Latency,
+    /// Peak memory, MiB.
+    Memory,
+    /// Events a second of the other workers until a stalled one stops everything.
+    RateUntilFull,
+    /// The same after it was given up.
+    RateAfter,
+}
+
+/// What the figure is seen beside, in the same round.
+#[derive(Debug, Clone)]
+pub(crate) enum Beside {
+    Nothing,
+    /// As a ratio to another side's.
+    Side(Side),
+    /// As what is more than another side's.
+    MoreThan(Side),
+    /// How many times it goes into another side's.
+    TimesLess(Side),
+    /// As a ratio to the same side's in another row.
+    Row(String),
+    /// Its ratio to a side as a ratio to the same in another row.
+    SideInRow(Side, String),
+}
+
+/// How it may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bound {
+    /// The median is no less, or no more.
+    Least(f64),
+    Most(f64),
+    /// The same, where only noise is between the two: most rounds say otherwise before it counts as missed.
+    LeastOfMost(f64),
+    MostOfMost(f64),
+}
+
+/// What came of a limit.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Verdict {
+    /// In words, with the limit.
+    pub(crate) what: String,
+    pub(crate) value: Spread,
+    pub(crate) is_held: bool,
+}
+
+impl Limit {
+    pub(crate) fn of(side: Side, figure: Figure, beside: Beside, bound: Bound) -> Self {
+        Self { side, figure, beside, bound }
+    }
+
+    /// None if not everything was measured that it needs.
+    pub(crate) fn judge(&self, own: &Rounds, others: &[Rounds]) -> Option<Verdict> {
+        let of = |rounds: &Rounds, side: Side, round: usize| {
+            let measured = rounds.sides.get(&side)?.get(round)?;
+            self.figure.of(measured, rounds.row.streams)
+        };
+        let in_row = |name: &str| others.iter().find(|rounds| rounds.row.name == name);
+        let value = |round: usize| {
+            let figure = of(own, self.side, round)?;
+            Some(match &self.beside {
+                Beside::Nothing => figure,
+                Beside::Side(side) => figure / of(own, *side, round)?,
+                Beside::MoreThan(side) => figure - of(own, *side, round)?,
+                Beside::TimesLess(side) => of(own, *side, round)? / figure,
+                Beside::Row(row) => figure / of(in_row(row)?, self.side, round)?,
+                Beside::SideInRow(side, row) => {
+                    let other = in_row(row)?;
+                    (figure / of(own, *side, round)?) / (of(other, self.side, round)? / of(other, *side, round)?)
+                }
+            })
+        };
+        let value = Spread::of((0..own.count()).filter_map(value))?;
+        let is_held = match self.bound {
+            Bound::Least(least) => value.median >= least,
+            Bound::Most(most) => value.median <= most,
+            Bound::LeastOfMost(least) => value.high >= least,
+            Bound::MostOfMost(most) => value.low <= most,
+        };
+        Some(Verdict { what: self.words(), value, is_held })
+    }
+
+    fn words(&self) -> String {
+        let figure = match self.figure {
+            Figure::Rate => "events/s",
+            Figure::Cpu => "CPU",
+            Figure::CpuPerFrame => "CPU per frame",
+            Figure::Latency => "p50 µs",
+            Figure::Memory => "peak MiB",
+            Figure::RateUntilFull => "events/s until the limit",
+            Figure::RateAfter => "events/s after the timeout",
+        };
+        let beside = match &self.beside {
+            Beside::Nothing => String::new(),
+            Beside::Side(side) => format!(" : {}", side.name()),
+            Beside::MoreThan(side) => format!(" − {}", side.name()),
+            Beside::TimesLess(side) => format!(", times less than {}", side.name()),
+            Beside::Row(row) => format!(" : {row}"),
+            Beside::SideInRow(side, row) => format!(" : {} : the same in {row}", side.name()),
+        };
+        let bound = match self.bound {
+            Bound::Least(least) | Bound::LeastOfMost(least) => format!("≥ {least}"),
+            Bound::Most(most) | Bound::MostOfMost(most) => format!("≤ {most}"),
+        };
+        format!("{figure} of {}{beside} {bound}", self.side.name())
+    }
+}
+
+impl Figure {
+    pub(crate) fn of(self, measured: &Measured, streams: usize) -> Option<f64> {
+        match self {
+            Self::Rate => Some(measured.rate),
+            Self::Cpu => Some(measured.cpu_us),
+            Self::CpuPerFrame => Some(measured.cpu_us / streams as f64),
+            Self::Latency => measured.latency.map(|latency| latency.p50),
+            Self::Memory => Some(measured.peak_mib),
+            Self::RateUntilFull => measured.stall.map(|stall| stall.rate_before),
+            Self::RateAfter => measured.stall.map(|stall| stall.rate_after),
+        }
+    }
+}

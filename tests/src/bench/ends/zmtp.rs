@@ -1,0 +1,185 @@
+//! As much of ZMTP 3.0 (<https://rfc.zeromq.org/spec/23/>) as the ends need: the handshake without security, heads of frames, and a walk over
+//! what comes that looks at nothing but heads.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use anyhow::ensure;
+
+use super::{MAGIC, STAMP};
+
+const MORE: u8 = 1;
+const LONG: u8 = 2;
+const COMMAND: u8 = 4;
+
+/// Greets, and says what kind of socket this is and how it is called.
+pub(crate) fn shake_hands(stream: &mut TcpStream, kind: &str, identity: &str) -> anyhow::Result<()> {
+    let mut greeting = [0; 64];
+    greeting[0] = 0xff;
+    greeting[9] = 0x7f;
+    greeting[10] = 3;
+    greeting[12..16].copy_from_slice(b"NULL");
+    stream.write_all(&greeting)?;
+    stream.read_exact(&mut greeting)?;
+    ensure!(greeting[10] >= 3 && greeting[12..17] == *b"NULL\0", "the other side speaks something else: {greeting:?}");
+
+    let mut ready = b"\x05READY".to_vec();
+    for (name, value) in [("Socket-Type", kind), ("Identity", identity)] {
+        ready.push(u8::try_from(name.len())?);
+        ready.extend_from_slice(name.as_bytes());
+        ready.extend_from_slice(&u32::try_from(value.len())?.to_be_bytes());
+        ready.extend_from_slice(value.as_bytes());
+    }
+    stream.write_all(&[COMMAND, u8::try_from(ready.len())?])?;
+    stream.write_all(&ready)?;
+    let mut head = [0; 2];
+    stream.read_exact(&mut head)?;
+    ensure!(head[0] == COMMAND, "the other side does not say what it is");
+    let mut command = vec![0; usize::from(head[1])];
+    stream.read_exact(&mut command)?;
+    ensure!(command.starts_with(b"\x05READY"), "the other side says {:?}", String::from_utf8_lossy(&command));
+    Ok(())
+}
+
+/// The head of a frame.
+pub(crate) fn head(into: &mut Vec<u8>, length: usize, more: bool) {
+    let more = if more { MORE } else { 0 };
+    match u8::try_from(length) {
+        Ok(short) => into.extend_from_slice(&[more, short]),
+        Err(_) => {
+            into.push(more | LONG);
+            into.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+}
+
+/// A message of one frame.
+pub(crate) fn message(body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    head(&mut bytes, body.len(), false);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// A walk over the frames of a connection, in whatever pieces they come.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    /// Of the frame's head, as far as it is there.
+    head: [u8; 9],
+    head_length: usize,
+    /// What the frame's body still lacks; none between frames.
+    body: Option<u64>,
+    /// The beginning of the body, if stamps are wanted.
+    stamp: [u8; STAMP],
+    stamp_length: usize,
+    wants_stamps: bool,
+}
+
+impl Walk {
+    pub(crate) fn new(wants_stamps: bool) -> Self {
+        Self { wants_stamps, ..Self::default() }
+    }
+
+    /// Bytes to come that need not be seen.
+    pub(crate) fn unseen(&self) -> u64 {
+        let is_seen = !self.wants_stamps || self.stamp_length == STAMP;
+        self.body.filter(|_| is_seen).unwrap_or(0)
+    }
+
+    /// So many bytes of [`Walk::unseen`] have come.
+    pub(crate) fn skip(&mut self, bytes: usize, message: &mut impl FnMut(Option<u64>)) {
+        if let Some(left) = &mut self.body {
+            *left -= bytes as u64;
+        }
+        self.end_frame(message);
+    }
+
+    /// Goes on over these bytes; calls `message` at the end of each, with the stamp of its last frame.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], message: &mut impl FnMut(Option<u64>)) {
+        while let Some(first) = bytes.first() {
+            if let Some(left) = self.body {
+                let here = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                if self.wants_stamps {
+                    let wanted = here.min(STAMP - self.stamp_length);
+                    self.stamp[self.stamp_length..][..wanted].copy_from_slice(&bytes[..wanted]);
+                    self.stamp_length += wanted;
+                }
+                bytes = &bytes[here..];
+                self.skip(here, message);
+                continue;
+            }
+            if self.head_length == 0 {
+                self.head[0] = *first;
+            }
+            let needed = if self.head[0] & LONG == 0 { 2 } else { 9 };
+            let here = bytes.len().min(needed - self.head_length);
+            self.head[self.head_length..][..here].copy_from_slice(&bytes[..here]);
+            self.head_length += here;
+            bytes = &bytes[here..];
+            if self.head_length == needed {
+                let mut length = [0; 8];
+                length[8 - (needed - 1)..].copy_from_slice(&self.head[1..needed]);
+                self.body = Some(u64::from_be_bytes(length));
+                self.stamp_length = 0;
+                self.end_frame(message);
+            }
+        }
+    }
+
+    fn end_frame(&mut self, message: &mut impl FnMut(Option<u64>)) {
+        if self.body != Some(0) {
+            return;
+        }
+        self.body = None;
+        self.head_length = 0;
+        if self.head[0] & (MORE | COMMAND) == 0 {
+            message(read_stamp(&self.stamp[..self.stamp_length]));
+        }
+    }
+}
+
+/// The stamp in front of a part, if it has one.
+pub(crate) fn read_stamp(part: &[u8]) -> Option<u64> {
+    let stamp = part.get(..STAMP).filter(|stamp| stamp.starts_with(&MAGIC))?;
+    Some(u64::from_le_bytes(stamp[8..].try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::block::write_stamp, *};
+
+    #[test]
+    fn messages_are_found_in_pieces_of_every_size() {
+        let mut bytes = Vec::new();
+        let mut stamped = vec![0; 300];
+        write_stamp(&mut stamped, 77);
+        for (body, more) in [(&b"{}"[..], true), (&[][..], true), (&stamped[..], false), (&[1; 40][..], false)] {
+            head(&mut bytes, body.len(), more);
+            bytes.extend_from_slice(body);
+        }
+        for size in 1..bytes.len() {
+            let mut walk = Walk::new(true);
+            let mut found = Vec::new();
+            for piece in bytes.chunks(size) {
+                walk.feed(piece, &mut |stamp| found.push(stamp));
+            }
+            assert_eq!(found, [Some(77), None], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_need_not_be_seen_is_the_rest_of_a_body() {
+        let mut walk = Walk::new(false);
+        let mut found = 0;
+        let mut bytes = Vec::new();
+        head(&mut bytes, 1000, false);
+        walk.feed(&bytes, &mut |_| found += 1);
+        assert_eq!(walk.unseen(), 1000);
+        walk.skip(999, &mut |_| found += 1);
+        assert_eq!((walk.unseen(), found), (1, 0));
+        walk.skip(1, &mut |_| found += 1);
+        assert_eq!((walk.unseen(), found), (0, 1));
+    }
+}

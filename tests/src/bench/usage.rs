@@ -1,0 +1,80 @@
+//! What a process has used, as the kernel's scheduler accounts for it.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context as _, bail};
+use nix::{
+    time::{clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
+
+/// CPU time of a process: user and kernel, all its threads, also those that have ended.
+///
+/// # Errors
+/// The process has ended.
+pub fn cpu_ns(pid: u32) -> anyhow::Result<u64> {
+    let time = clock_gettime(clock_getcpuclockid(Pid::from_raw(i32::try_from(pid)?))?)?;
+    Ok(u64::try_from(time.tv_sec())? * 1_000_000_000 + u64::try_from(time.tv_nsec())?)
+}
+
+/// What the living threads of a process have used, by their names; threads of one name are one.
+///
+/// # Errors
+/// The process has ended.
+pub fn threads(pid: u32) -> anyhow::Result<BTreeMap<String, Thread>> {
+    let mut all: BTreeMap<String, Thread> = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let folder = task?.path();
+        // One that ends meanwhile is as one that has ended before.
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let thread = all.entry(read("comm").trim().to_owned()).or_default();
+        let cpu = read("schedstat").split(' ').next().and_then(|cpu| cpu.parse::<u64>().ok());
+        thread.cpu_ns += cpu.unwrap_or(0);
+        thread.switches += switches(&read("status"));
+    }
+    Ok(all)
+}
+
+/// See [`threads`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Thread {
+    /// CPU time, user and kernel.
+    pub cpu_ns: u64,
+    /// Context switches: those in which it began to wait, and those in which another took its place.
+    pub switches: u64,
+}
+
+fn switches(status: &str) -> u64 {
+    let lines = status.lines().filter_map(|line| line.split_once("voluntary_ctxt_switches:"));
+    lines.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
+}
+
+/// The most memory that a process had resident.
+///
+/// # Errors
+/// The process has ended.
+pub fn peak_kib(pid: u32) -> anyhow::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    match line.and_then(|line| line.split_whitespace().next()) {
+        Some(number) => Ok(number.parse().context("Linux tells it in KiB")?),
+        None => bail!("process {pid} has ended"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_used_time_and_memory_and_has_waited() {
+        let own = std::process::id();
+        let before = cpu_ns(own).expect("it lives");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert!((0..1_000_000u64).map(std::hint::black_box).sum::<u64>() > 0);
+        assert!(cpu_ns(own).expect("it lives") > before);
+        assert!(peak_kib(own).expect("it lives") > 100);
+        let threads = threads(own).expect("it lives");
+        assert!(threads.values().map(|thread| thread.switches).sum::<u64>() > 0, "{threads:?}");
+    }
+}
