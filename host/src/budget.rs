@@ -84,14 +84,30 @@ impl Account {
         // SeqCst with `waited_for`: either the waiter sees the bytes come back, or the giver sees the waiter.
         self.used.load(Ordering::SeqCst)
     }
+
+    fn give_back(&self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        if self.waited_for.load(Ordering::SeqCst) && self.waited_for.swap(false, Ordering::SeqCst) {
+            (self.ring)();
+        }
+    }
+}
+
+impl Charge {
+    /// Gives some of its bytes back, or what is left of them.
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.account.give_back(bytes);
+    }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.account.used.fetch_sub(self.bytes, Ordering::SeqCst);
-        if self.account.waited_for.load(Ordering::SeqCst) && self.account.waited_for.swap(false, Ordering::SeqCst) {
-            (self.account.ring)();
-        }
+        self.give_back(self.bytes);
     }
 }
 

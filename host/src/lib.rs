@@ -6,6 +6,7 @@ pub mod fuzz;
 pub mod names;
 pub mod settings;
 
+pub(crate) mod batch;
 pub(crate) mod budget;
 pub(crate) mod capture;
 pub(crate) mod cli;

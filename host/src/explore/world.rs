@@ -170,11 +170,11 @@ impl World {
         let mut items = VecDeque::new();
         for stream in 0..STREAMS {
             let Some(queue) = &self.inputs[stream] else { continue };
-            queue.take_all(&mut items, self.heart.holds_none(stream));
+            queue.take_all(&mut items, self.heart.holds_none(stream), self.heart.empties(stream));
             for item in items.drain(..) {
                 match item {
-                    Item::Event(event, charge) => self.heart.event(stream, Slot::Event(event, charge)),
-                    Item::Dropped { typ, count } => self.heart.event(stream, Slot::Dropped { typ, count }),
+                    Item::Events(batch) => self.heart.events(stream, Slot::Events(batch)),
+                    Item::Dropped { typ, count } => self.heart.events(stream, Slot::Dropped { typ, count }),
                     Item::Opened => self.heart.opened(stream),
                     Item::Closed => self.heart.closed(stream),
                     Item::Ended => self.heart.ended(stream),

@@ -213,12 +213,13 @@ impl Forwarder {
         let mut busy = false;
         for (stream, input) in self.inputs.iter().enumerate() {
             let Some(queue) = &input.queue else { continue };
-            queue.take_all(&mut self.state.items, self.ingester.holds_none(stream));
+            let holds_none = self.ingester.holds_none(stream);
+            queue.take_all(&mut self.state.items, holds_none, self.ingester.empties(stream));
             for item in self.state.items.drain(..) {
                 busy = true;
                 match item {
-                    Item::Event(event, charge) => self.ingester.event(stream, Slot::Event(event, charge)),
-                    Item::Dropped { typ, count } => self.ingester.event(stream, Slot::Dropped { typ, count }),
+                    Item::Events(batch) => self.ingester.events(stream, Slot::Events(batch)),
+                    Item::Dropped { typ, count } => self.ingester.events(stream, Slot::Dropped { typ, count }),
                     Item::Opened => self.ingester.opened(stream),
                     Item::Closed => self.ingester.closed(stream),
                     Item::Ended => self.ingester.ended(stream),

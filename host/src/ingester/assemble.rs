@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use framegate_plugin_api::{Event, EventKind};
 use smallvec::SmallVec;
 
-use crate::{budget::Charge, names::EventNumber};
+use crate::{batch::Batch, names::EventNumber};
 
 /// What waits at the front of a stream.
 #[derive(Debug)]
 pub(crate) enum Slot {
-    Event(Event, Charge),
+    Events(Batch),
     /// Events that were dropped, and whose places are kept.
     Dropped {
         typ: &'static str,
@@ -35,13 +35,15 @@ pub(crate) struct Flow {
     slots: VecDeque<Slot>,
     waiting: u64,
     bytes: u64,
+    /// Batches that were emptied.
+    pub(crate) empties: Vec<VecDeque<Event>>,
     pub(crate) last_typ: &'static str,
 }
 
 /// What a stream gave for one event.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    Event(Event, Charge),
+    Event(Event),
     /// It was dropped, or the source has failed: the message says `length` 0.
     Tombstone {
         typ: &'static str,
@@ -51,9 +53,9 @@ pub(crate) enum Taken {
 impl Flow {
     pub(crate) fn push(&mut self, slot: Slot) {
         match &slot {
-            Slot::Event(event, _) => {
-                self.waiting += 1;
-                self.bytes += event.bytes() as u64;
+            Slot::Events(batch) => {
+                self.waiting += batch.len() as u64;
+                self.bytes += batch.iter().map(|event| event.bytes() as u64).sum::<u64>();
             }
             Slot::Dropped { count, .. } => self.waiting += count,
         }
@@ -77,7 +79,7 @@ impl Flow {
     /// Where the first event stands in its run.
     pub(crate) fn first_kind(&self) -> Option<EventKind> {
         self.slots.front().map(|slot| match slot {
-            Slot::Event(event, _) => event.kind,
+            Slot::Events(batch) => batch.iter().next().map_or(EventKind::Data, |event| event.kind),
             Slot::Dropped { .. } => EventKind::Data,
         })
     }
@@ -89,14 +91,24 @@ impl Flow {
                 *count -= 1;
                 Taken::Tombstone { typ }
             }
-            _ => match self.slots.pop_front()? {
-                Slot::Event(event, charge) => Taken::Event(event, charge),
-                Slot::Dropped { typ, .. } => Taken::Tombstone { typ },
-            },
+            Slot::Dropped { typ, .. } => {
+                let typ = *typ;
+                self.slots.pop_front();
+                Taken::Tombstone { typ }
+            }
+            Slot::Events(batch) => {
+                let event = batch.take()?;
+                if batch.is_empty()
+                    && let Some(Slot::Events(batch)) = self.slots.pop_front()
+                {
+                    self.empties.push(batch.into_empty());
+                }
+                Taken::Event(event)
+            }
         };
         self.waiting -= 1;
         self.last_typ = match &taken {
-            Taken::Event(event, _) => {
+            Taken::Event(event) => {
                 self.bytes -= event.bytes() as u64;
                 event.typ
             }

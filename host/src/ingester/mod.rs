@@ -29,7 +29,7 @@ use smallvec::SmallVec;
 
 pub(crate) use self::pair::Pairing;
 use self::{
-    assemble::{Assigned, Slot},
+    assemble::Assigned,
     command::{Assignments, Command, Deal},
     message::Spares,
     scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
@@ -290,33 +290,6 @@ impl Ingester {
         if !stream.has_failed() {
             stream.source = state;
         }
-    }
-
-    /// An event, or the place of one that was dropped.
-    pub(crate) fn event(&mut self, index: usize, slot: Slot) {
-        let Some(scan) = &mut self.scan else { return };
-        let stream = &mut scan.streams[index];
-        let count = if let Slot::Dropped { count, .. } = &slot { *count } else { 1 };
-        stream.tally.read += count;
-        if matches!(slot, Slot::Dropped { .. }) && !stream.has_failed() && stream.tally.dropped == 0 {
-            let (ingester, name) = (&self.name, &self.streams[index].name);
-            tracing::warn!(
-                %ingester, stream = %name,
-                "events are dropped, because memory is full and when_full is \"drop\"; their places are kept, and the count is in the status"
-            );
-        }
-        if matches!(slot, Slot::Dropped { .. }) || stream.has_failed() {
-            stream.tally.dropped += count;
-        }
-        // After a failure later pairs would be wrong: whoever is assigned gets an empty place.
-        if !stream.has_failed() {
-            stream.flow.push(slot);
-        }
-    }
-
-    /// Whether the stream has no event waiting here.
-    pub(crate) fn holds_none(&self, stream: usize) -> bool {
-        self.scan.as_ref().is_none_or(|scan| scan.streams[stream].flow.is_empty())
     }
 
     /// Moves the scan on as far as it can go without another event. `in_flight`: what the network holds.

@@ -1,6 +1,7 @@
 //! The step from events and assignments to messages.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -10,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::{
     Action, Ingester,
-    assemble::{Assigned, Taken, groups},
+    assemble::{Assigned, Slot, Taken, groups},
     command::Deal,
     header,
     message::{Gathered, Whole},
@@ -43,6 +44,41 @@ pub(crate) enum Pairing {
 }
 
 impl Ingester {
+    /// Events, or the places of some that were dropped.
+    pub(crate) fn events(&mut self, index: usize, slot: Slot) {
+        let Some(scan) = &mut self.scan else { return };
+        let stream = &mut scan.streams[index];
+        let count = match &slot {
+            Slot::Dropped { count, .. } => *count,
+            Slot::Events(batch) => batch.len() as u64,
+        };
+        stream.tally.read += count;
+        if matches!(slot, Slot::Dropped { .. }) && !stream.has_failed() && stream.tally.dropped == 0 {
+            let (ingester, name) = (&self.name, &self.streams[index].name);
+            tracing::warn!(
+                %ingester, stream = %name,
+                "events are dropped, because memory is full and when_full is \"drop\"; their places are kept, and the count is in the status"
+            );
+        }
+        if matches!(slot, Slot::Dropped { .. }) || stream.has_failed() {
+            stream.tally.dropped += count;
+        }
+        // After a failure later pairs would be wrong: whoever is assigned gets an empty place.
+        if !stream.has_failed() {
+            stream.flow.push(slot);
+        }
+    }
+
+    /// Batches of the stream that were emptied, to be taken out and filled again.
+    pub(crate) fn empties(&mut self, stream: usize) -> Option<&mut Vec<VecDeque<Event>>> {
+        Some(&mut self.scan.as_mut()?.streams[stream].flow.empties)
+    }
+
+    /// Whether the stream has no event waiting here.
+    pub(crate) fn holds_none(&self, stream: usize) -> bool {
+        self.scan.as_ref().is_none_or(|scan| scan.streams[stream].flow.is_empty())
+    }
+
     /// Pairs the next event, if it is complete. The caller looks first whether `account` has room.
     ///
     /// `capturing`: whether to return the event.
@@ -199,8 +235,8 @@ fn take(scan: &mut Scan, index: usize, wanted: bool) -> Event {
     let stream = &mut scan.streams[index];
     let tombstone = |typ| Event { typ, kind: EventKind::Data, frames: Frames::new() };
     match stream.flow.take() {
-        // From here the bytes are in the account of messages; the charge of the stream ends here.
-        Some(Taken::Event(event, _charge)) => {
+        // From here the bytes are in the account of messages.
+        Some(Taken::Event(event)) => {
             let tally = if wanted { &mut stream.tally.forwarded } else { &mut stream.tally.discarded };
             *tally += 1;
             event

@@ -173,7 +173,7 @@ impl Scan {
         for stream in &mut self.streams {
             while let Some(taken) = stream.flow.take() {
                 // A tombstone was counted as dropped when it came.
-                stream.tally.discarded += u64::from(matches!(taken, Taken::Event(..)));
+                stream.tally.discarded += u64::from(matches!(taken, Taken::Event(_)));
             }
         }
     }

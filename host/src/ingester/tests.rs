@@ -15,6 +15,7 @@ use super::{
     command::{Assignment, Assignments, Command, Deal},
 };
 use crate::{
+    batch::Batch,
     budget::{Account, Held},
     names::{IngesterName, ScanId, StreamName, WorkerName},
 };
@@ -55,7 +56,7 @@ fn started(heart: &mut Ingester, deal: Deal, now: Instant) -> ScanId {
 /// An event whose one frame says which it is.
 fn event(account: &std::sync::Arc<Account>, text: String, kind: EventKind) -> Slot {
     let frames = [Frame::from_vec(text.into_bytes())].into_iter().collect();
-    Slot::Event(Event { typ: "T", kind, frames }, account.take(1))
+    Slot::Events(Batch::new([Event { typ: "T", kind, frames }].into(), account.take(1)))
 }
 
 /// Takes what waits for a worker: event number and frames of each message.
@@ -107,7 +108,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Event(s) if sent[s] < named[s] => {
-                    heart.event(s, event(&account, format!("{}{}", STREAMS[s], sent[s]), EventKind::Data));
+                    heart.events(s, event(&account, format!("{}{}", STREAMS[s], sent[s]), EventKind::Data));
                     sent[s] += 1;
                 }
                 Step::Event(_) => {}
@@ -206,7 +207,7 @@ fn without_a_controller_starts_and_ends_go_to_everyone_and_data_in_turn() {
     for (text, kind) in
         [("start", EventKind::Start), ("0", EventKind::Data), ("1", EventKind::Data), ("end", EventKind::End)]
     {
-        heart.event(0, event(&account, text.to_owned(), kind));
+        heart.events(0, event(&account, text.to_owned(), kind));
     }
     while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
     let mut all = BTreeMap::new();
@@ -230,7 +231,7 @@ fn a_worker_that_reads_nothing_is_not_waited_for_and_one_that_reads_slowly_is() 
         heart.workers.ping(name.as_bytes(), Uuid::new_v4().as_bytes(), now, SystemTime::now());
     }
     heart.ended(1);
-    heart.event(0, event(&account, "0".to_owned(), EventKind::End));
+    heart.events(0, event(&account, "0".to_owned(), EventKind::End));
     while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
     heart.ended(0);
     for name in &WORKERS[..2] {
@@ -256,9 +257,9 @@ fn what_comes_after_a_failure_is_dropped_and_counted() {
     let account = Account::new(u64::MAX, || ());
     let mut heart = heart();
     let scan = started(&mut heart, Deal::Controller, now);
-    heart.event(0, event(&account, "before".to_owned(), EventKind::Data));
+    heart.events(0, event(&account, "before".to_owned(), EventKind::Data));
     heart.failed(0, "it hangs".to_owned());
-    heart.event(0, event(&account, "after".to_owned(), EventKind::Data));
+    heart.events(0, event(&account, "after".to_owned(), EventKind::Data));
     let to_w0 = || vec![(stream("a"), vec![WorkerName::new("w0").unwrap()])];
     let events = (0..2).map(|number| Assignment { number, streams: to_w0() }).collect();
     heart.assign(Assignments { scan, events }, now);

@@ -179,12 +179,12 @@ impl Instance for Behind {
 
 /// The frames of one event. Those of a small one are copied: the plugin gets its memory back on the thread that took it, and no small
 /// frame pins a large buffer of a plugin's while it waits.
-fn gather(frames: impl Iterator<Item = Frame>) -> Frames {
-    let frames: Frames = frames.collect();
-    if frames.iter().map(Frame::len).sum::<usize>() >= COPY_BELOW {
-        return frames;
+fn gather(frames: caller::Frames<'_>) -> Frames {
+    if frames.bytes() < COPY_BELOW {
+        frames.map(|frame| Frame::copy(frame.as_slice())).collect()
+    } else {
+        frames.collect()
     }
-    frames.iter().map(|frame| Frame::copy(frame.as_slice())).collect()
 }
 
 const LIMITS: Limits = Limits { events: BATCH_EVENTS, bytes: BATCH_BYTES };

@@ -14,7 +14,8 @@ use std::{
 use framegate_plugin_api::{Event, EventKind};
 
 use crate::{
-    budget::{Account, Charge},
+    batch::{Batch, cost},
+    budget::Account,
     settings::WhenFull,
     source::Counts,
     sync::{
@@ -29,8 +30,8 @@ use crate::{
 pub(crate) enum Item {
     /// The run is open: whatever the detector sends from now on is seen.
     Opened,
-    /// One event; its bytes are counted until the charge is dropped.
-    Event(Event, Charge),
+    /// Events that were given in one go.
+    Events(Batch),
     /// So many data events in a row were dropped because the stream was full. They keep their places.
     Dropped {
         /// Their type.
@@ -46,8 +47,8 @@ pub(crate) enum Item {
     Closed,
 }
 
-/// Bytes that an event costs beyond its frames: our own structures and the allocator's.
-const EVENT_COST: u64 = 256;
+/// Emptied batches that wait to be filled again.
+const SPARES: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
+    /// What batches are made of.
+    spares: Vec<VecDeque<Event>>,
     /// Events that were pushed and whose charges still live are at most those pushed; the forwarder says when it holds none.
     forwarder_holds_none: bool,
     /// The forwarder does not want any more.
@@ -124,16 +127,24 @@ impl Queue {
             self.too_late(batch);
             return true;
         }
+        if let Some(charge) = self.account.try_take(batch.iter().map(cost).sum()) {
+            let empty = state.spares.pop().unwrap_or_default();
+            state.forwarder_holds_none = false;
+            state.items.push_back(Item::Events(Batch::new(mem::replace(batch, empty), charge)));
+            drop(state);
+            self.wake.ring();
+            return true;
+        }
         let mut pushed = false;
         while let Some(event) = batch.front() {
-            let bytes = event.bytes() as u64 + EVENT_COST;
-            let stands_still = state.forwarder_holds_none && !state.items.iter().any(|i| matches!(i, Item::Event(..)));
+            let bytes = cost(event);
+            let stands_still = state.forwarder_holds_none && !state.items.iter().any(|i| matches!(i, Item::Events(_)));
             let charge = self.account.try_take(bytes).or_else(|| stands_still.then(|| self.account.take(bytes)));
             match charge {
                 Some(charge) => {
                     let event = batch.pop_front().expect("it was at the front one line up");
                     state.forwarder_holds_none = false;
-                    state.items.push_back(Item::Event(event, charge));
+                    state.items.push_back(Item::Events(Batch::new([event].into(), charge)));
                 }
                 None if self.when_full == WhenFull::Drop && event.kind == EventKind::Data => {
                     let typ = event.typ;
@@ -169,9 +180,19 @@ impl Queue {
         drop(self.space.freed.wait_timeout(guard, step).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Takes all there is. `holds_none`: the forwarder has no event of this stream left. [forwarder thread]
-    pub(crate) fn take_all(&self, into: &mut VecDeque<Item>, holds_none: bool) {
+    /// Takes all there is. `holds_none`: the forwarder has no event of this stream left; `empties`: of its batches, for others.
+    /// [forwarder thread]
+    pub(crate) fn take_all(
+        &self,
+        into: &mut VecDeque<Item>,
+        holds_none: bool,
+        empties: Option<&mut Vec<VecDeque<Event>>>,
+    ) {
         let mut state = self.state();
+        if let Some(empties) = empties {
+            state.spares.append(empties);
+            state.spares.truncate(SPARES);
+        }
         state.forwarder_holds_none = holds_none && state.items.is_empty();
         if into.is_empty() {
             mem::swap(into, &mut state.items);
@@ -193,7 +214,7 @@ impl Queue {
             state.abandoned = true;
             mem::take(&mut state.items)
         };
-        let events = items.iter().filter(|item| matches!(item, Item::Event(..))).count() as u64;
+        let events = items.iter().map(|item| if let Item::Events(batch) = item { batch.len() as u64 } else { 0 }).sum();
         drop(items);
         self.space.freed();
         events

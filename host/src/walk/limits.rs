@@ -95,10 +95,10 @@ proptest! {
             }
             for (s, queue) in queues.iter().enumerate() {
                 let mut items = VecDeque::new();
-                queue.take_all(&mut items, heart.holds_none(s));
+                queue.take_all(&mut items, heart.holds_none(s), heart.empties(s));
                 for item in items {
-                    if let Item::Event(event, charge) = item {
-                        heart.event(s, Slot::Event(event, charge));
+                    if let Item::Events(batch) = item {
+                        heart.events(s, Slot::Events(batch));
                     }
                 }
             }

@@ -9,6 +9,8 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "the host's files have more than the models use; a model is a test")]
 
 mod atomic;
+#[path = "../../../host/src/batch.rs"]
+mod batch;
 #[path = "../../../host/src/budget.rs"]
 mod budget;
 #[path = "../../../host/src/output/in_flight.rs"]

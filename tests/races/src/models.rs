@@ -128,13 +128,13 @@ pub fn a_reader_and_the_forwarder(drops: bool) {
         let (mut items, mut places, mut ended) = (VecDeque::new(), Vec::new(), false);
         while !ended {
             wake.clear();
-            queue.take_all(&mut items, true);
+            queue.take_all(&mut items, true, None);
             if items.is_empty() {
                 descriptor.wait();
             }
             for item in items.drain(..) {
                 match item {
-                    Item::Event(event, _) => places.push(Some(event.frames[0].as_slice()[0])),
+                    Item::Events(batch) => places.extend(batch.iter().map(|event| Some(event.frames[0].as_slice()[0]))),
                     Item::Dropped { count, .. } => places.extend((0..count).map(|_| None)),
                     Item::Ended => ended = true,
                     other => panic!("nobody said {other:?}"),
@@ -166,13 +166,14 @@ pub fn a_reader_and_a_new_scan() {
             }
         });
         let mut items = VecDeque::new();
-        queue.take_all(&mut items, true);
+        queue.take_all(&mut items, true, None);
         let left = queue.abandon();
         reader.join().unwrap();
-        assert_eq!(items.len() as u64 + left + space.late(), 2, "taken, left or late");
+        let taken: usize = items.iter().map(|item| if let Item::Events(batch) = item { batch.len() } else { 0 }).sum();
+        assert_eq!(taken as u64 + left + space.late(), 2, "taken, left or late");
         drop(items);
         assert_eq!(account.used(), 0);
-        queue.take_all(&mut VecDeque::new(), true);
+        queue.take_all(&mut VecDeque::new(), true, None);
     });
 }
 

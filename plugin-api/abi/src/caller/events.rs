@@ -143,6 +143,14 @@ pub struct Frames<'a> {
     ledger: &'static Ledger,
 }
 
+impl Frames<'_> {
+    /// Bytes of those that were not taken.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.raw.iter().map(|frame| frame.len).fold(0, usize::saturating_add)
+    }
+}
+
 impl Iterator for Frames<'_> {
     type Item = Frame;
 
