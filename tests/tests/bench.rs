@@ -23,7 +23,8 @@ fn the_benchmark_of_sources_measures_every_source() {
 
 #[test]
 fn the_benchmark_of_scans_measures_every_row() {
-    check("scans", &["start", "uuid", "first-event", "finish", "scan"], 4);
+    let swaps = ["swap", "swap-uuid", "swap-in-scan", "swap-after"];
+    check("scans", &[&["start", "uuid", "first-event", "finish", "scan"][..], &swaps].concat(), 4);
 }
 
 /// Each row is there, with so many figures.

@@ -3,41 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use framegate_tests::{
     alone::marked,
     host::{Host, LIMIT},
     process::{free_port, wait_for},
+    soak::growth::Sample,
     worker::Worker,
 };
 use serde_json::Value;
 
 /// Generations that are loaded, one after the other.
 const GENERATIONS: u64 = 40;
-#[derive(Debug, Clone, Copy)]
-struct Footprint {
-    threads: usize,
-    descriptors: usize,
-    /// The process's own, and what it has in memory of the plugins' files.
-    own_kib: u64,
-    files_kib: u64,
-}
-
-fn footprint(host: &Host) -> Footprint {
-    let process = PathBuf::from(format!("/proc/{}", host.id()));
-    let status = fs::read_to_string(process.join("status")).unwrap();
-    let kib = |key: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        value.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    Footprint {
-        threads: fs::read_dir(process.join("task")).unwrap().count(),
-        descriptors: fs::read_dir(process.join("fd")).unwrap().count(),
-        own_kib: kib("RssAnon:"),
-        files_kib: kib("RssFile:") + kib("RssShmem:"),
-    }
-}
 
 #[test]
 fn a_generation_costs_memory_and_neither_threads_nor_descriptors() {
@@ -65,18 +43,18 @@ fn a_generation_costs_memory_and_neither_threads_nor_descriptors() {
     };
     let warm_up = 3;
     (0..warm_up).for_each(swap);
-    let before = footprint(&host);
+    let before = Sample::of(host.id()).unwrap();
     (warm_up..warm_up + GENERATIONS).for_each(swap);
     let after = wait_for("threads and descriptors as before", LIMIT, || {
-        let after = footprint(&host);
+        let after = Sample::of(host.id()).unwrap();
         (after.threads <= before.threads && after.descriptors <= before.descriptors).then_some(after)
     });
-    let own = after.own_kib.saturating_sub(before.own_kib) / GENERATIONS;
-    let of_file = after.files_kib.saturating_sub(before.files_kib) / GENERATIONS;
-    let size = whole.len() as u64 >> 10;
+    let own = (after.memory - before.memory) / GENERATIONS as f64;
+    let of_file = (after.files - before.files) / GENERATIONS as f64;
+    let size = whole.len() as f64 / 1024.0;
     println!("{before:?}\n{after:?}");
     println!(
-        "a generation of {size} KiB costs {own} KiB, {of_file} KiB of its file in memory, no thread and no descriptor"
+        "a generation of {size:.0} KiB costs {own:.0} KiB, {of_file:.0} KiB of its file in memory, no thread and no descriptor"
     );
     let status = host.status().unwrap();
     let numbers = |list: &Value, key: &str| -> Vec<f64> {

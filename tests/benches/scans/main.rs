@@ -1,4 +1,4 @@
-//! What starts and scans cost in time, and what streams and workers cost in memory.
+//! What starts, scans and swaps cost in time, and what streams, workers and generations cost in memory.
 //!
 //!     cargo bench -p framegate-tests --bench scans              1000 scans, held against the limits below
 //!     cargo bench -p framegate-tests --bench scans -- --smoke   a few seconds, no limits: shows that it works
@@ -6,10 +6,12 @@
 //! The real command with a real Redis, the STINS plugin loaded from its file; controller, detector and worker are played by this
 //! program. Times are those of whoever waits: from the word in Redis to its answer there, or to the message at the worker.
 
+mod facility;
 mod memory;
+mod swaps;
 mod turnover;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use clap::Parser as _;
 use framegate_tests::bench::{Flags, Options, spread::median};
@@ -22,6 +24,17 @@ struct Row {
     values: Vec<f64>,
     /// The median may be this at most.
     most: Option<f64>,
+}
+
+/// A row of milliseconds.
+fn row(name: &'static str, most: Option<f64>) -> Row {
+    Row { name, unit: "ms", values: Vec::new(), most }
+}
+
+impl Row {
+    fn add(&mut self, began: Instant) {
+        self.values.push(began.elapsed().as_secs_f64() * 1e3);
+    }
 }
 
 fn main() -> ExitCode {
@@ -45,6 +58,7 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
         "", "median", "p99", "longest", "most", "samples", "unit"
     );
     let mut rows = turnover::rows(options.smoke)?;
+    rows.extend(swaps::rows(options.smoke)?);
     rows.extend(memory::rows(options.smoke)?);
     let mut missed = 0;
     for row in &mut rows {
@@ -73,7 +87,13 @@ fn what(name: &str) -> &'static str {
         "first-event" => "from the detector's first message, after that, to the worker",
         "finish" => "from the finish to its notice",
         "scan" => "a scan of three events, whole",
+        "scans" => "scans a second, one after the other",
         "growth" => "memory of its own that it has more after all scans than after a tenth of them",
+        "swap" => "from the word of `framegate swap`, between scans, until the new source is made",
+        "swap-uuid" => "from the update of the scan in which it takes over to the published uuid",
+        "swap-in-scan" => "as swap, while a scan is under way",
+        "swap-after" => "as swap-uuid, right after that scan's end",
+        "generation" => "memory for each further plugin file that was loaded, its mapped parts included",
         "stream" => "memory for each idle stream, with its plugin",
         "worker" => "memory for each connected worker",
         _ => "",

@@ -9,6 +9,8 @@ use anyhow::Context as _;
 pub struct Sample {
     /// Memory of its own in KiB: without the files that are mapped.
     pub memory: f64,
+    /// What is in memory of mapped files, in KiB.
+    pub files: f64,
     /// Threads.
     pub threads: f64,
     /// Descriptors.
@@ -46,7 +48,8 @@ impl Sample {
             line.trim().trim_end_matches(" kB").parse::<f64>().context("Linux tells a number")
         };
         let descriptors = fs::read_dir(format!("/proc/{process}/fd"))?.count() as f64;
-        Ok(Self { memory: number("RssAnon:")?, threads: number("Threads:")?, descriptors })
+        let files = number("RssFile:")? + number("RssShmem:")?;
+        Ok(Self { memory: number("RssAnon:")?, files, threads: number("Threads:")?, descriptors })
     }
 }
 
@@ -128,7 +131,8 @@ mod tests {
     fn growth(memory: impl Fn(f64) -> f64) -> Grown {
         let mut growth = Growth::default();
         (0..90).for_each(|at| {
-            growth.add(Sample { memory: memory(f64::from(at)), threads: 20.0, descriptors: 60.0 + f64::from(at % 5) });
+            let descriptors = 60.0 + f64::from(at % 5);
+            growth.add(Sample { memory: memory(f64::from(at)), files: 9000.0, threads: 20.0, descriptors });
         });
         growth.grown()
     }
