@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
@@ -60,13 +61,22 @@ fn it_passes_on_every_source_that_connects_to_a_detector() {
     ];
     let check =
         |source, capture: &str| passes(&framegate::plugin(source), &["--against", &fixture(capture)], &["trigger"]);
-    // Some at a time: they wait more than they work.
-    for some in sources.chunks(3) {
-        thread::scope(|scope| {
-            some.iter().for_each(|(source, capture)| drop(scope.spawn(move || check(source, capture))))
-        });
-    }
+    side_by_side(&sources, |(source, capture)| check(source, capture));
 }
+
+/// Some cases at a time: checks wait more than they work.
+fn side_by_side<T: Sync>(cases: &[T], one: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        // Relaxed: only that no case is taken twice matters.
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            one(case);
+        }
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+}
+
+const AT_ONCE: usize = 5;
 
 /// A capture of what was sent over TCP, a message for each piece.
 fn bytes_sent(folder: &Path, pieces: &[&str]) -> String {
@@ -162,34 +172,13 @@ const IN_C: &[(&str, &str, &str)] = &[
     ("triggers_twice", "trigger", "asked for event 0 it gave 2 events"),
 ];
 
-fn fails_in_c(cases: &[(&str, &str, &str)]) {
+#[test]
+fn a_wrong_plugin_in_c_fails_just_there() {
     let folder = tempfile::tempdir().unwrap();
-    for (case, check, says) in cases {
+    side_by_side(IN_C, |(case, check, says)| {
         let status = if *check == "layout" { 3 } else { 1 };
         fails(&bad_plugin_in_c(case, folder.path()), &[], check, status, says);
-    }
-}
-
-// In parts, which run side by side: most of the time they wait.
-
-#[test]
-fn a_plugin_in_c_that_cannot_be_loaded_or_made_fails_just_there() {
-    fails_in_c(&IN_C[..6]);
-}
-
-#[test]
-fn a_plugin_in_c_whose_run_is_wrong_fails_just_there() {
-    fails_in_c(&IN_C[6..12]);
-}
-
-#[test]
-fn a_plugin_in_c_that_leaves_something_behind_fails_just_there() {
-    fails_in_c(&IN_C[12..18]);
-}
-
-#[test]
-fn a_plugin_in_c_whose_calls_or_events_are_wrong_fails_just_there() {
-    fails_in_c(&IN_C[18..]);
+    });
 }
 
 #[test]
@@ -220,7 +209,7 @@ fn every_wrong_plugin_in_c_has_its_case() {
 
 #[test]
 fn a_wrong_plugin_in_rust_fails_just_there() {
-    for (case, check, status, says) in [
+    let cases = [
         ("no_note", "file", 3, "FG-ABI-NOTE"),
         ("two_notes", "file", 3, "FG-ABI-NOTES"),
         ("other_abi_version", "version", 3, "FG-ABI-VERSION"),
@@ -233,9 +222,8 @@ fn a_wrong_plugin_in_rust_fails_just_there() {
         ("panics_in_a_thread", "run", 1, "a thread of the plugin (lost) panicked: a thread has lost its way"),
         ("hangs_in_create", "create", 1, "create did not return"),
         ("hangs_in_open", "run", 1, "open did not return"),
-    ] {
-        fails(&bad_plugin(case), &[], check, status, says);
-    }
+    ];
+    side_by_side(&cases, |(case, check, status, says)| fails(&bad_plugin(case), &[], check, *status, says));
 }
 
 #[test]
