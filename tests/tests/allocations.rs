@@ -31,7 +31,7 @@ use serde_json::Value;
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 /// Bytes of an image, and how many allocations its event may cost: what is small shares buffers with others.
-const CASES: [(usize, f64); 3] = [(64, 0.8), (1 << 10, 1.5), (64 << 10, 8.5)];
+const CASES: [(usize, f64); 3] = [(64, 0.6), (1 << 10, 1.2), (64 << 10, 7.0)];
 /// Events until whatever grows with the load has grown.
 const WARM_UP: u64 = 10_000;
 /// Events that are looked at.

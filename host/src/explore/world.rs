@@ -20,11 +20,12 @@ use super::{
 use crate::{
     budget::{Account, Held},
     ingester::{
-        Action, Ingester, Limits, Pairing,
+        Action, Ingester, Pairing,
         assemble::Slot,
         command::{Assignment, Assignments, Command, Deal},
         picture::Measured,
         report::Report,
+        tests::limits,
     },
     names::{IngesterName, ScanId, StreamName, WorkerName},
     settings::WhenFull,
@@ -70,17 +71,9 @@ fn worker_name(worker: usize) -> WorkerName {
 
 impl World {
     pub(super) fn new(wake: &Wake) -> Self {
-        let limits = Limits {
-            worker_timeout: Duration::from_secs(10),
-            stall_timeout: None,
-            source_timeout: Duration::from_secs(5),
-            min_workers: 1,
-            allowed_workers: Default::default(),
-            most_workers: 10,
-        };
         let streams = (0..STREAMS).map(|stream| (stream_name(stream), false)).collect();
         Self {
-            heart: Ingester::new(IngesterName::new("i").unwrap(), streams, limits),
+            heart: Ingester::new(IngesterName::new("i").unwrap(), streams, limits()),
             now: Instant::now(),
             account: Account::new(u64::MAX, || ()),
             space: Arc::default(),

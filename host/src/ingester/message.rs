@@ -72,6 +72,14 @@ impl Gathered {
         }
     }
 
+    /// Bytes that are copied into each message.
+    fn copied(&self) -> usize {
+        match self {
+            Self::Small(whole) => whole.events.iter().map(Event::bytes).sum(),
+            Self::Large(_) => 0,
+        }
+    }
+
     /// The event for whoever wants to see all of it.
     pub(crate) fn into_whole(self) -> Arc<Whole> {
         match self {
@@ -102,6 +110,8 @@ pub(crate) struct Spares(Vec<Arc<Message>>);
 
 /// So many are on their way at once, usually.
 const MOST_SPARES: usize = 1024;
+/// For a header of one stream or two.
+const ROOM: usize = 192;
 /// What is larger was rare, and is not kept.
 const LARGEST_SPARE: usize = 16 << 10;
 
@@ -116,6 +126,7 @@ impl Spares {
     ) -> Arc<Message> {
         let mut message = self.0.pop().unwrap_or_default();
         let new = Arc::get_mut(&mut message).expect("a spare has no other owner");
+        new.own.reserve(ROOM + gathered.copied());
         header(&mut new.own);
         new.ends.push(new.own.len());
         new.bytes = MESSAGE_COST + new.own.len() as u64;

@@ -17,7 +17,7 @@ pub(crate) mod scan;
 mod strangers;
 pub(crate) mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod workers;
 
 use std::{

@@ -30,17 +30,21 @@ fn stream(name: &str) -> StreamName {
     StreamName::new(name).unwrap()
 }
 
-fn heart() -> Ingester {
-    let limits = Limits {
+/// What an ingester has if nothing else is said.
+pub(crate) fn limits() -> Limits {
+    Limits {
         worker_timeout: Duration::from_secs(10),
         stall_timeout: None,
         source_timeout: Duration::from_secs(5),
         min_workers: 1,
         allowed_workers: Default::default(),
         most_workers: 10,
-    };
+    }
+}
+
+fn heart() -> Ingester {
     let streams = STREAMS.iter().map(|name| (stream(name), false)).collect();
-    Ingester::new(IngesterName::new("i").unwrap(), streams, limits)
+    Ingester::new(IngesterName::new("i").unwrap(), streams, limits())
 }
 
 fn started(heart: &mut Ingester, deal: Deal, now: Instant) -> ScanId {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     budget::{Account, Held},
-    ingester::{Ingester, Limits, Pairing, assemble::Slot},
+    ingester::{Ingester, Pairing, assemble::Slot, tests::limits},
     source::queue::{Item, Queue, Space},
     wake::Wake,
 };
@@ -64,12 +64,8 @@ proptest! {
             plan.sizes[s].iter().map(event).collect::<VecDeque<Event>>()
         });
         let streams = STREAMS.map(|name| StreamName::new(name).unwrap());
-        let limits = Limits {
-            worker_timeout: Duration::from_secs(10), stall_timeout: None, source_timeout: Duration::from_secs(5), min_workers: 1,
-            allowed_workers: Default::default(), most_workers: 10,
-        };
         let name = IngesterName::new("i").unwrap();
-        let mut heart = Ingester::new(name, streams.iter().map(|name| (name.clone(), false)).collect(), limits);
+        let mut heart = Ingester::new(name, streams.iter().map(|name| (name.clone(), false)).collect(), limits());
         heart.command(Command::StartScan { scan, streams: streams.to_vec(), deal: Deal::Controller }, now);
         heart.opened(0);
         heart.opened(1);
