@@ -130,13 +130,18 @@ pub fn text(printed: &[u8]) -> String {
 ///
 /// # Panics
 /// If it gives none within `limit`; the message says what was waited for.
-pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, limit: Duration, condition: impl FnMut() -> Option<T>) -> T {
+    comes_within(limit, condition).unwrap_or_else(|| panic!("waited {limit:?} in vain for {what}"))
+}
+
+/// Waits until `condition` gives a value; none if it gives none within `limit`.
+pub fn comes_within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
-        if let Some(value) = condition() {
+        let value = condition();
+        if value.is_some() || Instant::now() >= deadline {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {limit:?} in vain for {what}");
         thread::sleep(POLL);
     }
 }

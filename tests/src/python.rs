@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     framegate::{INGESTER_VARIABLES, profile_folder},
-    process::{Process, free_port, wait_for},
+    process::{Process, comes_within, free_port, wait_for},
 };
 
 /// A running system of dranspose without an ingester.
@@ -186,12 +186,18 @@ impl Dranspose {
     /// # Panics
     /// If that takes more than a minute.
     pub fn wait_for_finish(&self) {
-        let mut last = Value::Null;
+        assert!(self.finishes_within(START), "the scan does not finish within {START:?}");
+    }
+
+    /// Whether the controller says within `limit` that all events of the scan are processed.
+    #[must_use]
+    pub fn finishes_within(&self, limit: Duration) -> bool {
         let finished = || {
-            last = ureq::get(format!("{}/progress", self.api)).call().ok()?.body_mut().read_json().ok()?;
-            (last["finished"] == true).then_some(())
+            let progress: Value =
+                ureq::get(format!("{}/progress", self.api)).call().ok()?.body_mut().read_json().ok()?;
+            (progress["finished"] == true).then_some(())
         };
-        wait_for("the scan to finish", START, finished);
+        comes_within(limit, finished).is_some()
     }
 
     /// What the workers got in a scan, by event and worker.

@@ -69,16 +69,23 @@ impl Beamline {
 
     /// One scan: the capture, played by `framegate replay` as the detector, to the last event.
     fn scan(&self, ingester: &Ingester) -> Scan {
+        self.scan_within(2 * LIMIT, ingester).expect("the scan finishes")
+    }
+
+    /// The same; none if it does not finish in time.
+    fn scan_within(&self, limit: Duration, ingester: &Ingester) -> Option<Scan> {
         let uuid = self.dranspose.start_scan(STREAM, IMAGES);
         let mut replay = framegate::command();
         let bind = ingester.detector.replace("127.0.0.1", "*");
         replay.arg("replay").arg(capture()).args(["--bind", &bind, "--stream", STREAM]);
         let mut detector = Process::start("detector", &mut replay, self.folder.path());
-        self.dranspose.wait_for_finish();
+        if !self.dranspose.finishes_within(limit) {
+            return None;
+        }
         assert!(detector.wait(LIMIT).success());
         let received = self.dranspose.received(&uuid);
         println!("   scan {uuid}: the workers got {} messages", received.len());
-        Scan { uuid, received }
+        Some(Scan { uuid, received })
     }
 
     /// Stops an ingester as a service manager does; it must leave nothing behind.
@@ -127,15 +134,21 @@ fn dranspose() -> Command {
     Command::new(python::script("dranspose"))
 }
 
+/// What workers get from the Python ingester, and the beamline without it. None if it hangs, which it does at times when a mapping without streams comes
+/// as it starts; its workers end themselves then.
+fn reference() -> Option<(Beamline, Scan)> {
+    let beamline = Beamline::start();
+    let ingester = beamline.ingester("python", dranspose(), None);
+    let reference = beamline.scan_within(Duration::from_secs(25), &ingester)?;
+    beamline.stop(ingester);
+    Some((beamline, reference))
+}
+
 #[test]
 fn workers_get_byte_for_byte_what_they_get_from_the_python_ingester() {
     println!("1. Start Redis, dranspose's controller and reducer, and two workers that write down what they get.");
-    let beamline = Beamline::start();
-
     println!("2. The reference: the Python ingester; {} is the detector.", capture().file_name().unwrap().display());
-    let ingester = beamline.ingester("python", dranspose(), None);
-    let reference = beamline.scan(&ingester);
-    beamline.stop(ingester);
+    let (beamline, reference) = (0..3).find_map(|_| reference()).expect("one of three references");
 
     println!("3. framegate in its place, with {}; two scans.", framegate::plugin("stins").display());
     let ingester = beamline.ingester("framegate", framegate::command(), None);
