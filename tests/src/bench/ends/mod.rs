@@ -71,7 +71,7 @@ pub struct Work {
 pub enum Said {
     /// It is there.
     Ready,
-    /// So many messages have come to the workers that count; on the clock of [`now_ns`].
+    /// So many messages have come to the workers that count; on the clock of `now_ns`.
     Progress {
         /// When.
         at_ns: u64,
