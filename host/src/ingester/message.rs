@@ -49,8 +49,8 @@ impl Whole {
 /// One event of all its streams, on its way into messages.
 #[derive(Debug)]
 pub(crate) enum Gathered {
-    /// Copied into each message.
-    Small(Whole),
+    /// Copied into each message, so many bytes.
+    Small(Whole, usize),
     /// Shared by the messages.
     Large(Arc<Whole>),
 }
@@ -59,7 +59,7 @@ impl Gathered {
     pub(crate) fn new(events: SmallVec<[Event; 1]>, account: &Arc<Account>, copy_below: usize) -> Self {
         let bytes: usize = events.iter().map(Event::bytes).sum();
         if bytes < copy_below {
-            return Self::Small(Whole { events, _charge: None });
+            return Self::Small(Whole { events, _charge: None }, bytes);
         }
         let charge = Some(account.take(bytes as u64 + MESSAGE_COST));
         Self::Large(Arc::new(Whole { events, _charge: charge }))
@@ -67,23 +67,15 @@ impl Gathered {
 
     pub(crate) fn event(&self, part: usize) -> &Event {
         match self {
-            Self::Small(whole) => &whole.events[part],
+            Self::Small(whole, _) => &whole.events[part],
             Self::Large(whole) => &whole.events[part],
-        }
-    }
-
-    /// Bytes that are copied into each message.
-    fn copied(&self) -> usize {
-        match self {
-            Self::Small(whole) => whole.events.iter().map(Event::bytes).sum(),
-            Self::Large(_) => 0,
         }
     }
 
     /// The event for whoever wants to see all of it.
     pub(crate) fn into_whole(self) -> Arc<Whole> {
         match self {
-            Self::Small(whole) => Arc::new(whole),
+            Self::Small(whole, _) => Arc::new(whole),
             Self::Large(whole) => whole,
         }
     }
@@ -126,12 +118,11 @@ impl Spares {
     ) -> Arc<Message> {
         let mut message = self.0.pop().unwrap_or_default();
         let new = Arc::get_mut(&mut message).expect("a spare has no other owner");
-        new.own.reserve(ROOM + gathered.copied());
+        new.own.reserve(ROOM + if let Gathered::Small(_, bytes) = gathered { *bytes } else { 0 });
         header(&mut new.own);
         new.ends.push(new.own.len());
-        new.bytes = MESSAGE_COST + new.own.len() as u64;
         match gathered {
-            Gathered::Small(whole) => {
+            Gathered::Small(whole, _) => {
                 for frame in parts.iter().flat_map(|part| &whole.events[*part].frames) {
                     new.own.extend_from_slice(frame.as_slice());
                     new.ends.push(new.own.len());
@@ -140,7 +131,8 @@ impl Spares {
                 new.charge = Some(account.take(new.bytes));
             }
             Gathered::Large(whole) => {
-                new.bytes += parts.iter().map(|part| whole.events[*part].bytes() as u64).sum::<u64>();
+                let frames: usize = parts.iter().map(|part| whole.events[*part].bytes()).sum();
+                new.bytes = MESSAGE_COST + (new.own.len() + frames) as u64;
                 new.apart = Some((whole.clone(), parts.into()));
             }
         }
