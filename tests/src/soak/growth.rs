@@ -53,6 +53,13 @@ impl Sample {
     }
 }
 
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { memory, threads, descriptors, .. } = self;
+        write!(f, "    framegate has {:.1} MiB, {threads} threads, {descriptors} descriptors", memory / 1024.0)
+    }
+}
+
 impl Growth {
     /// Another sample.
     pub fn add(&mut self, sample: Sample) {

@@ -58,11 +58,11 @@ pub struct Report {
     pub lines: f64,
 }
 
-/// Runs it; `told` hears every plan before it is played.
+/// Runs it; `told` hears every plan before it is played, and what framegate has after it.
 ///
 /// # Errors
 /// The first scan that is not as it must be, with how to play it again.
-pub fn run(wish: &Wish, mut told: impl FnMut(&Plan)) -> anyhow::Result<Report> {
+pub fn run(wish: &Wish, mut told: impl FnMut(&dyn fmt::Display)) -> anyhow::Result<Report> {
     let mut world = World::new()?;
     let began = Instant::now();
     let (mut report, mut growth) = (Report::default(), Growth::default());
@@ -83,7 +83,9 @@ pub fn run(wish: &Wish, mut told: impl FnMut(&Plan)) -> anyhow::Result<Report> {
         if world.starts != starts {
             growth.restart();
         }
-        growth.add(Sample::of(world.host()?.id())?);
+        let sample = Sample::of(world.host()?.id())?;
+        told(&sample);
+        growth.add(sample);
     }
     report.starts = world.starts;
     report.grown = growth.grown();
