@@ -51,6 +51,13 @@ impl Sample {
         let files = number("RssFile:")? + number("RssShmem:")?;
         Ok(Self { memory: number("RssAnon:")?, files, threads: number("Threads:")?, descriptors })
     }
+
+    /// Without the stop descriptors of sources that panicked: a source is not called any more then, not even to end it, and one
+    /// of its threads may still wait for that descriptor.
+    #[must_use]
+    pub fn without_descriptors(self, of_panicked: usize) -> Self {
+        Self { descriptors: self.descriptors - of_panicked as f64, ..self }
+    }
 }
 
 impl fmt::Display for Sample {
@@ -101,7 +108,8 @@ impl fmt::Display for Grown {
         let Self { samples, memory, threads, descriptors, memory_at_last } = self;
         write!(
             f,
-            "memory {:+.1} MiB to {:.1} MiB, threads {threads:+.1}, descriptors {descriptors:+.1}, over {samples} scans",
+            "memory {:+.1} MiB to {:.1} MiB, threads {threads:+.1}, descriptors {descriptors:+.1} \
+             beside one for each panic, over {samples} scans",
             memory / 1024.0,
             memory_at_last / 1024.0
         )

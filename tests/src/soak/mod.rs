@@ -65,7 +65,7 @@ pub struct Report {
 pub fn run(wish: &Wish, mut told: impl FnMut(&dyn fmt::Display)) -> anyhow::Result<Report> {
     let mut world = World::new()?;
     let began = Instant::now();
-    let (mut report, mut growth) = (Report::default(), Growth::default());
+    let (mut report, mut growth, mut panics) = (Report::default(), Growth::default(), 0);
     for number in wish.first..wish.first.saturating_add(wish.scans) {
         if began.elapsed() >= wish.time {
             break;
@@ -80,12 +80,14 @@ pub fn run(wish: &Wish, mut told: impl FnMut(&dyn fmt::Display)) -> anyhow::Resu
         };
         report.add(&plan, play(&plan)?);
         play(&Plan::rest())?;
+        panics += plan.streams.iter().filter(|stream| stream.panics).count();
         if world.starts != starts {
             growth.restart();
+            panics = 0;
         }
         let sample = Sample::of(world.host()?.id())?;
         told(&sample);
-        growth.add(sample);
+        growth.add(sample.without_descriptors(panics));
     }
     report.starts = world.starts;
     report.grown = growth.grown();
