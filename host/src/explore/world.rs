@@ -152,11 +152,10 @@ impl World {
     }
 
     fn assign(&mut self, scan: usize, number: u64) {
-        let streams = |(stream, workers): (usize, Vec<usize>)| {
-            (stream_name(stream), workers.into_iter().map(worker_name).collect())
-        };
-        let events = vec![Assignment { number, streams: plan(number).into_iter().map(streams).collect() }];
-        self.heart.assign(Assignments { scan: scan_id(scan), events }, self.now);
+        let streams = plan(number).into_iter().map(|(stream, workers)| (stream, workers.into()));
+        let events = vec![Assignment { number, streams: streams.collect() }];
+        let workers = Arc::new((0..WORKERS).map(worker_name).collect());
+        self.heart.assign(Assignments { scan: scan_id(scan), workers, events }, self.now);
     }
 
     fn turn(&mut self) {

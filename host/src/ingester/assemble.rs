@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use framegate_plugin_api::{Event, EventKind};
 use smallvec::SmallVec;
 
-use crate::{batch::Batch, names::EventNumber};
+use super::command::Assignment;
+use crate::batch::Batch;
 
 /// What waits at the front of a stream.
 #[derive(Debug)]
@@ -20,13 +21,6 @@ pub(crate) enum Slot {
         typ: &'static str,
         count: u64,
     },
-}
-
-/// One assignment with names resolved to indexes.
-#[derive(Debug)]
-pub(crate) struct Assigned {
-    pub(crate) number: EventNumber,
-    pub(crate) streams: SmallVec<[(usize, SmallVec<[usize; 2]>); 1]>,
 }
 
 /// The events of one stream in one scan.
@@ -118,12 +112,12 @@ impl Flow {
     }
 }
 
-/// Some of an event's streams (places in [`Assigned::streams`]), and the workers (by index) that get just these.
+/// Some of an event's streams (places in [`Assignment::streams`]), and the workers (by index) that get just these.
 pub(crate) type Group = (SmallVec<[usize; 1]>, SmallVec<[usize; 2]>);
 
 /// Which workers get which streams of one event: a group for each distinct set of streams, so that a header is written
 /// once for all workers that see the same.
-pub(crate) fn groups(assigned: &Assigned) -> SmallVec<[Group; 1]> {
+pub(crate) fn groups(assigned: &Assignment) -> SmallVec<[Group; 1]> {
     if let [(_, workers)] = assigned.streams.as_slice() {
         let mut workers = workers.clone();
         dedup(&mut workers);
@@ -171,9 +165,9 @@ mod tests {
 
     use super::*;
 
-    fn assigned(streams: &[&[usize]]) -> Assigned {
+    fn assigned(streams: &[&[usize]]) -> Assignment {
         let streams = streams.iter().enumerate().map(|(index, workers)| (index, workers.iter().copied().collect()));
-        Assigned { number: 0, streams: streams.collect() }
+        Assignment { number: 0, streams: streams.collect() }
     }
 
     #[test]

@@ -5,27 +5,27 @@
 
 use std::collections::VecDeque;
 
-use super::assemble::Assigned;
+use super::command::Assignment;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    waiting: VecDeque<Assigned>,
+    waiting: VecDeque<Assignment>,
     /// Invariant: the sum of `cost` over `waiting`.
     bytes: usize,
 }
 
 impl Backlog {
-    pub(crate) fn push(&mut self, assigned: Assigned) {
+    pub(crate) fn push(&mut self, assigned: Assignment) {
         self.bytes += cost(&assigned);
         self.waiting.push_back(assigned);
     }
 
-    pub(crate) fn front(&self) -> Option<&Assigned> {
+    pub(crate) fn front(&self) -> Option<&Assignment> {
         self.waiting.front()
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Assigned> {
+    pub(crate) fn pop(&mut self) -> Option<Assignment> {
         let assigned = self.waiting.pop_front()?;
         self.bytes -= cost(&assigned);
         Some(assigned)
@@ -52,11 +52,11 @@ impl Backlog {
 }
 
 /// What it holds, with what its lists have on the heap.
-fn cost(assigned: &Assigned) -> usize {
+fn cost(assigned: &Assignment) -> usize {
     let streams = &assigned.streams;
     let lists = if streams.spilled() { streams.capacity() * size_of_val(&streams[0]) } else { 0 };
     let workers = streams.iter().map(|(_, workers)| workers).filter(|workers| workers.spilled());
-    size_of::<Assigned>() + lists + workers.map(|workers| workers.capacity() * size_of::<usize>()).sum::<usize>()
+    size_of::<Assignment>() + lists + workers.map(|workers| workers.capacity() * size_of::<usize>()).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -65,8 +65,8 @@ mod tests {
 
     use super::*;
 
-    fn assigned(streams: usize, workers: usize) -> Assigned {
-        Assigned { number: 0, streams: (0..streams).map(|stream| (stream, (0..workers).collect())).collect() }
+    fn assigned(streams: usize, workers: usize) -> Assignment {
+        Assignment { number: 0, streams: (0..streams).map(|stream| (stream, (0..workers).collect())).collect() }
     }
 
     #[test]
@@ -77,7 +77,7 @@ mod tests {
         assert!(one < 64);
         backlog.push(assigned(1, 1000));
         backlog.push(assigned(100, 3));
-        backlog.push(Assigned { number: 0, streams: SmallVec::new() });
+        backlog.push(Assignment { number: 0, streams: SmallVec::new() });
         assert!(backlog.bytes() > one + 8000 + 100 * (8 + 3 * 8));
         while backlog.pop().is_some() {}
         assert_eq!((backlog.bytes(), backlog.len()), (0, 0));

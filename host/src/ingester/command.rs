@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use smallvec::SmallVec;
+
 use crate::names::{EventNumber, ScanId, StreamName, WorkerName};
 
 /// An order from control. Sent over [`CommandSender`](crate::control::CommandSender), taken by the forwarder in order.
@@ -55,15 +57,20 @@ pub(crate) enum Deal {
 pub(crate) struct Assignments {
     /// The scan they belong to; those of another scan are counted and ignored.
     pub(crate) scan: ScanId,
+    /// The workers that `events` name by their place here, each once; there may be more.
+    pub(crate) workers: Arc<Vec<WorkerName>>,
     /// Every event of the controller's list, also those that name none of our streams: the numbers show gaps.
     pub(crate) events: Vec<Assignment>,
 }
 
-/// One event's workers for each of the ingester's own streams. Streams of others are already left out.
+/// One event's workers for each of the ingester's own streams. Streams of others are already left out. Names are places in
+/// lists, so that an event costs no look-up and no memory of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assignment {
     /// The event's number.
     pub(crate) number: EventNumber,
-    /// Own streams that the event names, each with its workers; no workers: read and discard. A stream occurs once.
-    pub(crate) streams: Vec<(StreamName, Vec<WorkerName>)>,
+    /// Own streams that the event names (by their place in the ingester), each with its workers; no workers: read and discard.
+    /// A stream occurs once. The workers are places in [`Assignments::workers`] until the ingester has taken the list, and in
+    /// its own list then.
+    pub(crate) streams: SmallVec<[(usize, SmallVec<[usize; 2]>); 1]>,
 }

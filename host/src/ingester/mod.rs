@@ -25,11 +25,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use smallvec::SmallVec;
-
 pub(crate) use self::pair::Pairing;
 use self::{
-    assemble::Assigned,
     command::{Assignments, Command, Deal},
     message::Spares,
     scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
@@ -197,8 +194,10 @@ impl Ingester {
         if scan.phase != Phase::Running {
             return self.count("assignments that came after the finish", assignments.events.len() as u64);
         }
+        // Where a worker of the list stands with us.
+        let mut places = vec![None; assignments.workers.len()];
         let mut duplicates = 0;
-        for assignment in assignments.events {
+        for mut assignment in assignments.events {
             if assignment.number < scan.next_number {
                 duplicates += 1;
                 continue;
@@ -217,17 +216,13 @@ impl Ingester {
             if scan.broken.is_some() {
                 continue;
             }
-            let streams: SmallVec<[_; 1]> = assignment
-                .streams
-                .iter()
-                .filter_map(|(name, workers)| {
-                    let stream = self.streams.iter().position(|own| own.name == *name)?;
-                    let workers = workers.iter().map(|worker| self.workers.index(worker, now)).collect();
-                    scan.streams[stream].active.then_some((stream, workers))
-                })
-                .collect();
-            if !streams.is_empty() {
-                scan.assigned.push(Assigned { number: assignment.number, streams });
+            for worker in assignment.streams.iter_mut().flat_map(|(_, workers)| workers) {
+                let name = &assignments.workers[*worker];
+                *worker = *places[*worker].get_or_insert_with(|| self.workers.index(name, now));
+            }
+            assignment.streams.retain(|(stream, _)| scan.streams[*stream].active);
+            if !assignment.streams.is_empty() {
+                scan.assigned.push(assignment);
             }
         }
         self.count("duplicate assignments", duplicates);

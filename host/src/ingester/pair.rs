@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 
 use super::{
     Action, Ingester,
-    assemble::{Assigned, Slot, Taken, groups},
+    assemble::{Slot, Taken, groups},
+    command::Assignment,
     command::Deal,
     header,
     message::{Gathered, Whole},
@@ -110,7 +111,7 @@ impl Ingester {
     }
 
     /// The first assignment, if all its events are there.
-    fn assigned_event(&mut self) -> Option<Assigned> {
+    fn assigned_event(&mut self) -> Option<Assignment> {
         let scan = self.scan.as_mut()?;
         let first = scan.assigned.front()?;
         let mut on_demand_missing = SmallVec::<[usize; 2]>::new();
@@ -138,7 +139,7 @@ impl Ingester {
     }
 
     /// Without a controller: the next event of every stream that still runs, to whoever's turn it is.
-    fn dealt_event(&mut self, now: Instant) -> Option<Assigned> {
+    fn dealt_event(&mut self, now: Instant) -> Option<Assignment> {
         let scan = self.scan.as_mut()?;
         let mut named = SmallVec::<[usize; 4]>::new();
         let mut for_all = scan.deal == Deal::Everyone;
@@ -182,13 +183,13 @@ impl Ingester {
         };
         let number = scan.next_number;
         scan.next_number += 1;
-        Some(Assigned { number, streams: named.iter().map(|index| (*index, workers.clone())).collect() })
+        Some(Assignment { number, streams: named.iter().map(|index| (*index, workers.clone())).collect() })
     }
 
     /// Takes the events of an assignment and leaves messages with its workers.
     fn dispatch(
         &mut self,
-        assigned: &Assigned,
+        assigned: &Assignment,
         now: Instant,
         wall: SystemTime,
         account: &Arc<Account>,

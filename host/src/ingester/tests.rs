@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -25,6 +26,15 @@ const STREAMS: [&str; 2] = ["a", "b"];
 
 /// What the network still has of the scan before.
 const LEFT: Held = Held { bytes: 5, messages: 2 };
+
+fn workers() -> Arc<Vec<WorkerName>> {
+    Arc::new(WORKERS.map(|name| WorkerName::new(name).unwrap()).to_vec())
+}
+
+/// An event of the first stream for the first worker.
+fn to_w0(number: u64) -> Assignment {
+    Assignment { number, streams: [(0, [0].into_iter().collect())].into_iter().collect() }
+}
 
 fn stream(name: &str) -> StreamName {
     StreamName::new(name).unwrap()
@@ -120,12 +130,11 @@ proptest! {
                     let events = plan.iter().enumerate().skip(assigned).take(count).map(|(number, streams)| Assignment {
                         number: number as u64,
                         streams: streams.iter().enumerate().filter_map(|(s, workers)| {
-                            let workers = workers.as_ref()?.iter().map(|w| WorkerName::new(WORKERS[*w]).unwrap());
-                            Some((stream(STREAMS[s]), workers.collect()))
+                            Some((s, workers.as_ref()?.iter().copied().collect()))
                         }).collect(),
                     }).collect::<Vec<_>>();
                     assigned += events.len();
-                    heart.assign(Assignments { scan, events }, now);
+                    heart.assign(Assignments { scan, workers: workers(), events }, now);
                 }
                 Step::Pair => while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {},
             }
@@ -159,10 +168,14 @@ fn a_gap_stops_the_scan_and_duplicates_do_not() {
     let now = Instant::now();
     let mut heart = heart();
     let scan = started(&mut heart, Deal::Controller, now);
-    let assignment = |number| Assignment { number, streams: vec![(stream("a"), vec![WorkerName::new("w0").unwrap()])] };
-    heart.assign(Assignments { scan, events: vec![assignment(0), assignment(1), assignment(0), assignment(1)] }, now);
+    let assign = |numbers: &[u64]| Assignments {
+        scan,
+        workers: workers(),
+        events: numbers.iter().copied().map(to_w0).collect(),
+    };
+    heart.assign(assign(&[0, 1, 0, 1]), now);
     assert_eq!((heart.assignments_waiting(), heart.counters["duplicate assignments"]), (2, 2));
-    heart.assign(Assignments { scan, events: vec![assignment(3)] }, now);
+    heart.assign(assign(&[3]), now);
     assert_eq!(heart.assignments_waiting(), 0);
     assert!(heart.scan.as_ref().unwrap().broken.as_ref().unwrap().contains("jump from event 2 to 3"));
 }
@@ -264,9 +277,8 @@ fn what_comes_after_a_failure_is_dropped_and_counted() {
     heart.events(0, event(&account, "before".to_owned(), EventKind::Data));
     heart.failed(0, "it hangs".to_owned());
     heart.events(0, event(&account, "after".to_owned(), EventKind::Data));
-    let to_w0 = || vec![(stream("a"), vec![WorkerName::new("w0").unwrap()])];
-    let events = (0..2).map(|number| Assignment { number, streams: to_w0() }).collect();
-    heart.assign(Assignments { scan, events }, now);
+    let events = (0..2).map(to_w0).collect();
+    heart.assign(Assignments { scan, workers: workers(), events }, now);
     while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
     assert_eq!(delivered(&mut heart, "w0", now), [(0, vec!["before".to_owned()]), (1, vec![])]);
     let tally = heart.scan.as_ref().unwrap().streams[0].tally;

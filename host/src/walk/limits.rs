@@ -72,11 +72,11 @@ proptest! {
         heart.advance(now, Held::default());
         let workers: [_; WORKERS] = std::array::from_fn(|w| WorkerName::new(&format!("w{w}")).unwrap());
         let events = plan.names.iter().enumerate().map(|(number, named)| {
-            let of = |bits: u8| (0..WORKERS).filter(|w| bits & 1 << w != 0).map(|w| workers[w].clone()).collect();
-            let streams = [0, 1].into_iter().filter_map(|s| Some((streams[s].clone(), of(named[s]?)))).collect();
+            let of = |bits: u8| (0..WORKERS).filter(|w| bits & 1 << w != 0).collect();
+            let streams = [0, 1].into_iter().filter_map(|s| Some((s, of(named[s]?)))).collect();
             Assignment { number: number as u64, streams }
         });
-        heart.assign(Assignments { scan, events: events.collect() }, now);
+        heart.assign(Assignments { scan, workers: Arc::new(workers.to_vec()), events: events.collect() }, now);
 
         let indexes = workers.each_ref().map(|name| heart.workers.index(name, now));
         let expected: [Vec<u64>; WORKERS] = std::array::from_fn(|w| {

@@ -6,7 +6,7 @@ mod limits;
 mod zero_copy;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -118,6 +118,7 @@ type Streams<'a> = &'a [(&'a str, &'a [&'a str])];
 
 struct House {
     feeds: Vec<Fed>,
+    streams: Vec<StreamName>,
     commands: CommandSender,
     report: watch::Receiver<Report>,
     runtime: tokio::runtime::Runtime,
@@ -176,7 +177,8 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
     let (forwarder, line, _) = prepare(&ingester, made, &settings, told).unwrap();
     let thread = Some(std::thread::spawn(move || forwarder.run()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    House { feeds: Vec::new(), commands: line.commands, report: line.report, runtime, port, thread }
+    let streams = line.streams;
+    House { feeds: Vec::new(), streams, commands: line.commands, report: line.report, runtime, port, thread }
 }
 
 impl House {
@@ -202,17 +204,21 @@ impl House {
         scan
     }
     fn assign(&self, scan: ScanId, events: &[(u64, Streams<'_>)]) {
+        let named = events.iter().flat_map(|(_, streams)| streams.iter()).flat_map(|(_, workers)| workers.iter());
+        let names: Vec<_> = named.copied().collect::<BTreeSet<_>>().into_iter().collect();
         let events = events.iter().map(|(number, streams)| Assignment {
             number: *number,
             streams: streams
                 .iter()
                 .map(|(stream, workers)| {
-                    let workers = workers.iter().map(|worker| WorkerName::new(worker).unwrap()).collect();
-                    (StreamName::new(stream).unwrap(), workers)
+                    let stream = self.streams.iter().position(|own| own.as_str() == *stream).unwrap();
+                    (stream, workers.iter().map(|worker| names.binary_search(worker).unwrap()).collect())
                 })
                 .collect(),
         });
-        self.runtime.block_on(self.commands.assign(Assignments { scan, events: events.collect() })).unwrap();
+        let workers = Arc::new(names.iter().map(|name| WorkerName::new(name).unwrap()).collect());
+        let assignments = Assignments { scan, workers, events: events.collect() };
+        self.runtime.block_on(self.commands.assign(assignments)).unwrap();
     }
     fn feed(&self, stream: usize, kind: EventKind, frames: &[&[u8]]) {
         let frames = frames.iter().map(|bytes| Frame::copy(bytes)).collect();

@@ -58,7 +58,7 @@ async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), St
                 health.complain("assignments to a worker that cannot be", &format!("{name:?}"));
             }
             while let Some(events) = piece(&mut events) {
-                context.line.commands.assign(Assignments { scan, events }).await?;
+                context.line.commands.assign(Assignments { scan, workers: reader.workers.clone(), events }).await?;
             }
         }
     }

@@ -26,8 +26,9 @@ pub fn assignments(bytes: &[u8]) {
     let mut reader = WorkReader::new(&own);
     for text in texts(bytes) {
         for event in reader.read(&text).unwrap_or_default() {
-            for (place, (stream, _)) in event.streams.iter().enumerate() {
-                assert!(own.contains(stream), "streams of others are left out");
+            for (place, (stream, workers)) in event.streams.iter().enumerate() {
+                assert!(*stream < own.len(), "streams of others are left out");
+                assert!(workers.iter().all(|worker| *worker < reader.workers.len()), "every worker has a name");
                 assert!(event.streams[..place].iter().all(|(other, _)| other != stream), "a stream occurs once");
             }
         }

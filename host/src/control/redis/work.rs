@@ -2,12 +2,13 @@
 //!
 //! Streams of other ingesters are passed over while reading, and a worker's name is made once, not once for each event.
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
 use serde::{
     Deserialize,
     de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use smallvec::SmallVec;
 
 use crate::{
     ingester::command::Assignment,
@@ -18,31 +19,37 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct WorkReader {
     own: Vec<StreamName>,
-    /// Names seen so far.
-    workers: HashMap<String, WorkerName>,
+    /// Names seen so far; the events that were read name them by their place.
+    pub(super) workers: Arc<Vec<WorkerName>>,
+    /// Their places.
+    places: HashMap<WorkerName, usize>,
     /// Names that no worker can have, since they were last taken: they cost their event that worker.
     pub(super) impossible: Vec<String>,
 }
 
-/// Names kept at most; a beamline has some hundred.
+/// Names kept from list to list at most; a beamline has some hundred.
 const MOST_NAMES: usize = 10_000;
 
 impl WorkReader {
     pub(super) fn new(own: &[StreamName]) -> Self {
-        Self { own: own.to_vec(), workers: HashMap::new(), impossible: Vec::new() }
+        Self { own: own.to_vec(), workers: Arc::default(), places: HashMap::new(), impossible: Vec::new() }
     }
 
     /// Every event of the list; also those that name none of our streams, because the numbers show gaps.
     pub(super) fn read(&mut self, text: &[u8]) -> Result<Vec<Assignment>, serde_json::Error> {
+        if self.places.len() > MOST_NAMES {
+            self.workers = Arc::default();
+            self.places.clear();
+        }
         let mut from = serde_json::Deserializer::from_slice(text);
         let list = from.deserialize_seq(List(self))?;
         from.end()?;
         Ok(list)
     }
 
-    fn worker(&mut self, name: &str) -> Option<WorkerName> {
-        if let Some(known) = self.workers.get(name) {
-            return Some(known.clone());
+    fn worker(&mut self, name: &str) -> Option<usize> {
+        if let Some(place) = self.places.get(name) {
+            return Some(*place);
         }
         let Ok(worker) = WorkerName::new(name) else {
             if self.impossible.len() < MOST_NAMES {
@@ -50,11 +57,11 @@ impl WorkReader {
             }
             return None;
         };
-        if self.workers.len() >= MOST_NAMES {
-            self.workers.clear();
-        }
-        self.workers.insert(name.to_owned(), worker.clone());
-        Some(worker)
+        let place = self.workers.len();
+        self.places.insert(worker.clone(), place);
+        // Copied if the ingester still has it: a new name is rare.
+        Arc::make_mut(&mut self.workers).push(worker);
+        Some(place)
     }
 }
 
@@ -112,7 +119,7 @@ impl<'de> Visitor<'de> for OneEvent<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Streams<'_> {
-    type Value = Vec<(StreamName, Vec<WorkerName>)>;
+    type Value = SmallVec<[(usize, SmallVec<[usize; 2]>); 1]>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_map(self)
@@ -120,16 +127,16 @@ impl<'de> DeserializeSeed<'de> for Streams<'_> {
 }
 
 impl<'de> Visitor<'de> for Streams<'_> {
-    type Value = Vec<(StreamName, Vec<WorkerName>)>;
+    type Value = SmallVec<[(usize, SmallVec<[usize; 2]>); 1]>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of lists of workers by stream")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut streams: A) -> Result<Self::Value, A::Error> {
-        let mut ours: Self::Value = Vec::new();
+        let mut ours = Self::Value::new();
         while let Some(Text(name)) = streams.next_key()? {
-            let Some(stream) = self.0.own.iter().find(|own| own.as_str() == name).cloned() else {
+            let Some(stream) = self.0.own.iter().position(|own| own.as_str() == name) else {
                 streams.next_value::<IgnoredAny>()?;
                 continue;
             };
@@ -143,7 +150,7 @@ impl<'de> Visitor<'de> for Streams<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Workers<'_> {
-    type Value = Vec<WorkerName>;
+    type Value = SmallVec<[usize; 2]>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_seq(self)
@@ -151,14 +158,14 @@ impl<'de> DeserializeSeed<'de> for Workers<'_> {
 }
 
 impl<'de> Visitor<'de> for Workers<'_> {
-    type Value = Vec<WorkerName>;
+    type Value = SmallVec<[usize; 2]>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of workers' names")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut workers = Vec::new();
+        let mut workers = Self::Value::new();
         while let Some(Text(name)) = list.next_element()? {
             workers.extend(self.0.worker(&name));
         }
@@ -178,11 +185,12 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<Event>, String> {
         let own = ["one", "two"].map(|name| StreamName::new(name).unwrap());
-        let list = WorkReader::new(&own).read(text.as_bytes()).map_err(|problem| problem.to_string())?;
-        let names = |(stream, workers): (StreamName, Vec<WorkerName>)| {
-            (stream.to_string(), workers.iter().map(WorkerName::to_string).collect())
+        let mut reader = WorkReader::new(&own);
+        let list = reader.read(text.as_bytes()).map_err(|problem| problem.to_string())?;
+        let named = |(stream, workers): &(usize, SmallVec<[usize; 2]>)| {
+            (own[*stream].to_string(), workers.iter().map(|place| reader.workers[*place].to_string()).collect())
         };
-        Ok(list.into_iter().map(|event| (event.number, event.streams.into_iter().map(names).collect())).collect())
+        Ok(list.iter().map(|event| (event.number, event.streams.iter().map(named).collect())).collect())
     }
 
     #[test]
@@ -220,7 +228,8 @@ mod tests {
     fn a_name_that_no_worker_can_have_is_left_out_and_told() {
         let mut reader = WorkReader::new(&[StreamName::new("one").unwrap()]);
         let list = reader.read(br#"[{"event_number":0,"assignments":{"one":["a:b","w"]}}]"#).unwrap();
-        assert_eq!(list[0].streams[0].1, [WorkerName::new("w").unwrap()]);
+        assert_eq!(list[0].streams[0].1.as_slice(), [0]);
+        assert_eq!(*reader.workers, [WorkerName::new("w").unwrap()]);
         assert_eq!(reader.impossible, ["a:b"]);
     }
 }
