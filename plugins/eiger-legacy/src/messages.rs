@@ -34,7 +34,11 @@ impl Packet {
     /// # Errors
     /// It is not JSON as pydantic takes it, or none of the three kinds.
     pub fn read(part: &[u8]) -> Result<Self, Malformed> {
-        let [htype, frame] = json::fields(part, &["htype", "frame"])?;
+        Self::of(json::fields(part, &FIELDS)?)
+    }
+
+    /// The same, for its [`FIELDS`].
+    pub(crate) fn of([htype, frame]: [Option<Value<'_>>; FIELDS.len()]) -> Result<Self, Malformed> {
         match htype {
             Some(kind) if kind.is_str("dimage-1.0") => {
                 if frame.is_some_and(Value::is_int) {
@@ -49,3 +53,6 @@ impl Packet {
         }
     }
 }
+
+/// What is looked at.
+pub(crate) const FIELDS: [&str; 2] = ["htype", "frame"];

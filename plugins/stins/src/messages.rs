@@ -36,7 +36,12 @@ impl Packet {
     /// # Errors
     /// It is not JSON as pydantic takes it, or none of the three kinds.
     pub fn read(part: &[u8]) -> Result<Self, Malformed> {
-        let [msg_number, htype, filename, frame, shape, typ, compression] = json::fields(part, &FIELDS)?;
+        Self::of(json::fields(part, &FIELDS)?)
+    }
+
+    /// The same, for its [`FIELDS`].
+    pub(crate) fn of(fields: [Option<Value<'_>>; FIELDS.len()]) -> Result<Self, Malformed> {
+        let [msg_number, htype, filename, frame, shape, typ, compression] = fields;
 
         // The fields each kind needs besides `msg_number`; an absent one never fits.
         let int = |field: Option<Value<'_>>| field.is_some_and(Value::is_int);
@@ -74,4 +79,5 @@ impl Packet {
     }
 }
 
-const FIELDS: [&str; 7] = ["msg_number", "htype", "filename", "frame", "shape", "type", "compression"];
+/// What is looked at.
+pub(crate) const FIELDS: [&str; 7] = ["msg_number", "htype", "filename", "frame", "shape", "type", "compression"];

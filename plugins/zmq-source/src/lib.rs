@@ -12,10 +12,11 @@
 //! use framegate_plugin_api::Frame;
 //! use framegate_zmq_source::{Malformed, Protocol, Role, json};
 //!
+//! #[derive(Default)]
 //! struct Ticks;
 //! impl Protocol for Ticks {
 //!     const TYP: &'static str = "ticks";
-//!     fn role(parts: &[Frame]) -> Result<Role, Malformed> {
+//!     fn role(&mut self, parts: &[Frame]) -> Result<Role, Malformed> {
 //!         let [what] = json::fields(parts[0].as_slice(), &["what"])?;
 //!         match what {
 //!             Some(what) if what.is_str("begin") => Ok(Role::Start),

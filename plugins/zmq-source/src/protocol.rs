@@ -2,8 +2,6 @@
 //!
 //! Pure: an assembler gets whole messages as frames and knows no socket, so that its tests need none.
 
-use std::marker::PhantomData;
-
 use framegate_plugin_api::{Frame, Frames};
 use framegate_source_kit::{Flow, Malformed, Phase};
 
@@ -34,8 +32,8 @@ pub trait Assembler: 'static {
     }
 }
 
-/// A protocol in which each message is one event and says itself what it is.
-pub trait Protocol: 'static {
+/// A protocol in which each message is one event and says itself what it is. Made anew for each run.
+pub trait Protocol: Default + 'static {
     /// The protocol's name as workers see it.
     const TYP: &'static str;
 
@@ -43,7 +41,7 @@ pub trait Protocol: 'static {
     ///
     /// # Errors
     /// Why it is no message of this protocol.
-    fn role(parts: &[Frame]) -> Result<Role, Malformed>;
+    fn role(&mut self, parts: &[Frame]) -> Result<Role, Malformed>;
 }
 
 /// What a message is in its run.
@@ -70,20 +68,14 @@ impl Role {
 }
 
 /// The assembler for a [`Protocol`]: one message, one event, the detector's own bytes.
-#[derive(Debug)]
-pub struct PerMessage<P>(PhantomData<fn() -> P>);
-
-impl<P> Default for PerMessage<P> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
+#[derive(Debug, Default)]
+pub struct PerMessage<P>(P);
 
 impl<P: Protocol> Assembler for PerMessage<P> {
     const TYP: &'static str = P::TYP;
 
     fn take(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
-        match P::role(&message) {
+        match self.0.role(&message) {
             Ok(Role::Start) => flow.start(message),
             Ok(Role::Data) => flow.data(message),
             Ok(Role::Numbered(number)) => {

@@ -5,9 +5,10 @@
 //! lone surrogates are refused. The whole text is checked in one pass; only the fields that a protocol asks for are
 //! looked at; nothing is allocated, and no recursion follows the nesting. It never keeps or changes the text.
 //!
-//! [`fields`] finds the fields of a message, [`Value`] coerces them as pydantic's lax mode does, and [`Value::write`] writes
+//! [`fields`] finds the fields of a message, [`Fields`] those of a run's messages, which look alike, [`Value`] coerces them as pydantic's lax mode does, and [`Value::write`] writes
 //! them as pydantic's `model_dump_json` does; [`dictionary`] has the fields in the order in which it writes them.
 
+mod alike;
 mod lax;
 mod scan;
 mod write;
@@ -15,6 +16,7 @@ mod write;
 use std::{borrow::Cow, fmt};
 
 use crate::Malformed;
+pub use alike::Fields;
 use scan::Scanner;
 pub use write::{dictionary, write_float, write_str};
 
@@ -74,6 +76,11 @@ pub fn fields<'a, const N: usize>(document: &'a [u8], names: &[&str; N]) -> Resu
 /// # Errors
 /// The text is not JSON by the rules of this module, or not an object.
 pub fn each_field<'a>(document: &'a [u8], mut take: impl FnMut(Text<'a>, Value<'a>)) -> Result<(), JsonError> {
+    each(document, |key, value, _| take(key, value))
+}
+
+/// The same, with the place in the text where the value begins, white space before it included.
+fn each<'a>(document: &'a [u8], mut take: impl FnMut(Text<'a>, Value<'a>, usize)) -> Result<(), JsonError> {
     let text =
         std::str::from_utf8(document).map_err(|error| JsonError { reason: "not UTF-8", at: error.valid_up_to() })?;
     let mut scanner = Scanner::new(text);
@@ -111,7 +118,7 @@ impl<'a> Value<'a> {
     pub fn entries(self) -> Option<Vec<(Text<'a>, Value<'a>)>> {
         let Value::Object(text) = self else { return None };
         let mut entries = Vec::new();
-        Scanner::new(text).object(0, &mut |key, value| entries.push((key, value))).ok()?;
+        Scanner::new(text).object(0, &mut |key, value, _| entries.push((key, value))).ok()?;
         Some(entries)
     }
 }

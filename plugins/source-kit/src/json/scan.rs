@@ -21,7 +21,12 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self::from(text, 0)
+    }
+
+    /// At a place on a character boundary.
+    pub(super) fn from(text: &'a str, at: usize) -> Self {
+        Self { text, at }
     }
 
     pub(super) fn at(&self) -> usize {
@@ -43,8 +48,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The object that begins here, inside `depth` containers.
-    pub(super) fn object(&mut self, depth: usize, take: &mut impl FnMut(Text<'a>, Value<'a>)) -> Result<(), JsonError> {
+    /// The object that begins here, inside `depth` containers: each key, its value, and where that begins.
+    pub(super) fn object(
+        &mut self,
+        depth: usize,
+        take: &mut impl FnMut(Text<'a>, Value<'a>, usize),
+    ) -> Result<(), JsonError> {
         self.expect(b'{', "`{` expected")?;
         self.space();
         if self.eat(b'}') {
@@ -52,8 +61,9 @@ impl<'a> Scanner<'a> {
         }
         loop {
             let key = self.key()?;
+            let at = self.at;
             let value = self.value(depth + 1)?;
-            take(key, value);
+            take(key, value, at);
             self.space();
             if self.eat(b'}') {
                 return Ok(());
@@ -81,7 +91,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The value that begins here, inside `depth` containers.
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
+    pub(super) fn value(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
         self.space();
         let from = self.at;
         match self.peek() {

@@ -4,12 +4,12 @@ use framegate_plugin_api::Frame;
 use framegate_zmq_source::{Malformed, Protocol, Role};
 
 /// One letter says what a message is: start, data, end, heartbeat.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Letters;
 
 impl Protocol for Letters {
     const TYP: &'static str = "letters";
-    fn role(parts: &[Frame]) -> Result<Role, Malformed> {
+    fn role(&mut self, parts: &[Frame]) -> Result<Role, Malformed> {
         match parts[0].as_slice().first() {
             Some(b's') => Ok(Role::Start),
             Some(b'd') => Ok(Role::Data),
