@@ -35,12 +35,7 @@ impl Packet {
     /// # Errors
     /// It is not JSON as pydantic takes it, or none of the three kinds.
     pub fn read(part: &[u8]) -> Result<Self, Malformed> {
-        Self::of(json::fields(part, &FIELDS)?)
-    }
-
-    /// The same, for its [`FIELDS`].
-    pub(crate) fn of(fields: [Option<Value<'_>>; FIELDS.len()]) -> Result<Self, Malformed> {
-        let [message_type, message_id, version, frame_number, timestamp, acquired] = fields;
+        let [message_type, message_id, version, frame_number, timestamp, acquired] = json::fields(part, &FIELDS)?;
 
         let int = |field: Option<Value<'_>>| field.is_some_and(Value::is_int);
         let float = |field: Option<Value<'_>>| field.and_then(Value::to_float).is_some();
@@ -66,6 +61,5 @@ impl Packet {
     }
 }
 
-/// What is looked at.
-pub(crate) const FIELDS: [&str; 6] =
+const FIELDS: [&str; 6] =
     ["message_type", "message_id", "version", "frame_number", "timestamp", "acquisition_timestamp"];

@@ -4,26 +4,20 @@
 //! `framegate-zmq-source`; here is only which message is which.
 
 use framegate_plugin_api::Frame;
-use framegate_zmq_source::{Malformed, Protocol, Role, json};
+use framegate_zmq_source::{Malformed, Protocol, Role};
 
-use crate::messages::{FIELDS, Packet};
+use crate::messages::Packet;
 
 /// The protocol. Electrometers send one part; more would be passed on as they came.
-#[derive(Debug)]
-pub struct AlbaemProtocol(json::Fields<{ FIELDS.len() }>);
-
-impl Default for AlbaemProtocol {
-    fn default() -> Self {
-        Self(json::Fields::new(FIELDS))
-    }
-}
+#[derive(Debug, Default)]
+pub struct AlbaemProtocol;
 
 impl Protocol for AlbaemProtocol {
     const TYP: &'static str = "albaem";
 
     fn role(&mut self, parts: &[Frame]) -> Result<Role, Malformed> {
         let first = parts.first().ok_or(Malformed::new("no parts"))?;
-        Ok(match Packet::of(self.0.find(first.as_slice())?)? {
+        Ok(match Packet::read(first.as_slice())? {
             Packet::SeriesStart => Role::Start,
             Packet::Data { frame_number } => Role::data(frame_number),
             Packet::SeriesEnd => Role::End,

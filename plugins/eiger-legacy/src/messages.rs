@@ -20,10 +20,7 @@ pub enum Packet {
     /// Nothing else is needed.
     Header,
     /// `frame`.
-    Image {
-        /// The frame's number, if it fits.
-        frame: Option<i64>,
-    },
+    Image,
     /// Nothing else is needed.
     SeriesEnd,
 }
@@ -37,12 +34,12 @@ impl Packet {
         Self::of(json::fields(part, &FIELDS)?)
     }
 
-    /// The same, for its [`FIELDS`].
-    pub(crate) fn of([htype, frame]: [Option<Value<'_>>; FIELDS.len()]) -> Result<Self, Malformed> {
+    /// The same, for its [`FIELDS`]. Of those that are [`LOOSE`] no digit may matter.
+    pub(crate) fn of([frame, htype]: [Option<Value<'_>>; FIELDS.len()]) -> Result<Self, Malformed> {
         match htype {
             Some(kind) if kind.is_str("dimage-1.0") => {
                 if frame.is_some_and(Value::is_int) {
-                    Ok(Packet::Image { frame: frame.and_then(Value::to_i64) })
+                    Ok(Packet::Image)
                 } else {
                     Err(Malformed::new("an image whose frame is absent or no integer"))
                 }
@@ -54,5 +51,8 @@ impl Packet {
     }
 }
 
-/// What is looked at.
-pub(crate) const FIELDS: [&str; 2] = ["htype", "frame"];
+/// What is looked at; the first is the message's number.
+pub(crate) const FIELDS: [&str; 2] = ["frame", "htype"];
+
+/// Those of which only matters here whether they are whole numbers.
+pub(crate) const LOOSE: &[&str] = &["frame"];

@@ -22,10 +22,7 @@ pub enum Packet {
     /// `msg_number` and `filename`.
     Header,
     /// `msg_number`, `frame`, `shape`, `type` and `compression`.
-    Image {
-        /// The message's number, if it fits.
-        msg_number: Option<i64>,
-    },
+    Image,
     /// `msg_number`.
     SeriesEnd,
 }
@@ -39,7 +36,7 @@ impl Packet {
         Self::of(json::fields(part, &FIELDS)?)
     }
 
-    /// The same, for its [`FIELDS`].
+    /// The same, for its [`FIELDS`]. Of those that are [`LOOSE`] no digit may matter.
     pub(crate) fn of(fields: [Option<Value<'_>>; FIELDS.len()]) -> Result<Self, Malformed> {
         let [msg_number, htype, filename, frame, shape, typ, compression] = fields;
 
@@ -57,7 +54,7 @@ impl Packet {
         match htype {
             Some(kind) if kind.is_str("image") => {
                 if image() {
-                    Ok(Packet::Image { msg_number: msg_number.and_then(Value::to_i64) })
+                    Ok(Packet::Image)
                 } else {
                     Err(Malformed::new("an image lacks a field, or has a wrong one"))
                 }
@@ -72,12 +69,15 @@ impl Packet {
             Some(kind) if kind.is_str("series_end") => Ok(Packet::SeriesEnd),
             Some(_) => Err(Malformed::new("an unknown htype")),
             // The most fields: five of an image, two of a header, one of an end.
-            None if image() => Ok(Packet::Image { msg_number: msg_number.and_then(Value::to_i64) }),
+            None if image() => Ok(Packet::Image),
             None if header() => Ok(Packet::Header),
             None => Ok(Packet::SeriesEnd),
         }
     }
 }
 
-/// What is looked at.
+/// What is looked at; the first is the message's number.
 pub(crate) const FIELDS: [&str; 7] = ["msg_number", "htype", "filename", "frame", "shape", "type", "compression"];
+
+/// Those of which only matters here whether they are whole numbers.
+pub(crate) const LOOSE: &[&str] = &["msg_number", "frame"];

@@ -6,15 +6,15 @@
 use framegate_plugin_api::Frame;
 use framegate_zmq_source::{Malformed, Protocol, Role, json};
 
-use crate::messages::{FIELDS, Packet};
+use crate::messages::{FIELDS, LOOSE, Packet};
 
 /// The protocol; any number of parts, passed on as they came.
 #[derive(Debug)]
-pub struct StinsProtocol(json::Fields<{ FIELDS.len() }>);
+pub struct StinsProtocol(json::Alike<Packet, { FIELDS.len() }>);
 
 impl Default for StinsProtocol {
     fn default() -> Self {
-        Self(json::Fields::new(FIELDS))
+        Self(json::Alike::new(FIELDS, LOOSE))
     }
 }
 
@@ -23,9 +23,10 @@ impl Protocol for StinsProtocol {
 
     fn role(&mut self, parts: &[Frame]) -> Result<Role, Malformed> {
         let first = parts.first().ok_or(Malformed::new("no parts"))?;
-        Ok(match Packet::of(self.0.find(first.as_slice())?)? {
+        let (packet, number) = self.0.read(first.as_slice(), Packet::of)?;
+        Ok(match packet {
             Packet::Header => Role::Start,
-            Packet::Image { msg_number } => Role::data(msg_number),
+            Packet::Image => Role::data(number),
             Packet::SeriesEnd => Role::End,
         })
     }

@@ -67,7 +67,7 @@ fn each_message_is_what_the_reference_takes_it_for() {
         let message: Vec<u8> = message.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
         let ours = match Packet::read(&message) {
             Ok(Packet::Header) => "header",
-            Ok(Packet::Image { .. }) => "image",
+            Ok(Packet::Image) => "image",
             Ok(Packet::SeriesEnd) => "series_end",
             Err(_) => "invalid",
         };

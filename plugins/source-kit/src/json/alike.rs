@@ -1,80 +1,115 @@
-//! Messages that look alike: most headers of a run differ from the one before in the digits of a number or two.
+//! Messages that look alike: most headers of a run differ from the one before in the digits of a few numbers.
 //!
-//! Such a header is not scanned again. Byte for byte it is the last one that was, but for digits in the place of digits, so
-//! that all rules of the text hold as they did, and its fields begin where those began. Whatever is not so sure is
+//! Such a header is not scanned and judged again: byte for byte it is the last one that was, but for digits in places where
+//! other digits change neither what the text is nor what the protocol makes of it. Whatever is not so sure is
 //! scanned. Pure; owns a copy of one header.
 
-use super::{JsonError, Text, Value, scan::Scanner};
+use std::ops::Range;
 
-/// [`super::fields`] for the messages of one run.
+use super::{JsonError, Text, Value};
+
+/// Reads the headers of one run, with what a protocol makes of them (`T`).
 #[derive(Debug, Clone)]
-pub struct Fields<const N: usize> {
+pub struct Alike<T, const N: usize> {
     names: [&'static str; N],
-    /// The header that was scanned last, if others may be compared with it. No longer than [`LONGEST`].
+    loose: &'static [&'static str],
+    /// The header that was scanned last. No longer than [`LONGEST`].
     last: Vec<u8>,
-    /// Where the values of its fields begin.
-    begin: [Option<usize>; N],
+    /// As long: 0xFF where another digit makes no difference, otherwise 0.
+    digits: Vec<u8>,
+    /// What was made of it; none, if no other is compared with it.
+    answer: Option<T>,
+    number: Option<i64>,
+    /// Where that number stands, if it may differ.
+    number_at: Option<Range<usize>>,
 }
 
 /// Of a longer header the scan costs little beside what it comes with.
 const LONGEST: usize = 16 << 10;
 
-impl<const N: usize> Fields<N> {
-    /// For the fields of these names.
+impl<T: Copy, const N: usize> Alike<T, N> {
+    /// For these fields, of which the first has the message's number. Where one that is `loose` is a whole number, its digits do not
+    /// matter to what is made of a header.
     #[must_use]
-    pub fn new(names: [&'static str; N]) -> Self {
-        Self { names, last: Vec::new(), begin: [None; N] }
+    pub fn new(names: [&'static str; N], loose: &'static [&'static str]) -> Self {
+        let (last, digits) = (Vec::new(), Vec::new());
+        Self { names, loose, last, digits, answer: None, number: None, number_at: None }
     }
 
-    /// What [`super::fields`] finds.
+    /// What `judge` makes of the header's fields (as [`super::fields`] finds them), and the header's number.
     ///
     /// # Errors
-    /// As there.
-    pub fn find<'a>(&mut self, document: &'a [u8]) -> Result<[Option<Value<'a>>; N], JsonError> {
-        match std::str::from_utf8(document) {
-            Ok(text) if is_like(document, &self.last) => {
-                Ok(self.begin.map(|begin| Scanner::from(text, begin?).value(1).ok()))
+    /// Those of [`super::fields`], and of `judge`.
+    pub fn read<'a, E: From<JsonError>>(
+        &mut self,
+        header: &'a [u8],
+        judge: impl FnOnce([Option<Value<'a>>; N]) -> Result<T, E>,
+    ) -> Result<(T, Option<i64>), E> {
+        match self.answer {
+            Some(answer) if self.is_like_last(header) => {
+                let again = |at: Range<usize>| Value::Int(std::str::from_utf8(header.get(at)?).ok()?).to_i64();
+                Ok((answer, self.number_at.clone().map_or(self.number, again)))
             }
-            _ => self.scan(document),
+            _ => self.scan(header, judge),
         }
     }
 
-    fn scan<'a>(&mut self, document: &'a [u8]) -> Result<[Option<Value<'a>>; N], JsonError> {
-        let (mut found, mut begin) = ([None; N], [None; N]);
-        // Digits in a key: with other digits it would be another key. Digits behind a backslash: another character, or none.
-        let mut comparable = document.len() <= LONGEST && !document.contains(&b'\\');
-        self.last.clear();
-        super::each(document, |key: Text<'a>, value, at| {
-            comparable &= !key.raw.bytes().any(|byte| byte.is_ascii_digit());
-            if let Some(place) = self.names.iter().position(|name| key.is(name)) {
+    fn scan<'a, E: From<JsonError>>(
+        &mut self,
+        header: &'a [u8],
+        judge: impl FnOnce([Option<Value<'a>>; N]) -> Result<T, E>,
+    ) -> Result<(T, Option<i64>), E> {
+        let comparable = header.len() <= LONGEST;
+        self.answer = None;
+        self.number_at = None;
+        self.digits.clear();
+        self.digits.resize(if comparable { header.len() } else { 0 }, 0);
+        let mut found = [None; N];
+        super::each(header, |key: Text<'a>, value, at| {
+            let place = self.names.iter().position(|name| key.is(name));
+            if let Some(place) = place {
                 found[place] = Some(value);
-                begin[place] = Some(at);
+            }
+            let (from, text) = match (value, place) {
+                _ if !comparable => (at, ""),
+                (Value::Int(text), Some(_)) if self.loose.iter().any(|name| key.is(name)) => (at, text),
+                (Value::Int(text) | Value::Float(text), None) => (at, text),
+                // A digit of an escape would make another character, or none.
+                (Value::Str(Text { raw, escaped: false }), None) => (at + 1, raw),
+                _ => (at, ""),
+            };
+            let tail = text.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
+            // Not the first one: a number must not begin with a zero.
+            tail.skip(1).for_each(|(digit, _)| self.digits[from + digit] = 0xFF);
+            if place == Some(0) {
+                self.number_at = (!text.is_empty()).then_some(at..at + text.len());
             }
         })?;
+        self.number = found.first().copied().flatten().and_then(Value::to_i64);
+        let answer = judge(found)?;
         if comparable {
-            self.last.extend_from_slice(document);
-            self.begin = begin;
+            self.last.clear();
+            self.last.extend_from_slice(header);
+            self.answer = Some(answer);
         }
-        Ok(found)
+        Ok((answer, self.number))
     }
-}
 
-/// Whether `new` is `old` but for digits, and no number in it begins with a zero that did not.
-fn is_like(new: &[u8], old: &[u8]) -> bool {
-    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("a chunk has eight"));
-    let digits = |from: usize, to: usize| {
-        (from..to).all(|at| {
-            let leads = || !matches!(at.checked_sub(1).map(|before| new[before]), Some(b'0'..=b'9' | b'.'));
-            new[at] == old[at]
-                || (new[at].is_ascii_digit() && old[at].is_ascii_digit() && !(new[at] == b'0' && leads()))
-        })
-    };
-    let whole = new.len() & !7;
-    let mut eights = new.chunks_exact(8).zip(old.chunks_exact(8)).enumerate();
-    !old.is_empty()
-        && new.len() == old.len()
-        && eights.all(|(at, (new, old))| word(new) == word(old) || digits(at * 8, at * 8 + 8))
-        && digits(whole, new.len())
+    fn is_like_last(&self, header: &[u8]) -> bool {
+        let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("a chunk has eight"));
+        let slowly = |(new, (old, digits)): (&[u8], (&[u8], &[u8]))| {
+            let mut bytes = new.iter().zip(old.iter().zip(digits));
+            bytes.all(|(new, (old, digit))| new == old || (*digit != 0 && new.is_ascii_digit()))
+        };
+        let eight = |(new, (old, digits)): (&[u8], (&[u8], &[u8]))| {
+            let differs = word(new) ^ word(old);
+            differs == 0 || (differs & !word(digits) == 0 && slowly((new, (old, digits))))
+        };
+        let (new, old, digits) = (header.chunks_exact(8), self.last.chunks_exact(8), self.digits.chunks_exact(8));
+        header.len() == self.last.len()
+            && slowly((new.remainder(), (old.remainder(), digits.remainder())))
+            && new.zip(old.zip(digits)).all(eight)
+    }
 }
 
 #[cfg(test)]
@@ -82,55 +117,83 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::json;
+    use crate::{Malformed, json};
 
-    const NAMES: [&str; 3] = ["a", "b", "n1"];
+    const NAMES: [&str; 3] = ["n", "a", "b"];
 
-    /// Each document after the one before it: found as if it came alone.
-    fn same(documents: &[&str]) {
-        let mut fields = Fields::new(NAMES);
-        for document in documents {
-            let (found, alone) = (fields.find(document.as_bytes()), json::fields(document.as_bytes(), &NAMES));
-            assert_eq!(found, alone, "{document} in {documents:?}");
+    /// What a protocol could make of a header: that is the same for all numbers `n` and `a`.
+    fn judge(fields: [Option<Value<'_>>; 3]) -> Result<(bool, bool, u64), Malformed> {
+        let [n, a, b] = fields;
+        let weight = |value: Value<'_>| match value {
+            Value::Int(text) | Value::Float(text) => text.bytes().map(u64::from).sum(),
+            value => value.text().map_or(7, |text| text.decode().bytes().map(u64::from).sum()),
+        };
+        if b.is_some_and(|b| b.is_str("3")) {
+            return Err(Malformed::new("not 3"));
+        }
+        let int = |value: Option<Value<'_>>| value.is_some_and(Value::is_int);
+        Ok((int(n), int(a), b.map_or(0, weight)))
+    }
+
+    /// Each header after the ones before it is what it would be alone.
+    fn same(headers: &[&str]) {
+        let mut alike = Alike::new(NAMES, &["n", "a"]);
+        for header in headers {
+            let read = alike.read(header.as_bytes(), judge);
+            let alone = json::fields(header.as_bytes(), &NAMES).map_err(Malformed::from);
+            let alone = alone.and_then(|fields| Ok((judge(fields)?, fields[0].and_then(Value::to_i64))));
+            assert_eq!(read, alone, "{header} in {headers:?}");
         }
     }
 
-    #[test]
-    fn other_digits_are_found_where_the_last_were() {
-        same(&[
-            r#"{"a": 105, "x": [1.0, 2e5, "t0"], "b":"2026-01-09"}"#,
-            r#"{"a": 200, "x": [9.7, 3e9, "t7"], "b":"1999-12-31"}"#,
-        ]);
-        let mut fields = Fields::new(NAMES);
-        let [one, two] = [r#"{"a":19,"b":{"a":1},"a":23}"#, r#"{"a":40,"b":{"a":7},"a":51}"#];
-        fields.find(one.as_bytes()).unwrap();
-        assert!(is_like(two.as_bytes(), &fields.last), "it is not scanned");
-        assert_eq!(fields.find(two.as_bytes()).unwrap()[0], Some(Value::Int("51")), "the last of a name counts");
+    /// Whether the second is not scanned after the first.
+    fn is_alike(one: &str, two: &str) -> bool {
+        same(&[one, two, one]);
+        let mut alike = Alike::new(NAMES, &["n", "a"]);
+        alike.read(one.as_bytes(), judge).unwrap();
+        alike.is_like_last(two.as_bytes())
     }
 
     #[test]
-    fn what_other_digits_can_break_is_scanned() {
-        // A number with a leading zero, also behind a sign and in an exponent.
-        same(&[r#"{"a":12}"#, r#"{"a":02}"#, r#"{"a":12}"#]);
-        same(&[r#"{"a":-12}"#, r#"{"a":-02}"#]);
-        same(&[r#"{"x":[1,12]}"#, r#"{"x":[1,02]}"#]);
-        same(&[r#"{"a":1e15}"#, r#"{"a":1e05}"#]);
-        // Another key.
-        same(&[r#"{"n2":1}"#, r#"{"n1":1}"#, r#"{"n3":1}"#]);
-        same(&[r#"{"b":{"n2":1,"n1":1}}"#, r#"{"b":{"n1":1,"n1":1}}"#]);
-        // Half of a surrogate pair.
-        same(&[r#"{"a":"\ud800\udc00"}"#, r#"{"a":"\ud700\udc00"}"#]);
-        // Another length, another end, nothing.
-        same(&[r#"{"a":1}"#, r#"{"a":12}"#, r#"{"a":1"#, r#"{"a":1]"#, "", r#"{"a":1}"#]);
-        // No JSON before, none now.
-        same(&[r#"{"a":01}"#, r#"{"a":02}"#, r#"{"a":12}"#, "[1]", "[2]"]);
-        same(&["{\"a\":\"1\u{e9}\"}", "{\"a\":\"2\u{e9}\"}"]);
+    fn other_digits_of_loose_numbers_and_of_fields_that_nobody_asked_for_are_not_scanned() {
+        assert!(is_alike(r#"{"n": 105,"b":"x"}"#, r#"{"n": 124,"b":"x"}"#));
+        assert!(is_alike(r#"{"x":-1.5e10,"n":10, "t":"2026-01-09"}"#, r#"{"x":-1.7e19,"n":19, "t":"2999-92-31"}"#));
+        assert!(is_alike(r#"{"n":1234567,"n":12345678}"#, r#"{"n":1000000,"n":10000000}"#), "the last counts");
+    }
+
+    #[test]
+    fn whatever_else_differs_is_scanned() {
+        for (one, two) in [
+            // Fields that are looked at, strings that may be numbers, keys, what is nested.
+            (r#"{"b":"12"}"#, r#"{"b":"13"}"#),
+            (r#"{"b":12}"#, r#"{"b":13}"#),
+            (r#"{"n":12.0}"#, r#"{"n":12.5}"#),
+            (r#"{"n":"12"}"#, r#"{"n":"13"}"#),
+            (r#"{"x12":1}"#, r#"{"x13":1}"#),
+            (r#"{"x":[12]}"#, r#"{"x":[13]}"#),
+            (r#"{"n":12,"b":"2"}"#, r#"{"n":12,"b":"3"}"#),
+            // A number with a leading zero, half of a surrogate pair.
+            (r#"{"n":12}"#, r#"{"n":02}"#),
+            (r#"{"n":-12}"#, r#"{"n":-02}"#),
+            (r#"{"x":"1\ud800\udc00"}"#, r#"{"x":"1\ud700\udc00"}"#),
+            // No digits, another length, another end.
+            (r#"{"n":12}"#, r#"{"n":1x}"#),
+            (r#"{"n":12}"#, r#"{"n":1 }"#),
+            (r#"{"n":12}"#, r#"{"n":1.5}"#),
+            (r#"{"n":12}"#, r#"{"n":12]"#),
+            (r#"{"n":12}"#, r#"{"n":12"#),
+            (r#"{"n":12}"#, ""),
+        ] {
+            assert!(!is_alike(one, two), "{one} {two}");
+        }
+        // After one that is refused nothing is compared.
+        same(&[r#"{"n":12,"b":"3"}"#, r#"{"n":13,"b":"3"}"#, r#"{"n":02}"#, r#"{"n":03}"#, "", ""]);
     }
 
     proptest! {
         #[test]
-        fn any_text_after_any_other_is_found_as_if_it_came_alone(
-            one in r#"\{("[abnx][12]?":("?-?[0-2]{1,2}([.e][01]{1,2})?"?|\[[01],[0-2]{2}\]|\{"n1":1\}|"\\\\u[d0][0-9]00")[, ]){1,3}"x":0\}"#,
+        fn any_header_after_any_other_is_what_it_would_be_alone(
+            one in r#"\{("[abnx][12]?":("?-?[0-2]{1,2}([.e][01]{1,2})?"?|\[[01],[0-2]{2}\]|\{"n":1\}|"\\\\u[d0][0-9]00")[, ]){1,3}"x":0\}"#,
             changes in prop::collection::vec((any::<prop::sample::Index>(), "[0-9a ]"), 0..4),
         ) {
             let mut other = one.clone();
@@ -140,15 +203,5 @@ mod tests {
             }
             same(&[&one, &other, &one]);
         }
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_refused_after_one_that_was_like_them() {
-        let mut fields = Fields::new(NAMES);
-        fields.find(b"{\"a\":\"1\"}").unwrap();
-        assert_eq!(
-            fields.find(b"{\"a\":\"\xff\"}").map_err(|error| error.to_string()),
-            Err("not UTF-8 at byte 6".to_owned())
-        );
     }
 }

@@ -5,8 +5,9 @@
 //! lone surrogates are refused. The whole text is checked in one pass; only the fields that a protocol asks for are
 //! looked at; nothing is allocated, and no recursion follows the nesting. It never keeps or changes the text.
 //!
-//! [`fields`] finds the fields of a message, [`Fields`] those of a run's messages, which look alike, [`Value`] coerces them as pydantic's lax mode does, and [`Value::write`] writes
-//! them as pydantic's `model_dump_json` does; [`dictionary`] has the fields in the order in which it writes them.
+//! [`fields`] finds the fields of a message, [`Alike`] reads the headers of a run, of which most look like the one before; [`Value`]
+//! coerces them as pydantic's lax mode does, and [`Value::write`] writes them as pydantic's `model_dump_json` does;
+//! [`dictionary`] has the fields in the order in which it writes them.
 
 mod alike;
 mod lax;
@@ -16,7 +17,7 @@ mod write;
 use std::{borrow::Cow, fmt};
 
 use crate::Malformed;
-pub use alike::Fields;
+pub use alike::Alike;
 use scan::Scanner;
 pub use write::{dictionary, write_float, write_str};
 
@@ -79,7 +80,7 @@ pub fn each_field<'a>(document: &'a [u8], mut take: impl FnMut(Text<'a>, Value<'
     each(document, |key, value, _| take(key, value))
 }
 
-/// The same, with the place in the text where the value begins, white space before it included.
+/// The same, with the place in the text where the value begins.
 fn each<'a>(document: &'a [u8], mut take: impl FnMut(Text<'a>, Value<'a>, usize)) -> Result<(), JsonError> {
     let text =
         std::str::from_utf8(document).map_err(|error| JsonError { reason: "not UTF-8", at: error.valid_up_to() })?;

@@ -21,12 +21,7 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self::from(text, 0)
-    }
-
-    /// At a place on a character boundary.
-    pub(super) fn from(text: &'a str, at: usize) -> Self {
-        Self { text, at }
+        Self { text, at: 0 }
     }
 
     pub(super) fn at(&self) -> usize {
@@ -61,6 +56,7 @@ impl<'a> Scanner<'a> {
         }
         loop {
             let key = self.key()?;
+            self.space();
             let at = self.at;
             let value = self.value(depth + 1)?;
             take(key, value, at);
@@ -91,7 +87,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The value that begins here, inside `depth` containers.
-    pub(super) fn value(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
         self.space();
         let from = self.at;
         match self.peek() {
