@@ -24,6 +24,9 @@ const EVENT_COST: u64 = 256;
 /// Bytes are given back in pieces of this size at least, or with the last event.
 const GIVE_BACK: u64 = 16 << 10;
 
+/// Room for events that an empty one keeps: twice as many as sources are asked for.
+const LARGEST_EMPTY: usize = 128;
+
 /// What an event costs while it waits.
 pub(crate) fn cost(event: &Event) -> u64 {
     event.bytes() as u64 + EVENT_COST
@@ -47,6 +50,17 @@ impl Batch {
         self.events.iter()
     }
 
+    /// Whether one more costs no allocation.
+    pub(crate) fn has_room(&self) -> bool {
+        self.events.len() < self.events.capacity()
+    }
+
+    /// Adds an event, for which `charge` is.
+    pub(crate) fn add(&mut self, event: Event, charge: Charge) {
+        self.charge.add(charge);
+        self.events.push_back(event);
+    }
+
     /// Takes the first event.
     pub(crate) fn take(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
@@ -60,6 +74,7 @@ impl Batch {
     /// What it was made of, for other events.
     pub(crate) fn into_empty(mut self) -> VecDeque<Event> {
         self.events.clear();
+        self.events.shrink_to(LARGEST_EMPTY);
         self.events
     }
 }

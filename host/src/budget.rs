@@ -97,6 +97,12 @@ impl Account {
 }
 
 impl Charge {
+    /// Joins another of the same account.
+    pub(crate) fn add(&mut self, mut other: Self) {
+        debug_assert!(Arc::ptr_eq(&self.account, &other.account));
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Gives some of its bytes back, or what is left of them.
     pub(crate) fn give_back(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);

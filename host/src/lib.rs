@@ -20,6 +20,7 @@ pub(crate) mod near;
 pub(crate) mod observe;
 pub(crate) mod output;
 pub(crate) mod plugin;
+pub(crate) mod recycle;
 pub(crate) mod source;
 mod sync;
 pub(crate) mod wake;

@@ -269,7 +269,7 @@ impl World {
     /// The messages that wait for a worker, read back from their bytes.
     fn waiting(&self, worker: usize) -> VecDeque<Message> {
         let Some(index) = self.index(worker) else { return VecDeque::new() };
-        let read = |message: &Arc<crate::ingester::message::Message>| {
+        let read = |message: &crate::recycle::Pooled<crate::ingester::message::Message>| {
             let parts = message.parts();
             let header: serde_json::Value = serde_json::from_slice(parts[0]).unwrap();
             let mut frames = parts[1..].iter().map(|frame| String::from_utf8(frame.to_vec()).unwrap());

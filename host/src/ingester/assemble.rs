@@ -113,7 +113,7 @@ impl Flow {
 }
 
 /// Some of an event's streams (places in [`Assignment::streams`]), and the workers (by index) that get just these.
-pub(crate) type Group = (SmallVec<[usize; 1]>, SmallVec<[usize; 2]>);
+pub(crate) type Group = (SmallVec<[usize; 4]>, SmallVec<[usize; 2]>);
 
 /// Which workers get which streams of one event: a group for each distinct set of streams, so that a header is written
 /// once for all workers that see the same.
@@ -124,16 +124,16 @@ pub(crate) fn groups(assigned: &Assignment) -> SmallVec<[Group; 1]> {
         return if workers.is_empty() {
             SmallVec::new()
         } else {
-            SmallVec::from_buf([(SmallVec::from_buf([0]), workers)])
+            SmallVec::from_buf([(SmallVec::from_elem(0, 1), workers)])
         };
     }
-    let mut by_worker: SmallVec<[(usize, SmallVec<[usize; 1]>); 4]> = SmallVec::new();
+    let mut by_worker: SmallVec<[(usize, SmallVec<[usize; 4]>); 4]> = SmallVec::new();
     for (part, (_, workers)) in assigned.streams.iter().enumerate() {
         for worker in workers {
             match by_worker.iter_mut().find(|(known, _)| known == worker) {
                 Some((_, parts)) if parts.last() == Some(&part) => {}
                 Some((_, parts)) => parts.push(part),
-                None => by_worker.push((*worker, SmallVec::from_buf([part]))),
+                None => by_worker.push((*worker, SmallVec::from_elem(part, 1))),
             }
         }
     }

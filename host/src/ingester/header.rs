@@ -4,7 +4,7 @@
 //! (dranspose 0.2.0, `event.py`, `InternalWorkerMessage`). pydantic leaves a zero fraction out of `created_at`; readers take
 //! both, and we always write six digits.
 
-use std::time::SystemTime;
+use std::{fmt::Write as _, time::SystemTime};
 
 use jiff::Timestamp;
 
@@ -30,7 +30,8 @@ impl CreatedAt {
         let millisecond = timestamp.as_millisecond();
         if self.text.is_empty() || millisecond != self.millisecond {
             self.millisecond = millisecond;
-            self.text = format!("{timestamp:.6}");
+            self.text.clear();
+            write!(self.text, "{timestamp:.6}").expect("writing to a String cannot fail");
         }
         &self.text
     }

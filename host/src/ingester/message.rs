@@ -4,12 +4,15 @@
 //! buffer and gives its frames back at once: handing round many small pieces, and freeing them on other threads, costs more
 //! than the copy (at 64 B, more than half of all CPU time). What is large stays where its source made it.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use framegate_plugin_api::{Event, Frame};
 use smallvec::SmallVec;
 
-use crate::budget::{Account, Charge};
+use crate::{
+    budget::{Account, Charge},
+    recycle::{Pool, Pooled, Recycle},
+};
 
 /// What a message costs beyond its frames: header and our own structures.
 pub(crate) const MESSAGE_COST: u64 = 512;
@@ -21,8 +24,10 @@ pub(crate) struct Message {
     own: Vec<u8>,
     /// Where each part in `own` ends.
     ends: SmallVec<[usize; 4]>,
-    /// A large event, and which of its streams go with this message, in order.
-    apart: Option<(Arc<Whole>, SmallVec<[usize; 2]>)>,
+    /// A large event.
+    apart: Option<Pooled<Whole>>,
+    /// Which of its streams go with this message, in order.
+    streams: SmallVec<[usize; 2]>,
     /// A small one's bytes in the account of assembled messages.
     charge: Option<Charge>,
     /// Bytes of header, frames and our own structures.
@@ -30,53 +35,36 @@ pub(crate) struct Message {
 }
 
 /// An event of all its streams, where it is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Whole {
     /// In the order of the assignment.
-    pub(crate) events: SmallVec<[Event; 1]>,
+    pub(crate) events: Vec<Event>,
     /// Its bytes in the account of assembled messages, unless its messages have copies.
-    _charge: Option<Charge>,
+    charge: Option<Charge>,
 }
 
-impl Whole {
-    /// Of one stream, in no account.
-    #[cfg(test)]
-    pub(crate) fn of(event: Event) -> Self {
-        Self { events: SmallVec::from_buf([event]), _charge: None }
-    }
-}
-
-/// One event of all its streams, on its way into messages.
+/// One event of all its streams, on its way into messages. In the order of the assignment.
 #[derive(Debug)]
 pub(crate) enum Gathered {
     /// Copied into each message, so many bytes.
-    Small(Whole, usize),
-    /// Shared by the messages.
-    Large(Arc<Whole>),
+    Small(Vec<Event>, usize),
+    /// Pooled by the messages.
+    Large(Pooled<Whole>),
+}
+
+#[cfg(test)]
+impl Whole {
+    /// Of one stream, in no account.
+    pub(crate) fn of(event: Event) -> Pooled<Self> {
+        Pool::<Self>::new().take(|whole| whole.events.push(event))
+    }
 }
 
 impl Gathered {
-    pub(crate) fn new(events: SmallVec<[Event; 1]>, account: &Arc<Account>, copy_below: usize) -> Self {
-        let bytes: usize = events.iter().map(Event::bytes).sum();
-        if bytes < copy_below {
-            return Self::Small(Whole { events, _charge: None }, bytes);
-        }
-        let charge = Some(account.take(bytes as u64 + MESSAGE_COST));
-        Self::Large(Arc::new(Whole { events, _charge: charge }))
-    }
-
-    pub(crate) fn event(&self, part: usize) -> &Event {
+    pub(crate) fn events(&self) -> &[Event] {
         match self {
-            Self::Small(whole, _) => &whole.events[part],
-            Self::Large(whole) => &whole.events[part],
-        }
-    }
-
-    /// The event for whoever wants to see all of it.
-    pub(crate) fn into_whole(self) -> Arc<Whole> {
-        match self {
-            Self::Small(whole, _) => Arc::new(whole),
-            Self::Large(whole) => whole,
+            Self::Small(events, _) => events,
+            Self::Large(whole) => &whole.events,
         }
     }
 }
@@ -88,66 +76,131 @@ impl Message {
     }
 
     /// The header, and the frames of all streams, in order.
-    pub(crate) fn parts(&self) -> SmallVec<[&[u8]; 8]> {
+    pub(crate) fn parts(&self) -> SmallVec<[&[u8]; 12]> {
         let mut from = 0;
-        let own = self.ends.iter().map(|end| &self.own[std::mem::replace(&mut from, *end)..*end]);
-        let apart = self.apart.iter().flat_map(|(whole, parts)| parts.iter().map(|part| &whole.events[*part]));
+        let own = self.ends.iter().map(|end| &self.own[mem::replace(&mut from, *end)..*end]);
+        let apart = self.apart.iter().flat_map(|whole| self.streams.iter().map(|stream| &whole.events[*stream]));
         own.chain(apart.flat_map(|event| &event.frames).map(Frame::as_slice)).collect()
     }
 }
 
-/// Small messages that were sent: their memory is that of the next.
-#[derive(Debug, Default)]
-pub(crate) struct Spares(Vec<Arc<Message>>);
-
-/// So many are on their way at once, usually.
-const MOST_SPARES: usize = 1024;
 /// For a header of one stream or two.
 const ROOM: usize = 192;
-/// What is larger was rare, and is not kept.
-const LARGEST_SPARE: usize = 16 << 10;
+/// What is larger was rare, and is not kept: so what waits to be used again is a few MiB at most.
+const LARGEST_SPARE: usize = 4 << 10;
+/// The same of its parts.
+const MOST_PARTS: usize = 64;
 
-impl Spares {
-    /// The message of `parts` of an event. `header` writes the header.
+impl Recycle for Message {
+    fn empty(&mut self) {
+        (self.apart, self.charge) = (None, None);
+        self.own.clear();
+        self.own.shrink_to(LARGEST_SPARE);
+        self.ends.clear();
+        if self.ends.capacity() > MOST_PARTS {
+            self.ends = SmallVec::new();
+        }
+        self.streams.clear();
+    }
+}
+
+impl Recycle for Whole {
+    fn empty(&mut self) {
+        self.events.clear();
+        self.charge = None;
+    }
+}
+
+/// What messages are made of: the memory of those that were sent.
+#[derive(Debug)]
+pub(crate) struct Messages {
+    messages: Pool<Message>,
+    wholes: Pool<Whole>,
+    /// Of the event that is being gathered.
+    events: Vec<Event>,
+}
+
+impl Messages {
+    pub(crate) fn new() -> Self {
+        Self { messages: Pool::new(), wholes: Pool::new(), events: Vec::new() }
+    }
+
+    /// Gathers an event's streams. It is small below `copy_below`.
+    pub(crate) fn gather(
+        &mut self,
+        events: impl Iterator<Item = Event>,
+        account: &Arc<Account>,
+        copy_below: usize,
+    ) -> Gathered {
+        let mut gathered = mem::take(&mut self.events);
+        gathered.extend(events);
+        let bytes: usize = gathered.iter().map(Event::bytes).sum();
+        if bytes < copy_below {
+            return Gathered::Small(gathered, bytes);
+        }
+        let charge = account.take(bytes as u64 + MESSAGE_COST);
+        let whole = self.wholes.take(|whole| {
+            mem::swap(&mut whole.events, &mut gathered);
+            whole.charge = Some(charge);
+        });
+        self.events = gathered;
+        Gathered::Large(whole)
+    }
+
+    /// The message of some streams of an event. `header` writes the header.
     pub(crate) fn message(
         &mut self,
         header: impl FnOnce(&mut Vec<u8>),
         gathered: &Gathered,
-        parts: &[usize],
+        streams: &[usize],
         account: &Arc<Account>,
-    ) -> Arc<Message> {
-        let mut message = self.0.pop().unwrap_or_default();
-        let new = Arc::get_mut(&mut message).expect("a spare has no other owner");
-        new.own.reserve(ROOM + if let Gathered::Small(_, bytes) = gathered { *bytes } else { 0 });
-        header(&mut new.own);
-        new.ends.push(new.own.len());
-        match gathered {
-            Gathered::Small(whole, _) => {
-                for frame in parts.iter().flat_map(|part| &whole.events[*part].frames) {
-                    new.own.extend_from_slice(frame.as_slice());
-                    new.ends.push(new.own.len());
+    ) -> Pooled<Message> {
+        self.messages.take(|new| {
+            new.own.reserve(ROOM + if let Gathered::Small(_, bytes) = gathered { *bytes } else { 0 });
+            header(&mut new.own);
+            new.ends.push(new.own.len());
+            match gathered {
+                Gathered::Small(events, _) => {
+                    for frame in streams.iter().flat_map(|stream| &events[*stream].frames) {
+                        new.own.extend_from_slice(frame.as_slice());
+                        new.ends.push(new.own.len());
+                    }
+                    new.bytes = MESSAGE_COST + new.own.len() as u64;
+                    new.charge = Some(account.take(new.bytes));
                 }
-                new.bytes = MESSAGE_COST + new.own.len() as u64;
-                new.charge = Some(account.take(new.bytes));
+                Gathered::Large(whole) => {
+                    let frames: usize = streams.iter().map(|stream| whole.events[*stream].bytes()).sum();
+                    new.bytes = MESSAGE_COST + (new.own.len() + frames) as u64;
+                    new.apart = Some(whole.clone());
+                    new.streams.extend_from_slice(streams);
+                }
             }
-            Gathered::Large(whole) => {
-                let frames: usize = parts.iter().map(|part| whole.events[*part].bytes()).sum();
-                new.bytes = MESSAGE_COST + (new.own.len() + frames) as u64;
-                new.apart = Some((whole.clone(), parts.into()));
-            }
-        }
-        message
+        })
     }
 
-    /// Takes a message back that was sent, if nobody else has it.
-    pub(crate) fn give_back(&mut self, mut message: Arc<Message>) {
-        let Some(old) = Arc::get_mut(&mut message) else { return };
-        if self.0.len() < MOST_SPARES && old.own.capacity() <= LARGEST_SPARE {
-            old.own.clear();
-            old.ends.clear();
-            (old.apart, old.charge) = (None, None);
-            self.0.push(message);
+    /// An event has gone into its messages.
+    pub(crate) fn gathered(&mut self, gathered: Gathered) {
+        if let Gathered::Small(mut events, _) = gathered {
+            events.clear();
+            self.events = events;
         }
+    }
+
+    /// The same, for whoever wants to see all of it.
+    pub(crate) fn whole(&mut self, gathered: Gathered) -> Pooled<Whole> {
+        match gathered {
+            Gathered::Small(mut events, _) => {
+                let whole = self.wholes.take(|whole| mem::swap(&mut whole.events, &mut events));
+                self.events = events;
+                whole
+            }
+            Gathered::Large(whole) => whole,
+        }
+    }
+
+    /// Takes a message back that was sent.
+    pub(crate) fn give_back(&mut self, message: Pooled<Message>) {
+        self.messages.give_back(message);
     }
 }
 
@@ -164,23 +217,26 @@ mod tests {
             Event { typ: "T", kind: EventKind::Data, frames }
         };
         let account = Account::new(1 << 20, || ());
-        let mut spares = Spares::default();
+        let mut messages = Messages::new();
         for (copy_below, small) in [(10, true), (9, false), (10, true)] {
-            let events = [event(b""), event(b"abc")].into_iter().collect();
-            let gathered = Gathered::new(events, &account, copy_below);
+            let events = [event(b""), event(b"abc")].into_iter();
+            let gathered = messages.gather(events, &account, copy_below);
             let header = |own: &mut Vec<u8>| own.extend_from_slice(b"head");
-            let message = spares.message(header, &gathered, &[0, 1], &account);
+            let message = messages.message(header, &gathered, &[0, 1], &account);
             let expected: [&[u8]; 5] = [b"head", b"", &[2; 3], b"abc", &[2; 3]];
             assert_eq!((message.parts().as_slice(), message.is_small()), (&expected[..], small));
             assert_eq!(message.bytes, MESSAGE_COST + 13);
             assert_eq!(account.used(), if small { message.bytes } else { MESSAGE_COST + 9 });
             // One that somebody still has is left to him.
             let other = message.clone();
-            spares.give_back(message);
-            assert_eq!((other.parts().len(), spares.0.len()), (5, 0));
-            drop(gathered);
-            spares.give_back(other);
-            assert_eq!((account.used(), spares.0.len()), (0, 1));
+            messages.give_back(message);
+            assert_eq!(other.parts().len(), 5);
+            let whole = messages.whole(gathered);
+            assert_eq!(whole.events.len(), 2);
+            drop(whole);
+            assert_ne!(account.used(), 0);
+            drop(other);
+            assert_eq!(account.used(), 0);
         }
     }
 }

@@ -28,7 +28,7 @@ use std::{
 pub(crate) use self::pair::Pairing;
 use self::{
     command::{Assignments, Command, Deal},
-    message::Spares,
+    message::Messages,
     scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
     tally::{Pace, Tally},
     workers::Workers,
@@ -88,7 +88,7 @@ pub(crate) struct Ingester {
     pub(crate) pace: Pace,
     pub(crate) actions: Vec<Action>,
     created_at: header::CreatedAt,
-    spares: Spares,
+    messages: Messages,
 }
 
 /// One of the ingester's streams, over all scans.
@@ -126,7 +126,7 @@ impl Ingester {
             pace: Pace::default(),
             actions: Vec::new(),
             created_at: header::CreatedAt::default(),
-            spares: Spares::default(),
+            messages: Messages::new(),
         }
     }
 

@@ -15,12 +15,13 @@ use super::{
     command::Assignment,
     command::Deal,
     header,
-    message::{Gathered, Whole},
+    message::Whole,
     scan::{Phase, Scan},
 };
 use crate::{
     budget::{Account, COPY_BELOW},
     names::{EventNumber, StreamName},
+    recycle::Pooled,
 };
 
 /// One event of all streams that it names, as the capture sees it.
@@ -32,7 +33,7 @@ pub(crate) struct Pair {
     /// The streams that it names.
     pub(crate) streams: Vec<StreamName>,
     /// Their events, in the same order.
-    pub(crate) whole: Arc<Whole>,
+    pub(crate) whole: Pooled<Whole>,
 }
 
 /// What [`Ingester::pair`] did.
@@ -197,35 +198,38 @@ impl Ingester {
     ) -> Option<Pair> {
         let scan = self.scan.as_mut()?;
         scan.processed += 1;
-        let events: SmallVec<[Event; 1]> =
-            assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty())).collect();
-        let gathered = Gathered::new(events, account, COPY_BELOW);
+        let events = assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty()));
+        let gathered = self.messages.gather(events, account, COPY_BELOW);
         let created_at = self.created_at.text(wall);
         for (parts, workers) in groups(assigned) {
             let in_header = parts.iter().map(|part| {
-                let (stream, event) = (assigned.streams[*part].0, gathered.event(*part));
+                let (stream, event) = (assigned.streams[*part].0, &gathered.events()[*part]);
                 header::Part { stream: &self.streams[stream].escaped, typ: event.typ, frames: event.frames.len() }
             });
             let header = |out: &mut Vec<u8>| header::write(out, assigned.number, in_header, created_at);
-            let message = self.spares.message(header, &gathered, &parts, account);
+            let message = self.messages.message(header, &gathered, &parts, account);
             let (last, others) = workers.split_last().expect("a group has workers");
             for worker in others {
                 self.workers.give(*worker, message.clone(), now);
             }
             self.workers.give(*last, message, now);
         }
-        capturing.then(|| Pair {
+        if !capturing {
+            self.messages.gathered(gathered);
+            return None;
+        }
+        Some(Pair {
             number: assigned.number,
             created_at: created_at.to_owned(),
             streams: assigned.streams.iter().map(|(index, _)| self.streams[*index].name.clone()).collect(),
-            whole: gathered.into_whole(),
+            whole: self.messages.whole(gathered),
         })
     }
 
     /// The network has the first message for a worker, and holds so many now.
     pub(crate) fn sent(&mut self, worker: usize, now: Instant, in_flight: u64) {
         if let Some(message) = self.workers.sent(worker, now, in_flight) {
-            self.spares.give_back(message);
+            self.messages.give_back(message);
         }
     }
 }

@@ -5,14 +5,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use uuid::{Uuid, Variant};
 
 use super::{Limits, message::Message, report::WorkerReport, strangers::Strangers};
-use crate::{budget::Held, names::WorkerName, settings::AllowedWorkers};
+use crate::{budget::Held, names::WorkerName, recycle::Pooled, settings::AllowedWorkers};
 
 /// One worker.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub(crate) struct Worker {
     /// The last valid ping; none before the first.
     last_ping: Option<(Instant, SystemTime)>,
     /// Messages in event order that the network has not taken yet.
-    pub(crate) pending: VecDeque<Arc<Message>>,
+    pub(crate) pending: VecDeque<Pooled<Message>>,
     /// Since when messages wait although the worker cannot be reached.
     unreachable_since: Option<Instant>,
     /// When it last took something, or began to have something to take.
@@ -150,7 +149,7 @@ impl Workers {
     }
 
     /// A message for a worker; dropped at once if it was given up, or is not served at all.
-    pub(crate) fn give(&mut self, index: usize, message: Arc<Message>, now: Instant) {
+    pub(crate) fn give(&mut self, index: usize, message: Pooled<Message>, now: Instant) {
         let worker = &mut self.all[index];
         if worker.barred {
             worker.dropped += 1;
@@ -169,7 +168,7 @@ impl Workers {
     }
 
     /// The network took the first message, which is returned, and holds so many now.
-    pub(crate) fn sent(&mut self, index: usize, now: Instant, in_flight: u64) -> Option<Arc<Message>> {
+    pub(crate) fn sent(&mut self, index: usize, now: Instant, in_flight: u64) -> Option<Pooled<Message>> {
         let worker = &mut self.all[index];
         worker.in_flight.messages = in_flight;
         worker.sent += 1;

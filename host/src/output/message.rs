@@ -15,12 +15,24 @@ use zmq_sys::{
 };
 
 use super::in_flight::Receipt;
-use crate::{budget::COPY_BELOW, ingester::message::Message};
+use crate::{
+    budget::COPY_BELOW,
+    ingester::message::Message,
+    recycle::{Pool, Pooled, Recycle, Slot},
+};
 
-/// What keeps the bytes of one message to one worker alive while libzmq holds them; its drop gives the receipt back.
-struct Owner {
-    _message: Arc<Message>,
-    _receipt: Receipt,
+/// What keeps the bytes of one message to one worker alive while libzmq holds them. When it is emptied, the receipt is given back after the bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Owner {
+    message: Option<Pooled<Message>>,
+    receipt: Option<Receipt>,
+}
+
+impl Recycle for Owner {
+    fn empty(&mut self) {
+        self.message = None;
+        self.receipt = None;
+    }
 }
 
 /// How many bytes libzmq handles at once: draft options of libzmq 4.3, with their numbers (`zmq_draft.h`).
@@ -46,7 +58,13 @@ pub(crate) enum Sent {
 /// Sends `identity`, header and frames of a message. All or nothing: once libzmq took the identity, it takes the rest.
 ///
 /// Without a receipt all of it is copied.
-pub(crate) fn send(socket: &mut zmq::Socket, identity: &str, message: &Arc<Message>, receipt: Option<Receipt>) -> Sent {
+pub(crate) fn send(
+    socket: &mut zmq::Socket,
+    identity: &str,
+    message: &Pooled<Message>,
+    receipt: Option<Receipt>,
+    owners: &mut Pool<Owner>,
+) -> Sent {
     match socket.send(identity, zmq::SNDMORE | zmq::DONTWAIT) {
         Ok(()) => {}
         Err(zmq::Error::EHOSTUNREACH) => return Sent::Unreachable,
@@ -56,16 +74,23 @@ pub(crate) fn send(socket: &mut zmq::Socket, identity: &str, message: &Arc<Messa
             return Sent::Busy;
         }
     }
-    let owner = receipt.map(|receipt| Arc::new(Owner { _message: message.clone(), _receipt: receipt }));
+    let mut owner = receipt.map(|receipt| {
+        owners.take(|owner| {
+            owner.message = Some(message.clone());
+            owner.receipt = Some(receipt);
+        })
+    });
     let parts = message.parts();
     let mut left = parts.len();
     for bytes in parts {
         left -= 1;
         // The last part carries the receipt, so it is not copied: copied parts tell nobody when they are done.
-        let mut part = match &owner {
-            Some(owner) if left == 0 || bytes.len() >= COPY_BELOW => shared(bytes, owner),
-            _ => copied(bytes),
+        let whose = match &owner {
+            _ if left == 0 => owner.take(),
+            Some(owner) if bytes.len() >= COPY_BELOW => Some(owner.clone()),
+            _ => None,
         };
+        let mut part = whose.map_or_else(|| copied(bytes), |owner| shared(bytes, owner));
         #[cfg(test)]
         note(&mut part);
         let flags = if left > 0 { zmq_sys::ZMQ_SNDMORE } else { 0 } | zmq_sys::ZMQ_DONTWAIT;
@@ -100,9 +125,9 @@ fn copied(bytes: &[u8]) -> zmq_msg_t {
 }
 
 /// A part that points into the owner's bytes.
-fn shared(bytes: &[u8], owner: &Arc<Owner>) -> zmq_msg_t {
+fn shared(bytes: &[u8], owner: Pooled<Owner>) -> zmq_msg_t {
     let mut part = MaybeUninit::<zmq_msg_t>::uninit();
-    let hint = Arc::into_raw(owner.clone()).cast_mut().cast::<c_void>();
+    let hint = Arc::into_raw(owner.into_arc()).cast_mut().cast::<c_void>();
     let data = bytes.as_ptr().cast_mut().cast::<c_void>();
     // SAFETY: `bytes` belongs to `owner`, of which `hint` holds one count until `release`; libzmq only reads it.
     let outcome = unsafe { zmq_msg_init_data(part.as_mut_ptr(), data, bytes.len(), Some(release), hint) };
@@ -114,13 +139,14 @@ fn shared(bytes: &[u8], owner: &Arc<Owner>) -> zmq_msg_t {
 /// Called by libzmq, once for each part, on its I/O thread, when no peer needs the bytes any more.
 ///
 /// # Safety
-/// - `hint` came from `Arc::into_raw` of an `Arc<Owner>` in [`shared`];
+/// - `hint` came from `Arc::into_raw` of an `Arc<Slot<Owner>>` in [`shared`];
 /// - it has not been passed here before for this part.
 unsafe extern "C" fn release(_data: *mut c_void, hint: *mut c_void) {
     // SAFETY: libzmq passes the `hint` of `zmq_msg_init_data` unchanged and calls back once for each message
-    // (zmq_msg_init_data(3)); `shared` took one count for this part. The drop of an `Owner` cannot unwind: frames catch
-    // their owners' panics, receipts and charges do not panic.
-    drop(unsafe { Arc::from_raw(hint.cast::<Owner>()) });
+    // (zmq_msg_init_data(3)); `shared` left one count to this part.
+    let owner = unsafe { Arc::from_raw(hint.cast::<Slot<Owner>>()) };
+    // This cannot unwind: frames catch their owners' panics; receipts, charges and pools do not panic.
+    drop(Pooled::from_arc(owner));
 }
 
 /// Sets how many bytes libzmq reads or writes at once. Returns whether this build of libzmq has the option.

@@ -16,15 +16,23 @@ use framegate_plugin_api::descriptors_left;
 use super::{
     connections::Connections,
     in_flight::{InFlight, Lane},
-    message::{BatchSize, Sent, send, set_batch_size},
+    message::{BatchSize, Owner, Sent, send, set_batch_size},
 };
-use crate::{budget::Account, ingester::message::Message, names::WorkerName, wake::Wake};
+use crate::{
+    budget::Account,
+    ingester::message::Message,
+    names::WorkerName,
+    recycle::{Pool, Pooled},
+    wake::Wake,
+};
 
 /// See the module.
 pub(crate) struct Router {
     socket: zmq::Socket,
     pub(crate) in_flight: InFlight,
     pub(crate) connections: Connections,
+    /// Of messages that the network holds.
+    owners: Pool<Owner>,
     /// Ends a wait from other threads.
     wake: Wake,
     /// Ends with the socket, and with it libzmq's I/O thread.
@@ -123,7 +131,7 @@ impl Router {
         let connections = Connections::watch(&context, &socket, port)?;
         bind(&socket, address, port)?;
         let in_flight = InFlight::new(wake.clone());
-        Ok(Self { socket, in_flight, connections, wake, _context: context, begun: None })
+        Ok(Self { socket, in_flight, connections, owners: Pool::new(), wake, _context: context, begun: None })
     }
 
     /// Waits until a worker says something, somebody rings, or the time is up.
@@ -138,12 +146,12 @@ impl Router {
         &mut self,
         worker: &WorkerName,
         lane: &mut Lane,
-        message: &Arc<Message>,
+        message: &Pooled<Message>,
         more: bool,
         memory: &Arc<Account>,
     ) -> Sent {
         let receipt = lane.receipt(message.bytes, message.is_small(), more, memory);
-        send(&mut self.socket, worker.as_str(), message, receipt)
+        send(&mut self.socket, worker.as_str(), message, receipt, &mut self.owners)
     }
 
     /// Takes what workers sent. `heard` returns the worker if it is served and the message is a ping. Returns whether there may be

@@ -48,7 +48,7 @@ pub(crate) enum Item {
 }
 
 /// Emptied batches that wait to be filled again.
-const SPARES: usize = 8;
+const SPARES: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
@@ -144,7 +144,15 @@ impl Queue {
                 Some(charge) => {
                     let event = batch.pop_front().expect("it was at the front one line up");
                     state.forwarder_holds_none = false;
-                    state.items.push_back(Item::Events(Batch::new([event].into(), charge)));
+                    let state = &mut *state;
+                    match state.items.back_mut() {
+                        Some(Item::Events(last)) if last.has_room() => last.add(event, charge),
+                        _ => {
+                            let mut one = state.spares.pop().unwrap_or_default();
+                            one.push_back(event);
+                            state.items.push_back(Item::Events(Batch::new(one, charge)));
+                        }
+                    }
                 }
                 None if self.when_full == WhenFull::Drop && event.kind == EventKind::Data => {
                     let typ = event.typ;

@@ -114,10 +114,14 @@ impl Frame {
 
     /// Uses the bytes of `owner` where they are; `owner` is dropped when the last worker has been served, on any thread.
     ///
-    /// `owner` moves to the heap first, so bytes that it keeps inline are safe too. A panic in its `Drop` is caught.
+    /// `owner` moves first, so bytes that it keeps inline are safe too: if it is small, as those that only point to their bytes are, into a chunk that
+    /// its thread fills again and again, so that this allocates nothing; else to the heap. A panic in its `Drop` is caught.
     #[must_use]
     pub fn from_owner<O: AsRef<[u8]> + Send + 'static>(owner: O) -> Self {
-        let owner = Box::into_raw(Box::new(owner));
+        let owner = match small::keep(owner) {
+            Ok(raw) => return Self { raw, ledger: None },
+            Err(owner) => Box::into_raw(Box::new(owner)),
+        };
         // SAFETY: made one line up, and nobody else has it. Bytes that are inside the owner are borrowed from where they
         // stay: the box is not moved any more.
         let bytes = unsafe { &*owner }.as_ref();

@@ -1,52 +1,77 @@
-//! Small frames in chunks that they share, so that a copy costs no allocation.
+//! Small frames, and owners of large ones, in chunks that they share, so that they cost no allocation.
 //!
-//! Each thread fills a chunk of its own, frame behind frame, and fills it again when its frames are gone. They are read and released
-//! on any thread. A chunk is small itself, because a frame that is held for long pins all of it.
+//! Each thread fills a chunk of its own, one behind the other. They are read and released on any thread; the chunk goes back with the last of
+//! them, and is filled again. A chunk is small itself, because a frame that is held for long pins all of it.
 #![allow(unsafe_code)]
 
 use std::{
     cell::{RefCell, UnsafeCell},
-    collections::VecDeque,
     ffi::c_void,
     mem::MaybeUninit,
-    ptr::NonNull,
-    sync::atomic::{AtomicUsize, Ordering, fence},
+    ptr::{self, NonNull},
+    sync::{
+        atomic::{AtomicUsize, Ordering, fence},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
 };
 
-use crate::frame::RawFrame;
+use crate::{frame::RawFrame, guard};
 
 /// Bytes of a chunk.
 const CHUNK: usize = 8 << 10;
 /// Longer ones are worth a buffer of their own.
 const LONGEST: usize = CHUNK / 4;
-/// Full chunks that a thread keeps an eye on, to fill them again: as much as is usually on its way.
-const KEPT: usize = 64;
+/// Empty chunks that wait to be filled again; others are freed. As many as come back at once, usually.
+const MOST_EMPTY: usize = 128;
 
 /// A copy of `bytes` in this thread's chunk; none if it is too long, or the thread is about to end.
 pub(crate) fn copy(bytes: &[u8]) -> Option<RawFrame> {
     if bytes.is_empty() || bytes.len() > LONGEST {
         return None;
     }
-    thread_local!(static FILLER: RefCell<Filler> = RefCell::new(Filler::new()));
     FILLER.try_with(|filler| filler.borrow_mut().copy(bytes)).ok()
 }
 
+/// The bytes of `owner`, which moves into this thread's chunk. It comes back if it does not fit there, or the thread is about to end.
+pub(crate) fn keep<O: AsRef<[u8]> + Send + 'static>(owner: O) -> Result<RawFrame, O> {
+    if size_of::<Placed<O>>() > LONGEST || align_of::<Placed<O>>() > align_of::<Chunk>() {
+        return Err(owner);
+    }
+    let mut owner = Some(owner);
+    let placed = FILLER.try_with(|filler| filler.borrow_mut().place(owner.take().expect("it is taken once")));
+    let Ok(placed) = placed else { return Err(owner.expect("nobody has taken it")) };
+    // SAFETY: it was just placed, and stays there until its release, which is up to whoever gets the frame. The filler is not borrowed any more, because
+    // this is foreign code, which may make frames.
+    let bytes = unsafe { (*placed.as_ptr()).owner.as_ref() };
+    Ok(RawFrame {
+        data: bytes.as_ptr(),
+        len: bytes.len(),
+        owner: placed.as_ptr().cast(),
+        release: Some(release_owner::<O>),
+    })
+}
+
+thread_local!(static FILLER: RefCell<Filler> = RefCell::new(Filler::new()));
+
+/// An owner in a chunk.
+struct Placed<O> {
+    chunk: NonNull<Chunk>,
+    owner: O,
+}
+
+/// In the order of C: what is in it is aligned as it is itself.
+#[repr(C)]
 struct Chunk {
-    /// Who needs it: each frame in it, and the thread that fills it or may do so again. While it is filled it has all frames that it could hold, so
-    /// that giving one out counts nothing.
+    /// Who needs it: each frame in it, and the thread that fills it. While it is filled it has all frames that it could hold, so that giving one
+    /// out counts nothing.
     holds: AtomicUsize,
+    /// Back to the thread that fills it.
+    home: SyncSender<Box<Chunk>>,
     bytes: UnsafeCell<[MaybeUninit<u8>; CHUNK]>,
 }
 
-/// No frame is empty, so there are no more.
+/// Its frames, of which none is empty, and the thread that fills it: there are no more.
 const MOST_HOLDS: usize = CHUNK + 1;
-
-impl Chunk {
-    fn new() -> NonNull<Self> {
-        let bytes = UnsafeCell::new([MaybeUninit::uninit(); CHUNK]);
-        NonNull::from(Box::leak(Box::new(Self { holds: AtomicUsize::new(MOST_HOLDS), bytes })))
-    }
-}
 
 struct Filler {
     /// Invariant: it has [`MOST_HOLDS`], less those of its frames that were released.
@@ -55,73 +80,85 @@ struct Filler {
     used: usize,
     /// Frames in it.
     given: usize,
-    /// Earlier ones, oldest first. Invariant: this thread has one hold of each.
-    full: VecDeque<NonNull<Chunk>>,
+    /// Chunks in which nothing is left.
+    empty: Receiver<Box<Chunk>>,
 }
 
 impl Filler {
     fn new() -> Self {
-        Self { chunk: Chunk::new(), used: 0, given: 0, full: VecDeque::with_capacity(KEPT) }
+        let (home, empty) = sync_channel(MOST_EMPTY);
+        Self { chunk: Self::first(home), used: 0, given: 0, empty }
+    }
+
+    /// A new chunk.
+    fn first(home: SyncSender<Box<Chunk>>) -> NonNull<Chunk> {
+        let bytes = UnsafeCell::new([MaybeUninit::uninit(); CHUNK]);
+        NonNull::from(Box::leak(Box::new(Chunk { holds: AtomicUsize::new(MOST_HOLDS), home, bytes })))
     }
 
     fn copy(&mut self, bytes: &[u8]) -> RawFrame {
-        if CHUNK - self.used < bytes.len() {
+        let place = self.room(bytes.len(), 1);
+        // SAFETY: the room is this frame's alone, and `bytes` is none of it: it would belong to another.
+        unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        RawFrame { data: place, len: bytes.len(), owner: self.chunk.as_ptr().cast(), release: Some(release) }
+    }
+
+    /// `O` must not be longer than [`LONGEST`], nor more aligned than a chunk.
+    fn place<O>(&mut self, owner: O) -> NonNull<Placed<O>> {
+        let place = self.room(size_of::<Placed<O>>(), align_of::<Placed<O>>()).cast::<Placed<O>>();
+        // SAFETY: the room is this owner's alone, long enough, and aligned.
+        unsafe { place.write(Placed { chunk: self.chunk, owner }) };
+        // SAFETY: within a chunk, so not null.
+        unsafe { NonNull::new_unchecked(place) }
+    }
+
+    /// Room in the chunk, with one of its holds.
+    fn room(&mut self, len: usize, align: usize) -> *mut u8 {
+        self.used = self.used.next_multiple_of(align);
+        if self.used + len > CHUNK {
             self.next_chunk();
         }
         // SAFETY: this thread has holds, so the chunk is there. Only the field's address is taken.
         let start = unsafe { &raw const (*self.chunk.as_ptr()).bytes };
-        // SAFETY: `used + bytes.len()` is within the chunk: looked at above.
+        // SAFETY: `used + len` is within the chunk: looked at above. From `used` on nobody else reads or writes.
         let place = unsafe { UnsafeCell::raw_get(start).cast::<u8>().add(self.used) };
-        // SAFETY: from `used` on nobody else reads or writes, and `bytes` is none of it: it would belong to a frame.
-        unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        self.used += bytes.len();
+        self.used += len;
         self.given += 1;
-        RawFrame { data: place, len: bytes.len(), owner: self.chunk.as_ptr().cast(), release: Some(release) }
+        place
     }
 
-    /// Puts the chunk away, and takes an earlier one of which no frame is left, or a new one.
+    /// Leaves the chunk to what is in it, and takes one that is empty.
     fn next_chunk(&mut self) {
-        let full = self.put_away();
-        self.full.push_back(full);
-        let oldest = self.full.front().copied().expect("one was pushed a line up");
-        // SAFETY: this thread has a hold, so the chunk is there.
-        let holds = unsafe { &(*oldest.as_ptr()).holds };
-        // PAIR holds: with the Release of whoever released its last frame: his reads come before our writes.
-        self.chunk = if holds.load(Ordering::Acquire) == 1 {
-            // Relaxed: nobody else has it.
-            holds.store(MOST_HOLDS, Ordering::Relaxed);
-            self.full.pop_front();
-            oldest
-        } else {
-            if self.full.len() == KEPT {
-                self.full.pop_front();
-                // SAFETY: the one hold of what is in `full`, which it has just left.
-                unsafe { let_go(oldest, 1) };
+        let next = match self.empty.try_recv() {
+            Ok(chunk) => {
+                // Relaxed: nobody else has it.
+                chunk.holds.store(MOST_HOLDS, Ordering::Relaxed);
+                NonNull::from(Box::leak(chunk))
             }
-            Chunk::new()
+            Err(_) => {
+                // SAFETY: this thread has holds, so the chunk is there.
+                let home = unsafe { &(*self.chunk.as_ptr()).home };
+                Self::first(home.clone())
+            }
         };
-        (self.used, self.given) = (0, 0);
+        self.leave();
+        (self.chunk, self.used, self.given) = (next, 0, 0);
     }
 
-    /// The chunk, with this thread's one hold and those of its frames.
-    fn put_away(&mut self) -> NonNull<Chunk> {
-        // SAFETY: so many holds were never given out, and one is left to this thread.
-        unsafe { let_go(self.chunk, MOST_HOLDS - 1 - self.given) };
-        self.chunk
+    /// Leaves the chunk to what is in it.
+    fn leave(&mut self) {
+        // SAFETY: so many holds were never given out, and one is this thread's, which uses it no more.
+        unsafe { let_go(self.chunk, MOST_HOLDS - self.given) };
     }
 }
 
 impl Drop for Filler {
     fn drop(&mut self) {
-        let last = self.put_away();
-        for chunk in self.full.drain(..).chain([last]) {
-            // SAFETY: this thread's one hold, which nobody uses after this.
-            unsafe { let_go(chunk, 1) };
-        }
+        self.leave();
     }
 }
 
-/// Gives holds back; frees the chunk with the last.
+/// Gives holds back; with the last, the chunk goes home.
 ///
 /// # Safety
 /// - The caller owns so many holds, and forgets them.
@@ -131,8 +168,11 @@ unsafe fn let_go(chunk: NonNull<Chunk>, holds: usize) {
     // PAIR holds: what this thread has read or written of the chunk comes before it is freed or filled again.
     if count.fetch_sub(holds, Ordering::Release) == holds {
         fence(Ordering::Acquire);
-        // SAFETY: made by `Chunk::new`, and these were the last holds.
-        drop(unsafe { Box::from_raw(chunk.as_ptr()) });
+        // SAFETY: leaked from a box by whoever filled it, and these were the last holds.
+        let chunk = unsafe { Box::from_raw(chunk.as_ptr()) };
+        let home = chunk.home.clone();
+        // There may be enough, or nobody who fills it: then it comes back in the error, and is freed.
+        let _ = home.try_send(chunk);
     }
 }
 
@@ -147,8 +187,28 @@ unsafe extern "C" fn release(owner: *mut c_void) {
     unsafe { let_go(chunk, 1) };
 }
 
+/// [any thread] Drops an owner, and gives back its place. A panic of its drop ends here and not in the host.
+///
+/// # Safety
+/// - `owner` is that of a frame made by [`keep`] of an `O`, which is used no more.
+unsafe extern "C" fn release_owner<O>(owner: *mut c_void) {
+    let placed = owner.cast::<Placed<O>>();
+    // SAFETY: it is where `keep` placed it, because of the frame's hold.
+    let Placed { chunk, owner } = unsafe { &mut *placed };
+    let chunk = *chunk;
+    // SAFETY: nobody uses it any more, and it is dropped only here.
+    guard::quietly(|| unsafe { ptr::drop_in_place(owner) });
+    // SAFETY: the frame's one hold.
+    unsafe { let_go(chunk, 1) };
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::{BTreeSet, VecDeque},
+        sync::Arc,
+    };
+
     use super::*;
     use crate::frame::Frame;
 
@@ -163,7 +223,7 @@ mod tests {
         let mut held = VecDeque::new();
         for number in 0..2000_usize {
             held.push_back((number as u8, frame(&mut filler, number as u8, 1 + number * 7 % LONGEST)));
-            // From none to more than all chunks that are kept, and back.
+            // From none to many, and back.
             while held.len() > number % 1000 {
                 let (number, frame) = held.pop_front().unwrap();
                 assert!(frame.as_slice().iter().all(|byte| *byte == number));
@@ -190,7 +250,64 @@ mod tests {
         drop(first);
         let owners: Vec<_> = (0..4).map(|_| frame(&mut filler, 4, LONGEST).owner()).collect();
         assert_eq!(owners[3], chunk);
-        assert_eq!(filler.full.len(), 1);
+    }
+
+    #[test]
+    fn as_many_chunks_are_used_again_as_are_on_their_way_and_few_are_kept_empty() {
+        let mut filler = Filler::new();
+        let mut held: VecDeque<_> = (0..4 * 500).map(|_| frame(&mut filler, 1, LONGEST)).collect();
+        let owners = |held: &VecDeque<Frame>| BTreeSet::from_iter(held.iter().map(Frame::owner));
+        let chunks = owners(&held);
+        for _ in 0..1000 {
+            held.drain(..4);
+            held.extend((0..4).map(|_| frame(&mut filler, 2, LONGEST)));
+        }
+        assert!(owners(&held) == chunks && chunks.len() == 500);
+        held.clear();
+        assert_eq!(filler.empty.try_iter().count(), MOST_EMPTY);
+    }
+
+    #[test]
+    fn one_that_is_held_for_long_does_not_keep_the_others_from_being_filled() {
+        let mut filler = Filler::new();
+        let held = frame(&mut filler, 1, LONGEST);
+        let owners = BTreeSet::from_iter((0..4 * 1000).map(|_| frame(&mut filler, 1, LONGEST).owner()));
+        assert!(owners.len() <= 3 && owners.contains(&held.owner()));
+    }
+
+    #[test]
+    fn an_owner_is_aligned_and_dropped_once_whatever_lies_around_it() {
+        #[repr(align(8))]
+        struct Owner(Arc<AtomicUsize>, [u8; 5]);
+        impl AsRef<[u8]> for Owner {
+            fn as_ref(&self) -> &[u8] {
+                &self.1
+            }
+        }
+        impl Drop for Owner {
+            fn drop(&mut self) {
+                assert!(ptr::from_ref(self).is_aligned());
+                if self.0.fetch_add(1, Ordering::SeqCst) == 0 {
+                    panic!("for this test");
+                }
+            }
+        }
+        let drops = Arc::new(AtomicUsize::new(0));
+        let frames: Vec<_> = (0..2000)
+            .map(|number| {
+                let small = Frame::copy(&vec![1; 1 + number % 13]);
+                (small, Frame::from_owner(Owner(drops.clone(), [number as u8; 5])))
+            })
+            .collect();
+        std::thread::spawn(move || {
+            for (number, (small, large)) in frames.into_iter().enumerate() {
+                assert_eq!((small.len(), large.as_slice()), (1 + number % 13, &[number as u8; 5][..]));
+            }
+        })
+        .join()
+        .unwrap();
+        assert_eq!(drops.load(Ordering::SeqCst), 2000);
+        assert_eq!(Arc::strong_count(&drops), 1);
     }
 
     #[test]

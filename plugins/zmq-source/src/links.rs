@@ -6,6 +6,7 @@
 use std::{fmt, thread, time::Duration};
 
 use framegate_plugin_api::{Deadline, HostContext, LogLevel, SourceError, descriptors_left};
+use smallvec::SmallVec;
 use zmq::{POLLIN, PollItem};
 
 use crate::{
@@ -84,6 +85,9 @@ impl Links {
         for place in 0..self.links.len() {
             let link = &mut self.links[place];
             let (given_up, refused) = (link.handshake_mut().is_given_up(), link.handshake().is_refused());
+            if !given_up && !refused {
+                continue;
+            }
             let url = link.url().clone();
             if refused && (given_up || self.settings.attach == Attach::Bind) {
                 self.tell_refusal(&url);
@@ -128,7 +132,8 @@ impl Links {
     /// Waits until a message may be there; false when the deadline has passed or a stop is requested.
     pub(crate) fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
         loop {
-            let mut items = vec![PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
+            let mut items = SmallVec::<[PollItem<'_>; 9]>::new();
+            items.push(PollItem::from_fd(self.host.stop_descriptor(), POLLIN));
             items.extend(self.links.iter().map(|link| link.socket().as_poll_item(POLLIN)));
             items.extend(self.links.iter().map(|link| link.handshake().events().as_poll_item(POLLIN)));
             poll(&mut items, deadline)?;

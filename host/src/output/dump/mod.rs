@@ -22,6 +22,7 @@ use std::{
 use crate::{
     ingester::{message::Whole, report::CaptureReport},
     names::{EventNumber, ScanId, StreamName},
+    recycle::Pooled,
     settings::CaptureWhenFull,
 };
 
@@ -66,7 +67,7 @@ pub(crate) struct Captured {
     /// All streams that the event names, also those that go to no worker.
     pub(crate) streams: Vec<StreamName>,
     /// Their events, in the same order.
-    pub(crate) whole: Arc<Whole>,
+    pub(crate) whole: Pooled<Whole>,
 }
 
 /// What became of an event.

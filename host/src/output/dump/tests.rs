@@ -29,7 +29,7 @@ fn event(number: u64, bytes: usize) -> Captured {
     let frames = [Frame::from_static(b"{}"), Frame::from_vec(vec![number as u8; bytes])];
     let event = Event { typ: "STINS", kind: EventKind::Data, frames: frames.into_iter().collect() };
     let streams = vec![StreamName::new("eiger").unwrap()];
-    Captured { number, created_at: "2026-01-01T00:00:00.000000Z".into(), streams, whole: Arc::new(Whole::of(event)) }
+    Captured { number, created_at: "2026-01-01T00:00:00.000000Z".into(), streams, whole: Whole::of(event) }
 }
 
 fn scan() -> ScanId {
@@ -113,7 +113,7 @@ fn a_new_capture_ends_the_old_one_and_frames_are_given_back() {
     assert_eq!(report.path, folder.path().join("b").display().to_string());
     assert_eq!(numbers(&folder.path().join("a")), [1]);
     assert_eq!(numbers(&folder.path().join("b")), [1]);
-    assert_eq!(Arc::strong_count(&shared.whole), 1);
+    assert_eq!(Arc::strong_count(&shared.whole.into_arc()), 1);
 }
 
 #[test]
