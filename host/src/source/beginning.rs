@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::{
     Counts, Factory, Fault, Instance, Ledger, NotCreated,
-    reader::{Created, Order},
+    orders::{Next, Orders},
+    reader::{Created, Order, PARKED},
     token::{Lent, Token},
 };
 
@@ -51,7 +52,7 @@ pub(super) fn begin(
     settings: &Value,
     before: Option<Before>,
     created: &mpsc::SyncSender<Result<Created, NotCreated>>,
-    inbox: &mpsc::Receiver<Order>,
+    orders: &Orders<Order>,
 ) -> Option<Begun> {
     let before = match before.map(|before| Ok((must_wait(factory, &before)?, before))).transpose() {
         Ok(before) => before,
@@ -61,7 +62,7 @@ pub(super) fn begin(
         let on_demand = factory.traits().map(|traits| traits.on_demand).unwrap_or_default();
         let about = Created { parameters: Vec::new(), on_demand, ledger: None, waits: true };
         created.send(Ok(about)).ok()?;
-        return begin_late(token, factory, settings, before, inbox);
+        return begin_late(token, factory, settings, before, orders);
     }
     match make(token, factory, settings) {
         Ok((about, instance, lent)) => {
@@ -89,16 +90,18 @@ fn begin_late(
     factory: &dyn Factory,
     settings: &Value,
     before: Before,
-    inbox: &mpsc::Receiver<Order>,
+    orders: &Orders<Order>,
 ) -> Option<Begun> {
     let mut held = Vec::new();
     loop {
-        match inbox.recv().ok()? {
-            Order::Succeed(predecessor) => {
+        match orders.wait(PARKED) {
+            Next::Order(Order::Succeed(predecessor)) => {
                 predecessor.wait_with_a_word(token);
                 break;
             }
-            order => held.push(order),
+            Next::Order(order) => held.push(order),
+            Next::Nothing => {}
+            Next::Closed => return None,
         }
     }
     let problem = match make(token, factory, settings) {

@@ -3,6 +3,7 @@
 pub(crate) mod beginning;
 pub(crate) mod linked;
 pub(crate) mod loaded;
+mod orders;
 pub(crate) mod queue;
 pub(crate) mod reader;
 pub(crate) mod replacement;

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{
     Factory, Instance, Ledger, NotCreated,
     beginning::{Before, Begun, begin},
+    orders::{Next, Orders},
     queue::{Item, Queue},
     replacement::Predecessor,
     token::{Lent, Token},
@@ -43,7 +44,7 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Reader {
     stream: StreamName,
-    orders: Option<mpsc::Sender<Order>>,
+    orders: Arc<Orders<Order>>,
     token: Arc<Token>,
     /// What made the source.
     factory: Arc<dyn Factory>,
@@ -69,6 +70,8 @@ pub(crate) struct Created {
 
 /// The longest that `next` may wait.
 const PULL: Duration = Duration::from_millis(100);
+/// How long a reader without work waits at a time.
+pub(super) const PARKED: Duration = Duration::from_secs(3600);
 /// How often a source is asked for its counts.
 const COUNTS_EVERY: Duration = Duration::from_millis(500);
 
@@ -82,34 +85,31 @@ impl Reader {
         before: Option<Before>,
     ) -> std::io::Result<(Self, mpsc::Receiver<Result<Created, NotCreated>>)> {
         let token = Arc::new(Token::new(stream.clone(), factory.identity().to_string())?);
-        let (orders, inbox) = mpsc::channel();
+        let orders = Arc::new(Orders::new(token.wake.clone()));
         let (created, outcome) = mpsc::sync_channel(1);
         let (alive, ended) = mpsc::channel();
-        let for_thread = (token.clone(), factory.clone());
+        let for_thread = (token.clone(), factory.clone(), orders.clone());
         let thread = thread::Builder::new().name(format!("read {stream}")).spawn(move || {
             let _alive: mpsc::Sender<Infallible> = alive;
-            let (token, factory) = for_thread;
-            let Some(begun) = begin(&token, &*factory, &settings, before, &created, &inbox) else { return };
+            let (token, factory, orders) = for_thread;
+            let Some(begun) = begin(&token, &*factory, &settings, before, &created, &orders) else { return };
             let Begun { instance, lent, parameters, held } = begun;
             let described = parameters.into_iter().map(|parameter| parameter.name).collect();
             let (queue, batch, rest) = (None, VecDeque::new(), false);
-            let mut life = Life { instance, lent, described, inbox, token, queue, batch, rest };
+            let mut life = Life { instance, lent, described, orders, token, queue, batch, rest };
             for order in held {
                 life.obey(order, &mut Run::Parked);
             }
             life.live();
         })?;
-        let (orders, ended, thread) = (Some(orders), Some(ended), Some(thread));
+        let (ended, thread) = (Some(ended), Some(thread));
         Ok((Self { stream, factory, orders, token, written_off: false, ended, thread }, outcome))
     }
 
     /// Gives an order, and makes a waiting source return for it.
     pub(crate) fn order(&self, order: Order) {
-        if let Some(orders) = &self.orders {
-            // A reader whose thread has died does not answer; whoever waits for an answer has a deadline.
-            let _ = orders.send(order);
-            self.token.wake.ring();
-        }
+        // A reader whose thread has died does not answer; whoever waits for an answer has a deadline.
+        self.orders.give(order);
     }
 
     /// How long the source's current call has been under way, if that is longer than `limit`.
@@ -169,8 +169,7 @@ impl Reader {
 
     /// Asks the thread to end; does not wait.
     pub(crate) fn stop(&mut self) {
-        self.orders = None;
-        self.token.wake.ring();
+        self.orders.close();
     }
 
     /// Waits until the thread has ended, at most until `deadline`; a thread that is inside a hanging source is left behind.
@@ -193,6 +192,12 @@ impl Reader {
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.orders.close();
+    }
+}
+
 /// The reader's own side.
 struct Life {
     instance: Box<dyn Instance>,
@@ -200,7 +205,7 @@ struct Life {
     lent: Weak<Lent>,
     /// The names of its parameters.
     described: Vec<String>,
-    inbox: mpsc::Receiver<Order>,
+    orders: Arc<Orders<Order>>,
     token: Arc<Token>,
     /// The open run's queue.
     queue: Option<Arc<Queue>>,
@@ -224,25 +229,18 @@ impl Life {
         let mut run = Run::Parked;
         let mut counted_at = Instant::now();
         loop {
-            self.token.wake.clear();
             loop {
-                let order = match (&run, self.inbox.try_recv()) {
-                    (_, Ok(order)) => order,
-                    (_, Err(mpsc::TryRecvError::Disconnected)) => return self.end(),
-                    (Run::Parked, Err(mpsc::TryRecvError::Empty)) => match self.inbox.recv() {
-                        Ok(order) => order,
-                        Err(mpsc::RecvError) => return self.end(),
-                    },
-                    (_, Err(mpsc::TryRecvError::Empty)) if std::mem::take(&mut self.rest) => {
-                        match self.inbox.recv_timeout(PULL) {
-                            Ok(order) => order,
-                            Err(mpsc::RecvTimeoutError::Timeout) => break,
-                            Err(mpsc::RecvTimeoutError::Disconnected) => return self.end(),
-                        }
-                    }
-                    (_, Err(mpsc::TryRecvError::Empty)) => break,
+                let next = match run {
+                    Run::Parked => self.orders.wait(PARKED),
+                    _ if std::mem::take(&mut self.rest) => self.orders.wait(PULL),
+                    _ => self.orders.take(),
                 };
-                self.obey(order, &mut run);
+                match (next, &run) {
+                    (Next::Order(order), _) => self.obey(order, &mut run),
+                    (Next::Closed, _) => return self.end(),
+                    (Next::Nothing, Run::Parked) => {}
+                    (Next::Nothing, _) => break,
+                }
             }
             let Some(queue) = self.queue.clone() else { continue };
             if !queue.push(&mut self.batch) {
@@ -259,8 +257,6 @@ impl Life {
     }
 
     fn obey(&mut self, order: Order, run: &mut Run) {
-        // The token was rung for this order; the source shall not take it as a request to stop what it is asked now.
-        self.token.wake.clear();
         match order {
             Order::Open(queue) => {
                 self.close();

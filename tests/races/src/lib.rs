@@ -30,6 +30,8 @@ mod settings {
 
 #[path = "."]
 mod source {
+    #[path = "../../../host/src/source/orders.rs"]
+    pub(crate) mod orders;
     #[path = "../../../host/src/source/queue.rs"]
     pub(crate) mod queue;
 

@@ -3,7 +3,7 @@
 //! Each was seen to fail, with these in the host, one at a time: the wake's flag is cleared before its descriptor is read, or with
 //! less than `AcqRel`; who gives bytes back looks for a waiter before; a waiter does not look again, or sets its flag with less than
 //! `SeqCst`; an account looks and takes in two steps; a receipt rings for its worker alone, or before it gives back; a queue
-//! is emptied before it is marked as given up; a push does not ring; a dropped event's place is not behind what was queued.
+//! is emptied before it is marked as given up; a push does not ring; an order rings after it was left; a dropped event's place is not behind what was queued.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -19,7 +19,10 @@ use crate::{
     in_flight::InFlight,
     names::WorkerName,
     settings::WhenFull,
-    source::queue::{Item, Queue, Space},
+    source::{
+        orders::{Next, Orders},
+        queue::{Item, Queue, Space},
+    },
     sync::EventFd,
     wake::Wake,
 };
@@ -223,5 +226,27 @@ pub fn the_network_and_who_waits_for_all() {
         }
         networks.into_iter().for_each(|network| network.join().unwrap());
         assert_eq!(memory.used(), 0);
+    });
+}
+
+/// A source waits for the bell of its reader, which takes orders when it rings.
+pub fn a_reader_and_its_orders() {
+    every_order(|| {
+        let (bell, descriptor) = wake();
+        let orders = Arc::new(Orders::new(bell.clone()));
+        let giver = orders.clone();
+        let giver = thread::spawn(move || [1, 2].map(|order| giver.give(order)));
+        for expected in [1, 2] {
+            loop {
+                match orders.take() {
+                    Next::Order(order) => break assert_eq!(order, expected),
+                    _ => descriptor.wait(),
+                }
+            }
+        }
+        giver.join().unwrap();
+        assert!(!bell.is_rung() && !descriptor.is_readable(), "else the source would stop what it is asked to do");
+        orders.close();
+        assert!(orders.take() == Next::Closed && descriptor.is_readable());
     });
 }

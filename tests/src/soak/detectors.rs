@@ -49,7 +49,8 @@ impl Addresses {
     pub fn settings(&self, source: &str) -> Value {
         match source {
             "sardana" => json!({ "port": self.port(source) }),
-            _ => json!({ "upstream_url": format!("tcp://127.0.0.1:{}", self.port(source)) }),
+            // Each is there before its scan, but on a machine that does other things at once not always within 250 ms.
+            _ => json!({ "upstream_url": format!("tcp://127.0.0.1:{}", self.port(source)), "connect_wait": "1 s" }),
         }
     }
 }

@@ -1,0 +1,92 @@
+//! The orders that wait for a reader, and the bell that its source listens to while one does.
+//!
+//! Given by the forwarder, taken by the reader thread. The bell is rung and cleared under the lock that guards the orders: a
+//! ring that came after its order was taken would tell the source to stop the very thing it is asked to do.
+
+use std::{collections::VecDeque, sync::PoisonError, time::Duration};
+
+use crate::{
+    sync::{Condvar, Mutex, MutexGuard},
+    wake::Wake,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Orders<T> {
+    state: Mutex<State<T>>,
+    came: Condvar,
+    bell: Wake,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    waiting: VecDeque<T>,
+    /// No more will come: the bell stays rung.
+    closed: bool,
+}
+
+/// What there is to do.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next<T> {
+    Order(T),
+    /// Nothing, for now.
+    Nothing,
+    /// Nothing any more.
+    Closed,
+}
+
+impl<T> Orders<T> {
+    pub(crate) fn new(bell: Wake) -> Self {
+        let state = State { waiting: VecDeque::new(), closed: false };
+        Self { state: Mutex::new(state), came: Condvar::default(), bell }
+    }
+
+    /// Leaves an order. [any thread]
+    pub(crate) fn give(&self, order: T) {
+        let mut state = self.lock();
+        state.waiting.push_back(order);
+        self.bell.ring();
+        drop(state);
+        self.came.notify_all();
+    }
+
+    /// No more orders come; those that wait are taken first. [any thread]
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        self.bell.ring();
+        drop(state);
+        self.came.notify_all();
+    }
+
+    /// The next order, if one waits. The bell is for those that come after it. [reader thread]
+    pub(crate) fn take(&self) -> Next<T> {
+        self.next(&mut self.lock())
+    }
+
+    /// The next order, or nothing after `limit`. [reader thread]
+    pub(crate) fn wait(&self, limit: Duration) -> Next<T> {
+        let mut state = self.lock();
+        match self.next(&mut state) {
+            Next::Nothing => drop(self.came.wait_timeout(state, limit)),
+            next => return next,
+        }
+        self.take()
+    }
+
+    fn next(&self, state: &mut State<T>) -> Next<T> {
+        let next = state.waiting.pop_front();
+        if !state.closed {
+            self.bell.clear();
+        }
+        match next {
+            Some(order) => Next::Order(order),
+            None if state.closed => Next::Closed,
+            None => Next::Nothing,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
