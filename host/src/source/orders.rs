@@ -38,7 +38,7 @@ pub(crate) enum Next<T> {
 impl<T> Orders<T> {
     pub(crate) fn new(bell: Wake) -> Self {
         let state = State { waiting: VecDeque::new(), closed: false };
-        Self { state: Mutex::new(state), came: Condvar::default(), bell }
+        Self { state: Mutex::new(state), came: Condvar::new(), bell }
     }
 
     /// Leaves an order. [any thread]
