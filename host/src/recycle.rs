@@ -48,8 +48,12 @@ impl<T: Recycle> Pool<T> {
 
     /// A value that `fill` has filled; it gets it empty.
     pub(crate) fn take(&mut self, fill: impl FnOnce(&mut T)) -> Pooled<T> {
-        let spare = self.spares.pop().or_else(|| self.returned.try_recv().ok());
-        let mut slot = spare.unwrap_or_else(|| Arc::new(Slot { value: T::default(), home: self.home.clone() }));
+        if self.spares.is_empty() {
+            self.spares.extend(self.returned.try_iter());
+        }
+        let new = || Arc::new(Slot { value: T::default(), home: self.home.clone() });
+        // The last one that came back: it is in the processor's cache, if any is.
+        let mut slot = self.spares.pop().unwrap_or_else(new);
         fill(&mut Arc::get_mut(&mut slot).expect("what was given back has no other owner").value);
         Pooled(Some(slot))
     }

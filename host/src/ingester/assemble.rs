@@ -124,7 +124,7 @@ pub(crate) fn groups(assigned: &Assignment) -> SmallVec<[Group; 1]> {
         return if workers.is_empty() {
             SmallVec::new()
         } else {
-            SmallVec::from_buf([(SmallVec::from_elem(0, 1), workers)])
+            SmallVec::from_buf([(SmallVec::from_slice(&[0]), workers)])
         };
     }
     let mut by_worker: SmallVec<[(usize, SmallVec<[usize; 4]>); 4]> = SmallVec::new();
@@ -133,7 +133,7 @@ pub(crate) fn groups(assigned: &Assignment) -> SmallVec<[Group; 1]> {
             match by_worker.iter_mut().find(|(known, _)| known == worker) {
                 Some((_, parts)) if parts.last() == Some(&part) => {}
                 Some((_, parts)) => parts.push(part),
-                None => by_worker.push((*worker, SmallVec::from_elem(part, 1))),
+                None => by_worker.push((*worker, SmallVec::from_slice(&[part]))),
             }
         }
     }

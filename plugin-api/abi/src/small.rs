@@ -22,7 +22,7 @@ const CHUNK: usize = 8 << 10;
 /// Longer ones are worth a buffer of their own.
 const LONGEST: usize = CHUNK / 4;
 /// Empty chunks that wait to be filled again; others are freed. As many as come back at once, usually.
-const MOST_EMPTY: usize = 128;
+const MOST_EMPTY: usize = 64;
 
 /// A copy of `bytes` in this thread's chunk; none if it is too long, or the thread is about to end.
 pub(crate) fn copy(bytes: &[u8]) -> Option<RawFrame> {
@@ -80,14 +80,16 @@ struct Filler {
     used: usize,
     /// Frames in it.
     given: usize,
-    /// Chunks in which nothing is left.
-    empty: Receiver<Box<Chunk>>,
+    /// Chunks in which nothing is left, as they come back.
+    returned: Receiver<Box<Chunk>>,
+    /// Those that this thread has taken from there, to begin with the last one: it is in the processor's cache, if any is.
+    empty: Vec<Box<Chunk>>,
 }
 
 impl Filler {
     fn new() -> Self {
-        let (home, empty) = sync_channel(MOST_EMPTY);
-        Self { chunk: Self::first(home), used: 0, given: 0, empty }
+        let (home, returned) = sync_channel(MOST_EMPTY);
+        Self { chunk: Self::first(home), used: 0, given: 0, returned, empty: Vec::new() }
     }
 
     /// A new chunk.
@@ -129,13 +131,16 @@ impl Filler {
 
     /// Leaves the chunk to what is in it, and takes one that is empty.
     fn next_chunk(&mut self) {
-        let next = match self.empty.try_recv() {
-            Ok(chunk) => {
+        if self.empty.is_empty() {
+            self.empty.extend(self.returned.try_iter());
+        }
+        let next = match self.empty.pop() {
+            Some(chunk) => {
                 // Relaxed: nobody else has it.
                 chunk.holds.store(MOST_HOLDS, Ordering::Relaxed);
                 NonNull::from(Box::leak(chunk))
             }
-            Err(_) => {
+            None => {
                 // SAFETY: this thread has holds, so the chunk is there.
                 let home = unsafe { &(*self.chunk.as_ptr()).home };
                 Self::first(home.clone())
@@ -264,7 +269,8 @@ mod tests {
         }
         assert!(owners(&held) == chunks && chunks.len() == 500);
         held.clear();
-        assert_eq!(filler.empty.try_iter().count(), MOST_EMPTY);
+        assert_eq!(filler.returned.try_iter().count(), MOST_EMPTY);
+        assert!(filler.empty.len() <= MOST_EMPTY);
     }
 
     #[test]
