@@ -268,14 +268,16 @@ impl Forwarder {
         for index in waiting {
             let mut lane = self.router.in_flight.lane(&self.ingester.workers.get(index).name);
             let may = |in_flight, bytes| credit::may_send(in_flight, bytes, self.settings.worker_inflight);
+            if lane.waits() {
+                continue;
+            }
             loop {
                 let worker = self.ingester.workers.get(index);
                 let Some(message) = worker.pending.front() else { break };
-                if !may(lane.bytes(), message.bytes) {
-                    lane.wait_for_bytes();
-                    if !may(lane.bytes(), message.bytes) {
-                        break;
-                    }
+                if !may(lane.bytes(), message.bytes)
+                    && lane.wait_for_bytes(credit::low(message.bytes, self.settings.worker_inflight))
+                {
+                    break;
                 }
                 // What the network holds only gets less, so what may go after this one goes in the next turn.
                 let next = worker.pending.get(1);

@@ -45,6 +45,8 @@ struct Count {
     messages: AtomicU64,
     /// The forwarder wants to be rung when bytes come back.
     waited_for: AtomicBool,
+    /// And no more than so many are left. Read only by whoever has seen `waited_for`.
+    low: AtomicU64,
 }
 
 /// Proof that `bytes` were handed over; lives inside the message, and its drop gives them back. [any thread]
@@ -103,7 +105,7 @@ impl InFlight {
 
     /// Asks for a ring when any bytes come back.
     pub(crate) fn wait_for_any(&self) {
-        self.total.waited_for.store(true, Ordering::SeqCst);
+        self.total.wait_for(u64::MAX);
     }
 
     /// Forgets accounts that are empty: workers come and go for months.
@@ -123,9 +125,19 @@ impl Lane {
         self.account.own.held().messages + self.open.messages
     }
 
-    /// Asks for a ring when bytes of this worker come back. Look at `bytes` once more before sleeping.
-    pub(crate) fn wait_for_bytes(&self) {
-        self.account.own.waited_for.store(true, Ordering::SeqCst);
+    /// Asks for a ring when no more than `low` bytes of this worker are left. Returns whether to wait for it.
+    pub(crate) fn wait_for_bytes(&self, low: u64) -> bool {
+        self.account.own.wait_for(low);
+        let waits = self.bytes() > low;
+        if !waits {
+            self.account.own.waited_for.store(false, Ordering::SeqCst);
+        }
+        waits
+    }
+
+    /// Whether that ring has still to come.
+    pub(crate) fn waits(&self) -> bool {
+        self.account.own.waited_for.load(Ordering::SeqCst)
     }
 
     /// A message is about to be handed over. Returns its receipt, unless a later message's will do. `copied`: libzmq gets bytes of
@@ -152,6 +164,11 @@ impl Count {
         self.bytes.load(Ordering::SeqCst)
     }
 
+    fn wait_for(&self, low: u64) {
+        self.low.store(low, Ordering::Relaxed); // the store that follows publishes it
+        self.waited_for.store(true, Ordering::SeqCst);
+    }
+
     fn held(&self) -> Held {
         Held { bytes: self.bytes(), messages: self.messages.load(Ordering::Relaxed) }
     }
@@ -163,8 +180,11 @@ impl Drop for Receipt {
             count.messages.fetch_sub(self.held.messages, Ordering::Relaxed); // only ever shown
             // PAIR waited_for: SeqCst with whoever sets it and the look that follows. Either the forwarder sees the bytes
             // come back, or this sees that it waits.
-            count.bytes.fetch_sub(self.held.bytes, Ordering::SeqCst);
-            if count.waited_for.load(Ordering::SeqCst) && count.waited_for.swap(false, Ordering::SeqCst) {
+            let left = count.bytes.fetch_sub(self.held.bytes, Ordering::SeqCst) - self.held.bytes;
+            if count.waited_for.load(Ordering::SeqCst)
+                && left <= count.low.load(Ordering::Relaxed)
+                && count.waited_for.swap(false, Ordering::SeqCst)
+            {
                 self.account.wake.ring();
             }
         }
@@ -191,10 +211,26 @@ mod tests {
         let receipt = large(&mut in_flight, "w1", 100);
         let held = Held { bytes: 100, messages: 1 };
         assert_eq!((in_flight.held_for(&name("w1")), in_flight.total()), (held, held));
-        in_flight.lane(&name("w1")).wait_for_bytes();
+        assert!(in_flight.lane(&name("w1")).wait_for_bytes(0));
         std::thread::spawn(move || drop(receipt)).join().unwrap();
         assert_eq!((in_flight.bytes_of(&name("w1")), in_flight.total()), (0, Held::default()));
         assert!(wake.is_rung());
+    }
+
+    #[test]
+    fn whoever_waits_is_rung_when_little_is_left_and_not_before() {
+        let wake = Wake::new().unwrap();
+        let mut in_flight = InFlight::new(wake.clone());
+        let receipts = [(); 3].map(|()| large(&mut in_flight, "w1", 100));
+        let lane = in_flight.lane(&name("w1"));
+        assert!(lane.wait_for_bytes(150) && lane.waits());
+        let [first, second, third] = receipts;
+        drop(first);
+        assert!(lane.waits() && !wake.is_rung());
+        drop(second);
+        assert!(!lane.waits() && wake.is_rung());
+        assert!(!lane.wait_for_bytes(150) && !lane.waits(), "no more are left already");
+        drop(third);
     }
 
     #[test]

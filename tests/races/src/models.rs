@@ -194,8 +194,7 @@ pub fn the_network_and_who_waits_for_credit() {
             if lane.bytes() == 0 {
                 break;
             }
-            lane.wait_for_bytes();
-            if lane.bytes() == 0 {
+            if !lane.wait_for_bytes(0) {
                 break;
             }
             descriptor.wait();
