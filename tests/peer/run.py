@@ -32,7 +32,7 @@ FILE_SECONDS = 180
 TEST_SECONDS = 60
 
 # A race of the peer's own that any file can meet: a simulator binds its port again while the last one still closes. A file that
-# fails with it, or with one of its own `races`, is repeated once; after any other failure it is not.
+# fails with it, with one of its own `races`, or hangs without us, is repeated once; after any other failure it is not.
 RACE = r"Address already in use"
 
 
@@ -171,7 +171,14 @@ def differences(expected: dict, outcome: Outcome) -> list[str]:
 
 def is_race(rule: dict, outcome: Outcome) -> bool:
     told = outcome.output + outcome.summary
-    return outcome.status != 0 and any(re.search(race, told) for race in [RACE, *rule.get("races", [])])
+    races = [RACE, *rule.get("races", [])]
+    return outcome.status != 0 and (any(re.search(race, told) for race in races) or hangs_without_us(told))
+
+
+def hangs_without_us(told: str) -> bool:
+    """Whether the peer's services wait for each other after a test has passed and every framegate has ended. One that still ran
+    would show: the thread that reads its output (`framegate_peer.py`) would be among the stacks."""
+    return bool(re.search(r"ERROR at teardown of .*Failed: Timeout \(>.* Stack of ", told, re.DOTALL)) and "_forward_lines" not in told
 
 
 def starts_an_ingester(file: pathlib.Path) -> bool:

@@ -84,7 +84,8 @@ impl Pair {
             faults.contains("bad") && faults.contains(says) && faults.contains(&file)
         });
         assert_ne!(status["streams"]["good"]["source"], "failed", "{status:#}");
-        assert!(self.host.log().contains(says), "the log says it too: {}", self.host.log());
+        // A thread of its own writes the log.
+        wait_for("the log to say it too", LIMIT, || self.host.log().contains(says).then_some(()));
         status
     }
 

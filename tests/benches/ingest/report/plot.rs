@@ -1,6 +1,6 @@
 //! The ratios to the relay by payload, as a picture for documents: events a second on the left, CPU per event on the right.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use anyhow::anyhow;
 use framegate_tests::bench::spread::Spread;
@@ -27,47 +27,55 @@ fn draw<'a>(path: &'a Path, all: &[Rounds]) -> Result<(), Box<dyn std::error::Er
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(40)
-            .build_cartesian_2d((48f64..24e6).log_scale(), 0.0..top * 1.05)?;
-        let size = |bytes: &f64| {
-            let unit =
-                [(1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")].into_iter().find(|(unit, _)| *bytes >= f64::from(*unit));
-            unit.map_or(String::new(), |(unit, name)| format!("{:.0} {name}", bytes / f64::from(unit)))
+            .build_cartesian_2d(SIZES, 0.0..top * 1.05)?;
+        let size = |power: &f64| {
+            let (unit, name) =
+                [(20.0, "MiB"), (10.0, "KiB")].into_iter().find(|(unit, _)| power >= unit).unwrap_or((0.0, "B"));
+            format!("{:.0} {name}", (power - unit).exp2())
         };
         chart
             .configure_mesh()
             .disable_x_mesh()
-            .x_desc("bytes of an image")
+            .x_desc("an image")
+            .x_labels(12)
             .x_label_formatter(&size)
             .light_line_style(WHITE)
             .draw()?;
-        chart.draw_series(LineSeries::new([(48.0, 1.0), (24e6, 1.0)], BLACK.stroke_width(1)))?;
+        chart.draw_series(LineSeries::new([(SIZES.start, 1.0), (SIZES.end, 1.0)], BLACK.stroke_width(1)))?;
         for (side, color, points) in &lines {
             if points.is_empty() {
                 continue;
             }
-            let middle = points.iter().map(|(bytes, ratio)| (*bytes, ratio.median));
+            let middle = points.iter().map(|(size, ratio)| (*size, ratio.median));
             chart
                 .draw_series(LineSeries::new(middle.clone(), color.stroke_width(2)))?
                 .label(side.name())
                 .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
-            let spread = points.iter().map(|(bytes, ratio)| {
-                ErrorBar::new_vertical(*bytes, ratio.low, ratio.median, ratio.high, color.filled(), 6)
+            let spread = points.iter().map(|(size, ratio)| {
+                ErrorBar::new_vertical(*size, ratio.low, ratio.median, ratio.high, color.filled(), 6)
             });
             chart.draw_series(spread)?;
         }
-        chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerLeft)
+            .border_style(BLACK)
+            .background_style(WHITE)
+            .draw()?;
     }
     area.present()?;
     Ok(())
 }
 
-/// Of rows that are usual but for the size.
+/// Of rows that are usual but for the size; the size as a power of two.
 fn points(all: &[Rounds], side: Side, figure: Figure) -> Vec<(f64, Spread)> {
     let usual = all.iter().filter(|rounds| rounds.row.sides[0] == Side::Relay && !rounds.row.broadcast);
     let ratio = |rounds: &Rounds| rounds.ratio(side, |measured| figure.of(measured, rounds.row.streams));
-    usual.filter_map(|rounds| Some((rounds.row.payload as f64, ratio(rounds)?))).collect()
+    usual.filter_map(|rounds| Some(((rounds.row.payload as f64).log2(), ratio(rounds)?))).collect()
 }
 
+/// From 64 bytes to 16 MiB, as powers of two, with some room.
+const SIZES: Range<f64> = 5.5..24.5;
 /// Python is far off the scale of both.
 const SIDES: [(Side, RGBColor); 3] = [
     (Side::Framegate, RGBColor(0, 90, 170)),
