@@ -72,5 +72,10 @@ pub(crate) struct Assignment {
     /// Own streams that the event names (by their place in the ingester), each with its workers; no workers: read and discard.
     /// A stream occurs once. The workers are places in [`Assignments::workers`] until the ingester has taken the list, and in
     /// its own list then.
-    pub(crate) streams: SmallVec<[(usize, SmallVec<[usize; 2]>); 1]>,
+    pub(crate) streams: Named,
 }
+
+/// Streams, each with its workers, all by their places.
+pub(crate) type Named = SmallVec<[(usize, Places); 1]>;
+/// Of workers.
+pub(crate) type Places = SmallVec<[usize; 2]>;

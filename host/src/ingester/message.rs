@@ -48,7 +48,7 @@ pub(crate) struct Whole {
 pub(crate) enum Gathered {
     /// Copied into each message, so many bytes.
     Small(Vec<Event>, usize),
-    /// Pooled by the messages.
+    /// Shared by the messages.
     Large(Pooled<Whole>),
 }
 

@@ -12,8 +12,7 @@ use smallvec::SmallVec;
 use super::{
     Action, Ingester,
     assemble::{Slot, Taken, groups},
-    command::Assignment,
-    command::Deal,
+    command::{Assignment, Deal},
     header,
     message::Whole,
     scan::{Phase, Scan},

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::{
     Counts, Factory, Fault, Instance, Ledger, NotCreated,
-    orders::{Next, Orders},
-    reader::{Created, Order, PARKED},
+    orders::Orders,
+    reader::{Created, Order},
     token::{Lent, Token},
 };
 
@@ -94,14 +94,12 @@ fn begin_late(
 ) -> Option<Begun> {
     let mut held = Vec::new();
     loop {
-        match orders.wait(PARKED) {
-            Next::Order(Order::Succeed(predecessor)) => {
+        match orders.wait_for_one()? {
+            Order::Succeed(predecessor) => {
                 predecessor.wait_with_a_word(token);
                 break;
             }
-            Next::Order(order) => held.push(order),
-            Next::Nothing => {}
-            Next::Closed => return None,
+            order => held.push(order),
         }
     }
     let problem = match make(token, factory, settings) {

@@ -35,6 +35,9 @@ pub(crate) enum Next<T> {
     Closed,
 }
 
+/// How long a reader without work waits at a time.
+const PARKED: Duration = Duration::from_secs(3600);
+
 impl<T> Orders<T> {
     pub(crate) fn new(bell: Wake) -> Self {
         let state = State { waiting: VecDeque::new(), closed: false };
@@ -62,6 +65,17 @@ impl<T> Orders<T> {
     /// The next order, if one waits. The bell is for those that come after it. [reader thread]
     pub(crate) fn take(&self) -> Next<T> {
         self.next(&mut self.lock())
+    }
+
+    /// The next order, whenever it comes; none when no more come. [reader thread]
+    pub(crate) fn wait_for_one(&self) -> Option<T> {
+        loop {
+            match self.wait(PARKED) {
+                Next::Order(order) => return Some(order),
+                Next::Closed => return None,
+                Next::Nothing => {}
+            }
+        }
     }
 
     /// The next order, or nothing after `limit`. [reader thread]

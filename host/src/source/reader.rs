@@ -70,8 +70,6 @@ pub(crate) struct Created {
 
 /// The longest that `next` may wait.
 const PULL: Duration = Duration::from_millis(100);
-/// How long a reader without work waits at a time.
-pub(super) const PARKED: Duration = Duration::from_secs(3600);
 /// How often a source is asked for its counts.
 const COUNTS_EVERY: Duration = Duration::from_millis(500);
 
@@ -231,15 +229,14 @@ impl Life {
         loop {
             loop {
                 let next = match run {
-                    Run::Parked => self.orders.wait(PARKED),
+                    Run::Parked => self.orders.wait_for_one().map_or(Next::Closed, Next::Order),
                     _ if std::mem::take(&mut self.rest) => self.orders.wait(PULL),
                     _ => self.orders.take(),
                 };
-                match (next, &run) {
-                    (Next::Order(order), _) => self.obey(order, &mut run),
-                    (Next::Closed, _) => return self.end(),
-                    (Next::Nothing, Run::Parked) => {}
-                    (Next::Nothing, _) => break,
+                match next {
+                    Next::Order(order) => self.obey(order, &mut run),
+                    Next::Closed => return self.end(),
+                    Next::Nothing => break,
                 }
             }
             let Some(queue) = self.queue.clone() else { continue };

@@ -8,10 +8,9 @@ use serde::{
     Deserialize,
     de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use smallvec::SmallVec;
 
 use crate::{
-    ingester::command::Assignment,
+    ingester::command::{Assignment, Named, Places},
     names::{StreamName, WorkerName},
 };
 
@@ -119,7 +118,7 @@ impl<'de> Visitor<'de> for OneEvent<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Streams<'_> {
-    type Value = SmallVec<[(usize, SmallVec<[usize; 2]>); 1]>;
+    type Value = Named;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_map(self)
@@ -127,7 +126,7 @@ impl<'de> DeserializeSeed<'de> for Streams<'_> {
 }
 
 impl<'de> Visitor<'de> for Streams<'_> {
-    type Value = SmallVec<[(usize, SmallVec<[usize; 2]>); 1]>;
+    type Value = Named;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of lists of workers by stream")
@@ -150,7 +149,7 @@ impl<'de> Visitor<'de> for Streams<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Workers<'_> {
-    type Value = SmallVec<[usize; 2]>;
+    type Value = Places;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_seq(self)
@@ -158,7 +157,7 @@ impl<'de> DeserializeSeed<'de> for Workers<'_> {
 }
 
 impl<'de> Visitor<'de> for Workers<'_> {
-    type Value = SmallVec<[usize; 2]>;
+    type Value = Places;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of workers' names")
@@ -187,7 +186,7 @@ mod tests {
         let own = ["one", "two"].map(|name| StreamName::new(name).unwrap());
         let mut reader = WorkReader::new(&own);
         let list = reader.read(text.as_bytes()).map_err(|problem| problem.to_string())?;
-        let named = |(stream, workers): &(usize, SmallVec<[usize; 2]>)| {
+        let named = |(stream, workers): &(usize, Places)| {
             (own[*stream].to_string(), workers.iter().map(|place| reader.workers[*place].to_string()).collect())
         };
         Ok(list.iter().map(|event| (event.number, event.streams.iter().map(named).collect())).collect())
