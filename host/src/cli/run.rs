@@ -98,8 +98,12 @@ pub(super) fn serve(
         main.unpark();
     })?;
     let host = loop {
-        if let Ok(host) = started.try_recv() {
-            break host;
+        match started.try_recv() {
+            Ok(host) => break host,
+            Err(mpsc::TryRecvError::Empty) => {}
+            Err(mpsc::TryRecvError::Disconnected) => {
+                return Ok(fail(&["the start broke off; the lines above say where".to_owned()], FAILURE));
+            }
         }
         if stop.is_asked() {
             // Nothing was published before the host has started; so a start that hangs may be left alone.
