@@ -1,7 +1,7 @@
 //! `memory_limit`: bytes asked for, granted, given back.
 //!
 //! An ingester has two accounts that cannot starve each other: what its streams have queued, and what is assembled and
-//! waits for workers or is inside libzmq. Each grants one item above its limit when it would otherwise stand still (the
+//! waits for workers. Each grants one item above its limit when it would otherwise stand still (the
 //! first of a stream, the first message), so an event larger than the limit passes alone and nothing deadlocks.
 
 use std::{fmt, sync::Arc};
@@ -17,19 +17,10 @@ pub(crate) struct Account {
     limit: u64,
     /// Invariant: the sum of `bytes` of all living charges of this account.
     used: AtomicU64,
-    /// Bytes of them that do not count: see [`Account::excuse`].
-    excused: AtomicU64,
     /// Somebody waits for bytes to come back; set by the one who waits, cleared by the one who rings.
     waited_for: AtomicBool,
     /// Tells whoever waits. Called on any thread, so it must not wait.
     ring: Box<dyn Fn() + Send + Sync>,
-}
-
-/// What somebody holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) bytes: u64,
-    pub(crate) messages: u64,
 }
 
 /// Bytes granted; dropping it gives them back. [any thread]
@@ -41,8 +32,8 @@ pub(crate) struct Charge {
 
 impl Account {
     pub(crate) fn new(limit: u64, ring: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        let (used, excused) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { limit, used, excused, waited_for: AtomicBool::new(false), ring: Box::new(ring) })
+        let used = AtomicU64::new(0);
+        Arc::new(Self { limit, used, waited_for: AtomicBool::new(false), ring: Box::new(ring) })
     }
 
     /// Takes bytes, limit or not: for what must pass so that nothing stands still.
@@ -60,19 +51,13 @@ impl Account {
 
     /// Whether the limit is reached. If so, the next charge that is dropped rings.
     pub(crate) fn is_full(&self) -> bool {
-        let is_full = || self.used() >= self.limit.saturating_add(self.excused.load(Ordering::Relaxed));
+        let is_full = || self.used() >= self.limit;
         if !is_full() {
             return false;
         }
         self.waited_for.store(true, Ordering::SeqCst);
         // Looked at again, because bytes may have come back before the flag was seen.
         is_full()
-    }
-
-    /// Does not count these bytes for [`Account::is_full`]: they are lent to somebody who was given up, and nobody can take
-    /// them back. Else one who never returns them would hold up all others. Replaces what was excused before.
-    pub(crate) fn excuse(&self, bytes: u64) {
-        self.excused.store(bytes, Ordering::Relaxed); // read on the thread that writes it
     }
 
     /// Asks to be rung when bytes come back. Look once more after this before sleeping.

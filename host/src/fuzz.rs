@@ -12,9 +12,18 @@ use crate::{
     capture::{Item, read::Capture},
     ingester::workers::Workers,
     plugin::inspect,
+    zmtp::Walk,
 };
 
 pub use crate::control::redis::fuzz::{assignments, updates};
+
+/// What somebody says at the workers' port, in pieces of a size that is not zero. Answers what was understood, and whether it was refused.
+#[must_use]
+pub fn connection(bytes: &[u8], size: usize) -> (Vec<String>, bool) {
+    let (mut walk, mut all) = (Walk::default(), Vec::new());
+    let is_refused = bytes.chunks(size).any(|piece| walk.feed(piece, |said| all.push(format!("{said:?}"))).is_err());
+    (all, is_refused)
+}
 
 /// Pings: each the identity and the payload. Answers how many workers are connected, and how many pings were none.
 #[must_use]

@@ -26,6 +26,7 @@ mod sync;
 pub(crate) mod wake;
 #[cfg(test)]
 mod walk;
+pub(crate) mod zmtp;
 
 #[doc(hidden)]
 pub use cli::main;

@@ -1,6 +1,6 @@
 //! Shared values whose memory is used again: an event costs no allocation once there have been as many as are on their way at a time.
 //!
-//! A [`Pool`] belongs to one thread, the only one that takes from it; the values are shared and let go on any thread, usually libzmq's.
+//! A [`Pool`] belongs to one thread, the only one that takes from it; the values are shared and let go on any thread.
 //! Whoever is the last to let go of one empties it and gives it back. A pool that is gone, or full, takes nothing back: then the memory is freed as ever.
 
 use std::{
@@ -74,18 +74,15 @@ impl<T: Recycle> Pool<T> {
     }
 }
 
-impl<T: Recycle> Pooled<T> {
-    /// For a way through C. Back with [`Pooled::from_arc`].
-    pub(crate) fn into_arc(mut self) -> Arc<Slot<T>> {
-        self.0.take().expect(FULL)
-    }
+const FULL: &str = "it is taken out only when its owner ends";
 
-    pub(crate) fn from_arc(slot: Arc<Slot<T>>) -> Self {
-        Self(Some(slot))
+#[cfg(test)]
+impl<T: Recycle> Pooled<T> {
+    /// How many share it.
+    pub(crate) fn owners(&self) -> usize {
+        self.0.as_ref().map_or(0, Arc::strong_count)
     }
 }
-
-const FULL: &str = "it is taken out only when its owner ends";
 
 impl<T: Recycle> Drop for Pooled<T> {
     fn drop(&mut self) {

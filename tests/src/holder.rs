@@ -1,4 +1,4 @@
-//! A worker of dranspose that says that it has done all its work, and reads none of it: what it was sent stays with the ingester.
+//! A worker of dranspose that says that it has done all its work, and reads none of it: what it was sent stays with the network and the ingester.
 //!
 //! Played, because a real worker that stops reading would stop its scan. A thread speaks with the controller through Redis as
 //! dranspose 0.2.0's `worker.py` does: it publishes its state, and says `ready`, `idle` with what it has completed, and

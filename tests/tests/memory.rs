@@ -1,5 +1,5 @@
-//! A whole scan of the real command under valgrind: frames of a loaded plugin go to several workers at once, so the last of libzmq's
-//! threads that is done with one releases it; and everything is given up in the end.
+//! A whole scan of the real command under valgrind: frames of a loaded plugin go to several workers at once, and are released on another thread
+//! than the one that made them; and everything is given up in the end.
 //!
 //! `tests/run memory` runs more of it, with `FRAMEGATE_MEMORY_EVENTS` events.
 

@@ -329,7 +329,7 @@ fn a_frame_that_somebody_holds_is_waited_for() {
     controller.scan(name, &["camera"]);
     let to_holder: &[(&str, &[&str])] = &[("camera", &["holder"])];
     controller.assign(&[to_holder; 2]);
-    host.wait_for("the holder's messages", |ingester| ingester["workers"][0]["in_flight"].as_u64() > Some(0));
+    host.wait_for("the holder's messages", |ingester| ingester["workers"][0]["begun"].as_u64() > Some(0));
     assert!(host.swap(&["camera", marked("2.0.0").to_str().unwrap()]).status.success());
     controller.scan(name, &["camera"]);
 

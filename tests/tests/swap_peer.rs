@@ -62,7 +62,7 @@ impl Beamline {
         let mut host = Host::start(
             folder.path(),
             &format!(
-                "redis = \"{}\"\nsource_timeout = \"5 s\"\n[[ingester]]\nurl = \"{url}\"\nworker_inflight = \"1 GiB\"\n\
+                "redis = \"{}\"\nsource_timeout = \"5 s\"\n[[ingester]]\nurl = \"{url}\"\n\
                  [[ingester.stream]]\nname = \"{STREAM}\"\nsource = \"{}\"\nsettings = {}\n",
                 redis.url(),
                 marked("1.0.0").display(),
@@ -100,7 +100,7 @@ impl Beamline {
             descriptors: fs::read_dir(process.join("fd")).unwrap().count(),
             memory_kib: memory.trim().trim_end_matches(" kB").parse().unwrap(),
             generations: state["generations"].as_array().unwrap().len(),
-            held_kib: workers.iter().map(|worker| worker["in_flight"].as_u64().unwrap() / 1024).sum(),
+            held_kib: workers.iter().map(|worker| worker["begun"].as_u64().unwrap() / 1024).sum(),
         }
     }
 }
@@ -227,7 +227,7 @@ fn no_event_is_lost_or_doubled_or_of_the_wrong_version_and_nothing_grows() {
     }
     assert_eq!(last_receipt, scans as u64);
 
-    // What was held until now: frames of nearly every source that ever fed the stream.
+    // What the network took for it, and the rest of a message of which it had taken a part.
     println!("the holder held {} KiB at the end", beamline.footprint().held_kib);
     for message in beamline.holder.let_go() {
         let frames = Message::stream(&message, STREAM).unwrap();
@@ -235,13 +235,19 @@ fn no_event_is_lost_or_doubled_or_of_the_wrong_version_and_nothing_grows() {
         assert!(frames[1].iter().all(|byte| *byte == found.as_bytes()[0]), "{found} has other bytes");
         *seen.entry(key).or_default() += 1;
     }
-    // Each event once; the first and the last of a run to everybody.
-    assert_eq!(seen.len(), scans * (IMAGES + 2), "events in all");
+    // Each event once; the first and the last of a run to everybody. What waited for the holder when the next scan began was dropped.
     for ((mark, run, event), count) in &seen {
         let outer = *event == 0 || *event == IMAGES as u64 + 1;
-        let expected = if outer { WORKERS.len() + 1 } else { 1 };
-        assert_eq!(*count, expected, "event {event} of run {run} after swap {mark}");
+        let expected = if outer { WORKERS.len()..=WORKERS.len() + 1 } else { 1..=1 };
+        assert!(expected.contains(count), "event {event} of run {run} after swap {mark}: {count}");
     }
+    let dropped = beamline.host.ingester().unwrap()["counters"]["messages of a scan that was replaced"].take();
+    let all = seen.values().sum::<usize>() as u64 + dropped.as_u64().unwrap();
+    assert_eq!(
+        all,
+        (scans * (IMAGES + 2 * (WORKERS.len() + 1))) as u64,
+        "messages in all, of which {dropped} were dropped"
+    );
     let settled = wait_for("all frames of old sources", LIMIT, || {
         let status = beamline.host.status().unwrap();
         let swaps = status["swaps"].as_array().unwrap().clone();
@@ -258,8 +264,7 @@ fn no_event_is_lost_or_doubled_or_of_the_wrong_version_and_nothing_grows() {
         assert_eq!(generation["frames_given"], generation["frames_returned"], "{generation:#}");
     }
     let counters = &settled["ingesters"][0]["counters"];
-    for lost in ["messages of a scan that was replaced", "messages dropped with evicted workers", "failures of sources"]
-    {
+    for lost in ["messages dropped with evicted workers", "failures of sources"] {
         assert!(matches!(counters[lost].as_u64(), None | Some(0)), "{lost}: {counters:#}");
     }
     report(&settled);

@@ -48,7 +48,7 @@ type Calls = BTreeMap<(&'static str, String), f64>;
 fn an_event_costs_no_system_calls_of_its_own() {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let (url, upstream) = (format!("tcp://127.0.0.1:{}", free_port()), format!("tcp://127.0.0.1:{port}"));
-    let ingester = "worker_inflight = \"1 GiB\"\nworker_timeout = \"10 min\"";
+    let ingester = "worker_timeout = \"10 min\"";
     let wish = Wish { ingester, ..Wish::default() };
     let (file, admin) = write_configuration(folder.path(), &configuration(&url, &upstream, &wish));
     let trace = folder.path().join("trace");
@@ -56,7 +56,7 @@ fn an_event_costs_no_system_calls_of_its_own() {
     let strace = ["-D", "-f", "-qq", "-o", trace.to_str().unwrap()];
     let mut command = framegate::wrapped("strace", &strace, framegate::command().args(["run", "--config"]).arg(file));
     let mut host = Host::with(&mut command, folder.path(), admin);
-    let _worker = Worker::stalled("w1", &url);
+    let _worker = Worker::connect("w1", &url);
     host.wait_for("the worker", |ingester| ingester["workers"][0]["connected"] == true);
 
     let detector = Stins::bind(&upstream);

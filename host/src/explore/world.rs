@@ -18,7 +18,7 @@ use super::{
     state::{Message, Phase, STREAMS, WORKERS},
 };
 use crate::{
-    budget::{Account, Held},
+    budget::Account,
     ingester::{
         Action, Ingester, Pairing,
         assemble::Slot,
@@ -127,7 +127,7 @@ impl World {
             }
             Op::Take(worker) => {
                 let index = self.index(worker).unwrap();
-                self.heart.sent(index, now, 0);
+                self.heart.sent(index, 1, 0, now);
             }
             Op::Unreachable(worker) => {
                 let index = self.index(worker).unwrap();
@@ -141,7 +141,7 @@ impl World {
             Op::Wait => {
                 self.now += LONG;
                 let limits = self.heart.limits().clone();
-                self.heart.workers.evict(self.now, &limits, false, &|_| Held::default());
+                self.heart.workers.evict(self.now, &limits, false);
             }
             Op::Turn => self.turn(),
         }
@@ -176,7 +176,7 @@ impl World {
         }
         let wall = SystemTime::UNIX_EPOCH;
         while matches!(self.heart.pair(self.now, wall, &self.account, false), Pairing::Paired(_)) {}
-        self.heart.advance(self.now, Held::default());
+        self.heart.advance(self.now);
         self.act();
     }
 
@@ -249,7 +249,6 @@ impl World {
             event_rate: 0.0,
             memory_used: 0,
             memory_limit: 0,
-            in_flight: &|_| 0,
             source: &|_, _| (),
             connections: Default::default(),
             capture: None,
@@ -271,7 +270,7 @@ impl World {
         let Some(index) = self.index(worker) else { return VecDeque::new() };
         let read = |message: &crate::recycle::Pooled<crate::ingester::message::Message>| {
             let parts = message.parts();
-            let header: serde_json::Value = serde_json::from_slice(parts[0]).unwrap();
+            let header: serde_json::Value = serde_json::from_slice(&parts[0]).unwrap();
             let mut frames = parts[1..].iter().map(|frame| String::from_utf8(frame.to_vec()).unwrap());
             let streams = header["streams"].as_object().unwrap().iter().map(|(name, about)| {
                 let stream = STREAM_NAMES.iter().position(|own| own == name).unwrap();

@@ -50,22 +50,15 @@ impl Forwarder {
     pub(super) fn housekeeping(&mut self, now: Instant) {
         self.take_replacements();
         let limits = self.ingester.limits().clone();
-        let in_flight = &self.router.in_flight;
         let workers = &mut self.ingester.workers;
-        workers.evict(now, &limits, self.assembled.is_full(), &|worker| in_flight.held_for(worker));
-        // What the network holds for those who were given up comes back with the end of their connections. The others do not wait
-        // for that.
-        let mut excused = 0;
-        for (worker, bytes) in workers.evicted_holding() {
-            self.router.connections.end_of(worker);
-            excused += bytes;
+        workers.evict(now, &limits, self.assembled.is_full());
+        for worker in std::mem::take(&mut workers.given_up) {
+            self.router.end_of(&worker);
         }
-        self.assembled.excuse(excused);
-        self.router.connections.audit(now, |worker| workers.parted(&worker));
+        self.router.audit(now);
         for line in workers.take_lines() {
             tracing::warn!(ingester = %self.settings.name, "{line}");
         }
-        self.router.in_flight.forget_empty();
         self.ingester.count(
             "captures refused, because their path leads out of capture_root or to no regular file",
             self.dump.take_refused(),
@@ -103,7 +96,6 @@ impl Forwarder {
     pub(super) fn publish(&mut self, now: Instant, stopped: bool) {
         self.state.reported_at = now;
         let inputs = &self.inputs;
-        let in_flight = &self.router.in_flight;
         let source = |stream: usize, report: &mut StreamReport| {
             let Some(counts) = inputs[stream].queue.as_ref().map(|queue| queue.counts()) else { return };
             report.skipped = counts.skipped.into_iter().collect();
@@ -116,7 +108,7 @@ impl Forwarder {
             let (stream, source) = (self.ingester.stream_name(stream), input.reader.source());
             Some(format!("stream {stream}: {source}: a call of the source takes {busy:.1?} so far"))
         });
-        let lacks = self.router.connections.lacks_descriptors(now).then(|| LACKS_DESCRIPTORS.to_owned());
+        let lacks = self.router.lacks_descriptors(now).then(|| LACKS_DESCRIPTORS.to_owned());
         let picture = self.ingester.picture(
             now,
             Measured {
@@ -125,10 +117,9 @@ impl Forwarder {
                 event_rate: self.state.rate.per_second,
                 memory_used: self.queued.used() + self.assembled.used(),
                 memory_limit: self.settings.memory_limit,
-                in_flight: &|worker| in_flight.bytes_of(worker),
                 source: &source,
                 capture: self.dump.report(),
-                connections: self.router.connections.counts.named(),
+                connections: self.router.counts.named(),
                 faults: stuck.chain(inputs.iter().flat_map(|input| input.reader.refused())).chain(lacks).collect(),
                 stopped,
                 late: self.space.late(),

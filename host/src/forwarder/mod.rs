@@ -1,7 +1,7 @@
 //! The forwarder: the one thread of an ingester that joins control, sources, workers and capture.
 //!
-//! Owns the ROUTER socket, the scan's state, the credits, and the handles of the readers. It waits on the ROUTER's
-//! descriptor and one wake descriptor; never for Redis, a disk, a log or a source.
+//! Owns the workers' port, the scan's state, and the handles of the readers. It waits on the port's connections
+//! and one wake descriptor; never for Redis, a disk, a log or a source.
 
 mod act;
 mod look;
@@ -23,14 +23,12 @@ use crate::{
         Ingester, Pairing,
         assemble::Slot,
         command::{Assignments, Command},
-        credit,
         report::Report,
     },
     names::ScanId,
     output::{
         dump::{Captured, Dump, Wrote},
-        message::Sent,
-        router::{Heard, Router},
+        router::{Heard, Router, Sent},
     },
     settings::{IngesterSettings, WhenFull},
     source::{
@@ -62,7 +60,7 @@ pub(crate) struct Forwarder {
     pub(crate) queued: Arc<Account>,
     /// Where readers wait for room in `queued`.
     pub(crate) space: Arc<Space>,
-    /// What is assembled and waits for workers, or is inside libzmq.
+    /// What is assembled and waits for workers.
     pub(crate) assembled: Arc<Account>,
     pub(crate) state: State,
 }
@@ -138,12 +136,12 @@ impl Forwarder {
             self.wake.clear();
             let now = Instant::now();
             let busy = self.turn(now);
-            let seen = Some(self.ingester.landmarks(now, &|worker| self.router.in_flight.bytes_of(worker)));
+            let seen = Some(self.ingester.landmarks(now));
             if seen != landmarks || now.duration_since(self.state.reported_at) >= REPORT {
                 landmarks = seen;
                 self.publish(now, false);
             }
-            let delivered = !busy && self.ingester.workers.nothing_waits() && self.router.in_flight.total().bytes == 0;
+            let delivered = !busy && self.ingester.workers.nothing_waits();
             if self.state.stop_at.is_some_and(|stop_at| delivered || now >= stop_at) {
                 return self.close();
             }
@@ -161,14 +159,14 @@ impl Forwarder {
         let wall = SystemTime::now();
         busy |= self.router.receive(now, |heard| match heard {
             Heard::Message { identity, payload } => ingester.workers.ping(identity, payload, now, wall),
-            Heard::Parted(worker) => {
-                ingester.workers.parted(&worker);
+            Heard::Parted(worker, lost) => {
+                ingester.workers.parted(&worker, lost);
                 None
             }
         });
         busy |= self.pair(now, wall);
         busy |= self.flush(now);
-        self.ingester.advance(now, self.router.in_flight.total());
+        self.ingester.advance(now);
         if let Some(scan) = self.state.closing.filter(|scan| self.dump.closed() == Some(*scan)) {
             self.state.closing = None;
             self.ingester.capture_closed(scan);
@@ -261,38 +259,19 @@ impl Forwarder {
         paired == PAIRS_AT_ONCE
     }
 
-    /// Hands waiting messages to the network, as far as credits go.
+    /// Hands waiting messages to the network, as far as it takes them.
     fn flush(&mut self, now: Instant) -> bool {
         let waiting: smallvec::SmallVec<[usize; 16]> = self.ingester.workers.with_pending().collect();
         let mut busy = false;
         for index in waiting {
-            let mut lane = self.router.in_flight.lane(&self.ingester.workers.get(index).name);
-            let may = |in_flight, bytes| credit::may_send(in_flight, bytes, self.settings.worker_inflight);
-            if lane.waits() {
-                continue;
-            }
-            loop {
-                let worker = self.ingester.workers.get(index);
-                let Some(message) = worker.pending.front() else { break };
-                if !may(lane.bytes(), message.bytes)
-                    && lane.wait_for_bytes(credit::low(message.bytes, self.settings.worker_inflight))
-                {
-                    break;
+            let worker = self.ingester.workers.get(index);
+            match self.router.send(&worker.name, worker.pending.iter()) {
+                Sent::Taken(taken) => {
+                    self.ingester.sent(index, taken.messages, taken.begun, now);
+                    busy = true;
                 }
-                // What the network holds only gets less, so what may go after this one goes in the next turn.
-                let next = worker.pending.get(1);
-                let more = next.is_some_and(|next| may(lane.bytes() + message.bytes, next.bytes));
-                match self.router.send(&worker.name, &mut lane, message, more, &self.assembled) {
-                    Sent::Handed => {
-                        self.ingester.sent(index, now, lane.messages());
-                        busy = true;
-                    }
-                    Sent::Unreachable => {
-                        self.ingester.workers.unreachable(index, now);
-                        break;
-                    }
-                    Sent::Busy => break,
-                }
+                Sent::Busy => {}
+                Sent::Unreachable => self.ingester.workers.unreachable(index, now),
             }
         }
         busy
@@ -300,8 +279,7 @@ impl Forwarder {
 
     /// How long to wait when there is nothing to do: things that no ring announces are looked at again.
     fn patience(&self) -> Duration {
-        if self.state.stop_at.is_some() || (self.ingester.is_opening() && self.router.in_flight.total().bytes > 0) {
-            self.router.in_flight.wait_for_any();
+        if self.state.stop_at.is_some() || (self.ingester.is_opening() && self.ingester.workers.begun() > 0) {
             Duration::from_millis(5)
         } else if self.state.held.is_some() || !self.ingester.workers.nothing_waits() {
             Duration::from_millis(20)

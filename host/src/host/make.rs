@@ -20,9 +20,9 @@ use crate::{
     ingester::{Ingester, Limits, report::Report},
     near::near,
     output::{
-        connections,
         dump::{Dump, DumpSettings},
-        router::{NotBound, Router},
+        places,
+        router::Router,
     },
     plugin::{
         probe::Probe,
@@ -217,15 +217,12 @@ pub(crate) fn prepare(
     let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
     let router = Router::bind(ingester.bind, ingester.port, wake.clone()).map_err(|problem| {
         let (port, at) = (ingester.port, ingester.bind.map(|address| format!(" of {address}")).unwrap_or_default());
-        let advice = match problem {
-            NotBound::Taken => {
+        let advice = match problem.kind() {
+            std::io::ErrorKind::AddrInUse => {
                 "end the program that holds it, or give this ingester another port in its url".to_owned()
             }
-            NotBound::NoAddress => "`bind` must be an address of this machine".to_owned(),
-            NotBound::Descriptors(_) => {
-                "raise RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n of a shell)".to_owned()
-            }
-            NotBound::Refused(_) => format!("it is the port of {}", ingester.url()),
+            std::io::ErrorKind::AddrNotAvailable => "`bind` must be an address of this machine".to_owned(),
+            _ => format!("it is the port of {}", ingester.url()),
         };
         format!("ingester {name}: port {port}{at} cannot be bound: {problem}\n  {advice}")
     })?;
@@ -253,7 +250,7 @@ pub(crate) fn prepare(
         source_timeout: settings.source_timeout,
         min_workers: standalone,
         allowed_workers: ingester.workers.clone(),
-        most_workers: connections::places().workers,
+        most_workers: places::places().workers,
     };
     let streams = made.iter().map(|(_, feed)| (feed.settings.name.clone(), feed.created.on_demand)).collect();
     let described = made.iter().flat_map(|(_, feed)| {

@@ -10,8 +10,9 @@ use framegate_plugin_api::{Event, Frame};
 use smallvec::SmallVec;
 
 use crate::{
-    budget::{Account, Charge},
+    budget::{Account, COPY_BELOW, Charge},
     recycle::{Pool, Pooled, Recycle},
+    zmtp,
 };
 
 /// What a message costs beyond its frames: header and our own structures.
@@ -20,18 +21,25 @@ pub(crate) const MESSAGE_COST: u64 = 512;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Message {
-    /// The header, and behind it the frames of a small event.
+    /// Heads of parts as ZeroMQ has them, the header, and small frames. Before the first head are `unused` bytes.
     own: Vec<u8>,
-    /// Where each part in `own` ends.
-    ends: SmallVec<[usize; 4]>,
+    unused: usize,
+    /// Large frames, and where in `own` each has its place.
+    frames: SmallVec<[Place; 2]>,
     /// A large event.
     apart: Option<Pooled<Whole>>,
-    /// Which of its streams go with this message, in order.
-    streams: SmallVec<[usize; 2]>,
     /// A small one's bytes in the account of assembled messages.
     charge: Option<Charge>,
-    /// Bytes of header, frames and our own structures.
-    pub(crate) bytes: u64,
+    /// Bytes on the wire.
+    pub(crate) bytes: usize,
+}
+
+/// A frame that is not copied.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    in_own: usize,
+    stream: usize,
+    frame: usize,
 }
 
 /// An event of all its streams, where it is.
@@ -70,37 +78,35 @@ impl Gathered {
 }
 
 impl Message {
-    /// Whether it is sent as a copy.
-    pub(crate) fn is_small(&self) -> bool {
-        self.apart.is_none()
-    }
-
-    /// The header, and the frames of all streams, in order.
-    pub(crate) fn parts(&self) -> SmallVec<[&[u8]; 12]> {
-        let mut from = 0;
-        let own = self.ends.iter().map(|end| &self.own[mem::replace(&mut from, *end)..*end]);
-        let apart = self.apart.iter().flat_map(|whole| self.streams.iter().map(|stream| &whole.events[*stream]));
-        own.chain(apart.flat_map(|event| &event.frames).map(Frame::as_slice)).collect()
+    /// Its bytes on the wire, in pieces.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let mut from = self.unused;
+        let with_frame = self.frames.iter().flat_map(move |place| {
+            let own = &self.own[mem::replace(&mut from, place.in_own)..place.in_own];
+            let frame = self.apart.as_ref().map(|whole| whole.events[place.stream].frames[place.frame].as_slice());
+            [own].into_iter().chain(frame)
+        });
+        let last = self.frames.last().map_or(self.unused, |place| place.in_own);
+        with_frame.chain([&self.own[last..]])
     }
 }
 
 /// For a header of one stream or two.
-const ROOM: usize = 192;
+const ROOM: usize = 256;
 /// What is larger was rare, and is not kept: so what waits to be used again is a few MiB at most.
-const LARGEST_SPARE: usize = 4 << 10;
-/// The same of its parts.
-const MOST_PARTS: usize = 64;
+const LARGEST_SPARE: usize = 8 << 10;
+/// The same of its frames.
+const MOST_FRAMES: usize = 64;
 
 impl Recycle for Message {
     fn empty(&mut self) {
         (self.apart, self.charge) = (None, None);
         self.own.clear();
         self.own.shrink_to(LARGEST_SPARE);
-        self.ends.clear();
-        if self.ends.capacity() > MOST_PARTS {
-            self.ends = SmallVec::new();
+        self.frames.clear();
+        if self.frames.capacity() > MOST_FRAMES {
+            self.frames = SmallVec::new();
         }
-        self.streams.clear();
     }
 }
 
@@ -125,17 +131,12 @@ impl Messages {
         Self { messages: Pool::new(), wholes: Pool::new(), events: Vec::new() }
     }
 
-    /// Gathers an event's streams. It is small below `copy_below`.
-    pub(crate) fn gather(
-        &mut self,
-        events: impl Iterator<Item = Event>,
-        account: &Arc<Account>,
-        copy_below: usize,
-    ) -> Gathered {
+    /// Gathers an event's streams. It is small if each of its frames is.
+    pub(crate) fn gather(&mut self, events: impl Iterator<Item = Event>, account: &Arc<Account>) -> Gathered {
         let mut gathered = mem::take(&mut self.events);
         gathered.extend(events);
         let bytes: usize = gathered.iter().map(Event::bytes).sum();
-        if bytes < copy_below {
+        if gathered.iter().flat_map(|event| &event.frames).all(|frame| frame.as_slice().len() < COPY_BELOW) {
             return Gathered::Small(gathered, bytes);
         }
         let charge = account.take(bytes as u64 + MESSAGE_COST);
@@ -156,24 +157,35 @@ impl Messages {
         account: &Arc<Account>,
     ) -> Pooled<Message> {
         self.messages.take(|new| {
-            new.own.reserve(ROOM + if let Gathered::Small(_, bytes) = gathered { *bytes } else { 0 });
+            let small = if let Gathered::Small(_, bytes) = gathered { *bytes } else { 0 };
+            new.own.reserve(ROOM + small);
+            let events = streams.iter().map(|stream| (*stream, &gathered.events()[*stream]));
+            let mut left: usize = events.clone().map(|(_, event)| event.frames.len()).sum();
+            // How long the header is shows when it is written; its head ends where it begins.
+            new.own.resize(zmtp::LONGEST_HEAD, 0);
             header(&mut new.own);
-            new.ends.push(new.own.len());
-            match gathered {
-                Gathered::Small(events, _) => {
-                    for frame in streams.iter().flat_map(|stream| &events[*stream].frames) {
-                        new.own.extend_from_slice(frame.as_slice());
-                        new.ends.push(new.own.len());
+            let length = new.own.len() - zmtp::LONGEST_HEAD;
+            let head = zmtp::head(length, left > 0);
+            new.unused = zmtp::LONGEST_HEAD - head.len();
+            new.own[new.unused..zmtp::LONGEST_HEAD].copy_from_slice(&head);
+            new.bytes = head.len() + length;
+            for (stream, event) in events {
+                for (frame, bytes) in event.frames.iter().map(Frame::as_slice).enumerate() {
+                    left -= 1;
+                    let head = zmtp::head(bytes.len(), left > 0);
+                    new.bytes += head.len() + bytes.len();
+                    new.own.extend_from_slice(&head);
+                    match gathered {
+                        Gathered::Large(_) if bytes.len() >= COPY_BELOW => {
+                            new.frames.push(Place { in_own: new.own.len(), stream, frame });
+                        }
+                        _ => new.own.extend_from_slice(bytes),
                     }
-                    new.bytes = MESSAGE_COST + new.own.len() as u64;
-                    new.charge = Some(account.take(new.bytes));
                 }
-                Gathered::Large(whole) => {
-                    let frames: usize = streams.iter().map(|stream| whole.events[*stream].bytes()).sum();
-                    new.bytes = MESSAGE_COST + (new.own.len() + frames) as u64;
-                    new.apart = Some(whole.clone());
-                    new.streams.extend_from_slice(streams);
-                }
+            }
+            match gathered {
+                Gathered::Small(..) => new.charge = Some(account.take(MESSAGE_COST + new.bytes as u64)),
+                Gathered::Large(whole) => new.apart = Some(whole.clone()),
             }
         })
     }
@@ -205,6 +217,16 @@ impl Messages {
 }
 
 #[cfg(test)]
+impl Message {
+    /// Its parts, read back from its bytes.
+    pub(crate) fn parts(&self) -> Vec<Vec<u8>> {
+        let bytes: Vec<u8> = self.pieces().flatten().copied().collect();
+        assert_eq!(bytes.len(), self.bytes);
+        zmtp::tests::parts(&bytes)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use framegate_plugin_api::EventKind;
 
@@ -212,25 +234,28 @@ mod tests {
 
     #[test]
     fn copied_or_not_its_parts_are_the_header_and_the_frames_in_order() {
-        let event = |first: &[u8]| {
-            let frames = [Frame::from_vec(first.to_vec()), Frame::from_vec(vec![2; 3])].into_iter().collect();
+        let event = |frames: &[usize]| {
+            let frames = frames.iter().map(|length| Frame::from_vec(vec![*length as u8; *length])).collect();
             Event { typ: "T", kind: EventKind::Data, frames }
         };
         let account = Account::new(1 << 20, || ());
         let mut messages = Messages::new();
-        for (copy_below, small) in [(10, true), (9, false), (10, true)] {
-            let events = [event(b""), event(b"abc")].into_iter();
-            let gathered = messages.gather(events, &account, copy_below);
-            let header = |own: &mut Vec<u8>| own.extend_from_slice(b"head");
+        for (large, small) in [(COPY_BELOW - 1, true), (COPY_BELOW, false), (COPY_BELOW + 300, false), (255, true)] {
+            let events = [event(&[0, large]), event(&[256, large, 3])];
+            let frames = events.iter().flat_map(|event| &event.frames).map(|frame| frame.as_slice().to_vec());
+            let mut expected = vec![vec![b'h'; large % 300]];
+            expected.extend(frames);
+            let bytes: u64 = expected[1..].iter().map(|frame| frame.len() as u64).sum();
+            let gathered = messages.gather(events.into_iter(), &account);
+            assert_eq!(matches!(gathered, Gathered::Small(..)), small);
+            let header = |own: &mut Vec<u8>| own.extend_from_slice(&expected[0]);
             let message = messages.message(header, &gathered, &[0, 1], &account);
-            let expected: [&[u8]; 5] = [b"head", b"", &[2; 3], b"abc", &[2; 3]];
-            assert_eq!((message.parts().as_slice(), message.is_small()), (&expected[..], small));
-            assert_eq!(message.bytes, MESSAGE_COST + 13);
-            assert_eq!(account.used(), if small { message.bytes } else { MESSAGE_COST + 9 });
+            assert_eq!(message.parts(), expected);
+            assert_eq!(account.used(), MESSAGE_COST + if small { message.bytes as u64 } else { bytes });
             // One that somebody still has is left to him.
             let other = message.clone();
             messages.give_back(message);
-            assert_eq!(other.parts().len(), 5);
+            assert_eq!(other.parts().len(), 6);
             let whole = messages.whole(gathered);
             assert_eq!(whole.events.len(), 2);
             drop(whole);
@@ -238,5 +263,21 @@ mod tests {
             drop(other);
             assert_eq!(account.used(), 0);
         }
+    }
+
+    #[test]
+    fn of_several_streams_those_that_are_named_go_in_a_message_of_their_own() {
+        let event = |byte: u8| Event {
+            typ: "T",
+            kind: EventKind::Data,
+            frames: [Frame::from_vec(vec![byte; COPY_BELOW + usize::from(byte)])].into_iter().collect(),
+        };
+        let account = Account::new(1 << 20, || ());
+        let mut messages = Messages::new();
+        let gathered = messages.gather([event(1), event(2), event(3)].into_iter(), &account);
+        let message = messages.message(|own| own.push(b'h'), &gathered, &[0, 2], &account);
+        assert_eq!(message.parts(), [vec![b'h'], vec![1; COPY_BELOW + 1], vec![3; COPY_BELOW + 3]]);
+        let message = messages.message(|own| own.push(b'h'), &gathered, &[], &account);
+        assert_eq!(message.parts(), [[b'h']]);
     }
 }

@@ -7,7 +7,6 @@
 pub(crate) mod assemble;
 mod backlog;
 pub(crate) mod command;
-pub(crate) mod credit;
 pub(crate) mod header;
 pub(crate) mod message;
 mod pair;
@@ -34,7 +33,6 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    budget::Held,
     names::{EventNumber, IngesterName, ScanId, StreamName},
     settings::AllowedWorkers,
 };
@@ -287,8 +285,9 @@ impl Ingester {
         }
     }
 
-    /// Moves the scan on as far as it can go without another event. `in_flight`: what the network holds.
-    pub(crate) fn advance(&mut self, now: Instant, in_flight: Held) {
+    /// Moves the scan on as far as it can go without another event.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        let begun = self.workers.begun();
         let Some(scan) = &mut self.scan else { return };
         match scan.phase {
             Phase::Opening { deadline, drain_until } => {
@@ -303,11 +302,11 @@ impl Ingester {
                 }
                 let Some(scan) = &mut self.scan else { return };
                 let answered = scan.streams.iter().all(|stream| !stream.awaited);
-                if answered && (in_flight.bytes == 0 || now >= drain_until) {
+                // A message of the last scan that is begun has to be completed.
+                if answered && (begun == 0 || now >= drain_until) {
                     scan.phase = if scan.finish_asked { Phase::Finishing } else { Phase::Running };
                     self.ready = Some(scan.id);
-                    self.count("scans that began with messages of the last in flight", u64::from(in_flight.bytes > 0));
-                    self.count("messages of the last scan that were in flight when the next began", in_flight.messages);
+                    self.count("messages of the last scan that were begun when the next began", begun);
                 }
             }
             Phase::Closing { deadline } if now >= deadline => {

@@ -18,7 +18,7 @@ use super::{
     scan::{Phase, Scan},
 };
 use crate::{
-    budget::{Account, COPY_BELOW},
+    budget::Account,
     names::{EventNumber, StreamName},
     recycle::Pooled,
 };
@@ -198,7 +198,7 @@ impl Ingester {
         let scan = self.scan.as_mut()?;
         scan.processed += 1;
         let events = assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty()));
-        let gathered = self.messages.gather(events, account, COPY_BELOW);
+        let gathered = self.messages.gather(events, account);
         let created_at = self.created_at.text(wall);
         for (parts, workers) in groups(assigned) {
             let in_header = parts.iter().map(|part| {
@@ -225,9 +225,9 @@ impl Ingester {
         })
     }
 
-    /// The network has the first message for a worker, and holds so many now.
-    pub(crate) fn sent(&mut self, worker: usize, now: Instant, in_flight: u64) {
-        if let Some(message) = self.workers.sent(worker, now, in_flight) {
+    /// The network has so many more messages for a worker, and so many bytes of the next.
+    pub(crate) fn sent(&mut self, worker: usize, messages: usize, begun: usize, now: Instant) {
+        for message in self.workers.sent(worker, messages, begun, now) {
             self.messages.give_back(message);
         }
     }

@@ -9,7 +9,6 @@ use super::{
     report::{CaptureReport, Report, StreamReport},
     scan::{Phase, Scan, SourceState},
 };
-use crate::names::WorkerName;
 
 /// What the forwarder adds to the picture: it is measured outside the heart.
 pub(crate) struct Measured<'a> {
@@ -18,11 +17,10 @@ pub(crate) struct Measured<'a> {
     pub(crate) event_rate: f64,
     pub(crate) memory_used: u64,
     pub(crate) memory_limit: u64,
-    pub(crate) in_flight: &'a dyn Fn(&WorkerName) -> u64,
     /// Adds what a stream's source tells of its run: messages that gave no event, and why; what it has received, and what waits in it.
     pub(crate) source: &'a dyn Fn(usize, &mut StreamReport),
     /// What became of connections, by reason.
-    pub(crate) connections: [(&'static str, u64); 5],
+    pub(crate) connections: [(&'static str, u64); 6],
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
     pub(crate) stopped: bool,
@@ -79,7 +77,7 @@ impl Ingester {
             ready: self.ready,
             finished: self.finished,
             runs_ended: scan
-                .filter(|scan| scan.phase == Phase::Running && self.has_delivered_all(scan, measured.in_flight))
+                .filter(|scan| scan.phase == Phase::Running && self.has_delivered_all(scan))
                 .map(|scan| scan.id),
             processed_events: scan.map_or(0, |scan| scan.processed),
             event_rate: measured.event_rate,
@@ -88,7 +86,7 @@ impl Ingester {
             assignments_waiting: self.assignments_waiting() as u64,
             pace: scan.map(|scan| scan.pace.report()).unwrap_or_default(),
             streams,
-            workers: self.workers.report(now, measured.in_flight),
+            workers: self.workers.report(now),
             workers_not_allowed: strangers.names.keys().cloned().collect(),
             counters,
             capture: measured.capture,
@@ -117,18 +115,14 @@ impl Ingester {
     }
 
     /// What makes a new picture due at once.
-    pub(crate) fn landmarks(
-        &self,
-        now: Instant,
-        in_flight: &dyn Fn(&WorkerName) -> u64,
-    ) -> impl PartialEq + Copy + use<> {
+    pub(crate) fn landmarks(&self, now: Instant) -> impl PartialEq + Copy + use<> {
         let scan = self.scan.as_ref();
-        let over = scan.is_some_and(|scan| self.has_delivered_all(scan, in_flight));
+        let over = scan.is_some_and(|scan| self.has_delivered_all(scan));
         (self.ready, self.finished, over, scan.map(|scan| scan.word()), self.workers.presence(now))
     }
 
-    /// Whether every run has ended, all is paired, and every worker that was not given up has all of its own.
-    fn has_delivered_all(&self, scan: &Scan, in_flight: &dyn Fn(&WorkerName) -> u64) -> bool {
-        scan.is_over() && self.workers.have_all(in_flight)
+    /// Whether every run has ended, all is paired, and the network has all for every worker that was not given up.
+    fn has_delivered_all(&self, scan: &Scan) -> bool {
+        scan.is_over() && self.workers.nothing_waits()
     }
 }

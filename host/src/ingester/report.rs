@@ -146,11 +146,11 @@ pub struct WorkerReport {
     pub sent: u64,
     /// Messages that wait for it.
     pub waiting: u64,
-    /// Bytes that libzmq holds for it.
-    pub in_flight: u64,
+    /// Bytes of the first of them that the network has.
+    pub begun: u64,
     /// Messages dropped in the current scan because it was evicted.
     pub dropped: u64,
-    /// Messages that the network held in the current scan when the worker's connection ended; some may have arrived.
+    /// Messages that the network had in the current scan when the worker's connection ended, and that the worker's machine had not confirmed.
     pub lost: u64,
 }
 

@@ -11,7 +11,7 @@ use std::{
 use uuid::{Uuid, Variant};
 
 use super::{Limits, message::Message, report::WorkerReport, strangers::Strangers};
-use crate::{budget::Held, names::WorkerName, recycle::Pooled, settings::AllowedWorkers};
+use crate::{names::WorkerName, recycle::Pooled, settings::AllowedWorkers};
 
 /// One worker.
 #[derive(Debug)]
@@ -24,10 +24,10 @@ pub(crate) struct Worker {
     pub(crate) pending: VecDeque<Pooled<Message>>,
     /// Since when messages wait although the worker cannot be reached.
     unreachable_since: Option<Instant>,
-    /// When it last took something, or began to have something to take.
+    /// When the network last took something for it, or it began to have something to take.
     moved: Instant,
-    /// What the network held for it when it was last looked at: other bytes now mean that it reads.
-    in_flight: Held,
+    /// Bytes of the first message that the network has.
+    begun: usize,
     sent_at: Option<Instant>,
     /// Given up in this scan: it would be out of step.
     evicted: bool,
@@ -57,6 +57,8 @@ pub(crate) struct Workers {
     /// Messages that waited for evicted workers.
     pub(crate) dropped: u64,
     pub(crate) evictions: u64,
+    /// Those whose connections have to end: a message may be begun that is dropped.
+    pub(crate) given_up: Vec<WorkerName>,
     /// Messages that the network held when their worker's connection ended.
     pub(crate) lost: u64,
     /// Pings of workers that were not known as connected, restarts under a known name included.
@@ -136,7 +138,7 @@ impl Workers {
         let index = if self.all.len() < self.most {
             self.all.len()
         } else {
-            let is_free = |one: &Worker| !one.assigned && one.has_nothing() && !one.is_connected(now);
+            let is_free = |one: &Worker| !one.assigned && one.pending.is_empty() && !one.is_connected(now);
             self.all.iter().position(is_free)?
         };
         let worker = Worker::new(name.clone(), now);
@@ -167,15 +169,21 @@ impl Workers {
         worker.pending.push_back(message);
     }
 
-    /// The network took the first message, which is returned, and holds so many now.
-    pub(crate) fn sent(&mut self, index: usize, now: Instant, in_flight: u64) -> Option<Pooled<Message>> {
+    /// The network took the first messages, which are returned, and so many bytes of the next.
+    pub(crate) fn sent(
+        &mut self,
+        index: usize,
+        messages: usize,
+        begun: usize,
+        now: Instant,
+    ) -> impl Iterator<Item = Pooled<Message>> {
         let worker = &mut self.all[index];
-        worker.in_flight.messages = in_flight;
-        worker.sent += 1;
+        worker.begun = begun;
+        worker.sent += messages as u64;
         worker.moved = now;
         worker.sent_at = Some(now);
         worker.unreachable_since = None;
-        worker.pending.pop_front()
+        worker.pending.drain(..messages)
     }
 
     /// The network knows no such worker. What waits for it goes on waiting.
@@ -183,11 +191,11 @@ impl Workers {
         self.all[index].unreachable_since.get_or_insert(now);
     }
 
-    /// The worker's connection has ended, or another one has taken its place. What the network held for it is gone, unless it
-    /// arrived in the last moment.
-    pub(crate) fn parted(&mut self, name: &WorkerName) {
+    /// The worker's connection has ended, or another one has taken its place. Messages that the network had and that the other side
+    /// has not confirmed are gone, unless it was the confirmation that was lost. One that was begun is sent again, whole.
+    pub(crate) fn parted(&mut self, name: &WorkerName, lost: u64) {
         let Some(worker) = self.by_name.get(name).map(|index| &mut self.all[*index]) else { return };
-        let lost = std::mem::take(&mut worker.in_flight.messages);
+        worker.begun = 0;
         if lost > 0 {
             worker.lost += lost;
             self.lost += lost;
@@ -198,27 +206,14 @@ impl Workers {
     }
 
     /// Gives up workers that are out of reach, or in the way, for too long.
-    pub(crate) fn evict(
-        &mut self,
-        now: Instant,
-        limits: &Limits,
-        limit_reached: bool,
-        in_flight: &dyn Fn(&WorkerName) -> Held,
-    ) {
+    pub(crate) fn evict(&mut self, now: Instant, limits: &Limits, limit_reached: bool) {
         let mut lines = Vec::new();
-        for worker in &mut self.all {
-            let held = in_flight(&worker.name);
-            if std::mem::replace(&mut worker.in_flight, held).bytes != held.bytes {
-                worker.moved = now;
-            }
-            if worker.evicted || worker.has_nothing() {
-                continue;
-            }
+        for worker in self.all.iter_mut().filter(|worker| !worker.evicted && !worker.pending.is_empty()) {
             let silent = worker.last_ping.is_none_or(|(at, _)| now.duration_since(at) > limits.worker_timeout);
             let stands = now.duration_since(worker.moved);
             let why = if worker
                 .unreachable_since
-                .is_some_and(|since| !worker.pending.is_empty() && now.duration_since(since) >= limits.worker_timeout)
+                .is_some_and(|since| now.duration_since(since) >= limits.worker_timeout)
             {
                 "it is not connected"
             } else if worker.unreachable_since.is_none() && limit_reached && silent && stands > limits.worker_timeout {
@@ -230,22 +225,18 @@ impl Workers {
             };
             let count = worker.pending.len() as u64;
             worker.pending.clear();
+            worker.begun = 0;
             worker.evicted = true;
             worker.dropped += count;
             self.dropped += count;
             self.evictions += 1;
+            self.given_up.push(worker.name.clone());
             lines.push(format!(
                 "worker {} gets nothing more in this scan, {count} messages for it are dropped: {why}",
                 worker.name
             ));
         }
         lines.into_iter().for_each(|line| self.log(line));
-    }
-
-    /// Workers that were given up and for which the network holds something: its bytes.
-    pub(crate) fn evicted_holding(&self) -> impl Iterator<Item = (&WorkerName, u64)> {
-        let holding = self.all.iter().filter(|worker| worker.evicted && worker.in_flight.bytes > 0);
-        holding.map(|worker| (&worker.name, worker.in_flight.bytes))
     }
 
     /// Lines for the log; of very many, the first.
@@ -261,22 +252,26 @@ impl Workers {
         std::mem::take(&mut self.lines)
     }
 
-    /// A new scan: what waited for the old one is dropped, and those who are gone are forgotten, unless the network holds
-    /// something for them. Returns how many messages were dropped.
+    /// A new scan: what waited for the old one is dropped, but for a message that is begun, and those who are gone are forgotten.
+    /// Returns how many messages were dropped.
     pub(crate) fn restart(&mut self, now: Instant) -> u64 {
-        let dropped = self.all.iter().map(|worker| worker.pending.len() as u64).sum();
+        let mut dropped = 0;
+        for worker in &mut self.all {
+            let begun = usize::from(worker.begun > 0);
+            dropped += (worker.pending.len() - begun) as u64;
+            worker.pending.truncate(begun);
+        }
         if self.gone.len() >= self.most {
             self.gone.clear();
         }
-        let gone = self.all.extract_if(.., |worker| !worker.is_connected(now) && worker.in_flight.bytes == 0);
+        let gone = self.all.extract_if(.., |worker| !worker.is_connected(now) && worker.begun == 0);
         self.gone.extend(gone.filter_map(|worker| Some((worker.name, worker.service_uuid?))));
         self.by_name = self.all.iter().enumerate().map(|(index, worker)| (worker.name.clone(), index)).collect();
         for worker in &mut self.all {
-            worker.pending.clear();
             worker.unreachable_since = None;
             (worker.evicted, worker.assigned) = (false, false);
             (worker.sent, worker.dropped, worker.lost) = (0, 0, 0);
-            if worker.in_flight.bytes == 0 {
+            if worker.begun == 0 {
                 worker.moved = now;
             }
         }
@@ -311,16 +306,16 @@ impl Workers {
         (self.connected(now).count(), self.arrivals)
     }
 
-    /// Whether every worker that was not given up has read all that was for it.
-    pub(crate) fn have_all(&self, in_flight: &dyn Fn(&WorkerName) -> u64) -> bool {
-        self.all.iter().all(|worker| worker.evicted || (worker.pending.is_empty() && in_flight(&worker.name) == 0))
+    /// How many messages the network has a part of.
+    pub(crate) fn begun(&self) -> u64 {
+        self.all.iter().filter(|worker| worker.begun > 0).count() as u64
     }
 
     pub(crate) fn nothing_waits(&self) -> bool {
         self.all.iter().all(|worker| worker.pending.is_empty())
     }
 
-    pub(crate) fn report(&self, now: Instant, in_flight: &dyn Fn(&WorkerName) -> u64) -> Vec<WorkerReport> {
+    pub(crate) fn report(&self, now: Instant) -> Vec<WorkerReport> {
         let one = |worker: &Worker| WorkerReport {
             name: worker.name.clone(),
             service_uuid: worker.service_uuid,
@@ -330,7 +325,7 @@ impl Workers {
             connected: worker.is_connected(now),
             sent: worker.sent,
             waiting: worker.pending.len() as u64,
-            in_flight: in_flight(&worker.name),
+            begun: worker.begun as u64,
             dropped: worker.dropped,
             lost: worker.lost,
         };
@@ -347,7 +342,7 @@ impl Worker {
             pending: VecDeque::new(),
             unreachable_since: None,
             moved: now,
-            in_flight: Held::default(),
+            begun: 0,
             sent_at: None,
             evicted: false,
             assigned: false,
@@ -356,11 +351,6 @@ impl Worker {
             dropped: 0,
             lost: 0,
         }
-    }
-
-    /// Nothing waits for it, here or in the network.
-    fn has_nothing(&self) -> bool {
-        self.pending.is_empty() && self.in_flight.bytes == 0
     }
 
     pub(crate) fn is_connected(&self, now: Instant) -> bool {

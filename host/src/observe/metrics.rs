@@ -137,7 +137,6 @@ fn workers(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
     out.gauge("worker_connected", "Whether a worker is connected.", each(|w| f64::from(u8::from(w.connected))))?;
     out.counter("worker_sent_messages", "Messages given to the network in the scan.", each(|w| w.sent as f64))?;
     out.gauge("worker_waiting_messages", "Messages that wait for the worker.", each(|w| w.waiting as f64))?;
-    out.gauge("worker_in_flight_bytes", "Bytes that the network holds for it.", each(|w| w.in_flight as f64))?;
     out.counter(
         "worker_dropped_messages",
         "Messages dropped in the scan with the worker.",

@@ -1,8 +1,8 @@
-//! Events out: to workers through the ROUTER socket, and into a capture file.
+//! Events out: to workers through the ROUTER, and into a capture file.
 
-pub(crate) mod connections;
-mod descriptor;
+pub(crate) mod connection;
 pub(crate) mod dump;
-pub(crate) mod in_flight;
-pub(crate) mod message;
+pub(crate) mod places;
+mod port;
 pub(crate) mod router;
+mod unconfirmed;

@@ -1,212 +1,292 @@
-//! The ROUTER socket: options, pings in, messages out; the only sender.
+//! The ROUTER: a port to which workers connect, messages to each by its name, pings from them.
 //!
-//! Runs on the forwarder thread, which owns it. Everything of ZeroMQ towards workers is behind this interface in our own
-//! words (send, in flight, pings), so that another transport can stand beside it.
+//! Runs on the forwarder thread, which owns it. It speaks ZeroMQ's protocol ([`crate::zmtp`]) itself, on plain TCP: everything towards workers is
+//! behind this interface in our own words (send, heard, parted), and nobody else knows what a socket is.
 
 use std::{
+    collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     os::fd::AsRawFd,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use framegate_plugin_api::descriptors_left;
+use mio::{Events, Interest, Poll, Token, net::TcpListener, unix::SourceFd};
+use slab::Slab;
 
 use super::{
-    connections::Connections,
-    in_flight::{InFlight, Lane},
-    message::{BatchSize, Owner, Sent, send, set_batch_size},
+    connection::{Connection, Read, Taken},
+    places::{Counts, places},
+    port,
 };
-use crate::{
-    budget::Account,
-    ingester::message::Message,
-    names::WorkerName,
-    recycle::{Pool, Pooled},
-    wake::Wake,
-};
+use crate::{ingester::message::Message, names::WorkerName, recycle::Pooled, wake::Wake, zmtp::Fault};
 
 /// See the module.
+#[derive(Debug)]
 pub(crate) struct Router {
-    socket: zmq::Socket,
-    pub(crate) in_flight: InFlight,
-    pub(crate) connections: Connections,
-    /// Of messages that the network holds.
-    owners: Pool<Owner>,
+    poll: Poll,
+    /// What the last look at `poll` found.
+    events: Events,
+    listener: TcpListener,
+    /// Somebody may wait to be accepted.
+    acceptable: bool,
+    connections: Slab<Connection>,
+    /// The connection of each worker that has introduced itself.
+    of_worker: HashMap<WorkerName, usize>,
+    /// Connections of which more may be read.
+    unread: Vec<usize>,
+    /// Workers whose connections are over, with what was lost; not told yet.
+    parted: Vec<(WorkerName, u64)>,
     /// Ends a wait from other threads.
     wake: Wake,
-    /// Ends with the socket, and with it libzmq's I/O thread.
-    _context: zmq::Context,
-    /// The message that is being read, if it is not complete.
-    begun: Option<Begun>,
+    buffer: Box<[u8]>,
+    /// How many connections may be there of which no worker has pinged.
+    strangers: usize,
+    pub(crate) counts: Counts,
+    /// When a connection could last not be accepted, because there is no descriptor.
+    no_descriptor: Option<Instant>,
 }
 
-/// A message of which some parts were read.
-struct Begun {
-    identity: zmq::Message,
-    /// The first part.
-    payload: zmq::Message,
-    parts: usize,
+/// What became of a send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The network took something.
+    Taken(Taken),
+    /// Not now.
+    Busy,
+    /// No such worker is connected.
+    Unreachable,
 }
 
 /// What is heard from workers.
+#[derive(Debug)]
 pub(crate) enum Heard<'a> {
     /// A message; one that has not exactly one part has no payload.
     Message { identity: &'a [u8], payload: &'a [u8] },
-    /// The worker's connection is over, or another one has taken its place. What the network held for it is lost.
-    Parted(WorkerName),
+    /// The worker's connection is over, or another one has taken its place. So many messages were on their way.
+    Parted(WorkerName, u64),
 }
 
-/// Why there is no socket for workers.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotBound {
-    /// Somebody else has the port.
-    #[error("Address already in use")]
-    Taken,
-    /// This machine does not have the address.
-    #[error("Cannot assign requested address")]
-    NoAddress,
-    /// libzmq would end the process.
-    #[error("it needs {DESCRIPTORS} descriptors: {0}")]
-    Descriptors(io::Error),
-    /// Something else.
-    #[error("{0}")]
-    Refused(zmq::Error),
-}
-
-impl From<zmq::Error> for NotBound {
-    fn from(error: zmq::Error) -> Self {
-        match error {
-            zmq::Error::EADDRINUSE => Self::Taken,
-            zmq::Error::EADDRNOTAVAIL => Self::NoAddress,
-            other => Self::Refused(other),
-        }
-    }
-}
-
-/// Descriptors of a context with one socket, and some more. Without those for its threads libzmq ends the process.
-const DESCRIPTORS: usize = 24;
-/// Pings are 16 bytes. A worker introduces itself with some 50, and its name of up to 255: whoever sends more in one part is
-/// disconnected by libzmq.
-const LONGEST_PART: i64 = 512;
-/// Messages of one connection that wait for us. A worker pings every two seconds.
-const PINGS_WAITING: i32 = 64;
-/// Who connects and does not introduce itself is disconnected by libzmq.
+const LISTENER: Token = Token(usize::MAX);
+const WAKE: Token = Token(usize::MAX - 1);
+/// More are found by the next look.
+const EVENTS: usize = 256;
+/// Pings are small. What comes is read in pieces of this size.
+const BUFFER: usize = 4096;
+/// Pieces of one connection in one go, and new connections, so that a flood of them does not keep the forwarder from its work.
+const READS_AT_ONCE: usize = 4;
+const ACCEPTS_AT_ONCE: usize = 64;
+/// Who connects and does not introduce itself is disconnected.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Connections that wait until libzmq accepts them: a storm of strangers does not keep workers out for a second.
-const BACKLOG: i32 = 1024;
-/// A small message pins the buffer that it was received in, so that is small too.
-const IN_BATCH: i32 = 512;
-/// CPU at 16 KiB frames halves against libzmq's 8 KiB (performance figures in ARCHITECTURE.md).
-const OUT_BATCH: i32 = 64 * 1024;
-/// Parts of messages taken in one go, so that a flood of junk does not keep the forwarder from its work.
-const PARTS_AT_ONCE: usize = 512;
+/// After a connection could not be accepted: how long that is a fault.
+const LACKS: Duration = Duration::from_secs(2);
 
 impl Router {
     /// Binds one address of this machine, or all.
     ///
     /// # Errors
     /// When the port is in use, among others.
-    pub(crate) fn bind(address: Option<IpAddr>, port: u16, wake: Wake) -> Result<Self, NotBound> {
-        descriptors_left(DESCRIPTORS).map_err(NotBound::Descriptors)?;
-        let context = zmq::Context::new();
-        let mut socket = context.socket(zmq::ROUTER)?;
-        socket.set_router_mandatory(true)?;
-        // A worker that restarts under its name takes over, even while its old connection is half open.
-        socket.set_router_handover(true)?;
-        socket.set_tcp_keepalive(1)?;
-        socket.set_tcp_keepalive_idle(300)?;
-        socket.set_tcp_keepalive_intvl(300)?;
-        socket.set_linger(0)?;
-        // No limit by count: credits bound what is in flight by bytes.
-        socket.set_sndhwm(0)?;
-        socket.set_rcvhwm(PINGS_WAITING)?;
-        socket.set_maxmsgsize(LONGEST_PART)?;
-        socket.set_backlog(BACKLOG)?;
-        socket.set_handshake_ivl(HANDSHAKE.as_millis() as i32)?;
-        let out = set_batch_size(&mut socket, BatchSize::Out, OUT_BATCH);
-        if !out || !set_batch_size(&mut socket, BatchSize::In, IN_BATCH) {
-            tracing::debug!("this libzmq has no batch sizes; small frames cost more");
-        }
-        let connections = Connections::watch(&context, &socket, port)?;
-        bind(&socket, address, port)?;
-        let in_flight = InFlight::new(wake.clone());
-        Ok(Self { socket, in_flight, connections, owners: Pool::new(), wake, _context: context, begun: None })
+    pub(crate) fn bind(address: Option<IpAddr>, port: u16, wake: Wake) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut listener = port::listen(address, port)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry().register(&mut SourceFd(&wake.descriptor().as_raw_fd()), WAKE, Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            listener,
+            acceptable: true,
+            connections: Slab::new(),
+            of_worker: HashMap::new(),
+            unread: Vec::new(),
+            parted: Vec::new(),
+            wake,
+            buffer: vec![0; BUFFER].into(),
+            strangers: places().strangers,
+            counts: Counts::default(),
+            no_descriptor: None,
+        })
     }
 
-    /// Waits until a worker says something, somebody rings, or the time is up.
-    pub(crate) fn wait(&self, limit: Duration) {
-        let wake = zmq::PollItem::from_fd(self.wake.descriptor().as_raw_fd(), zmq::POLLIN);
+    /// Waits until something can be read or written, somebody rings, or the time is up.
+    pub(crate) fn wait(&mut self, limit: Duration) {
+        // The descriptor says once that it is rung, and an earlier look may have heard it.
+        self.look(if self.wake.is_rung() { Duration::ZERO } else { limit });
+    }
+
+    fn look(&mut self, limit: Duration) {
         // An error here is EINTR; the caller looks for work in any case.
-        let _ = zmq::poll(&mut [self.socket.as_poll_item(zmq::POLLIN), wake], limit.as_millis() as i64);
+        let _ = self.poll.poll(&mut self.events, Some(limit));
+        for event in &self.events {
+            match event.token() {
+                LISTENER => self.acceptable = true,
+                WAKE => {}
+                Token(key) => {
+                    let Some(connection) = self.connections.get_mut(key) else { continue };
+                    if event.is_writable() {
+                        connection.is_writable();
+                    }
+                    if event.is_readable() || event.is_error() {
+                        connection.readable = true;
+                        self.unread.push(key);
+                    }
+                }
+            }
+        }
     }
 
-    /// Hands a message to the network. See [`Lane::receipt`] for `more` and `memory`.
-    pub(crate) fn send(
+    /// Hands waiting messages to the network, as many as it takes in one go.
+    pub(crate) fn send<'a>(
         &mut self,
         worker: &WorkerName,
-        lane: &mut Lane,
-        message: &Pooled<Message>,
-        more: bool,
-        memory: &Arc<Account>,
+        messages: impl Iterator<Item = &'a Pooled<Message>> + Clone,
     ) -> Sent {
-        let receipt = lane.receipt(message.bytes, message.is_small(), more, memory);
-        send(&mut self.socket, worker.as_str(), message, receipt, &mut self.owners)
+        let Some(connection) = self.of_worker.get(worker).and_then(|key| self.connections.get_mut(*key)) else {
+            return Sent::Unreachable;
+        };
+        let taken = connection.write(messages);
+        if connection.readable {
+            // The connection is broken, or has something to say anyhow.
+            self.unread.extend(self.of_worker.get(worker));
+        }
+        taken.map_or(Sent::Busy, Sent::Taken)
     }
 
     /// Takes what workers sent. `heard` returns the worker if it is served and the message is a ping. Returns whether there may be
     /// more.
     pub(crate) fn receive(&mut self, now: Instant, mut heard: impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
-        self.connections.hear(now, |worker| _ = heard(Heard::Parted(worker)));
-        for _ in 0..PARTS_AT_ONCE {
-            let mut part = zmq::Message::new();
-            if self.socket.recv(&mut part, zmq::DONTWAIT).is_err() {
+        self.look(Duration::ZERO);
+        self.accept(now);
+        let mut unread = std::mem::take(&mut self.unread);
+        unread.retain(|key| self.read(*key, &mut heard));
+        let more = !unread.is_empty() || self.acceptable;
+        unread.append(&mut self.unread);
+        self.unread = unread;
+        for (worker, lost) in self.parted.drain(..) {
+            heard(Heard::Parted(worker, lost));
+        }
+        more
+    }
+
+    /// Returns whether there may be more.
+    fn read(&mut self, key: usize, heard: &mut impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
+        for _ in 0..READS_AT_ONCE {
+            let Some(connection) = self.connections.get_mut(key) else { return false };
+            if !connection.readable {
                 return false;
             }
-            let more = part.get_more();
-            let begun = match self.begun.take() {
-                None => Begun { identity: part, payload: zmq::Message::new(), parts: 0 },
-                Some(Begun { identity, parts: 0, .. }) => Begun { identity, payload: part, parts: 1 },
-                Some(begun) => Begun { parts: begun.parts + 1, ..begun },
-            };
-            if more {
-                self.begun = Some(begun);
-                continue;
+            let was_ready = connection.is_ready();
+            let mut pings = false;
+            let read = connection.read(&mut self.buffer, |identity, payload| {
+                pings |= heard(Heard::Message { identity, payload }).is_some();
+            });
+            connection.has_pinged |= pings;
+            if !was_ready && connection.is_ready() {
+                self.introduced(key);
             }
-            let Begun { identity, mut payload, parts } = begun;
-            // A ping is one part. Anything else is junk, and an empty payload says so.
-            let worker =
-                heard(Heard::Message { identity: &identity, payload: if parts == 1 { &payload } else { &[] } });
-            // What libzmq says of a message's connection; the same that zmq_msg_get(3) gives as ZMQ_SRCFD.
-            let fd = payload.gets("__fd").and_then(|fd| fd.parse().ok());
-            if fd.is_some_and(|fd| self.connections.heard(fd, worker.as_ref(), now))
-                && let Some(worker) = worker
-            {
-                heard(Heard::Parted(worker));
+            match read {
+                Read::More => {}
+                Read::Nothing => return false,
+                Read::Over => {
+                    self.counts.no_handshake += u64::from(!was_ready);
+                    self.end(key);
+                }
+                Read::Faulty(fault) => {
+                    *match fault {
+                        Fault::Stranger => &mut self.counts.no_handshake,
+                        Fault::Endless => &mut self.counts.endless,
+                        Fault::Nonsense => &mut self.counts.nonsense,
+                    } += 1;
+                    self.end(key);
+                }
             }
         }
         true
     }
-}
 
-/// Of all addresses, those of IPv6 are left out where the machine has none.
-fn bind(socket: &zmq::Socket, address: Option<IpAddr>, port: u16) -> zmq::Result<()> {
-    let endpoint = match address {
-        Some(address) => format!("tcp://{}", SocketAddr::new(address, port)),
-        None => format!("tcp://*:{port}"),
-    };
-    socket.set_ipv6(address.is_none_or(|address| address.is_ipv6()))?;
-    match socket.bind(&endpoint) {
-        Err(problem) if address.is_none() && problem != zmq::Error::EADDRINUSE => {
-            socket.set_ipv6(false)?;
-            socket.bind(&endpoint)
+    /// A worker that restarts under its name takes over, even while its old connection is half open.
+    fn introduced(&mut self, key: usize) {
+        let Some(worker) = self.connections[key].worker.clone() else { return };
+        if let Some(other) = self.of_worker.get(&worker) {
+            self.counts.dead += 1;
+            self.end(*other);
         }
-        bound => bound,
+        self.of_worker.insert(worker, key);
     }
-}
 
-impl std::fmt::Debug for Router {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Router").field("in_flight", &self.in_flight).finish_non_exhaustive()
+    /// Ends a worker's connection, if there is one.
+    pub(crate) fn end_of(&mut self, worker: &WorkerName) {
+        if let Some(key) = self.of_worker.get(worker) {
+            self.counts.dead += 1;
+            self.end(*key);
+        }
+    }
+
+    fn end(&mut self, key: usize) {
+        let Some(connection) = self.connections.try_remove(key) else { return };
+        let lost = connection.unconfirmed();
+        if let Some(worker) = connection.worker
+            && self.of_worker.get(&worker) == Some(&key)
+        {
+            self.of_worker.remove(&worker);
+            self.parted.push((worker, lost));
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        for _ in 0..ACCEPTS_AT_ONCE {
+            if !self.acceptable {
+                return;
+            }
+            match port::accept(&self.listener) {
+                Ok(mut stream) => {
+                    let place = self.connections.vacant_entry();
+                    let (key, interest) = (place.key(), Interest::READABLE | Interest::WRITABLE);
+                    if self.poll.registry().register(&mut stream, Token(key), interest).is_err() {
+                        self.counts.not_accepted += 1;
+                        continue;
+                    }
+                    let connection = place.insert(Connection::new(stream, now));
+                    connection.write_control();
+                    self.unread.push(key);
+                }
+                Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => self.acceptable = false,
+                Err(problem) => {
+                    self.counts.not_accepted += 1;
+                    if [Some(libc::EMFILE), Some(libc::ENFILE)].contains(&problem.raw_os_error()) {
+                        // The audit tries again: it makes room if it can.
+                        self.no_descriptor = Some(now);
+                        self.acceptable = false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at all: ends those that do not introduce themselves, and the oldest of too many strangers.
+    pub(crate) fn audit(&mut self, now: Instant) {
+        let (mut silent, mut strangers) = (Vec::new(), Vec::new());
+        for (key, connection) in self.connections.iter().filter(|(_, connection)| !connection.has_pinged) {
+            if !connection.is_ready() && now.duration_since(connection.since) >= HANDSHAKE {
+                silent.push(key);
+            } else {
+                strangers.push((connection.since, key));
+            }
+        }
+        self.counts.no_handshake += silent.len() as u64;
+        silent.into_iter().for_each(|key| self.end(key));
+        let lacks = self.lacks_descriptors(now);
+        let most = if lacks { self.strangers / 4 } else { self.strangers };
+        strangers.sort_unstable();
+        for (_, key) in &strangers[..strangers.len().saturating_sub(most)] {
+            self.counts.strangers += 1;
+            self.end(*key);
+        }
+        self.acceptable |= lacks;
+    }
+
+    /// Whether connections cannot be accepted, because the process has no descriptor for them.
+    pub(crate) fn lacks_descriptors(&self, now: Instant) -> bool {
+        self.no_descriptor.is_some_and(|at| now.duration_since(at) < LACKS)
     }
 }

@@ -144,7 +144,6 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
     section.set("workers", &mut ingester.workers, problems, workers);
     section.set("memory_limit", &mut ingester.memory_limit, problems, size);
     section.set("capture_limit", &mut ingester.capture_limit, problems, size);
-    section.set("worker_inflight", &mut ingester.worker_inflight, problems, size);
     section.set("worker_timeout", &mut ingester.worker_timeout, problems, time(MILLISECOND, YEAR));
     ingester.stall_timeout = standalone.then_some(STALL_TIMEOUT_STANDALONE);
     section.set("stall_timeout", &mut ingester.stall_timeout, problems, time_or_off);

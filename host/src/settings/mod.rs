@@ -179,8 +179,6 @@ pub struct IngesterSettings {
     pub memory_limit: u64,
     /// Bytes of captures held at most. Default 256 MiB.
     pub capture_limit: u64,
-    /// Bytes that libzmq may hold for one worker; one message is always allowed. Default 8 MiB.
-    pub worker_inflight: u64,
     /// When a worker that is not connected loses its messages. Default 10 s.
     pub worker_timeout: Duration,
     /// When a worker that pings but reads nothing loses its messages; none: never. Default none, 30 s in standalone.
@@ -205,7 +203,6 @@ impl IngesterSettings {
             workers: AllowedWorkers::default(),
             memory_limit: 1 << 30,
             capture_limit: 256 << 20,
-            worker_inflight: 8 << 20,
             worker_timeout: Duration::from_secs(10),
             stall_timeout: None,
             dump_path: None,

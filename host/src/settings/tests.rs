@@ -274,7 +274,7 @@ fn standalone_has_a_stall_timeout_and_redis_has_none() {
 }
 
 /// Every key at its place, with a value that is allowed and one of a wrong type.
-const KEYS: [(&str, &str, &str); 23] = [
+const KEYS: [(&str, &str, &str); 22] = [
     ("top", "plugin_dirs", "['/p']"),
     ("top", "allow_writable_plugins", "true"),
     ("top", "probe", "true"),
@@ -291,7 +291,6 @@ const KEYS: [(&str, &str, &str); 23] = [
     ("ingester", "workers", "['w*']"),
     ("ingester", "memory_limit", "'1 MiB'"),
     ("ingester", "capture_limit", "1000"),
-    ("ingester", "worker_inflight", "'2 MB'"),
     ("ingester", "worker_timeout", "'1 min'"),
     ("ingester", "stall_timeout", "'1 min'"),
     ("ingester", "dump_path", "'/d'"),

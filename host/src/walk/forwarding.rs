@@ -30,6 +30,32 @@ fn events_meet_their_assignments_and_arrive_in_order() {
 }
 
 #[test]
+fn events_of_more_parts_than_the_kernel_takes_at_once_arrive_whole() {
+    let house = house(&["a"], |_| ());
+    let workers = [house.worker("w1"), house.worker("w2")];
+    let scan = house.start(&["a"]);
+    // Small ones, for which the header's length is not known before; some of 2 KiB and more, which are not copied; empty ones.
+    let frames: Vec<Vec<u8>> = (0..1500).map(|place: usize| vec![place as u8; place * 37 % 5000]).collect();
+    let large: Vec<Vec<u8>> = (0..5).map(|place: usize| vec![place as u8; 3 << 20]).collect();
+    for frames in [&frames, &large, &frames] {
+        house.feed(0, EventKind::Data, &frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    }
+    let both: Streams<'_> = &[("a", &["w1", "w2"])];
+    house.assign(scan, &[(0, both), (1, both), (2, both)]);
+    for worker in &workers {
+        for (number, expected) in [&frames, &large, &frames].into_iter().enumerate() {
+            let (header, got) = receive(worker);
+            assert_eq!(
+                (&header["event_number"], &header["streams"]["a"]["length"]),
+                (&json!(number), &json!(expected.len()))
+            );
+            assert!(got == *expected, "event {number} is another");
+        }
+    }
+    house.stop();
+}
+
+#[test]
 fn several_streams_of_a_worker_are_one_message() {
     let house = house(&["a", "b"], |_| ());
     let (w1, w2) = (house.worker("w1"), house.worker("w2"));

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    budget::{Account, Held},
+    budget::Account,
     ingester::{Ingester, Pairing, assemble::Slot, tests::limits},
     source::queue::{Item, Queue, Space},
     wake::Wake,
@@ -69,7 +69,7 @@ proptest! {
         heart.command(Command::StartScan { scan, streams: streams.to_vec(), deal: Deal::Controller }, now);
         heart.opened(0);
         heart.opened(1);
-        heart.advance(now, Held::default());
+        heart.advance(now);
         let workers: [_; WORKERS] = std::array::from_fn(|w| WorkerName::new(&format!("w{w}")).unwrap());
         let events = plan.names.iter().enumerate().map(|(number, named)| {
             let of = |bits: u8| (0..WORKERS).filter(|w| bits & 1 << w != 0).collect();
@@ -103,9 +103,9 @@ proptest! {
             }
             for w in (0..WORKERS).filter(|w| round % plan.slowness[*w] == 0) {
                 let Some(message) = heart.workers.get(indexes[w]).pending.front().cloned() else { continue };
-                let header: Value = serde_json::from_slice(message.parts()[0]).unwrap();
+                let header: Value = serde_json::from_slice(&message.parts()[0]).unwrap();
                 arrived[w].push(header["event_number"].as_u64().unwrap());
-                heart.sent(indexes[w], now, 0);
+                heart.sent(indexes[w], 1, 0, now);
             }
             if unread.iter().all(VecDeque::is_empty) && arrived == expected {
                 break;

@@ -1,6 +1,6 @@
 //! A byte buffer with an owner, and how it crosses the boundary.
 //!
-//! A frame is made on the reader thread and dropped on any thread: usually on libzmq's I/O thread, when the last worker
+//! A frame is made on the reader thread and dropped on any thread: usually on the forwarder's, when the last worker
 //! has been served. Its bytes never move and never change in between.
 #![allow(unsafe_code)]
 
@@ -41,7 +41,7 @@ pub struct Ledger {
     released: Line,
 }
 
-/// On a cache line of its own: one count is kept by the instance's thread, the other by libzmq's.
+/// On a cache line of its own: one count is kept by the instance's thread, the other by whoever releases frames.
 #[repr(align(64))]
 #[derive(Debug, Default)]
 struct Line(AtomicU64);

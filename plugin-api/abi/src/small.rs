@@ -22,7 +22,7 @@ const CHUNK: usize = 8 << 10;
 /// Longer ones are worth a buffer of their own.
 const LONGEST: usize = CHUNK / 4;
 /// Empty chunks that wait to be filled again; others are freed. As many as come back at once, usually.
-const MOST_EMPTY: usize = 64;
+const MOST_EMPTY: usize = 128;
 
 /// A copy of `bytes` in this thread's chunk; none if it is too long, or the thread is about to end.
 pub(crate) fn copy(bytes: &[u8]) -> Option<RawFrame> {

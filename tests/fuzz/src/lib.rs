@@ -25,9 +25,10 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "updates", feed: outside::updates, seeds: seeds::updates },
     Target { name: "assignments", feed: outside::assignments, seeds: seeds::assignments },
+    Target { name: "connection", feed: outside::connection, seeds: seeds::connection },
     Target { name: "pings", feed: outside::pings, seeds: seeds::pings },
     Target { name: "capture", feed: outside::capture, seeds: seeds::capture },
     Target { name: "settings", feed: outside::settings, seeds: seeds::settings },

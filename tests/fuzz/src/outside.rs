@@ -14,6 +14,14 @@ pub(crate) fn assignments(bytes: &[u8]) {
     fuzz::assignments(bytes);
 }
 
+/// All that comes on a connection at the workers' port.
+pub(crate) fn connection(bytes: &[u8]) {
+    let whole = fuzz::connection(bytes, bytes.len().max(1));
+    for size in [1, 7, 64] {
+        assert_eq!(fuzz::connection(bytes, size), whole, "how it is cut does not matter");
+    }
+}
+
 /// Pairs of identity and payload.
 pub(crate) fn pings(bytes: &[u8]) {
     let pieces = unpack(bytes);

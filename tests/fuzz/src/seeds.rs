@@ -127,6 +127,21 @@ fn entries(text: &str) -> Vec<u8> {
         .into_bytes()
 }
 
+/// As libzmq 4.3 introduces a DEALER, which then pings; and one of REQ that asks for an answer to a heartbeat.
+pub(crate) fn connection() -> Vec<Vec<u8>> {
+    let greeting = |minor: u8| {
+        let mut greeting = [0; 64];
+        (greeting[0], greeting[8], greeting[9], greeting[10], greeting[11]) = (0xff, 1, 0x7f, 3, minor);
+        greeting[12..16].copy_from_slice(b"NULL");
+        greeting.to_vec()
+    };
+    let dealer = b"\x04\x2b\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\x02w1";
+    let req = b"\x04\x26\x05READY\x0bSocket-Type\0\0\0\x03REQ\x08Identity\0\0\0\0";
+    let ping = b"\0\x10\x5e\x0e\x0f\x3c\x4c\x1d\x4a\x53\x9a\x0e\x3d\x9e\x7a\x1d\x1c\x11";
+    let others = b"\x04\x0a\x04PING\0\x05abc\x01\0\0\x03two\x06\0\0\0\0\0\0\0\x04\x06\x05ERROR";
+    vec![[&greeting(1)[..], dealer, ping, ping].concat(), [&greeting(0)[..], req, others, ping].concat()]
+}
+
 pub(crate) fn pings() -> Vec<Vec<u8>> {
     let uuid: &[u8] = &[0x5e, 0x0e, 0x0f, 0x3c, 0x4c, 0x1d, 0x4a, 0x53, 0x9a, 0x0e, 0x3d, 0x9e, 0x7a, 0x1d, 0x1c, 0x11];
     vec![pack([b"w1", uuid, b"w2", uuid, b"w1", uuid]), pack([b"a:b", uuid, b"", uuid, b"w1", b"GET / HTTP/1.1\r\n"])]

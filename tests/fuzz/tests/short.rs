@@ -69,6 +69,7 @@ macro_rules! survive {
 survive! {
     updates_survive_nonsense = "updates",
     assignments_survive_nonsense = "assignments",
+    connection_survives_nonsense = "connection",
     pings_survive_nonsense = "pings",
     capture_survives_nonsense = "capture",
     settings_survive_nonsense = "settings",

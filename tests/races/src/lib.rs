@@ -13,8 +13,6 @@ mod atomic;
 mod batch;
 #[path = "../../../host/src/budget.rs"]
 mod budget;
-#[path = "../../../host/src/output/in_flight.rs"]
-mod in_flight;
 #[path = "../../../host/src/names.rs"]
 pub mod names;
 #[path = "../../../host/src/wake.rs"]

@@ -2,7 +2,7 @@
 //!
 //! Each was seen to fail, with these in the host, one at a time: the wake's flag is cleared before its descriptor is read, or with
 //! less than `AcqRel`; who gives bytes back looks for a waiter before; a waiter does not look again, or sets its flag with less than
-//! `SeqCst`; an account looks and takes in two steps; a receipt rings for its worker alone, or before it gives back; a queue
+//! `SeqCst`; an account looks and takes in two steps; a queue
 //! is emptied before it is marked as given up; a push does not ring; an order rings after it was left; a dropped event's place is not behind what was queued.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -16,8 +16,6 @@ use loom::{
 
 use crate::{
     budget::Account,
-    in_flight::InFlight,
-    names::WorkerName,
     settings::WhenFull,
     source::{
         orders::{Next, Orders},
@@ -177,54 +175,6 @@ pub fn a_reader_and_a_new_scan() {
         drop(items);
         assert_eq!(account.used(), 0);
         queue.take_all(&mut VecDeque::new(), true, None);
-    });
-}
-
-/// The network releases two messages while the forwarder waits until it may send the next.
-pub fn the_network_and_who_waits_for_credit() {
-    every_order(|| {
-        let (wake, descriptor) = wake();
-        let mut in_flight = InFlight::new(wake.clone());
-        let memory = Account::new(u64::MAX, || ());
-        let mut lane = in_flight.lane(&WorkerName::new("w").unwrap());
-        let receipts = [true, false].map(|more| lane.receipt(1 << 20, false, more, &memory).unwrap());
-        let network = thread::spawn(move || receipts.map(drop));
-        loop {
-            wake.clear();
-            if lane.bytes() == 0 {
-                break;
-            }
-            if !lane.wait_for_bytes(0) {
-                break;
-            }
-            descriptor.wait();
-        }
-        network.join().unwrap();
-        assert_eq!((lane.bytes(), in_flight.total().bytes, memory.used()), (0, 0, 0));
-    });
-}
-
-/// The same for who waits until nothing is held for anybody.
-pub fn the_network_and_who_waits_for_all() {
-    every_order(|| {
-        let (wake, descriptor) = wake();
-        let mut in_flight = InFlight::new(wake.clone());
-        let memory = Account::new(u64::MAX, || ());
-        let networks = ["v", "w"].map(|worker| {
-            let mut lane = in_flight.lane(&WorkerName::new(worker).unwrap());
-            let receipt = lane.receipt(100, true, false, &memory).unwrap();
-            thread::spawn(move || drop(receipt))
-        });
-        loop {
-            wake.clear();
-            in_flight.wait_for_any();
-            if in_flight.total().bytes == 0 {
-                break;
-            }
-            descriptor.wait();
-        }
-        networks.into_iter().for_each(|network| network.join().unwrap());
-        assert_eq!(memory.used(), 0);
     });
 }
 

@@ -33,16 +33,6 @@ fn each_event_of_a_scan_that_is_replaced_is_taken_or_counted_once() {
 }
 
 #[test]
-fn whoever_waits_for_a_workers_credit_is_rung_when_the_network_releases() {
-    models::the_network_and_who_waits_for_credit();
-}
-
-#[test]
-fn whoever_waits_until_all_is_delivered_is_rung() {
-    models::the_network_and_who_waits_for_all();
-}
-
-#[test]
 fn a_source_is_rung_for_each_order_before_it_is_taken_and_not_after() {
     models::a_reader_and_its_orders();
 }

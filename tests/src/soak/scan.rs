@@ -194,7 +194,7 @@ fn collect(world: &mut World, account: &mut Account, all: bool) -> anyhow::Resul
         let whole = account.whole_events();
         let is_done = |status: &Value| {
             let none = |what: &str| status["workers"].as_array().into_iter().flatten().all(|one| one[what] == 0);
-            status["processed_events"].as_u64() >= Some(whole) && none("waiting") && none("in_flight")
+            status["processed_events"].as_u64() >= Some(whole) && none("waiting")
         };
         wait(world, "everything to be sent", is_done)?;
     }

@@ -217,7 +217,7 @@ pub fn connect(name: &str, proxy: &Proxy) -> Worker {
 fn configuration(redis: u16, port: u16, addresses: &Addresses) -> anyhow::Result<String> {
     let mut text = format!(
         "redis = \"redis://127.0.0.1:{redis}/0\"\n[[ingester]]\nname = \"{INGESTER}\"\nurl = \"tcp://127.0.0.1:{port}\"\n\
-         memory_limit = \"64 MiB\"\nworker_inflight = \"256 KiB\"\nworker_timeout = \"2 s\"\n"
+         memory_limit = \"64 MiB\"\nworker_timeout = \"2 s\"\n"
     );
     for source in SOURCES {
         let plugin = framegate::plugin(source);

@@ -29,10 +29,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("recycle", &[]),
     ("capture", &["names"]),
     ("settings", &["names", "near"]),
-    ("ingester", &["names", "batch", "budget", "recycle", "settings"]),
+    ("zmtp", &[]),
+    ("ingester", &["names", "batch", "budget", "recycle", "settings", "zmtp"]),
     ("source", &["plugin", "names", "batch", "budget", "sync", "wake", "settings"]),
     ("plugin", &["names", "near"]),
-    ("output", &["ingester", "capture", "names", "budget", "recycle", "sync", "wake", "settings"]),
+    ("output", &["ingester", "capture", "names", "budget", "recycle", "sync", "wake", "settings", "zmtp"]),
     ("control", &["ingester::command", "ingester::report", "names", "settings", "observe::logs"]),
     (
         "forwarder",
@@ -99,8 +100,7 @@ const NOT_IN_THE_HEART: &[&str] = &[
 const UNSAFE: &[&str] = &[
     "plugin-api/abi/src/",
     "host/src/plugin/load.rs",
-    "host/src/output/message.rs",
-    "host/src/output/descriptor.rs",
+    "host/src/output/unconfirmed.rs",
     "host/src/allocator.rs",
     "tests/benches/ingest/relay.rs",
     // Not part of the program: wrong on purpose, and old.

@@ -7,7 +7,7 @@ use framegate_tests::standalone::{House, Wish, images, is_end, numbers};
 #[test]
 fn a_stream_that_may_drop_keeps_the_places_of_what_it_drops() {
     let wish = Wish {
-        ingester: "memory_limit = \"1 MiB\"\nworker_inflight = \"100 KiB\"\nstall_timeout = \"off\"",
+        ingester: "memory_limit = \"1 MiB\"\nstall_timeout = \"off\"",
         stream: "when_full = \"drop\"",
         ..Wish::default()
     };
@@ -65,7 +65,7 @@ fn a_worker_that_does_not_read_costs_no_more_memory_than_the_limit() {
 fn a_worker_that_pings_but_reads_nothing_is_given_up_and_the_others_go_on() {
     let wish = Wish {
         standalone: "min_workers = 2",
-        ingester: "memory_limit = \"4 MiB\"\nworker_inflight = \"1 MiB\"\nstall_timeout = \"500 ms\"",
+        ingester: "memory_limit = \"4 MiB\"\nstall_timeout = \"500 ms\"",
         ..Wish::default()
     };
     let mut house = House::new(&wish);

@@ -6,6 +6,7 @@ mod admission;
 mod peer;
 mod restarts;
 mod scans;
+mod sockets;
 mod stopped;
 mod strangers;
 

@@ -34,7 +34,7 @@ fn one_of_two_is_stopped(memory_limit: u64) {
     let numbers = numbers(&got);
     assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] <= 2), "{numbers:?}");
     let status = house.host.wait_for("the end of the stopped connection", |ingester| {
-        ingester["counters"]["messages lost with connections of workers"].as_u64() > Some(0)
+        ingester["counters"]["connections ended because their worker has another, or was evicted"] == 1
     });
     assert_eq!(count(&status, "workers evicted"), 1);
     let peak = house.host.peak_memory();
@@ -43,8 +43,8 @@ fn one_of_two_is_stopped(memory_limit: u64) {
         count(&status, "messages dropped with evicted workers"),
         count(&status, "messages lost with connections of workers"),
     );
-    // Two messages may be in the network at a time; what it had passed to the stopped one's own buffers is nobody's any more.
-    assert!(dropped > 0 && lost <= 2, "{dropped} dropped, {lost} lost");
+    // The kernel may have the end of a message, and all of none: what it had passed to the stopped one's buffers is nobody's any more.
+    assert!(dropped > 0 && lost <= 1, "{dropped} dropped, {lost} lost");
     assert!(house.host.log().contains("it neither pings nor reads, and memory_limit is reached"));
 }
 

@@ -209,7 +209,6 @@ fn workers(out: &mut String, ingester: &Value) {
             seen.map_or("never".into(), |seen| format!("{:.1} s ago", (now - seen).max(0.0))),
             word(&worker["sent"]),
             word(&worker["waiting"]),
-            bytes(&worker["in_flight"]),
             word(&worker["dropped"]),
         ]
     };
@@ -218,7 +217,7 @@ fn workers(out: &mut String, ingester: &Value) {
         out.push_str("  no worker is connected\n");
         return;
     }
-    table(out, &["worker", "connected", "last ping", "sent", "waiting", "in flight", "evicted"], rows);
+    table(out, &["worker", "connected", "last ping", "sent", "waiting", "evicted"], rows);
 }
 
 fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
@@ -288,7 +287,7 @@ mod tests {
                     "last_invalid": "no JSON at \u{1b}[2J",
                     "received": { "bytes": 3072, "lost_on_the_way": 16, "messages": 17 },
                     "since_start": { "read": 200, "forwarded": 140, "dropped": 55, "discarded": 3, "missing": 22 } } },
-                "workers": [{ "name": "w1", "connected": true, "last_seen": 1.0, "sent": 9, "waiting": 8, "in_flight": 512,
+                "workers": [{ "name": "w1", "connected": true, "last_seen": 1.0, "sent": 9, "waiting": 8,
                     "dropped": 7 }],
                 "workers_not_allowed": ["x1", "x2"],
                 "counters": { "junk messages": 13, "nothing": 0 },
@@ -310,7 +309,6 @@ mod tests {
             "eiger: the last that was invalid: no JSON at \u{fffd}[2J",
             "2.5 KiB",
             "eiger: received 3.0 KiB, 16 lost on the way, 17 messages",
-            "512 B",
             "901       889  0123456789ab  stins 0.1.0",
             "3  eiger   command   mine 2.0 (/x/libmine.so), sha256 0123456789ab, ABI 1.0  since scan a-scan",
             "12 of 14 back",

@@ -108,7 +108,6 @@ fn of_ingester(old: &IngesterSettings, new: &IngesterSettings, lines: &mut Vec<S
         (old.workers != new.workers, "workers"),
         (old.memory_limit != new.memory_limit, "memory_limit"),
         (old.capture_limit != new.capture_limit, "capture_limit"),
-        (old.worker_inflight != new.worker_inflight, "worker_inflight"),
         (old.worker_timeout != new.worker_timeout, "worker_timeout"),
         (old.stall_timeout != new.stall_timeout, "stall_timeout"),
         (old.dump_path != new.dump_path, "dump_path"),

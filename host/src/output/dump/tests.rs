@@ -113,7 +113,7 @@ fn a_new_capture_ends_the_old_one_and_frames_are_given_back() {
     assert_eq!(report.path, folder.path().join("b").display().to_string());
     assert_eq!(numbers(&folder.path().join("a")), [1]);
     assert_eq!(numbers(&folder.path().join("b")), [1]);
-    assert_eq!(Arc::strong_count(&shared.whole.into_arc()), 1);
+    assert_eq!(shared.whole.owners(), 1);
 }
 
 #[test]
