@@ -3,7 +3,7 @@
 //! ```text
 //!            StartScan            all sources answered,          Finish          known pairs        capture
 //!   (none) ───────────▶ Opening ─────────────────────▶ Running ───────▶ Finishing ─────────▶ Closing ──────▶ Finished
-//!                       in flight drained or 100 ms
+//!                       begun messages are completed, or 100 ms
 //! ```
 //! A `StartScan` in any state replaces the whole value.
 
@@ -61,7 +61,7 @@ pub(crate) enum Phase {
     Finished,
 }
 
-/// How long what is in flight may drain before a new scan's uuid is published.
+/// How long messages of the old scan that are begun may take to be completed before a new scan's uuid is published.
 pub(crate) const DRAIN: Duration = Duration::from_millis(100);
 /// How long a hanging disk may delay a finished notice.
 pub(crate) const CAPTURE_CLOSE: Duration = Duration::from_secs(2);
