@@ -3,7 +3,14 @@
 //!
 //! The host starts on a thread of its own, so that a signal is heard also while a plugin hangs in its start.
 
-use std::{path::PathBuf, process::ExitCode, sync::mpsc, thread, time::Duration};
+use std::{
+    panic,
+    path::PathBuf,
+    process::{self, ExitCode},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
@@ -92,18 +99,15 @@ pub(super) fn serve(
     let grace = settings.shutdown_grace;
     let main = thread::current();
     let (sender, started) = mpsc::sync_channel(1);
-    thread::Builder::new().name("start".into()).spawn(move || {
+    end_with_a_panic_of(START);
+    thread::Builder::new().name(START.into()).spawn(move || {
         // Nobody listens any more if a signal came first; the host is dropped then, which stops it.
         let _ = sender.send(Host::start(settings, Linked::none()));
         main.unpark();
     })?;
     let host = loop {
-        match started.try_recv() {
-            Ok(host) => break host,
-            Err(mpsc::TryRecvError::Empty) => {}
-            Err(mpsc::TryRecvError::Disconnected) => {
-                return Ok(fail(&["the start broke off; the lines above say where".to_owned()], FAILURE));
-            }
+        if let Ok(host) = started.try_recv() {
+            break host;
         }
         if stop.is_asked() {
             // Nothing was published before the host has started; so a start that hangs may be left alone.
@@ -143,5 +147,20 @@ fn status(error: &StartError) -> u8 {
     }
 }
 
+/// A panic of this thread ends the process. Unwinding would wait for ever for what was begun and cannot be ended: so does tokio's runtime when there
+/// is no memory for its second thread.
+fn end_with_a_panic_of(name: &'static str) {
+    let say = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        if thread::current().name() == Some(name) {
+            fail(&["the start broke off; the lines above say where".to_owned()], FAILURE);
+            process::exit(FAILURE.into());
+        }
+    }));
+}
+
+/// The thread that starts the host.
+const START: &str = "start";
 /// How late the end of a standalone host is seen. Signals are seen at once.
 const CHECK: Duration = Duration::from_millis(100);
