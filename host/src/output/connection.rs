@@ -197,36 +197,45 @@ impl Connection {
     }
 }
 
-/// The sizes of the last messages, as many as a kernel may hold.
+/// The last messages, as many as a kernel may hold.
 #[derive(Debug, Default)]
 struct Recent {
-    sizes: VecDeque<usize>,
+    /// Bytes and messages; small ones are taken together.
+    groups: VecDeque<(usize, u64)>,
     bytes: usize,
 }
 
 /// What is behind this many bytes is confirmed: Linux keeps less for a connection (`tcp_wmem`, 4 MiB; more where somebody has set it).
 const RECENT: usize = 8 << 20;
+/// Bytes of small messages that are taken together, so that there are 1,000 groups at most.
+const GROUP: usize = 16 << 10;
 
 impl Recent {
     fn push(&mut self, bytes: usize) {
-        self.sizes.push_back(bytes);
         self.bytes += bytes;
+        match self.groups.back_mut() {
+            Some((group, messages)) if *group + bytes <= GROUP => {
+                *group += bytes;
+                *messages += 1;
+            }
+            _ => self.groups.push_back((bytes, 1)),
+        }
         while self.bytes > RECENT
-            && self.sizes.len() > 1
-            && let Some(oldest) = self.sizes.pop_front()
+            && self.groups.len() > 1
+            && let Some((oldest, _)) = self.groups.pop_front()
         {
             self.bytes -= oldest;
         }
     }
 
-    /// How many messages are in the last bytes, wholly or in part.
+    /// How many messages are in the last bytes, wholly or in part; some small ones more at most.
     fn in_last(&self, mut bytes: usize) -> u64 {
-        let is_in = |size: &&usize| {
+        let is_in = |(group, _): &&(usize, u64)| {
             let is_in = bytes > 0;
-            bytes = bytes.saturating_sub(**size);
+            bytes = bytes.saturating_sub(*group);
             is_in
         };
-        self.sizes.iter().rev().take_while(is_in).count() as u64
+        self.groups.iter().rev().take_while(is_in).map(|(_, messages)| messages).sum()
     }
 }
 
@@ -241,12 +250,22 @@ mod tests {
     #[test]
     fn the_last_messages_are_counted_by_their_bytes() {
         let mut recent = Recent::default();
-        for size in [100, 10, 20] {
+        for size in [GROUP, GROUP + 1, 10, 20, GROUP] {
             recent.push(size);
         }
-        let counts = [0, 1, 20, 21, 30, 31, 130, 1000].map(|bytes| recent.in_last(bytes));
-        assert_eq!(counts, [0, 1, 1, 2, 2, 3, 3, 3]);
+        // The two small ones are taken together.
+        let counts =
+            [0, 1, GROUP, GROUP + 1, GROUP + 30, GROUP + 31, 3 * GROUP, usize::MAX].map(|bytes| recent.in_last(bytes));
+        assert_eq!(counts, [0, 1, 1, 3, 3, 4, 5, 5]);
         recent.push(2 * RECENT);
-        assert_eq!(recent.sizes, [2 * RECENT]);
+        assert_eq!(recent.groups, [(2 * RECENT, 1)]);
+    }
+
+    #[test]
+    fn however_many_small_messages_there_were_little_is_kept_of_them() {
+        let mut recent = Recent::default();
+        (0..RECENT).for_each(|number| recent.push(1 + number % 700));
+        assert!(recent.groups.len() <= 1024, "{}", recent.groups.len());
+        assert!((RECENT - GROUP..=RECENT).contains(&recent.bytes));
     }
 }

@@ -165,7 +165,8 @@ fn stalled() -> Vec<Row> {
         workers: 3,
         apart: true,
         images: Some(3_000),
-        keys: "memory_limit = \"1 GiB\"\nworker_timeout = \"2 s\"\n",
+        // Long against the time in which the memory fills, so that a silence is seen.
+        keys: "memory_limit = \"1 GiB\"\nworker_timeout = \"4 s\"\n",
         sides: vec![Side::Framegate, Side::Stalled],
         limits: vec![
             limit(Figure::Memory, Beside::Nothing, Bound::Most(1024.0 + 100.0)),
