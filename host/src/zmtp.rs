@@ -71,8 +71,8 @@ pub(crate) struct Walk {
     /// What is not complete: at most one part.
     begun: Vec<u8>,
     stage: Stage,
-    /// Parts of the message that were complete, and their bytes.
-    parts: (usize, usize),
+    /// Bytes of the message's parts so far, with their heads.
+    message: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +84,9 @@ enum Stage {
 }
 
 /// Pings are 16 bytes. A worker introduces itself with some 50, and its name of up to 255.
-pub(crate) const LONGEST_PART: usize = 512;
+const LONGEST_PART: usize = 512;
 /// What a message may have, in many parts, of which each costs us nothing.
-pub(crate) const LONGEST_MESSAGE: usize = 16 << 10;
+const LONGEST_MESSAGE: usize = 16 << 10;
 
 impl Walk {
     /// Whether the peer has introduced itself.
@@ -138,14 +138,13 @@ impl Walk {
     }
 
     fn part(&mut self, more: bool, body: &[u8], said: &mut impl FnMut(Said<'_>)) -> Result<(), Fault> {
-        let (parts, bytes) = self.parts;
-        // A head of two bytes each: empty parts have an end too.
-        self.parts = (parts + 1, bytes + body.len() + 2);
         if more {
-            return if self.parts.1 > LONGEST_MESSAGE { Err(Fault::Endless) } else { Ok(()) };
+            // A head of two bytes each: empty parts have an end too.
+            self.message += body.len() + 2;
+            return if self.message > LONGEST_MESSAGE { Err(Fault::Endless) } else { Ok(()) };
         }
-        self.parts = (0, 0);
-        said(if parts == 0 { Said::Message(body) } else { Said::Parts });
+        let is_first = std::mem::take(&mut self.message) == 0;
+        said(if is_first { Said::Message(body) } else { Said::Parts });
         Ok(())
     }
 

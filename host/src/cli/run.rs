@@ -99,7 +99,7 @@ pub(super) fn serve(
     let grace = settings.shutdown_grace;
     let main = thread::current();
     let (sender, started) = mpsc::sync_channel(1);
-    end_with_a_panic_of(START);
+    end_with_a_panic_of_the_start();
     thread::Builder::new().name(START.into()).spawn(move || {
         // Nobody listens any more if a signal came first; the host is dropped then, which stops it.
         let _ = sender.send(Host::start(settings, Linked::none()));
@@ -147,13 +147,13 @@ fn status(error: &StartError) -> u8 {
     }
 }
 
-/// A panic of this thread ends the process. Unwinding would wait for ever for what was begun and cannot be ended: so does tokio's runtime when there
+/// A panic of that thread ends the process. Unwinding would wait for ever for what was begun and cannot be ended: so does tokio's runtime when there
 /// is no memory for its second thread.
-fn end_with_a_panic_of(name: &'static str) {
+fn end_with_a_panic_of_the_start() {
     let say = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         say(panic);
-        if thread::current().name() == Some(name) {
+        if thread::current().name() == Some(START) {
             fail(&["the start broke off; the lines above say where".to_owned()], FAILURE);
             process::exit(FAILURE.into());
         }

@@ -175,11 +175,10 @@ impl Messages {
                     let head = zmtp::head(bytes.len(), left > 0);
                     new.bytes += head.len() + bytes.len();
                     new.own.extend_from_slice(&head);
-                    match gathered {
-                        Gathered::Large(_) if bytes.len() >= COPY_BELOW => {
-                            new.frames.push(Place { in_own: new.own.len(), stream, frame });
-                        }
-                        _ => new.own.extend_from_slice(bytes),
+                    if bytes.len() < COPY_BELOW {
+                        new.own.extend_from_slice(bytes);
+                    } else {
+                        new.frames.push(Place { in_own: new.own.len(), stream, frame });
                     }
                 }
             }

@@ -138,9 +138,7 @@ impl Connection {
 
     /// Gives the kernel what it takes of these messages in one go; of the first it may have some already. None: nothing now.
     pub(crate) fn write<'a>(&mut self, messages: impl Iterator<Item = &'a Pooled<Message>> + Clone) -> Option<Taken> {
-        if !self.control.is_empty() {
-            self.write_control();
-        }
+        self.write_control();
         if !self.writable {
             return None;
         }

@@ -141,13 +141,12 @@ impl Router {
         worker: &WorkerName,
         messages: impl Iterator<Item = &'a Pooled<Message>> + Clone,
     ) -> Sent {
-        let Some(connection) = self.of_worker.get(worker).and_then(|key| self.connections.get_mut(*key)) else {
-            return Sent::Unreachable;
-        };
+        let found = self.of_worker.get(worker).and_then(|key| Some((*key, self.connections.get_mut(*key)?)));
+        let Some((key, connection)) = found else { return Sent::Unreachable };
         let taken = connection.write(messages);
         if connection.readable {
             // The connection is broken, or has something to say anyhow.
-            self.unread.extend(self.of_worker.get(worker));
+            self.unread.push(key);
         }
         taken.map_or(Sent::Busy, Sent::Taken)
     }
@@ -158,6 +157,9 @@ impl Router {
         self.look(Duration::ZERO);
         self.accept(now);
         let mut unread = std::mem::take(&mut self.unread);
+        // Each has its turn once, however often it was noted.
+        unread.sort_unstable();
+        unread.dedup();
         unread.retain(|key| self.read(*key, &mut heard));
         let more = !unread.is_empty() || self.acceptable;
         unread.append(&mut self.unread);
