@@ -4,11 +4,16 @@
 //! test's outcome; it never touches a process that it did not start.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File},
     net::TcpListener,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener},
+    },
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    process::{self, Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -146,19 +151,36 @@ pub fn comes_within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>
     }
 }
 
-/// A TCP port of loopback that was free a moment ago, and that no outgoing connection gets by chance.
+/// A TCP port of loopback that was free a moment ago, that no other test is given, and that no outgoing connection gets by
+/// chance.
 ///
 /// # Panics
 /// If no port is free.
 #[must_use]
 pub fn free_port() -> u16 {
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    // Each test process starts somewhere else, because several run at the same time.
-    let start = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(PORTS)).expect("PORTS is an u16");
-    let free = |port: &u16| TcpListener::bind(("0.0.0.0", *port)).is_ok();
-    // Relaxed: only that no number is given twice matters.
-    let candidates = (0..PORTS).map(|_| FIRST_PORT + (start + TAKEN.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS);
-    candidates.into_iter().find(free).expect("one of thousands of ports is free")
+    static GIVEN: Mutex<VecDeque<(u16, UnixListener)>> = Mutex::new(VecDeque::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    // Each process starts somewhere else: fewer ports to look at.
+    let start = u16::try_from(process::id().wrapping_mul(97) % u32::from(PORTS)).expect("PORTS is an u16");
+    let start = given.back().map_or(FIRST_PORT + start, |(port, _)| port + 1);
+    let free = |port: u16| {
+        let claim = claim(port)?;
+        TcpListener::bind(("0.0.0.0", port)).ok().map(|_| (port, claim))
+    };
+    let found = (0..PORTS).find_map(|next| free(FIRST_PORT + (start - FIRST_PORT + next) % PORTS));
+    let (port, claim) = found.expect("one of thousands of ports is free");
+    given.push_back((port, claim));
+    if given.len() > MOST_CLAIMS {
+        given.pop_front();
+    }
+    port
+}
+
+/// A name that one process of a machine can have, for as long as it lives: until somebody listens at the port, another test
+/// would find it free too.
+fn claim(port: u16) -> Option<UnixListener> {
+    let name = SocketAddr::from_abstract_name(format!("framegate-tests/port/{port}")).ok()?;
+    UnixListener::bind_addr(&name).ok()
 }
 
 /// How often a condition is looked at.
@@ -167,6 +189,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// Below the range that Linux takes local ports of outgoing connections from (32768 to 60999).
 const FIRST_PORT: u16 = 20_000;
 const PORTS: u16 = 12_000;
+/// A soak takes new ports for an hour. Each claim is a descriptor.
+const MOST_CLAIMS: usize = 256;
 
 /// How much of a program's output is shown when its test fails.
 const TAIL_CHARS: usize = 4000;

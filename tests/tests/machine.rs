@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitStatus},
+    time::Duration,
+};
 
 use framegate_tests::{
     clock::Clock,
@@ -146,8 +151,17 @@ fn it_takes_all_descriptors_that_it_is_allowed() {
     assert!(beamline.host.stop(LIMIT).success());
 }
 
-/// Starts it with a limit until it serves or has ended; how it has ended, and its log.
-fn started(folder: &Path, script: &str) -> (Option<std::process::ExitStatus>, String) {
+/// What became of a start with too little.
+#[derive(Debug)]
+enum Started {
+    Serves,
+    Ended(ExitStatus),
+    /// It runs, cannot reach Redis for want of descriptors, and says so.
+    Waits,
+}
+
+/// Starts it with a limit; what became of it, and its log.
+fn started(folder: &Path, script: &str) -> (Started, String) {
     let redis = RedisServer::start();
     let url = format!("tcp://127.0.0.1:{}", free_port());
     let (path, _) = write_configuration(folder, &configuration(&redis.url(), &url, "tcp://127.0.0.1:1"));
@@ -156,17 +170,17 @@ fn started(folder: &Path, script: &str) -> (Option<std::process::ExitStatus>, St
     fs::remove_file(folder.join("limited.log")).ok();
     let mut process = Process::start("limited", framegate::after(script, &command).env("TMPDIR", folder), folder);
     let key = format!("dranspose:ingester:{NAME}:config");
-    let ended = wait_for("it to serve or to end", LIMIT, || match process.ended() {
-        Some(status) => Some(Some(status)),
-        None => (redis.ask::<i64>(&["EXISTS", &key]) == 1).then_some(None),
+    let started = wait_for("it to serve, to end or to say what it waits for", LIMIT, || match process.ended() {
+        Some(status) => Some(Started::Ended(status)),
+        None if redis.ask::<i64>(&["EXISTS", &key]) == 1 => Some(Started::Serves),
+        None => process.output().contains("does not serve us: Too many open files").then_some(Started::Waits),
     });
-    if ended.is_some() {
+    if let Started::Ended(_) = started {
         assert_eq!(redis.ask::<Vec<String>>(&["KEYS", "dranspose:*"]), Vec::<String>::new(), "{script}");
-    }
-    if ended.is_none() {
+    } else {
         process.stop(Duration::from_secs(5));
     }
-    (ended, process.output())
+    (started, process.output())
 }
 
 #[test]
@@ -174,17 +188,18 @@ fn too_few_descriptors_at_the_start_are_told_and_never_end_it_without_a_word() {
     let folder = tempfile::tempdir().unwrap();
     let mut served = 0;
     for most in [6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 100, 191] {
-        let (ended, log) = started(folder.path(), &format!("ulimit -n {most}"));
-        println!("{most}: {ended:?}\n{log}");
-        match ended {
-            Some(status) => {
+        let (started, log) = started(folder.path(), &format!("ulimit -n {most}"));
+        println!("{most}: {started:?}\n{log}");
+        let told = format!("may open {most} descriptors (files and sockets), and this configuration wants 192");
+        match started {
+            Started::Ended(status) => {
                 // Not by a signal.
                 assert!(status.code().is_some_and(|code| code != 0), "{most}: {status:?}, {log}");
                 assert!(log.contains("Too many open files"), "{most}: {log}");
             }
-            None => {
+            Started::Waits => assert!(log.contains(&told), "{most}: {log}"),
+            Started::Serves => {
                 served += 1;
-                let told = format!("may open {most} descriptors (files and sockets), and this configuration wants 192");
                 assert!(log.contains(&told), "{most}: {log}");
             }
         }
@@ -197,11 +212,14 @@ fn too_little_memory_at_the_start_is_told_and_never_ends_it_without_a_word_or_ma
     let folder = tempfile::tempdir().unwrap();
     let mut served = 0;
     for mebibytes in [30, 60, 120, 200, 300, 450, 600, 900] {
-        let (ended, log) = started(folder.path(), &format!("ulimit -v {}", mebibytes << 10));
-        println!("{mebibytes} MiB: {ended:?}\n{log}");
-        match ended {
-            Some(status) => assert!(!status.success() && !log.is_empty(), "{mebibytes} MiB: {status:?}, {log}"),
-            None => {
+        let (started, log) = started(folder.path(), &format!("ulimit -v {}", mebibytes << 10));
+        println!("{mebibytes} MiB: {started:?}\n{log}");
+        match started {
+            Started::Ended(status) => {
+                assert!(!status.success() && !log.is_empty(), "{mebibytes} MiB: {status:?}, {log}")
+            }
+            Started::Waits => panic!("{mebibytes} MiB: it has descriptors: {log}"),
+            Started::Serves => {
                 served += 1;
                 assert!(log.contains("(RLIMIT_AS; LimitAS= of a service, ulimit -v of a shell)"), "{log}");
             }
