@@ -1,8 +1,9 @@
 //! `memory_limit`: bytes asked for, granted, given back.
 //!
-//! An ingester has two accounts that cannot starve each other: what its streams have queued, and what is assembled and
-//! waits for workers. Each grants one item above its limit when it would otherwise stand still (the
-//! first of a stream, the first message), so an event larger than the limit passes alone and nothing deadlocks.
+//! Half of it is for what is assembled and waits for workers; the other half is shared equally among the streams of the scan, for
+//! what they have queued. Each has an account, so that none can starve another: with one for all streams, those that are ahead fill
+//! it, and the one that all of them wait for comes in event by event. Each grants one item above its limit when it would otherwise stand
+//! still (the first of a stream, the first message), so an event larger than the limit passes alone and nothing deadlocks.
 
 use std::{fmt, sync::Arc};
 

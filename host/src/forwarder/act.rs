@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use super::Forwarder;
 use crate::{
+    budget::Account,
     ingester::Action,
     names::ScanId,
     source::{queue::Queue, reader::Order},
@@ -44,8 +45,11 @@ impl Forwarder {
 
     /// A new queue for each scan: what the old run still says is heard by nobody.
     fn order(&mut self, stream: usize, order: impl FnOnce(Arc<Queue>) -> Order) {
+        let share = self.settings.memory_limit / 2 / self.ingester.active_streams().max(1) as u64;
         let input = &mut self.inputs[stream];
-        let queue = Queue::new(input.when_full, self.queued.clone(), self.space.clone(), self.wake.clone());
+        let freed = input.space.clone();
+        let account = Account::new(share, move || freed.freed());
+        let queue = Queue::new(input.when_full, account, input.space.clone(), self.wake.clone());
         let left = input.queue.replace(queue.clone()).map_or(0, |old| old.abandon());
         input.reader.order(order(queue));
         self.ingester.count("events of a scan that was replaced", left);

@@ -108,6 +108,7 @@ impl Forwarder {
             let (stream, source) = (self.ingester.stream_name(stream), input.reader.source());
             Some(format!("stream {stream}: {source}: a call of the source takes {busy:.1?} so far"))
         });
+        let queued = inputs.iter().filter_map(|input| Some(input.queue.as_ref()?.used()));
         let lacks = self.router.lacks_descriptors(now).then(|| LACKS_DESCRIPTORS.to_owned());
         let picture = self.ingester.picture(
             now,
@@ -115,14 +116,14 @@ impl Forwarder {
                 service_uuid: self.service_uuid,
                 url: &self.settings.url(),
                 event_rate: self.state.rate.per_second,
-                memory_used: self.queued.used() + self.assembled.used(),
+                memory_used: queued.sum::<u64>() + self.assembled.used(),
                 memory_limit: self.settings.memory_limit,
                 source: &source,
                 capture: self.dump.report(),
                 connections: self.router.counts.named(),
                 faults: stuck.chain(inputs.iter().flat_map(|input| input.reader.refused())).chain(lacks).collect(),
                 stopped,
-                late: self.space.late(),
+                late: inputs.iter().map(|input| input.space.late()).sum(),
             },
         );
         self.report.send_if_modified(|last| {

@@ -56,10 +56,6 @@ pub(crate) struct Forwarder {
     pub(crate) told: mpsc::UnboundedSender<Told>,
     pub(crate) report: watch::Sender<Report>,
     pub(crate) dump: Dump,
-    /// What the streams have queued.
-    pub(crate) queued: Arc<Account>,
-    /// Where readers wait for room in `queued`.
-    pub(crate) space: Arc<Space>,
     /// What is assembled and waits for workers.
     pub(crate) assembled: Arc<Account>,
     pub(crate) state: State,
@@ -71,6 +67,8 @@ pub(crate) struct Input {
     pub(crate) reader: Reader,
     pub(crate) when_full: WhenFull,
     queue: Option<Arc<Queue>>,
+    /// Where its readers wait for room in their queues.
+    space: Arc<Space>,
     /// The swap that put the reader in its place; 0 at the start.
     number: u64,
     /// What feeds the stream from the next scan on.
@@ -81,7 +79,8 @@ pub(crate) struct Input {
 
 impl Input {
     pub(crate) fn new(reader: Reader, when_full: WhenFull) -> Self {
-        Self { reader, when_full, queue: None, number: 0, replacement: None, values: BTreeMap::new() }
+        let space = Arc::new(Space::default());
+        Self { reader, when_full, queue: None, space, number: 0, replacement: None, values: BTreeMap::new() }
     }
 }
 

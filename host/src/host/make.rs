@@ -33,7 +33,6 @@ use crate::{
         Factory, Fault, NotCreated,
         beginning::Before,
         loaded::{hash_of, loaded},
-        queue::Space,
         reader::{Created, Order, Reader},
         replacement::Told,
     },
@@ -264,8 +263,6 @@ pub(crate) fn prepare(
         heart.fed_by(stream, reader.source().to_owned());
     }
     let service_uuid = Uuid::new_v4();
-    let space = Arc::new(Space::default());
-    let freed = space.clone();
     let room = wake.clone();
     let (report, latest) = watch::channel(Report::starting(name.clone(), service_uuid, ingester));
     let line = Line {
@@ -291,8 +288,6 @@ pub(crate) fn prepare(
         told,
         report,
         dump,
-        queued: Account::new(ingester.memory_limit / 2, move || freed.freed()),
-        space,
         assembled: Account::new(ingester.memory_limit / 2, move || room.ring()),
         state: State::new(Instant::now()),
     };

@@ -344,6 +344,11 @@ impl Ingester {
         &self.limits
     }
 
+    /// Streams that take part in the scan.
+    pub(crate) fn active_streams(&self) -> usize {
+        self.scan.iter().flat_map(|scan| &scan.streams).filter(|stream| stream.active).count()
+    }
+
     pub(crate) fn is_opening(&self) -> bool {
         self.scan.as_ref().is_some_and(|scan| !scan.is_ready())
     }

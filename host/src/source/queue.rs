@@ -1,8 +1,8 @@
 //! The events of one stream in one scan, on their way from the reader to the forwarder.
 //!
 //! Filled on the reader thread, emptied on the forwarder thread. One queue for each scan: whatever an old run still says
-//! goes into a queue that nobody empties any more. Bounded by bytes: an [`Account`] that all streams of the ingester share,
-//! in which the first event of each stream is always granted.
+//! goes into a queue that nobody empties any more. Bounded by bytes: an [`Account`], in which an event is granted also above the
+//! limit when the forwarder has no other of the stream.
 
 use std::{
     collections::VecDeque,
@@ -72,7 +72,7 @@ struct State {
     counts: Counts,
 }
 
-/// What the readers of an ingester share: where they wait for bytes to come back.
+/// What the queues of a stream share: where its reader waits for bytes to come back.
 #[derive(Debug, Default)]
 pub(crate) struct Space {
     lock: Mutex<()>,
@@ -87,7 +87,7 @@ impl Space {
         self.late.load(Ordering::Relaxed) // a count for people, guards nothing
     }
 
-    /// Called by the account when bytes came back. [any thread]
+    /// Called by an account when bytes came back. [any thread]
     pub(crate) fn freed(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.freed.notify_all();
@@ -207,6 +207,11 @@ impl Queue {
         } else {
             into.append(&mut state.items);
         }
+    }
+
+    /// Bytes of its events that are still held. [forwarder thread]
+    pub(crate) fn used(&self) -> u64 {
+        self.account.used()
     }
 
     /// What the source has counted. [forwarder thread]

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     budget::Account,
     ingester::{Ingester, Pairing, assemble::Slot, tests::limits},
-    source::queue::{Item, Queue, Space},
+    source::queue::{Item, Queue},
     wake::Wake,
 };
 
@@ -53,10 +53,9 @@ proptest! {
         let now = Instant::now();
         let wake = Wake::new().unwrap();
         let scan = ScanId(Uuid::new_v4());
-        let (queued, assembled) = (Account::new(plan.limit, || ()), Account::new(plan.limit, || ()));
-        let space = Arc::new(Space::default());
-        let queue = |_| Queue::new(WhenFull::Block, queued.clone(), space.clone(), wake.clone());
-        let queues = [0, 1].map(queue);
+        let [queued_a, queued_b, assembled] = [(); 3].map(|()| Account::new(plan.limit, || ()));
+        let queue = |account: &Arc<Account>| Queue::new(WhenFull::Block, account.clone(), Arc::default(), wake.clone());
+        let queues = [&queued_a, &queued_b].map(queue);
         let mut unread = [0, 1].map(|s| {
             let event = |size: &usize| Event {
                 typ: "T", kind: EventKind::Data, frames: [Frame::from_vec(vec![0; *size])].into_iter().collect(),
@@ -114,25 +113,26 @@ proptest! {
         // An event that nobody gets is taken as well, so that those behind it come.
         while let Pairing::Paired(_) = heart.pair(now, SystemTime::now(), &assembled, false) {}
         prop_assert_eq!(arrived, expected, "everything arrives, in order");
-        prop_assert_eq!((queued.used(), assembled.used()), (0, 0), "every byte came back");
+        prop_assert_eq!([queued_a, queued_b, assembled].map(|account| account.used()), [0; 3], "every byte came back");
     }
 }
 
 #[test]
-fn a_stream_that_floods_waits_for_one_that_stands_still() {
+fn a_stream_that_floods_waits_for_one_that_stands_still_and_leaves_it_its_room() {
     const EVENTS: u64 = 300;
     let house = house(&["still", "floods"], |settings| settings.memory_limit = 2 << 20);
     let workers = [house.worker("w1"), house.worker("w2")];
     let scan = house.start(&["still", "floods"]);
     let both: &[&str] = &["w1", "w2"];
+    (0..EVENTS).for_each(|number| house.feed(1, EventKind::Data, &[&[number as u8; 100_000]]));
+    // Held back at its share of the limit, and more is not read.
+    house.wait("the flood to be held back", |report| report.memory_used >= 400 << 10);
+    assert!(house.report.borrow().memory_used <= 512 << 10);
+    (0..EVENTS).for_each(|number| house.feed(0, EventKind::Data, &[&[number as u8; 10]]));
+    house.wait("all of the other", |report| report.streams.values().any(|stream| stream.queued == EVENTS));
     let events: Vec<_> = (0..EVENTS).map(|number| (number, [("still", both), ("floods", &both[..1])])).collect();
     let events: Vec<(u64, Streams<'_>)> = events.iter().map(|(number, streams)| (*number, &streams[..])).collect();
     house.assign(scan, &events);
-    (0..EVENTS).for_each(|number| house.feed(1, EventKind::Data, &[&[number as u8; 100_000]]));
-    // Held back at its share of the limit, and more is not read.
-    house.wait("the flood to be held back", |report| report.memory_used >= 900 << 10);
-    assert!(house.report.borrow().memory_used <= 2 << 20);
-    (0..EVENTS).for_each(|number| house.feed(0, EventKind::Data, &[&[number as u8; 10]]));
     for number in 0..EVENTS {
         let (header, frames) = receive(&workers[0]);
         assert_eq!((&header["event_number"], &frames[0][..]), (&json!(number), &[number as u8; 10][..]));
