@@ -50,7 +50,7 @@ impl Account {
         Some(Charge { bytes, account: self.clone() })
     }
 
-    /// Whether the limit is reached. If so, the next charge that is dropped rings.
+    /// Whether the limit is reached. If so, it rings when there is room again.
     pub(crate) fn is_full(&self) -> bool {
         let is_full = || self.used() >= self.limit;
         if !is_full() {
@@ -61,7 +61,7 @@ impl Account {
         is_full()
     }
 
-    /// Asks to be rung when bytes come back. Look once more after this before sleeping.
+    /// Asks to be rung when there is room again: a quarter of the limit. Look once more after this before sleeping.
     pub(crate) fn wait_for_bytes(&self) {
         self.waited_for.store(true, Ordering::SeqCst);
     }
@@ -75,8 +75,12 @@ impl Account {
         if bytes == 0 {
             return;
         }
-        self.used.fetch_sub(bytes, Ordering::SeqCst);
-        if self.waited_for.load(Ordering::SeqCst) && self.waited_for.swap(false, Ordering::SeqCst) {
+        let left = self.used.fetch_sub(bytes, Ordering::SeqCst) - bytes;
+        // Not for the first byte: each that comes back alone would cost a switch of threads.
+        if left <= self.limit / 4 * 3
+            && self.waited_for.load(Ordering::SeqCst)
+            && self.waited_for.swap(false, Ordering::SeqCst)
+        {
             (self.ring)();
         }
     }
@@ -132,14 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn the_waiter_is_rung_once() {
+    fn the_waiter_is_rung_once_and_when_a_quarter_is_free() {
         let rings = Arc::new(AtomicUsize::new(0));
         let counted = rings.clone();
-        let account = Account::new(10, move || {
+        let account = Account::new(40, move || {
             counted.fetch_add(1, Ordering::SeqCst);
         });
-        let charges: Vec<_> = (0..5).map(|_| account.take(10)).collect();
+        let mut charges: Vec<_> = (0..5).map(|_| account.take(10)).collect();
         assert!(account.is_full());
+        charges.truncate(4);
+        assert_eq!(rings.load(Ordering::SeqCst), 0);
         drop(charges);
         assert_eq!(rings.load(Ordering::SeqCst), 1);
         assert!(!account.is_full());

@@ -104,13 +104,11 @@ fn parts() -> Vec<Row> {
 
 /// Every event is of all streams. To the relay every stream's image is a message of its own.
 fn streams() -> Vec<Row> {
-    let mut rows = Vec::new();
-    for streams in [1, 2, 4, 8] {
-        rows.push(Row { streams, ..Row::new(format!("{streams}-in-one"), KIB) });
-    }
-    for ingesters in [2, 4, 8] {
-        rows.push(Row { streams: ingesters, ingesters, ..Row::new(format!("{ingesters}-ingesters"), KIB) });
-    }
+    // Long enough for a steady state also where queues of many MiB fill first.
+    let row = |name, streams, ingesters| Row { streams, ingesters, images: Some(400_000), ..Row::new(name, KIB) };
+    let in_one = [1, 2, 4, 8].map(|streams| row(format!("{streams}-in-one"), streams, 1));
+    let several = [2, 4, 8].map(|ingesters| row(format!("{ingesters}-ingesters"), ingesters, ingesters));
+    let mut rows: Vec<_> = in_one.into_iter().chain(several).collect();
     rows[3].limits =
         vec![Limit::of(Side::Framegate, Figure::CpuPerFrame, Beside::Row("1-in-one".to_owned()), Bound::Most(1.15))];
     rows

@@ -140,8 +140,9 @@ impl Figure {
             Self::CpuPerFrame => Some(measured.cpu_us / streams as f64),
             Self::Latency => measured.latency.map(|latency| latency.p50),
             Self::Memory => Some(measured.peak_mib),
-            Self::RateUntilFull => measured.stall.map(|stall| stall.rate_before),
-            Self::RateAfter => measured.stall.map(|stall| stall.rate_after),
+            // Of a side on which nobody stalls it is the rate of the whole run.
+            Self::RateUntilFull => Some(measured.stall.map_or(measured.rate, |stall| stall.rate_before)),
+            Self::RateAfter => Some(measured.stall.map_or(measured.rate, |stall| stall.rate_after)),
         }
     }
 }
