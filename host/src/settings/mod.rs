@@ -175,7 +175,7 @@ pub struct IngesterSettings {
     pub bind: Option<IpAddr>,
     /// Which workers are served. Default: all.
     pub workers: AllowedWorkers,
-    /// Bytes of events and messages held at most. Default 1 GiB.
+    /// Bytes held at most: half for events, shared equally among the streams of a scan, half for messages. Default 1 GiB.
     pub memory_limit: u64,
     /// Bytes of captures held at most. Default 256 MiB.
     pub capture_limit: u64,
