@@ -158,7 +158,7 @@ fn latency() -> Vec<Row> {
 /// Three workers in turn; two of them count.
 fn stalled() -> Vec<Row> {
     let limit = |figure, beside, bound| Limit::of(Side::Stalled, figure, beside, bound);
-    let undisturbed = || Beside::Side(Side::Framegate);
+    let undisturbed = || Beside::RateOf(Side::Framegate);
     vec![Row {
         workers: 3,
         apart: true,

@@ -40,6 +40,8 @@ pub(crate) enum Beside {
     Nothing,
     /// As a ratio to another side's.
     Side(Side),
+    /// As a ratio to another side's events a second, over its whole run.
+    RateOf(Side),
     /// As what is more than another side's.
     MoreThan(Side),
     /// How many times it goes into another side's.
@@ -77,16 +79,18 @@ impl Limit {
 
     /// None if not everything was measured that it needs.
     pub(crate) fn judge(&self, own: &Rounds, others: &[Rounds]) -> Option<Verdict> {
-        let of = |rounds: &Rounds, side: Side, round: usize| {
+        let measured = |rounds: &Rounds, side: Side, round: usize, figure: Figure| {
             let measured = rounds.sides.get(&side)?.get(round)?;
-            self.figure.of(measured, rounds.row.streams)
+            figure.of(measured, rounds.row.streams)
         };
+        let of = |rounds: &Rounds, side: Side, round: usize| measured(rounds, side, round, self.figure);
         let in_row = |name: &str| others.iter().find(|rounds| rounds.row.name == name);
         let value = |round: usize| {
             let figure = of(own, self.side, round)?;
             Some(match &self.beside {
                 Beside::Nothing => figure,
                 Beside::Side(side) => figure / of(own, *side, round)?,
+                Beside::RateOf(side) => figure / measured(own, *side, round, Figure::Rate)?,
                 Beside::MoreThan(side) => figure - of(own, *side, round)?,
                 Beside::TimesLess(side) => of(own, *side, round)? / figure,
                 Beside::Row(row) => figure / of(in_row(row)?, self.side, round)?,
@@ -118,7 +122,7 @@ impl Limit {
         };
         let beside = match &self.beside {
             Beside::Nothing => String::new(),
-            Beside::Side(side) => format!(" : {}", side.name()),
+            Beside::Side(side) | Beside::RateOf(side) => format!(" : {}", side.name()),
             Beside::MoreThan(side) => format!(" − {}", side.name()),
             Beside::TimesLess(side) => format!(", times less than {}", side.name()),
             Beside::Row(row) => format!(" : {row}"),
@@ -140,9 +144,8 @@ impl Figure {
             Self::CpuPerFrame => Some(measured.cpu_us / streams as f64),
             Self::Latency => measured.latency.map(|latency| latency.p50),
             Self::Memory => Some(measured.peak_mib),
-            // Of a side on which nobody stalls it is the rate of the whole run.
-            Self::RateUntilFull => Some(measured.stall.map_or(measured.rate, |stall| stall.rate_before)),
-            Self::RateAfter => Some(measured.stall.map_or(measured.rate, |stall| stall.rate_after)),
+            Self::RateUntilFull => measured.stall.map(|stall| stall.rate_before),
+            Self::RateAfter => measured.stall.map(|stall| stall.rate_after),
         }
     }
 }
