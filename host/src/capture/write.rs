@@ -1,9 +1,6 @@
 //! Writes events in the capture format.
 //!
-//! Runs on the capture writer's thread. It owns nothing: the bytes go where the caller says. It never copies a frame and
-//! builds no tree of values: heads are a few bytes each, and frames go out from where they are.
-
-use std::io::{self, Write};
+//! Runs on whatever thread calls it; owns nothing. It builds no tree of values: heads are a few bytes each.
 
 use super::{TAG_EVENT, TAG_SELF_DESCRIBED, TAG_STREAM, TAG_TIME_TEXT};
 
@@ -18,47 +15,58 @@ pub(crate) struct StreamRef<'a, F> {
     pub(crate) frames: &'a [F],
 }
 
-/// Writes one event as one item.
+/// Which frame of an event, and how many bytes of the event stand before it in the buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) at: usize,
+    pub(crate) stream: usize,
+    pub(crate) frame: usize,
+}
+
+/// Writes one event as one item behind what is in `out`. `apart` is offered each frame, and leaves in its place what it does not
+/// take: then the frame's bytes are copied.
 pub(crate) fn write_event<'a, F: AsRef<[u8]> + 'a>(
-    out: &mut impl Write,
+    out: &mut Vec<u8>,
     number: u64,
     created_at: &str,
     streams: impl ExactSizeIterator<Item = StreamRef<'a, F>>,
-) -> io::Result<()> {
-    head(out, Major::Tag, TAG_SELF_DESCRIBED)?;
-    head(out, Major::Tag, TAG_EVENT)?;
-    head(out, Major::Array, 3)?;
-    head(out, Major::Unsigned, number)?;
-    head(out, Major::Map, streams.len() as u64)?;
-    for stream in streams {
-        text(out, stream.name)?;
-        head(out, Major::Tag, TAG_STREAM)?;
-        head(out, Major::Array, 2)?;
-        text(out, stream.typ)?;
-        head(out, Major::Array, stream.frames.len() as u64)?;
-        for frame in stream.frames {
-            bytes(out, frame.as_ref())?;
+    mut apart: impl FnMut(Place, &[u8]) -> bool,
+) {
+    head(out, Major::Tag, TAG_SELF_DESCRIBED);
+    head(out, Major::Tag, TAG_EVENT);
+    head(out, Major::Array, 3);
+    head(out, Major::Unsigned, number);
+    head(out, Major::Map, streams.len() as u64);
+    for (stream, StreamRef { name, typ, frames }) in streams.enumerate() {
+        text(out, name);
+        head(out, Major::Tag, TAG_STREAM);
+        head(out, Major::Array, 2);
+        text(out, typ);
+        head(out, Major::Array, frames.len() as u64);
+        for (frame, bytes) in frames.iter().map(AsRef::as_ref).enumerate() {
+            head(out, Major::Bytes, bytes.len() as u64);
+            if !apart(Place { at: out.len(), stream, frame }, bytes) {
+                out.extend_from_slice(bytes);
+            }
         }
     }
-    head(out, Major::Tag, TAG_TIME_TEXT)?;
-    text(out, created_at)
+    head(out, Major::Tag, TAG_TIME_TEXT);
+    text(out, created_at);
 }
 
 /// Writes one message of a detector as one item: the list of its parts.
 #[cfg(test)]
-pub(crate) fn write_message<F: AsRef<[u8]>>(out: &mut impl Write, parts: &[F]) -> io::Result<()> {
-    head(out, Major::Array, parts.len() as u64)?;
-    parts.iter().try_for_each(|part| bytes(out, part.as_ref()))
+pub(crate) fn write_message<F: AsRef<[u8]>>(out: &mut Vec<u8>, parts: &[F]) {
+    head(out, Major::Array, parts.len() as u64);
+    for part in parts.iter().map(AsRef::as_ref) {
+        head(out, Major::Bytes, part.len() as u64);
+        out.extend_from_slice(part);
+    }
 }
 
-fn text(out: &mut impl Write, text: &str) -> io::Result<()> {
-    head(out, Major::Text, text.len() as u64)?;
-    out.write_all(text.as_bytes())
-}
-
-fn bytes(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    head(out, Major::Bytes, bytes.len() as u64)?;
-    out.write_all(bytes)
+fn text(out: &mut Vec<u8>, text: &str) {
+    head(out, Major::Text, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// CBOR's major types, as they stand in the upper three bits of a head.
@@ -73,23 +81,21 @@ enum Major {
 }
 
 /// A head in the shortest form, as cbor2 and ciborium write it.
-fn head(out: &mut impl Write, major: Major, value: u64) -> io::Result<()> {
+fn head(out: &mut Vec<u8>, major: Major, value: u64) {
     let major = (major as u8) << 5;
     if value < 24 {
-        out.write_all(&[major | value as u8])
+        out.push(major | value as u8);
     } else if let Ok(value) = u8::try_from(value) {
-        out.write_all(&[major | 24, value])
+        out.extend_from_slice(&[major | 24, value]);
     } else if let Ok(value) = u16::try_from(value) {
         let [a, b] = value.to_be_bytes();
-        out.write_all(&[major | 25, a, b])
+        out.extend_from_slice(&[major | 25, a, b]);
     } else if let Ok(value) = u32::try_from(value) {
         let [a, b, c, d] = value.to_be_bytes();
-        out.write_all(&[major | 26, a, b, c, d])
+        out.extend_from_slice(&[major | 26, a, b, c, d]);
     } else {
-        let mut bytes = [0; 9];
-        bytes[0] = major | 27;
-        bytes[1..].copy_from_slice(&value.to_be_bytes());
-        out.write_all(&bytes)
+        out.push(major | 27);
+        out.extend_from_slice(&value.to_be_bytes());
     }
 }
 
@@ -109,7 +115,7 @@ pub(crate) mod tests {
     pub(crate) fn written(number: u64, streams: &[(String, String, Vec<Vec<u8>>)]) -> Vec<u8> {
         let mut out = Vec::new();
         let streams = streams.iter().map(|(name, typ, frames)| StreamRef { name, typ, frames });
-        write_event(&mut out, number, TIME, streams).unwrap();
+        write_event(&mut out, number, TIME, streams, |_, _| false);
         out
     }
 
@@ -151,7 +157,7 @@ pub(crate) mod tests {
     fn a_message_is_what_ciborium_writes() {
         let parts = [b"ab".to_vec(), vec![], vec![1; 300]];
         let mut ours = Vec::new();
-        write_message(&mut ours, &parts).unwrap();
+        write_message(&mut ours, &parts);
         let mut theirs = Vec::new();
         let values = parts.iter().cloned().map(Value::Bytes).collect();
         ciborium::into_writer(&Value::Array(values), &mut theirs).unwrap();

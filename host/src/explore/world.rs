@@ -175,7 +175,7 @@ impl World {
             }
         }
         let wall = SystemTime::UNIX_EPOCH;
-        while matches!(self.heart.pair(self.now, wall, &self.account, false), Pairing::Paired(_)) {}
+        while matches!(self.heart.pair(self.now, wall, &self.account, |_| ()), Pairing::Paired) {}
         self.heart.advance(self.now);
         self.act();
     }

@@ -27,8 +27,6 @@ impl Forwarder {
                 }
                 Action::OpenCapture { scan } => self.open_capture(scan),
                 Action::CloseCapture { scan } => {
-                    self.state.held = None;
-                    self.state.capturing = false;
                     self.state.closing = Some(scan);
                     self.dump.close(scan);
                 }
@@ -62,7 +60,6 @@ impl Forwarder {
     }
 
     fn open_capture(&mut self, scan: ScanId) {
-        self.state.held = None;
         self.state.closing = None;
         let prefix = &self.ingester.dump_prefix;
         let path = match &self.settings.dump_path {
@@ -70,10 +67,9 @@ impl Forwarder {
             None if prefix.is_empty() => None,
             None => Some(PathBuf::from(format!("{prefix}{}-{scan}.cbors", self.settings.name))),
         };
-        if self.state.capturing {
+        if self.dump.is_open() {
             self.dump.close(scan);
         }
-        self.state.capturing = path.is_some();
         if let Some(path) = path {
             self.dump.open(path);
         }

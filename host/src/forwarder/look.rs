@@ -56,6 +56,7 @@ impl Forwarder {
             self.router.end_of(&worker);
         }
         self.router.audit(now);
+        self.dump.flush();
         for line in workers.take_lines() {
             tracing::warn!(ingester = %self.settings.name, "{line}");
         }

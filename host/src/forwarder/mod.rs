@@ -20,14 +20,14 @@ use uuid::Uuid;
 use crate::{
     budget::Account,
     ingester::{
-        Ingester, Pairing,
+        Ingester, Pairing, Seen,
         assemble::Slot,
         command::{Assignments, Command},
         report::Report,
     },
     names::ScanId,
     output::{
-        dump::{Captured, Dump, Wrote},
+        dump::Dump,
         router::{Heard, Router, Sent},
     },
     settings::{IngesterSettings, WhenFull},
@@ -88,10 +88,6 @@ impl Input {
 #[derive(Debug)]
 pub(crate) struct State {
     items: VecDeque<Item>,
-    /// Whether the current scan is captured.
-    capturing: bool,
-    /// An event that the capture had no room for under `capture_when_full = "block"`: nothing is paired until it has.
-    held: Option<Captured>,
     /// The scan whose capture is being closed.
     closing: Option<ScanId>,
     /// Until when queued events are delivered after a request to stop.
@@ -105,8 +101,6 @@ impl State {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             items: VecDeque::new(),
-            capturing: false,
-            held: None,
             closing: None,
             stop_at: None,
             housekeeping_at: now,
@@ -230,26 +224,13 @@ impl Forwarder {
     fn pair(&mut self, now: Instant, wall: SystemTime) -> bool {
         let mut paired = 0;
         while paired < PAIRS_AT_ONCE {
-            if let Some(held) = &self.state.held {
-                if self.dump.write(held) == Wrote::Full {
-                    break;
-                }
-                self.state.held = None;
-            }
-            if self.assembled.is_full() {
+            if self.assembled.is_full() || self.dump.holds_back() {
                 break;
             }
-            match self.ingester.pair(now, wall, &self.assembled, self.state.capturing) {
+            let capture = |event: &Seen<'_>| _ = self.dump.write(event);
+            match self.ingester.pair(now, wall, &self.assembled, capture) {
                 Pairing::Nothing => break,
-                Pairing::Paired(pair) => {
-                    paired += 1;
-                    self.state.held = pair.map(|pair| Captured {
-                        number: pair.number,
-                        created_at: pair.created_at,
-                        streams: pair.streams,
-                        whole: pair.whole,
-                    });
-                }
+                Pairing::Paired => paired += 1,
             }
         }
         if paired > 0 {
@@ -280,7 +261,7 @@ impl Forwarder {
     fn patience(&self) -> Duration {
         if self.state.stop_at.is_some() || (self.ingester.is_opening() && self.ingester.workers.begun() > 0) {
             Duration::from_millis(5)
-        } else if self.state.held.is_some() || !self.ingester.workers.nothing_waits() {
+        } else if !self.ingester.workers.nothing_waits() {
             Duration::from_millis(20)
         } else {
             HOUSEKEEPING

@@ -60,14 +60,6 @@ pub(crate) enum Gathered {
     Large(Pooled<Whole>),
 }
 
-#[cfg(test)]
-impl Whole {
-    /// Of one stream, in no account.
-    pub(crate) fn of(event: Event) -> Pooled<Self> {
-        Pool::<Self>::new().take(|whole| whole.events.push(event))
-    }
-}
-
 impl Gathered {
     pub(crate) fn events(&self) -> &[Event] {
         match self {
@@ -158,7 +150,8 @@ impl Messages {
     ) -> Pooled<Message> {
         self.messages.take(|new| {
             let small = if let Gathered::Small(_, bytes) = gathered { *bytes } else { 0 };
-            new.own.reserve(ROOM + small);
+            // In steps: when a number in the events gets one more digit, what was large enough still is.
+            new.own.reserve((ROOM + small).next_multiple_of(ROOM));
             let events = streams.iter().map(|stream| (*stream, &gathered.events()[*stream]));
             let mut left: usize = events.clone().map(|(_, event)| event.frames.len()).sum();
             // How long the header is shows when it is written; its head ends where it begins.
@@ -194,18 +187,6 @@ impl Messages {
         if let Gathered::Small(mut events, _) = gathered {
             events.clear();
             self.events = events;
-        }
-    }
-
-    /// The same, for whoever wants to see all of it.
-    pub(crate) fn whole(&mut self, gathered: Gathered) -> Pooled<Whole> {
-        match gathered {
-            Gathered::Small(mut events, _) => {
-                let whole = self.wholes.take(|whole| mem::swap(&mut whole.events, &mut events));
-                self.events = events;
-                whole
-            }
-            Gathered::Large(whole) => whole,
         }
     }
 
@@ -255,9 +236,7 @@ mod tests {
             let other = message.clone();
             messages.give_back(message);
             assert_eq!(other.parts().len(), 6);
-            let whole = messages.whole(gathered);
-            assert_eq!(whole.events.len(), 2);
-            drop(whole);
+            messages.gathered(gathered);
             assert_ne!(account.used(), 0);
             drop(other);
             assert_eq!(account.used(), 0);

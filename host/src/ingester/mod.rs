@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::pair::Pairing;
+pub(crate) use self::pair::{Pairing, Seen};
 use self::{
     command::{Assignments, Command, Deal},
     message::Messages,

@@ -14,32 +14,31 @@ use super::{
     assemble::{Slot, Taken, groups},
     command::{Assignment, Deal},
     header,
-    message::Whole,
+    message::Gathered,
     scan::{Phase, Scan},
 };
 use crate::{
     budget::Account,
     names::{EventNumber, StreamName},
-    recycle::Pooled,
 };
 
 /// One event of all streams that it names, as the capture sees it.
 #[derive(Debug)]
-pub(crate) struct Pair {
+pub(crate) struct Seen<'a> {
     pub(crate) number: EventNumber,
     /// RFC 3339, as in the header.
-    pub(crate) created_at: String,
-    /// The streams that it names.
-    pub(crate) streams: Vec<StreamName>,
+    pub(crate) created_at: &'a str,
+    /// The streams that it names, also those that go to no worker.
+    pub(crate) streams: SmallVec<[&'a StreamName; 4]>,
     /// Their events, in the same order.
-    pub(crate) whole: Pooled<Whole>,
+    pub(crate) gathered: &'a Gathered,
 }
 
 /// What [`Ingester::pair`] did.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pairing {
-    /// One event went on its way. `None`: nobody wants to see it.
-    Paired(Option<Pair>),
+    /// One event went on its way.
+    Paired,
     /// An event or an assignment is missing.
     Nothing,
 }
@@ -82,8 +81,14 @@ impl Ingester {
 
     /// Pairs the next event, if it is complete. The caller looks first whether `account` has room.
     ///
-    /// `capturing`: whether to return the event.
-    pub(crate) fn pair(&mut self, now: Instant, wall: SystemTime, account: &Arc<Account>, capturing: bool) -> Pairing {
+    /// `capture` is shown the event.
+    pub(crate) fn pair(
+        &mut self,
+        now: Instant,
+        wall: SystemTime,
+        account: &Arc<Account>,
+        capture: impl FnOnce(&Seen<'_>),
+    ) -> Pairing {
         let Some(scan) = &mut self.scan else { return Pairing::Nothing };
         if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
             return Pairing::Nothing;
@@ -107,7 +112,8 @@ impl Ingester {
             }
             return Pairing::Nothing;
         };
-        Pairing::Paired(self.dispatch(&assigned, now, wall, account, capturing))
+        self.dispatch(&assigned, now, wall, account, capture);
+        Pairing::Paired
     }
 
     /// The first assignment, if all its events are there.
@@ -193,9 +199,9 @@ impl Ingester {
         now: Instant,
         wall: SystemTime,
         account: &Arc<Account>,
-        capturing: bool,
-    ) -> Option<Pair> {
-        let scan = self.scan.as_mut()?;
+        capture: impl FnOnce(&Seen<'_>),
+    ) {
+        let Some(scan) = &mut self.scan else { return };
         scan.processed += 1;
         let events = assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty()));
         let gathered = self.messages.gather(events, account);
@@ -213,16 +219,13 @@ impl Ingester {
             }
             self.workers.give(*last, message, now);
         }
-        if !capturing {
-            self.messages.gathered(gathered);
-            return None;
-        }
-        Some(Pair {
+        capture(&Seen {
             number: assigned.number,
-            created_at: created_at.to_owned(),
-            streams: assigned.streams.iter().map(|(index, _)| self.streams[*index].name.clone()).collect(),
-            whole: self.messages.whole(gathered),
-        })
+            created_at,
+            streams: assigned.streams.iter().map(|(index, _)| &self.streams[*index].name).collect(),
+            gathered: &gathered,
+        });
+        self.messages.gathered(gathered);
     }
 
     /// The network has so many more messages for a worker, and so many bytes of the next.

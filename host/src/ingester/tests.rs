@@ -133,7 +133,7 @@ proptest! {
                     assigned += events.len();
                     heart.assign(Assignments { scan, workers: workers(), events }, now);
                 }
-                Step::Pair => while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {},
+                Step::Pair => while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {},
             }
         }
         // The model: the k-th event of a stream belongs to the k-th event number that names it.
@@ -187,7 +187,7 @@ fn a_scan_is_ready_only_when_every_source_answered_and_the_network_drained() {
         heart.events(0, event(&account, text.to_owned(), EventKind::Data));
     }
     heart.assign(Assignments { scan: old, workers: workers(), events: (0..2).map(to_w0).collect() }, now);
-    while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
+    while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
     let index = heart.workers.index(&WorkerName::new("w0").unwrap(), now);
     heart.sent(index, 0, 3, now);
     heart.actions.clear();
@@ -236,7 +236,7 @@ fn without_a_controller_starts_and_ends_go_to_everyone_and_data_in_turn() {
     {
         heart.events(0, event(&account, text.to_owned(), kind));
     }
-    while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
+    while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
     let mut all = BTreeMap::new();
     for name in &WORKERS[..2] {
         for (number, frames) in delivered(&mut heart, name, now) {
@@ -259,7 +259,7 @@ fn a_worker_that_reads_nothing_is_not_waited_for_and_one_that_reads_slowly_is() 
     }
     heart.ended(1);
     heart.events(0, event(&account, "0".to_owned(), EventKind::End));
-    while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
+    while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
     heart.ended(0);
     // The network takes nothing for the first worker, and for the second a little now and then.
     let limits = heart.limits.clone();
@@ -289,7 +289,7 @@ fn what_comes_after_a_failure_is_dropped_and_counted() {
     heart.events(0, event(&account, "after".to_owned(), EventKind::Data));
     let events = (0..2).map(to_w0).collect();
     heart.assign(Assignments { scan, workers: workers(), events }, now);
-    while matches!(heart.pair(now, SystemTime::now(), &account, false), Pairing::Paired(_)) {}
+    while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
     assert_eq!(delivered(&mut heart, "w0", now), [(0, vec!["before".to_owned()]), (1, vec![])]);
     let tally = heart.scan.as_ref().unwrap().streams[0].tally;
     assert_eq!((tally.read, tally.forwarded, tally.dropped, tally.missing), (2, 1, 1, 1));

@@ -1,14 +1,17 @@
 //! The capture of one ingester: takes assembled events and has them written by a thread of its own.
 //!
 //! [`Dump`] lives on the forwarder thread; the file is with [`writer`] on the capture thread. It owns the queue between
-//! them, bounded by bytes. It never waits, whatever the disk does, and never copies a frame: events are shared.
+//! them, bounded by bytes. It never waits, whatever the disk does, and never copies a large frame: events are shared. They go to
+//! the other thread in a [`Chunk`] together: each alone would cost a switch of threads, and the way back of what it is made of.
 //!
 //! Neighbours: `forwarder` calls it, `capture::write` knows the format.
 
+mod chunk;
 mod root;
 mod writer;
 
 use std::{
+    mem,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -19,10 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chunk::Chunk;
+
 use crate::{
-    ingester::{message::Whole, report::CaptureReport},
-    names::{EventNumber, ScanId, StreamName},
-    recycle::Pooled,
+    ingester::{Seen, report::CaptureReport},
+    names::ScanId,
     settings::CaptureWhenFull,
 };
 
@@ -32,6 +36,10 @@ pub(crate) struct Dump {
     /// Orders to the writer. Its drop ends the thread.
     orders: Option<mpsc::Sender<Order>>,
     shared: Arc<Shared>,
+    /// Events that the writer does not have yet.
+    chunk: Chunk,
+    /// Chunks that were written and are empty, to be filled again.
+    spares: mpsc::Receiver<Chunk>,
     /// Hears of the end of the thread: its sender lives there.
     ended: mpsc::Receiver<()>,
     /// The capture that events go to.
@@ -49,7 +57,7 @@ pub(crate) struct Dump {
 /// Limits and policy of a [`Dump`].
 #[derive(Debug, Clone)]
 pub(crate) struct DumpSettings {
-    /// Bytes of events that may wait for the disk. One event always may.
+    /// Bytes of events that wait for the disk at most, and the event that reaches it.
     pub(crate) limit_bytes: u64,
     /// What happens when they are reached.
     pub(crate) when_full: CaptureWhenFull,
@@ -57,36 +65,11 @@ pub(crate) struct DumpSettings {
     pub(crate) root: Option<PathBuf>,
 }
 
-/// An event as it goes into the capture.
-#[derive(Debug, Clone)]
-pub(crate) struct Captured {
-    /// The event's number.
-    pub(crate) number: EventNumber,
-    /// When it was assembled, RFC 3339 with six digits.
-    pub(crate) created_at: String,
-    /// All streams that the event names, also those that go to no worker.
-    pub(crate) streams: Vec<StreamName>,
-    /// Their events, in the same order.
-    pub(crate) whole: Pooled<Whole>,
-}
-
-/// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Wrote {
-    /// It waits for the disk.
-    Queued,
-    /// It is not in the capture; counted.
-    Skipped,
-    /// It must wait: offer it again after the ring. Only with `block`.
-    Full,
-}
-
 /// What both threads see.
 struct Shared {
     /// Bytes that wait for the disk. Up on the forwarder thread, down on the writer's.
     queued: AtomicU64,
-    /// The forwarder was told `Full` and waits for a ring.
+    /// The forwarder holds back and waits for a ring.
     starved: AtomicBool,
     /// How often the writer has closed because it was asked to.
     closed: AtomicU64,
@@ -110,7 +93,7 @@ struct Tally {
 
 enum Order {
     Open(Arc<Tally>),
-    Write(Captured, u64),
+    Write(Chunk),
     Close,
 }
 
@@ -119,6 +102,7 @@ impl Dump {
     pub(crate) fn start(settings: DumpSettings, ring: Arc<dyn Fn() + Send + Sync>) -> std::io::Result<Self> {
         let (orders, queue) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
+        let (give_back, spares) = mpsc::sync_channel(SPARES);
         let shared = Arc::new(Shared {
             queued: AtomicU64::new(0),
             starved: AtomicBool::new(false),
@@ -129,12 +113,14 @@ impl Dump {
         let (for_writer, for_thread) = (shared.clone(), settings.clone());
         thread::Builder::new().name("capture".into()).spawn(move || {
             let _alive: mpsc::Sender<()> = alive;
-            writer::Writer::new(for_writer, for_thread).run(&queue);
+            writer::Writer::new(for_writer, for_thread, give_back).run(&queue);
         })?;
         Ok(Self {
             settings,
             orders: Some(orders),
             shared,
+            chunk: Chunk::default(),
+            spares,
             ended,
             current: None,
             last: None,
@@ -147,60 +133,85 @@ impl Dump {
     /// Begins a capture; one that is open is closed first. An existing file is continued. What goes wrong shows in the
     /// report.
     pub(crate) fn open(&mut self, path: PathBuf) {
+        self.flush();
         let tally = Arc::new(Tally::new(path));
         self.current = Some(tally.clone());
         self.last = Some(tally.clone());
-        self.order(Order::Open(tally));
+        self.order(Order::Open(tally), 0);
     }
 
     /// Whether events are wanted; while not, `write` need not be called.
-    #[cfg(test)]
     pub(crate) fn is_open(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Gives an event to the writer. Never waits.
-    pub(crate) fn write(&mut self, event: &Captured) -> Wrote {
-        let Some(tally) = &self.current else { return Wrote::Skipped };
+    /// Whether no event shall be paired until the disk has taken some, as `capture_when_full = "block"` has it. It rings when there is room.
+    pub(crate) fn holds_back(&mut self) -> bool {
+        let goes_on = self.current.as_ref().is_none_or(|tally| tally.fault.get().is_some());
+        if goes_on || self.settings.when_full != CaptureWhenFull::Block || !self.is_full() {
+            return false;
+        }
+        self.flush();
+        // PAIR starved: the writer takes bytes off and then looks at `starved`; here it is set and then the
+        // bytes are looked at again. Sequentially consistent, so one of the two sees the other.
+        self.shared.starved.store(true, Ordering::SeqCst);
+        let is_full = self.is_full();
+        if !is_full {
+            self.shared.starved.store(false, Ordering::SeqCst);
+        }
+        is_full
+    }
+
+    /// Gives an event to the writer. Never waits. Returns whether it took it; if not, that is counted.
+    pub(crate) fn write(&mut self, event: &Seen<'_>) -> bool {
+        let Some(tally) = &self.current else { return false };
         if tally.fault.get().is_some() {
-            return tally.skip();
+            tally.skip();
+            return false;
         }
-        let cost = event.cost();
-        let limit = self.settings.limit_bytes;
-        let has_room = |queued: u64| queued == 0 || queued.saturating_add(cost) <= limit;
-        if !has_room(self.shared.queued.load(Ordering::Relaxed)) {
-            match self.settings.when_full {
-                CaptureWhenFull::Thin => return tally.skip_for_slow_disk(),
-                CaptureWhenFull::Close => {
-                    tally.fail(format!(
-                        "the disk is too slow: {limit} bytes wait for it (capture_limit); capture_when_full is \"close\""
-                    ));
-                    return tally.skip();
-                }
-                CaptureWhenFull::Block => {
-                    // PAIR starved: the writer takes bytes off and then looks at `starved`; here it is set and then the
-                    // bytes are looked at again. Sequentially consistent, so one of the two sees the other.
-                    self.shared.starved.store(true, Ordering::SeqCst);
-                    if !has_room(self.shared.queued.load(Ordering::SeqCst)) {
-                        return Wrote::Full;
-                    }
-                    self.shared.starved.store(false, Ordering::SeqCst);
-                }
+        // Otherwise it was held back while that is so.
+        if self.settings.when_full != CaptureWhenFull::Block && self.is_full() {
+            if self.settings.when_full == CaptureWhenFull::Close {
+                let limit = self.settings.limit_bytes;
+                tally.fail(format!(
+                    "the disk is too slow: {limit} bytes wait for it (capture_limit); capture_when_full is \"close\""
+                ));
             }
+            tally.skip_for_slow_disk();
+            self.flush();
+            return false;
         }
-        self.shared.queued.fetch_add(cost, Ordering::SeqCst);
-        self.order(Order::Write(event.clone(), cost));
-        Wrote::Queued
+        self.chunk.add(event);
+        if self.chunk.bytes() >= CHUNK {
+            self.flush();
+        }
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.queued.load(Ordering::SeqCst) + self.chunk.cost() >= self.settings.limit_bytes
+    }
+
+    /// Gives the writer what was kept to go together. Called now and then: whoever watches the file sees what there is.
+    pub(crate) fn flush(&mut self) {
+        if self.chunk.events() > 0 {
+            let next = self.spares.try_recv().unwrap_or_default();
+            let chunk = mem::replace(&mut self.chunk, next);
+            self.shared.queued.fetch_add(chunk.cost(), Ordering::SeqCst);
+            let events = chunk.events();
+            self.order(Order::Write(chunk), events);
+        }
     }
 
     /// Ends the capture after what is queued, without waiting; [`closed`](Self::closed) tells when it is done. Also
     /// without an open file, so that the caller need not know.
     pub(crate) fn close(&mut self, scan: ScanId) {
+        self.flush();
         self.current = None;
         self.closed = None;
         self.closes += 1;
         self.closing = Some((scan, self.closes, Instant::now() + DISK_PATIENCE));
-        self.order(Order::Close);
+        self.order(Order::Close, 0);
     }
 
     /// The scan whose capture was closed last. After two seconds a hanging disk counts as closed: the file may then still
@@ -245,18 +256,19 @@ impl Dump {
     }
 
     fn end(&mut self, patience: Duration) {
+        self.flush();
         self.current = None;
         if self.orders.take().is_some() && self.ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::error!("the disk of the capture hangs; what is still queued is lost");
         }
     }
 
-    /// Sends an order. It can only fail when the thread has panicked; then the capture says so.
-    fn order(&self, order: Order) {
+    /// Sends an order, which has so many events. It can only fail when the thread has panicked; then the capture says so.
+    fn order(&self, order: Order, events: u64) {
         let sent = self.orders.as_ref().map(|orders| orders.send(order));
         if let (Some(Err(_)) | None, Some(tally)) = (sent, &self.last) {
             tally.fail("the capture thread has ended".into());
-            tally.not_written.fetch_add(1, Ordering::Relaxed);
+            tally.not_written.fetch_add(events, Ordering::Relaxed);
         }
     }
 }
@@ -270,14 +282,6 @@ impl Drop for Dump {
 impl std::fmt::Debug for Dump {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dump").field("settings", &self.settings).field("current", &self.current).finish_non_exhaustive()
-    }
-}
-
-impl Captured {
-    /// Bytes of memory that it holds while it waits.
-    fn cost(&self) -> u64 {
-        let frames = self.whole.events.iter().map(|event| event.bytes() + 64 * event.frames.len() + 64);
-        128 + frames.sum::<usize>() as u64
     }
 }
 
@@ -300,19 +304,22 @@ impl Tally {
         }
     }
 
-    fn skip(&self) -> Wrote {
+    fn skip(&self) {
         self.not_written.fetch_add(1, Ordering::Relaxed);
-        Wrote::Skipped
     }
 
-    fn skip_for_slow_disk(&self) -> Wrote {
-        if !self.thinned.swap(true, Ordering::Relaxed) {
+    fn skip_for_slow_disk(&self) {
+        if self.fault.get().is_none() && !self.thinned.swap(true, Ordering::Relaxed) {
             tracing::warn!("capture {} skips events: its disk is too slow", self.path.display());
         }
-        self.skip()
+        self.skip();
     }
 }
 
+/// Bytes of events that go to the disk together, at least.
+const CHUNK: u64 = 256 << 10;
+/// Chunks that wait to be filled again.
+const SPARES: usize = 4;
 /// How long a hanging disk can delay the end of a scan, and of the process.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 

@@ -1,0 +1,176 @@
+//! Events of a capture on their way to the disk, as they stand in the file.
+//!
+//! Filled on the forwarder thread, which has them in its processor's cache; written and emptied on the capture thread. Small
+//! frames are copied, as in a message; large ones stay where they are.
+
+use std::{
+    fs::File,
+    io::{self, IoSlice, Write},
+};
+
+use smallvec::SmallVec;
+
+use crate::{
+    budget::COPY_BELOW,
+    capture::write::{Place, StreamRef, write_event},
+    ingester::{Seen, message::Gathered, message::Whole},
+    recycle::Pooled,
+};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// Everything but large frames.
+    own: Vec<u8>,
+    /// Large frames, in order: which of the `wholes` each is of, and its place.
+    apart: Vec<(usize, Place)>,
+    wholes: Vec<Pooled<Whole>>,
+    /// Where each event ends, counted from the chunk's first byte.
+    ends: Vec<u64>,
+    /// Bytes in the file.
+    bytes: u64,
+    /// Bytes of memory that it holds.
+    cost: u64,
+}
+
+/// What an event costs beyond its bytes.
+const EVENT_COST: u64 = 128;
+/// Bytes of its own that a chunk keeps when it is emptied.
+const LARGEST_SPARE: usize = 2 * super::CHUNK as usize;
+
+impl Chunk {
+    pub(super) fn events(&self) -> u64 {
+        self.ends.len() as u64
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// Adds an event.
+    pub(super) fn add(&mut self, event: &Seen<'_>) {
+        let streams = event.streams.iter().zip(event.gathered.events()).map(|(name, event)| StreamRef {
+            name: name.as_str(),
+            typ: event.typ,
+            frames: &event.frames,
+        });
+        let (before, mut large) = (self.own.len(), 0);
+        write_event(&mut self.own, event.number, event.created_at, streams, |place, frame| {
+            let stays = frame.len() >= COPY_BELOW;
+            if stays {
+                large += frame.len() as u64;
+                self.apart.push((self.wholes.len(), place));
+            }
+            stays
+        });
+        if let Gathered::Large(whole) = event.gathered {
+            self.wholes.push(whole.clone());
+        }
+        let bytes = (self.own.len() - before) as u64 + large;
+        self.bytes += bytes;
+        self.cost += bytes + EVENT_COST;
+        self.ends.push(self.bytes);
+    }
+
+    /// How many of its events end within its first `bytes`, and where the last of these ends.
+    pub(super) fn whole_events(&self, bytes: u64) -> (u64, u64) {
+        let events = self.ends.partition_point(|end| *end <= bytes);
+        (events as u64, events.checked_sub(1).map_or(0, |last| self.ends[last]))
+    }
+
+    /// Writes it all, or as much as the disk takes: `written` grows with that.
+    pub(super) fn write(&self, file: &mut File, written: &mut u64) -> io::Result<()> {
+        let mut from = 0;
+        let mut slices = SmallVec::<[IoSlice<'_>; 32]>::with_capacity(2 * self.apart.len() + 1);
+        for (whole, Place { at, stream, frame }) in &self.apart {
+            slices.push(IoSlice::new(&self.own[from..*at]));
+            slices.push(IoSlice::new(self.wholes[*whole].events[*stream].frames[*frame].as_slice()));
+            from = *at;
+        }
+        slices.push(IoSlice::new(&self.own[from..]));
+        let mut slices = &mut slices[..];
+        // What is empty at the front is no reason to ask the disk, and the disk's answer to it would look like a failure.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            match file.write_vectored(slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    *written += n as u64;
+                    IoSlice::advance_slices(&mut slices, n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of all that it holds, but for memory that the next one can use.
+    pub(super) fn empty(&mut self) {
+        self.own.clear();
+        self.own.shrink_to(LARGEST_SPARE);
+        self.apart.clear();
+        self.wholes.clear();
+        self.ends.clear();
+        (self.bytes, self.cost) = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read as _, os::fd::OwnedFd, thread};
+
+    use framegate_plugin_api::{Event, EventKind, Frame};
+
+    use super::*;
+    use crate::{budget::Account, ingester::message::Messages, names::StreamName};
+
+    #[test]
+    fn its_bytes_are_those_of_its_events_one_after_the_other_also_where_little_is_taken_at_a_time() {
+        let event = |frames: &[usize]| {
+            let frames = frames.iter().enumerate().map(|(n, bytes)| Frame::from_vec(vec![n as u8; *bytes])).collect();
+            Event { typ: "T", kind: EventKind::Data, frames }
+        };
+        let names = ["a", "b"].map(|name| StreamName::new(name).unwrap());
+        let (mut messages, account) = (Messages::new(), Account::new(0, || ()));
+        let (mut chunk, mut expected, mut ends) = (Chunk::default(), Vec::new(), Vec::new());
+        for number in 0..40 {
+            let large = 100_000 + number as usize;
+            let first = match number % 4 {
+                0 => event(&[0, COPY_BELOW - 1]),
+                1 => event(&[COPY_BELOW, 3, large]),
+                2 => event(&[]),
+                _ => event(&[large, large]),
+            };
+            let events = [first, event(&[5, large])].into_iter().take(1 + number as usize % 2);
+            let gathered = messages.gather(events, &account);
+            let streams = names.iter().take(gathered.events().len()).collect();
+            chunk.add(&Seen { number, created_at: "now", streams, gathered: &gathered });
+            let refs = names.iter().zip(gathered.events());
+            let refs = refs.map(|(name, event)| StreamRef { name: name.as_str(), typ: "T", frames: &event.frames });
+            write_event(&mut expected, number, "now", refs, |_, _| false);
+            ends.push(expected.len() as u64);
+        }
+        assert_eq!((chunk.events(), chunk.bytes()), (40, expected.len() as u64));
+        assert_eq!(chunk.whole_events(ends[6] - 1), (6, ends[5]));
+        assert_eq!(chunk.whole_events(ends[6]), (7, ends[6]));
+        assert_eq!(chunk.whole_events(ends[0] - 1), (0, 0));
+        // A pipe takes some 64 KiB at a time.
+        let (mut reader, writer) = io::pipe().unwrap();
+        let read = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        let mut written = 0;
+        chunk.write(&mut File::from(OwnedFd::from(writer)), &mut written).unwrap();
+        assert_eq!(written, chunk.bytes());
+        assert!(read.join().unwrap() == expected);
+        chunk.empty();
+        assert_eq!((chunk.events(), chunk.bytes(), chunk.cost(), chunk.wholes.len()), (0, 0, 0, 0));
+    }
+}
