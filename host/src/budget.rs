@@ -7,7 +7,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Events with fewer bytes are copied whole, and so are smaller parts of larger ones: a small frame that waits for a
 /// stalled worker would pin the whole buffer it was received in.
@@ -18,8 +18,8 @@ pub(crate) struct Account {
     limit: u64,
     /// Invariant: the sum of `bytes` of all living charges of this account.
     used: AtomicU64,
-    /// Somebody waits for bytes to come back; set by the one who waits, cleared by the one who rings.
-    waited_for: AtomicBool,
+    /// Somebody waits until no more bytes than these are held; 0 for nobody. Set by the one who waits, cleared by the one who rings.
+    waited_for: AtomicU64,
     /// Tells whoever waits. Called on any thread, so it must not wait.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Charge {
 impl Account {
     pub(crate) fn new(limit: u64, ring: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         let used = AtomicU64::new(0);
-        Arc::new(Self { limit, used, waited_for: AtomicBool::new(false), ring: Box::new(ring) })
+        Arc::new(Self { limit, used, waited_for: AtomicU64::new(0), ring: Box::new(ring) })
     }
 
     /// Takes bytes, limit or not: for what must pass so that nothing stands still.
@@ -56,14 +56,20 @@ impl Account {
         if !is_full() {
             return false;
         }
-        self.waited_for.store(true, Ordering::SeqCst);
+        self.wait_for_bytes();
         // Looked at again, because bytes may have come back before the flag was seen.
         is_full()
     }
 
     /// Asks to be rung when there is room again: a quarter of the limit. Look once more after this before sleeping.
     pub(crate) fn wait_for_bytes(&self) {
-        self.waited_for.store(true, Ordering::SeqCst);
+        // Not for the first byte: each that comes back alone would cost a switch of threads.
+        self.wait_for_at_most(self.limit / 4 * 3);
+    }
+
+    /// Asks to be rung when no more than `bytes` are held. Look once more after this before sleeping.
+    pub(crate) fn wait_for_at_most(&self, bytes: u64) {
+        self.waited_for.store(bytes.max(1), Ordering::SeqCst);
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -76,11 +82,8 @@ impl Account {
             return;
         }
         let left = self.used.fetch_sub(bytes, Ordering::SeqCst) - bytes;
-        // Not for the first byte: each that comes back alone would cost a switch of threads.
-        if left <= self.limit / 4 * 3
-            && self.waited_for.load(Ordering::SeqCst)
-            && self.waited_for.swap(false, Ordering::SeqCst)
-        {
+        let wanted = self.waited_for.load(Ordering::SeqCst);
+        if left <= wanted && self.waited_for.swap(0, Ordering::SeqCst) != 0 {
             (self.ring)();
         }
     }

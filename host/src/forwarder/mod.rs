@@ -139,6 +139,7 @@ impl Forwarder {
                 return self.close();
             }
             if !busy {
+                self.inputs.iter().filter_map(|input| input.queue.as_ref()).for_each(|queue| queue.rest());
                 self.router.wait(self.patience());
             }
         }

@@ -47,6 +47,10 @@ pub(crate) enum Item {
     Closed,
 }
 
+/// Bytes of small events that a reader can be ahead of a forwarder that is at work.
+const STOCK: u64 = 256 << 10;
+/// An event that costs less is small.
+const SMALL: u64 = 4 << 10;
 /// Emptied batches that wait to be filled again.
 const SPARES: usize = 64;
 
@@ -67,6 +71,10 @@ struct State {
     spares: Vec<VecDeque<Event>>,
     /// Events that were pushed and whose charges still live are at most those pushed; the forwarder says when it holds none.
     forwarder_holds_none: bool,
+    /// The last events were small.
+    small: bool,
+    /// The forwarder could do no more with the stream's events when it looked last.
+    forwarder_rests: bool,
     /// The forwarder does not want any more.
     abandoned: bool,
     counts: Counts,
@@ -127,7 +135,9 @@ impl Queue {
             self.too_late(batch);
             return true;
         }
-        if let Some(charge) = self.account.try_take(batch.iter().map(cost).sum()) {
+        let bytes = batch.iter().map(cost).sum();
+        state.small = bytes < SMALL * batch.len() as u64;
+        if let Some(charge) = self.account.try_take(bytes) {
             let empty = state.spares.pop().unwrap_or_default();
             state.forwarder_holds_none = false;
             state.items.push_back(Item::Events(Batch::new(mem::replace(batch, empty), charge)));
@@ -188,6 +198,35 @@ impl Queue {
         drop(self.space.freed.wait_timeout(guard, step).unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// For a reader that is ahead with small events: lets the forwarder catch up, and waits for that at most `limit`. What waits
+    /// longer than it must is in no cache any more when its turn comes. Returns whether the wait was for nothing, because the forwarder can do no
+    /// more with what it has: it waits for others. [reader thread]
+    pub(crate) fn let_forwarder_catch_up(&self, limit: Duration) -> bool {
+        if !self.is_ahead() {
+            return false;
+        }
+        let guard = self.space.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.account.wait_for_at_most(STOCK / 2);
+        // Looked at again, because bytes may have come back before it was asked to ring.
+        if self.is_ahead() && !self.is_abandoned() {
+            drop(self.space.freed.wait_timeout(guard, limit).unwrap_or_else(PoisonError::into_inner));
+        }
+        let state = self.state();
+        state.forwarder_rests && state.items.is_empty() && self.used() > STOCK
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.used() > STOCK && self.state().small
+    }
+
+    /// The forwarder has done all it can with what it took, and is about to sleep. [forwarder thread]
+    pub(crate) fn rest(&self) {
+        if self.used() > STOCK {
+            let mut state = self.state();
+            state.forwarder_rests = state.items.is_empty();
+        }
+    }
+
     /// Takes all there is. `holds_none`: the forwarder has no event of this stream left; `empties`: of its batches, for others.
     /// [forwarder thread]
     pub(crate) fn take_all(
@@ -202,6 +241,7 @@ impl Queue {
             state.spares.truncate(SPARES);
         }
         state.forwarder_holds_none = holds_none && state.items.is_empty();
+        state.forwarder_rests = false;
         if into.is_empty() {
             mem::swap(into, &mut state.items);
         } else {

@@ -70,6 +70,8 @@ pub(crate) struct Created {
 
 /// The longest that `next` may wait.
 const PULL: Duration = Duration::from_millis(100);
+/// How long a reader that is ahead waits for the forwarder at once, and how long it does not after that was for nothing.
+const CATCH_UP: Duration = Duration::from_millis(5);
 /// How often a source is asked for its counts.
 const COUNTS_EVERY: Duration = Duration::from_millis(500);
 
@@ -93,8 +95,8 @@ impl Reader {
             let Some(begun) = begin(&token, &*factory, &settings, before, &created, &orders) else { return };
             let Begun { instance, lent, parameters, held } = begun;
             let described = parameters.into_iter().map(|parameter| parameter.name).collect();
-            let (queue, batch, rest) = (None, VecDeque::new(), false);
-            let mut life = Life { instance, lent, described, orders, token, queue, batch, rest };
+            let (queue, batch, rest, free_until) = (None, VecDeque::new(), false, Instant::now());
+            let mut life = Life { instance, lent, described, orders, token, queue, batch, rest, free_until };
             for order in held {
                 life.obey(order, &mut Run::Parked);
             }
@@ -211,6 +213,8 @@ struct Life {
     batch: VecDeque<framegate_plugin_api::Event>,
     /// The run is over, and the source says so at once: it is asked again later.
     rest: bool,
+    /// Until then it does not wait for a forwarder that can do no more: what the detector sends is worth more.
+    free_until: Instant,
 }
 
 enum Run {
@@ -243,6 +247,9 @@ impl Life {
             if !queue.push(&mut self.batch) {
                 queue.wait_for_space(PULL);
                 continue;
+            }
+            if Instant::now() >= self.free_until && queue.let_forwarder_catch_up(CATCH_UP) {
+                self.free_until = Instant::now() + CATCH_UP;
             }
             run = self.pull(&queue, run);
             if counted_at.elapsed() > COUNTS_EVERY {

@@ -3,6 +3,7 @@
 mod faults;
 mod forwarding;
 mod limits;
+mod stock;
 mod zero_copy;
 
 use std::{

@@ -49,6 +49,10 @@ impl AtomicU64 {
         ordered(order, || self.0.store(value, order));
     }
 
+    pub(crate) fn swap(&self, value: u64, order: Ordering) -> u64 {
+        ordered(order, || self.0.swap(value, order))
+    }
+
     pub(crate) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
         ordered(order, || self.0.fetch_add(value, order))
     }
