@@ -48,7 +48,7 @@ pub(crate) enum Item {
 }
 
 /// Bytes of small events that a reader can be ahead of a forwarder that is at work.
-const STOCK: u64 = 256 << 10;
+const STOCK: u64 = 128 << 10;
 /// An event that costs less is small.
 const SMALL: u64 = 4 << 10;
 /// Emptied batches that wait to be filled again.

@@ -71,7 +71,7 @@ pub(crate) struct Created {
 /// The longest that `next` may wait.
 const PULL: Duration = Duration::from_millis(100);
 /// How long a reader that is ahead waits for the forwarder at once, and how long it does not after that was for nothing.
-const CATCH_UP: Duration = Duration::from_millis(5);
+const CATCH_UP: Duration = Duration::from_millis(10);
 /// How often a source is asked for its counts.
 const COUNTS_EVERY: Duration = Duration::from_millis(500);
 
