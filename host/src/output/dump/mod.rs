@@ -169,7 +169,7 @@ impl Dump {
             tally.skip();
             return false;
         }
-        // Otherwise it was held back while that is so.
+        // With `block` it was not paired while that was so.
         if self.settings.when_full != CaptureWhenFull::Block && self.is_full() {
             if self.settings.when_full == CaptureWhenFull::Close {
                 let limit = self.settings.limit_bytes;
@@ -188,8 +188,10 @@ impl Dump {
         true
     }
 
+    /// One event may always wait, whatever the limit.
     fn is_full(&self) -> bool {
-        self.shared.queued.load(Ordering::SeqCst) + self.chunk.cost() >= self.settings.limit_bytes
+        let waits = self.shared.queued.load(Ordering::SeqCst) + self.chunk.cost();
+        waits > 0 && waits >= self.settings.limit_bytes
     }
 
     /// Gives the writer what was kept to go together. Called now and then: whoever watches the file sees what there is.

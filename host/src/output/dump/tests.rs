@@ -269,6 +269,21 @@ fn a_slow_disk_holds_back_when_asked_to_and_rings_when_there_is_room() {
 }
 
 #[test]
+fn whatever_the_limit_one_event_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.cbors");
+    let (mut dump, rung) = start(0, CaptureWhenFull::Block);
+    dump.open(path.clone());
+    for number in 0..5 {
+        while write(&mut dump, number, 100) == Wrote::Full {
+            rung.recv_timeout(LIMIT).unwrap();
+        }
+    }
+    assert_eq!(close(&mut dump, &rung).written, 5);
+    assert_eq!(numbers(&path), [0, 1, 2, 3, 4]);
+}
+
+#[test]
 fn a_hanging_disk_delays_the_end_of_a_scan_and_of_the_process_by_its_limit_only() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dump, _) = start(1 << 20, CaptureWhenFull::Block);
