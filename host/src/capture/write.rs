@@ -15,7 +15,7 @@ pub(crate) struct StreamRef<'a, F> {
     pub(crate) frames: &'a [F],
 }
 
-/// Which frame of an event, and how many bytes of the event stand before it in the buffer.
+/// Which frame of an event, and where in the buffer its bytes have their place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) at: usize,

@@ -35,7 +35,7 @@ pub(crate) struct Seen<'a> {
 }
 
 /// What [`Ingester::pair`] did.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Pairing {
     /// One event went on its way.
     Paired,

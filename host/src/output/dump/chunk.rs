@@ -27,10 +27,6 @@ pub(super) struct Chunk {
     wholes: Vec<Pooled<Whole>>,
     /// Where each event ends, counted from the chunk's first byte.
     ends: Vec<u64>,
-    /// Bytes in the file.
-    bytes: u64,
-    /// Bytes of memory that it holds.
-    cost: u64,
 }
 
 /// What an event costs beyond its bytes.
@@ -43,12 +39,14 @@ impl Chunk {
         self.ends.len() as u64
     }
 
+    /// In the file.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+        self.ends.last().copied().unwrap_or(0)
     }
 
+    /// Bytes of memory that it holds.
     pub(super) fn cost(&self) -> u64 {
-        self.cost
+        self.bytes() + EVENT_COST * self.events()
     }
 
     /// Adds an event.
@@ -70,10 +68,7 @@ impl Chunk {
         if let Gathered::Large(whole) = event.gathered {
             self.wholes.push(whole.clone());
         }
-        let bytes = (self.own.len() - before) as u64 + large;
-        self.bytes += bytes;
-        self.cost += bytes + EVENT_COST;
-        self.ends.push(self.bytes);
+        self.ends.push(self.bytes() + (self.own.len() - before) as u64 + large);
     }
 
     /// How many of its events end within its first `bytes`, and where the last of these ends.
@@ -93,8 +88,6 @@ impl Chunk {
         }
         slices.push(IoSlice::new(&self.own[from..]));
         let mut slices = &mut slices[..];
-        // What is empty at the front is no reason to ask the disk, and the disk's answer to it would look like a failure.
-        IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
             match file.write_vectored(slices) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -116,7 +109,6 @@ impl Chunk {
         self.apart.clear();
         self.wholes.clear();
         self.ends.clear();
-        (self.bytes, self.cost) = (0, 0);
     }
 }
 

@@ -137,7 +137,7 @@ impl Dump {
         let tally = Arc::new(Tally::new(path));
         self.current = Some(tally.clone());
         self.last = Some(tally.clone());
-        self.order(Order::Open(tally), 0);
+        self.order(Order::Open(tally));
     }
 
     /// Whether events are wanted; while not, `write` need not be called.
@@ -176,8 +176,10 @@ impl Dump {
                 tally.fail(format!(
                     "the disk is too slow: {limit} bytes wait for it (capture_limit); capture_when_full is \"close\""
                 ));
+                tally.skip();
+            } else {
+                tally.skip_for_slow_disk();
             }
-            tally.skip_for_slow_disk();
             self.flush();
             return false;
         }
@@ -200,8 +202,7 @@ impl Dump {
             let next = self.spares.try_recv().unwrap_or_default();
             let chunk = mem::replace(&mut self.chunk, next);
             self.shared.queued.fetch_add(chunk.cost(), Ordering::SeqCst);
-            let events = chunk.events();
-            self.order(Order::Write(chunk), events);
+            self.order(Order::Write(chunk));
         }
     }
 
@@ -213,7 +214,7 @@ impl Dump {
         self.closed = None;
         self.closes += 1;
         self.closing = Some((scan, self.closes, Instant::now() + DISK_PATIENCE));
-        self.order(Order::Close, 0);
+        self.order(Order::Close);
     }
 
     /// The scan whose capture was closed last. After two seconds a hanging disk counts as closed: the file may then still
@@ -265,8 +266,9 @@ impl Dump {
         }
     }
 
-    /// Sends an order, which has so many events. It can only fail when the thread has panicked; then the capture says so.
-    fn order(&self, order: Order, events: u64) {
+    /// Sends an order. It can only fail when the thread has panicked; then the capture says so.
+    fn order(&self, order: Order) {
+        let events = if let Order::Write(chunk) = &order { chunk.events() } else { 0 };
         let sent = self.orders.as_ref().map(|orders| orders.send(order));
         if let (Some(Err(_)) | None, Some(tally)) = (sent, &self.last) {
             tally.fail("the capture thread has ended".into());
@@ -311,7 +313,7 @@ impl Tally {
     }
 
     fn skip_for_slow_disk(&self) {
-        if self.fault.get().is_none() && !self.thinned.swap(true, Ordering::Relaxed) {
+        if !self.thinned.swap(true, Ordering::Relaxed) {
             tracing::warn!("capture {} skips events: its disk is too slow", self.path.display());
         }
         self.skip();

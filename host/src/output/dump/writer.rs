@@ -97,7 +97,7 @@ impl Writer {
     }
 
     fn give_back(&self, cost: u64) {
-        // PAIR starved: with `Dump::write`.
+        // PAIR starved: with `Dump::holds_back`.
         let left = self.shared.queued.fetch_sub(cost, Ordering::SeqCst) - cost;
         if left <= self.settings.limit_bytes / 2 && self.shared.starved.swap(false, Ordering::SeqCst) {
             (self.shared.ring)();
