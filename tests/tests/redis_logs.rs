@@ -107,6 +107,28 @@ fn a_password_is_never_said() {
 }
 
 #[test]
+fn text_from_redis_forges_no_line_in_the_log_and_none_on_the_controllers_page() {
+    let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let process = start(folder.path(), &redis.url(), "INFO");
+    let mut controller = Controller::new(&redis);
+    controller.wait_state("eiger-ingester", "anything", |_| true);
+    let name = "eiger_a\n2026-01-01T00:00:00.000000Z ERROR framegate: forged\u{1b}[2J";
+    controller.set_parameter(name, b"1");
+    controller.wait_hash("eiger-ingester");
+    controller.parameters.insert(name.replace("_a", "_b"), uuid::Uuid::new_v4());
+    controller.repeat();
+    let shown = wait_for("both names on the page", LIMIT, || {
+        let lines: Vec<String> = entries(&redis).into_iter().map(|mut line| line.remove("msg").unwrap()).collect();
+        let says = |name: &str| lines.iter().any(|line| line.contains(name) && line.contains("forged"));
+        (says("eiger_a") && says("eiger_b")).then_some(lines)
+    });
+    assert!(shown.iter().all(|line| !line.contains(['\n', '\u{1b}'])), "{shown:?}");
+    let log = stop(process);
+    assert!(log.matches("forged").count() >= 2 && !log.contains('\u{1b}'), "{log}");
+    assert!(log.lines().all(|line| !line.contains("forged") || line.contains("eiger_")), "{log}");
+}
+
+#[test]
 fn the_stream_of_lines_stays_short() {
     let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
     let mut pipe = redis::pipe();

@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt::{self, Write as _},
+    fmt,
     io::IsTerminal as _,
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -21,11 +21,17 @@ use tracing::{
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
+    field::MakeExt as _,
     filter::Targets,
+    fmt::{
+        FormatFields,
+        format::{Writer, debug_fn},
+    },
     layer::{Context, SubscriberExt as _},
     util::{SubscriberInitExt as _, TryInitError},
 };
 
+use super::plain::{LONGEST, Plain};
 use crate::settings::LogLevel;
 
 /// Writes what was logged last when it is dropped; the command holds it until it ends.
@@ -53,10 +59,19 @@ pub(crate) fn init(level: LogLevel) -> Result<Flush, TryInitError> {
         Targets::new().with_default(shown.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), shown);
     tracing_subscriber::registry()
         .with(targets)
-        .with(tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours))
+        .with(tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours).fmt_fields(fields()))
         .with(Tap)
         .try_init()?;
     Ok(Flush(guard))
+}
+
+/// Message and fields of a line, both plain: what comes from outside stands in them.
+fn fields() -> impl for<'a> FormatFields<'a> + Clone + 'static {
+    let field = |to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| match field.name() {
+        "message" => Plain::write(to, format_args!("{value:?}")),
+        name => Plain::write(to, format_args!("{name}={value:?}")),
+    };
+    debug_fn(field).delimited(" ")
 }
 
 /// One line, as the log page of a dranspose controller knows it.
@@ -155,24 +170,31 @@ struct Text {
 
 impl Visit for Text {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            self.message.push_str(value);
-        } else {
-            let _ = write!(self.fields, " {}={value:?}", field.name());
+        match field.name() {
+            "message" => self.message(format_args!("{value}")),
+            name => self.field(format_args!("{name}={value:?}")),
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a String cannot fail.
-        let _ = if field.name() == "message" {
-            write!(self.message, "{value:?}")
-        } else {
-            write!(self.fields, " {}={value:?}", field.name())
-        };
+        match field.name() {
+            "message" => self.message(format_args!("{value:?}")),
+            name => self.field(format_args!("{name}={value:?}")),
+        }
     }
 }
 
 impl Text {
+    // Writing to a String cannot fail.
+    fn message(&mut self, text: fmt::Arguments<'_>) {
+        let _ = Plain::write(&mut self.message, text);
+    }
+
+    fn field(&mut self, text: fmt::Arguments<'_>) {
+        self.fields.push(' ');
+        let _ = Plain::write(&mut self.fields, text);
+    }
+
     fn line(self) -> String {
         let mut line = self.message + &self.fields;
         if line.len() > LONGEST {
@@ -186,13 +208,13 @@ impl Text {
 
 /// Lines that wait for Redis: as many as its stream keeps.
 const QUEUE_LINES: usize = 1000;
-/// Bytes of a line for Redis.
-const LONGEST: usize = 4096;
 /// Lines that wait for whoever reads standard error.
 const STDERR_LINES: usize = 8192;
 
 #[cfg(test)]
 mod tests {
+    use std::{io, sync::Arc};
+
     use super::*;
 
     fn line(lineno: u32) -> Line {
@@ -222,5 +244,35 @@ mod tests {
         assert_eq!(taken[0].msg, r#"it happened ingester=one stream="a b""#);
         assert_eq!((taken[0].levelname, taken[0].name), ("WARNING", module_path!()));
         assert!(taken[1].msg.len() <= LONGEST && taken[1].msg.ends_with("ä…"));
+    }
+
+    #[test]
+    fn text_from_outside_forges_no_line_and_moves_no_cursor() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let to = written.clone();
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).fmt_fields(fields());
+        let layer = layer.with_writer(move || Written(to.clone()));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let forged = "a\n2026-01-01T00:00:00Z ERROR framegate: forged\u{1b}[2J";
+            tracing::warn!(worker = forged, "{forged}");
+            tracing::info!(bytes = 7, "no file\n  looked here");
+        });
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].contains("a\\n2026") && lines[0].contains("worker=") && !text.contains('\u{1b}'), "{text}");
+        assert!(lines[1].ends_with("no file") && lines[2] == "  looked here bytes=7", "{text}");
+    }
+
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 }

@@ -6,5 +6,6 @@ pub(crate) mod admin;
 mod connections;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod plain;
 pub(crate) mod status;
 mod swap;

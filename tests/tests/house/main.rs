@@ -34,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("source", &["plugin", "names", "batch", "budget", "sync", "wake", "settings"]),
     ("plugin", &["names", "near"]),
     ("output", &["ingester", "capture", "names", "budget", "recycle", "sync", "wake", "settings", "zmtp"]),
-    ("control", &["ingester::command", "ingester::report", "names", "settings", "observe::logs"]),
+    ("control", &["ingester::command", "ingester::report", "names", "settings", "observe::logs", "observe::plain"]),
     (
         "forwarder",
         &[

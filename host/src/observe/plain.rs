@@ -1,0 +1,130 @@
+//! Text from outside in a line for people: names, values, errors and words of plugins, detectors, workers and Redis.
+//!
+//! A line break or a control sequence in it would forge a second line, or move the cursor of a terminal. So what is not to be
+//! seen is written as an escape, and a text has an end. Messages of our own may have several lines: those after the first begin
+//! with two spaces, which no line of the log does.
+
+use std::fmt::{self, Write};
+
+/// Bytes of a text at most.
+pub(crate) const LONGEST: usize = 4096;
+/// How a line after the first begins.
+const CONTINUES: &str = "\n  ";
+
+/// Writes what it is given with all that is not to be seen escaped, and not more than [`LONGEST`] bytes of it.
+pub(crate) struct Plain<W> {
+    to: W,
+    /// Bytes that may follow.
+    left: usize,
+    /// A line break of which it is not known yet how the next line begins, and the spaces after it.
+    held: usize,
+}
+
+impl<W: Write> Plain<W> {
+    pub(crate) fn new(to: W) -> Self {
+        // Room for the mark that says that there was more.
+        Self { to, left: LONGEST - '…'.len_utf8(), held: 0 }
+    }
+
+    /// Writes one value.
+    pub(crate) fn write(to: W, value: fmt::Arguments<'_>) -> fmt::Result {
+        let mut plain = Self::new(to);
+        plain.write_fmt(value)?;
+        plain.let_go()
+    }
+
+    fn push(&mut self, text: &str) -> fmt::Result {
+        match self.left.checked_sub(text.len()) {
+            Some(left) => self.left = left,
+            None if self.left == 0 => return Ok(()),
+            None => {
+                self.left = 0;
+                return self.to.write_char('…');
+            }
+        }
+        self.to.write_str(text)
+    }
+
+    /// What was held begins no line of ours.
+    fn let_go(&mut self) -> fmt::Result {
+        match std::mem::take(&mut self.held) {
+            0 => Ok(()),
+            1 => self.push("\\n"),
+            _ => self.push("\\n "),
+        }
+    }
+}
+
+impl<W: Write> Write for Plain<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            if self.held > 0 && letter == ' ' {
+                self.held += 1;
+                if self.held == CONTINUES.len() {
+                    self.held = 0;
+                    self.push(CONTINUES)?;
+                }
+                continue;
+            }
+            self.let_go()?;
+            match letter {
+                '\n' => self.held = 1,
+                _ if is_hidden(letter) => {
+                    letter.escape_default().try_for_each(|letter| self.push(letter.encode_utf8(&mut [0; 4])))?;
+                }
+                _ => self.push(letter.encode_utf8(&mut [0; 4]))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A text that is kept to be shown: plain, and not longer than a page.
+pub(crate) fn short(text: &str) -> String {
+    let mut line = String::new();
+    // Writing to a String cannot fail.
+    let _ = Plain::write(&mut line, format_args!("{text}"));
+    line
+}
+
+/// Whether a letter is none: a control character, a break of lines, or one that turns the direction of reading.
+fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(text: &str) -> String {
+        let mut line = String::new();
+        Plain::write(&mut line, format_args!("{text}")).unwrap();
+        line
+    }
+
+    #[test]
+    fn what_is_not_to_be_seen_is_escaped_and_all_else_stays() {
+        assert_eq!(plain("a\n2026 ERROR forged\n 2026\n"), "a\\n2026 ERROR forged\\n 2026\\n");
+        assert_eq!(
+            plain("a\r\u{1b}[2J\u{7}\u{9b}\t\u{2028}\u{202e}b"),
+            "a\\r\\u{1b}[2J\\u{7}\\u{9b}\\t\\u{2028}\\u{202e}b"
+        );
+        assert_eq!(plain(r#"grün "x" \ 'y' …"#), r#"grün "x" \ 'y' …"#);
+    }
+
+    #[test]
+    fn several_lines_of_our_own_stay_lines() {
+        assert_eq!(
+            plain("no file\n  looked here\n    and there\n\n  x"),
+            "no file\n  looked here\n    and there\\n\n  x"
+        );
+    }
+
+    #[test]
+    fn a_text_has_an_end() {
+        let line = plain(&"ä".repeat(LONGEST));
+        assert!(line.len() <= LONGEST && line.ends_with("ä…"), "{}", line.len());
+        assert_eq!(plain(&"x".repeat(LONGEST - 3)), "x".repeat(LONGEST - 3));
+    }
+}
