@@ -226,6 +226,16 @@ impl RedisServer {
         let _: String = self.ask(&["SAVE"]);
     }
 
+    /// Lets it save its data where that fails, so that it refuses writes, until `CONFIG SET save ""`.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub fn make_saving_fail(&self) {
+        fs::create_dir(self.folder.path().join("dump.rdb")).expect("nothing was saved yet");
+        let _: () = self.ask(&["CONFIG", "SET", "save", "3600 1000000"]);
+        let _: String = self.ask(&["BGSAVE"]);
+    }
+
     /// Removes what it has written to disk, for a start without data.
     ///
     /// # Panics

@@ -214,6 +214,21 @@ fn a_controller_that_is_killed_in_a_scan_and_started_again_has_its_next_scan_who
     beamline.stop(ingester);
 }
 
+#[test]
+fn an_ingester_that_is_restarted_after_a_scan_waits_for_the_next_and_logs_no_error() {
+    let beamline = Beamline::start();
+    let first = beamline.ingester("first", framegate::command(), None);
+    beamline.scan(&first).check_delivery();
+    beamline.stop(first);
+    let second = beamline.ingester("second", framegate::command(), None);
+    // The controller tells it the scan that is over, because its parameters differ.
+    let said = || second.process.output();
+    wait_for("its word on that scan", LIMIT, || said().contains("is over; waiting for the next one").then_some(()));
+    beamline.scan(&second).check_delivery();
+    assert!(!said().contains("ERROR"), "{}", said());
+    beamline.stop(second);
+}
+
 /// The capture holds each event once, and `dranspose replay` and cbor2 read from it the frames that the workers got.
 fn check_capture(file: &Path, scan: &Scan) {
     // The scan's end was reported when the capture was closed: it is complete now.

@@ -30,13 +30,12 @@ fn wait_control(stage: &Stage, state: &str) {
     wait_for(&format!("control to be {state}"), LIMIT, || (stage.host().control_report().state == state).then_some(()));
 }
 
-/// Starts Redis again, and checks that the ingester is back soon.
+/// Starts Redis again, and waits until the ingester is back. How soon it tries again, `control/redis/link.rs` has a test for: a
+/// clock here would measure the machine.
 fn back(stage: &mut Stage) {
     stage.redis.launch();
-    let began = Instant::now();
     stage.controller.reconnect(&stage.redis);
     stage.wait_state("to be back", |_| true);
-    assert!(began.elapsed() < Duration::from_secs(2), "back only after {:?}", began.elapsed());
     wait_control(stage, "up");
 }
 
@@ -71,7 +70,8 @@ fn a_redis_that_comes_late_is_served() {
     let mut stage = Stage::with(RedisServer::absent(), &["eiger"], 2, |_| {});
     wait_control(&stage, "down");
     let report = stage.host().control_report();
-    assert!(report.last_problem.unwrap().what.contains("refused"));
+    let what = report.last_problem.unwrap().what;
+    assert!(what.contains("refused") && !what.contains("TLS"), "{what}");
     back(&mut stage);
     let worker = stage.worker("w1");
     stage.whole_scan("eiger", 0, 2, &worker);
@@ -160,8 +160,8 @@ fn a_redis_that_does_not_answer_delays_no_stop() {
         }
         let began = Instant::now();
         stage.stop_host();
-        let limit = stage.settings.shutdown_grace + Duration::from_secs(1);
-        assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+        // A clock, because this is about time: whoever waited for this Redis would wait for ever.
+        assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
     }
 }
 
@@ -277,8 +277,8 @@ fn keys_that_hold_something_else_are_named_and_served_when_they_are_right() {
 
     // A parameter's value, the assignments and the notices.
     let version = uuid::Uuid::new_v4();
-    stage.controller.parameters.insert("gain".to_owned(), version);
-    let _: i64 = stage.redis.ask(&["LPUSH", &format!("dranspose:parameters:gain:{version}"), "1"]);
+    stage.controller.parameters.insert("eiger_gain".to_owned(), version);
+    let _: i64 = stage.redis.ask(&["LPUSH", &format!("dranspose:parameters:eiger_gain:{version}"), "1"]);
     let mapping = stage.controller.new_mapping();
     for key in [format!("dranspose:assigned:{mapping}"), format!("dranspose:ready:{mapping}")] {
         let _: () = stage.redis.ask(&["SET", &key, "no stream"]);
@@ -293,7 +293,7 @@ fn keys_that_hold_something_else_are_named_and_served_when_they_are_right() {
     stage.controller.finish();
     stage.wait_report("the finish", |report| report.finished.is_some_and(|scan| scan.0 == mapping));
     stage.next_runs();
-    stage.controller.set_parameter("gain", b"1");
+    stage.controller.set_parameter("eiger_gain", b"1");
     stage.whole_scan("eiger", 1, 2, &worker);
     stage.controller.wait_hash("eiger-ingester");
 }

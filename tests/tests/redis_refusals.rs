@@ -29,7 +29,7 @@ struct Refusal {
 
 const THROW_ALL_OUT: &[&str] = &["CLIENT", "KILL", "TYPE", "normal"];
 
-const REFUSALS: [Refusal; 3] = [
+const REFUSALS: [Refusal; 4] = [
     Refusal {
         name: "out of memory",
         begin: &[&["CONFIG", "SET", "maxmemory", "1"]],
@@ -47,6 +47,12 @@ const REFUSALS: [Refusal; 3] = [
         begin: &[&["CONFIG", "SET", "requirepass", "unknown"], THROW_ALL_OUT],
         says: "NOAUTH",
         end: &[&["CONFIG", "SET", "requirepass", ""]],
+    },
+    Refusal {
+        name: "too many clients",
+        begin: &[&["CONFIG", "SET", "maxclients", "1"], &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]],
+        says: "max number of clients reached",
+        end: &[&["CONFIG", "SET", "maxclients", "1000"]],
     },
 ];
 
@@ -97,6 +103,25 @@ fn a_scan_goes_on_while_redis_refuses_and_status_says_why() {
         };
         scan_through(&mut stage, 2 * number, begins, ends);
     }
+}
+
+#[test]
+fn a_scan_goes_on_while_redis_refuses_writes_because_it_cannot_save() {
+    let mut stage = Stage::new(&["eiger"], 4);
+    scan_through(
+        &mut stage,
+        0,
+        |stage| {
+            stage.redis.make_saving_fail();
+            wait_control(stage, "down");
+            let problem = stage.host().control_report().last_problem.unwrap().what;
+            assert!(problem.contains("MISCONF"), "{problem}");
+        },
+        |stage| {
+            let _: () = stage.redis.ask(&["CONFIG", "SET", "save", ""]);
+            wait_control(stage, "up");
+        },
+    );
 }
 
 #[test]

@@ -54,20 +54,25 @@ fn the_state_is_written_every_1_3_seconds_and_lives_for_ten() {
     let stage = Stage::new(&["played"], 1);
     let writes = stage.redis.writes_of(&key("played-ingester"));
     let times: Vec<Instant> = (0..5).map(|_| writes.recv_timeout(LIMIT).unwrap()).collect();
+    // Not more often; a slow machine makes it less, and how much is no matter as long as nothing expires.
     let mean = times[4].duration_since(times[0]) / 4;
-    assert!(mean > Duration::from_millis(1200) && mean < Duration::from_millis(1600), "{mean:?}");
+    assert!(mean > Duration::from_millis(1200), "{mean:?}");
     let left: i64 = stage.redis.ask(&["PTTL", &key("played-ingester")]);
-    assert!((8_000..=10_000).contains(&left), "{left}");
+    assert!((1..=10_000).contains(&left), "{left}");
+    let statistics: String = stage.redis.ask(&["INFO", "stats"]);
+    assert!(statistics.contains("expired_keys:0\r\n"), "{statistics}");
 }
 
 #[test]
 fn workers_are_published_at_once() {
     let mut stage = Stage::new(&["played"], 1);
     stage.wait_state("anything", |_| true);
-    let began = Instant::now();
+    let writes = stage.redis.writes_of(&key("played-ingester"));
     let workers: Vec<Worker> = (0..6).map(|number| stage.worker(&format!("w{number}"))).collect();
-    // At the usual pace it would be six times 0.65 s on average.
-    assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
+    // Without news a write follows the one before it after 1.3 s, on a slow machine later.
+    let times: Vec<Instant> = writes.try_iter().collect();
+    let shortest = times.windows(2).map(|pair| pair[1].duration_since(pair[0])).min();
+    assert!(shortest < Some(Duration::from_millis(1000)), "{times:?}");
     drop(workers);
 }
 

@@ -4,34 +4,17 @@
 //! each connection, so that an exchanged password or certificate needs no restart. It holds secrets, and shows none: `Debug` and
 //! messages have the place alone.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError};
 
-use redis::{
-    Client, ClientTlsConfig, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError, TlsCertificates,
-};
-
+use super::secrets::{Files, Keys, Secrets, TlsFiles};
 use crate::settings::{RedisPassword, RedisSettings};
 
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Address {
     info: ConnectionInfo,
-    password_file: Option<PathBuf>,
-    /// None: without TLS.
-    tls: Option<TlsFiles>,
+    secrets: Secrets,
     place: String,
-}
-
-/// PEM files.
-#[derive(Debug, Clone)]
-struct TlsFiles {
-    ca: Option<PathBuf>,
-    /// Certificate and key.
-    own: Option<(PathBuf, PathBuf)>,
 }
 
 impl Address {
@@ -42,6 +25,11 @@ impl Address {
     pub(crate) fn new(settings: &RedisSettings) -> Result<Self, String> {
         let wrong = |problem: RedisError| format!("no address of Redis: {problem}");
         let info = settings.url.as_str().into_connection_info().map_err(wrong)?;
+        if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+            return Err(
+                "no address of Redis: #insecure is not known here; redis_ca names who signs certificates".into()
+            );
+        }
         let place = format!("{}/{}", info.addr(), info.redis_settings().db());
         // Replies are read as RESP 2 has them, whatever the address asks for.
         let mut redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
@@ -50,50 +38,39 @@ impl Address {
         if let Some(user) = &settings.user {
             redis = redis.set_username(user);
         }
-        let mut password_file = None;
+        let mut files = Files::default();
         match &settings.password {
             Some(RedisPassword::Text(password)) => redis = redis.set_password(password),
-            Some(RedisPassword::File(path)) => password_file = Some(path.clone()),
+            Some(RedisPassword::File(path)) => files.password = Some(path.clone()),
             None => {}
         }
         let own = settings.certificate.clone().zip(settings.key.clone());
-        let tls = settings.is_tls().then(|| TlsFiles { ca: settings.ca.clone(), own });
-        if tls.is_some() {
+        files.tls = settings.is_tls().then(|| TlsFiles { ca: settings.ca.clone(), own });
+        if files.tls.is_some() {
             // Err: the program that embeds us has chosen. Without a choice rustls panics where two are compiled in.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let address = Self { info: info.set_redis_settings(redis), password_file, tls, place };
-        address.client()?;
+        let address = Self { info: info.set_redis_settings(redis), secrets: Secrets::new(files), place };
+        address.secrets.read_at_start()?;
         Ok(address)
     }
 
-    /// What connects, with what the files hold now.
+    /// Host, port, user and database.
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// What the files hold now.
     ///
     /// # Errors
     /// A file that cannot be read or holds something else.
-    pub(super) fn client(&self) -> Result<Client, String> {
-        let mut info = self.info.clone();
-        if let Some(path) = &self.password_file {
-            let redis = info.redis_settings().clone().set_password(password(path)?);
-            info = info.set_redis_settings(redis);
-        }
-        let wrong = |problem: RedisError| format!("no address of Redis: {problem}");
-        let Some(files) = &self.tls else { return Client::open(info).map_err(wrong) };
-        let root_cert = files.ca.as_deref().map(|path| pem("redis_ca", path, "CERTIFICATE")).transpose()?;
-        let client_tls = match &files.own {
-            Some((certificate, key)) => Some(ClientTlsConfig {
-                client_cert: pem("redis_certificate", certificate, "CERTIFICATE")?,
-                client_key: pem("redis_key", key, "PRIVATE KEY")?,
-            }),
-            None => None,
-        };
-        Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
-            .map_err(|problem| format!("redis_ca, redis_certificate or redis_key: {problem}"))
+    pub(super) async fn keys(&self) -> Result<Keys, String> {
+        self.secrets.read().await
     }
 
     /// Whether connections are encrypted.
     pub(super) fn is_tls(&self) -> bool {
-        self.tls.is_some()
+        matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
     }
 
     /// `host:port/database`.
@@ -108,44 +85,13 @@ impl std::fmt::Debug for Address {
     }
 }
 
-/// The password in a file. Editors and `echo` end it with a line break, which is none of it.
-fn password(path: &Path) -> Result<String, String> {
-    let about = |problem: &str| format!("redis_password_file: {}: {problem}", path.display());
-    let text = String::from_utf8(content(path).map_err(|problem| about(&problem))?);
-    let text = text.map_err(|_| about("it is not UTF-8"))?;
-    match text.trim_end() {
-        "" => Err(about("it is empty")),
-        password => Ok(password.to_owned()),
-    }
-}
-
-/// A PEM file, which must have something of this kind in it.
-fn pem(key: &str, path: &Path, kind: &str) -> Result<Vec<u8>, String> {
-    let about = |problem: &str| format!("{key}: {}: {problem}", path.display());
-    let content = content(path).map_err(|problem| about(&problem))?;
-    let mark = format!("{kind}-----");
-    if !content.windows(mark.len()).any(|part| part == mark.as_bytes()) {
-        return Err(about(&format!("it is no PEM file with a {}", kind.to_lowercase())));
-    }
-    Ok(content)
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, String> {
-    let mut content = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content));
-    match read {
-        Err(problem) => Err(problem.to_string()),
-        Ok(bytes) if bytes as u64 > LARGEST => Err(format!("it has more than {LARGEST} bytes")),
-        Ok(_) => Ok(content),
-    }
-}
-
-/// Bytes of a file of secrets at most; a system's whole bundle of certificates has some 200 KB.
-const LARGEST: u64 = 4 << 20;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn password(address: &Address) -> Option<String> {
+        address.secrets.read_at_start().unwrap().password
+    }
 
     fn with_password_file(content: &[u8]) -> Result<Address, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -154,7 +100,7 @@ mod tests {
         let mut settings = RedisSettings::new("redis://me:of-url@example.org");
         settings.password = Some(RedisPassword::File(path));
         let address = Address::new(&settings)?;
-        assert_eq!(address.client().unwrap().get_connection_info().redis_settings().username(), Some("me"));
+        assert_eq!(address.info().redis_settings().username(), Some("me"));
         Ok(address)
     }
 
@@ -181,11 +127,9 @@ mod tests {
         assert!(problem.starts_with(&format!("redis_password_file: {}: No such file", path.display())), "{problem}");
         std::fs::write(&path, "first @:/ secret\r\n").unwrap();
         let address = Address::new(&settings).unwrap();
-        let password =
-            || address.client().unwrap().get_connection_info().redis_settings().password().map(str::to_owned);
-        assert_eq!(password().as_deref(), Some("first @:/ secret"));
+        assert_eq!(password(&address).as_deref(), Some("first @:/ secret"));
         std::fs::write(&path, "second").unwrap();
-        assert_eq!(password().as_deref(), Some("second"));
+        assert_eq!(password(&address).as_deref(), Some("second"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Written anew from checked types: a value that the peer's model refuses would hide this ingester from everybody.
 
-use std::path::Path;
+use std::{io, path::Path, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use url::Url;
@@ -19,17 +19,28 @@ pub(super) struct BuildMeta {
 
 impl BuildMeta {
     /// The file's content; None, with a line in the log, if there is none or it is not right.
-    pub(super) fn read(path: &Path) -> Option<Self> {
-        let content = std::fs::read(path).map_err(|problem| problem.to_string());
+    pub(super) async fn read(path: &Path) -> Option<Self> {
+        let shown = path.display();
+        let content = match tokio::time::timeout(LIMIT, tokio::fs::read(path)).await {
+            Ok(Err(problem)) if problem.kind() == io::ErrorKind::NotFound => {
+                tracing::debug!("build information is not published: {shown} does not exist (BUILD_META_FILE)");
+                return None;
+            }
+            Ok(content) => content.map_err(|problem| problem.to_string()),
+            Err(_) => Err(format!("reading it does not return within {LIMIT:?}")),
+        };
         match content.and_then(|text| serde_json::from_slice(&text).map_err(|problem| problem.to_string())) {
             Ok(meta) => Some(meta),
             Err(problem) => {
-                tracing::info!("no build is published: {}: {problem} (BUILD_META_FILE)", path.display());
+                tracing::warn!("build information is not published: {shown}: {problem} (BUILD_META_FILE)");
                 None
             }
         }
     }
 }
+
+/// How long reading may take: a file system may hang.
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// RFC 3339, the same without an offset (taken as UTC), a date, or seconds since the epoch: what build systems write.
 fn timestamp<'de, D: Deserializer<'de>>(from: D) -> Result<jiff::Timestamp, D::Error> {

@@ -4,27 +4,46 @@
 
 use std::{error::Error, io, sync::Arc};
 
-use redis::{Arg, Cmd, ErrorKind, RedisError, ServerError};
+use redis::{Arg, Cmd, RedisError, ServerError};
 use rustls::CertificateError;
 use uuid::Uuid;
 
+/// What is known where a connection could not be made, or had no use.
+pub(super) struct Circumstances {
+    /// We speak TLS.
+    pub(super) tls: bool,
+    /// This address has served us: whether it speaks TLS is known.
+    pub(super) served_before: bool,
+    /// What Redis said last.
+    pub(super) word: Option<String>,
+}
+
 /// Why there is no connection, and what to do if that is known.
-pub(super) fn no_connection(problem: &RedisError, tls: bool) -> String {
+pub(super) fn no_connection(problem: &RedisError, known: &Circumstances) -> String {
+    if let Some(word) = &known.word {
+        let hint = if PASSWORD.iter().any(|start| word.starts_with(start)) { WRONG_PASSWORD } else { "" };
+        return format!("{word}{hint}");
+    }
+    let Circumstances { tls, served_before, .. } = *known;
+    let ended = problem.is_connection_dropped() && !problem.is_connection_refusal();
     let hint = match tls_problem(problem).map(tls_hint) {
         Some(hint) => hint,
-        None if problem.kind() == ErrorKind::AuthenticationFailed => {
-            "user or password is wrong: redis_user, redis_password_file, or those in the address"
-        }
+        None if served_before => "",
         // Nothing is said to us. A Redis without TLS takes the first message of TLS for the beginning of a command, and
         // waits for its rest; one with TLS ends a connection that begins with something else.
         None if tls && problem.is_timeout() => WITHOUT_TLS,
-        None if !tls && problem.is_connection_dropped() => WITH_TLS,
+        None if !tls && ended => WITH_TLS,
         // Its reason may get lost on the way.
-        None if tls && problem.is_connection_dropped() => ASKS_FOR_OURS,
-        None => return problem.to_string(),
+        None if tls && ended => ASKS_FOR_OURS,
+        None => "",
     };
-    format!("{problem}; {hint}")
+    let separator = if hint.is_empty() { "" } else { "; " };
+    format!("{problem}{separator}{hint}")
 }
+
+/// How the errors begin that Redis has for a password or user.
+const PASSWORD: [&str; 4] = ["WRONGPASS", "NOAUTH", "ERR invalid password", "ERR AUTH"];
+const WRONG_PASSWORD: &str = "; user or password is wrong: redis_user, redis_password_file, or those in the address";
 
 /// The problem of TLS, if it is one.
 fn tls_problem(problem: &RedisError) -> Option<&rustls::Error> {

@@ -1,12 +1,18 @@
 //! How Redis and what comes from it fare: says each change once, counts the rest, and keeps it for status.
 //!
-//! Shared by all tasks of the driver: several connections that break together are one line in the log, not one each.
+//! What it is told has text from outside in it, and is kept as a line for people. Shared by all tasks of the driver: several connections that break together are one line in the log, not one each.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
 
-use crate::control::report::{ControlProblem, ControlReport, now};
+use crate::{
+    control::report::{ControlProblem, ControlReport, now},
+    observe::plain::short,
+};
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -14,38 +20,42 @@ pub(super) struct Health {
     report: watch::Sender<ControlReport>,
     /// Links that cannot reach Redis now. A lock of its own, because a line is logged between counting and reporting.
     lost: Arc<Mutex<usize>>,
+    /// Whether Redis has served us since the start.
+    served_before: Arc<AtomicBool>,
 }
 
 impl Health {
     pub(super) fn new(report: watch::Sender<ControlReport>) -> Self {
-        Self { report, lost: Arc::default() }
+        Self { report, lost: Arc::default(), served_before: Arc::default() }
     }
 
     /// A link lost its connection, or never had one.
     pub(super) fn lost(&self, problem: &str) {
+        let problem = short(problem);
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         *lost += 1;
         if *lost > 1 {
-            self.still_lost(problem);
+            self.still_lost(&problem);
             return;
         }
         let mut address = String::new();
         self.report.send_modify(|report| {
             (report.state, report.since) = ("down", now());
-            report.last_problem = Some(ControlProblem { at: now(), what: problem.to_owned() });
+            report.last_problem = Some(ControlProblem { at: now(), what: problem.clone() });
             address = report.address.clone().unwrap_or_default();
         });
         tracing::warn!(
-            "Redis at {address} does not serve us: {problem}; trying until it does. What is assigned goes on"
+            "Redis at {address} does not serve us: {problem}; retrying. Events that are already assigned are still sent"
         );
     }
 
     /// A link that is lost is so for another reason by now: for status, no news for the log.
     pub(super) fn still_lost(&self, problem: &str) {
+        let problem = short(problem);
         self.report.send_if_modified(|report| {
             let new = report.last_problem.as_ref().is_none_or(|last| last.what != problem);
             if new {
-                report.last_problem = Some(ControlProblem { at: now(), what: problem.to_owned() });
+                report.last_problem = Some(ControlProblem { at: now(), what: problem.clone() });
             }
             new
         });
@@ -55,6 +65,7 @@ impl Health {
     pub(super) fn served(&self, again: bool) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         *lost -= usize::from(again);
+        self.served_before.store(true, Ordering::Relaxed); // for a message
         if *lost > 0 || self.report.borrow().state == "up" {
             return;
         }
@@ -66,9 +77,15 @@ impl Health {
         tracing::info!("Redis at {address} serves us");
     }
 
+    /// Whether a link was ever served at this address.
+    pub(super) fn served_before(&self) -> bool {
+        self.served_before.load(Ordering::Relaxed)
+    }
+
     /// Something that came could not be used: counted, and said once for each kind.
     pub(super) fn complain(&self, kind: &'static str, detail: &dyn std::fmt::Display) {
         let mut first = false;
+        let detail = short(&detail.to_string());
         self.report.send_modify(|report| {
             let count = report.counters.entry(kind).or_default();
             *count += 1;
@@ -82,6 +99,7 @@ impl Health {
 
     /// Something is wrong until it is set right.
     pub(super) fn fault(&self, about: String, what: &str) {
+        let (about, what) = (short(&about), &short(what));
         let mut new = false;
         self.report.send_if_modified(|report| {
             new = report.faults.get(&about).is_none_or(|known| known != what);
@@ -97,6 +115,7 @@ impl Health {
 
     /// It is right (again).
     pub(super) fn right(&self, about: &str) {
+        let about = &short(about);
         self.report.send_if_modified(|report| report.faults.remove(about).is_some());
     }
 }

@@ -6,20 +6,35 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisResult, aio::MultiplexedConnection};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult};
 
-use super::{Address, explain, health::Health};
+use super::{
+    Address,
+    explain::{self, Circumstances},
+    health::Health,
+    wire::{Heard, MOST, Wire},
+};
 
-/// The key holds something that the command is not for. Asking again is of no use until somebody sets it right.
+/// What the key holds is not for us. Asking again is of no use until somebody sets it right.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct WrongKind(String);
+pub(super) enum Unusable {
+    /// The command is not for this kind of value.
+    #[error("{0}")]
+    WrongKind(String),
+    /// The answer was given up.
+    #[error("it has more than {} MiB, which is the most that is taken", .0 >> 20)]
+    TooLarge(usize),
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Link {
     address: Address,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Wire>,
+    /// What is known of the connection that there is, or was.
+    heard: Heard,
+    /// How many connections there were.
+    connections: u64,
     /// Whether this connection has served.
     proven: bool,
     state: State,
@@ -40,16 +55,14 @@ enum State {
 
 /// The longest blocking read.
 pub(super) const BLOCK: Duration = Duration::from_millis(1000);
-/// An answer that takes longer than a blocking read and this is a dead connection.
-const ANSWER: Duration = Duration::from_secs(3);
-/// A connection that is not there, greetings included, after this will not come.
-const CONNECT: Duration = Duration::from_secs(2);
 
 impl Link {
     pub(super) fn new(address: &Address, health: &Health) -> Self {
         Self {
             address: address.clone(),
             connection: None,
+            heard: Heard::new(),
+            connections: 0,
             proven: false,
             state: State::New,
             told: String::new(),
@@ -60,24 +73,30 @@ impl Link {
     }
 
     /// Asks until Redis answers.
-    pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, WrongKind> {
+    pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, Unusable> {
+        self.ask_for(command, MOST).await
+    }
+
+    /// The same where the answer may have `most` bytes.
+    pub(super) async fn ask_for<T: FromRedisValue>(&mut self, command: &Cmd, most: usize) -> Result<T, Unusable> {
         loop {
-            if let Some(answer) = self.ask_once(command).await {
+            let outcome = self.connected().await.ask(command, most).await;
+            if let Some(answer) = self.settled(outcome, &[command]).await {
                 return answer;
             }
         }
     }
 
     /// The answer, or none yet: the caller asks again, what it then thinks right. The wait was here.
-    pub(super) async fn ask_once<T: FromRedisValue>(&mut self, command: &Cmd) -> Option<Result<T, WrongKind>> {
-        let outcome = command.query_async(self.connected().await).await;
+    pub(super) async fn ask_once<T: FromRedisValue>(&mut self, command: &Cmd) -> Option<Result<T, Unusable>> {
+        let outcome = self.connected().await.ask(command, MOST).await;
         self.settled(outcome, &[command]).await
     }
 
     /// The same, for a look before a write: that it is answered does not mean that we are served. A Redis that is full or
     /// read-only answers it, too, and would be up and down in turn.
-    pub(super) async fn peek_once<T: FromRedisValue>(&mut self, command: &Cmd) -> Option<Result<T, WrongKind>> {
-        let outcome = command.query_async(self.connected().await).await;
+    pub(super) async fn peek_once<T: FromRedisValue>(&mut self, command: &Cmd) -> Option<Result<T, Unusable>> {
+        let outcome = self.connected().await.ask(command, MOST).await;
         match outcome {
             Ok(answer) => {
                 self.given(&[command]);
@@ -88,33 +107,48 @@ impl Link {
     }
 
     /// The same for several commands in one go.
-    pub(super) async fn ask_all_once(&mut self, commands: &Pipeline) -> Option<Result<(), WrongKind>> {
-        let outcome = commands.query_async::<()>(self.connected().await).await;
+    pub(super) async fn ask_all_once(&mut self, commands: &Pipeline) -> Option<Result<(), Unusable>> {
+        let outcome = self.connected().await.ask_all(commands).await;
         self.settled(outcome, &commands.cmd_iter().collect::<Vec<_>>()).await
     }
 
     /// The connection, made anew if need be; tries until there is one.
-    pub(super) async fn connected(&mut self) -> &mut MultiplexedConnection {
+    pub(super) async fn connected(&mut self) -> &mut Wire {
         while self.connection.is_none() {
-            let config =
-                AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(ANSWER));
-            let connected = match self.address.client() {
-                Ok(client) => client.get_multiplexed_async_connection_with_config(&config).await,
+            let keys = match self.address.keys().await {
+                Ok(keys) => keys,
                 Err(problem) => {
                     self.lost(problem).await;
                     continue;
                 }
             };
-            match connected {
-                Ok(connection) => self.connection = Some(connection),
-                Err(problem) => self.lost(explain::no_connection(&problem, self.address.is_tls())).await,
+            self.heard = Heard::new();
+            match Wire::connect(self.address.info(), keys, &self.heard).await {
+                Ok(wire) => {
+                    self.connection = Some(wire);
+                    self.connections += 1;
+                }
+                Err(problem) => {
+                    let why = self.no_connection(&problem);
+                    self.lost(why).await;
+                }
             }
         }
         self.connection.as_mut().expect("the loop above ends when it is there")
     }
 
+    /// How many connections there were: whoever answers may be another than before.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections
+    }
+
+    fn no_connection(&self, problem: &RedisError) -> String {
+        let (tls, served_before) = (self.address.is_tls(), self.health.served_before());
+        explain::no_connection(problem, &Circumstances { tls, served_before, word: self.heard.word() })
+    }
+
     /// What an outcome means: an answer, or none yet.
-    async fn settled<T>(&mut self, outcome: RedisResult<T>, asked: &[&Cmd]) -> Option<Result<T, WrongKind>> {
+    async fn settled<T>(&mut self, outcome: RedisResult<T>, asked: &[&Cmd]) -> Option<Result<T, Unusable>> {
         let problem = match outcome {
             Ok(answer) => {
                 self.served();
@@ -125,13 +159,15 @@ impl Link {
         };
         let Some(errors) = problem.clone().into_server_errors() else {
             self.connection = None;
+            if let Some(most) = self.heard.too_large() {
+                return Some(Err(Unusable::TooLarge(most)));
+            }
             // A connection that had served may have been dead since an outage that is over: that is no news.
             if !std::mem::take(&mut self.proven) {
                 // Some refusals of TLS come with the first answer only. A silence after its greetings is none of it.
-                let tls = self.address.is_tls();
-                let why = match tls && problem.is_timeout() {
+                let why = match self.address.is_tls() && problem.is_timeout() {
                     true => problem.to_string(),
-                    false => explain::no_connection(&problem, tls),
+                    false => self.no_connection(&problem),
                 };
                 self.lost(why).await;
             }
@@ -141,7 +177,7 @@ impl Link {
         if all("WRONGTYPE") {
             self.served();
             let first = errors.first().map_or_else(|| problem.to_string(), |(_, error)| error.to_string());
-            return Some(Err(WrongKind(first)));
+            return Some(Err(Unusable::WrongKind(first)));
         }
         if all("NOPERM") {
             // It serves us; what it refuses stays refused until somebody gives our user the right to it.

@@ -11,6 +11,7 @@ mod build;
 mod explain;
 pub(crate) mod fuzz;
 mod health;
+mod joining;
 mod keys;
 mod link;
 mod logs;
@@ -18,8 +19,10 @@ mod messages;
 mod parameters;
 mod publish;
 mod rival;
+mod secrets;
 mod tail;
 mod updates;
+mod wire;
 mod work;
 
 use std::{
@@ -62,7 +65,7 @@ pub(crate) async fn run(
     stop: watch::Receiver<bool>,
 ) {
     let health = Health::new(report);
-    let build = BuildMeta::read(&build_meta);
+    let build = BuildMeta::read(&build_meta).await;
     let mut tasks = JoinSet::new();
     for line in lines {
         let (shared, seen) = watch::channel(Shared::default());

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Context, keys, link::Link};
+use super::{
+    Context, keys,
+    link::{Link, Unusable},
+};
 use crate::{control::Stopped, ingester::command::Command, names::StreamName};
 
 /// The versions whose values were fetched.
@@ -18,7 +21,8 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    /// Fetches what is new and hands it on. A value that is not there (yet) does not count as fetched.
+    /// Fetches what is new and ours, and hands it on. A value that is not there (yet) does not count as fetched. Values of
+    /// others, such as a detector's mask for the workers, may be large, and are not fetched.
     pub(super) async fn update(
         &mut self,
         announced: &BTreeMap<String, Uuid>,
@@ -31,12 +35,23 @@ impl Parameters {
             if self.versions.get(name) == Some(version) {
                 continue;
             }
+            if !is_ours(name, &context.line.streams) {
+                self.versions.insert(name.clone(), *version);
+                continue;
+            }
             let key = keys::parameter(name, *version);
+            let about = format!("parameter {name}");
             match link.ask::<Option<Vec<u8>>>(redis::cmd("GET").arg(&key)).await {
                 Ok(Some(value)) => {
                     tracing::info!(ingester = %context.line.name, parameter = name, bytes = value.len(), "a parameter is set");
                     self.versions.insert(name.clone(), *version);
+                    context.health.right(&about);
                     hand_on(name, value, context).await?;
+                }
+                // As with one that its source refuses: the scan can begin, with the old value.
+                Err(problem @ Unusable::TooLarge(_)) => {
+                    self.versions.insert(name.clone(), *version);
+                    context.health.fault(about, &format!("{key}: {problem}; the old value stays"));
                 }
                 // The controller writes it anew, and repeats its update until our hash is right.
                 Ok(None) => context.health.complain("values of parameters that are missing", &key),
@@ -61,16 +76,20 @@ impl Parameters {
     }
 }
 
+/// Whether a parameter is of our streams' sources, or our own.
+fn is_ours(name: &str, streams: &[StreamName]) -> bool {
+    name == DUMP_PREFIX || streams.iter().any(|stream| own_name(stream, name).is_some())
+}
+
+/// Where captures go.
+const DUMP_PREFIX: &str = "dump_prefix";
+
 async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), Stopped> {
     let commands = &context.line.commands;
-    if name == "dump_prefix" {
-        let about = "parameter dump_prefix";
+    if name == DUMP_PREFIX {
         match String::from_utf8(value) {
-            Ok(prefix) => {
-                context.health.right(about);
-                commands.command(Command::DumpPrefix(prefix)).await?;
-            }
-            Err(_) => context.health.fault(about.to_owned(), "its value is no text; the old one stays"),
+            Ok(prefix) => commands.command(Command::DumpPrefix(prefix)).await?,
+            Err(_) => context.health.fault(format!("parameter {name}"), "its value is no text; the old one stays"),
         }
         return Ok(());
     }

@@ -16,6 +16,7 @@ use super::{
     parameters::{Description, descriptions},
     rival::{Instance, Rival, Standing},
     stopped,
+    wire::MOST,
 };
 use crate::{
     control::Line,
@@ -171,7 +172,7 @@ async fn remove(link: &mut Link, context: &Context) {
     let mut remove = redis::cmd("EVAL");
     remove.arg(script).arg(2).arg(keys::config(&line.name)).arg(keys::stepped_back(&line.name));
     remove.arg(line.service_uuid.to_string());
-    let removed: RedisResult<i64> = remove.query_async(link.connected().await).await;
+    let removed: RedisResult<i64> = link.connected().await.ask(&remove, MOST).await;
     if let Err(problem) = removed {
         tracing::warn!(ingester = %line.name, "our state stays in Redis until it expires: {problem}");
     }

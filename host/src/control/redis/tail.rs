@@ -5,12 +5,13 @@
 
 use std::{cmp::Ordering, time::Duration};
 
-use redis::{Cmd, Value};
+use redis::Value;
 
 use super::{
     health::Health,
     keys,
-    link::{BLOCK, Link},
+    link::{BLOCK, Link, Unusable},
+    wire::MOST,
 };
 
 /// See the module.
@@ -21,6 +22,12 @@ pub(super) struct Tail {
     last: String,
     /// Entries for the next read: as many as were good for [`BYTES_AT_ONCE`] in the last.
     count: usize,
+    /// Bytes of the last entry that was given.
+    size: usize,
+    /// Of [`Link::connections`], when it was last looked whether the stream begins anew; and how often it was not since.
+    looked: (u64, u32),
+    /// While a stream that began anew is read: its newest entry when that was noticed.
+    found: Option<String>,
     health: Health,
 }
 
@@ -30,6 +37,9 @@ pub(super) struct Entry {
     pub(super) id: String,
     /// The field that holds the JSON; empty if there is none, which is no JSON either.
     pub(super) data: Vec<u8>,
+    /// It was there already when we noticed that the stream began anew: perhaps old data of a Redis that was restarted, and
+    /// perhaps new data that came before we looked.
+    pub(super) found: bool,
 }
 
 /// Before the first entry of any stream.
@@ -37,13 +47,27 @@ const START: &str = "0-0";
 /// Bounds what one read brings into memory; a single entry may be larger.
 const BYTES_AT_ONCE: usize = 4 << 20;
 const ENTRIES_AT_ONCE: usize = 256;
+/// Bytes of an answer with several entries at most. If there are more, each is asked for by itself.
+const SEVERAL: usize = 32 << 20;
+/// A newest entry of more bytes is not fetched each second to see whether it is still there, while the connection is the same.
+const SMALL: usize = 64 << 10;
+/// It is after this many seconds.
+const PATIENCE: u32 = 30;
 /// Before it is known how large they are.
 const ENTRIES_AT_FIRST: usize = 4;
 
 impl Tail {
     /// A place before the first entry.
     pub(super) fn from_start(key: String, health: &Health) -> Self {
-        Self { key, last: START.to_owned(), count: ENTRIES_AT_FIRST, health: health.clone() }
+        Self {
+            key,
+            last: START.to_owned(),
+            count: ENTRIES_AT_FIRST,
+            size: 0,
+            looked: (0, 0),
+            found: None,
+            health: health.clone(),
+        }
     }
 
     /// A place after the newest entry. For a stream of small entries, of which many shall come in one read.
@@ -59,12 +83,22 @@ impl Tail {
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(self.count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&self.key).arg(&self.last);
-        let entries = self.ask(link, &command).await;
+        let mut entries = match link.ask_for::<Value>(&command, most(self.count)).await {
+            Ok(reply) => entries(reply),
+            Err(Unusable::TooLarge(_)) if self.count > 1 => {
+                self.count = 1;
+                return Vec::new();
+            }
+            Err(problem) => self.unusable(problem, link).await,
+        };
+        self.mark(&mut entries);
         if let Some(last) = entries.last() {
             self.last.clone_from(&last.id);
+            self.size = last.data.len();
             let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
             self.count = (BYTES_AT_ONCE * entries.len() / bytes.max(1)).clamp(1, ENTRIES_AT_ONCE);
-        } else if let Some(newest) = self.newest(link).await
+        } else if self.is_time_to_look(link.connections())
+            && let Some(newest) = self.newest(link).await
             && order(&newest, &self.last) == Ordering::Less
         {
             // A writer that ends deletes its stream; only one that already has new entries is worth a word.
@@ -72,16 +106,52 @@ impl Tail {
                 tracing::info!("{} begins anew; reading it from its first entry", self.key);
             }
             self.last = START.to_owned();
+            self.size = 0;
+            self.found = Some(newest);
         }
         entries
+    }
+
+    /// Whether to look now if the stream begins anew. That fetches its newest entry.
+    fn is_time_to_look(&mut self, connections: u64) -> bool {
+        let (looked_on, idle) = self.looked;
+        let is_time = self.size <= SMALL || looked_on != connections || idle >= PATIENCE;
+        self.looked = if is_time { (connections, 0) } else { (looked_on, idle + 1) };
+        is_time
+    }
+
+    /// Marks what was there when the stream was found to begin anew.
+    fn mark(&mut self, entries: &mut [Entry]) {
+        let Some(newest) = &self.found else { return };
+        for entry in &mut *entries {
+            entry.found = order(&entry.id, newest) != Ordering::Greater;
+        }
+        if entries.last().is_some_and(|last| !last.found) {
+            self.found = None;
+        }
+    }
+
+    /// The id of the last entry that was given, or after which it begins.
+    pub(super) fn last(&self) -> &str {
+        &self.last
     }
 
     /// A page of entries, newest first, from `before` (not included) backwards; None: from the newest on.
     pub(super) async fn back(&self, link: &mut Link, before: Option<&str>) -> Vec<Entry> {
         let from = before.map_or_else(|| "+".to_owned(), |id| format!("({id}"));
-        let mut command = redis::cmd("XREVRANGE");
-        command.arg(&self.key).arg(from).arg("-").arg("COUNT").arg(ENTRIES_AT_ONCE);
-        self.ask(link, &command).await
+        for count in [ENTRIES_AT_ONCE, 1] {
+            let mut command = redis::cmd("XREVRANGE");
+            command.arg(&self.key).arg(&from).arg("-").arg("COUNT").arg(count);
+            match link.ask_for::<Value>(&command, most(count)).await {
+                Ok(reply) => return entries(reply),
+                Err(Unusable::TooLarge(_)) if count > 1 => {}
+                Err(problem) => {
+                    self.complain(&problem);
+                    break;
+                }
+            }
+        }
+        Vec::new()
     }
 
     /// The id of the newest entry; [`START`] if there is none, None if the key holds no stream.
@@ -92,16 +162,31 @@ impl Tail {
         Some(entries(reply).pop().map_or_else(|| START.to_owned(), |entry| entry.id))
     }
 
-    async fn ask(&self, link: &mut Link, command: &Cmd) -> Vec<Entry> {
-        match link.ask::<Value>(command).await {
-            Ok(reply) => entries(reply),
-            Err(problem) => {
-                self.health.complain("keys of Redis that hold something else", &format!("{}: {problem}", self.key));
-                tokio::time::sleep(RETRY).await;
-                Vec::new()
+    /// What to give in place of what could not be used: an entry that is too large is passed over, as one without data.
+    async fn unusable(&self, problem: Unusable, link: &mut Link) -> Vec<Entry> {
+        self.complain(&problem);
+        if let Unusable::TooLarge(_) = problem {
+            // Its id alone.
+            let script = "local next = redis.call('XREAD', 'COUNT', 1, 'STREAMS', KEYS[1], ARGV[1]) \
+                          return next and next[1][2][1][1]";
+            let mut command = redis::cmd("EVAL");
+            command.arg(script).arg(1).arg(&self.key).arg(&self.last);
+            if let Ok(Some(id)) = link.ask::<Option<String>>(&command).await {
+                return vec![Entry { id, data: Vec::new(), found: false }];
             }
         }
+        tokio::time::sleep(RETRY).await;
+        Vec::new()
     }
+
+    fn complain(&self, problem: &Unusable) {
+        self.health.complain("keys of Redis that hold something else", &format!("{}: {problem}", self.key));
+    }
+}
+
+/// Bytes of an answer with this many entries at most.
+fn most(entries: usize) -> usize {
+    if entries > 1 { SEVERAL } else { MOST }
 }
 
 /// How long a key that holds something else is left alone.
@@ -137,11 +222,11 @@ fn entry(id: Value, fields: Vec<Value>) -> Option<Entry> {
             data = value;
         }
     }
-    Some(Entry { id: String::from_utf8(id).ok()?, data })
+    Some(Entry { id: String::from_utf8(id).ok()?, data, found: false })
 }
 
 /// Ids compare as milliseconds and sequence.
-fn order(one: &str, other: &str) -> Ordering {
+pub(super) fn order(one: &str, other: &str) -> Ordering {
     let parse = |id: &str| {
         let (time, sequence) = id.split_once('-').unwrap_or((id, "0"));
         (time.parse().unwrap_or(0_u64), sequence.parse().unwrap_or(0_u64))
@@ -164,8 +249,8 @@ mod tests {
     #[test]
     fn entries_are_found_in_both_kinds_of_reply() {
         let list = Value::Array(vec![stored("1-0", &["x", "y", "data", "one"]), stored("2-0", &["x", "y"])]);
-        let expected =
-            [Entry { id: "1-0".to_owned(), data: b"one".to_vec() }, Entry { id: "2-0".to_owned(), data: Vec::new() }];
+        let entry = |id: &str, data: &[u8]| Entry { id: id.to_owned(), data: data.to_vec(), found: false };
+        let expected = [entry("1-0", b"one"), entry("2-0", b"")];
         assert_eq!(entries(list.clone()), expected);
         assert_eq!(entries(Value::Array(vec![Value::Array(vec![text("key"), list])])), expected);
         assert_eq!(entries(Value::Nil), []);

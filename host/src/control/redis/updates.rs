@@ -1,20 +1,25 @@
 //! Turns the controller's updates into commands: every entry, in order.
 //!
 //! Begins after the newest entry. Several entries may come in one read: the parameters of all are processed in order, and
-//! before a scan start in the same entry; of several new uuids only the last is opened. A uuid that was left for another
-//! never comes back.
+//! before a scan start in the same entry; of several new uuids only the last is opened.
+//!
+//! A scan that is older than the current one is never opened. What is older, the order of entries says: a Redis that was
+//! restarted may have old data, which stands before the entry that brought our scan. That is known by its id, also when the
+//! entry itself is lost.
 
-use std::{collections::VecDeque, sync::atomic::Ordering};
+use std::{cmp, collections::VecDeque, sync::atomic::Ordering};
 
 use tokio::sync::watch;
 
 use super::{
-    Context, Shared, keys,
+    Context, Shared,
+    joining::{Joining, join, own},
+    keys,
     link::Link,
     messages::ControllerUpdate,
     parameters::Parameters,
     stopped,
-    tail::{Entry, Tail},
+    tail::{Entry, Tail, order},
 };
 use crate::{
     control::Stopped,
@@ -22,13 +27,14 @@ use crate::{
     names::{ScanId, StreamName},
 };
 
-/// Superseded scans that are remembered.
+/// Superseded scans of which a late word is known as such. It comes within seconds.
 const PAST: usize = 256;
 
 pub(super) async fn run(link: Link, context: Context, shared: watch::Sender<Shared>, mut stop: watch::Receiver<bool>) {
     let tail = Tail::from_start(keys::UPDATES.to_owned(), &context.health);
     let parameters = Parameters::default();
-    let mut updates = Updates { link, context, shared, tail, parameters, current: None, past: VecDeque::new() };
+    let (brought, past) = (String::new(), VecDeque::new());
+    let mut updates = Updates { link, context, shared, tail, parameters, current: None, brought, past };
     tokio::select! {
         Err(Stopped) = updates.serve() => {}
         () = stopped(&mut stop) => {}
@@ -43,7 +49,9 @@ struct Updates {
     parameters: Parameters,
     /// The scan that was last asked for.
     current: Option<ScanId>,
-    /// Those before it: an old entry that is read again (a Redis with old data) must not bring one back.
+    /// The id of the entry that brought it; where we began to listen, before the first.
+    brought: String,
+    /// Those before it: a late finish must not bring one back.
     past: VecDeque<ScanId>,
 }
 
@@ -51,6 +59,7 @@ impl Updates {
     /// Ends only when the ingester has stopped.
     async fn serve(&mut self) -> Result<(), Stopped> {
         self.tail = Tail::from_newest(keys::UPDATES.to_owned(), &mut self.link, &self.context.health).await;
+        self.brought = self.tail.last().to_owned();
         self.shared.send_modify(|shared| shared.listening = true);
         loop {
             let entries = self.tail.next(&mut self.link).await;
@@ -73,7 +82,7 @@ impl Updates {
             };
             understood = true;
             let scan = ScanId(update.mapping_uuid);
-            if self.past.contains(&scan) {
+            if self.current != Some(scan) && (self.past.contains(&scan) || self.is_older(entry)) {
                 self.context.health.complain("updates of a scan that was superseded", &entry.id);
                 continue;
             }
@@ -81,6 +90,7 @@ impl Updates {
             if self.current != Some(scan) {
                 self.left_behind();
                 self.current = Some(scan);
+                self.brought.clone_from(&entry.id);
                 finish = None;
                 start = Some(update.active_streams);
             }
@@ -101,6 +111,12 @@ impl Updates {
         Ok(())
     }
 
+    /// Whether an entry is from before the current scan. One that comes after we have looked is new, whatever its id: a clock
+    /// may have been set back.
+    fn is_older(&self, entry: &Entry) -> bool {
+        entry.found && order(&entry.id, &self.brought) != cmp::Ordering::Greater
+    }
+
     fn left_behind(&mut self) {
         if self.past.len() >= PAST {
             self.past.pop_front();
@@ -111,79 +127,51 @@ impl Updates {
     async fn start(&mut self, scan: ScanId, active: &[String]) -> Result<(), Stopped> {
         let line = &self.context.line;
         let about = format!("ingester {}", line.name);
-        let streams = if active.is_empty() { self.look_back(scan).await } else { Ok(self.own(active)) };
-        let (missed, why) = match streams {
+        let joining = match active.is_empty() {
+            true => join(scan, &self.tail, &mut self.link, line).await,
+            false => Joining::Whole(own(line, active)),
+        };
+        let what = match joining {
             // Both would take the detector's events.
-            Ok(streams) if !streams.is_empty() && self.context.stepped_back.load(Ordering::Relaxed) => {
-                (streams, "because a younger instance of this name serves; it has them")
+            Joining::Whole(streams) if !streams.is_empty() && self.context.stepped_back.load(Ordering::Relaxed) => {
+                format!(
+                    "joined scan {scan} without its streams ({}), because a younger instance of this name serves; it has them",
+                    names(&streams)
+                )
             }
-            Err(missed) => (
-                missed,
-                "because its work is being handed out already and events can no longer be paired; start the scan again",
-            ),
-            Ok(streams) => {
+            Joining::Whole(streams) => {
                 self.context.health.right(&about);
                 return self.open(scan, streams).await;
             }
+            Joining::Missed(streams) => {
+                let streams = names(&streams);
+                format!(
+                    "started in the middle of scan {scan}: its events cannot be assigned any more, so {streams} sits out \
+                     until the next scan; repeat scan {scan} if you need {streams} in it"
+                )
+            }
+            Joining::Over => {
+                self.context.health.right(&about);
+                tracing::info!(ingester = %line.name, "scan {scan} is over; waiting for the next one");
+                return self.command(scan, Vec::new()).await;
+            }
         };
-        let what = format!("joined scan {scan} without its streams ({}), {why}", names(&missed));
         self.context.health.fault(about, &what);
-        self.open(scan, Vec::new()).await
+        self.command(scan, Vec::new()).await
     }
 
     async fn open(&mut self, scan: ScanId, streams: Vec<StreamName>) -> Result<(), Stopped> {
-        let line = &self.context.line;
-        tracing::info!(ingester = %line.name, %scan, streams = names(&streams), "a scan begins");
-        line.commands.command(Command::StartScan { scan, streams, deal: Deal::Controller }).await
+        let ingester = &self.context.line.name;
+        match streams.is_empty() {
+            true => tracing::info!(%ingester, "scan {scan} does not use this ingester's streams"),
+            false => tracing::info!(%ingester, %scan, streams = names(&streams), "a scan begins"),
+        }
+        self.command(scan, streams).await
     }
 
-    fn own(&self, active: &[String]) -> Vec<StreamName> {
-        let is_active = |own: &&StreamName| active.iter().any(|name| name == own.as_str());
-        self.context.line.streams.iter().filter(is_active).cloned().collect()
-    }
-
-    /// A restarted ingester is handed the current uuid without its streams, because its parameters differ. The entry that
-    /// brought the uuid has them; they can be joined as long as no work was handed out.
-    ///
-    /// # Errors
-    /// The streams that cannot be joined.
-    async fn look_back(&mut self, scan: ScanId) -> Result<Vec<StreamName>, Vec<StreamName>> {
-        let brought = self.streams_of(scan).await;
-        let streams = match &brought {
-            Some(active) => self.own(active),
-            // Its entry is lost, so any of ours may be meant.
-            None => self.context.line.streams.clone(),
-        };
-        if streams.is_empty() {
-            return Ok(streams);
-        }
-        match self.link.ask::<u64>(redis::cmd("XLEN").arg(keys::assigned(scan))).await {
-            // Without an entry: the mapping that a controller has before its first scan.
-            Ok(0) => Ok(if brought.is_some() { streams } else { Vec::new() }),
-            _ => Err(streams),
-        }
-    }
-
-    /// What the entry that brought a scan says of its streams; all entries of a scan stand together.
-    async fn streams_of(&mut self, scan: ScanId) -> Option<Vec<String>> {
-        let mut before = None;
-        let mut found = None;
-        loop {
-            let page = self.tail.back(&mut self.link, before.as_deref()).await;
-            before = Some(page.last()?.id.clone());
-            for entry in page {
-                let Ok(update) = serde_json::from_slice::<ControllerUpdate>(&entry.data) else { continue };
-                if update.mapping_uuid != scan.0 {
-                    if found.is_some() {
-                        return None;
-                    }
-                } else if update.active_streams.is_empty() {
-                    found = Some(());
-                } else {
-                    return Some(update.active_streams);
-                }
-            }
-        }
+    async fn command(&mut self, scan: ScanId, streams: Vec<StreamName>) -> Result<(), Stopped> {
+        let start = Command::StartScan { scan, streams, deal: Deal::Controller };
+        self.context.line.commands.command(start).await
     }
 }
 

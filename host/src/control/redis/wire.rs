@@ -1,0 +1,240 @@
+//! One connection to Redis, watched: when something last moved on it, how much an answer has, and what Redis said last.
+//!
+//! An answer may take as long as it likes, as long as it comes; only silence ends it. A slow network and a large value are no
+//! fault.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline, RedisError, RedisResult,
+    aio::MultiplexedConnection,
+};
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream, lookup_host},
+    task::JoinSet,
+    time::Instant,
+};
+use tokio_rustls::TlsConnector;
+
+use super::secrets::Keys;
+
+/// Bytes of an answer at most: more than any parameter that beamlines are known to have, a detector's mask in double precision
+/// included.
+pub(super) const MOST: usize = 256 << 20;
+/// A connection on which nothing moves for longer than a blocking read and this, while an answer is waited for, is dead.
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
+/// A connection that is not there, greetings included, after this will not come.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Of Redis' own word.
+const LONGEST_WORD: usize = 400;
+
+/// See the module. Its drop closes it.
+#[derive(Debug)]
+pub(super) struct Wire {
+    connection: MultiplexedConnection,
+    heard: Heard,
+    /// Reads and writes; ends with this value.
+    _driver: JoinSet<()>,
+}
+
+/// What is known of the connection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Heard(Arc<Mutex<Last>>);
+
+#[derive(Debug)]
+struct Last {
+    /// When bytes moved, either way.
+    moved: Instant,
+    /// Bytes that came since the last question.
+    bytes: usize,
+    /// How many may come.
+    most: usize,
+    /// The error that Redis gave last: to the last question, or before the first.
+    word: Option<String>,
+    /// Whether there was a question.
+    asked: bool,
+}
+
+impl Wire {
+    /// Connects. What Redis said is in `heard` also where that fails.
+    pub(super) async fn connect(info: &ConnectionInfo, keys: Keys, heard: &Heard) -> RedisResult<Self> {
+        let connect = async {
+            match info.addr() {
+                ConnectionAddr::Tcp(host, port) => Self::greet(info, keys, tcp(host, *port).await?, heard).await,
+                ConnectionAddr::TcpTls { host, port, .. } => {
+                    let missing = || io::Error::other("there is no configuration of TLS");
+                    let connector = TlsConnector::from(keys.tls.clone().ok_or_else(missing)?);
+                    let name = ServerName::try_from(host.as_str()).map_err(io::Error::other)?.to_owned();
+                    let stream = connector.connect(name, tcp(host, *port).await?).await?;
+                    Self::greet(info, keys, stream, heard).await
+                }
+                ConnectionAddr::Unix(path) => Self::greet(info, keys, UnixStream::connect(path).await?, heard).await,
+                _ => Err(io::Error::other("this kind of address is not known").into()),
+            }
+        };
+        tokio::time::timeout(CONNECT, connect).await.unwrap_or_else(|_| Err(timed_out(CONNECT)))
+    }
+
+    async fn greet<S>(info: &ConnectionInfo, keys: Keys, stream: S, heard: &Heard) -> RedisResult<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut settings = info.redis_settings().clone();
+        if let Some(password) = keys.password {
+            settings = settings.set_password(password);
+        }
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let stream = Watched { stream, heard: heard.clone() };
+        let (connection, driver) = MultiplexedConnection::new_with_config(&settings, stream, config).await?;
+        let mut driving = JoinSet::new();
+        driving.spawn(driver);
+        Ok(Self { connection, heard: heard.clone(), _driver: driving })
+    }
+
+    /// Asks one thing, whose answer may have `most` bytes.
+    pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd, most: usize) -> RedisResult<T> {
+        self.heard.asked(most);
+        self.heard.unless_silent(command.query_async(&mut self.connection)).await
+    }
+
+    /// The same for several commands in one go.
+    pub(super) async fn ask_all(&mut self, commands: &Pipeline) -> RedisResult<()> {
+        self.heard.asked(MOST);
+        self.heard.unless_silent(commands.query_async(&mut self.connection)).await
+    }
+}
+
+/// To the first address of the host that answers.
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut tries: JoinSet<_> = lookup_host((host, port)).await?.map(TcpStream::connect).collect();
+    let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "its name has no address"));
+    while outcome.is_err()
+        && let Some(next) = tries.join_next().await
+    {
+        outcome = next?;
+    }
+    outcome.and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+}
+
+fn timed_out(after: Duration) -> RedisError {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer for {after:?} (timed out)")).into()
+}
+
+impl Heard {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Last { moved: Instant::now(), bytes: 0, most: MOST, word: None, asked: false })))
+    }
+
+    /// The error that Redis gave last, if nothing else came after it.
+    pub(super) fn word(&self) -> Option<String> {
+        self.with(|last| last.word.clone())
+    }
+
+    /// How many bytes the last answer may have, if it was given up because it has more.
+    pub(super) fn too_large(&self) -> Option<usize> {
+        self.with(|last| (last.bytes > last.most).then_some(last.most))
+    }
+
+    fn with<T>(&self, what: impl FnOnce(&mut Last) -> T) -> T {
+        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn asked(&self, most: usize) {
+        self.with(|last| {
+            (last.moved, last.bytes, last.most) = (Instant::now(), 0, most);
+            if std::mem::replace(&mut last.asked, true) {
+                last.word = None;
+            }
+        });
+    }
+
+    fn moved(&self) {
+        self.with(|last| last.moved = Instant::now());
+    }
+
+    fn came(&self, bytes: &[u8]) -> io::Result<()> {
+        self.with(|last| {
+            last.moved = Instant::now();
+            // An answer begins with its kind. Later bytes may be anything, also secret.
+            if last.bytes == 0 {
+                last.word = error(bytes);
+            }
+            last.bytes += bytes.len();
+            match last.bytes > last.most {
+                true => Err(io::Error::other(format!("an answer has more than {} bytes", last.most))),
+                false => Ok(()),
+            }
+        })
+    }
+
+    /// The outcome, or an error once nothing has moved for [`SILENCE`].
+    async fn unless_silent<T>(&self, outcome: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        let mut outcome = pin!(outcome);
+        loop {
+            let due = self.with(|last| last.moved) + SILENCE;
+            if let Ok(outcome) = tokio::time::timeout_at(due, &mut outcome).await {
+                return outcome;
+            }
+            if self.with(|last| last.moved) + SILENCE <= Instant::now() {
+                return Err(timed_out(SILENCE));
+            }
+        }
+    }
+}
+
+/// The error that an answer begins with.
+fn error(answer: &[u8]) -> Option<String> {
+    let line = answer.strip_prefix(b"-")?.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+    Some(String::from_utf8_lossy(&line[..line.len().min(LONGEST_WORD)]).into_owned())
+}
+
+/// A stream of which [`Heard`] knows.
+struct Watched<S> {
+    stream: S,
+    heard: Heard,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let came = &buffer.filled()[before..];
+        Poll::Ready(if came.is_empty() { Ok(()) } else { self.heard.came(came) })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        match &written {
+            Ok(_) => self.heard.moved(),
+            // It has closed. Why, it may have said, and nobody would read that any more.
+            Err(_) => {
+                let mut last = [0; LONGEST_WORD];
+                let mut last = ReadBuf::new(&mut last);
+                if let Poll::Ready(Ok(())) = Pin::new(&mut self.stream).poll_read(cx, &mut last)
+                    && !last.filled().is_empty()
+                {
+                    let _ = self.heard.came(last.filled());
+                }
+            }
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
