@@ -71,8 +71,8 @@ fn workers_are_published_at_once() {
     let workers: Vec<Worker> = (0..6).map(|number| stage.worker(&format!("w{number}"))).collect();
     // Without news a write follows the one before it after 1.3 s, on a slow machine later.
     let times: Vec<Instant> = writes.try_iter().collect();
-    let shortest = times.windows(2).map(|pair| pair[1].duration_since(pair[0])).min();
-    assert!(shortest < Some(Duration::from_millis(1000)), "{times:?}");
+    let mut pauses = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
+    assert!(pauses.any(|pause| pause < Duration::from_millis(1000)), "{times:?}");
     drop(workers);
 }
 
