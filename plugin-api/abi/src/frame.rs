@@ -18,7 +18,7 @@ use std::{
 
 use abi_stable::StableAbi;
 
-use crate::{guard, small};
+use crate::{catch, small};
 
 /// One frame as it crosses the boundary: where the bytes are, and who gives them back.
 #[repr(C)]
@@ -220,7 +220,7 @@ impl AsRef<[u8]> for Frame {
 /// # Safety
 /// - `owner` came from `Box::into_raw` of a `Box<O>`, and was not passed here before.
 unsafe extern "C" fn release_box<O>(owner: *mut c_void) {
-    guard::quietly(|| {
+    catch::quietly(|| {
         // SAFETY: `from_owner` made `owner` from a `Box<O>`, and `Frame::drop` calls once.
         drop(unsafe { Box::from_raw(owner.cast::<O>()) });
     });
@@ -231,7 +231,7 @@ unsafe extern "C" fn release_box<O>(owner: *mut c_void) {
 /// # Safety
 /// - `owner` came from `Arc::into_raw` of an `Arc<O>`, and was not passed here before for this count.
 unsafe extern "C" fn release_arc<O>(owner: *mut c_void) {
-    guard::quietly(|| {
+    catch::quietly(|| {
         // SAFETY: `part_of` took one count of an `Arc<O>` for this frame, and `Frame::drop` calls once.
         drop(unsafe { Arc::from_raw(owner.cast::<O>()) });
     });

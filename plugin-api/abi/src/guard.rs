@@ -1,22 +1,16 @@
 //! The plugin's side of the tables: safe Rust inside, C functions outside, and no panic gets through.
 //!
 //! A panic that left an `extern "C"` function would abort the host. So every function here catches it, writes its message and
-//! place into the error buffer, and poisons the instance: it is not called again, not even to drop it.
+//! place into the error buffer, and drops the source, as a thread that panics drops what it has: what it held (connections, a
+//! port) is free for the next instance. The instance is not called again.
 #![allow(unsafe_code)]
 
-use std::{
-    any::Any,
-    ffi::c_void,
-    marker::PhantomData,
-    mem,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{ffi::c_void, marker::PhantomData, sync::Arc, time::Duration};
 
 use crate::{
     ABI_VERSION,
     batch::{Batch, BatchWriter},
+    catch::catch,
     codes::{ErrorKind, Outcome, Progress},
     error::{ErrorBuffer, SourceError},
     ext::{
@@ -91,8 +85,12 @@ pub const fn table<P: Plugin>() -> &'static PluginTable {
 
 /// What an instance's address points to.
 struct Guarded<P> {
+    /// None: it has panicked.
+    living: Option<Living<P>>,
+}
+
+struct Living<P> {
     plugin: P,
-    poisoned: bool,
     /// Kept although the plugin may have let go of it: panics on its threads are reported there. Dropped after the plugin.
     _host: Arc<HostHandle>,
 }
@@ -140,7 +138,7 @@ unsafe extern "C" fn create<P: Plugin>(
         // SAFETY: as above.
         let settings = unsafe { settings.as_str() }.map_err(not_text)?;
         let plugin = P::create(stream, settings, host.clone())?;
-        Ok(Box::new(Guarded { plugin, poisoned: false, _host: host }))
+        Ok(Box::new(Guarded { living: Some(Living { plugin, _host: host }) }))
     });
     let made = made.map(|made| {
         made.map(|guarded| {
@@ -157,9 +155,7 @@ unsafe extern "C" fn create<P: Plugin>(
 unsafe extern "C" fn destroy<P: Plugin>(instance: *mut c_void, error: *mut ErrorBuffer) -> i32 {
     // SAFETY: `create` made it from a box, and the host gives it back once.
     let guarded = unsafe { Box::from_raw(instance.cast::<Guarded<P>>()) };
-    if guarded.poisoned {
-        // What panicked once may panic again, or wait for what will not come.
-        mem::forget(guarded);
+    if guarded.living.is_none() {
         return Outcome::Poisoned.code();
     }
     let dropped = catch(move || {
@@ -314,7 +310,7 @@ unsafe fn tell<P: Plugin>(
     unsafe { call::<P>(instance, error, told) }
 }
 
-/// Calls an instance, unless it is poisoned; a panic poisons it.
+/// Calls an instance, unless it has panicked; a panic is the end of its source.
 ///
 /// # Safety
 /// - `instance` came from `create` of the same `P`, was not destroyed, and this is its thread;
@@ -326,11 +322,16 @@ unsafe fn call<P: Plugin>(
 ) -> i32 {
     // SAFETY: `create` made it, it lives, and only this thread uses it.
     let guarded = unsafe { &mut *instance.cast::<Guarded<P>>() };
-    if guarded.poisoned {
-        return Outcome::Poisoned.code();
+    let Some(living) = &mut guarded.living else { return Outcome::Poisoned.code() };
+    let called = catch(|| what(&mut living.plugin));
+    if called.is_err() {
+        let living = guarded.living.take();
+        // What panicked once may panic again: then what it has not dropped by then stays.
+        let _ = catch(move || {
+            drop(living);
+            Ok(())
+        });
     }
-    let called = catch(|| what(&mut guarded.plugin));
-    guarded.poisoned = called.is_err();
     // SAFETY: null or lent for this call.
     unsafe { answer(called, error) }
 }
@@ -348,46 +349,6 @@ unsafe fn answer(called: Result<Result<(), SourceError>, String>, error: *mut Er
     // SAFETY: null or lent for this call, as the caller promises.
     unsafe { ErrorBuffer::fill(error, kind, message) }
     outcome.code()
-}
-
-/// Calls; a panic comes back as its message and place.
-fn catch<T>(call: impl FnOnce() -> Result<T, SourceError>) -> Result<Result<T, SourceError>, String> {
-    hook::guarded(|| catch_unwind(AssertUnwindSafe(call))).map_err(|payload| {
-        let message = message(payload);
-        match hook::place() {
-            Some(place) => format!("{message} (at {place})"),
-            None => message,
-        }
-    })
-}
-
-/// Calls; a panic comes back as `None`.
-pub(crate) fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(answer) => Some(answer),
-        Err(payload) => {
-            message(payload);
-            None
-        }
-    }
-}
-
-/// What a panic said. The payload's own drop may panic too; that payload is forgotten.
-fn message(payload: Box<dyn Any + Send>) -> String {
-    let message = said(&*payload).to_owned();
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(second);
-    }
-    message
-}
-
-/// The words of a panic.
-pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "no message",
-    }
 }
 
 fn not_text(problem: std::str::Utf8Error) -> SourceError {

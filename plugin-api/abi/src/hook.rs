@@ -12,8 +12,8 @@ use std::{
 };
 
 use crate::{
+    catch,
     codes::LogLevel,
-    guard,
     host::{HostHandle, HostServices},
 };
 
@@ -73,7 +73,7 @@ fn report(panic: &PanicHookInfo<'_>) -> bool {
     let thread = thread::current();
     let name = thread.name().unwrap_or("without a name");
     let place = panic.location().map(|place| format!(" (at {place})")).unwrap_or_default();
-    let message = guard::said(panic.payload());
+    let message = catch::said(panic.payload());
     host.log(LogLevel::Error, &format!("a thread of the plugin ({name}) panicked: {message}{place}"));
     true
 }

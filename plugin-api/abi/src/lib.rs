@@ -25,6 +25,7 @@
 pub mod batch;
 #[cfg(feature = "host")]
 pub mod caller;
+mod catch;
 pub mod codes;
 pub mod error;
 mod export;

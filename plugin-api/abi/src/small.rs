@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use crate::{frame::RawFrame, guard};
+use crate::{catch, frame::RawFrame};
 
 /// Bytes of a chunk.
 const CHUNK: usize = 8 << 10;
@@ -69,6 +69,10 @@ struct Chunk {
     home: SyncSender<Box<Chunk>>,
     bytes: UnsafeCell<[MaybeUninit<u8>; CHUNK]>,
 }
+
+/// An owner is placed at an offset of `bytes` that is a multiple of its alignment, which is at most that of the chunk: so `bytes` must begin at
+/// such an address too. On every target.
+const _: () = assert!(std::mem::offset_of!(Chunk, bytes).is_multiple_of(align_of::<Chunk>()));
 
 /// Its frames, of which none is empty, and the thread that fills it: there are no more.
 const MOST_HOLDS: usize = CHUNK + 1;
@@ -202,7 +206,7 @@ unsafe extern "C" fn release_owner<O>(owner: *mut c_void) {
     let Placed { chunk, owner } = unsafe { &mut *placed };
     let chunk = *chunk;
     // SAFETY: nobody uses it any more, and it is dropped only here.
-    guard::quietly(|| unsafe { ptr::drop_in_place(owner) });
+    catch::quietly(|| unsafe { ptr::drop_in_place(owner) });
     // SAFETY: the frame's one hold.
     unsafe { let_go(chunk, 1) };
 }

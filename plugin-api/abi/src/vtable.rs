@@ -23,6 +23,7 @@ pub use abi_stable::library::LibHeader;
 
 use crate::{
     batch::Batch,
+    catch,
     error::ErrorBuffer,
     ext::Extension,
     guard::{self, Plugin},
@@ -96,7 +97,7 @@ pub const fn header<P: Plugin>() -> LibHeader {
 
 /// Called once by the loader of a plugin file, before anything else; never in a program into which the source is linked.
 extern "C" fn root<P: Plugin>() -> RootModuleResult {
-    let made = guard::quietly(|| {
+    let made = catch::quietly(|| {
         hook::install();
         let root: RootRef = Root { table: guard::table::<P>() }.leak_into_prefix();
         let erased = root.to_prefix_ref();

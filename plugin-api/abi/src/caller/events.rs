@@ -3,18 +3,14 @@
 //! Checked as a whole before the first event is handed out: a batch that breaks a rule is garbage, its frames are released, and
 //! no event of it is used.
 
-use std::{
-    collections::BTreeSet,
-    fmt, slice,
-    sync::{Mutex, PoisonError},
-};
+use std::{fmt, slice};
 
-use super::Limits;
+use super::{Limits, typs::Typs};
 use crate::{
     batch::{Batch, RawEvent},
+    catch,
     codes::{EventKind, Outcome},
     frame::{Frame, Ledger, RawFrame},
-    guard,
     text::Text,
 };
 
@@ -26,8 +22,15 @@ pub(super) struct BatchBuffer {
     events: Vec<RawEvent>,
     /// What `batch.frames` points to; as above.
     frames: Vec<RawFrame>,
-    /// The last event's type: most streams have one.
-    typ: &'static str,
+    typs: Typs,
+}
+
+/// Why no event of a batch is used.
+pub(super) enum Refused {
+    /// It breaks a rule.
+    Garbage(String),
+    /// It is in order, and more than an instance may have.
+    TooMuch(String),
 }
 
 /// Room at first; a batch of 64 events of 2 frames, as most are, never asks for more.
@@ -36,13 +39,10 @@ const FRAMES: usize = 128;
 /// What is refused: no detector has it, and it would only show that a plugin has lost its way.
 const MOST_EVENTS: usize = 1 << 20;
 const MOST_FRAMES: usize = 1 << 22;
-/// An event's type is a protocol's name.
-const LONGEST_TYP: usize = 64;
-/// Types are kept for ever, because a plugin is.
-const MOST_TYPS: usize = 1024;
 
 impl BatchBuffer {
-    pub(super) fn new() -> Box<Self> {
+    /// For an instance of this code, by its address.
+    pub(super) fn new(code: usize) -> Box<Self> {
         let (mut events, mut frames) = (Vec::with_capacity(EVENTS), Vec::with_capacity(FRAMES));
         let batch = Batch {
             events: events.as_mut_ptr(),
@@ -56,7 +56,7 @@ impl BatchBuffer {
             progress: 0,
             grow,
         };
-        Box::new(Self { batch, events, frames, typ: "" })
+        Box::new(Self { batch, events, frames, typs: Typs::new(code) })
     }
 
     /// Makes ready for a call.
@@ -92,12 +92,13 @@ impl BatchBuffer {
         &mut self,
         ledger: &'static Ledger,
         mut take: impl FnMut(&'static str, EventKind, Frames<'_>),
-    ) -> Result<(), String> {
+    ) -> Result<(), Refused> {
+        let garbage = |answer| Err(Refused::Garbage(answer));
         let (events_len, frames_len) = (self.batch.events_len, self.batch.frames_len);
         self.point();
         if events_len > self.events.capacity() || frames_len > self.frames.capacity() {
             // What was written where is unknown, so the frames cannot be released.
-            return Err(format!("{events_len} events and {frames_len} frames, for which there was no room"));
+            return garbage(format!("{events_len} events and {frames_len} frames, for which there was no room"));
         }
         // SAFETY: the plugin counts what it has written, which is within the capacity; `self.events` points there.
         let events = unsafe { slice::from_raw_parts_mut(self.events.as_mut_ptr(), events_len) };
@@ -109,18 +110,20 @@ impl BatchBuffer {
         for event in &mut *events {
             counted = counted.saturating_add(event.frames);
             // The text becomes ours: it is read again below.
-            event.typ = Text::new(typ(&mut self.typ, event.typ)?);
+            // SAFETY: the plugin keeps it until its next call.
+            let typ = unsafe { event.typ.as_bytes() };
+            event.typ = Text::new(self.typs.known(typ)?);
             if EventKind::from_code(event.kind).is_none() {
-                return Err(format!("an event of kind {}", event.kind));
+                return garbage(format!("an event of kind {}", event.kind));
             }
         }
         if counted != frames_len {
-            return Err(format!("{frames_len} frames for events of {counted}"));
+            return garbage(format!("{frames_len} frames for events of {counted}"));
         }
         if let Some(frame) =
             frames.iter().find(|frame| frame.len > isize::MAX as usize || (frame.data.is_null() && frame.len > 0))
         {
-            return Err(format!("a frame of {} bytes at {:?}", frame.len, frame.data));
+            return garbage(format!("a frame of {} bytes at {:?}", frame.len, frame.data));
         }
         for event in events {
             let kind = EventKind::from_code(event.kind).expect("checked above");
@@ -181,31 +184,6 @@ impl fmt::Debug for Frames<'_> {
     }
 }
 
-/// The event's type, as text that lives for ever.
-fn typ(last: &mut &'static str, raw: Text) -> Result<&'static str, String> {
-    // SAFETY: the plugin keeps it until its next call.
-    let bytes = unsafe { raw.as_bytes() };
-    if bytes == last.as_bytes() && !bytes.is_empty() {
-        return Ok(last);
-    }
-    if bytes.len() > LONGEST_TYP {
-        return Err(format!("an event type of {} bytes", bytes.len()));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_| "an event type that is not UTF-8".to_owned())?;
-    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    *last = match known.get(text) {
-        Some(known) => known,
-        None if known.len() >= MOST_TYPS => return Err(format!("yet another event type, {text:?}")),
-        None => {
-            let kept: &'static str = Box::leak(text.into());
-            known.insert(kept);
-            kept
-        }
-    };
-    Ok(last)
-}
-
 /// Makes room for more.
 ///
 /// # Safety
@@ -218,7 +196,7 @@ unsafe extern "C" fn grow(batch: *mut Batch, events: usize, frames: usize) -> i3
     if !sane || events_len.saturating_add(events) > MOST_EVENTS || frames_len.saturating_add(frames) > MOST_FRAMES {
         return Outcome::Failed.code();
     }
-    let grown = guard::quietly(|| {
+    let grown = catch::quietly(|| {
         // SAFETY: so many elements were written, as the plugin's count says.
         unsafe { buffer.events.set_len(events_len) };
         // SAFETY: as above.

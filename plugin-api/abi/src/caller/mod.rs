@@ -8,8 +8,9 @@ mod counts;
 mod events;
 mod services;
 mod sinks;
+mod typs;
 
-use std::{ffi::c_void, fmt, mem::MaybeUninit, ptr, slice, sync::Arc, time::Duration};
+use std::{ffi::c_void, fmt, ptr, sync::Arc, time::Duration};
 
 pub use events::Frames;
 
@@ -26,7 +27,7 @@ use crate::{
     text::{Sink, Text},
     vtable::{EXCLUSIVE, PluginTable},
 };
-use events::BatchBuffer;
+use events::{BatchBuffer, Refused};
 use sinks::take_text;
 
 /// The functions of one plugin, and what it offers beside the core.
@@ -148,7 +149,8 @@ impl Plugin {
         if raw.is_null() {
             return Err(Fault::Garbage { call: "create", answer: "no instance".to_owned() });
         }
-        Ok(Instance { plugin: *self, raw, batch: BatchBuffer::new(), error, poison: None, open: false })
+        let batch = BatchBuffer::new(ptr::from_ref(self.table).addr());
+        Ok(Instance { plugin: *self, raw, batch, error, poison: None, open: false })
     }
 }
 
@@ -164,6 +166,12 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// The panic or the garbage after which it is not called any more.
+    #[must_use]
+    pub fn poison(&self) -> Option<&str> {
+        self.poison.as_deref()
+    }
+
     /// Where its frames are counted.
     #[must_use]
     pub fn ledger(&self) -> &'static Ledger {
@@ -293,7 +301,10 @@ impl Instance {
 
     /// Hands over what the batch holds.
     fn take(&mut self, call: &'static str, take: impl FnMut(&'static str, EventKind, Frames<'_>)) -> Result<(), Fault> {
-        self.batch.take(self.plugin.ledger, take).map_err(|answer| self.garbage(call, answer))
+        self.batch.take(self.plugin.ledger, take).map_err(|refused| match refused {
+            Refused::Garbage(answer) => self.garbage(call, answer),
+            Refused::TooMuch(what) => Fault::Source(SourceError::protocol(format!("{call} gave {what}"))),
+        })
     }
 
     fn garbage(&mut self, call: &'static str, answer: String) -> Fault {
@@ -327,19 +338,19 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// Room for an error's message; allocated once, never cleared.
-struct ErrorRoom(Box<[MaybeUninit<u8>]>);
+/// Room for an error's message; allocated once. Zeros at first: a plugin that counts more than it has written shows nothing else.
+struct ErrorRoom(Box<[u8]>);
 
 /// Longer messages are cut. A message is a few lines for people.
 const ERROR_ROOM: usize = 8192;
 
 impl ErrorRoom {
     fn new() -> Self {
-        Self(Box::new_uninit_slice(ERROR_ROOM))
+        Self(vec![0; ERROR_ROOM].into())
     }
 
     fn lend(&mut self) -> ErrorBuffer {
-        ErrorBuffer { data: self.0.as_mut_ptr().cast(), capacity: self.0.len(), len: 0, kind: 0 }
+        ErrorBuffer { data: self.0.as_mut_ptr(), capacity: self.0.len(), len: 0, kind: 0 }
     }
 
     fn check(&self, call: &'static str, code: i32, buffer: &ErrorBuffer) -> Result<(), Fault> {
@@ -349,12 +360,11 @@ impl ErrorRoom {
             Some(outcome) => outcome,
             None => return garbage(format!("outcome {code}")),
         };
-        if buffer.len > self.0.len() {
+        let Some(message) = self.0.get(..buffer.len) else {
             return garbage(format!("an error of {} bytes in a buffer of {}", buffer.len, self.0.len()));
-        }
-        // SAFETY: the plugin says that it wrote `len` bytes; that they are within the room was checked above.
-        let message = unsafe { slice::from_raw_parts(self.0.as_ptr().cast::<u8>(), buffer.len) };
-        let message = String::from_utf8_lossy(message).into_owned();
+        };
+        let written = message.split(|byte| *byte == 0).next().unwrap_or_default();
+        let message = String::from_utf8_lossy(written).into_owned();
         match outcome {
             Outcome::Failed => match ErrorKind::from_code(buffer.kind) {
                 Some(kind) => Err(Fault::Source(SourceError::new(kind, message))),

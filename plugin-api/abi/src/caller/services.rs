@@ -11,9 +11,9 @@ use std::{
 };
 
 use crate::{
+    catch,
     codes::LogLevel,
     ext::{Extension, Table as _, log::LogTable},
-    guard,
     host::{HostServices, HostTable, StrayCalls},
     text::Text,
 };
@@ -89,7 +89,7 @@ unsafe extern "C" fn log(context: *mut c_void, level: i32, message: Text) {
     let context = unsafe { Context::at(context) };
     // SAFETY: lent for the call.
     let message = unsafe { message.as_bytes() };
-    guard::quietly(|| {
+    catch::quietly(|| {
         let Some(services) = context.services("log") else { return };
         let message = String::from_utf8_lossy(&message[..message.len().min(LONGEST_LINE)]);
         services.log(LogLevel::from_code(level).unwrap_or(LogLevel::Warn), &message);
@@ -102,7 +102,7 @@ unsafe extern "C" fn stop_requested(context: *mut c_void) -> i32 {
     // SAFETY: as the caller promises.
     let context = unsafe { Context::at(context) };
     let asked = || context.services("stop_requested").is_none_or(|services| services.stop_requested());
-    guard::quietly(asked).unwrap_or(true).into()
+    catch::quietly(asked).unwrap_or(true).into()
 }
 
 /// # Safety
@@ -111,7 +111,7 @@ unsafe extern "C" fn stop_descriptor(context: *mut c_void) -> i32 {
     // SAFETY: as the caller promises.
     let context = unsafe { Context::at(context) };
     let given = || context.services("stop_descriptor").map_or(-1, |services| services.stop_descriptor());
-    guard::quietly(given).unwrap_or(-1)
+    catch::quietly(given).unwrap_or(-1)
 }
 
 /// # Safety
@@ -129,7 +129,7 @@ unsafe extern "C" fn get_extension(_: *mut c_void, id: Text) -> Extension {
 unsafe extern "C" fn release(context: *mut c_void) {
     // SAFETY: as the caller promises.
     let context = unsafe { Context::at(context) };
-    guard::quietly(|| context.give_back());
+    catch::quietly(|| context.give_back());
 }
 
 #[cfg(test)]

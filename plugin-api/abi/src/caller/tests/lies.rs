@@ -35,6 +35,7 @@ unsafe extern "C" fn create(
         "outcome" => return 42,
         "error kind" => error.kind = 99,
         "error length" => error.len = usize::MAX,
+        "error unwritten" => (error.kind, error.len) = (ErrorKind::Connect.code(), 100),
         _ => {
             // SAFETY: valid for a write.
             unsafe { *instance = Box::into_raw(Box::new(lie.to_owned())).cast() }

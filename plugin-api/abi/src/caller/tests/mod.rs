@@ -54,6 +54,7 @@ thread_local! {
     /// What the next calls of a scripted source on this thread do, and how often its frames were dropped.
     static DROPS: Arc<AtomicUsize> = Arc::default();
     static CALLS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    static DROPPED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 fn drops() -> usize {
@@ -140,6 +141,7 @@ impl guard::Plugin for Scripted {
 
 impl Drop for Scripted {
     fn drop(&mut self) {
+        DROPPED.set(DROPPED.get() + 1);
         let _ = self.act("drop");
     }
 }
@@ -230,9 +232,10 @@ fn frames_that_nobody_takes_are_released() {
 }
 
 #[test]
-fn a_source_that_panicked_is_never_called_again_nor_dropped() {
+fn a_source_that_panicked_is_dropped_at_once_and_never_called_again() {
     for call in ["open", "next", "close", "set_parameter", "trigger", "parameters"] {
-        let mut instance = plugin().0.create("s", &format!("{call} panics"), Arc::new(Heard::default())).unwrap();
+        let host = Arc::new(Heard::default());
+        let mut instance = plugin().0.create("s", &format!("{call} panics"), host.clone()).unwrap();
         let outcome = match call {
             "set_parameter" => instance.set_parameter("p", b"1"),
             "parameters" => instance.parameters().map(drop),
@@ -242,6 +245,9 @@ fn a_source_that_panicked_is_never_called_again_nor_dropped() {
             _ => instance.open().and_then(|()| next(&mut instance).1.map(|_| ())),
         };
         assert!(matches!(&outcome, Err(Fault::Panicked { call: at, .. }) if *at == call), "{call}: {outcome:?}");
+        // What it held is free for the next instance, and the host's context came back.
+        assert_eq!((DROPPED.replace(0), Arc::strong_count(&host)), (1, 1), "{call}");
+        assert!(instance.poison().unwrap().contains(&format!("{call} panicked")));
         let calls = CALLS.get();
         let again = instance.open();
         let Err(Fault::Poisoned(earlier)) = &again else { panic!("{call}: {again:?}") };
@@ -305,6 +311,9 @@ fn garbage_is_a_fault_and_its_frames_are_released() {
         let outcome = plugin.create(lie, "", Arc::new(Heard::default()));
         assert!(matches!(outcome, Err(Fault::Garbage { call: "create", .. })), "{lie}: {outcome:?}");
     }
+    // It counts what it has not written.
+    let Err(Fault::Source(error)) = plugin.create("error unwritten", "", Arc::new(Heard::default())) else { panic!() };
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Connect, ""));
     let lies = ["progress", "kind", "typ", "long typ", "too few frames", "too many frames", "huge frames", "no data"];
     for (count, lie) in lies.into_iter().enumerate() {
         let mut instance = plugin.create(lie, "", Arc::new(Heard::default())).unwrap();

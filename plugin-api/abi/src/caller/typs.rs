@@ -1,0 +1,127 @@
+//! The types of events, as text that lives for ever: events that still wait outlive the call that gave them.
+//!
+//! A type is the name of a protocol, so an instance has few. Whoever puts something else into it (a counter, say) comes to an end here,
+//! and takes no room from others: each instance has a limit, and each plugin has one for what it adds to the table that all share.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
+use super::events::Refused;
+
+/// The types of one instance.
+pub(super) struct Typs {
+    /// Where the plugin's code is: the same for all of its instances.
+    code: usize,
+    /// The last event's: most streams have one.
+    last: &'static str,
+    known: BTreeSet<&'static str>,
+}
+
+/// What all instances share, so that a type is kept once.
+#[derive(Default)]
+struct Shared {
+    typs: BTreeSet<&'static str>,
+    /// How many of them came from each plugin.
+    by: BTreeMap<usize, usize>,
+}
+
+static SHARED: Mutex<Shared> = Mutex::new(Shared { typs: BTreeSet::new(), by: BTreeMap::new() });
+
+const LONGEST: usize = 64;
+/// Of one instance.
+const MOST: usize = 64;
+/// Added by all instances of one plugin. So the table is bounded, because plugins are (`max_generations`).
+const MOST_BY_PLUGIN: usize = 1024;
+
+impl Typs {
+    pub(super) fn new(code: usize) -> Self {
+        Self { code, last: "", known: BTreeSet::new() }
+    }
+
+    /// The type that is written like this.
+    pub(super) fn known(&mut self, written: &[u8]) -> Result<&'static str, Refused> {
+        if written == self.last.as_bytes() && !written.is_empty() {
+            return Ok(self.last);
+        }
+        if written.len() > LONGEST {
+            return Err(Refused::Garbage(format!("an event type of {} bytes", written.len())));
+        }
+        let Ok(text) = std::str::from_utf8(written) else {
+            return Err(Refused::Garbage("an event type that is not UTF-8".to_owned()));
+        };
+        self.last = match self.known.get(text) {
+            Some(known) => known,
+            None if self.known.len() >= MOST => {
+                let what = format!(
+                    "the event type {text:?} after {MOST} others, which is the limit; a type is the name of a protocol"
+                );
+                return Err(Refused::TooMuch(what));
+            }
+            None => {
+                let shared = self.share(text)?;
+                self.known.insert(shared);
+                shared
+            }
+        };
+        Ok(self.last)
+    }
+
+    fn share(&self, text: &str) -> Result<&'static str, Refused> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = shared.typs.get(text) {
+            return Ok(known);
+        }
+        let added = shared.by.entry(self.code).or_default();
+        if *added >= MOST_BY_PLUGIN {
+            let what =
+                format!("the event type {text:?} after {MOST_BY_PLUGIN} others in all, which is the limit of a plugin");
+            return Err(Refused::TooMuch(what));
+        }
+        *added += 1;
+        let kept: &'static str = Box::leak(text.into());
+        shared.typs.insert(kept);
+        Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_and_a_plugin_have_limits_of_their_own_and_take_nothing_from_others() {
+        let (one, another) = (1, 2);
+        let mut added = 0;
+        // Each time a new instance.
+        for instance in 0.. {
+            let mut typs = Typs::new(one);
+            for number in 0..MOST {
+                match typs.known(format!("{instance} {number}").as_bytes()) {
+                    Ok(_) => added += 1,
+                    Err(Refused::TooMuch(what)) => {
+                        assert!(what.contains("limit of a plugin"), "{what}");
+                        break;
+                    }
+                    Err(Refused::Garbage(what)) => panic!("{what}"),
+                }
+            }
+            if added == MOST_BY_PLUGIN && typs.known.is_empty() {
+                break;
+            }
+            let Err(Refused::TooMuch(what)) = typs.known(b"one more") else {
+                panic!("instance {instance} has no limit")
+            };
+            assert!(what.contains("after 64 others"), "{what}");
+            // What it has, it may go on with.
+            assert_eq!(typs.known(format!("{instance} 0").as_bytes()).ok(), Some(format!("{instance} 0").as_str()));
+        }
+        assert_eq!(added, MOST_BY_PLUGIN);
+        // What is there is shared, and others have room for what is not.
+        assert!(Typs::new(one).known(b"0 0").is_ok());
+        let mut typs = Typs::new(another);
+        let (old, new) = (typs.known(b"0 0").ok().unwrap(), typs.known(b"new").ok().unwrap());
+        assert_eq!((old, new, Typs::new(3).known(b"0 0").ok().unwrap().as_ptr()), ("0 0", "new", old.as_ptr()));
+    }
+}

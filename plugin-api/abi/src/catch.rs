@@ -1,0 +1,49 @@
+//! Panics become values.
+
+use std::{
+    any::Any,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use crate::{error::SourceError, hook};
+
+/// Calls; a panic comes back as its message and place.
+pub(crate) fn catch<T>(call: impl FnOnce() -> Result<T, SourceError>) -> Result<Result<T, SourceError>, String> {
+    hook::guarded(|| catch_unwind(AssertUnwindSafe(call))).map_err(|payload| {
+        let message = message(payload);
+        match hook::place() {
+            Some(place) => format!("{message} (at {place})"),
+            None => message,
+        }
+    })
+}
+
+/// Calls; a panic comes back as `None`.
+pub(crate) fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(answer) => Some(answer),
+        Err(payload) => {
+            message(payload);
+            None
+        }
+    }
+}
+
+/// What a panic said. The payload's own drop may panic too; that payload is forgotten.
+fn message(payload: Box<dyn Any + Send>) -> String {
+    let message = said(&*payload).to_owned();
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(second);
+    }
+    message
+}
+
+/// The words of a panic.
+pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no message",
+    }
+}
