@@ -1,7 +1,9 @@
-//! The orders that wait for a reader, and the bell that its source listens to while one does.
+//! The orders that wait for a reader, and the bell that tells its source to stop what it does.
 //!
-//! Given by the forwarder, taken by the reader thread. The bell is rung and cleared under the lock that guards the orders: a
-//! ring that came after its order was taken would tell the source to stop the very thing it is asked to do.
+//! Given by the forwarder, taken by the reader thread. The bell is rung exactly while an order waits that ends what the source does
+//! (another scan, the end of this one), or when no more orders come. An order that can wait, such as a parameter's value, does not ring. The bell is
+//! rung and cleared under the lock that guards the orders: a ring that came after its order was taken would tell the source to
+//! stop the very thing it is asked to do.
 
 use std::{collections::VecDeque, sync::PoisonError, time::Duration};
 
@@ -20,7 +22,8 @@ pub(crate) struct Orders<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    waiting: VecDeque<T>,
+    /// Each with whether it is urgent.
+    waiting: VecDeque<(T, bool)>,
     /// No more will come: the bell stays rung.
     closed: bool,
 }
@@ -44,11 +47,13 @@ impl<T> Orders<T> {
         Self { state: Mutex::new(state), came: Condvar::new(), bell }
     }
 
-    /// Leaves an order. [any thread]
-    pub(crate) fn give(&self, order: T) {
+    /// Leaves an order. An urgent one ends what the source does now. [any thread]
+    pub(crate) fn give(&self, order: T, is_urgent: bool) {
         let mut state = self.lock();
-        state.waiting.push_back(order);
-        self.bell.ring();
+        state.waiting.push_back((order, is_urgent));
+        if is_urgent {
+            self.bell.ring();
+        }
         drop(state);
         self.came.notify_all();
     }
@@ -62,7 +67,8 @@ impl<T> Orders<T> {
         self.came.notify_all();
     }
 
-    /// The next order, if one waits. The bell is for those that come after it. [reader thread]
+    /// The next order, if one waits. The bell is for those that come after it, and stays rung if one of them is urgent.
+    /// [reader thread]
     pub(crate) fn take(&self) -> Next<T> {
         self.next(&mut self.lock())
     }
@@ -90,11 +96,11 @@ impl<T> Orders<T> {
 
     fn next(&self, state: &mut State<T>) -> Next<T> {
         let next = state.waiting.pop_front();
-        if !state.closed {
+        if !state.closed && !state.waiting.iter().any(|(_, is_urgent)| *is_urgent) {
             self.bell.clear();
         }
         match next {
-            Some(order) => Next::Order(order),
+            Some((order, _)) => Next::Order(order),
             None if state.closed => Next::Closed,
             None => Next::Nothing,
         }

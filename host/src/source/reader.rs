@@ -1,7 +1,7 @@
 //! The reader: the one thread that calls a source, from `create` to drop.
 //!
-//! Owns the instance and its run. Takes orders from the forwarder between two calls of the source; an order also rings the
-//! source's stop token, so that a waiting `next` returns. It pulls events into the scan's [`Queue`] and is parked while
+//! Owns the instance and its run. Takes orders from the forwarder between two calls of the source; one that ends the run also rings
+//! the source's stop token, so that a waiting call returns. It pulls events into the scan's [`Queue`] and is parked while
 //! its stream is inactive. It never touches a socket of workers, and knows no assignments.
 
 use std::{
@@ -106,10 +106,11 @@ impl Reader {
         Ok((Self { stream, factory, orders, token, written_off: false, ended, thread }, outcome))
     }
 
-    /// Gives an order, and makes a waiting source return for it.
+    /// Gives an order. One that ends the run makes a waiting source return for it.
     pub(crate) fn order(&self, order: Order) {
         // A reader whose thread has died does not answer; whoever waits for an answer has a deadline.
-        self.orders.give(order);
+        let is_urgent = matches!(order, Order::Open(_) | Order::Close(_));
+        self.orders.give(order, is_urgent);
     }
 
     /// How long the source's current call has been under way, if that is longer than `limit`.
@@ -262,6 +263,8 @@ impl Life {
 
     fn obey(&mut self, order: Order, run: &mut Run) {
         match order {
+            // Another order for another scan waits behind it; that one closes the run.
+            Order::Open(queue) | Order::Close(queue) if queue.is_abandoned() => {}
             Order::Open(queue) => {
                 self.close();
                 self.queue = Some(queue.clone());
@@ -285,7 +288,7 @@ impl Life {
                 predecessor.wait_with_a_word(&self.token);
             }
             Order::Trigger(number) => {
-                let Some(queue) = self.queue.clone() else { return };
+                let Some(queue) = self.queue.clone().filter(|queue| !queue.is_abandoned()) else { return };
                 let mut events = Vec::new();
                 let outcome = self.call(|instance| instance.trigger(number, &mut events));
                 self.token.gave(events.len());

@@ -15,11 +15,11 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 
 use framegate_plugin_api::{Deadline, HostContext, LogLevel, Source, SourceError, export_source};
 use framegate_source_kit::{Reactor, Runs};
-use tokio::{runtime, time::timeout};
+use tokio::runtime;
 
 pub use crate::settings::{PcapRawSettings, TcpAddress};
 use crate::{link::Link, run::PcapRawRun};
@@ -51,9 +51,7 @@ impl Source for PcapRaw {
 
     fn open(&mut self) -> Result<PcapRawRun, SourceError> {
         let mut link = Link::new(self.settings.clone(), self.host.clone());
-        let wait = self.settings.connect_wait.0;
-        let deaf = self.reactor.runtime().block_on(async { timeout(wait.min(DEAF), link.ready()).await.ok() });
-        let connected = deaf.or_else(|| self.reactor.wait(link.ready(), Deadline::after(wait.saturating_sub(DEAF))));
+        let connected = self.reactor.wait(link.ready(), Deadline::after(self.settings.connect_wait.0));
         if connected.is_none() {
             let url = &self.settings.upstream_url;
             self.host.log(LogLevel::Info, format!("{url} does not answer yet; connecting goes on in the background"));
@@ -61,9 +59,5 @@ impl Source for PcapRaw {
         Ok(PcapRawRun::new(link, &self.settings, &self.runs, self.reactor.clone(), self.host.clone()))
     }
 }
-
-/// For how long opening a run does not listen to a stop: the host also rings it for what can wait (a parameter), and a run that was
-/// opened without waiting could miss its start.
-const DEAF: Duration = Duration::from_millis(50);
 
 export_source!(PcapRaw);

@@ -3,7 +3,7 @@
 //! Runs on the reader thread. Owns the links. All waiting of a ZeroMQ source is here: for handshakes when a run opens, for messages
 //! afterwards; never longer than asked, and a stop ends it. It looks into no message.
 
-use std::{fmt, thread, time::Duration};
+use std::{fmt, time::Duration};
 
 use framegate_plugin_api::{Deadline, HostContext, LogLevel, SourceError, descriptors_left};
 use smallvec::SmallVec;
@@ -147,18 +147,14 @@ impl Links {
         }
     }
 
-    /// Waits until all handshakes were made, at most for `time`. A stop ends the waiting, but not in the first moments.
+    /// Waits until all handshakes were made, at most for `time`. A stop ends the waiting.
     fn wait_for_handshakes(&mut self, time: Duration) {
-        let (deadline, deaf) = (Deadline::after(time), Deadline::after(time.min(DEAF)));
+        let deadline = Deadline::after(time);
         while !self.links.iter().all(|link| link.handshake().is_made()) {
-            let listens = deaf.passed();
-            let mut items: Vec<_> =
-                self.links.iter().map(|link| link.handshake().events().as_poll_item(POLLIN)).collect();
-            if listens {
-                items.push(PollItem::from_fd(self.host.stop_descriptor(), POLLIN));
-            }
-            let polled = poll(&mut items, if listens { deadline } else { deaf });
-            let stopped = listens && items.last().is_some_and(PollItem::is_readable);
+            let mut items = vec![PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
+            items.extend(self.links.iter().map(|link| link.handshake().events().as_poll_item(POLLIN)));
+            let polled = poll(&mut items, deadline);
+            let stopped = items[0].is_readable();
             drop(items);
             self.hear();
             if polled.is_err() || stopped || deadline.passed() {
@@ -172,9 +168,7 @@ impl Links {
         for link in &self.links {
             let _ = link.socket().get_events();
         }
-        let deaf = time.min(DEAF);
-        thread::sleep(deaf);
-        let deadline = Deadline::after(time.saturating_sub(deaf));
+        let deadline = Deadline::after(time);
         let mut items = [PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
         while !deadline.passed() && poll(&mut items, deadline).is_ok() && !items[0].is_readable() {}
     }
@@ -216,7 +210,3 @@ fn poll(items: &mut [PollItem<'_>], deadline: Deadline) -> Result<(), SourceErro
 /// libzmq's PUSH side looks for news of its connections only every 3 million clock ticks while it sends. Until then it may
 /// still use the connection of the run before, and what it puts there is lost.
 const RECONNECT_SETTLE: Duration = Duration::from_millis(3);
-
-/// For how long opening a run does not listen to a stop: the host also rings it for what can wait (a parameter), and a run
-/// that was opened without waiting could miss its start. Handshakes take 1 to 5 ms.
-const DEAF: Duration = Duration::from_millis(50);

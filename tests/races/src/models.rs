@@ -3,7 +3,8 @@
 //! Each was seen to fail, with these in the host, one at a time: the wake's flag is cleared before its descriptor is read, or with
 //! less than `AcqRel`; who gives bytes back looks for a waiter before; a waiter does not look again, or sets its flag with less than
 //! `SeqCst`; an account looks and takes in two steps; a queue
-//! is emptied before it is marked as given up; a push does not ring; an order rings after it was left; a dropped event's place is not behind what was queued.
+//! is emptied before it is marked as given up; a push does not ring; an order rings after it was left, or clears the bell of one behind it;
+//! every order rings; a dropped event's place is not behind what was queued.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -184,7 +185,7 @@ pub fn a_reader_and_its_orders() {
         let (bell, descriptor) = wake();
         let orders = Arc::new(Orders::new(bell.clone()));
         let giver = orders.clone();
-        let giver = thread::spawn(move || [1, 2].map(|order| giver.give(order)));
+        let giver = thread::spawn(move || [1, 2].map(|order| giver.give(order, true)));
         for expected in [1, 2] {
             loop {
                 match orders.take() {
@@ -197,5 +198,58 @@ pub fn a_reader_and_its_orders() {
         assert!(!bell.is_rung() && !descriptor.is_readable(), "else the source would stop what it is asked to do");
         orders.close();
         assert!(orders.take() == Next::Closed && descriptor.is_readable());
+    });
+}
+
+/// An order that can wait comes before one that is urgent, and one after it; the source looks at its bell in between.
+pub fn orders_that_can_wait_and_one_that_is_urgent() {
+    every_order(|| {
+        let (bell, descriptor) = wake();
+        let orders = Arc::new(Orders::new(bell.clone()));
+        let giver = orders.clone();
+        let giver = thread::spawn(move || {
+            giver.give("before", false);
+            giver.give("urgent", true);
+            giver.give("after", false);
+        });
+        let mut taken = Vec::new();
+        while taken.len() < 3 {
+            match orders.take() {
+                Next::Order(order) => {
+                    taken.push(order);
+                    // Each call of the source ends with such a look.
+                    let stops = bell.is_rung();
+                    assert!(!stops || !taken.contains(&"urgent"), "{taken:?}: it would stop what it is asked to do");
+                }
+                // Nothing else announces the urgent one to a source that waits.
+                _ if !taken.contains(&"urgent") => descriptor.wait(),
+                _ => thread::yield_now(),
+            }
+        }
+        giver.join().unwrap();
+        assert_eq!(taken, ["before", "urgent", "after"]);
+        assert!(!bell.is_rung() && !descriptor.is_readable());
+    });
+}
+
+/// Two urgent orders wait: the first is taken, and the source must still be told of the second.
+pub fn an_urgent_order_behind_another() {
+    every_order(|| {
+        let (bell, descriptor) = wake();
+        let orders = Arc::new(Orders::new(bell.clone()));
+        let giver = orders.clone();
+        let giver = thread::spawn(move || giver.give(2, true));
+        orders.give(1, true);
+        let first = loop {
+            if let Next::Order(order) = orders.take() {
+                break order;
+            }
+        };
+        // What the first order asks for does not return before it is told to stop.
+        descriptor.wait();
+        let Next::Order(second) = orders.take() else { panic!("it was rung for an order") };
+        giver.join().unwrap();
+        assert_eq!(first + second, 3);
+        assert!(!bell.is_rung() && !descriptor.is_readable());
     });
 }

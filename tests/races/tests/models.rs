@@ -36,3 +36,13 @@ fn each_event_of_a_scan_that_is_replaced_is_taken_or_counted_once() {
 fn a_source_is_rung_for_each_order_before_it_is_taken_and_not_after() {
     models::a_reader_and_its_orders();
 }
+
+#[test]
+fn a_source_is_rung_for_urgent_orders_only() {
+    models::orders_that_can_wait_and_one_that_is_urgent();
+}
+
+#[test]
+fn a_source_stays_rung_while_an_urgent_order_waits_behind_the_one_that_was_taken() {
+    models::an_urgent_order_behind_another();
+}

@@ -1,0 +1,111 @@
+//! Keeps all rules, but for the faults in its settings: each happens once, in the order in which they stand there.
+//!
+//! What has happened is known by files in a folder, so it is also known to other copies of the plugin.
+#![forbid(unsafe_code)]
+
+use std::{fs, path::PathBuf, thread, time::Duration};
+
+use framegate_plugin_api::{
+    Deadline, EventKind, EventSink, Frame, HostContext, Progress, Source, SourceError, SourceRun, export_source,
+};
+use serde::Deserialize;
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// "CALL FAULT" each.
+    faults: Vec<String>,
+    folder: PathBuf,
+}
+
+#[derive(Clone)]
+struct Faults {
+    settings: Settings,
+    host: HostContext,
+}
+
+impl Faults {
+    fn in_call(&self, call: &str) -> Result<(), SourceError> {
+        self.note(call);
+        let is_left = |number: &usize| !self.settings.folder.join(format!("fault-{number}")).exists();
+        let Some(number) = (0..self.settings.faults.len()).find(is_left) else { return Ok(()) };
+        let Some((at, fault)) = self.settings.faults[number].split_once(' ') else { return Ok(()) };
+        if at != call {
+            return Ok(());
+        }
+        fs::write(self.settings.folder.join(format!("fault-{number}")), "").unwrap();
+        let goes_on = || self.settings.folder.join("go").exists();
+        match fault {
+            "panics" => panic!("{call} has lost its way"),
+            "fails" => return Err(SourceError::protocol(format!("{call} has met something"))),
+            "hangs" => while !goes_on() {
+                thread::park_timeout(Duration::from_millis(5));
+            }
+            // As a good source waits.
+            "waits" => while !goes_on() {
+                if self.host.stop_requested() {
+                    return Err(SourceError::connect(format!("{call} is told to stop")));
+                }
+                thread::park_timeout(Duration::from_millis(5));
+            }
+            _ => panic!("there is no fault {fault}"),
+        }
+        Ok(())
+    }
+
+    /// A letter for each call in a file.
+    fn note(&self, call: &str) {
+        let file = self.settings.folder.join(call);
+        let calls = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(file, calls + "x").unwrap();
+    }
+}
+
+struct Bad(Faults);
+
+/// Gives a header's, ten images' and an end's worth of events.
+struct Run {
+    faults: Faults,
+    given: bool,
+}
+
+impl Source for Bad {
+    type Settings = Settings;
+    type Run = Run;
+    const PROTOCOL: &'static str = "bad";
+
+    fn create(settings: Settings, host: HostContext) -> Result<Self, SourceError> {
+        let faults = Faults { settings, host };
+        faults.in_call("create")?;
+        Ok(Self(faults))
+    }
+
+    fn open(&mut self) -> Result<Run, SourceError> {
+        self.0.in_call("open")?;
+        Ok(Run { faults: self.0.clone(), given: false })
+    }
+}
+
+impl SourceRun for Run {
+    fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
+        if std::mem::replace(&mut self.given, true) {
+            while !self.faults.host.stop_requested() && !deadline.passed() {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            return Ok(Progress::End);
+        }
+        self.faults.in_call("next")?;
+        for number in 0..12 {
+            out.push("BAD", EventKind::Data, [Frame::from_vec(vec![number; 10])]);
+        }
+        Ok(Progress::End)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.faults.in_call("close");
+    }
+}
+
+export_source!(Bad);
