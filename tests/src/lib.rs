@@ -20,6 +20,7 @@ pub mod holder;
 pub mod host;
 pub mod listener;
 pub mod oracle;
+pub mod pair;
 pub mod played;
 pub mod process;
 pub mod protocols;

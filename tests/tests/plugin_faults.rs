@@ -13,106 +13,21 @@ use std::{
     time::Duration,
 };
 
-use framegate_stins::simulate::{Detector, Simulation};
 use framegate_tests::{
     alone::{bad_plugin, bad_plugin_in_c},
     framegate,
-    host::{Host, LIMIT},
+    host::LIMIT,
+    pair::{IMAGES, Pair, in_c},
     process::{free_port, wait_for},
-    worker::Worker,
 };
 use serde_json::Value;
-
-/// Images of the good stream in each scan, between a header and an end.
-const IMAGES: u32 = 10;
-
-/// A host with two streams, `good` and `bad`, and a worker that gets both.
-struct Pair {
-    host: Host,
-    worker: Worker,
-    detector: thread::JoinHandle<()>,
-    bad: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Pair {
-    fn start(bad: impl FnOnce(&Path) -> PathBuf, scans: u32, more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let bad = bad(folder.path());
-        let simulation = Simulation {
-            bind: "tcp://127.0.0.1:*".to_owned(),
-            scans,
-            frames: IMAGES,
-            bytes: 1000,
-            rate: None,
-            // The connection of a scan ends with it: what is sent after that waits for the next one's.
-            pause: Duration::from_millis(500),
-        };
-        let detector = Detector::bind(simulation).unwrap();
-        let url = detector.endpoint().unwrap();
-        let detector = thread::spawn(move || {
-            detector.stream(|_| true).unwrap();
-        });
-        let port = free_port();
-        let host = Host::start(
-            folder.path(),
-            &format!(
-                "source_timeout = \"1 s\"\n{more}\n[standalone]\n\
-                 [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
-                 [[ingester.stream]]\nname = \"good\"\nsource = \"stins\"\n\
-                 [ingester.stream.settings]\nupstream_url = \"{url}\"\nbetween_scans = \"disconnect\"\n\
-                 [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n",
-                bad.display()
-            ),
-        );
-        let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
-        Self { host, worker, detector, bad, _folder: folder }
-    }
-
-    /// The good stream's header, images and end of one scan have all arrived.
-    fn good_loses_nothing(&self) {
-        let messages = self.worker.until(|message| message.number() == u64::from(IMAGES) + 1);
-        let of_good = messages.iter().filter(|message| message.stream("good").is_some_and(|frames| !frames.is_empty()));
-        assert_eq!(of_good.count(), IMAGES as usize + 2, "{}", self.host.log());
-    }
-
-    /// Waits for a failure of the bad stream that says this, and names the plugin and its file.
-    fn bad_fails(&mut self, says: &str) -> Value {
-        let file = self.bad.display().to_string();
-        let status = self.host.wait_for(says, |ingester| {
-            let faults = ingester["faults"].to_string();
-            faults.contains("bad") && faults.contains(says) && faults.contains(&file)
-        });
-        assert_ne!(status["streams"]["good"]["source"], "failed", "{status:#}");
-        // A thread of its own writes the log.
-        wait_for("the log to say it too", LIMIT, || self.host.log().contains(says).then_some(()));
-        status
-    }
-
-    /// The generation of the bad stream.
-    fn generation(&self) -> Value {
-        let status: Value = serde_json::from_str(&self.host.get("/status").unwrap()).unwrap();
-        let all = status["generations"].as_array().unwrap().clone();
-        all.into_iter().find(|generation| generation["stream"] == "bad").unwrap()
-    }
-
-    /// It ends in time, whatever its sources do; its log.
-    fn stop(mut self) -> String {
-        assert!(self.host.stop(Duration::from_secs(5)).success(), "{}", self.host.log());
-        self.detector.join().unwrap();
-        self.host.log()
-    }
-}
-
-fn in_c(case: &'static str) -> impl FnOnce(&Path) -> PathBuf {
-    move |folder| bad_plugin_in_c(case, folder)
-}
 
 fn costs_its_own_stream_only(bad: impl FnOnce(&Path) -> PathBuf, says: &str) {
     let mut pair = Pair::start(bad, 1, "");
     pair.bad_fails(says);
     pair.good_loses_nothing();
-    pair.stop();
+    let log = pair.stop();
+    assert!(!log.contains("given the host's context back"), "it was not asked for it: {log}");
 }
 
 #[test]
@@ -142,7 +57,10 @@ const HANGS: &str = "not return";
 fn is_written_off(pair: &mut Pair) {
     assert_eq!(pair.generation()["state"], "written off");
     pair.host.wait_for("the count", |ingester| {
-        ingester["counters"]["sources written off, because a call did not return"] == 1
+        // The copy that takes over hangs too.
+        ingester["counters"]["sources written off, because a call did not return"]
+            .as_u64()
+            .is_some_and(|count| count > 0)
     });
 }
 
@@ -162,7 +80,7 @@ fn a_next_that_hangs_is_written_off_and_costs_its_own_stream_only() {
     pair.bad_fails(HANGS);
     is_written_off(&mut pair);
     pair.good_loses_nothing();
-    pair.stop();
+    let _ = pair.stop();
 }
 
 #[test]
@@ -173,7 +91,7 @@ fn a_close_that_hangs_is_written_off_and_the_next_scan_goes_on_without_it() {
     pair.bad_fails(HANGS);
     is_written_off(&mut pair);
     pair.good_loses_nothing();
-    pair.stop();
+    let _ = pair.stop();
 }
 
 #[test]
@@ -198,7 +116,7 @@ fn frames_that_are_never_freed_or_given_twice_are_each_released_once_by_the_host
             (returned == frames && [frames, 2 * frames].contains(&given)).then_some(())
         };
         wait_for("every frame to be released once", LIMIT, balanced);
-        pair.stop();
+        let _ = pair.stop();
     }
 }
 
@@ -273,7 +191,7 @@ fn a_source_that_has_ended_does_not_keep_a_processor_busy() {
     let before = ticks();
     thread::sleep(Duration::from_secs(1));
     assert!(ticks() - before < 50, "{} of 100 ticks", ticks() - before);
-    pair.stop();
+    let _ = pair.stop();
 }
 
 /// Runs a host with one plugin until it ends by itself: it is refused.
@@ -350,7 +268,7 @@ fn a_panic_in_create_is_the_same_refusal_whether_it_is_tried_out_or_not() {
 fn a_good_plugin_that_is_tried_out_streams_as_ever() {
     let pair = Pair::start(in_c("writes_a_file_when_loaded"), 1, "probe = true");
     pair.good_loses_nothing();
-    pair.stop();
+    let _ = pair.stop();
 }
 
 #[test]

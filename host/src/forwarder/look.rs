@@ -4,7 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::Forwarder;
-use crate::ingester::{picture::Measured, report::StreamReport};
+use crate::{
+    ingester::{picture::Measured, report::StreamReport},
+    source::replacement::Told,
+};
 
 /// Events a second, and when the pace was logged.
 #[derive(Debug)]
@@ -66,8 +69,12 @@ impl Forwarder {
         );
         for stream in 0..self.inputs.len() {
             let reader = &mut self.inputs[stream].reader;
+            let renewals = reader.take_renewals();
+            self.ingester.count("sources made anew after a fault", renewals.made);
+            self.ingester.count("sources that could not be made anew after a fault", renewals.not_made);
             if reader.write_off(limits.source_timeout).is_some() {
                 self.ingester.count("sources written off, because a call did not return", 1);
+                self.tell(Told::Hangs(self.inputs[stream].reader.stream().clone()));
             }
             if self.ingester.is_giving(stream)
                 && let Some(time) = self.inputs[stream].reader.overdue(limits.source_timeout)

@@ -52,7 +52,8 @@ pub(crate) struct Forwarder {
     pub(crate) assignments: mpsc::Receiver<Assignments>,
     /// Sources that are made and wait for the next scan.
     pub(crate) replacements: std::sync::mpsc::Receiver<Replacement>,
-    /// What became of them. Not bounded, because nobody here may wait: two words for each swap at most.
+    /// What became of them. Not bounded, because nobody here may wait: two words for each swap at most, and one for each source that hangs
+    /// when a scan starts.
     pub(crate) told: mpsc::UnboundedSender<Told>,
     pub(crate) report: watch::Sender<Report>,
     pub(crate) dump: Dump,

@@ -20,12 +20,21 @@ impl Forwarder {
         self.take_replacements();
         let limit = self.ingester.limits().source_timeout;
         for (stream, input) in self.inputs.iter_mut().enumerate() {
-            let Some(Replacement { number, reader, on_demand, when_full, .. }) = input.replacement.take() else {
+            let hangs = input.reader.overdue(limit).is_some();
+            let Some(Replacement { number, reader, on_demand, when_full, recovers, .. }) = input.replacement.take()
+            else {
+                if hangs {
+                    let _ = self.told.send(Told::Hangs(input.reader.stream().clone()));
+                }
                 continue;
             };
+            if recovers && !hangs {
+                let _ = self.told.send(Told::NotNeeded { number });
+                continue;
+            }
             let mut old = mem::replace(&mut input.reader, reader);
             // The half of what opening may take: the new one needs some of it too. One that hangs already is not waited for.
-            let patience = if old.overdue(limit).is_some() { Duration::ZERO } else { limit / 2 };
+            let patience = if hangs { Duration::ZERO } else { limit / 2 };
             let predecessor = old.retire(patience);
             // Nobody listens any more when the host stops.
             let _ = self.told.send(Told::Effective { number, scan, old });
@@ -62,7 +71,7 @@ impl Forwarder {
         }
     }
 
-    fn tell(&self, told: Told) {
+    pub(super) fn tell(&self, told: Told) {
         // Nobody listens any more when the host stops.
         let _ = self.told.send(told);
     }

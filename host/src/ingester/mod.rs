@@ -100,6 +100,8 @@ struct Stream {
     fed_by: String,
     /// What was counted in the scans before the current one.
     earlier: Tally,
+    /// Why its source failed last, unless it has done well since.
+    fault: Option<String>,
 }
 
 impl Ingester {
@@ -110,6 +112,7 @@ impl Ingester {
             on_demand,
             fed_by: String::new(),
             earlier: Tally::default(),
+            fault: None,
         };
         Self {
             name,
@@ -270,14 +273,22 @@ impl Ingester {
             "" => why,
             source => format!("{source}: {why}"),
         };
-        tracing::error!(ingester = %self.name, stream = %self.streams[stream].name, "the source failed: {why}");
+        // Once: a fault that comes again in each scan, with more words or not, is counted and shown.
+        if self.streams[stream].fault.as_ref().is_none_or(|known| !why.starts_with(known)) {
+            tracing::error!(ingester = %self.name, stream = %self.streams[stream].name, "the source failed: {why}");
+            self.streams[stream].fault = Some(why.clone());
+        }
         self.count("failures of sources", 1);
         self.answered(stream, SourceState::Failed(why));
     }
 
     fn answered(&mut self, stream: usize, state: SourceState) {
         let Some(scan) = &mut self.scan else { return };
+        let known = &mut self.streams[stream];
         let stream = &mut scan.streams[stream];
+        if matches!(state, SourceState::Ended | SourceState::Closed) && !stream.has_failed() {
+            known.fault = None;
+        }
         stream.awaited = false;
         // A source that opens after it was given up would meet the wrong assignments: it stays failed in this scan.
         if !stream.has_failed() {

@@ -1,21 +1,22 @@
-//! How an instance comes about: at once, or, for a source that only one can hold, when the one before it has gone.
+//! How a source comes about: at once, or, for one that only one can hold, when the one before it has gone.
 //!
 //! Runs on the reader thread. The second kind waits for the order to succeed; then it makes the new source, and if that fails
-//! the old one again: somebody feeds the stream in any case. Only if both fail nobody does, and the stream says why.
+//! the old one again: somebody feeds the stream in any case. Only if both fail nobody does; then each scan tries the old one again, or says why not.
 
 use std::{
     fmt,
-    sync::{Arc, Weak, mpsc},
+    sync::{Arc, mpsc},
 };
 
-use framegate_plugin_api::{Deadline, Event, Parameter, Progress, SourceError};
+use framegate_plugin_api::SourceError;
 use serde_json::Value;
 
 use super::{
-    Counts, Factory, Fault, Instance, Ledger, NotCreated,
+    Factory, Fault, NotCreated,
     orders::Orders,
     reader::{Created, Order},
-    token::{Lent, Token},
+    renewal::StreamSource,
+    token::Token,
 };
 
 /// What fed the stream before, for a source that may have to wait until it has gone.
@@ -35,12 +36,9 @@ pub(crate) enum Late {
     NotMade { problem: NotCreated, again: Result<Created, NotCreated> },
 }
 
-/// An instance, and the orders that came before it was there.
+/// A source, and the orders that came before it was there.
 pub(super) struct Begun {
-    pub(super) instance: Box<dyn Instance>,
-    /// What it was lent: gone when the instance has given it back.
-    pub(super) lent: Weak<Lent>,
-    pub(super) parameters: Vec<Parameter>,
+    pub(super) source: StreamSource,
     pub(super) held: Vec<Order>,
 }
 
@@ -48,13 +46,13 @@ pub(super) struct Begun {
 /// has gone. None: it is not, or nobody wants it any more.
 pub(super) fn begin(
     token: &Arc<Token>,
-    factory: &dyn Factory,
-    settings: &Value,
+    factory: Arc<dyn Factory>,
+    settings: Value,
     before: Option<Before>,
     created: &mpsc::SyncSender<Result<Created, NotCreated>>,
     orders: &Orders<Order>,
 ) -> Option<Begun> {
-    let before = match before.map(|before| Ok((must_wait(factory, &before)?, before))).transpose() {
+    let before = match before.map(|before| Ok((must_wait(&*factory, &before)?, before))).transpose() {
         Ok(before) => before,
         Err(problem) => return drop_with(created.send(Err(problem))),
     };
@@ -64,11 +62,10 @@ pub(super) fn begin(
         created.send(Ok(about)).ok()?;
         return begin_late(token, factory, settings, before, orders);
     }
-    match make(token, factory, settings) {
-        Ok((about, instance, lent)) => {
-            let parameters = about.parameters.clone();
+    match StreamSource::make(token, factory, settings) {
+        Ok((about, source)) => {
             created.send(Ok(about)).ok()?;
-            Some(Begun { instance, lent, parameters, held: Vec::new() })
+            Some(Begun { source, held: Vec::new() })
         }
         Err(problem) => drop_with(created.send(Err(problem))),
     }
@@ -87,8 +84,8 @@ fn must_wait(factory: &dyn Factory, before: &Before) -> Result<bool, NotCreated>
 
 fn begin_late(
     token: &Arc<Token>,
-    factory: &dyn Factory,
-    settings: &Value,
+    factory: Arc<dyn Factory>,
+    settings: Value,
     before: Before,
     orders: &Orders<Order>,
 ) -> Option<Begun> {
@@ -102,84 +99,29 @@ fn begin_late(
             order => held.push(order),
         }
     }
-    let problem = match make(token, factory, settings) {
-        Ok((about, instance, lent)) => {
-            let parameters = about.parameters.clone();
+    let problem = match StreamSource::make(token, factory, settings) {
+        Ok((about, source)) => {
             (before.told)(Late::Made(about));
-            return Some(Begun { instance, lent, parameters, held });
+            return Some(Begun { source, held });
         }
         Err(problem) => problem,
     };
-    match make(token, &*before.factory, &before.settings) {
-        Ok((about, instance, lent)) => {
-            let parameters = about.parameters.clone();
+    let (factory, settings) = (before.factory, before.settings);
+    match StreamSource::make(token, factory.clone(), settings.clone()) {
+        Ok((about, source)) => {
             (before.told)(Late::NotMade { problem, again: Ok(about) });
-            Some(Begun { instance, lent, parameters, held })
+            Some(Begun { source, held })
         }
         Err(again) => {
             let why = format!("it has no source: the new one: {problem}; the old one again: {again}");
             (before.told)(Late::NotMade { problem, again: Err(again) });
-            let instance = Box::new(Nobody(why));
-            Some(Begun { instance, lent: Weak::new(), parameters: Vec::new(), held })
+            Some(Begun { source: StreamSource::without(token, factory, settings, why), held })
         }
     }
 }
 
-/// What is told of an instance, the instance, and what it was lent.
-type Made = (Created, Box<dyn Instance>, Weak<Lent>);
-
-fn make(token: &Arc<Token>, factory: &dyn Factory, settings: &Value) -> Result<Made, NotCreated> {
-    token.begin_call();
-    let stream = token.stream.as_str();
-    let lent = Arc::new(Lent { token: token.clone(), stray_calls: factory.stray_calls(stream) });
-    let kept = Arc::downgrade(&lent);
-    let made = factory.create(stream, settings, lent).and_then(|mut instance| {
-        let (on_demand, ledger) = (instance.on_demand(), instance.ledger());
-        Ok((Created { parameters: instance.parameters()?, on_demand, ledger, waits: false }, instance, kept))
-    });
-    token.end_call();
-    made
-}
-
 fn drop_with<T, U>(_: T) -> Option<U> {
     None
-}
-
-/// In the place of a source that there is not: each scan says why.
-struct Nobody(String);
-
-impl Nobody {
-    fn fault<T>(&self) -> Result<T, Fault> {
-        Err(Fault::Source(SourceError::internal(self.0.clone())))
-    }
-}
-
-impl Instance for Nobody {
-    fn on_demand(&self) -> bool {
-        false
-    }
-    fn ledger(&self) -> Option<&'static Ledger> {
-        None
-    }
-    fn parameters(&mut self) -> Result<Vec<Parameter>, Fault> {
-        Ok(Vec::new())
-    }
-    fn set_parameter(&mut self, _: &str, _: &[u8]) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn open(&mut self) -> Result<(), Fault> {
-        self.fault()
-    }
-    fn next(&mut self, _: &mut Vec<Event>, _: Deadline) -> Result<Progress, Fault> {
-        self.fault()
-    }
-    fn trigger(&mut self, _: u64, _: &mut Vec<Event>) -> Result<(), Fault> {
-        self.fault()
-    }
-    fn counts(&mut self) -> Counts {
-        Counts::default()
-    }
-    fn close(&mut self) {}
 }
 
 impl fmt::Debug for Before {

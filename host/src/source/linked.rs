@@ -6,7 +6,7 @@ use framegate_plugin_abi::caller::Plugin;
 use framegate_plugin_api::{HostServices, Source, export::Exported};
 use serde_json::Value;
 
-use super::{Factory, Instance, NotCreated, Traits, loaded};
+use super::{Factory, Instance, Ledger, NotCreated, Traits, loaded};
 use crate::plugin::identity::SourceIdentity;
 
 /// The factory of a linked source.
@@ -22,9 +22,10 @@ impl<S: Source> Factory for LinkedFactory<S> {
         stream: &str,
         settings: &Value,
         services: Arc<dyn HostServices>,
+        ledger: Option<&'static Ledger>,
     ) -> Result<Box<dyn Instance>, NotCreated> {
         // Lives for ever, as the one of a loaded instance does: its frames point to it.
-        let ledger = Box::leak(Box::default());
+        let ledger = ledger.unwrap_or_else(|| Box::leak(Box::default()));
         loaded::create(Plugin::linked::<Exported<S>>(ledger)?, stream, settings, services)
     }
 

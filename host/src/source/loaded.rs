@@ -65,11 +65,14 @@ impl Factory for LoadedFactory {
         stream: &str,
         settings: &Value,
         services: Arc<dyn HostServices>,
+        ledger: Option<&'static Ledger>,
     ) -> Result<Box<dyn Instance>, NotCreated> {
-        if let Some(probe) = &self.probe {
+        // With a ledger there was an instance already, so it has been tried out.
+        if let (Some(probe), None) = (&self.probe, ledger) {
             probe.try_out(&self.identity, stream, settings).map_err(NotCreated::Refused)?;
         }
-        let plugin = self.generation.plugin().map_err(NotCreated::Refused)?.with_ledger(self.generation.new_ledger());
+        let plugin = self.generation.plugin().map_err(NotCreated::Refused)?;
+        let plugin = plugin.with_ledger(ledger.unwrap_or_else(|| self.generation.new_ledger()));
         create(plugin, stream, settings, services)
     }
 
@@ -131,6 +134,10 @@ impl Instance for Behind {
 
     fn ledger(&self) -> Option<&'static Ledger> {
         Some(self.instance.ledger())
+    }
+
+    fn poison(&self) -> Option<String> {
+        self.instance.poison().map(str::to_owned)
     }
 
     fn parameters(&mut self) -> Result<Vec<Parameter>, Fault> {

@@ -3,10 +3,13 @@
 pub(crate) mod beginning;
 pub(crate) mod linked;
 pub(crate) mod loaded;
+mod nobody;
 mod orders;
 pub(crate) mod queue;
 pub(crate) mod reader;
+mod renewal;
 pub(crate) mod replacement;
+pub(crate) mod row;
 mod token;
 
 use std::{fmt, sync::Arc};
@@ -19,12 +22,14 @@ use crate::plugin::{identity::SourceIdentity, refusal::Refusal};
 
 /// Makes instances of one source. A loaded plugin and a linked source both are one of these.
 pub(crate) trait Factory: Send + Sync + fmt::Debug {
-    /// Makes an instance. [reader thread: the thread that will run it]
+    /// Makes an instance. One that takes the place of another counts its frames where that one did. [reader thread: the thread that will
+    /// run it]
     fn create(
         &self,
         stream: &str,
         settings: &Value,
         services: Arc<dyn HostServices>,
+        ledger: Option<&'static Ledger>,
     ) -> Result<Box<dyn Instance>, NotCreated>;
     /// What kind of source it is. [reader thread: a plugin is loaded if it is not]
     fn traits(&self) -> Result<Traits, NotCreated>;
@@ -58,6 +63,8 @@ pub(crate) trait Instance {
     fn on_demand(&self) -> bool;
     /// Frames that it gave and that came back; none if nobody counts them.
     fn ledger(&self) -> Option<&'static Ledger>;
+    /// What it did, after which it is not called any more.
+    fn poison(&self) -> Option<String>;
     /// Descriptions of its run-time parameters.
     fn parameters(&mut self) -> Result<Vec<Parameter>, Fault>;
     /// A new value of a parameter.

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    sync::{Arc, Weak, mpsc},
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -16,12 +16,13 @@ use framegate_plugin_api::{Deadline, Parameter, Progress};
 use serde_json::Value;
 
 use super::{
-    Factory, Instance, Ledger, NotCreated,
+    Factory, Ledger, NotCreated,
     beginning::{Before, Begun, begin},
     orders::{Next, Orders},
     queue::{Item, Queue},
+    renewal::StreamSource,
     replacement::Predecessor,
-    token::{Lent, Token},
+    token::{Renewals, Token},
 };
 use crate::names::StreamName;
 
@@ -92,11 +93,10 @@ impl Reader {
         let thread = thread::Builder::new().name(format!("read {stream}")).spawn(move || {
             let _alive: mpsc::Sender<Infallible> = alive;
             let (token, factory, orders) = for_thread;
-            let Some(begun) = begin(&token, &*factory, &settings, before, &created, &orders) else { return };
-            let Begun { instance, lent, parameters, held } = begun;
-            let described = parameters.into_iter().map(|parameter| parameter.name).collect();
+            let Some(begun) = begin(&token, factory, settings, before, &created, &orders) else { return };
+            let Begun { source, held } = begun;
             let (queue, batch, rest, free_until) = (None, VecDeque::new(), false, Instant::now());
-            let mut life = Life { instance, lent, described, orders, token, queue, batch, rest, free_until };
+            let mut life = Life { source, orders, token, queue, failed: false, batch, rest, free_until };
             for order in held {
                 life.obey(order, &mut Run::Parked);
             }
@@ -152,6 +152,11 @@ impl Reader {
         self.token.events()
     }
 
+    /// Instances that took the place of others after a fault, since the last call.
+    pub(crate) fn take_renewals(&self) -> Renewals {
+        self.token.take_renewals()
+    }
+
     /// The stream that it feeds.
     pub(crate) fn stream(&self) -> &StreamName {
         &self.stream
@@ -201,15 +206,13 @@ impl Drop for Reader {
 
 /// The reader's own side.
 struct Life {
-    instance: Box<dyn Instance>,
-    /// What the instance was lent: gone when it has given it back.
-    lent: Weak<Lent>,
-    /// The names of its parameters.
-    described: Vec<String>,
+    source: StreamSource,
     orders: Arc<Orders<Order>>,
     token: Arc<Token>,
     /// The open run's queue.
     queue: Option<Arc<Queue>>,
+    /// The run did not open, or ended with a fault.
+    failed: bool,
     /// Events that the source gave and that found no room yet.
     batch: VecDeque<framegate_plugin_api::Event>,
     /// The run is over, and the source says so at once: it is asked again later.
@@ -255,7 +258,7 @@ impl Life {
             run = self.pull(&queue, run);
             if counted_at.elapsed() > COUNTS_EVERY {
                 counted_at = Instant::now();
-                let counts = self.call(|instance| instance.counts());
+                let counts = self.source.call(|instance| instance.counts());
                 queue.tell_counts(counts);
             }
         }
@@ -268,14 +271,16 @@ impl Life {
             Order::Open(queue) => {
                 self.close();
                 self.queue = Some(queue.clone());
-                match self.call(|instance| instance.open()) {
+                let opened = self.source.open();
+                self.failed = opened.is_err();
+                match opened {
                     Ok(()) => {
-                        *run = if self.instance.on_demand() { Run::Parked } else { Run::Giving };
+                        *run = if self.source.on_demand() { Run::Parked } else { Run::Giving };
                         queue.tell(Item::Opened);
                     }
-                    Err(fault) => {
+                    Err(why) => {
                         *run = Run::Parked;
-                        queue.tell(Item::Failed(fault.to_string()));
+                        queue.tell(Item::Failed(why));
                     }
                 }
             }
@@ -290,26 +295,18 @@ impl Life {
             Order::Trigger(number) => {
                 let Some(queue) = self.queue.clone().filter(|queue| !queue.is_abandoned()) else { return };
                 let mut events = Vec::new();
-                let outcome = self.call(|instance| instance.trigger(number, &mut events));
+                let outcome = self.source.call(|instance| instance.trigger(number, &mut events));
                 self.token.gave(events.len());
                 self.batch.extend(events);
                 while !queue.push(&mut self.batch) && !queue.is_abandoned() {
                     queue.wait_for_space(PULL);
                 }
                 if let Err(fault) = outcome {
+                    self.failed = true;
                     queue.tell(Item::Failed(fault.to_string()));
                 }
             }
-            Order::SetParameter { name, value } => {
-                if !self.described.contains(&name) {
-                    return;
-                }
-                let refused = self.call(|instance| instance.set_parameter(&name, &value)).err();
-                if let Some(fault) = &refused {
-                    tracing::error!(stream = %self.token.stream, parameter = name, "the source refuses a value: {fault}");
-                }
-                self.token.judged(name, refused.map(|fault| fault.to_string()));
-            }
+            Order::SetParameter { name, value } => self.source.set_parameter(name, value),
         }
     }
 
@@ -318,7 +315,7 @@ impl Life {
         let mut events: Vec<_> = std::mem::take(&mut self.batch).into();
         let before = events.len();
         let began = Instant::now();
-        let outcome = self.call(|instance| instance.next(&mut events, Deadline::after(PULL)));
+        let outcome = self.source.call(|instance| instance.next(&mut events, Deadline::after(PULL)));
         self.token.gave(events.len() - before);
         self.batch = events.into();
         match (run, outcome) {
@@ -332,10 +329,11 @@ impl Life {
                 while !queue.push(&mut self.batch) && !queue.is_abandoned() {
                     queue.wait_for_space(PULL);
                 }
-                let counts = self.call(|instance| instance.counts());
+                let counts = self.source.call(|instance| instance.counts());
                 queue.tell_counts(counts);
                 match outcome {
                     Err(fault) => {
+                        self.failed = true;
                         queue.tell(Item::Failed(fault.to_string()));
                         self.close();
                         Run::Parked
@@ -364,33 +362,18 @@ impl Life {
         // What the old run said at once says nothing of the next one, which may begin in this moment.
         self.rest = false;
         if let Some(queue) = self.queue.take() {
-            let counts = self.call(|instance| instance.counts());
+            let counts = self.source.call(|instance| instance.counts());
             queue.tell_counts(counts);
-            self.call(|instance| instance.close());
+            self.source.call(|instance| instance.close());
             queue.too_late(&mut self.batch);
+            if !self.failed {
+                self.source.has_done_well();
+            }
         }
     }
 
+    /// The source goes with it.
     fn end(mut self) {
         self.close();
-        let (token, lent) = (self.token.clone(), self.lent.clone());
-        token.begin_call();
-        drop(self);
-        token.end_call();
-        if lent.strong_count() > 0 {
-            tracing::error!(
-                stream = %token.stream,
-                "{}: it has ended and has not given the host's context back: a thread of it goes on, or it has forgotten to",
-                token.source
-            );
-        }
-    }
-
-    /// Calls the source, and keeps the time at which the call began where the forwarder can see it.
-    fn call<T>(&mut self, what: impl FnOnce(&mut dyn Instance) -> T) -> T {
-        self.token.begin_call();
-        let answer = what(&mut *self.instance);
-        self.token.end_call();
-        answer
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Replacement {
     pub(crate) reader: Reader,
     pub(crate) on_demand: bool,
     pub(crate) when_full: WhenFull,
+    /// It is for a source of which a call does not return, and not needed if that has returned by then.
+    pub(crate) recovers: bool,
 }
 
 /// What became of a replacement.
@@ -34,6 +36,10 @@ pub(crate) enum Told {
     Late { number: u64, late: Late },
     /// One that was asked for later took its place; it is dropped.
     Superseded { number: u64, by: u64 },
+    /// A call of a stream's source does not return, and nothing waits to take its place.
+    Hangs(StreamName),
+    /// The call that it was made for has returned; it is dropped.
+    NotNeeded { number: u64 },
 }
 
 /// A reader that is about to end.

@@ -29,8 +29,17 @@ pub(super) struct Token {
     epoch: Instant,
     /// Events that the source has given, in all its runs.
     events: AtomicU64,
+    /// Instances that took the place of others, and such that could not be made; until somebody counts them.
+    renewals: (AtomicU64, AtomicU64),
     /// Values that the source refused, by parameter, until it takes one. Locked for a look only, never over a call.
     refused: Mutex<BTreeMap<String, String>>,
+}
+
+/// How often another instance was needed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Renewals {
+    pub(crate) made: u64,
+    pub(crate) not_made: u64,
 }
 
 impl Token {
@@ -42,6 +51,7 @@ impl Token {
             busy_since: AtomicU64::new(0),
             epoch: Instant::now(),
             events: AtomicU64::new(0),
+            renewals: Default::default(),
             refused: Mutex::default(),
         })
     }
@@ -70,6 +80,19 @@ impl Token {
 
     pub(super) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed) // see `gave`
+    }
+
+    /// Another instance was needed, and is made or not. [reader thread]
+    pub(super) fn renewed(&self, is_made: bool) {
+        let (made, not_made) = &self.renewals;
+        if is_made { made } else { not_made }.fetch_add(1, Ordering::Relaxed); // counts for people, guard nothing
+    }
+
+    /// Those since the last call.
+    pub(super) fn take_renewals(&self) -> Renewals {
+        let (made, not_made) = &self.renewals;
+        // See `renewed`.
+        Renewals { made: made.swap(0, Ordering::Relaxed), not_made: not_made.swap(0, Ordering::Relaxed) }
     }
 
     /// The source refuses the value of a parameter, or takes it again. [reader thread]

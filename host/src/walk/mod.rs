@@ -37,7 +37,13 @@ use crate::{
 struct Fed(Arc<Mutex<VecDeque<Event>>>);
 
 impl Factory for Fed {
-    fn create(&self, _: &str, _: &Value, services: Arc<dyn HostServices>) -> Result<Box<dyn Instance>, NotCreated> {
+    fn create(
+        &self,
+        _: &str,
+        _: &Value,
+        services: Arc<dyn HostServices>,
+        _: Option<&'static Ledger>,
+    ) -> Result<Box<dyn Instance>, NotCreated> {
         Ok(Box::new(FedInstance { events: self.clone(), host: HostContext::new("s", services), open: false }))
     }
     fn traits(&self) -> Result<Traits, NotCreated> {
@@ -69,6 +75,9 @@ impl Instance for FedInstance {
         false
     }
     fn ledger(&self) -> Option<&'static Ledger> {
+        None
+    }
+    fn poison(&self) -> Option<String> {
         None
     }
     fn parameters(&mut self) -> Result<Vec<Parameter>, Fault> {

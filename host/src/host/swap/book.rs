@@ -80,6 +80,12 @@ impl Book {
         self.receipts.iter().filter(|receipt| receipt.state == SwapState::Making).count()
     }
 
+    /// Whether a swap of this stream is under way.
+    pub(super) fn is_changing(&self, stream: &StreamName) -> bool {
+        let is_open = |state| matches!(state, SwapState::Making | SwapState::Pending);
+        self.receipts.iter().any(|receipt| receipt.stream == *stream && is_open(receipt.state))
+    }
+
     /// A swap is asked for. The number is its own.
     pub(super) fn asked(&mut self, stream: &StreamName, asked_for: &str, asked_by: AskedBy) -> Option<u64> {
         let from = self.feeds.get(stream)?.factory.identity();
@@ -117,14 +123,14 @@ impl Book {
         });
     }
 
-    pub(super) fn refused(&mut self, number: u64, problem: &str, with: &'static str) {
+    pub(super) fn refused(&mut self, number: u64, problem: &str, with: &'static str) -> Option<SwapReceipt> {
         self.waiting.remove(&number);
         self.late.remove(&number);
         self.note(number, |receipt| {
             receipt.problem_with = Some(with);
             receipt.state = SwapState::Refused;
             receipt.problem = Some(problem.to_owned());
-        });
+        })
     }
 
     /// The source is made, and about to be handed over.

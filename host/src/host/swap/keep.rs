@@ -14,6 +14,7 @@ use super::{
     super::make::Problem,
     Feed, Swaps,
     receipt::{OldSource, SwapReceipt},
+    recover::Attempts,
 };
 use crate::{
     control::report::now,
@@ -33,6 +34,7 @@ struct Leaving {
 /// Follows what forwarders and readers tell, for the life of the host.
 pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<Told>) {
     let mut leaving: Vec<Leaving> = Vec::new();
+    let mut attempts = Attempts::new();
     loop {
         let nobody = leaving.is_empty();
         let next = async {
@@ -43,6 +45,7 @@ pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<To
         };
         tokio::select! {
             told = told.recv() => match told {
+                Some(Told::Hangs(stream)) => swaps.recover(&stream, &mut attempts),
                 Some(told) => leaving.extend(swaps.take_note(told)),
                 None => return,
             },
@@ -61,6 +64,15 @@ impl Swaps {
                 }
                 None
             }
+            Told::NotNeeded { number } => {
+                let why = "not needed: the call that did not return has returned, and its source is used again";
+                if let Some(receipt) = self.book().refused(number, why, "source") {
+                    tracing::info!(stream = %receipt.stream, swap = number, "{why}");
+                }
+                None
+            }
+            // Seen to by `keep`.
+            Told::Hangs(_) => None,
             Told::Late { number, late } => {
                 self.come_late(number, late);
                 None

@@ -10,11 +10,12 @@
 mod book;
 mod keep;
 mod receipt;
+mod recover;
 mod reload;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Instant,
 };
 
@@ -37,6 +38,7 @@ use crate::{
     plugin::{identity::SourceIdentity, writable},
     settings::{Settings, StreamSettings},
     source::{
+        Factory,
         beginning::Before,
         reader::Reader,
         replacement::{Replacement, Told},
@@ -71,6 +73,8 @@ pub(crate) struct Asked {
     pub(crate) number: u64,
     /// By whoever reached the admin endpoint: then the file's owner must be trusted anyway.
     pub(crate) from_outside: bool,
+    /// See [`AskedBy::Recovery`].
+    recovers: bool,
     stream: StreamSettings,
     since: Instant,
 }
@@ -129,7 +133,8 @@ impl Swaps {
             return Err(SwapError::Busy(MAKING));
         }
         let number = book.asked(&stream.name, &stream.source, by).expect("the caller has found its feed");
-        Ok(Asked { number, from_outside: false, stream, since: Instant::now() })
+        let recovers = by == AskedBy::Recovery;
+        Ok(Asked { number, from_outside: false, recovers, stream, since: Instant::now() })
     }
 
     /// Finds, checks and makes the source, and hands it over. Takes at most the time that a source may take.
@@ -143,6 +148,7 @@ impl Swaps {
                     reader,
                     on_demand: feed.created.on_demand,
                     when_full: stream.when_full,
+                    recovers: asked.recovers,
                 };
                 let to = feed.factory.identity();
                 let took = since.elapsed().as_secs_f64() * 1e3;
@@ -174,12 +180,15 @@ impl Swaps {
     fn try_make(&self, asked: &Asked) -> Result<(Reader, Feed), Problem> {
         let stream = &asked.stream;
         let settings = self.settings();
-        let factory = make::find(stream, &settings, &self.linked)?;
+        let factory = match asked.recovers {
+            true => self.find_again(stream, &settings)?,
+            false => make::find(stream, &settings, &self.linked)?,
+        };
         if asked.from_outside {
             factory.identity().file.map_or(Ok(()), |file| writable::owner_is_trusted(&file))?;
         }
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
-        let starting = make::start(stream, &factory, self.before(asked))?;
+        let starting = make::start(stream, &factory, self.before(asked, &factory))?;
         let (reader, created) = starting.wait(&factory, Instant::now() + settings.creation_timeout(), &settings)?;
         for unknown in make::give_parameters(stream, &reader, &created) {
             // The configuration's are for the source that it names; another one may be asked for.
@@ -189,15 +198,16 @@ impl Swaps {
     }
 
     /// What feeds the stream now: a source that only one can hold waits until it has gone, and leaves its place to it if it
-    /// cannot be made then.
-    fn before(&self, asked: &Asked) -> Option<Before> {
+    /// cannot be made then. Code of which a call hangs is not used again, though.
+    fn before(&self, asked: &Asked, new: &Arc<dyn Factory>) -> Option<Before> {
         let (number, told) = (asked.number, self.told.clone());
         let feed = self.book().feed(asked.stream.name.as_str())?.clone();
         let told = Box::new(move |late| {
             // Nobody listens any more when the host stops.
             let _ = told.send(Told::Late { number, late });
         });
-        Some(Before { factory: feed.factory, settings: feed.settings.settings, told })
+        let factory = if asked.recovers { new.clone() } else { feed.factory };
+        Some(Before { factory, settings: feed.settings.settings, told })
     }
 
     /// Tells control of the parameters of an ingester's sources as they are now.

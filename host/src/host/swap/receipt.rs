@@ -47,6 +47,8 @@ pub enum AskedBy {
     Api,
     /// The configuration file has changed.
     Configuration,
+    /// framegate itself: a call of the old source did not return.
+    Recovery,
 }
 
 impl fmt::Display for AskedBy {
@@ -55,6 +57,7 @@ impl fmt::Display for AskedBy {
             Self::Command => "command",
             Self::Api => "API",
             Self::Configuration => "configuration",
+            Self::Recovery => "recovery",
         })
     }
 }

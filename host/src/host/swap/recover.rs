@@ -1,0 +1,61 @@
+//! Another source for a stream whose source hangs: the same code once more, as a swap that nobody asked for.
+//!
+//! No thread can be ended from outside, so the old source stays where it is; the new one is another copy of its plugin, and takes over at
+//! the next scan, unless the call has returned by then. Attempts in a row back off: each costs a copy (`max_generations`) and a thread.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{super::make, AskedBy, Swaps};
+use crate::{
+    names::StreamName,
+    plugin::refusal::Refusal,
+    settings::{Settings, StreamSettings},
+    source::{Factory, row::Row},
+};
+
+/// The attempts of each stream.
+pub(super) type Attempts = BTreeMap<StreamName, Row>;
+
+/// Between two attempts, at most.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
+impl Swaps {
+    /// Lets another instance be made for a stream, if none waits for it, and the last attempt was not just now.
+    pub(super) fn recover(self: &Arc<Self>, stream: &StreamName, attempts: &mut Attempts) {
+        let row = attempts.entry(stream.clone()).or_insert_with(|| Row::new(LONGEST_DELAY));
+        row.end_if_old();
+        if row.left().is_some() {
+            return;
+        }
+        let asked = {
+            let mut book = self.book();
+            if book.is_changing(stream) {
+                return;
+            }
+            let Some(feed) = book.feed(stream.as_str()) else { return };
+            let wanted = feed.settings.clone();
+            self.asked(&mut book, wanted, AskedBy::Recovery)
+        };
+        row.count();
+        match asked {
+            Ok(asked) => {
+                let swaps = self.clone();
+                // What comes of it is in the log and in the receipt.
+                tokio::task::spawn_blocking(move || drop(swaps.make(&asked)));
+            }
+            Err(problem) => {
+                tracing::error!(%stream, "no other source is made in the place of one that hangs: {problem}")
+            }
+        }
+    }
+
+    /// The code of the source that hangs, whatever is in the file by now: a fault must not change the version.
+    pub(super) fn find_again(&self, stream: &StreamSettings, settings: &Settings) -> Result<Arc<dyn Factory>, Refusal> {
+        let identity = self.book().feed(stream.name.as_str()).map(|feed| feed.factory.identity());
+        let mut same = stream.clone();
+        if let Some((file, sha256)) = identity.and_then(|identity| Some((identity.file?, identity.sha256?))) {
+            same.source = format!("{}#sha256:{sha256}", file.display());
+        }
+        make::find(&same, settings, &self.linked)
+    }
+}

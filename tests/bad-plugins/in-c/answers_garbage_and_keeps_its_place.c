@@ -1,0 +1,27 @@
+/* There can be one only, and it answers next with a code that does not exist: it is not called any more, so its place is never free. */
+#include "base.h"
+
+static int taken;
+
+static int32_t create(const struct framegate_host *host, struct framegate_text stream, struct framegate_text settings,
+                      void **source, struct framegate_error *error) {
+    if (taken) {
+        host->release(host->context);
+        return framegate_failf(error, FRAMEGATE_ERROR_KIND_CONNECT, "the place is taken");
+    }
+    taken = 1;
+    return base_create(host, stream, settings, source, error);
+}
+
+static int32_t destroy(void *source, struct framegate_error *error) {
+    taken = 0;
+    return base_destroy(source, error);
+}
+
+static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {
+    base_next(source, batch, left_ns, error);
+    return 77;
+}
+
+FRAMEGATE_PLUGIN(bad, "bad", NAME, "0.0.0") = {
+    FRAMEGATE_TABLE, FRAMEGATE_EXCLUSIVE, create, destroy, base_open, next, base_close, base_get_extension};

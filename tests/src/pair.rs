@@ -1,0 +1,197 @@
+//! A host with a good stream and a bad one: what the bad one's plugin does must cost the good one nothing.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use framegate_stins::simulate::{Detector, Simulation, Step};
+use serde_json::Value;
+
+use crate::{
+    alone::bad_plugin_in_c,
+    host::{Host, LIMIT},
+    process::{free_port, wait_for},
+    worker::Worker,
+};
+
+/// Images of the good stream in each scan, between a header and an end.
+pub const IMAGES: u32 = 10;
+
+/// A host with two streams, `good` and `bad`, and a worker that gets both.
+#[derive(Debug)]
+pub struct Pair {
+    /// The host.
+    pub host: Host,
+    /// Who gets both streams.
+    pub worker: Worker,
+    /// The plugin of the bad stream.
+    pub bad: PathBuf,
+    detector: thread::JoinHandle<()>,
+    /// Lets the detector go on with the end of a run.
+    go: mpsc::Sender<()>,
+    folder: tempfile::TempDir,
+}
+
+/// How the two differ from test to test.
+#[derive(Debug, Default)]
+pub struct Setup<'a> {
+    /// Runs of the good stream's detector.
+    pub scans: u32,
+    /// Lines of the configuration.
+    pub more: &'a str,
+    /// What the plugin of the bad stream does, for `fails_as_told`.
+    pub faults: &'a [&'a str],
+    /// The detector waits with the end of each run until it is told to go on.
+    pub held: bool,
+}
+
+impl Pair {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start(bad: impl FnOnce(&Path) -> PathBuf, scans: u32, more: &str) -> Self {
+        Self::with(bad, &Setup { scans, more, ..Setup::default() })
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn with(bad: impl FnOnce(&Path) -> PathBuf, setup: &Setup<'_>) -> Self {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let bad = bad(folder.path());
+        let simulation = Simulation {
+            bind: "tcp://127.0.0.1:*".to_owned(),
+            scans: setup.scans,
+            frames: IMAGES,
+            bytes: 1000,
+            rate: None,
+            // The connection of a scan ends with it: what is sent after that waits for the next one's.
+            pause: Duration::from_millis(500),
+        };
+        let detector = Detector::bind(simulation).expect("a port is free");
+        let url = detector.endpoint().expect("it is bound");
+        let (go, waits) = mpsc::channel::<()>();
+        let held = setup.held;
+        let detector = thread::spawn(move || {
+            let step = |step| {
+                !held || !matches!(step, Step::Image { frame, .. } if frame + 1 == IMAGES) || waits.recv().is_ok()
+            };
+            detector.stream(step).expect("it sends");
+        });
+        let port = free_port();
+        let settings = match setup.faults {
+            [] => String::new(),
+            faults => format!("settings = {{ faults = {faults:?}, folder = {:?} }}\n", folder.path()),
+        };
+        let host = Host::start(
+            folder.path(),
+            &format!(
+                "source_timeout = \"1 s\"\n{}\n[standalone]\n\
+                 [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
+                 [[ingester.stream]]\nname = \"good\"\nsource = \"stins\"\n\
+                 [ingester.stream.settings]\nupstream_url = \"{url}\"\nbetween_scans = \"disconnect\"\n\
+                 [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n{settings}",
+                setup.more,
+                bad.display()
+            ),
+        );
+        let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+        Self { host, worker, bad, detector, go, folder }
+    }
+
+    /// The good stream's header, images and end of one scan have all arrived; how many events of the bad one came with them.
+    ///
+    /// # Panics
+    /// Something of the good stream is missing.
+    pub fn good_loses_nothing(&self) -> usize {
+        let messages = self.worker.until(|message| message.number() == u64::from(IMAGES) + 1);
+        let of = |name: &str| {
+            messages.iter().filter(|one| one.stream(name).is_some_and(|frames| !frames.is_empty())).count()
+        };
+        assert_eq!(of("good"), IMAGES as usize + 2, "{}", self.host.log());
+        of("bad")
+    }
+
+    /// Waits for a failure of the bad stream that says this, and names the plugin and its file.
+    ///
+    /// # Panics
+    /// It does not come.
+    pub fn bad_fails(&mut self, says: &str) -> Value {
+        let file = self.bad.display().to_string();
+        let status = self.host.wait_for(says, |ingester| {
+            let faults = ingester["faults"].to_string();
+            faults.contains("bad") && faults.contains(says) && faults.contains(&file)
+        });
+        assert_ne!(status["streams"]["good"]["source"], "failed", "{status:#}");
+        // A thread of its own writes the log.
+        wait_for("the log to say it too", LIMIT, || self.host.log().contains(says).then_some(()));
+        status
+    }
+
+    /// The generation of the bad stream.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn generation(&self) -> Value {
+        self.generations().into_iter().next().expect("the bad stream has a source")
+    }
+
+    /// The generations of the bad stream, the oldest first.
+    ///
+    /// # Panics
+    /// The host does not answer.
+    #[must_use]
+    pub fn generations(&self) -> Vec<Value> {
+        let status = self.host.status().expect("it answers");
+        let all = status["generations"].as_array().expect("a list").clone();
+        all.into_iter().filter(|generation| generation["stream"] == "bad").collect()
+    }
+
+    /// What the ingester has counted under this name.
+    ///
+    /// # Panics
+    /// The host does not answer.
+    #[must_use]
+    pub fn count(&self, what: &str) -> u64 {
+        self.host.ingester().expect("it answers")["counters"][what].as_u64().unwrap_or_default()
+    }
+
+    /// The folder in which `fails_as_told` leaves its notes.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Lets the detector end the run that it holds.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn go(&self) {
+        self.go.send(()).expect("the detector waits");
+    }
+
+    /// It ends in time, whatever its sources do; its log.
+    ///
+    /// # Panics
+    /// It does not.
+    #[must_use]
+    pub fn stop(mut self) -> String {
+        assert!(self.host.stop(Duration::from_secs(5)).success(), "{}", self.host.log());
+        drop(self.go);
+        self.detector.join().expect("it has sent everything");
+        self.host.log()
+    }
+}
+
+/// The plugin `tests/bad-plugins/in-c/CASE.c`, for [`Pair::start`].
+pub fn in_c(case: &'static str) -> impl FnOnce(&Path) -> PathBuf {
+    move |folder| bad_plugin_in_c(case, folder)
+}
