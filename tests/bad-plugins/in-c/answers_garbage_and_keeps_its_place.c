@@ -9,8 +9,9 @@ static int32_t create(const struct framegate_host *host, struct framegate_text s
         host->release(host->context);
         return framegate_failf(error, FRAMEGATE_ERROR_KIND_CONNECT, "the place is taken");
     }
-    taken = 1;
-    return base_create(host, stream, settings, source, error);
+    int32_t outcome = base_create(host, stream, settings, source, error);
+    taken = outcome == FRAMEGATE_OUTCOME_DONE;
+    return outcome;
 }
 
 static int32_t destroy(void *source, struct framegate_error *error) {
