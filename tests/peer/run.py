@@ -1,16 +1,17 @@
 """Runs dranspose's own test suite with framegate as its ingesters, and holds it to `expected.toml`.
 
-    run.py SUITE BIN PLUGINS LOGS [--python] [FILE …]
+    run.py SUITE BIN PLUGINS LOGS [--python] [--jobs N] [FILE …]
 
 SUITE is the unpacked source distribution, BIN the built `framegate`, PLUGINS the folder of its plugins, LOGS where the output
 of each file goes. Called by `tests/run peer`, which prepares all of them. `--python` keeps the peer's own ingesters: the baseline.
 
-The files run one at a time, each after a FLUSHALL: they share fixed ports. So that these never meet a service of the machine,
-everything runs in a network namespace of its own where the system allows it, with a Redis of its own.
+The files use fixed ports. So each runs in a process of its own (`--alone`), in a network namespace of its own where the system
+allows it, with a Redis of its own: two at a time, and they never meet a service of the machine. Elsewhere one runs after the other.
 """
 
 import argparse
 import collections
+import concurrent.futures
 import ctypes
 import fcntl
 import json
@@ -23,6 +24,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
 
@@ -34,6 +36,13 @@ TEST_SECONDS = 60
 # A race of the peer's own that any file can meet: a simulator binds its port again while the last one still closes. A file that
 # fails with it, with one of its own `races`, or hangs without us, is repeated once; after any other failure it is not.
 RACE = r"Address already in use"
+
+# Before the last line of a file's report, which is for this program.
+COUNTED = "counted: "
+
+children: list[subprocess.Popen] = []
+lock = threading.Lock()
+stopping = threading.Event()
 
 
 def own_network() -> bool:
@@ -54,6 +63,14 @@ def own_network() -> bool:
         flags = struct.unpack_from("H", request, 16)[0]
         fcntl.ioctl(any_socket, set_flags, struct.pack("16sH22x", b"lo", flags | up))
     return True
+
+
+def may_be_apart() -> bool:
+    """Whether a process may have a network of its own here."""
+    child = os.fork()
+    if child == 0:
+        os._exit(not own_network())
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def ports_in_use() -> list[str]:
@@ -186,13 +203,22 @@ def starts_an_ingester(file: pathlib.Path) -> bool:
     return re.search(r"\b[A-Z]\w*Ingester\($|\bawait http_ingester\(", file.read_text(), re.MULTILINE) is not None
 
 
+def stopped(*_: object) -> None:
+    stopping.set()
+    for process in children:
+        process.terminate()
+    sys.exit(143)
+
+
 def main() -> int:
     # Whoever ends this ends what it has started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, stopped)
     parser = argparse.ArgumentParser()
     for folder in ("suite", "bin", "plugins", "logs"):
         parser.add_argument(folder, type=lambda text: pathlib.Path(text).absolute())
     parser.add_argument("--python", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
     parser.add_argument("files", nargs="*")
     args = parser.parse_intermixed_args()
     args.logs.mkdir(parents=True, exist_ok=True)
@@ -214,39 +240,63 @@ def main() -> int:
         print(f"no such file in the suite: {', '.join(missing)}")
         return 1
 
-    if not own_network():
+    chosen = wanted or [name for name in present if name in expected]
+    if args.alone:
+        return alone(args, args.alone, expected.get(args.alone, {}))
+    if not may_be_apart():
+        args.jobs = 1
         print("no network namespace may be made here: the suite's fixed ports must be free")
         if taken := ports_in_use():
             print("\n".join(["these are in use:", *taken]))
             return 1
-    redis = Redis()
     counts: collections.Counter[str] = collections.Counter()
-    started = 0
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for report, counted in pool.map(apart, chosen):
+            counts.update(counted)
+            print(report, end="", flush=True)
+    print(f"peer suite: {counts['passes']} files pass, {counts['waits']} wait for a plugin (and pass with Python in its place), "
+          f"{counts['WRONG']} wrong; framegate was started {counts['started']} times")
+    return 1 if counts["WRONG"] else 0
+
+
+def apart(name: str) -> tuple[str, dict]:
+    """Runs one file in a process of its own; what it reports, and what is to be counted."""
+    with lock:
+        if stopping.is_set():
+            return "", {}
+        process = subprocess.Popen([sys.executable, *sys.argv, "--alone", name], stdout=subprocess.PIPE, text=True)
+        children.append(process)
+    report, _ = process.communicate()
+    body, _, counted = report.rpartition(COUNTED)
+    if not counted:
+        return f"{name:<36} WRONG: it could not be run\n    {report}", {"WRONG": 1}
+    return body, json.loads(counted)
+
+
+def alone(args: argparse.Namespace, name: str, rule: dict) -> int:
+    """Runs one file here: its report, and last a line of what is to be counted."""
+    own_network()
+    redis = Redis()
     try:
-        for name in wanted or [name for name in present if name in expected]:
-            rule = expected.get(name, {})
+        outcome = run_file(args, name, rule)
+        if is_race(rule, outcome):
+            print(f"{name:<36} again, after one of the peer's own races ({outcome.summary})", flush=True)
             redis.command("FLUSHALL")
-            outcome = run_file(args, name, rule)
-            if is_race(rule, outcome):
-                print(f"{name:<36} again, after one of the peer's own races ({outcome.summary})", flush=True)
-                redis.command("FLUSHALL")
-                outcome = run_file(args, name, rule, ".again")
-            wrong = differences({} if args.python else rule, outcome) if not args.python else ["failed"] * (outcome.status != 0)
-            verdict = "WRONG" if wrong else f"waits for {', '.join(sorted(outcome.waits_for))}" if outcome.waits_for else "passes"
-            counts["WRONG" if wrong else "waits" if outcome.waits_for else "passes"] += 1
-            started += sum(outcome.framegate.values())
-            used = ", ".join(f"{count}× {plugin}" for plugin, count in sorted(outcome.framegate.items())) or "-"
-            print(f"{name:<36} {verdict:<28} framegate: {used:<14} pytest: {outcome.summary}", flush=True)
-            for sentence in wrong:
-                print(f"    {sentence}")
-            if wrong:
-                tail = outcome.output.splitlines()[-40:]
-                print("\n".join(["    | " + line for line in tail] + [f"    whole output: {args.logs / name}.log"]), flush=True)
+            outcome = run_file(args, name, rule, ".again")
     finally:
         redis.stop()
-    print(f"peer suite: {counts['passes']} files pass, {counts['waits']} wait for a plugin (and pass with Python in its place), "
-          f"{counts['WRONG']} wrong; framegate was started {started} times")
-    return 1 if counts["WRONG"] else 0
+    wrong = differences({} if args.python else rule, outcome) if not args.python else ["failed"] * (outcome.status != 0)
+    verdict = "WRONG" if wrong else f"waits for {', '.join(sorted(outcome.waits_for))}" if outcome.waits_for else "passes"
+    used = ", ".join(f"{count}× {plugin}" for plugin, count in sorted(outcome.framegate.items())) or "-"
+    print(f"{name:<36} {verdict:<28} framegate: {used:<14} pytest: {outcome.summary}")
+    for sentence in wrong:
+        print(f"    {sentence}")
+    if wrong:
+        tail = outcome.output.splitlines()[-40:]
+        print("\n".join(["    | " + line for line in tail] + [f"    whole output: {args.logs / name}.log"]))
+    verdict = "WRONG" if wrong else "waits" if outcome.waits_for else "passes"
+    print(COUNTED + json.dumps({verdict: 1, "started": sum(outcome.framegate.values())}))
+    return 0
 
 
 if __name__ == "__main__":

@@ -30,12 +30,28 @@ pub fn bad_plugin(case: &str) -> PathBuf {
 /// If it does not compile.
 #[must_use]
 pub fn bad_plugin_in_c(case: &str, folder: &Path) -> PathBuf {
-    let plugin = folder.join(format!("lib{case}.so"));
-    let (source, include) = (root().join("tests/bad-plugins/in-c").join(case), root().join("plugin-api/include"));
+    in_c("tests/bad-plugins/in-c", case, folder)
+}
+
+/// The file of the plugin `tests/plugins/NAME.c`, in a folder.
+///
+/// # Panics
+/// If it does not compile.
+#[must_use]
+pub fn plugin_in_c(name: &str, folder: &Path) -> PathBuf {
+    in_c("tests/plugins", name, folder)
+}
+
+fn in_c(from: &str, name: &str, folder: &Path) -> PathBuf {
+    let plugin = folder.join(format!("lib{name}.so"));
     let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-I"]).arg(include);
-    compiler.arg(format!("-DNAME=\"{case}\"")).arg(source.with_extension("c")).arg("-o").arg(&plugin);
-    assert!(compiler.status().expect("there is a C compiler").success(), "{case} does not compile");
+    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]);
+    for include in ["plugin-api/include", "tests/bad-plugins/in-c"] {
+        compiler.arg("-I").arg(root().join(include));
+    }
+    let source = root().join(from).join(name).with_extension("c");
+    compiler.arg(format!("-DNAME=\"{name}\"")).arg(source).arg("-o").arg(&plugin);
+    assert!(compiler.status().expect("there is a C compiler").success(), "{name} does not compile");
     plugin
 }
 
@@ -45,8 +61,40 @@ fn build(case: &str) -> PathBuf {
         Ok(edit) => edited(case, &original, &edit),
         Err(_) => original,
     };
-    cargo("build", &folder);
-    target().join("debug").join(format!("lib{case}.so"))
+    built(&folder, &format!("lib{case}.so"))
+}
+
+/// Builds every crate that stands alone, for tests that run after it.
+///
+/// # Panics
+/// If one does not build.
+pub fn build_all() {
+    for case in crates_in("tests/bad-plugins") {
+        build(&case);
+    }
+    for version in crates_in("tests/old-plugins") {
+        let _ = old_plugin(&version);
+    }
+    for version in ["1.0.0", "2.0.0", "3.0.0"] {
+        let _ = marked(version);
+    }
+    let _ = template();
+}
+
+/// The names of the crates in a folder of the repository.
+fn crates_in(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let crates = entries.flatten().filter(|entry| entry.path().join("Cargo.toml").is_file());
+    crates.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The file of this name that cargo makes of the crate in a folder. Its name is the crate's alone.
+fn built(folder: &Path, file: &str) -> PathBuf {
+    let file = target().join("debug").join(file);
+    if !(framegate::is_built() && file.exists()) {
+        cargo("build", folder);
+    }
+    file
 }
 
 /// The file of the template's plugin.
@@ -55,8 +103,7 @@ fn build(case: &str) -> PathBuf {
 /// If it does not build.
 #[must_use]
 pub fn template() -> PathBuf {
-    cargo("build", &root().join("plugins/template"));
-    target().join("debug/libframegate_template.so")
+    built(&root().join("plugins/template"), "libframegate_template.so")
 }
 
 /// The file of the plugin in `tests/old-plugins/VERSION`.
@@ -98,8 +145,7 @@ pub fn marked(version: &str) -> PathBuf {
         .replace("[lib]", &format!("[lib]\nname = \"{library}\""))
         .replace("../../../plugin-api", &root().join("plugin-api").display().to_string());
     write_if_changed(&folder.join("Cargo.toml"), &manifest);
-    cargo("build", &folder);
-    target().join("debug").join(format!("lib{library}.so"))
+    built(&folder, &format!("lib{library}.so"))
 }
 
 /// Runs cargo in the folder of a crate that stands alone.

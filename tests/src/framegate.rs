@@ -57,7 +57,9 @@ pub fn plugin(name: &str) -> PathBuf {
 /// If it does not build.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
-    build(&["--example", name]);
+    if !is_built() {
+        build(&["--example", name]);
+    }
     profile_folder().join("examples").join(name)
 }
 
@@ -68,9 +70,16 @@ pub fn example(name: &str) -> PathBuf {
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        build(&["--lib", "--bins", "--example", "embed"]);
+        if !is_built() {
+            build(&["--lib", "--bins", "--example", "embed"]);
+        }
         profile_folder()
     })
+}
+
+/// Whether `tests/run` has just built everything, so that no test needs to ask cargo, and none waits for another's cargo.
+pub(crate) fn is_built() -> bool {
+    env::var_os("FRAMEGATE_BUILT").is_some()
 }
 
 /// Builds targets of the workspace in the profile of the tests. One of them is an example, so that cargo resolves features

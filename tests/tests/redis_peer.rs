@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 fn peer() -> Option<OsString> {
     let python = std::env::var_os("FRAMEGATE_PEER_PYTHON");
     if python.is_none() {
-        eprintln!("not run: FRAMEGATE_PEER_PYTHON names no Python with dranspose");
+        framegate_skip::skip("FRAMEGATE_PEER_PYTHON names no Python with dranspose");
     }
     python
 }

@@ -168,8 +168,7 @@ pub(crate) mod tests {
     #[test]
     fn the_peer_reads_an_event_and_would_write_the_same_bytes() {
         let Some(python) = std::env::var_os("FRAMEGATE_PEER_PYTHON") else {
-            println!("skipped: FRAMEGATE_PEER_PYTHON names no Python with dranspose");
-            return;
+            return framegate_skip::skip("FRAMEGATE_PEER_PYTHON names no Python with dranspose");
         };
         let streams: Streams = vec![
             ("eiger".into(), "STINS".into(), vec![b"{\"htype\":\"image\"}".to_vec(), vec![9; 70_000], vec![]]),

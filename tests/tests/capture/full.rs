@@ -82,8 +82,7 @@ fn a_disk_that_fills_up_ends_its_capture_and_nothing_else() {
     // A disk of its own, which only the process sees.
     let alone = ["--user", "--map-root-user", "--mount"];
     if !Command::new("unshare").args(alone).arg("true").status().is_ok_and(|status| status.success()) {
-        println!("skipped: this machine does not let a user mount a disk");
-        return;
+        return framegate_skip::skip("this machine does not let a user mount a disk");
     }
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().display();

@@ -139,10 +139,10 @@ proptest! {
 /// The captures that come with the peer's sources.
 #[test]
 fn the_peers_captures_are_read() {
-    let Some(folder) = std::env::var_os("FRAMEGATE_PEER_CAPTURES") else {
-        println!("skipped: FRAMEGATE_PEER_CAPTURES names no folder");
-        return;
+    let Some(suite) = std::env::var_os("FRAMEGATE_PEER_SUITE") else {
+        return framegate_skip::skip("FRAMEGATE_PEER_SUITE names no source distribution of dranspose");
     };
+    let folder = Path::new(&suite).join("tests/data");
     for (name, count) in [
         ("albaem-dump.cbors", 6),
         ("contrast-dump.cbors", 26),
@@ -152,7 +152,7 @@ fn the_peers_captures_are_read() {
         ("pcap-zmq.cbors", 102),
         ("xspress3-multipart.cbors", 7),
     ] {
-        let items: Result<Vec<_>, _> = Capture::open(&Path::new(&folder).join(name)).unwrap().collect();
+        let items: Result<Vec<_>, _> = Capture::open(&folder.join(name)).unwrap().collect();
         assert_eq!(items.unwrap().len(), count, "{name}");
     }
 }
