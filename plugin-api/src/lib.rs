@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod address;
 mod deadline;
 mod descriptors;
 mod event;
@@ -19,6 +20,7 @@ pub use framegate_plugin_abi::{
 };
 
 pub use crate::{
+    address::Address,
     deadline::Deadline,
     descriptors::descriptors_left,
     event::{Event, EventSink, Frames},

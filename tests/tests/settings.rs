@@ -109,7 +109,7 @@ fn every_problem_of_a_drop_in_is_told_with_its_variable_or_option() {
     let told = refused(&framegate(&["ingester", "-c", "ZmqSubPcapIngester"], &variables));
     for says in [
         "variable INGESTER_STREAMS: \"camera\": expected a JSON list of stream names",
-        "variable INGESTER_URL: \"tcp://*:10000\": `*` is no address to connect to",
+        "variable INGESTER_URL: tcp://*:10000: `*` is no machine to connect to",
         "variable SERVICE_REDIS_DSN: no address of Redis",
         "variable LOG_LEVEL: \"verbose\" is not allowed",
         "option --ingesterclass: \"ZmqSubPcapIngester\": no such class; did you mean ZmqSubPCAPIngester?",

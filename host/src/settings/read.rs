@@ -3,12 +3,13 @@
 //! Pure: only the form is checked. No message repeats what may hold a password.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
 use bytesize::ByteSize;
+use framegate_plugin_api::Address;
 
 use super::{
     AllowedWorkers,
@@ -106,26 +107,10 @@ pub(super) fn paths(given: &Given) -> Result<Vec<PathBuf>, String> {
 
 /// `tcp://host:port` as dranspose publishes it: workers connect to it, and anything else in it stops them.
 pub(super) fn address(given: &Given) -> Result<(String, u16), String> {
-    let url = text(given)?;
-    let wrong = |what: &str| Err(format!("{url:?}: {what}; expected tcp://HOST:PORT, to which workers connect"));
-    let Some(rest) = url.strip_prefix("tcp://") else { return wrong("it does not begin with tcp://") };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let Some((host, port)) = rest.rsplit_once(':') else { return wrong("the port is missing") };
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host_holds = match bracketed {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
-    };
-    if host == "*" {
-        return wrong("`*` is no address to connect to (on which addresses the port is bound, `bind` says)");
-    }
-    if !host_holds {
-        return wrong("the host is missing or malformed");
-    }
-    match port.parse::<u16>() {
-        Ok(number @ 1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok((host.to_owned(), number)),
-        _ => wrong("the port must be 1 to 65535"),
-    }
+    let address = Address::tcp(&text(given)?).map_err(|wrong| format!("{wrong}, to which workers connect"))?;
+    address.to_connect().map_err(|wrong| format!("{wrong} (on which addresses the port is bound, `bind` says)"))?;
+    let host = if address.is_ipv6() { format!("[{}]", address.host()) } else { address.host().to_owned() };
+    Ok((host, address.port()))
 }
 
 /// An address of this machine; whether it is one shows when it is bound.
@@ -153,8 +138,13 @@ pub(super) fn admin(given: &Given) -> Result<Option<SocketAddr>, String> {
     if OFF.contains(&address.to_lowercase().as_str()) {
         return Ok(None);
     }
-    let expected = "expected an address such as \"127.0.0.1:9180\", or \"off\"";
-    address.parse().map(Some).map_err(|_| format!("{address:?}: {expected}"))
+    if let Ok(address) = address.parse() {
+        return Ok(Some(address));
+    }
+    let form = Address::with_scheme("", &address);
+    let address = form.map_err(|wrong| format!("{wrong}, such as 127.0.0.1:9180, or \"off\""))?;
+    // Other hosts than `*` are names.
+    address.to_bind().map(|()| Some((Ipv4Addr::UNSPECIFIED, address.port()).into()))
 }
 
 pub(super) fn time_or_off(given: &Given) -> Result<Option<Duration>, String> {

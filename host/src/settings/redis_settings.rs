@@ -160,6 +160,10 @@ fn address(given: &Given) -> Result<String, String> {
     let wrong = |why: &str| Err(format!("no address of Redis: {why}\n  expected {FORM}"));
     let url = match Url::parse(&text) {
         Ok(url) => url,
+        Err(url::ParseError::RelativeUrlWithoutBase) => return wrong("it has no scheme; write redis:// before it"),
+        Err(url::ParseError::InvalidPort) => return wrong("the port must be 1 to 65535"),
+        Err(url::ParseError::EmptyHost) => return wrong("the host is missing"),
+        Err(url::ParseError::InvalidIpv6Address) => return wrong("in brackets stands no IPv6 address"),
         Err(problem) => return wrong(&problem.to_string()),
     };
     let database = url.path().trim_start_matches('/');
@@ -214,6 +218,8 @@ mod tests {
         }
         for (bad, says) in [
             ("localhost:6379", "does not begin with redis://"),
+            ("127.0.0.1:6379", "it has no scheme; write redis:// before it"),
+            ("redis://h:99999", "the port must be 1 to 65535"),
             ("redis://", "host is missing"),
             ("redis://u:geheim@h:port", "port"),
             ("redis://u:geheim@h/zero", "database"),

@@ -21,7 +21,7 @@ use framegate_plugin_api::{Deadline, HostContext, LogLevel, Source, SourceError,
 use framegate_source_kit::{Reactor, Runs};
 use tokio::runtime;
 
-pub use crate::settings::{PcapRawSettings, TcpAddress};
+pub use crate::settings::PcapRawSettings;
 use crate::{link::Link, run::PcapRawRun};
 
 /// One PandABox, connected anew for each scan.

@@ -151,7 +151,7 @@ async fn connect(
 /// One try: connection, greeting, answer.
 async fn attempt(settings: &PcapRawSettings) -> Result<TcpStream, String> {
     let limit = settings.handshake_timeout.0;
-    let mut stream = timeout(limit, TcpStream::connect(settings.upstream_url.parts()))
+    let mut stream = timeout(limit, TcpStream::connect((settings.upstream_url.host(), settings.upstream_url.port())))
         .await
         .map_err(|_| format!("no connection within {} ms", limit.as_millis()))?
         .map_err(|error| format!("cannot connect: {error}"))?;

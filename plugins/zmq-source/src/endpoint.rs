@@ -2,8 +2,9 @@
 //!
 //! Pure: it asks no name server and connects to nothing.
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
+use framegate_plugin_api::Address;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::settings::Attach;
@@ -18,32 +19,17 @@ impl Endpoint {
     /// # Errors
     /// What is wrong with it, and an example of a right one.
     pub fn parse(url: &str) -> Result<Self, String> {
+        let Some(path) = url.strip_prefix("ipc://") else {
+            let address = Address::tcp(url).map_err(|wrong| format!("{wrong} or ipc://PATH"))?;
+            return Ok(Self(address.to_string()));
+        };
         let wrong = |what: &str| Err(format!("{url:?}: {what}; expected tcp://HOST:PORT or ipc://PATH"));
-        if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return wrong("an address has no spaces");
-        }
-        if let Some(path) = url.strip_prefix("ipc://") {
-            return match path.len() {
-                0 => wrong("the path is missing"),
-                // `sun_path` has 108 bytes on Linux.
-                1..=107 => Ok(Self(url.into())),
-                _ => wrong("the path is longer than 107 bytes"),
-            };
-        }
-        let Some(address) = url.strip_prefix("tcp://") else {
-            return wrong("unknown scheme");
-        };
-        let address = address.strip_suffix('/').unwrap_or(address);
-        let Some((host, port)) = address.rsplit_once(':') else {
-            return wrong("the port is missing");
-        };
-        let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
-        if host.is_empty() || (!bracketed && host.contains([':', '/', '@', '[', ']'])) {
-            return wrong("the host is missing or malformed");
-        }
-        match port.parse::<u16>() {
-            Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self(format!("tcp://{host}:{port}"))),
-            _ => wrong("the port must be 1 to 65535"),
+        match path.len() {
+            _ if url.chars().any(|c| c.is_whitespace() || c.is_control()) => wrong("an address has no spaces"),
+            0 => wrong("the path is missing"),
+            // `sun_path` has 108 bytes on Linux.
+            1..=107 => Ok(Self(url.into())),
+            _ => wrong("the path is longer than 107 bytes"),
         }
     }
 
@@ -58,20 +44,13 @@ impl Endpoint {
     /// # Errors
     /// Why not, and what would do.
     pub fn fits(&self, attach: Attach) -> Result<(), String> {
-        let Some((host, port)) = self.0.strip_prefix("tcp://").and_then(|address| address.rsplit_once(':')) else {
-            return Ok(());
-        };
-        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        // A path fits both.
+        let Ok(address) = Address::tcp(&self.0) else { return Ok(()) };
         match attach {
-            Attach::Connect if host == "*" => Err(format!(
-                "{self:?} is no address to connect to; name the detector's machine, or set attach = \"bind\" if the detector \
-                 connects to this one"
-            )),
-            Attach::Bind if host != "*" && literal.parse::<IpAddr>().is_err() => Err(format!(
-                "{self:?} cannot be bound: it needs an address of this machine in numbers, not a name; tcp://*:{port} is all of \
-                 them, tcp://127.0.0.1:{port} is for this machine alone"
-            )),
-            Attach::Connect | Attach::Bind => Ok(()),
+            Attach::Connect => address
+                .to_connect()
+                .map_err(|why| format!("{why}, or set attach = \"bind\" if the detector connects to this one")),
+            Attach::Bind => address.to_bind(),
         }
     }
 
@@ -190,7 +169,7 @@ mod tests {
             ("tcp://[::1]:1", None, None),
             ("ipc:///run/x", None, None),
             ("tcp://localhost:7", None, Some("tcp://127.0.0.1:7")),
-            ("tcp://[zone]:1", None, Some("tcp://*:1")),
+            ("tcp://[fe80::1%zone]:1", None, Some("tcp://*:1")),
         ] {
             for (attach, problem) in [(Attach::Connect, connect), (Attach::Bind, bind)] {
                 let answer = fits(url, attach).err();
