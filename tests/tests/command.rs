@@ -127,6 +127,36 @@ fn a_signal_ends_it_in_time_with_status_0() {
 }
 
 #[test]
+fn a_hangup_never_ends_an_ingester() {
+    let redis = RedisServer::start();
+    let http = |port: u16| {
+        let mut command = framegate::command();
+        command.args(["http_ingester", "-n", "camera", "-p", &free_port().to_string(), "-c"]);
+        command.arg(framegate::plugin("sardana")).env("redis_url", redis.url());
+        command.env("ingester_url", format!("tcp://localhost:{port}"));
+        command
+    };
+    // A configuration that can be read only once.
+    let folder = tempfile::tempdir().unwrap();
+    let (file, _) = write_configuration(folder.path(), &waiting(free_port()));
+    let fifo = folder.path().join("fifo");
+    let mut run = framegate::command();
+    run.args(["run", "--config"]).arg(&fifo);
+    let script = format!("mkfifo '{0}'; cat '{1}' > '{0}' &", fifo.display(), file.display());
+    let run = framegate::after(&script, &run);
+    for (name, mut command) in
+        [("ingester", drop_in(&redis.url(), free_port())), ("http", http(free_port())), ("run", run)]
+    {
+        let mut process = Process::start(name, &mut command, folder.path());
+        wait_for("the ingester", LIMIT, || process.output().contains("serves workers at").then_some(()));
+        process.signal(Signal::SIGHUP);
+        wait_for("a line in the log", LIMIT, || process.output().contains("SIGHUP").then_some(()));
+        assert!(process.ended().is_none(), "{name}: {}", process.output());
+        assert!(process.stop(STOPS_WITHIN).success(), "{name}: {}", process.output());
+    }
+}
+
+#[test]
 fn it_tells_what_it_serves_in_one_line_for_each_ingester() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use framegate_plugin_api::Address;
 use serde_json::Value;
 
 /// The admin endpoint of a running framegate.
@@ -15,13 +16,25 @@ pub(super) struct Endpoint {
 /// An answer: the status of HTTP, and the body.
 pub(super) type Answer = (u16, String);
 
+/// Reads `http://HOST:PORT` or `HOST:PORT`; a path may follow.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    let whole = if text.contains("://") || text.is_empty() { text.to_owned() } else { format!("http://{text}") };
+    let after = whole.find("://").map_or(0, |at| at + 3);
+    let (address, path) = whole.split_at(whole[after..].find('/').map_or(whole.len(), |at| after + at));
+    let address = Address::with_scheme("http://", address)?;
+    address.to_connect()?;
+    Ok(format!("{address}{path}"))
+}
+
 impl Endpoint {
-    /// At `http://host:port` or `host:port`.
+    /// At a checked [`url`].
     pub(super) fn new(url: &str) -> Self {
-        let base = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         // An answer with an error has a body that says why.
         let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).http_status_as_error(false);
-        Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into() }
+        Self { base: url.trim_end_matches('/').to_owned(), agent: config.build().into() }
     }
 
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Answer> {

@@ -13,7 +13,7 @@ use crate::settings::{
 /// One ingester, with the command line of `dranspose ingester`.
 ///
 /// Connects to a detector and forwards its events to dranspose's workers, as a dranspose controller says through Redis.
-/// Runs until SIGTERM or SIGINT (ctrl-c).
+/// Runs until SIGTERM or SIGINT (ctrl-c). SIGHUP changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(infer_long_args = true, after_help = examples(Feed::Connects))]
 pub(crate) struct Args {
@@ -31,7 +31,7 @@ pub(crate) struct Args {
 /// One ingester that is fed over HTTP, with the command line of `dranspose http_ingester`.
 ///
 /// Listens for HTTP requests and forwards their events to dranspose's workers, as a dranspose controller says through Redis.
-/// Runs until SIGTERM or SIGINT (ctrl-c).
+/// Runs until SIGTERM or SIGINT (ctrl-c). SIGHUP changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(infer_long_args = true, after_help = examples(Feed::Listens))]
 pub(crate) struct HttpArgs {

@@ -7,6 +7,7 @@ mod endpoint;
 mod ingester;
 pub(crate) mod listen;
 mod machine;
+mod out;
 mod plugin;
 mod reload;
 pub(crate) mod replay;
@@ -60,7 +61,11 @@ pub fn main() -> ExitCode {
         Command::Swap(args) => swap::run(&args),
         Command::Replay(args) => replay::run(args),
     };
-    done.unwrap_or_else(|error| fail(&[format!("{error:#}")], FAILURE))
+    match done {
+        Ok(status) => status,
+        Err(error) if out::is_closed(&error) => ExitCode::SUCCESS,
+        Err(error) => fail(&[format!("{error:#}")], FAILURE),
+    }
 }
 
 /// Something failed at run time: a port in use, a file that cannot be read, …
@@ -72,11 +77,9 @@ const REFUSED: u8 = 3;
 
 /// Says what is wrong, plainly.
 fn fail(problems: &[String], status: u8) -> ExitCode {
-    for problem in problems {
-        eprintln!("framegate: {problem}");
-    }
-    if problems.len() > 1 {
-        eprintln!("framegate: {} problems", problems.len());
+    let count = (problems.len() > 1).then(|| format!("{} problems", problems.len()));
+    for problem in problems.iter().chain(&count) {
+        out::note(format_args!("framegate: {problem}"));
     }
     status.into()
 }

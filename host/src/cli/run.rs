@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use super::{
     FAILURE, REFUSED, WRONG_SETTINGS, fail,
     machine::Machine,
+    out,
     reload::{ConfigFile, Reloader},
     signals::Stop,
 };
@@ -73,7 +74,7 @@ Exit status: see framegate --help.";
 /// Runs it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(config) = &args.config else {
-        print!("{}", include_str!("../../examples/framegate.toml"));
+        out::line(include_str!("../../examples/framegate.toml").trim_end())?;
         return Ok(ExitCode::SUCCESS);
     };
     let flags = RunFlags { admin: args.admin.clone(), log_level: args.log_level.clone() };
@@ -92,7 +93,8 @@ pub(super) fn serve(
     };
     let _flush = logs::init(checked.log_level).context("logging cannot begin")?;
     let mut machine = Machine::prepare(&checked.settings)?;
-    let stop = Stop::listen().context("signals cannot be heard")?;
+    let stop = if file.is_some() { Stop::listen() } else { Stop::listen_beyond_hangup() };
+    let stop = stop.context("signals cannot be heard")?;
     let reloader = file.map(|file| Reloader::listen(file, checked.log_level)).transpose();
     let reloader = reloader.context("SIGHUP cannot be heard")?;
     let settings = checked.settings;

@@ -11,7 +11,12 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use super::{FAILURE, REFUSED, WRONG_SETTINGS, endpoint::Endpoint, fail, signals::Stop};
+use super::{
+    FAILURE, REFUSED, WRONG_SETTINGS,
+    endpoint::{self, Endpoint},
+    fail, out,
+    signals::Stop,
+};
 use crate::settings::dranspose::is_path;
 
 /// Let another source feed a stream, from the next scan on.
@@ -45,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Where the admin endpoint is: http://host:port or host:port
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180", value_parser = endpoint::url)]
     url: String,
 }
 
@@ -76,7 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         // All that are new: a scan may have started between two looks.
         for step in if args.json { vec![receipt.to_string()] } else { steps(&receipt) } {
             if !told.contains(&step) {
-                println!("{step}");
+                out::line(&step)?;
                 told.push(step);
             }
         }

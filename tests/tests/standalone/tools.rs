@@ -18,7 +18,7 @@ use framegate_tests::{
 use serde_json::{Value, json};
 
 /// A dump of dranspose at a real beamline, `tests/data/dump_xrd.cbors` of its source distribution: 11 messages.
-fn dump() -> PathBuf {
+pub(crate) fn dump() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/stins/fixtures/dump_xrd.cbors")
 }
 

@@ -38,12 +38,12 @@ pub(crate) struct Capture {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// The file cannot be opened.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot read {}: {problem}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said. Not its `source`: whoever shows the chain of causes would say it twice.
+        problem: std::io::Error,
     },
     /// What stands there is no capture, or damaged.
     #[error("{}, byte {offset}{}: {what}; {items} whole items stand before it",
@@ -65,7 +65,7 @@ pub(crate) enum ReadError {
 impl Capture {
     /// Opens a file; gzip is recognised by its first bytes.
     pub(crate) fn open(path: &Path) -> Result<Self, ReadError> {
-        let fail = |source| ReadError::Open { path: path.to_owned(), source };
+        let fail = |problem| ReadError::Open { path: path.to_owned(), problem };
         let mut file = File::open(path).map_err(fail)?;
         let mut magic = Vec::with_capacity(2);
         file.by_ref().take(2).read_to_end(&mut magic).map_err(fail)?;

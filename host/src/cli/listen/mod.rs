@@ -9,16 +9,21 @@ mod tally;
 
 use std::{
     io::{IsTerminal, Write},
+    net::ToSocketAddrs as _,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
+use framegate_plugin_api::Address;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::signals::Stop;
+use super::{
+    out::{self, Out},
+    signals::Stop,
+};
 use crate::names::WorkerName;
 use tally::Tally;
 
@@ -32,7 +37,8 @@ use tally::Tally;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// The ingester's URL, for example tcp://localhost:10000
-    url: String,
+    #[arg(value_parser = to_connect)]
+    url: Address,
     /// Name of the worker; default: listen- and a random number
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<WorkerName>,
@@ -47,7 +53,7 @@ pub(crate) struct Args {
 /// Listens until it is interrupted or has enough.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = Stop::listen()?;
-    let tally = listen(&args, &|| stop.is_asked(), &mut std::io::stdout().lock())?;
+    let tally = listen(&args, &|| stop.is_asked(), &mut Out::new())?;
     Ok(if tally.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -57,12 +63,18 @@ fn listen(args: &Args, stop: &dyn Fn() -> bool, out: &mut dyn Write) -> anyhow::
         Some(name) => name.to_string(),
         None => format!("listen-{}", &service.simple().to_string()[..8]),
     };
+    // libzmq would try again for ever, without a word.
+    let (url, host) = (&args.url, args.url.host());
+    let found = (host, url.port()).to_socket_addrs();
+    let found =
+        found.with_context(|| format!("cannot connect to {url}: this machine does not know the host {host}"))?;
     let context = zmq::Context::new();
     let socket = context.socket(zmq::DEALER)?;
     socket.set_identity(name.as_bytes())?;
     socket.set_linger(0)?;
     socket.set_rcvhwm(RECEIVE_QUEUE)?;
-    socket.connect(&args.url).with_context(|| format!("cannot connect to {}", args.url))?;
+    socket.set_ipv6(found.into_iter().all(|address| address.is_ipv6()))?;
+    socket.connect(&url.to_string()).with_context(|| format!("cannot connect to {url}"))?;
 
     let bar = progress_bar(args);
     bar.set_message(format!("worker {name} at {}: nothing yet", args.url));
@@ -91,7 +103,7 @@ fn listen(args: &Args, stop: &dyn Fn() -> bool, out: &mut dyn Write) -> anyhow::
             }
             Ok(_) => {}
             // The first one is shown, the rest are counted.
-            Err(why) if tally.malformed == 1 => bar.suspend(|| eprintln!("a message that is none: {why}")),
+            Err(why) if tally.malformed == 1 => bar.suspend(|| out::note(format_args!("not an event message: {why}"))),
             Err(_) => {}
         }
         if tally.redraw() {
@@ -118,6 +130,11 @@ fn receive(socket: &zmq::Socket) -> anyhow::Result<Vec<zmq::Message>> {
             return Ok(parts);
         }
     }
+}
+
+fn to_connect(text: &str) -> Result<Address, String> {
+    let address = Address::tcp(text)?;
+    address.to_connect().map(|()| address)
 }
 
 fn name(text: &str) -> Result<WorkerName, String> {

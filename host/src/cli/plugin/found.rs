@@ -13,7 +13,7 @@ use framegate_plugin_abi::note::Language;
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{REFUSED, fail},
+    cli::{REFUSED, fail, out},
     plugin::{
         inspect::{self, Note, Trust},
         locate,
@@ -53,30 +53,30 @@ pub(super) struct InfoArgs {
 }
 
 /// Lists.
-pub(super) fn run_list(args: &ListArgs, trust: Trust<'_>) -> ExitCode {
+pub(super) fn run_list(args: &ListArgs, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let found = find(&args.dir, trust);
     if args.json {
-        println!("{:#}", Value::Array(found.iter().map(Found::json).collect()));
+        out::line(format_args!("{:#}", Value::Array(found.iter().map(Found::json).collect())))?;
     } else {
-        println!("{}", list(&found, &args.dir));
+        out::line(list(&found, &args.dir))?;
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Describes.
-pub(super) fn run_info(args: &InfoArgs, trust: Trust<'_>) -> ExitCode {
+pub(super) fn run_info(args: &InfoArgs, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let found = Found::look(None, &args.path, None, trust);
     match &found.about {
         None => {
             let refusal = found.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
             if args.json {
-                println!("{:#}", found.json());
+                out::line(format_args!("{:#}", found.json()))?;
             }
-            fail(&[refusal], REFUSED)
+            Ok(fail(&[refusal], REFUSED))
         }
         Some(about) => {
-            println!("{}", if args.json { format!("{:#}", found.json()) } else { info(&found, about) });
-            ExitCode::SUCCESS
+            out::line(if args.json { format!("{:#}", found.json()) } else { info(&found, about) })?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

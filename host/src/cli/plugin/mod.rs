@@ -44,8 +44,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let trust = Trust { allow_writable, pin: None };
     match &args.command {
-        Command::List(args) => Ok(found::run_list(args, trust)),
-        Command::Info(args) => Ok(found::run_info(args, trust)),
+        Command::List(args) => found::run_list(args, trust),
+        Command::Info(args) => found::run_info(args, trust),
         Command::Check(args) => check::run(args, trust),
         Command::Child(args) => match args.role.as_str() {
             check::ROLE => check::child().map(|()| ExitCode::SUCCESS),

@@ -14,8 +14,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
+use framegate_plugin_api::Address;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::out;
 use crate::capture::{Item, read::Capture};
 
 /// Play a capture as a detector.
@@ -29,8 +31,8 @@ use crate::capture::{Item, read::Capture};
 pub(crate) struct Args {
     /// The capture: .cbors, .cbor, or either with .gz
     file: PathBuf,
-    /// Address to bind
-    #[arg(long, value_name = "URL", default_value = "tcp://*:9999")]
+    /// Address to bind: tcp://HOST:PORT, where HOST is an address of this machine or *, or ipc://PATH
+    #[arg(long, value_name = "URL", default_value = "tcp://*:9999", value_parser = to_bind)]
     bind: String,
     /// Kind of socket: what the detector has that is played
     #[arg(long, value_enum, default_value_t = Kind::Push)]
@@ -86,13 +88,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     drop(socket);
     // Ends when the last message was handed to the network, or after the linger time.
     drop(context);
-    eprintln!(
+    out::note(format_args!(
         "replayed {} messages, {} in {:.1} s: {:.0} messages/s",
         played.messages,
         ByteSize(played.bytes),
         took.as_secs_f64(),
         played.messages as f64 / took.as_secs_f64().max(1e-9)
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -102,6 +104,7 @@ fn bind(context: &zmq::Context, args: &Args) -> anyhow::Result<zmq::Socket> {
     let socket = context.socket(kind)?;
     socket.set_linger(LINGER_MS)?;
     socket.set_sndhwm(SEND_QUEUE)?;
+    socket.set_ipv6(args.bind.starts_with("tcp://["))?;
     socket.bind(&args.bind).with_context(|| format!("cannot bind {}", args.bind))?;
     Ok(socket)
 }
@@ -220,10 +223,30 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// As sources check their addresses; here a port may also be `*`, any that is free.
+fn to_bind(text: &str) -> Result<String, String> {
+    if text.strip_prefix("ipc://").is_some_and(|path| !path.is_empty()) {
+        return Ok(text.to_owned());
+    }
+    let (checked, any) = match text.strip_suffix(":*") {
+        Some(host) => (format!("{host}:1"), true),
+        None => (text.to_owned(), false),
+    };
+    let address = Address::tcp(&checked)?;
+    address.to_bind()?;
+    Ok(if any { text.to_owned() } else { address.to_string() })
+}
+
 /// A bar on a terminal, nothing elsewhere.
 fn progress_bar(args: &Args) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
+    }
+    if args.forever {
+        // It has no end that a bar could show.
+        let style =
+            ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}").expect("the template is constant");
+        return ProgressBar::new_spinner().with_style(style);
     }
     let len = std::fs::metadata(&args.file).map_or(0, |file| file.len());
     let style = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}").expect("the template is constant");

@@ -5,7 +5,7 @@
 mod picture;
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
     time::Duration,
 };
@@ -13,7 +13,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::{endpoint::Endpoint, signals::Stop};
+use super::{
+    endpoint::{self, Endpoint},
+    out::Out,
+    signals::Stop,
+};
 
 /// Show what a running framegate does.
 ///
@@ -32,7 +36,7 @@ Examples:
 Exit status: 0; 1 when there was no answer.")]
 pub(crate) struct Args {
     /// Where the admin endpoint is: http://host:port or host:port
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180", value_parser = endpoint::url)]
     url: String,
     /// Print the answer as it comes, in JSON
     #[arg(long)]
@@ -44,7 +48,7 @@ pub(crate) struct Args {
 
 /// Asks and shows.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout();
+    let mut out = Out::new();
     let endpoint = Endpoint::new(&args.url);
     if !args.watch {
         writeln!(out, "{}", shown(args, &ask(&endpoint)?)?)?;
@@ -54,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     while !stop.is_asked() {
         // What cannot be asked now may be there again a second later.
         let shown = ask(&endpoint).and_then(|answer| shown(args, &answer)).unwrap_or_else(|error| format!("{error:#}"));
-        if out.is_terminal() && !args.json {
+        if io::stdout().is_terminal() && !args.json {
             // To the upper left corner, and everything below it cleared.
             write!(out, "\x1b[H\x1b[J")?;
         }
