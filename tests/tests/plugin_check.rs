@@ -4,6 +4,8 @@
 
 use std::{
     fs,
+    io::ErrorKind,
+    net::UdpSocket,
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicUsize, Ordering},
@@ -12,7 +14,7 @@ use std::{
 
 use ciborium::Value as Cbor;
 use framegate_tests::{
-    alone::{bad_plugin, bad_plugin_in_c, template},
+    alone::{bad_plugin, bad_plugin_in_c, plugin_in_c, template},
     framegate,
 };
 use serde_json::{Value, json};
@@ -113,6 +115,39 @@ fn it_passes_on_the_source_that_listens() {
 }
 
 #[test]
+fn a_source_of_datagrams_is_fed_and_the_real_port_of_its_settings_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = plugin_in_c("datagrams", folder.path());
+    // Whoever binds this port fails, and whoever sends there is seen.
+    let real = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let settings = format!("{{\"port\":{}}}", real.local_addr().unwrap().port());
+    let sent = bytes_sent(folder.path(), &["one", "two"]);
+    let feed = "bash -c 'for i in 1 2 3 4 5; do echo $i > /dev/udp/127.0.0.1/{port}; done'";
+    let cases: [(&[&str], i32, &[&str]); 5] = [
+        (&[], 0, &["events", "frames", "trigger"]),
+        (&["--strict"], 1, &["events", "frames", "trigger"]),
+        (&["--strict", "--against", &sent], 0, &["trigger"]),
+        (&["--strict", "--feed", feed], 0, &["trigger"]),
+        (&["--strict", "--feed", "exit 7"], 1, &["events", "frames", "trigger"]),
+    ];
+    side_by_side(&cases, |(more, status, not_checked)| {
+        let (exit, found) = check(&plugin, &[&["--settings", &settings], *more].concat());
+        assert_eq!(with_result(&found, "failed"), Vec::<&str>::new(), "{more:?}: {found:#}");
+        assert_eq!(with_result(&found, "not-checked"), *not_checked, "{more:?}: {found:#}");
+        assert_eq!((exit, &found["passed"]), (Some(*status), &json!(*status == 0)), "{more:?}: {found:#}");
+        assert_eq!(found["upstream"], "datagrams");
+        let why = |name: &str| found["checks"].as_array().unwrap().iter().find(|one| one["check"] == name).unwrap();
+        match more {
+            [_, "--feed", "exit 7"] => assert!(why("events")["why"].as_str().unwrap().contains("exit status: 7")),
+            [_, "--feed", _] => assert!(why("events")["seen"].as_str().unwrap().starts_with("5 events")),
+            _ => {}
+        }
+    });
+    real.set_nonblocking(true).unwrap();
+    assert_eq!(real.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
 fn it_passes_on_what_authors_begin_with() {
     let not_with_a_detector = ["input", "trigger"];
     passes(&template(), &["--settings", r#"{"images": 1000, "bytes": 1000}"#], &not_with_a_detector);
@@ -169,7 +204,8 @@ const IN_C: &[(&str, &str, &str)] = &[
     ("spins_in_next", "idle", "returned at once with nothing"),
     ("stops_late", "stop", "asked to stop"),
     ("gives_after_the_end", "events", "after it had said that the run was over"),
-    ("changes_frames", "frames", "have changed during a later call"),
+    ("changes_frames", "frames", "have changed when later ones were made"),
+    ("reuses_a_ring", "frames", "the bytes of event 0 have changed when later ones were made"),
     ("gives_a_buffer_twice", "frames", "the same buffer was given as two frames"),
     ("frees_twice", "frames", "in release of a frame after destroy"),
     ("triggers_twice", "trigger", "asked for event 0 it gave 2 events"),
@@ -225,6 +261,7 @@ fn a_wrong_plugin_in_rust_fails_just_there() {
         ("panics_in_a_thread", "run", 1, "a thread of the plugin (lost) panicked: a thread has lost its way"),
         ("hangs_in_create", "create", 1, "create did not return"),
         ("hangs_in_open", "run", 1, "open did not return"),
+        ("reuses_a_static", "frames", 1, "the bytes of event 0 have changed when later ones were made"),
     ];
     side_by_side(&cases, |(case, check, status, says)| fails(&bad_plugin(case), &[], check, *status, says));
 }

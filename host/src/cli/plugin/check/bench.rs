@@ -21,7 +21,8 @@ use framegate_plugin_api::{Event, EventKind, HostServices, LogLevel, Progress};
 use serde_json::Value;
 
 use super::{
-    upstream::{self, Kind},
+    redirect,
+    upstream::Kind,
     verdict::{Wrong, fault},
 };
 use crate::{
@@ -39,6 +40,8 @@ pub(super) struct Bench {
     pub(super) upstream: Kind,
     /// The detector's messages, and the events that are expected of them if they are known.
     pub(super) capture: Option<super::capture::Capture>,
+    /// A command that plays the detector.
+    pub(super) feed: Option<String>,
     pub(super) quick: bool,
     pub(super) answers: Answers,
 }
@@ -50,6 +53,8 @@ pub(super) struct Trial<'a> {
     pub(super) services: Arc<Services>,
     /// The ports of the addresses in its settings, which all lead here.
     pub(super) ports: Vec<u16>,
+    /// What it is asked to give in one call.
+    pub(super) limits: Limits,
 }
 
 /// What one call of `next` gave.
@@ -68,10 +73,10 @@ impl Bench {
     /// An instance whose addresses lead to this process.
     pub(super) fn create(&self) -> Result<Trial<'_>, Wrong> {
         let mut settings = self.settings.clone();
-        let ports = upstream::redirect(&mut settings);
+        let ports = redirect::redirect(&mut settings);
         let (made, services) = self.create_with(&settings.to_string());
         let instance = made.map_err(|problem| fault("create", &problem))?;
-        Ok(Trial { bench: self, instance, services, ports })
+        Ok(Trial { bench: self, instance, services, ports, limits: LIMITS })
     }
 
     /// An instance of settings in JSON, as they are.
@@ -88,6 +93,16 @@ impl Bench {
 }
 
 impl Trial<'_> {
+    /// How the source takes its input.
+    pub(super) fn upstream(&self) -> Kind {
+        self.bench.upstream
+    }
+
+    /// The command that plays the detector.
+    pub(super) fn feed(&self) -> &str {
+        self.bench.feed.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn open(&mut self) -> Result<(), Wrong> {
         self.bench.answers.step("open");
         self.instance.open().map_err(|problem| fault("open", &problem))
@@ -103,7 +118,7 @@ impl Trial<'_> {
     pub(super) fn try_next(&mut self, left: Duration) -> Result<Pulled, Fault> {
         let mut events = Vec::new();
         let began = Instant::now();
-        let progress = self.instance.next(LIMITS, left, |typ, kind, frames| {
+        let progress = self.instance.next(self.limits, left, |typ, kind, frames| {
             events.push(Event { typ, kind, frames: frames.collect() });
         })?;
         Ok(Pulled { events, progress, took: began.elapsed() })
@@ -116,7 +131,7 @@ impl Trial<'_> {
         let take = |typ, kind, frames: framegate_plugin_abi::caller::Frames<'_>| {
             events.push(Event { typ, kind, frames: frames.collect() });
         };
-        self.instance.trigger(number, LIMITS, take).map_err(|problem| fault("trigger", &problem))?;
+        self.instance.trigger(number, self.limits, take).map_err(|problem| fault("trigger", &problem))?;
         Ok(events)
     }
 

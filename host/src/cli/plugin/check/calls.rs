@@ -7,8 +7,8 @@ use framegate_plugin_api::Progress;
 use serde_json::{Value, json};
 
 use super::{
-    bench::{Bench, PULL},
-    play,
+    bench::{Bench, PULL, Trial},
+    play, redirect,
     verdict::{Checked, Wrong, fault},
 };
 
@@ -26,7 +26,9 @@ pub(super) fn settings(bench: &Bench) -> Checked {
         }
     }
     // What a person mistypes must be refused, as a fault of the settings.
-    for (changed, what) in mistakes(&bench.settings) {
+    let mut settings = bench.settings.clone();
+    redirect::redirect(&mut settings);
+    for (changed, what) in mistakes(&settings) {
         tried += 1;
         let text = changed.to_string();
         let (made, _) = bench.create_with(&text);
@@ -81,13 +83,11 @@ pub(super) fn deadline(bench: &Bench) -> Checked {
     let (_upstream, _) = play::open_with(&mut trial, bench.upstream)?;
     let mut worst = Duration::ZERO;
     for left in [0, 1, 10, 50, 100].map(Duration::from_millis) {
-        let mut late = Vec::new();
-        for _ in 0..if bench.quick { 3 } else { 9 } {
-            late.push(trial.next(left)?.took.saturating_sub(left));
+        let mut late = usually_late(&mut trial, left, if bench.quick { 3 } else { 9 })?;
+        if late > TOLERANCE {
+            // A machine that does much else makes everybody late for a while.
+            late = late.min(usually_late(&mut trial, left, 25)?);
         }
-        late.sort();
-        // The middle one: a machine that does much else is late now and then.
-        let late = late[late.len() / 2];
         worst = worst.max(late);
         if late > TOLERANCE {
             let why = format!("next took {late:.0?} longer than the {left:.0?} that it had");
@@ -96,6 +96,16 @@ pub(super) fn deadline(bench: &Bench) -> Checked {
     }
     trial.destroy()?;
     Ok(format!("at most {:.0} ms late", worst.as_secs_f64() * 1e3))
+}
+
+/// How much longer than it may `next` takes: the middle one of so many calls.
+fn usually_late(trial: &mut Trial<'_>, left: Duration, calls: usize) -> Result<Duration, Wrong> {
+    let mut late = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        late.push(trial.next(left)?.took.saturating_sub(left));
+    }
+    late.sort();
+    Ok(late[calls / 2])
 }
 
 pub(super) fn idle(bench: &Bench) -> Checked {

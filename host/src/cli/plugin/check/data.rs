@@ -13,18 +13,30 @@ use framegate_plugin_api::{Event, Progress};
 use super::{
     bench::{Bench, PULL, Trial, shown},
     capture::Capture,
-    junk, play,
+    feed, junk, play,
     upstream::{Kind, Message},
     verdict::{Checked, Wrong, fault},
 };
 
 pub(super) fn events(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
+    if bench.feed.is_some() {
+        let events = feed::some(&mut trial, MOST, |_| {})?;
+        let Some(first) = events.first().map(shown) else {
+            return Err(Wrong::failed("no event came while the command of --feed ran", NO_EVENT_OF_FEED));
+        };
+        silent_after_the_end(&mut trial)?;
+        let seen = format!("{} events of the command of --feed; the first: {first}", events.len());
+        // Frames that outlive their source are another check's.
+        drop(events);
+        trial.destroy()?;
+        return Ok(seen);
+    }
     let Some(capture) = &bench.capture else {
         if bench.upstream != Kind::None {
             return Err(Wrong::NotChecked(NEEDS_CAPTURE.into()));
         }
-        let events = play::some(&mut trial, bench.upstream, &[], MOST)?;
+        let events = play::some(&mut trial, bench.upstream, &[], MOST, |_| {})?;
         silent_after_the_end(&mut trial)?;
         let seen = events.first().map(|first| format!("{} events; the first: {}", events.len(), shown(first)));
         // Frames that outlive their source are another check's.
@@ -106,8 +118,15 @@ fn silent_after_the_end(trial: &mut Trial<'_>) -> Result<(), Wrong> {
 
 pub(super) fn frames(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
+    // One event a call: what is written over for the next one is seen then.
+    trial.limits.events = 1;
     let messages = bench.capture.as_ref().map_or(&[][..], |capture| &capture.messages);
-    let events = play::some(&mut trial, bench.upstream, messages, MOST)?;
+    let mut before = Vec::new();
+    let note = |event: &Event| before.push(digest(event));
+    let events = match &bench.feed {
+        Some(_) => feed::some(&mut trial, MOST, note)?,
+        None => play::some(&mut trial, bench.upstream, messages, MOST, note)?,
+    };
     if events.is_empty() {
         let why = if bench.upstream == Kind::None { "it gave no event within a second" } else { NEEDS_CAPTURE };
         return Err(Wrong::NotChecked(why.into()));
@@ -121,7 +140,6 @@ pub(super) fn frames(bench: &Bench) -> Checked {
             return Err(Wrong::failed(why, "give each buffer once; its release frees it once"));
         }
     }
-    let before: Vec<u64> = events.iter().map(digest).collect();
     let stays = |events: &[Event], when: &str| match events
         .iter()
         .zip(&before)
@@ -133,6 +151,7 @@ pub(super) fn frames(bench: &Bench) -> Checked {
             "a frame's bytes belong to the host until release: do not reuse or free its buffer before",
         )),
     };
+    stays(&events, "when later ones were made")?;
     // Half of them go while the source is at work, on another thread as in a host.
     if !trial.instance.on_demand() {
         trial.next(PULL)?;
@@ -155,7 +174,7 @@ pub(super) fn frames(bench: &Bench) -> Checked {
 pub(super) fn input(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
     if bench.upstream == Kind::None {
-        return Err(Wrong::NotChecked("it takes no input that could be given here".into()));
+        return Err(Wrong::DoesNotApply("it takes no input that could be given here".into()));
     }
     let messages = bench.capture.as_ref().map_or(&[][..], |capture| &capture.messages);
     let (mut upstream, mut met) = play::open_with(&mut trial, bench.upstream)?;
@@ -217,4 +236,7 @@ fn digest(event: &Event) -> u64 {
 
 /// Events that are looked at.
 const MOST: usize = 200;
-const NEEDS_CAPTURE: &str = "its events come from a detector: give a capture with --against";
+const NEEDS_CAPTURE: &str =
+    "its events come from a detector: give a capture with --against, or a command that plays the detector with --feed";
+const NO_EVENT_OF_FEED: &str =
+    "does the command send to {port} of 127.0.0.1, in this source's protocol? try it by hand, with `framegate run`";

@@ -111,7 +111,7 @@ pub(super) fn memory(bench: &Bench) -> Checked {
     let times = bench.times(60);
     let mut events = 0;
     let mut cycle = |trial: &mut super::bench::Trial<'_>| -> Result<(), Wrong> {
-        events += play::some(trial, bench.upstream, messages.unwrap_or_default(), 20)?.len();
+        events += play::some(trial, bench.upstream, messages.unwrap_or_default(), 20, |_| {})?.len();
         trial.close()
     };
     (0..times).try_for_each(|_| cycle(&mut trial))?;

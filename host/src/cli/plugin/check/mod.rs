@@ -11,10 +11,12 @@ mod calls;
 mod capture;
 mod catalog;
 mod data;
+mod feed;
 mod junk;
 mod life;
 mod play;
 mod process;
+mod redirect;
 mod report;
 mod upstream;
 mod verdict;
@@ -39,7 +41,7 @@ use self::{
     verdict::Verdict,
 };
 use crate::{
-    cli::{FAILURE, REFUSED, WRONG_SETTINGS, fail},
+    cli::{FAILURE, REFUSED, WRONG_SETTINGS, fail, out},
     plugin::{
         child::{self, Answers, Limits},
         inspect::{self, Inspected, Trust},
@@ -51,12 +53,12 @@ use crate::{
 
 /// Try a plugin out, and say which rules of the interface it keeps.
 ///
-/// Runs the plugin in child processes, against a detector that is played: whatever address its settings name is replaced by
-/// one of this machine, so no real detector is talked to. docs/plugin-check.md explains every check.
+/// Runs the plugin in child processes, against a detector that is played: every address and port in its settings is replaced by
+/// a free one of this machine, so no real detector is talked to, and no real port is bound. docs/plugin-check.md explains every check.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status: 0 when every check that could be made has passed; 3 when the plugin is refused before it runs, as by a host; 1 when another \
-check has failed; 2 when the command line is wrong.")]
+check has failed, or with --strict could not be made; 2 when the command line is wrong.")]
 pub(super) struct Args {
     /// The plugin's .so file, or its name
     path: String,
@@ -66,6 +68,12 @@ pub(super) struct Args {
     /// A capture to play as the detector (as `framegate replay` plays it): a dump of events must come out as it went in
     #[arg(long, value_name = "CAPTURE")]
     against: Option<PathBuf>,
+    /// A command for the shell that plays the detector and ends; {port} in it is replaced by the port that the source has here
+    #[arg(long, value_name = "COMMAND", conflicts_with = "against")]
+    feed: Option<String>,
+    /// A check that this source needs and that could not be made is a failure, too
+    #[arg(long)]
+    strict: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -88,6 +96,7 @@ struct Task {
     settings: Value,
     upstream: Kind,
     against: Option<PathBuf>,
+    feed: Option<String>,
     quick: bool,
 }
 
@@ -114,6 +123,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let inspected =
         locate::find(&wanted, &[]).and_then(|path| inspect::inspect(&path, Trust { pin: wanted.pin, ..trust }));
     let mut report = Report::new(&args.path, inspected.as_ref().ok());
+    report.strict = args.strict;
     let inspected = match inspected {
         Ok(inspected) => {
             report.add(catalog::FILE, Verdict::Passed { seen: format!("sha256 {:.12}…", inspected.sha256) });
@@ -142,6 +152,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
             settings: given,
             upstream: Kind::None,
             against: args.against.as_deref().map(std::path::absolute).transpose()?,
+            feed: args.feed.clone(),
             quick: args.quick,
         };
         let mut on_demand = None;
@@ -162,9 +173,10 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
         }
     }
     report.fill_up();
-    println!("{}", if args.json { format!("{:#}", report.json()) } else { report.text() });
+    out::line(if args.json { format!("{:#}", report.json()) } else { report.text() })?;
     Ok(match report.first_failed() {
-        None => ExitCode::SUCCESS,
+        None if report.missed().is_empty() => ExitCode::SUCCESS,
+        None => FAILURE.into(),
         Some(catalog::FILE | catalog::VERSION | catalog::LAYOUT) => REFUSED.into(),
         Some(_) => FAILURE.into(),
     })
@@ -174,11 +186,11 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
 fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut Report) {
     let began = Instant::now();
     let verdict = if check.needs.is_some_and(|needed| !report.has_passed(needed)) {
-        Verdict::NotChecked { why: format!("it needs `{}`", check.needs.unwrap_or_default()) }
+        Verdict::NotChecked { why: format!("it needs `{}`", check.needs.unwrap_or_default()), applies: true }
     } else if check.of == Of::Giving && on_demand == Some(true) {
-        Verdict::NotChecked { why: "the source is asked for each event".into() }
+        Verdict::NotChecked { why: "the source is asked for each event".into(), applies: false }
     } else if check.of == Of::OnDemand && on_demand != Some(true) {
-        Verdict::NotChecked { why: "the source gives events by itself".into() }
+        Verdict::NotChecked { why: "the source gives events by itself".into(), applies: false }
     } else {
         task.check = Some(check.name.to_owned());
         report.is_at(check.name);
@@ -210,9 +222,9 @@ pub(super) fn child() -> anyhow::Result<()> {
     };
     let most = if task.quick { 50 } else { 5000 };
     let capture = task.against.as_deref().map(|path| Capture::read(path, most)).transpose()?;
-    let (settings, upstream, quick) = (task.settings, task.upstream, task.quick);
-    let mut bench = Bench { plugin, settings, upstream, capture, quick, answers };
-    match task.check {
+    let Task { settings, upstream, feed, quick, check, .. } = task;
+    let mut bench = Bench { plugin, settings, upstream, capture, feed, quick, answers };
+    match check {
         None => {
             let facts = look(&mut bench);
             bench.answers.answer(facts?);
@@ -237,11 +249,16 @@ fn look(bench: &mut Bench) -> anyhow::Result<Facts> {
     let mut trial = bench.create().map_err(wrong)?;
     let on_demand = trial.instance.on_demand();
     trial.open().map_err(wrong)?;
-    let listens = !process::listening().is_empty();
     let connects = !trial.ports.is_empty() && !on_demand;
+    let mut upstream = if !process::listening().is_empty() {
+        Kind::Listens
+    } else if !process::receiving().is_empty() {
+        Kind::Datagrams
+    } else {
+        Kind::None
+    };
     trial.destroy().map_err(wrong)?;
-    let mut upstream = if listens { Kind::Listens } else { Kind::None };
-    if connects && !listens {
+    if connects && upstream == Kind::None {
         for kind in [Kind::Tcp, Kind::Push, Kind::Pub] {
             let mut trial = bench.create().map_err(wrong)?;
             let (mut detector, met) = play::open_with(&mut trial, kind).map_err(wrong)?;

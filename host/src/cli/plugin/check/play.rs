@@ -87,13 +87,21 @@ pub(super) fn play(trial: &mut Trial<'_>, kind: Kind, messages: &[Message]) -> R
     Ok(played)
 }
 
-/// Some events, however they can be had; none if that is not known. The run stays open.
-pub(super) fn some(trial: &mut Trial<'_>, kind: Kind, messages: &[Message], most: usize) -> Result<Vec<Event>, Wrong> {
+/// Some events, however they can be had; none if that is not known. The run stays open. `each` sees every event as soon as it is here.
+pub(super) fn some(
+    trial: &mut Trial<'_>,
+    kind: Kind,
+    messages: &[Message],
+    most: usize,
+    mut each: impl FnMut(&Event),
+) -> Result<Vec<Event>, Wrong> {
     let mut events = Vec::new();
     let (mut upstream, _) = open_with(trial, kind)?;
     if trial.instance.on_demand() {
         for number in 0..most as u64 {
-            events.extend(trial.trigger(number)?);
+            let given = trial.trigger(number)?;
+            given.iter().for_each(&mut each);
+            events.extend(given);
         }
         return Ok(events);
     }
@@ -102,6 +110,7 @@ pub(super) fn some(trial: &mut Trial<'_>, kind: Kind, messages: &[Message], most
     while events.len() < most && Instant::now() < deadline {
         let sent = messages.next().is_some_and(|message| upstream.send(message));
         let pulled = trial.next(if sent { PULL / 2 } else { PULL / 4 })?;
+        pulled.events.iter().for_each(&mut each);
         events.extend(pulled.events);
         if pulled.progress == Progress::End || (kind != Kind::None && !sent) {
             break;

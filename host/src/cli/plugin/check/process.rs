@@ -63,13 +63,27 @@ pub(super) fn memory() -> u64 {
 
 /// Where this process listens for TCP connections.
 pub(super) fn listening() -> Vec<SocketAddr> {
+    sockets("tcp", LISTENS)
+}
+
+/// Where this process receives UDP datagrams from anybody.
+pub(super) fn receiving() -> Vec<SocketAddr> {
+    sockets("udp", UNCONNECTED)
+}
+
+/// Addresses of this machine that lead to sockets of this process in a state.
+fn sockets(protocol: &str, state: &str) -> Vec<SocketAddr> {
     let sockets: Vec<String> = Holds::now().descriptors.into_values().collect();
     let mut found = Vec::new();
-    for (table, v6) in [("/proc/self/net/tcp", false), ("/proc/self/net/tcp6", true)] {
+    for v6 in [false, true] {
+        let table = format!("/proc/self/net/{protocol}{}", if v6 { "6" } else { "" });
         let table = fs::read_to_string(table).unwrap_or_default();
         for line in table.lines().skip(1) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let &[_, local, _, LISTENS, _, _, _, _, _, inode, ..] = &words[..] else { continue };
+            let &[_, local, _, its_state, _, _, _, _, _, inode, ..] = &words[..] else { continue };
+            if its_state != state {
+                continue;
+            }
             let port = local.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
             if let Some(port) = port.filter(|_| sockets.contains(&format!("socket:[{inode}]"))) {
                 let address: IpAddr =
@@ -81,8 +95,9 @@ pub(super) fn listening() -> Vec<SocketAddr> {
     found
 }
 
-/// The state of a listening socket (Linux, `include/net/tcp_states.h`).
+/// States of sockets (Linux, `include/net/tcp_states.h`): one of TCP that listens, one of UDP that has no peer.
 const LISTENS: &str = "0A";
+const UNCONNECTED: &str = "07";
 
 fn numbered(dir: &str, what: impl Fn(&fs::DirEntry) -> Option<String>) -> BTreeMap<u32, String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
@@ -113,6 +128,8 @@ mod tests {
         let sockets = [(); 64].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let seen = listening();
         assert!(sockets.iter().all(|socket| seen.contains(&socket.local_addr().unwrap())));
+        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(receiving().contains(&datagrams.local_addr().unwrap()));
         let (end, wait) = std::sync::mpsc::channel::<()>();
         let thread = thread::Builder::new().name("another".into()).spawn(move || wait.recv()).unwrap();
         let more = Holds::more_than(&before, Duration::ZERO).unwrap();

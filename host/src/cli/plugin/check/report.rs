@@ -16,6 +16,8 @@ pub(super) struct Report {
     pub(super) settings: Option<Value>,
     pub(super) upstream: Option<Kind>,
     pub(super) lines: Vec<Line>,
+    /// What could not be checked counts as failed.
+    pub(super) strict: bool,
 }
 
 /// One check's outcome.
@@ -28,7 +30,7 @@ pub(super) struct Line {
 impl Report {
     pub(super) fn new(file: &str, inspected: Option<&Inspected>) -> Self {
         let note = inspected.map(|inspected| inspected.note.clone());
-        Self { file: file.to_owned(), note, settings: None, upstream: None, lines: Vec::new() }
+        Self { file: file.to_owned(), note, settings: None, upstream: None, lines: Vec::new(), strict: false }
     }
 
     pub(super) fn add(&mut self, check: &'static str, verdict: Verdict) {
@@ -50,7 +52,7 @@ impl Report {
         for check in CHECKS {
             if !self.has(check.name) {
                 let why = format!("it needs `{}`", check.needs.unwrap_or_default());
-                self.add(check.name, Verdict::NotChecked { why });
+                self.add(check.name, Verdict::NotChecked { why, applies: true });
             }
         }
     }
@@ -65,6 +67,12 @@ impl Report {
 
     pub(super) fn first_failed(&self) -> Option<&'static str> {
         self.lines.iter().find(|line| matches!(line.verdict, Verdict::Failed { .. })).map(|line| line.check)
+    }
+
+    /// Checks that are for this source, could not be made, and count as failed.
+    pub(super) fn missed(&self) -> Vec<&'static str> {
+        let missed = |line: &&Line| self.strict && matches!(line.verdict, Verdict::NotChecked { applies: true, .. });
+        self.lines.iter().filter(missed).map(|line| line.check).collect()
     }
 
     pub(super) fn json(&self) -> Value {
@@ -83,7 +91,7 @@ impl Report {
             "protocol": self.note.as_ref().map(|note| &note.protocol),
             "settings": self.settings,
             "upstream": self.upstream,
-            "passed": self.first_failed().is_none(),
+            "passed": self.first_failed().is_none() && self.missed().is_empty(),
             "checks": checks.collect::<Vec<_>>(),
         })
     }
@@ -102,7 +110,7 @@ impl Report {
                     hints += &format!("\n\n{check}: {why}\n  {hint}");
                     (1, "FAILED", format!("expected: {proves}"))
                 }
-                Verdict::NotChecked { why } => (2, "not checked", why.clone()),
+                Verdict::NotChecked { why, .. } => (2, "not checked", why.clone()),
             };
             counts[which] += 1;
             table.add_row([*check, result, &what]);
@@ -116,6 +124,13 @@ impl Report {
             (Some(settings), Some(upstream)) => format!("\nsettings {settings}; {}", upstream.about()),
             _ => String::new(),
         };
-        format!("{about}{with}\n\n{}{hints}\n\n{passed} passed, {failed} failed, {not} not checked", table.trim_fmt())
+        let missed = match &self.missed()[..] {
+            [] => String::new(),
+            missed => format!("\nnot checked, which --strict does not accept: {}", missed.join(", ")),
+        };
+        format!(
+            "{about}{with}\n\n{}{hints}\n\n{passed} passed, {failed} failed, {not} not checked{missed}",
+            table.trim_fmt()
+        )
     }
 }

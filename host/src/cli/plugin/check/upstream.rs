@@ -1,17 +1,16 @@
 //! A detector that says what a check wants: in place of the one that the settings name.
 //!
-//! Runs on the child's main thread, between two calls of the source. Every `tcp://` address in the settings is replaced by one of
-//! this process, so that no real detector is talked to. Who connects there says by that what it expects: a PUSH socket, a PUB
-//! socket, or plain TCP. A source that listens itself is connected to.
+//! Runs on the child's main thread, between two calls of the source. Every address and port in the settings is replaced by a free one
+//! (`redirect`), so that no real detector is talked to. Who connects there says by that what it expects: a PUSH socket, a PUB
+//! socket, or plain TCP. A source that listens itself is connected to, or sent datagrams.
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{process, verdict::Wrong};
 
@@ -30,6 +29,8 @@ pub(super) enum Kind {
     Tcp,
     /// It listens on a TCP port.
     Listens,
+    /// It receives datagrams on a UDP port.
+    Datagrams,
     /// Nothing that is known here.
     None,
 }
@@ -41,6 +42,7 @@ impl Kind {
             Self::Pub => "it subscribes to a ZeroMQ PUB socket",
             Self::Tcp => "it connects to a TCP port",
             Self::Listens => "it listens on a TCP port",
+            Self::Datagrams => "it receives UDP datagrams",
             Self::None => "it neither connects to an address of its settings nor listens",
         }
     }
@@ -60,6 +62,8 @@ pub(super) enum Upstream {
     },
     /// Our own connections.
     Connects(Vec<TcpStream>),
+    /// Our own socket, once the source has one.
+    Datagrams(Option<UdpSocket>),
     Nothing,
 }
 
@@ -67,9 +71,12 @@ impl Upstream {
     /// Is there from now on, at this port.
     pub(super) fn start(kind: Kind, ports: &[u16]) -> Result<Self, Wrong> {
         let ours = |problem: &dyn std::fmt::Display| Wrong::NotChecked(format!("no detector can be played: {problem}"));
-        let (Some(port), true) = (ports.first(), kind != Kind::Listens) else {
-            return Ok(if kind == Kind::Listens { Self::Connects(Vec::new()) } else { Self::Nothing });
-        };
+        match kind {
+            Kind::Listens => return Ok(Self::Connects(Vec::new())),
+            Kind::Datagrams => return Ok(Self::Datagrams(None)),
+            _ => {}
+        }
+        let Some(port) = ports.first() else { return Ok(Self::Nothing) };
         match kind {
             Kind::Push | Kind::Pub => {
                 let make = || -> zmq::Result<zmq::Socket> {
@@ -96,7 +103,7 @@ impl Upstream {
                 listener.set_nonblocking(true).map_err(|problem| ours(&problem))?;
                 Ok(Self::Tcp { listener, peers: Vec::new() })
             }
-            Kind::Listens | Kind::None => Ok(Self::Nothing),
+            Kind::Listens | Kind::Datagrams | Kind::None => Ok(Self::Nothing),
         }
     }
 
@@ -125,6 +132,17 @@ impl Upstream {
                 }
                 !own.is_empty()
             }
+            Self::Datagrams(own) => {
+                let connected = |to| {
+                    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+                    socket.connect(to).ok().map(|()| socket)
+                };
+                if own.is_none() {
+                    // Not our own, of an earlier run: these are connected.
+                    *own = process::receiving().into_iter().find_map(connected);
+                }
+                own.is_some()
+            }
             Self::Nothing => false,
         }
     }
@@ -139,7 +157,7 @@ impl Upstream {
         })
     }
 
-    /// Sends a message, if somebody takes it now; over TCP its parts one after the other. Returns whether it went.
+    /// Sends a message, if somebody takes it now; over TCP and UDP its parts one after the other. Returns whether it went.
     pub(super) fn send(&mut self, message: &[Vec<u8>]) -> bool {
         match self {
             Self::Zmq { socket, .. } => socket.send_multipart(message, zmq::DONTWAIT).is_ok(),
@@ -147,6 +165,7 @@ impl Upstream {
                 peers.retain_mut(|peer| message.iter().all(|part| peer.write_all(part).is_ok()));
                 !peers.is_empty()
             }
+            Self::Datagrams(own) => own.as_ref().is_some_and(|own| message.iter().all(|part| own.send(part).is_ok())),
             Self::Nothing => false,
         }
     }
@@ -159,50 +178,7 @@ impl Upstream {
     }
 }
 
-/// Lets every address in the settings lead to this machine, each to a free port of its own; the ports.
-pub(super) fn redirect(settings: &mut Value) -> Vec<u16> {
-    match settings {
-        Value::String(text) if is_address(text) => match free_port() {
-            Some(port) => {
-                *text = format!("tcp://127.0.0.1:{port}");
-                vec![port]
-            }
-            None => Vec::new(),
-        },
-        Value::Array(values) => values.iter_mut().flat_map(redirect).collect(),
-        Value::Object(values) => values.values_mut().flat_map(redirect).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn is_address(text: &str) -> bool {
-    text.strip_prefix("tcp://").and_then(|rest| rest.trim_end_matches('/').rsplit_once(':')).is_some()
-}
-
-fn free_port() -> Option<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|socket| socket.local_addr())
-        .ok()
-        .map(|address| address.port())
-}
-
 /// ZeroMQ greets at once.
 const GREETING: Duration = Duration::from_millis(300);
 /// A source that does not read does not hold up the check.
 const WRITE: Duration = Duration::from_millis(200);
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn every_address_leads_here_and_nothing_else_is_changed() {
-        let mut settings =
-            json!({"upstream_url": "tcp://detector:9999", "more": ["tcp://10.0.0.1:1/", "ipc:///x"], "n": 3});
-        let ports = redirect(&mut settings);
-        let here = |port| format!("tcp://127.0.0.1:{port}");
-        assert_eq!(settings, json!({"upstream_url": here(ports[0]), "more": [here(ports[1]), "ipc:///x"], "n": 3}));
-    }
-}

@@ -25,6 +25,8 @@ pub(super) enum Verdict {
     NotChecked {
         /// What would be needed.
         why: String,
+        /// False: the check is for other sources.
+        applies: bool,
     },
 }
 
@@ -35,6 +37,8 @@ pub(super) enum Wrong {
     Failed { why: String, hint: String },
     /// Nobody's.
     NotChecked(String),
+    /// The check is for other sources.
+    DoesNotApply(String),
 }
 
 impl Wrong {
@@ -51,7 +55,8 @@ impl From<Checked> for Verdict {
         match checked {
             Ok(seen) => Self::Passed { seen },
             Err(Wrong::Failed { why, hint }) => Self::Failed { why, hint },
-            Err(Wrong::NotChecked(why)) => Self::NotChecked { why },
+            Err(Wrong::NotChecked(why)) => Self::NotChecked { why, applies: true },
+            Err(Wrong::DoesNotApply(why)) => Self::NotChecked { why, applies: false },
         }
     }
 }
