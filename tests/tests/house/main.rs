@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod code;
+mod documents;
 mod text;
 
 use std::{
@@ -333,43 +334,4 @@ fn plugins() -> impl Iterator<Item = PathBuf> {
     let manifest = |folder: fs::DirEntry| PathBuf::from("plugins").join(folder.file_name()).join("Cargo.toml");
     let folders = fs::read_dir(root().join("plugins")).unwrap().map(move |folder| manifest(folder.unwrap()));
     folders.filter(|manifest| root().join(manifest).is_file())
-}
-
-#[test]
-fn every_path_that_a_document_names_exists() {
-    let named = text::paths("see `ingester/pair.rs`, [here](tests/run), `source::x`, `cargo run` and `gone/away.rs`");
-    assert_eq!(named, ["ingester/pair.rs", "tests/run", "gone/away.rs"]);
-    assert!(text::exists(&root(), "ingester/pair.rs") && !text::exists(&root(), "gone/away.rs"));
-    let mut complaints = Vec::new();
-    for document in [
-        "ARCHITECTURE.md",
-        "README.md",
-        "CHANGELOG.md",
-        "tests/README.md",
-        "BENCHMARKING.md",
-        "docs/plugin-authors.md",
-        "docs/plugin-check.md",
-        "docs/faults.md",
-        "docs/redis.md",
-        "docs/swap.md",
-    ] {
-        let Ok(content) = fs::read_to_string(root().join(document)) else { continue };
-        let gone = text::paths(&content).into_iter().filter(|path| !text::exists(&root(), path));
-        complaints.extend(gone.map(|path| format!("{document}: there is no {path}")));
-    }
-    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
-}
-
-#[test]
-fn every_fault_of_the_page_has_the_tests_that_it_names() {
-    let page = "| fault | outcome | test |\n|---|---|---|\n| x | y `z` | `a.rs`: `a_test_that_is_there`, `b/` |\n| x | y | none |";
-    let told = text::faults(page, &|test| test == "a_test_that_is_there");
-    assert_eq!(told, ["no test is named: | x | y | none |"]);
-    assert_eq!(text::faults(page, &|_| false).len(), 2);
-    let files: Vec<_> = read_all(&root()).into_keys().collect();
-    let code: Vec<_> = files.iter().filter_map(|path| fs::read_to_string(root().join(path)).ok()).collect();
-    let is_there = |test: &str| code.iter().any(|text| text.contains(&format!("fn {test}(")));
-    let page = fs::read_to_string(root().join("docs/faults.md")).unwrap();
-    let complaints = text::faults(&page, &is_there);
-    assert!(complaints.is_empty(), "docs/faults.md:\n{}\n", complaints.join("\n"));
 }

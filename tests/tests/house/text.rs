@@ -71,6 +71,40 @@ pub(crate) fn faults(page: &str, is_there: &dyn Fn(&str) -> bool) -> Vec<String>
     complaints
 }
 
+/// What is wrong with the table of promises: each sentence stands in its document, however its lines are broken, and its tests are there.
+pub(crate) fn promises(
+    table: &str,
+    read: &dyn Fn(&str) -> Option<String>,
+    is_there: &dyn Fn(&str) -> bool,
+) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Promises {
+        promise: Vec<Promise>,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Promise {
+        document: String,
+        sentence: String,
+        tests: Vec<String>,
+    }
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let table: Promises = toml::from_str(table).unwrap_or_else(|error| panic!("tests/promises.toml: {error}"));
+    let mut complaints = Vec::new();
+    for Promise { document, sentence, tests } in table.promise {
+        if !read(&document).is_some_and(|text| words(&text).contains(&words(&sentence))) {
+            complaints.push(format!("{document}: it does not say (any more): {sentence}"));
+        }
+        if tests.is_empty() {
+            complaints.push(format!("{sentence}: no test is named"));
+        }
+        let gone = tests.iter().filter(|test| !is_there(test));
+        complaints.extend(gone.map(|test| format!("{sentence}: there is no {test}")));
+    }
+    complaints
+}
+
 /// Whether a path exists: from the root, or from where most of what is named is: the sources of the host and the plugin API, the tests.
 /// What is under `target/` is made by the tests.
 pub(crate) fn exists(root: &Path, path: &str) -> bool {
