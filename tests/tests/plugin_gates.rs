@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -128,6 +128,25 @@ fn a_directory_that_others_may_write_to_is_refused_unless_it_is_sticky() {
     }
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
     assert!(strictly(&path, "").1.contains("upstream_url"));
+}
+
+#[test]
+fn a_directory_behind_a_link_that_others_may_write_to_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["given", "between", "data"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    fs::copy(stins(), at("data/x.so")).unwrap();
+    fs::set_permissions(at("data/x.so"), fs::Permissions::from_mode(0o644)).unwrap();
+    symlink("../data", at("between/current")).unwrap();
+    symlink(at("between/current/x.so"), at("given/x.so")).unwrap();
+    assert!(strictly(&at("given/x.so"), "").1.contains("upstream_url"));
+    // Whoever may write there can lead the link elsewhere.
+    fs::set_permissions(at("between"), fs::Permissions::from_mode(0o777)).unwrap();
+    let (status, text) = strictly(&at("given/x.so"), "");
+    assert!(status == Some(3) && text.contains("FG-ABI-WRITABLE"), "{text}");
+    assert!(text.contains(&format!("chmod go-w {}, or set", at("between").display())), "{text}");
 }
 
 #[test]

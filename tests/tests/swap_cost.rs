@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::fs;
+use std::{env, fs, path::Path};
 
 use framegate_tests::{
     alone::marked,
@@ -12,27 +12,69 @@ use framegate_tests::{
     soak::growth::Sample,
     worker::Worker,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Generations that are loaded, one after the other.
 const GENERATIONS: u64 = 40;
 
-#[test]
-fn a_generation_costs_memory_and_neither_threads_nor_descriptors() {
-    let folder = tempfile::tempdir().unwrap();
+/// A host whose one stream is fed by `marked`, and its worker. Scans follow each other as fast as their events are read.
+fn start(folder: &Path, more: &str) -> (Host, Worker) {
     let url = format!("tcp://127.0.0.1:{}", free_port());
-    let whole = fs::read(marked("1.0.0")).unwrap();
     let mut host = Host::start(
-        folder.path(),
+        folder,
         &format!(
-            "[standalone]\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\nname = \"camera\"\nsource = \"{}\"\n\
+            "{more}\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\nname = \"camera\"\nsource = \"{}\"\n\
              settings = {{ events = 1 }}\n",
             marked("1.0.0").display()
         ),
     );
     host.wait_for("the first scan", |ingester| ingester["ready"].is_string());
-    // Scans follow each other as fast as its events are read.
-    let _worker = Worker::connect("w1", &url);
+    (host, Worker::connect("w1", &url))
+}
+
+/// `FRAMEGATE_SWAPS=1000` for more.
+#[test]
+fn swaps_among_as_many_plugins_as_may_be_loaded_cost_nothing_that_stays() {
+    let swaps: usize = env::var("FRAMEGATE_SWAPS").map_or(60, |swaps| swaps.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (host, _worker) = start(folder.path(), "max_generations = 3");
+    let whole = fs::read(marked("2.0.0")).unwrap();
+    let mut plugins = vec![marked("1.0.0")];
+    for number in 0..2_u8 {
+        let plugin = folder.path().join(format!("lib{number}.so"));
+        fs::write(&plugin, [&whole[..], &[number]].concat()).unwrap();
+        plugins.push(plugin);
+    }
+    let url = format!("http://{}/swaps", host.admin());
+    let swap = |plugin: &Path| {
+        let request = json!({ "stream": "camera", "source": plugin });
+        let receipt: Value = ureq::post(&url).send_json(&request).unwrap().body_mut().read_json().unwrap();
+        let of = format!("/swaps/{}", receipt["number"]);
+        wait_for("the old source's end", LIMIT, || {
+            let receipt: Value = serde_json::from_str(&host.get(&of).ok()?).unwrap();
+            assert_ne!(receipt["state"], "refused", "{receipt:#}");
+            receipt["old"]["settled_at"].is_string().then_some(())
+        });
+    };
+    let rounds = |number: usize| (0..number).for_each(|one| swap(&plugins[(one + 1) % plugins.len()]));
+    // Also the receipts that are kept.
+    rounds(30);
+    let before = Sample::of(host.id()).unwrap();
+    rounds(swaps);
+    let after = wait_for("threads and descriptors as before", LIMIT, || {
+        let after = Sample::of(host.id()).unwrap();
+        (after.threads <= before.threads && after.descriptors <= before.descriptors).then_some(after)
+    });
+    println!("{swaps} swaps\n{before:?}\n{after:?}");
+    let grown = after.memory + after.files - before.memory - before.files;
+    assert!(grown < 4096.0, "{swaps} swaps cost {grown} KiB");
+    assert_eq!(host.status().unwrap()["generations"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_generation_costs_memory_one_descriptor_and_no_thread() {
+    let (folder, whole) = (tempfile::tempdir().unwrap(), fs::read(marked("1.0.0")).unwrap());
+    let (host, _worker) = start(folder.path(), "");
     // What lies behind the sections makes it another content, and changes nothing else.
     let swap = |number: u64| {
         let plugin = folder.path().join(format!("lib{number}.so"));
@@ -47,14 +89,16 @@ fn a_generation_costs_memory_and_neither_threads_nor_descriptors() {
     (warm_up..warm_up + GENERATIONS).for_each(swap);
     let after = wait_for("threads and descriptors as before", LIMIT, || {
         let after = Sample::of(host.id()).unwrap();
-        (after.threads <= before.threads && after.descriptors <= before.descriptors).then_some(after)
+        // Its copy stays open.
+        let descriptors = before.descriptors + GENERATIONS as f64;
+        (after.threads <= before.threads && after.descriptors <= descriptors).then_some(after)
     });
     let own = (after.memory - before.memory) / GENERATIONS as f64;
     let of_file = (after.files - before.files) / GENERATIONS as f64;
     let size = whole.len() as f64 / 1024.0;
     println!("{before:?}\n{after:?}");
     println!(
-        "a generation of {size:.0} KiB costs {own:.0} KiB, {of_file:.0} KiB of its file in memory, no thread and no descriptor"
+        "a generation of {size:.0} KiB costs {own:.0} KiB, {of_file:.0} KiB of its file in memory, a descriptor and no thread"
     );
     let status = host.status().unwrap();
     let numbers = |list: &Value, key: &str| -> Vec<f64> {

@@ -118,11 +118,12 @@ fn memory_of_cgroup(list: &str, root: &Path) -> Option<u64> {
     limits.min()
 }
 
-/// Measured: 33 with an ingester and its sockets; the admin endpoint may have 8 connections, and a plugin's copy is a file.
+/// Measured: 33 with an ingester and its sockets; the admin endpoint may have 8 connections.
 const FOR_PROCESS: u64 = 64;
 /// Its own sockets, and some dozen workers.
 const FOR_INGESTER: u64 = 96;
-/// Measured: 15 for a connection over ZeroMQ; a source that takes another's place has its own meanwhile.
+/// Measured: 15 for a connection over ZeroMQ, and its plugin's copy; a source that takes another's place has its own meanwhile. Each
+/// plugin that is swapped in keeps one for ever, which nobody can count before: the look once a second sees it.
 const FOR_STREAM: u64 = 32;
 
 /// What signals, the configuration file and the log need.

@@ -25,6 +25,7 @@ use crate::{
         router::Router,
     },
     plugin::{
+        inspect::Trust,
         probe::Probe,
         refusal::{self, Refusal},
     },
@@ -96,7 +97,7 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
     for ingester in &settings.ingesters {
         let mut of_ingester = Vec::new();
         for stream in &ingester.streams {
-            let starting = find(stream, settings, linked)
+            let starting = find(stream, settings, linked, false)
                 .map_err(Problem::from)
                 .and_then(|factory| Ok((start(stream, &factory, None)?, factory)));
             match starting {
@@ -127,14 +128,20 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
     made
 }
 
-/// The code of a stream's source; none of a plugin's has run yet.
-pub(super) fn find(stream: &StreamSettings, settings: &Settings, linked: &Linked) -> Result<Arc<dyn Factory>, Refusal> {
+/// The code of a stream's source; none of a plugin's has run yet. `from_outside`: see [`Trust`].
+pub(super) fn find(
+    stream: &StreamSettings,
+    settings: &Settings,
+    linked: &Linked,
+    from_outside: bool,
+) -> Result<Arc<dyn Factory>, Refusal> {
     if let Some(factory) = linked.sources.get(&stream.source) {
         return Ok(factory.clone());
     }
     let Settings { plugin_dirs, allow_writable_plugins, max_generations, .. } = settings;
     let probe = settings.probe.clone().map(|command| Probe { command, limit: settings.source_timeout });
-    loaded(stream.name.as_str(), &stream.source, plugin_dirs, *allow_writable_plugins, *max_generations, probe)
+    let trust = Trust { allow_writable: *allow_writable_plugins, from_outside, pin: None };
+    loaded(stream.name.as_str(), &stream.source, plugin_dirs, trust, *max_generations, probe)
 }
 
 /// SHA-256 of the file that a stream's source would be loaded from; none for a linked source.

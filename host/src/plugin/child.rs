@@ -3,15 +3,16 @@
 //! [`ask`] runs on whatever thread wants to know, and waits there; the child is the command `framegate` with a sub-command that
 //! people do not see. It gets its task as JSON on its standard input and answers in lines of JSON on its standard output: first
 //! which step it is at, last its answer. What the plugin itself prints goes to the child's standard error, of which the end is kept.
+//!
+//! What the plugin starts ends with the child, as long as it stays in the child's process group. A process that starts a session of
+//! its own (setsid(2)) leaves the group; the host does not find it, and it keeps running.
 
 use std::{
     cell::RefCell,
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -26,7 +27,10 @@ use nix::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::load;
+use super::{
+    copy::prefix_of_copies,
+    talk::{Heard, Talk},
+};
 
 /// What a child may use.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -86,51 +90,56 @@ pub(crate) fn ask<A: DeserializeOwned>(
     command.args(["plugin", "child", role]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that what the plugin starts ends with it.
     let child = command.process_group(0).spawn().map_err(failed)?;
-    let mut child = Guard(child);
-    let (lines, heard) = mpsc::channel();
-    // It ends when the child's end of the pipe is closed; the child may not read it at all.
-    let mut stdin = child.0.stdin.take();
-    thread::spawn(move || stdin.as_mut().map(|stdin| stdin.write_all(&task)));
-    let out = child.0.stdout.take();
-    thread::spawn(move || {
-        let lines_of = out.map(|out| io::BufRead::lines(io::BufReader::new(out.take(MOST_SAID))));
-        lines_of.into_iter().flatten().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
-    });
-    let err = child.0.stderr.take();
-    let (said, tail) = mpsc::channel();
-    thread::spawn(move || drop(said.send(err.map(end_of).unwrap_or_default())));
-
+    let mut child = Guard { child, status: None };
+    let mut talk = Talk::with(&mut child.child, task).map_err(failed)?;
     let mut at = "its start".to_owned();
     let deadline = Instant::now() + limits.time;
     loop {
-        match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => match serde_json::from_str::<Line<A>>(&line) {
+        match talk.hear(deadline).map_err(failed)? {
+            Heard::Line(line) => match serde_json::from_slice::<Line<A>>(&line) {
                 Ok(Line::Answer(answer)) => return Ok(answer),
                 Ok(Line::Step(step)) => at = step,
-                Err(problem) => return Err(NoAnswer::NoChild(format!("it answers {line:.100} ({problem})"))),
+                Err(problem) => {
+                    let line = String::from_utf8_lossy(&line);
+                    return Err(NoAnswer::NoChild(format!("it answers {:.100} ({problem})", line.trim_end())));
+                }
             },
-            Err(mpsc::RecvTimeoutError::Timeout) => return Err(NoAnswer::Late { at, limit: limits.time }),
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                let status = child.0.wait().map_err(failed)?;
-                let said = tail.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
-                return Err(NoAnswer::Died { at, how: how(status, limits), said });
+            Heard::Late => return Err(NoAnswer::Late { at, limit: limits.time }),
+            Heard::Ended => {
+                let status = child.end().map_err(failed)?;
+                return Err(NoAnswer::Died { at, how: how(status, limits), said: in_a_line(talk.printed()) });
             }
         }
     }
 }
 
 /// Ends the child and what it has started, whatever the outcome.
-struct Guard(Child);
+struct Guard {
+    child: Child,
+    /// When it is reaped.
+    status: Option<ExitStatus>,
+}
+
+impl Guard {
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
+        // Before it is reaped, ended or not: the group's number is still its own, also for those who are left in it.
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        let status = self.child.wait()?;
+        self.status = Some(status);
+        Ok(status)
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Its process is not waited for yet, so the group's number is still its own.
-        if let (Ok(None), Ok(group)) = (self.0.try_wait(), i32::try_from(self.0.id())) {
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-            let _ = self.0.wait();
-        }
+        let _ = self.end();
         // If it died while it loaded the plugin, the private copy is still there.
-        let prefix = load::prefix_of_copies(self.0.id());
+        let prefix = prefix_of_copies(self.child.id());
         let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
         let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
         left.for_each(|entry| drop(fs::remove_file(entry.path())));
@@ -147,14 +156,9 @@ fn how(status: ExitStatus, limits: Limits) -> String {
     }
 }
 
-/// The last lines of what was printed, in one.
-fn end_of(mut from: impl Read) -> String {
-    let (mut kept, mut piece) = (Vec::new(), [0; 4096]);
-    while let Ok(n @ 1..) = from.read(&mut piece) {
-        kept.extend_from_slice(&piece[..n]);
-        kept.drain(..kept.len().saturating_sub(TAIL));
-    }
-    let text = String::from_utf8_lossy(&kept);
+/// The end of what was printed, in one line.
+fn in_a_line(printed: &[u8]) -> String {
+    let text = String::from_utf8_lossy(printed);
     let words: Vec<_> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
     if words.is_empty() { String::new() } else { format!(" (it printed: {})", words.join(" ")) }
@@ -208,8 +212,3 @@ impl Answers {
         let _ = (&self.to).write_all(&text);
     }
 }
-
-/// Bytes of answers that are read at most.
-const MOST_SAID: u64 = 16 << 20;
-/// Bytes of what was printed that are kept.
-const TAIL: usize = 400;

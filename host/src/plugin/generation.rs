@@ -1,12 +1,14 @@
 //! Generations: one loaded copy of a plugin file each, for one stream, known by the stream and the content's hash.
 //!
 //! A list for the whole process, because what was loaded stays loaded: a stream that asks for the same content again gets its
-//! generation again. The lock guards the list only; nothing is loaded or called under it.
+//! generation again. Until its code is about to be loaded the list only knows a generation, and whoever asked for it keeps it: one that
+//! is refused before goes with its content. The lock guards the list only; nothing is loaded or called under it.
 
 use std::{
     fmt,
+    path::Path,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -27,6 +29,8 @@ pub(crate) struct Generation {
     stream: String,
     sha256: String,
     identity: SourceIdentity,
+    /// Generations that the process may load.
+    most: usize,
     /// Frames that its instances gave and that came back, one ledger for each. Frames point to them on any thread, so they
     /// live for ever: 128 bytes for each instance.
     ledgers: Mutex<Vec<&'static Ledger>>,
@@ -70,7 +74,7 @@ pub(crate) struct GenerationReport {
 
 /// All generations of the process.
 pub(crate) fn reports() -> Vec<GenerationReport> {
-    let generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let generations: Vec<_> = list().iter().filter_map(Known::get).collect();
     generations.iter().map(|generation| generation.report()).collect()
 }
 
@@ -81,13 +85,53 @@ const MOST_GENERATIONS: usize = 500;
 /// How long one thread waits for another that loads the same generation. Loading takes a millisecond or two.
 const LOADING: Duration = Duration::from_secs(5);
 
-static GENERATIONS: Mutex<Vec<Arc<Generation>>> = Mutex::new(Vec::new());
+static GENERATIONS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
+/// A generation on the list.
+enum Known {
+    /// No code of it has run, and it goes with the last who wants it.
+    Wanted(Weak<Generation>),
+    /// Its code is in the process, or about to be: it stays.
+    Kept(Arc<Generation>),
+}
+
+impl Known {
+    fn get(&self) -> Option<Arc<Generation>> {
+        match self {
+            Self::Wanted(generation) => generation.upgrade(),
+            Self::Kept(generation) => Some(generation.clone()),
+        }
+    }
+}
+
+fn list() -> MutexGuard<'static, Vec<Known>> {
+    GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether another plugin may be loaded.
+fn has_room(list: &[Known], most: usize, path: &Path) -> Result<(), Refusal> {
+    let (kept, most) =
+        (list.iter().filter(|known| matches!(known, Known::Kept(_))).count(), most.min(MOST_GENERATIONS));
+    if kept < most {
+        return Ok(());
+    }
+    let found = format!(
+        "{} would be plugin number {} of this process, allowed are {most} (max_generations)",
+        path.display(),
+        kept + 1
+    );
+    Err(Refusal::new(Code::Generations, found, "restart framegate: what is loaded cannot be unloaded"))
+}
 
 impl Generation {
     /// The generation of this content for this stream; loads nothing yet.
     pub(crate) fn of(stream: &str, inspected: Inspected, most: usize) -> Result<Arc<Self>, Refusal> {
-        let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        for known in generations.iter().filter(|known| known.stream == stream && known.sha256 == inspected.sha256) {
+        let mut list = list();
+        list.retain(|known| known.get().is_some());
+        for known in list.iter().filter_map(Known::get) {
+            if known.stream != stream || known.sha256 != inspected.sha256 {
+                continue;
+            }
             match &*known.state.lock().unwrap_or_else(PoisonError::into_inner) {
                 // Its content is what was refused; another copy in the process would make it no better.
                 State::Refused(refusal) if known.identity.file.as_ref() == Some(&inspected.path) => {
@@ -97,32 +141,25 @@ impl Generation {
                 _ => {}
             }
         }
-        let most = most.min(MOST_GENERATIONS);
-        if generations.len() >= most {
-            let found = format!(
-                "{} would be plugin number {} of this process, allowed are {most} (max_generations)",
-                inspected.path.display(),
-                generations.len() + 1
-            );
-            let remedy = "restart framegate: what is loaded cannot be unloaded";
-            return Err(Refusal::new(Code::Generations, found, remedy));
-        }
+        has_room(&list, most, &inspected.path)?;
         let new = Arc::new(Self {
             stream: stream.to_owned(),
             sha256: inspected.sha256.clone(),
             identity: SourceIdentity::loaded(&inspected),
+            most,
             ledgers: Mutex::default(),
             written_off: AtomicBool::new(false),
             stray_calls: AtomicU64::new(0),
             state: Mutex::new(State::Inspected(Box::new(inspected))),
             settled: Condvar::new(),
         });
-        generations.push(new.clone());
+        list.push(Known::Wanted(Arc::downgrade(&new)));
         Ok(new)
     }
 
     /// Its functions; loads it if it is not. [instance thread: code of the plugin may run, and hang]
-    pub(crate) fn plugin(&self) -> Result<Plugin, Refusal> {
+    pub(crate) fn plugin(self: &Arc<Self>) -> Result<Plugin, Refusal> {
+        self.keep()?;
         let inspected = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             // Two hosts of one process may ask at the same moment.
@@ -153,10 +190,26 @@ impl Generation {
         self.settled.notify_all();
         if loaded.as_ref().is_err_and(|refusal| refusal.code() == Code::Load) {
             // Nothing of it is in the process; what it lacked may be there the next time.
-            let mut generations = GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner);
-            generations.retain(|known| !std::ptr::eq(&**known, self));
+            list().retain(|known| !known.get().is_some_and(|known| Arc::ptr_eq(&known, self)));
         }
         loaded
+    }
+
+    /// From now on it stays, if there is room for it: its code is about to run.
+    fn keep(self: &Arc<Self>) -> Result<(), Refusal> {
+        let mut list = list();
+        // One that the system's loader has refused is on the list no more.
+        let place = list.iter().position(|known| known.get().is_some_and(|known| Arc::ptr_eq(&known, self)));
+        if let Some(place) = place.filter(|place| matches!(list[*place], Known::Wanted(_))) {
+            has_room(&list, self.most, self.identity.file.as_deref().unwrap_or(Path::new("")))?;
+            list[place] = Known::Kept(self.clone());
+        }
+        Ok(())
+    }
+
+    /// The stream that it is for.
+    pub(crate) fn stream(&self) -> &str {
+        &self.stream
     }
 
     /// Whether its code is in the process.
@@ -216,5 +269,41 @@ impl fmt::Debug for Generation {
             .field("stream", &self.stream)
             .field("source", &self.identity)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::{
+        inspect::{Trust, inspect},
+        locate,
+    };
+
+    /// A real plugin: cargo puts those that the tests need beside them.
+    fn inspected() -> Inspected {
+        let places = locate::places(&[]);
+        let (_, path) = places.iter().flat_map(|place| locate::plugins_in(place)).next().unwrap();
+        inspect(&path, Trust { allow_writable: true, ..Trust::default() }).unwrap()
+    }
+
+    #[test]
+    fn one_that_is_never_loaded_goes_with_whoever_wanted_it_and_takes_nobodys_place() {
+        let stream = "goes";
+        let states = || reports().iter().filter(|one| one.stream == stream).map(|one| one.state).collect::<Vec<_>>();
+        let wanted = Generation::of(stream, inspected(), 1).unwrap();
+        let again = Generation::of(stream, inspected(), 1).unwrap();
+        assert!(Arc::ptr_eq(&wanted, &again), "who asks at the same time shares it");
+        drop(again);
+        let other = Generation::of("goes too", inspected(), 1).unwrap();
+        assert_eq!(states(), ["inspected"]);
+        drop(wanted);
+        assert_eq!(states(), [""; 0]);
+
+        other.plugin().unwrap();
+        drop(other);
+        assert!(reports().iter().any(|one| one.stream == "goes too" && one.state == "loaded"));
+        let refusal = Generation::of(stream, inspected(), 1).unwrap_err();
+        assert_eq!(refusal.code(), Code::Generations);
     }
 }

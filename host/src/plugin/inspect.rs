@@ -1,12 +1,10 @@
 //! Gates 1 and 2: what is known of a plugin file without running any of it.
 //!
-//! Reads the file once; the same bytes are later loaded from a private copy, so what was checked is what runs. Takes files
+//! Opens and reads the file once; the same bytes are later loaded from a private copy, so what was checked is what runs. Takes files
 //! from anywhere: every length and offset in them is doubted.
 
 use std::{
     fmt::Write as _,
-    fs::{self, File},
-    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +12,6 @@ use framegate_plugin_abi::{
     ABI_VERSION,
     note::{KIND, Language, OWNER, SECTION},
 };
-use memmap2::{Mmap, MmapMut};
 use object::{
     Endian, Endianness, elf,
     read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader},
@@ -22,8 +19,9 @@ use object::{
 use sha2::{Digest, Sha256};
 
 use super::{
+    open::{Content, Opened, open},
     refusal::{Code, Refusal},
-    writable::nobody_else_may_write,
+    writable::{nobody_else_may_write, owner_is_trusted},
 };
 
 /// A file that passed gate 1.
@@ -65,25 +63,33 @@ pub(crate) struct Note {
 /// What is asked of a file beside being a plugin.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Trust<'a> {
-    /// Accept what its group or everybody may write to.
+    /// Accept what others may write to.
     pub(crate) allow_writable: bool,
+    /// Whoever reached the admin endpoint asks for it: then its owner must be trusted anyway.
+    pub(crate) from_outside: bool,
     /// The SHA-256 that the content must have.
     pub(crate) pin: Option<&'a str>,
 }
 
-/// What a file held when it was read. In pages of its own, which go back to the system: the allocator would keep some 30 MiB for each
-/// thread that ever read a plugin with debug information.
-pub(crate) type Content = Mmap;
-
-/// A plugin's file is a few MiB, some with debug information a few hundred; a larger one was named by mistake.
-const LARGEST: u64 = 2 << 30;
-
 /// Both gates, for a plugin that is to be loaded.
 pub(crate) fn inspect(path: &Path, trust: Trust<'_>) -> Result<Inspected, Refusal> {
-    let bytes = read(path)?;
-    if !trust.allow_writable {
-        nobody_else_may_write(path)?;
+    let opened = open(path)?;
+    is_trusted(&opened, trust)?;
+    let bytes = opened.read()?;
+    accept(&opened, bytes, trust)
+}
+
+/// Whether a file is where, and whose, it must be.
+pub(crate) fn is_trusted(opened: &Opened, trust: Trust<'_>) -> Result<(), Refusal> {
+    if trust.from_outside {
+        owner_is_trusted(opened)?;
     }
+    if trust.allow_writable { Ok(()) } else { nobody_else_may_write(opened) }
+}
+
+/// Whether what was read is a plugin for this host, and the one that is wanted.
+pub(crate) fn accept(opened: &Opened, bytes: Content, trust: Trust<'_>) -> Result<Inspected, Refusal> {
+    let path = &opened.path;
     let note = read_note(path, &bytes)?;
     let here = std::env::consts::ARCH;
     if note.machine != here {
@@ -98,7 +104,7 @@ pub(crate) fn inspect(path: &Path, trust: Trust<'_>) -> Result<Inspected, Refusa
         return Err(Refusal::new(Code::Hash, found, remedy));
     }
     check_version(path, &note)?;
-    Ok(Inspected { path: path.to_owned(), bytes, sha256, note })
+    Ok(Inspected { path: path.clone(), bytes, sha256, note })
 }
 
 /// The note of a file, also of another machine's.
@@ -131,34 +137,6 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}"); // a String takes everything
         text
     })
-}
-
-/// Reads a regular file.
-pub(crate) fn read(path: &Path) -> Result<Content, Refusal> {
-    let shown = path.display();
-    let failed = |problem: io::Error| {
-        let code = if problem.kind() == io::ErrorKind::NotFound { Code::Find } else { Code::File };
-        let remedy = "give a file that exists and that this user may read";
-        Refusal::new(code, format!("{shown} cannot be read: {problem}"), remedy)
-    };
-    let about = fs::metadata(path).map_err(failed)?;
-    // Not opened before: what is no file may make that wait.
-    if !about.is_file() {
-        let kind = if about.is_dir() { "a directory" } else { "not a regular file" };
-        let found = format!("{shown} is {kind}, expected a plugin's .so file");
-        return Err(Refusal::new(Code::File, found, "give the path of the .so file itself"));
-    }
-    if about.len() > LARGEST {
-        let found = format!("{shown} has {} bytes, expected at most {LARGEST}", about.len());
-        return Err(Refusal::new(Code::File, found, "give a plugin's .so file"));
-    }
-    let content = || {
-        let mut pages = MmapMut::map_anon(about.len() as usize)?;
-        // One that shrinks now cannot be read; one that grows is damaged without the rest.
-        File::open(path)?.take(about.len()).read_exact(&mut pages)?;
-        pages.make_read_only()
-    };
-    content().map_err(failed)
 }
 
 /// Gate 2.
@@ -299,7 +277,7 @@ mod tests {
     fn plugin() -> (PathBuf, Vec<u8>) {
         let places = locate::places(&[]);
         let (_, path) = places.iter().flat_map(|place| locate::plugins_in(place)).next().unwrap();
-        let bytes = read(&path).unwrap();
+        let bytes = open(&path).unwrap().read().unwrap();
         (path, bytes.to_vec())
     }
 

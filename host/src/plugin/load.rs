@@ -5,12 +5,12 @@
 //! everything that is known of it.
 #![allow(unsafe_code)]
 
-use std::{error::Error as _, io::Write as _, mem::offset_of, slice};
+use std::{error::Error as _, mem::offset_of, slice};
 
 use abi_stable::{
     StableAbi,
     abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals},
-    library::AbiHeaderRef,
+    library::{AbiHeaderRef, LibHeader},
 };
 use framegate_plugin_abi::{
     ABI_VERSION,
@@ -22,6 +22,7 @@ use framegate_plugin_abi::{
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::{
+    copy::{PrivateCopy, TOO_FEW_DESCRIPTORS},
     inspect::Inspected,
     layout,
     refusal::{Code, Refusal},
@@ -42,47 +43,58 @@ pub(crate) fn load(inspected: &Inspected, ledger: &'static Ledger) -> Result<Plu
     unsafe { Plugin::new(table?, ledger) }.map_err(|fault| header(inspected, fault.to_string()))
 }
 
-/// A copy under a name that was never used before: the loader knows libraries by name, device and inode, and would give out
-/// an older one otherwise; and nobody can change or truncate it under our feet.
+/// Opens a private copy of what was inspected: one in memory, or where that cannot be had or mapped, one in TMPDIR.
 fn open_private_copy(inspected: &Inspected) -> Result<Library, Refusal> {
-    let shown = inspected.path.display();
-    let failed = |problem: std::io::Error| {
-        let found = format!("{shown}: its private copy in {} fails: {problem}", std::env::temp_dir().display());
-        Refusal::new(Code::Load, found, "make room there, or set TMPDIR to a directory that this user may write to")
-    };
-    let name = format!("{}{}-", prefix_of_copies(std::process::id()), inspected.note.protocol.replace('/', "_"));
-    let mut copy = tempfile::Builder::new().prefix(&name).suffix(".so").tempfile().map_err(failed)?;
-    copy.write_all(&inspected.bytes).map_err(failed)?;
-    // Bound at once: a symbol that is missing is found here, and not by the first call, which would end the process.
-    // SAFETY: static constructors of the plugin run now. The file was inspected: it is a plugin of this machine, from a place that
-    // others may not write to.
-    unsafe { Library::open(Some(copy.path()), RTLD_NOW | RTLD_LOCAL) }.map_err(|problem| {
-        let reason = problem.source().map_or_else(|| problem.to_string(), ToString::to_string);
-        let reason = reason.replace(&*copy.path().to_string_lossy(), "it");
+    let failed = |reason: String| {
         let remedy = if reason.contains("undefined symbol") {
             "link the plugin against the library that defines this symbol, or build it again"
         } else if reason.contains("Too many open files") {
-            "raise RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n of a shell)"
+            TOO_FEW_DESCRIPTORS
         } else if reason.contains("cannot open shared object file") {
             "install the library that is missing, or add its directory to LD_LIBRARY_PATH"
         } else if reason.contains("failed to map") {
-            "set TMPDIR to a directory on a file system without the option noexec"
+            "let the system allow memfd_create, or set TMPDIR to a directory on a file system without the option noexec"
         } else {
             "build the plugin again on a machine like this one"
         };
-        Refusal::new(Code::Load, format!("{shown} cannot be loaded: {reason}"), remedy)
-    })
-    // The copy's name goes here, its content when the process ends.
+        Refusal::new(Code::Load, format!("{} cannot be loaded: {reason}", inspected.path.display()), remedy)
+    };
+    match PrivateCopy::in_memory(inspected).map(open) {
+        Ok(Ok(library)) => return Ok(library),
+        // No code of it has run: this is about where it is, not about what it is.
+        Ok(Err(reason)) if reason.starts_with("it: ") && !reason.contains("undefined symbol") => {
+            tracing::debug!("{}: not loaded from memory: {reason}", inspected.path.display());
+        }
+        Ok(Err(reason)) => return Err(failed(reason)),
+        Err(problem) => tracing::debug!("{}: not loaded from memory: {problem}", inspected.path.display()),
+    }
+    open(PrivateCopy::in_folder(inspected)?).map_err(failed)
 }
 
-/// How the names of a process's private copies begin. A process that dies while it loads one leaves it behind.
-pub(super) fn prefix_of_copies(process: u32) -> String {
-    format!("framegate-{process}-")
+/// The loader's reason calls the copy "it".
+fn open(copy: PrivateCopy) -> Result<Library, String> {
+    // Bound at once: a symbol that is missing is found here, and not by the first call, which would end the process.
+    // SAFETY: static constructors of the plugin run now. The file was inspected: it is a plugin of this machine, from a place that
+    // others may not write to.
+    let library = unsafe { Library::open(Some(copy.path()), RTLD_NOW | RTLD_LOCAL) }.map_err(|problem| {
+        let reason = problem.source().map_or_else(|| problem.to_string(), ToString::to_string);
+        reason.replace(&*copy.path().to_string_lossy(), "it")
+    })?;
+    copy.keep();
+    Ok(library)
 }
 
-/// The address of the symbol that the note names.
-fn symbol<T: Copy>(library: &Library, inspected: &Inspected) -> Result<T, Refusal> {
+/// The address of the symbol that the note names, where something of this alignment can stand.
+fn symbol<T: Copy>(library: &Library, inspected: &Inspected, alignment: usize) -> Result<T, Refusal> {
     let name = &inspected.note.root;
+    // SAFETY: an address is a number; what stands there is for the callers to find out.
+    let address = unsafe { library.get::<usize>(name.as_str()) }.map(|address| *address);
+    if let Ok(address) = address
+        && !address.is_multiple_of(alignment)
+    {
+        let problem = format!("{name} stands at {address:#x}, which is not aligned to {alignment} bytes");
+        return Err(header(inspected, problem));
+    }
     // SAFETY: `T` is a pointer, as both callers see below; what it points to is theirs to find out.
     let found = unsafe { library.get::<T>(name.as_str()) };
     found.map(|address| *address).map_err(|_| {
@@ -94,7 +106,7 @@ fn symbol<T: Copy>(library: &Library, inspected: &Inspected) -> Result<T, Refusa
 /// The table of a plugin in Rust, whose layout is as expected.
 fn rust_table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTable, Refusal> {
     let shown = inspected.path.display();
-    let abi_header: AbiHeaderRef = symbol(library, inspected)?;
+    let abi_header: AbiHeaderRef = symbol(library, inspected, align_of::<LibHeader>())?;
     let lib_header = abi_header.upgrade().map_err(|problem| header(inspected, problem.to_string()))?;
     let Some(found) = lib_header.layout() else {
         let found = format!("{shown} carries no description of its layout, so nothing protects against a wrong one");
@@ -122,7 +134,7 @@ fn rust_table(library: &Library, inspected: &Inspected) -> Result<&'static Plugi
 
 /// The table of a plugin in another language, which says its own size and version and has all functions.
 fn c_table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTable, Refusal> {
-    let table: *const PluginTable = symbol(library, inspected)?;
+    let table: *const PluginTable = symbol(library, inspected, align_of::<PluginTable>())?;
     // SAFETY: the note promises a table there, which begins with its size and its ABI's version in every version of the ABI.
     let head = unsafe { slice::from_raw_parts(table.cast::<u32>(), 2) };
     let (size, major) = (head[0], head[1]);

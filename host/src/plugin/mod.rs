@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  "stins"  ──locate──▶ a file ──inspect──▶ Inspected ──generation──▶ Generation ──load──▶ its functions
-//!  (a name              (gate 1: note, hash;           (one copy for             (gate 3: private copy,
+//!  (a name              (gate 1: owner, note, hash;         (one copy for             (gate 3: private copy,
 //!   or path)             gate 2: version)               one stream)               layout)
 //! ```
 //!
@@ -10,12 +10,15 @@
 //! of its code has run before gate 3.
 
 pub(crate) mod child;
+mod copy;
 pub(crate) mod generation;
 pub(crate) mod identity;
 pub(crate) mod inspect;
 mod layout;
 pub(crate) mod load;
 pub(crate) mod locate;
+pub(crate) mod open;
 pub(crate) mod probe;
 pub(crate) mod refusal;
-pub(crate) mod writable;
+mod talk;
+mod writable;

@@ -1,8 +1,9 @@
 //! Tries a plugin out in a child process, before any of its code enters this one: gates 3 and 4, with the real settings.
 //!
 //! [`Probe::try_out`] runs on the thread of the instance that is about to be made, and waits there. What the plugin does to the
-//! child (crash, hang, memory, CPU time) is a refusal here. An error that `create` returns is none: the host's own `create`,
-//! which follows, says it as usual.
+//! child (crash, hang, memory, CPU time) is a refusal here. An error that `create` returns is none. One about the settings is told as
+//! it is, and no code of the plugin enters this process for it; any other may have a reason that the host's own `create`, which
+//! follows, does not meet.
 
 use std::{
     io,
@@ -16,7 +17,12 @@ use std::{
     time::Duration,
 };
 
-use framegate_plugin_abi::{caller::Fault, codes::LogLevel, host::HostServices};
+use framegate_plugin_abi::{
+    caller::Fault,
+    codes::{ErrorKind, LogLevel},
+    error::SourceError,
+    host::HostServices,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,6 +43,15 @@ pub(crate) struct Probe {
     pub(crate) limit: Duration,
 }
 
+/// What came of trying a plugin out that was not refused.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    /// Nothing speaks against loading it.
+    Passed,
+    /// It works, and does not take these settings.
+    WrongSettings(SourceError),
+}
+
 /// The child's role.
 pub(crate) const ROLE: &str = "probe";
 
@@ -48,18 +63,25 @@ struct Task {
     /// Name, version and file, for messages.
     source: String,
     stream: String,
-    settings: Value,
+    /// None: it is only loaded.
+    settings: Option<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Passed,
+    WrongSettings(String),
     Refused { code: Code, found: String, remedy: String },
 }
 
 impl Probe {
-    /// Loads the file in a child, makes an instance with these settings, and ends it.
-    pub(crate) fn try_out(&self, what: &SourceIdentity, stream: &str, settings: &Value) -> Result<(), Refusal> {
+    /// Loads the file in a child; if there are settings, makes an instance with them and ends it.
+    pub(crate) fn try_out(
+        &self,
+        what: &SourceIdentity,
+        stream: &str,
+        settings: Option<&Value>,
+    ) -> Result<Tried, Refusal> {
         let path = what.file.as_deref().unwrap_or(Path::new(""));
         let source = what.to_string();
         let task = Task {
@@ -67,12 +89,13 @@ impl Probe {
             sha256: what.sha256.clone().unwrap_or_default(),
             source: source.clone(),
             stream: stream.to_owned(),
-            settings: settings.clone(),
+            settings: settings.cloned(),
         };
         let limits = Limits { time: self.limit, memory: child::MEMORY };
         let fault = "this is a fault of the plugin: tell its author, or use another version of it; `framegate plugin check` says more";
         match child::ask(&mut Command::new(&self.command), ROLE, &task, limits) {
-            Ok(Answer::Passed) => Ok(()),
+            Ok(Answer::Passed) => Ok(Tried::Passed),
+            Ok(Answer::WrongSettings(message)) => Ok(Tried::WrongSettings(SourceError::settings(message))),
             Ok(Answer::Refused { code, found, remedy }) => Err(Refusal::new(code, found, remedy)),
             Err(NoAnswer::NoChild(why)) => {
                 let found = format!("{source} cannot be tried out in a child process (probe): {why}");
@@ -97,36 +120,37 @@ impl Probe {
 /// The child: does what [`Probe::try_out`] says, and answers.
 pub(crate) fn child() -> anyhow::Result<()> {
     let (answers, task): (Answers, Task) = Answers::begin()?;
-    answers.answer(match try_here(&task, &answers)? {
-        Ok(()) => Answer::Passed,
-        Err(refusal) => Answer::Refused {
-            code: refusal.code(),
-            found: refusal.found().to_owned(),
-            remedy: refusal.remedy().to_owned(),
-        },
-    });
+    answers.answer(try_here(&task, &answers)?.unwrap_or_else(|refusal| Answer::Refused {
+        code: refusal.code(),
+        found: refusal.found().to_owned(),
+        remedy: refusal.remedy().to_owned(),
+    }));
     Ok(())
 }
 
-fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<(), Refusal>> {
+fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<Answer, Refusal>> {
     // Who may write to it the host has asked; that it is the same file the hash says.
-    let trust = Trust { allow_writable: true, pin: Some(&task.sha256) };
+    let trust = Trust { allow_writable: true, from_outside: false, pin: Some(&task.sha256) };
     answers.step("loading");
     let inspected = inspect::inspect(&task.path, trust);
     let plugin = match inspected.and_then(|inspected| load::load(&inspected, Box::leak(Box::default()))) {
         Ok(plugin) => plugin,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    let Some(settings) = &task.settings else { return Ok(Ok(Answer::Passed)) };
     answers.step("create");
     let host = Arc::new(Silent(UnixStream::pair()?));
-    let made = plugin.create(&task.stream, &task.settings.to_string(), host);
+    let made = plugin.create(&task.stream, &settings.to_string(), host);
     Ok(match made {
         Ok(instance) => {
             answers.step("destroy");
             drop(instance);
-            Ok(())
+            Ok(Answer::Passed)
         }
-        Err(Fault::Source(_)) => Ok(()),
+        Err(Fault::Source(error)) if error.kind() == ErrorKind::Settings => {
+            Ok(Answer::WrongSettings(error.message().to_owned()))
+        }
+        Err(Fault::Source(_)) => Ok(Answer::Passed),
         Err(fault) => Err(refusal::not_created(&task.source, &fault)),
     })
 }

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `FG-ABI-FIND` | 1 | there is no such file, under a name or at a path |
 //! | `FG-ABI-FILE` | 1 | it is no regular file, or cannot be read |
-//! | `FG-ABI-WRITABLE` | 1 | others than its owner may write to it, or to a directory on its path |
+//! | `FG-ABI-WRITABLE` | 1 | others than root and the user of this process own it or a directory on its path, or may write there |
 //! | `FG-ABI-ELF` | 1 | it is no ELF file |
 //! | `FG-ABI-DAMAGED` | 1 | it is an ELF file with a part missing |
 //! | `FG-ABI-PROGRAM` | 1 | it is a program or an object file, not a shared library |

@@ -1,75 +1,75 @@
 //! Who else could put another file in a plugin's place: a part of gate 1.
 //!
-//! Looks at the modes of the file and of every directory on the way to it, as the path was given and as it really is. Reads no
-//! file and changes nothing. The group bits of a mode are also what an access control list allows at most.
+//! Looks at what was [opened](super::open): the file, and every folder and link on the way to it. Opens and changes nothing. The group
+//! bits of a mode are also what an access control list allows at most.
 
-use std::{
-    fs::{self, Metadata},
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
+use std::{fs::Metadata, os::unix::fs::MetadataExt};
+
+use nix::unistd::geteuid;
+
+use super::{
+    open::{Opened, is_sticky},
+    refusal::{Code, Refusal},
 };
 
-use super::refusal::{Code, Refusal};
-
-/// Neither the file nor a directory on its way may be written to by its group or by everybody.
-pub(super) fn nobody_else_may_write(path: &Path) -> Result<(), Refusal> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let real = path.canonicalize().unwrap_or_else(|_| absolute.clone());
-    let mut open: Vec<(PathBuf, String)> = Vec::new();
-    for place in real.ancestors().chain(absolute.ancestors().skip(1)) {
-        let Ok(about) = fs::metadata(place) else { continue };
-        if let Some(who) = who_may_write(&about)
-            && !open.iter().any(|(known, _)| known == place)
-        {
-            let what =
-                if about.is_dir() { format!("its directory {} is", place.display()) } else { "it is".to_owned() };
-            open.push((
-                place.to_owned(),
-                format!("{what} writable by {who} (mode {:o})", about.permissions().mode() & 0o7777),
-            ));
+/// The file and every folder on its way belong to root or to whoever runs this process, and nobody else may write to them.
+pub(super) fn nobody_else_may_write(opened: &Opened) -> Result<(), Refusal> {
+    let (mut says, mut closed, mut given) = (Vec::new(), Vec::new(), Vec::new());
+    let file = ("it".to_owned(), &opened.path, &opened.about, true);
+    // A link itself can be written to by nobody. Its owner can replace it in a sticky folder; elsewhere whoever may write to the folder.
+    let way = opened.way.iter().map(|place| {
+        let kind = if place.about.is_symlink() { "the link" } else { "its directory" };
+        let what = format!("{kind} {}", place.path.display());
+        (what, &place.path, &place.about, !place.about.is_symlink() || place.in_sticky)
+    });
+    for (what, path, about, _) in std::iter::once(file).chain(way).filter(|(.., counts)| *counts) {
+        if !is_trusted(about.uid()) {
+            says.push(format!("{what} belongs to user {}", about.uid()));
+            given.push(path.display().to_string());
+        }
+        if let Some(who) = who_may_write(about) {
+            says.push(format!("{what} is writable by {who} (mode {:o})", about.mode() & 0o7777));
+            closed.push(path.display().to_string());
         }
     }
-    if open.is_empty() {
+    if says.is_empty() {
         return Ok(());
     }
-    let says: Vec<_> = open.iter().map(|(_, what)| what.as_str()).collect();
-    let places: Vec<_> = open.iter().map(|(place, _)| place.display().to_string()).collect();
-    let found = format!("{} may be replaced by others: {}", path.display(), says.join(", "));
+    let command =
+        |command, places: Vec<String>| (!places.is_empty()).then(|| format!("{command} {}", places.join(" ")));
+    let commands: Vec<_> =
+        [command("chmod go-w", closed), command("chown root", given)].into_iter().flatten().collect();
+    let found = format!("{} may be replaced by others: {}", opened.path.display(), says.join(", "));
     let remedy = format!(
-        "chmod go-w {}, or set allow_writable_plugins = true (or the variable FRAMEGATE_ALLOW_WRITABLE_PLUGINS) if all who may write \
+        "{}, or set allow_writable_plugins = true (or the variable FRAMEGATE_ALLOW_WRITABLE_PLUGINS) if all who may write \
          there are trusted",
-        places.join(" ")
+        commands.join("; ")
     );
     Err(Refusal::new(Code::Writable, found, remedy))
 }
 
 /// The file belongs to root or to whoever runs this process. Asked for a swap that comes from outside: any user of the machine
 /// can ask for one, and name a file of their own.
-pub(crate) fn owner_is_trusted(path: &Path) -> Result<(), Refusal> {
-    // A process's own directory belongs to its effective user.
-    let own = fs::metadata("/proc/self").map(|about| about.uid());
-    match (fs::metadata(path).map(|about| about.uid()), own) {
-        (Ok(0), _) => Ok(()),
-        (Ok(owner), Ok(own)) if owner == own => Ok(()),
-        (Ok(owner), _) => {
-            let found = format!("{} belongs to user {owner}, who is neither root nor runs framegate", path.display());
-            let remedy = "give the file to root or to the user that framegate runs as, or name it in the configuration";
-            Err(Refusal::new(Code::Writable, found, remedy))
-        }
-        (Err(problem), _) => {
-            let found = format!("{} cannot be looked at: {problem}", path.display());
-            Err(Refusal::new(Code::File, found, "give a file that exists and that this user may read"))
-        }
+pub(super) fn owner_is_trusted(opened: &Opened) -> Result<(), Refusal> {
+    let owner = opened.about.uid();
+    if is_trusted(owner) {
+        return Ok(());
     }
+    let found = format!("{} belongs to user {owner}, who is neither root nor runs framegate", opened.path.display());
+    let remedy = "give the file to root or to the user that framegate runs as, or name it in the configuration";
+    Err(Refusal::new(Code::Writable, found, remedy))
+}
+
+fn is_trusted(owner: u32) -> bool {
+    owner == 0 || owner == geteuid().as_raw()
 }
 
 fn who_may_write(about: &Metadata) -> Option<&'static str> {
-    let mode = about.permissions().mode();
-    // In a sticky directory such as /tmp nobody can replace what belongs to others.
-    if about.is_dir() && mode & 0o1000 != 0 {
+    // Nobody writes to a link; and in a sticky directory such as /tmp nobody can replace what belongs to others.
+    if about.is_symlink() || is_sticky(about) {
         return None;
     }
-    match (mode & 0o002 != 0, mode & 0o020 != 0) {
+    match (about.mode() & 0o002 != 0, about.mode() & 0o020 != 0) {
         (true, _) => Some("all users"),
         (false, true) => Some("its group"),
         (false, false) => None,
@@ -78,7 +78,18 @@ fn who_may_write(about: &Metadata) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, chown, lchown, symlink},
+        path::Path,
+    };
+
     use super::*;
+    use crate::plugin::open::open;
+
+    fn judge(path: &Path) -> Result<(), Refusal> {
+        nobody_else_may_write(&open(path).unwrap())
+    }
 
     /// A file in two directories, with these modes; what is said of it.
     fn look(outer: u32, inner: u32, file: u32) -> Result<(), Refusal> {
@@ -90,7 +101,7 @@ mod tests {
         for (place, mode) in [(&path, file), (&within, inner), (&above, outer)] {
             fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
         }
-        nobody_else_may_write(&path)
+        judge(&path)
     }
 
     #[test]
@@ -122,5 +133,50 @@ mod tests {
             assert!(remedy.contains(place.trim_end()), "{remedy}");
         }
         assert!(remedy.starts_with("chmod go-w /"), "{remedy}");
+    }
+
+    #[test]
+    fn a_folder_behind_a_link_on_the_way_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path();
+        for place in ["given", "between", "data"] {
+            fs::create_dir(base.join(place)).unwrap();
+        }
+        fs::write(base.join("data/x.so"), "").unwrap();
+        symlink(base.join("data"), base.join("between/current")).unwrap();
+        symlink(base.join("between/current/x.so"), base.join("given/x.so")).unwrap();
+        judge(&base.join("given/x.so")).unwrap();
+        fs::set_permissions(base.join("between"), fs::Permissions::from_mode(0o777)).unwrap();
+        let refusal = judge(&base.join("given/x.so")).unwrap_err();
+        assert!(refusal.found().contains("/between is writable by all users (mode 777)"), "{refusal}");
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_counts_and_a_link_does_where_only_its_owner_can_replace_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inner, file, link) =
+            (folder.path().join("inner"), folder.path().join("inner/x.so"), folder.path().join("link"));
+        fs::create_dir(&inner).unwrap();
+        fs::write(&file, "").unwrap();
+        symlink(&file, &link).unwrap();
+        if chown(&file, Some(65534), None).is_err() {
+            return eprintln!("not run: only root can give files away");
+        }
+        let refusal = judge(&file).unwrap_err();
+        assert!(refusal.found().contains("it belongs to user 65534"), "{refusal}");
+        assert!(refusal.remedy().starts_with(&format!("chown root {}, or set", file.display())), "{refusal}");
+        chown(&file, Some(0), None).unwrap();
+        judge(&file).unwrap();
+
+        chown(&inner, Some(65534), None).unwrap();
+        let refusal = judge(&file).unwrap_err();
+        assert!(refusal.found().contains("/inner belongs to user 65534"), "{refusal}");
+        chown(&inner, Some(0), None).unwrap();
+
+        lchown(&link, Some(65534), None).unwrap();
+        judge(&link).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        let refusal = judge(&link).unwrap_err();
+        assert!(refusal.found().contains("/link belongs to user 65534"), "{refusal}");
     }
 }

@@ -21,8 +21,8 @@ use super::{
 
 /// What fed the stream before, for a source that may have to wait until it has gone.
 pub(crate) struct Before {
-    pub(crate) factory: Arc<dyn Factory>,
-    pub(crate) settings: Value,
+    /// What feeds the stream when this is asked: while a source waits, another swap may take effect. [reader thread]
+    pub(crate) feed: Box<dyn Fn() -> (Arc<dyn Factory>, Value) + Send>,
     /// Told what came of waiting, if there was any. [reader thread]
     pub(crate) told: Box<dyn FnOnce(Late) + Send>,
 }
@@ -73,7 +73,7 @@ pub(super) fn begin(
 
 /// Whether both sources are of the kind of which only one can be there.
 fn must_wait(factory: &dyn Factory, before: &Before) -> Result<bool, NotCreated> {
-    let (new, old) = (factory.traits()?, before.factory.traits()?);
+    let (new, old) = (factory.traits()?, (before.feed)().0.traits()?);
     if new.exclusive && old.exclusive && new.on_demand != old.on_demand {
         let why = "one of the old and the new source is asked for each event and the other is not, and as only one of them can \
                    be there, neither could take the other's place again; restart framegate with the new one";
@@ -106,7 +106,7 @@ fn begin_late(
         }
         Err(problem) => problem,
     };
-    let (factory, settings) = (before.factory, before.settings);
+    let (factory, settings) = (before.feed)();
     match StreamSource::make(token, factory.clone(), settings.clone()) {
         Ok((about, source)) => {
             (before.told)(Late::NotMade { problem, again: Ok(about) });
@@ -126,6 +126,78 @@ fn drop_with<T, U>(_: T) -> Option<U> {
 
 impl fmt::Debug for Before {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Before").field("factory", &self.factory).finish_non_exhaustive()
+        f.debug_struct("Before").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Mutex, PoisonError},
+        time::Duration,
+    };
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        names::StreamName,
+        plugin::identity::SourceIdentity,
+        source::{Traits, replacement::Predecessor},
+    };
+    use framegate_plugin_api::HostServices;
+
+    /// A source of which only one can be there, and which can be made or not.
+    #[derive(Debug)]
+    struct OnlyOne {
+        name: &'static str,
+        is_made: bool,
+        made: Arc<Mutex<Vec<(&'static str, Value)>>>,
+    }
+
+    impl Factory for OnlyOne {
+        fn create(&self, _: &str, settings: &Value, _: Arc<dyn HostServices>) -> Result<Box<dyn Instance>, NotCreated> {
+            self.made.lock().unwrap_or_else(PoisonError::into_inner).push((self.name, settings.clone()));
+            match self.is_made {
+                true => Ok(Box::new(Nobody(String::new()))),
+                false => Err(Fault::Source(SourceError::internal("no")).into()),
+            }
+        }
+        fn traits(&self) -> Result<Traits, NotCreated> {
+            Ok(Traits { exclusive: true, on_demand: false })
+        }
+        fn identity(&self) -> SourceIdentity {
+            SourceIdentity::linked(self.name)
+        }
+    }
+
+    #[test]
+    fn the_source_that_is_made_again_is_the_one_that_fed_the_stream_last() {
+        let made = Arc::new(Mutex::new(Vec::new()));
+        let source = |name, is_made| Arc::new(OnlyOne { name, is_made, made: made.clone() }) as Arc<dyn Factory>;
+        let feed = Arc::new(Mutex::new((source("first", true), json!({}))));
+        let asked = feed.clone();
+        let (told, what) = mpsc::channel();
+        let before = Before {
+            feed: Box::new(move || asked.lock().unwrap().clone()),
+            told: Box::new(move |late| told.send(late).unwrap()),
+        };
+        let token = Arc::new(Token::new(StreamName::new("s").unwrap(), "new".to_owned()).unwrap());
+        let orders = Orders::new(token.wake.clone());
+        let (created, outcome) = mpsc::sync_channel(1);
+        let ended = mpsc::channel().1;
+        std::thread::scope(|scope| {
+            let new = source("new", false);
+            let (token, orders) = (&token, &orders);
+            let begun = scope
+                .spawn(move || begin(token, &*new, &json!({ "new": 1 }), Some(before), &created, orders).is_some());
+            assert!(outcome.recv().unwrap().unwrap().waits);
+            // A swap that was asked for earlier takes effect.
+            *feed.lock().unwrap() = (source("second", true), json!({ "second": 2 }));
+            orders.give(Order::Succeed(Predecessor { ended, limit: Duration::from_secs(1) }));
+            assert!(begun.join().unwrap());
+        });
+        assert!(matches!(what.recv().unwrap(), Late::NotMade { again: Ok(_), .. }));
+        assert_eq!(*made.lock().unwrap(), [("new", json!({ "new": 1 })), ("second", json!({ "second": 2 }))]);
     }
 }

@@ -23,7 +23,8 @@ use crate::{
         identity::SourceIdentity,
         inspect::{self, Trust},
         locate::{self, Wanted},
-        probe::Probe,
+        open::open,
+        probe::{Probe, Tried},
         refusal::Refusal,
     },
 };
@@ -33,13 +34,13 @@ pub(crate) fn loaded(
     stream: &str,
     source: &str,
     plugin_dirs: &[PathBuf],
-    allow_writable: bool,
+    trust: Trust<'_>,
     max_generations: usize,
     probe: Option<Probe>,
 ) -> Result<Arc<dyn Factory>, Refusal> {
     let wanted = Wanted::parse(source);
     let path = locate::find(&wanted, plugin_dirs)?;
-    let inspected = inspect::inspect(&path, Trust { allow_writable, pin: wanted.pin })?;
+    let inspected = inspect::inspect(&path, Trust { pin: wanted.pin, ..trust })?;
     // The same content may come from another file than the last time.
     let identity = SourceIdentity::loaded(&inspected);
     Ok(Arc::new(LoadedFactory { identity, generation: Generation::of(stream, inspected, max_generations)?, probe }))
@@ -48,7 +49,7 @@ pub(crate) fn loaded(
 /// SHA-256 of the file that a name or a path leads to.
 pub(crate) fn hash_of(source: &str, plugin_dirs: &[PathBuf]) -> Result<String, Refusal> {
     let path = locate::find(&Wanted::parse(source), plugin_dirs)?;
-    Ok(inspect::sha256(&inspect::read(&path)?))
+    Ok(inspect::sha256(&open(&path)?.read()?))
 }
 
 #[derive(Debug)]
@@ -68,8 +69,11 @@ impl Factory for LoadedFactory {
         ledger: Option<&'static Ledger>,
     ) -> Result<Box<dyn Instance>, NotCreated> {
         // With a ledger there was an instance already, so it has been tried out.
-        if let (Some(probe), None) = (&self.probe, ledger) {
-            probe.try_out(&self.identity, stream, settings).map_err(NotCreated::Refused)?;
+        if let (Some(probe), None) = (&self.probe, ledger)
+            && let Tried::WrongSettings(error) =
+                probe.try_out(&self.identity, stream, Some(settings)).map_err(NotCreated::Refused)?
+        {
+            return Err(Fault::Source(error).into());
         }
         let plugin = self.generation.plugin().map_err(NotCreated::Refused)?;
         let plugin = plugin.with_ledger(ledger.unwrap_or_else(|| self.generation.new_ledger()));
@@ -77,6 +81,10 @@ impl Factory for LoadedFactory {
     }
 
     fn traits(&self) -> Result<Traits, NotCreated> {
+        // It is asked for before the source is made: also then a plugin that is new comes in only after a child has taken it.
+        if let Some(probe) = self.probe.as_ref().filter(|_| !self.generation.is_loaded()) {
+            probe.try_out(&self.identity, self.generation.stream(), None).map_err(NotCreated::Refused)?;
+        }
         let plugin = self.generation.plugin().map_err(NotCreated::Refused)?;
         Ok(Traits { exclusive: plugin.is_exclusive(), on_demand: plugin.on_demand() })
     }

@@ -17,6 +17,7 @@ use crate::{
     plugin::{
         inspect::{self, Note, Trust},
         locate,
+        open::open,
         refusal::Refusal,
     },
 };
@@ -102,12 +103,15 @@ struct About {
 
 impl Found {
     fn look(name: Option<String>, path: &Path, behind: Option<PathBuf>, trust: Trust<'_>) -> Self {
-        let about = inspect::read(path).and_then(|bytes| {
+        let about = open(path).and_then(|opened| {
+            let bytes = opened.read()?;
             let note = inspect::read_note(path, &bytes)?;
-            Ok(About { note, size: bytes.len(), sha256: inspect::sha256(&bytes) })
+            let about = About { note, size: bytes.len(), sha256: inspect::sha256(&bytes) };
+            let accepted = inspect::is_trusted(&opened, trust).and_then(|()| inspect::accept(&opened, bytes, trust));
+            Ok((about, accepted.err()))
         });
         let (about, refusal) = match about {
-            Ok(about) => (Some(about), inspect::inspect(path, trust).err()),
+            Ok((about, refusal)) => (Some(about), refusal),
             Err(refusal) => (None, Some(refusal)),
         };
         Self { name, path: path.to_owned(), about, refusal, behind }

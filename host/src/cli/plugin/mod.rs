@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(allowed) => allowed,
         Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
     };
-    let trust = Trust { allow_writable, pin: None };
+    let trust = Trust { allow_writable, ..Trust::default() };
     match &args.command {
         Command::List(args) => found::run_list(args, trust),
         Command::Info(args) => found::run_info(args, trust),

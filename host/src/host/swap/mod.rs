@@ -35,7 +35,7 @@ use crate::{
     control::Parameters,
     names::StreamName,
     near::near,
-    plugin::{identity::SourceIdentity, writable},
+    plugin::identity::SourceIdentity,
     settings::{Settings, StreamSettings},
     source::{
         Factory,
@@ -64,7 +64,7 @@ pub(crate) struct Swaps {
     /// What readers tell, on its way to [`keep`].
     told: UnboundedSender<Told>,
     /// Locked for a look or a note, never while a source is made.
-    book: Mutex<Book>,
+    book: Arc<Mutex<Book>>,
 }
 
 /// A swap that is asked for and not made yet.
@@ -91,7 +91,13 @@ impl Swaps {
         feeds: impl Iterator<Item = Feed>,
     ) -> Self {
         let feeds = feeds.map(|feed| (feed.settings.name.clone(), feed)).collect();
-        Self { linked, settings: Mutex::new(settings.clone()), exchanges, told, book: Mutex::new(Book::new(feeds)) }
+        Self {
+            linked,
+            settings: Mutex::new(settings.clone()),
+            exchanges,
+            told,
+            book: Arc::new(Mutex::new(Book::new(feeds))),
+        }
     }
 
     /// What feeds each stream.
@@ -182,11 +188,8 @@ impl Swaps {
         let settings = self.settings();
         let factory = match asked.recovers {
             true => self.find_again(stream, &settings)?,
-            false => make::find(stream, &settings, &self.linked)?,
+            false => make::find(stream, &settings, &self.linked, asked.from_outside)?,
         };
-        if asked.from_outside {
-            factory.identity().file.map_or(Ok(()), |file| writable::owner_is_trusted(&file))?;
-        }
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
         let starting = make::start(stream, &factory, self.before(asked, &factory))?;
         let (reader, created) = starting.wait(&factory, Instant::now() + settings.creation_timeout(), &settings)?;
@@ -197,17 +200,23 @@ impl Swaps {
         Ok((reader, Feed { number: asked.number, settings: stream.clone(), factory, created }))
     }
 
-    /// What feeds the stream now: a source that only one can hold waits until it has gone, and leaves its place to it if it
-    /// cannot be made then. Code of which a call hangs is not used again, though.
+    /// What feeds the stream: a source that only one can hold waits until it has gone, and leaves its place to it if it cannot be made
+    /// then. Code of which a call hangs is not used again, though.
     fn before(&self, asked: &Asked, new: &Arc<dyn Factory>) -> Option<Before> {
         let (number, told) = (asked.number, self.told.clone());
-        let feed = self.book().feed(asked.stream.name.as_str())?.clone();
+        let (book, stream) = (self.book.clone(), asked.stream.name.clone());
+        self.book().feed(stream.as_str())?;
+        let new = asked.recovers.then(|| new.clone());
+        let feed = Box::new(move || {
+            let book = book.lock().unwrap_or_else(PoisonError::into_inner);
+            let feed = book.feed(stream.as_str()).expect("a stream that had a feed has one");
+            (new.clone().unwrap_or_else(|| feed.factory.clone()), feed.settings.settings.clone())
+        });
         let told = Box::new(move |late| {
             // Nobody listens any more when the host stops.
             let _ = told.send(Told::Late { number, late });
         });
-        let factory = if asked.recovers { new.clone() } else { feed.factory };
-        Some(Before { factory, settings: feed.settings.settings, told })
+        Some(Before { feed, told })
     }
 
     /// Tells control of the parameters of an ingester's sources as they are now.

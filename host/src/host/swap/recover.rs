@@ -56,6 +56,6 @@ impl Swaps {
         if let Some((file, sha256)) = identity.and_then(|identity| Some((identity.file?, identity.sha256?))) {
             same.source = format!("{}#sha256:{sha256}", file.display());
         }
-        make::find(&same, settings, &self.linked)
+        make::find(&same, settings, &self.linked, false)
     }
 }

@@ -7,6 +7,7 @@ use super::{AskedBy, SwapError, SwapReceipt, Swaps};
 use crate::{
     host::make,
     names::StreamName,
+    plugin::refusal::Code,
     settings::{IngesterSettings, Settings, StreamSettings},
 };
 
@@ -58,8 +59,8 @@ impl Swaps {
         drop(book);
         match make::identify(stream, &self.settings(), &self.linked) {
             Ok(found) => found.is_some_and(|found| Some(found) != identity.sha256),
-            // It would be refused; what feeds the stream does not need the file any more.
-            Err(_) => false,
+            // What feeds the stream does not need a file that is gone. One that cannot be read, or changes, is for the swap to refuse.
+            Err(refusal) => refusal.code() == Code::File,
         }
     }
 

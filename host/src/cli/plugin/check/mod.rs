@@ -211,7 +211,8 @@ fn ask<A: serde::de::DeserializeOwned>(task: &Task, time: Duration) -> Result<A,
 pub(super) fn child() -> anyhow::Result<()> {
     let (answers, task): (Answers, Task) = Answers::begin()?;
     answers.step("loading");
-    let inspected = inspect::inspect(&task.path, Trust { allow_writable: true, pin: Some(&task.sha256) });
+    let trust = Trust { allow_writable: true, from_outside: false, pin: Some(&task.sha256) };
+    let inspected = inspect::inspect(&task.path, trust);
     let loaded = inspected.and_then(|inspected: Inspected| load::load(&inspected, Box::leak(Box::default())));
     let plugin = match loaded {
         Ok(plugin) => plugin,
