@@ -207,11 +207,6 @@ impl Generation {
         Ok(())
     }
 
-    /// The stream that it is for.
-    pub(crate) fn stream(&self) -> &str {
-        &self.stream
-    }
-
     /// Whether its code is in the process.
     pub(crate) fn is_loaded(&self) -> bool {
         matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Loaded(..))

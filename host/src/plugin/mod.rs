@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  "stins"  ──locate──▶ a file ──inspect──▶ Inspected ──generation──▶ Generation ──load──▶ its functions
-//!  (a name              (gate 1: owner, note, hash;         (one copy for             (gate 3: private copy,
+//!  (a name              (gate 1: owner, hash;          (one copy for             (gate 3: private copy,
 //!   or path)             gate 2: version)               one stream)               layout)
 //! ```
 //!

@@ -48,6 +48,8 @@ pub(crate) struct Probe {
 pub(crate) enum Tried {
     /// Nothing speaks against loading it.
     Passed,
+    /// It was loaded and not made, because there can be only one.
+    Loaded,
     /// It works, and does not take these settings.
     WrongSettings(SourceError),
 }
@@ -63,24 +65,27 @@ struct Task {
     /// Name, version and file, for messages.
     source: String,
     stream: String,
-    /// None: it is only loaded.
-    settings: Option<Value>,
+    settings: Value,
+    beside: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Passed,
+    Loaded,
     WrongSettings(String),
     Refused { code: Code, found: String, remedy: String },
 }
 
 impl Probe {
-    /// Loads the file in a child; if there are settings, makes an instance with them and ends it.
+    /// Loads the file in a child, makes an instance with these settings, and ends it. `beside` another source: a source of which there
+    /// can be only one is not made.
     pub(crate) fn try_out(
         &self,
         what: &SourceIdentity,
         stream: &str,
-        settings: Option<&Value>,
+        settings: &Value,
+        beside: bool,
     ) -> Result<Tried, Refusal> {
         let path = what.file.as_deref().unwrap_or(Path::new(""));
         let source = what.to_string();
@@ -89,12 +94,14 @@ impl Probe {
             sha256: what.sha256.clone().unwrap_or_default(),
             source: source.clone(),
             stream: stream.to_owned(),
-            settings: settings.cloned(),
+            settings: settings.clone(),
+            beside,
         };
         let limits = Limits { time: self.limit, memory: child::MEMORY };
         let fault = "this is a fault of the plugin: tell its author, or use another version of it; `framegate plugin check` says more";
         match child::ask(&mut Command::new(&self.command), ROLE, &task, limits) {
             Ok(Answer::Passed) => Ok(Tried::Passed),
+            Ok(Answer::Loaded) => Ok(Tried::Loaded),
             Ok(Answer::WrongSettings(message)) => Ok(Tried::WrongSettings(SourceError::settings(message))),
             Ok(Answer::Refused { code, found, remedy }) => Err(Refusal::new(code, found, remedy)),
             Err(NoAnswer::NoChild(why)) => {
@@ -137,10 +144,12 @@ fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<Answer, Refusal
         Ok(plugin) => plugin,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let Some(settings) = &task.settings else { return Ok(Ok(Answer::Passed)) };
+    if task.beside && plugin.is_exclusive() {
+        return Ok(Ok(Answer::Loaded));
+    }
     answers.step("create");
     let host = Arc::new(Silent(UnixStream::pair()?));
-    let made = plugin.create(&task.stream, &settings.to_string(), host);
+    let made = plugin.create(&task.stream, &task.settings.to_string(), host);
     Ok(match made {
         Ok(instance) => {
             answers.step("destroy");

@@ -160,7 +160,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         symlink(&file, &link).unwrap();
         if chown(&file, Some(65534), None).is_err() {
-            return eprintln!("not run: only root can give files away");
+            return framegate_skip::skip("only root can give files away");
         }
         let refusal = judge(&file).unwrap_err();
         assert!(refusal.found().contains("it belongs to user 65534"), "{refusal}");

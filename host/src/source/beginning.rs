@@ -52,12 +52,14 @@ pub(super) fn begin(
     created: &mpsc::SyncSender<Result<Created, NotCreated>>,
     orders: &Orders<Order>,
 ) -> Option<Begun> {
-    let before = match before.map(|before| Ok((must_wait(&*factory, &before)?, before))).transpose() {
+    let stream = token.stream.as_str();
+    let wait = before.map(|before| Ok((must_wait(&*factory, stream, &settings, &before)?, before))).transpose();
+    let before = match wait {
         Ok(before) => before,
         Err(problem) => return drop_with(created.send(Err(problem))),
     };
     if let Some((true, before)) = before {
-        let on_demand = factory.traits().map(|traits| traits.on_demand).unwrap_or_default();
+        let on_demand = factory.traits(stream, &settings).map(|traits| traits.on_demand).unwrap_or_default();
         let about = Created { parameters: Vec::new(), on_demand, ledger: None, waits: true };
         created.send(Ok(about)).ok()?;
         return begin_late(token, factory, settings, before, orders);
@@ -72,8 +74,9 @@ pub(super) fn begin(
 }
 
 /// Whether both sources are of the kind of which only one can be there.
-fn must_wait(factory: &dyn Factory, before: &Before) -> Result<bool, NotCreated> {
-    let (new, old) = (factory.traits()?, (before.feed)().0.traits()?);
+fn must_wait(factory: &dyn Factory, stream: &str, settings: &Value, before: &Before) -> Result<bool, NotCreated> {
+    let (old, old_settings) = (before.feed)();
+    let (new, old) = (factory.traits(stream, settings)?, old.traits(stream, &old_settings)?);
     if new.exclusive && old.exclusive && new.on_demand != old.on_demand {
         let why = "one of the old and the new source is asked for each event and the other is not, and as only one of them can \
                    be there, neither could take the other's place again; restart framegate with the new one";
@@ -143,7 +146,7 @@ mod tests {
     use crate::{
         names::StreamName,
         plugin::identity::SourceIdentity,
-        source::{Traits, replacement::Predecessor},
+        source::{Instance, Ledger, Traits, nobody::Nobody, replacement::Predecessor},
     };
     use framegate_plugin_api::HostServices;
 
@@ -156,14 +159,20 @@ mod tests {
     }
 
     impl Factory for OnlyOne {
-        fn create(&self, _: &str, settings: &Value, _: Arc<dyn HostServices>) -> Result<Box<dyn Instance>, NotCreated> {
+        fn create(
+            &self,
+            _: &str,
+            settings: &Value,
+            _: Arc<dyn HostServices>,
+            _: Option<&'static Ledger>,
+        ) -> Result<Box<dyn Instance>, NotCreated> {
             self.made.lock().unwrap_or_else(PoisonError::into_inner).push((self.name, settings.clone()));
             match self.is_made {
                 true => Ok(Box::new(Nobody(String::new()))),
                 false => Err(Fault::Source(SourceError::internal("no")).into()),
             }
         }
-        fn traits(&self) -> Result<Traits, NotCreated> {
+        fn traits(&self, _: &str, _: &Value) -> Result<Traits, NotCreated> {
             Ok(Traits { exclusive: true, on_demand: false })
         }
         fn identity(&self) -> SourceIdentity {
@@ -189,12 +198,12 @@ mod tests {
         std::thread::scope(|scope| {
             let new = source("new", false);
             let (token, orders) = (&token, &orders);
-            let begun = scope
-                .spawn(move || begin(token, &*new, &json!({ "new": 1 }), Some(before), &created, orders).is_some());
+            let begun =
+                scope.spawn(move || begin(token, new, json!({ "new": 1 }), Some(before), &created, orders).is_some());
             assert!(outcome.recv().unwrap().unwrap().waits);
             // A swap that was asked for earlier takes effect.
             *feed.lock().unwrap() = (source("second", true), json!({ "second": 2 }));
-            orders.give(Order::Succeed(Predecessor { ended, limit: Duration::from_secs(1) }));
+            orders.give(Order::Succeed(Predecessor { ended, limit: Duration::from_secs(1) }), true);
             assert!(begun.join().unwrap());
         });
         assert!(matches!(what.recv().unwrap(), Late::NotMade { again: Ok(_), .. }));

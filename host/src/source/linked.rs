@@ -29,7 +29,7 @@ impl<S: Source> Factory for LinkedFactory<S> {
         loaded::create(Plugin::linked::<Exported<S>>(ledger)?, stream, settings, services)
     }
 
-    fn traits(&self) -> Result<Traits, NotCreated> {
+    fn traits(&self, _: &str, _: &Value) -> Result<Traits, NotCreated> {
         Ok(Traits { exclusive: S::EXCLUSIVE, on_demand: S::ON_DEMAND })
     }
 

@@ -43,7 +43,8 @@ pub(crate) fn loaded(
     let inspected = inspect::inspect(&path, Trust { pin: wanted.pin, ..trust })?;
     // The same content may come from another file than the last time.
     let identity = SourceIdentity::loaded(&inspected);
-    Ok(Arc::new(LoadedFactory { identity, generation: Generation::of(stream, inspected, max_generations)?, probe }))
+    let generation = Generation::of(stream, inspected, max_generations)?;
+    Ok(Arc::new(LoadedFactory { identity, generation, probe, tried_out: AtomicBool::new(false) }))
 }
 
 /// SHA-256 of the file that a name or a path leads to.
@@ -58,6 +59,21 @@ struct LoadedFactory {
     generation: Arc<Generation>,
     /// None: it enters this process untried.
     probe: Option<Probe>,
+    /// With the settings that it was asked for with.
+    tried_out: AtomicBool,
+}
+
+impl LoadedFactory {
+    /// As [`Probe::try_out`], if that is wanted.
+    fn try_out(&self, stream: &str, settings: &Value, beside: bool) -> Result<(), NotCreated> {
+        let Some(probe) = &self.probe else { return Ok(()) };
+        match probe.try_out(&self.identity, stream, settings, beside).map_err(NotCreated::Refused)? {
+            Tried::Passed => self.tried_out.store(true, Ordering::Relaxed), // see `create`
+            Tried::Loaded => {}
+            Tried::WrongSettings(error) => return Err(Fault::Source(error).into()),
+        }
+        Ok(())
+    }
 }
 
 impl Factory for LoadedFactory {
@@ -68,22 +84,18 @@ impl Factory for LoadedFactory {
         services: Arc<dyn HostServices>,
         ledger: Option<&'static Ledger>,
     ) -> Result<Box<dyn Instance>, NotCreated> {
-        // With a ledger there was an instance already, so it has been tried out.
-        if let (Some(probe), None) = (&self.probe, ledger)
-            && let Tried::WrongSettings(error) =
-                probe.try_out(&self.identity, stream, Some(settings)).map_err(NotCreated::Refused)?
-        {
-            return Err(Fault::Source(error).into());
+        // With a ledger there was an instance already. Relaxed: the thread that tries it out makes it.
+        if ledger.is_none() && !self.tried_out.load(Ordering::Relaxed) {
+            self.try_out(stream, settings, false)?;
         }
         let plugin = self.generation.plugin().map_err(NotCreated::Refused)?;
         let plugin = plugin.with_ledger(ledger.unwrap_or_else(|| self.generation.new_ledger()));
         create(plugin, stream, settings, services)
     }
 
-    fn traits(&self) -> Result<Traits, NotCreated> {
-        // It is asked for before the source is made: also then a plugin that is new comes in only after a child has taken it.
-        if let Some(probe) = self.probe.as_ref().filter(|_| !self.generation.is_loaded()) {
-            probe.try_out(&self.identity, self.generation.stream(), None).map_err(NotCreated::Refused)?;
+    fn traits(&self, stream: &str, settings: &Value) -> Result<Traits, NotCreated> {
+        if !self.generation.is_loaded() {
+            self.try_out(stream, settings, true)?;
         }
         let plugin = self.generation.plugin().map_err(NotCreated::Refused)?;
         Ok(Traits { exclusive: plugin.is_exclusive(), on_demand: plugin.on_demand() })

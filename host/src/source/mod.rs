@@ -31,8 +31,8 @@ pub(crate) trait Factory: Send + Sync + fmt::Debug {
         services: Arc<dyn HostServices>,
         ledger: Option<&'static Ledger>,
     ) -> Result<Box<dyn Instance>, NotCreated>;
-    /// What kind of source it is. [reader thread: a plugin is loaded if it is not]
-    fn traits(&self) -> Result<Traits, NotCreated>;
+    /// What kind of source it is. [reader thread: a plugin is loaded if it is not, and tried out with these settings before]
+    fn traits(&self, stream: &str, settings: &Value) -> Result<Traits, NotCreated>;
     /// Which code it is, and where it comes from.
     fn identity(&self) -> SourceIdentity;
     /// Whether the code is in the process already.

@@ -46,7 +46,7 @@ impl Factory for Fed {
     ) -> Result<Box<dyn Instance>, NotCreated> {
         Ok(Box::new(FedInstance { events: self.clone(), host: HostContext::new("s", services), open: false }))
     }
-    fn traits(&self) -> Result<Traits, NotCreated> {
+    fn traits(&self, _: &str, _: &Value) -> Result<Traits, NotCreated> {
         Ok(Traits { exclusive: false, on_demand: false })
     }
     fn identity(&self) -> SourceIdentity {
