@@ -32,6 +32,14 @@ pub(crate) fn cost(event: &Event) -> u64 {
     event.bytes() as u64 + EVENT_COST
 }
 
+/// What is left in a queue that nobody empties any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) events: u64,
+    /// Dropped when they came, because the queue was full.
+    pub(crate) dropped: u64,
+}
+
 impl Batch {
     /// `charge` is what they cost, all together.
     pub(crate) fn new(events: VecDeque<Event>, charge: Charge) -> Self {

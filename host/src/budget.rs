@@ -50,9 +50,10 @@ impl Account {
         Some(Charge { bytes, account: self.clone() })
     }
 
-    /// Whether the limit is reached. If so, it rings when there is room again.
+    /// Whether the limit is reached. If so, it rings when there is room again. An account that holds nothing is never full, whatever
+    /// its limit: one item always passes.
     pub(crate) fn is_full(&self) -> bool {
-        let is_full = || self.used() >= self.limit;
+        let is_full = || self.used() >= self.limit.max(1);
         if !is_full() {
             return false;
         }
@@ -136,6 +137,22 @@ mod tests {
         drop(first);
         assert!(account.try_take(60).is_some());
         assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn whatever_the_limit_one_item_passes_and_whoever_waits_for_its_end_is_rung() {
+        for limit in [0, 1, 2, 3] {
+            let rings = Arc::new(AtomicUsize::new(0));
+            let counted = rings.clone();
+            let account = Account::new(limit, move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+            });
+            assert!(!account.is_full(), "{limit}: nothing is held");
+            let item = account.take(1000);
+            assert!(account.is_full(), "{limit}");
+            drop(item);
+            assert_eq!((account.is_full(), rings.load(Ordering::SeqCst)), (false, 1), "{limit}");
+        }
     }
 
     #[test]

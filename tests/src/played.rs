@@ -4,6 +4,7 @@
 //! It is linked into the test's process, so the test sees what it was given.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Mutex, PoisonError},
     thread,
@@ -41,6 +42,7 @@ pub struct PlayedSettings {
 /// A run of events that hold their number, or without events.
 #[derive(Debug)]
 pub struct PlayedRun {
+    stream: String,
     next: u64,
     events: u64,
     flow_when: Option<PathBuf>,
@@ -55,6 +57,13 @@ pub fn values(stream: &str) -> Vec<(String, Vec<u8>)> {
     let values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
     let own = values.iter().filter(|(of, _, _)| of == stream);
     own.map(|(_, name, value)| (name.clone(), value.clone())).collect()
+}
+
+static GIVEN: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+
+/// Events that the source of this stream has given, in all its runs.
+pub fn given(stream: &str) -> u64 {
+    GIVEN.lock().unwrap_or_else(PoisonError::into_inner).get(stream).copied().unwrap_or(0)
 }
 
 impl Source for Played {
@@ -74,7 +83,8 @@ impl Source for Played {
         if self.settings.fails {
             return Err(SourceError::connect("it is made to fail"));
         }
-        Ok(PlayedRun { next: 0, events: self.settings.events, flow_when: self.settings.flow_when.clone() })
+        let stream = self.host.stream().to_owned();
+        Ok(PlayedRun { stream, next: 0, events: self.settings.events, flow_when: self.settings.flow_when.clone() })
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -111,12 +121,52 @@ impl SourceRun for PlayedRun {
             return Ok(Progress::Idle);
         }
         self.flow_when = None;
+        let first = self.next;
         while self.next < self.events && !out.is_full() {
             let mut bytes = vec![0; 64];
             bytes[..8].copy_from_slice(&self.next.to_le_bytes());
             out.push("played", EventKind::Data, [Frame::from_vec(bytes)]);
             self.next += 1;
         }
+        *GIVEN.lock().unwrap_or_else(PoisonError::into_inner).entry(self.stream.clone()).or_default() +=
+            self.next - first;
         Ok(if self.next < self.events { Progress::More } else { Progress::End })
+    }
+}
+
+/// A source that is asked for each event, and answers when this file is there.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    answers_when: PathBuf,
+}
+
+impl Source for Asked {
+    type Settings = Self;
+    type Run = Self;
+
+    const PROTOCOL: &'static str = "asked";
+    const ON_DEMAND: bool = true;
+
+    fn create(settings: Self, _: HostContext) -> Result<Self, SourceError> {
+        Ok(settings)
+    }
+
+    fn open(&mut self) -> Result<Self, SourceError> {
+        Ok(self.clone())
+    }
+}
+
+impl SourceRun for Asked {
+    fn next(&mut self, _: &mut EventSink<'_>, _: Deadline) -> Result<Progress, SourceError> {
+        Err(SourceError::internal("it gives an event only when it is asked for one"))
+    }
+
+    fn trigger(&mut self, event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
+        while !self.answers_when.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        out.push("asked", EventKind::Data, [Frame::from_vec(event_number.to_le_bytes().into())]);
+        Ok(())
     }
 }

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use crate::{
     controller::{Controller, LIMIT},
-    played::Played,
+    played::{Asked, Played},
     process::{free_port, wait_for},
     redis::RedisServer,
     worker::{Message, Worker},
@@ -102,7 +102,7 @@ impl Stage {
     /// # Panics
     /// It does not start.
     pub fn start_host(&mut self) {
-        let linked = Linked::none().with::<Stins>("stins").with::<Played>("played");
+        let linked = Linked::none().with::<Stins>("stins").with::<Played>("played").with::<Asked>("asked");
         let host = Host::start(self.settings.clone(), linked).unwrap_or_else(|error| panic!("{error}"));
         let uuid = json!(host.reports()[0].service_uuid);
         self.host = Some(host);

@@ -77,6 +77,44 @@ fn a_configuration_of_two_streams_does_the_job_of_the_subclass_in_python() {
     assert_eq!(stage.report().processed_events, (TRIGGERS + 2) as u64);
 }
 
+#[test]
+fn a_finish_with_a_backlog_delivers_every_event_whose_detector_has_given_its_part() {
+    const EVENTS: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let answers = folder.path().join("answers");
+    let mut stage = Stage::with(RedisServer::start(), &["played"], 0, |settings| {
+        let linked =
+            |name: &str, source: &str, settings| StreamSettings::new(StreamName::new(name).unwrap(), source, settings);
+        settings.ingesters[0].streams = vec![
+            linked("asked", "asked", json!({"answers_when": answers})),
+            linked("played", "played", json!({"events": EVENTS})),
+        ];
+    });
+    let worker = stage.worker("w1");
+    stage.scan(&["asked", "played"]);
+    let both: &[(&str, &[&str])] = &[("asked", &["w1"]), ("played", &["w1"])];
+    stage.controller.assign(&[both; EVENTS]);
+    // All that the detector gives is there, and waits for the other source, which has been asked for the first event.
+    stage.wait_report("the events", |report| {
+        report.assignments_waiting == EVENTS as u64 && report.streams["played"].read == EVENTS as u64
+    });
+    stage.controller.finish();
+    stage.wait_report("the finish", |report| report.state != "running");
+    fs::write(&answers, "").unwrap();
+    let name = stage.name.clone();
+    stage.controller.wait_notice(&name);
+    let report = stage.report();
+    let discarded = report.streams["played"].discarded;
+    assert_eq!((report.processed_events, discarded), (EVENTS as u64, 0), "{:?}", report.counters);
+    for number in 0..EVENTS as u64 {
+        let message = worker.next();
+        assert_eq!(message.number(), number);
+        for stream in ["asked", "played"] {
+            assert_eq!(message.stream(stream).unwrap()[0][..8], number.to_le_bytes(), "{stream}");
+        }
+    }
+}
+
 fn messages_of_contrast() -> Vec<Vec<u8>> {
     let bytes = fs::read(suite_file("tests/data/contrast-dump.cbors")).unwrap();
     let mut rest = bytes.as_slice();

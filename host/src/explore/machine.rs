@@ -17,7 +17,9 @@ impl ReferenceStateMachine for Reference {
     type Transition = Op;
 
     fn init_state() -> BoxedStrategy<Spec> {
-        Just(Spec::new(Bounds { scans: 20, events: 50, restarts: 10 })).boxed()
+        let bounds =
+            |(blocks, on_demand, swaps)| Bounds { scans: 20, events: 50, restarts: 10, swaps, blocks, on_demand };
+        (any::<bool>(), any::<bool>(), prop_oneof![Just(0), Just(5)]).prop_map(bounds).prop_map(Spec::new).boxed()
     }
 
     fn transitions(state: &Spec) -> BoxedStrategy<Op> {
@@ -48,7 +50,7 @@ impl StateMachineTest for Real {
     type Reference = Reference;
 
     fn init_test(before: &Spec) -> Self {
-        Self(World::new(&Wake::new().unwrap()), before.clone())
+        Self(World::new(&Wake::new().unwrap(), before.bounds.on_demand), before.clone())
     }
 
     fn apply(mut real: Self, after: &Spec, op: Op) -> Self {

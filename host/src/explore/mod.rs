@@ -14,11 +14,13 @@
 //!   counted; a late word of its capture finishes the new scan;
 //! - pairing: the place of a dropped event is not kept; an assignment is paired before all its events are there; a later
 //!   assignment overtakes; a gap between assignments is passed over; a worker named twice gets a frame twice;
-//! - the end: finished before the capture is closed; finished with a pair left; a finish is forgotten while sources open;
+//! - the end: finished before the capture is closed; finished with a pair left; a finish is forgotten while sources open; finished
+//!   while a stream on demand was asked for its part;
 //! - sources: ready before the last has answered; one that opens too late is served; what comes after a failure is paired;
 //! - workers: one that was given up forgets a count, is served again, or is served again when it pings.
 //!
-//! The last one was real: a worker that was forgotten at a scan's start and given up in the scan was taken for a new one when it woke.
+//! Two were real: the last one of the end, and the last one of all: a worker that was forgotten at a scan's start and given up in the
+//! scan was taken for a new one when it woke.
 //!
 //! `FRAMEGATE_EXPLORE=2` searches two steps deeper, which takes some twenty times as long; `PROPTEST_CASES=100000` plays more.
 
@@ -50,7 +52,7 @@ const WAITING: [Op; 8] = {
 /// Plays a history, and looks after the last steps; what came before was looked at already. Answers the state, or what went
 /// wrong after how many steps.
 fn play(history: &[Op], last: usize, bounds: Bounds, wake: &Wake) -> Result<Spec, (usize, String)> {
-    let (mut spec, mut world) = (Spec::new(bounds), World::new(wake));
+    let (mut spec, mut world) = (Spec::new(bounds), World::new(wake, bounds.on_demand));
     for (index, op) in history.iter().enumerate() {
         world.step(&spec, *op);
         spec.step(*op);
@@ -64,10 +66,16 @@ fn play(history: &[Op], last: usize, bounds: Bounds, wake: &Wake) -> Result<Spec
     }
 }
 
-/// All that can happen in `depth` steps after a beginning. Breadth first, so that what goes wrong is told by a shortest history.
+/// Two streams with detectors, and a capture that holds nothing back.
+const USUAL: Bounds = Bounds { scans: 3, events: 3, restarts: 1, swaps: 0, blocks: false, on_demand: false };
+
 fn explore(beginning: &[Op], depth: usize) {
+    explore_with(USUAL, beginning, depth);
+}
+
+/// All that can happen in `depth` steps after a beginning. Breadth first, so that what goes wrong is told by a shortest history.
+fn explore_with(bounds: Bounds, beginning: &[Op], depth: usize) {
     let depth = depth + std::env::var("FRAMEGATE_EXPLORE").map_or(0, |more| more.parse::<usize>().unwrap());
-    let bounds = Bounds { scans: 3, events: 3, restarts: 1 };
     let (wake, mut seen, mut played) = (Wake::new().unwrap(), HashSet::new(), 0);
     let mut todo = VecDeque::from([(beginning.to_vec(), play(beginning, beginning.len(), bounds, &wake).unwrap())]);
     while let Some((history, spec)) = todo.pop_front() {
@@ -111,6 +119,26 @@ fn in_a_finishing_scan_every_order_of_what_can_happen_is_right() {
 #[test]
 fn while_a_scan_takes_over_every_order_of_what_can_happen_is_right() {
     explore(&[&WAITING[..], &[Op::Event(0), Op::Start { both: true }]].concat(), 4);
+}
+
+/// Two assignments, and the detector's part of their events.
+const HALF: [Op; 4] = [Op::Assign, Op::Assign, Op::Event(0), Op::Event(0)];
+
+#[test]
+fn with_a_stream_on_demand_every_order_of_what_can_happen_is_right() {
+    explore_with(Bounds { on_demand: true, ..USUAL }, &[&RUNNING[..], &HALF].concat(), 4);
+}
+
+#[test]
+fn while_the_capture_holds_back_every_order_of_what_can_happen_is_right() {
+    let stands = [Op::Event(1), Op::Disk];
+    explore_with(Bounds { blocks: true, ..USUAL }, &[&RUNNING[..], &HALF, &stands].concat(), 4);
+}
+
+#[test]
+fn with_sources_that_are_swapped_every_order_of_what_can_happen_is_right() {
+    let swapped = [Op::Swap, Op::Start { both: true }, Op::Obey(0)];
+    explore_with(Bounds { swaps: 3, ..USUAL }, &[&RUNNING[..], &HALF, &swapped].concat(), 4);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) enum Op {
     AssignOld,
     /// A reader does the oldest order that it has not done yet.
     Obey(usize),
-    /// A source gives an event; the queue takes it for the scan in which its run was opened.
+    /// A source gives an event; the queue takes it for the scan in which its run was opened. One on demand gives it by obeying.
     Event(usize),
     /// A full queue drops an event.
     Full(usize),
@@ -35,6 +35,10 @@ pub(super) enum Op {
     /// The network takes a worker's first message, or knows no such worker.
     Take(usize),
     Unreachable(usize),
+    /// The capture's disk comes to stand, and everything waits for it; or it goes on.
+    Disk,
+    /// The second stream is fed by another source from the next scan on; of the two, one is on demand.
+    Swap,
     /// The capture of the current scan, or a late word of the one before, is closed.
     Captured,
     CapturedOld,
@@ -55,7 +59,7 @@ impl Op {
 }
 
 /// All of them.
-pub(super) const ALL: [Op; 30] = [
+pub(super) const ALL: [Op; 32] = [
     Op::Start { both: true },
     Op::Start { both: false },
     Op::Finish,
@@ -82,6 +86,8 @@ pub(super) const ALL: [Op; 30] = [
     Op::Take(1),
     Op::Unreachable(0),
     Op::Unreachable(1),
+    Op::Disk,
+    Op::Swap,
     Op::Captured,
     Op::CapturedOld,
     Op::Wait,
@@ -96,6 +102,11 @@ pub(super) struct Bounds {
     pub(super) events: usize,
     /// Of each worker.
     pub(super) restarts: u32,
+    pub(super) swaps: usize,
+    /// The capture may hold everything back.
+    pub(super) blocks: bool,
+    /// The second stream begins with a source on demand.
+    pub(super) on_demand: bool,
 }
 
 /// Whom the assignment of a number names: both streams with different workers, one worker twice and nobody, one stream, a stream of

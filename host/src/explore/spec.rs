@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     ops::{Bounds, Op, plan},
-    state::{Message, Phase, ReaderSpec, STREAMS, Scan, StreamSpec, WORKERS, Word, WorkerSpec},
+    state::{Earlier, Message, Order, Phase, ReaderSpec, STREAMS, Scan, StreamSpec, WORKERS, Word, WorkerSpec},
 };
 
 /// The whole state.
@@ -30,8 +30,16 @@ pub(super) struct Spec {
     pub(super) finished: Option<usize>,
     pub(super) counters: BTreeMap<&'static str, u64>,
     pub(super) late: u64,
+    /// Of each stream, in the scans before.
+    pub(super) earlier: [Earlier; STREAMS],
     /// A scan's capture is being closed.
     closing: Option<usize>,
+    /// The capture holds everything back.
+    pub(super) stands: bool,
+    /// The second stream is fed on demand, and whether it will be after a swap that waits for the next scan.
+    pub(super) on_demand: bool,
+    pub(super) swap: Option<bool>,
+    swaps: usize,
 }
 
 /// By what makes a difference for what comes. The counts are held against the real ones after each step, and lead to nothing.
@@ -39,12 +47,13 @@ impl Hash for Spec {
     fn hash<H: Hasher>(&self, to: &mut H) {
         (&self.started, &self.scan, &self.readers, &self.inbox, &self.workers).hash(to);
         (&self.ready, &self.finished, &self.closing).hash(to);
+        (&self.stands, &self.on_demand, &self.swap, &self.swaps).hash(to);
     }
 }
 
 impl Spec {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, ..Self::default() }
+        Self { bounds, on_demand: bounds.on_demand, ..Self::default() }
     }
 
     /// Whether it can happen now.
@@ -56,6 +65,13 @@ impl Spec {
             Op::AssignAgain => scan.is_some_and(|scan| scan.next_number > 0),
             Op::FinishOld | Op::AssignOld | Op::CapturedOld => self.started > 1,
             Op::Obey(stream) => !self.readers[stream].orders.is_empty(),
+            Op::Disk => self.bounds.blocks,
+            Op::Swap => self.swaps < self.bounds.swaps,
+            // It does nothing of itself: where it fails, it does so when it is asked.
+            Op::Fail(1) if self.on_demand => {
+                self.readers[1].run.is_some() && self.readers[1].orders.front() == Some(&Order::Give)
+            }
+            Op::Event(1) | Op::Full(1) | Op::End(1) if self.on_demand => false,
             Op::Event(stream) | Op::Full(stream) | Op::End(stream) | Op::Fail(stream) => {
                 self.readers[stream].run.is_some()
                     && !self.readers[stream].over
@@ -87,9 +103,21 @@ impl Spec {
             Op::AssignOld => self.count("assignments of another scan", 1),
             Op::Obey(stream) => {
                 let reader = &mut self.readers[stream];
-                let (scan, open) = reader.orders.pop_front().unwrap();
-                (reader.run, reader.over, reader.given) = (open.then_some(scan), false, 0);
-                self.say(stream, scan, if open { Word::Opened } else { Word::Closed });
+                match reader.orders.pop_front().unwrap() {
+                    Order::Open(scan) => {
+                        (reader.run, reader.over, reader.given) = (Some(scan), false, 0);
+                        self.say(stream, scan, Word::Opened);
+                    }
+                    Order::Close(scan) => {
+                        (reader.run, reader.over, reader.given) = (None, false, 0);
+                        self.say(stream, scan, Word::Closed);
+                    }
+                    Order::Give if reader.run.is_none() => {}
+                    Order::Give => {
+                        let text = reader.next_event(stream);
+                        self.say_of_run(stream, Word::Event(text));
+                    }
+                }
             }
             Op::Event(stream) => {
                 let text = self.readers[stream].next_event(stream);
@@ -104,6 +132,9 @@ impl Spec {
                 self.say_of_run(stream, Word::Ended);
             }
             Op::Fail(stream) => {
+                if self.on_demand && stream == 1 {
+                    self.readers[1].orders.pop_front();
+                }
                 self.say_of_run(stream, Word::Failed);
                 self.readers[stream].run = None;
             }
@@ -123,6 +154,8 @@ impl Spec {
                 worker.pending.pop_front();
                 (worker.unreachable, worker.sent) = (false, worker.sent + 1);
             }
+            Op::Disk => self.stands = !self.stands,
+            Op::Swap => (self.swap, self.swaps) = (Some(!self.on_demand), self.swaps + 1),
             Op::Unreachable(worker) => self.workers[worker].unreachable = true,
             Op::Captured => {
                 let closed = self.closing.take();
@@ -137,9 +170,13 @@ impl Spec {
     /// What is queued in the old scan is nobody's any more.
     fn start(&mut self, both: bool) {
         if let Some(old) = self.scan.take() {
-            let unpaired: usize = old.streams.iter().map(|stream| stream.waiting.len()).sum();
-            let untaken = self.inbox.iter().flatten().filter(|word| matches!(word, Word::Event(_))).count();
-            self.count("events of a scan that was replaced", (unpaired + untaken) as u64);
+            for ((stream, inbox), earlier) in old.streams.iter().zip(&self.inbox).zip(&mut self.earlier) {
+                let untaken = inbox.iter().filter(|word| matches!(word, Word::Event(_))).count() as u64;
+                let dropped = inbox.iter().filter(|word| matches!(word, Word::Dropped)).count() as u64;
+                earlier.read += stream.read + untaken + dropped;
+                earlier.replaced += stream.queued() + untaken;
+                earlier.dropped += stream.dropped + dropped;
+            }
         }
         let undelivered: usize = self.workers.iter().map(|worker| worker.pending.len()).sum();
         self.count("messages of a scan that was replaced", undelivered as u64);
@@ -150,9 +187,17 @@ impl Spec {
         self.closing = None;
         let number = self.started;
         self.started += 1;
-        let stream = |stream| StreamSpec { active: both || stream == 0, awaited: true, ..StreamSpec::default() };
+        if let Some(on_demand) = self.swap.take() {
+            (self.on_demand, self.readers[1]) = (on_demand, ReaderSpec::default());
+        }
+        let stream = |stream| StreamSpec {
+            active: both || stream == 0,
+            awaited: true,
+            on_demand: stream == 1 && self.on_demand,
+            ..StreamSpec::default()
+        };
         for (index, reader) in self.readers.iter_mut().enumerate() {
-            reader.orders.push_back((number, stream(index).active));
+            reader.orders.push_back(if stream(index).active { Order::Open(number) } else { Order::Close(number) });
         }
         self.scan = Some(Scan {
             number,
@@ -225,7 +270,7 @@ impl Spec {
             }
         }
         self.count("failures of sources", failures);
-        while self.pair() {}
+        while !self.stands && self.pair() {}
         self.advance();
     }
 
@@ -235,12 +280,24 @@ impl Spec {
         if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
             return false;
         }
-        let is_there = |(stream, _): &(usize, Vec<usize>)| {
-            !scan.streams[*stream].waiting.is_empty() || scan.streams[*stream].failed
-        };
-        if !scan.broken && scan.assigned.front().is_some_and(|(_, streams)| streams.iter().all(is_there)) {
-            self.give();
-            return true;
+        if let Some((number, streams)) = scan.assigned.front() {
+            let misses = |(stream, _): &&(usize, Vec<usize>)| {
+                scan.streams[*stream].waiting.is_empty() && !scan.streams[*stream].failed
+            };
+            let missing: Vec<_> = streams.iter().filter(misses).map(|(stream, _)| *stream).collect();
+            if missing.is_empty() {
+                self.give();
+                return true;
+            }
+            // Who has no detector is asked when all others are there, once; also by a scan that is to be finished.
+            if missing.iter().all(|stream| scan.streams[*stream].on_demand) {
+                for stream in missing {
+                    if scan.streams[stream].asked.replace(*number) != Some(*number) {
+                        self.readers[stream].orders.push_back(Order::Give);
+                    }
+                }
+                return false;
+            }
         }
         if scan.phase == Phase::Finishing {
             scan.discard();

@@ -36,6 +36,9 @@ pub(super) enum Phase {
 pub(super) struct StreamSpec {
     pub(super) active: bool,
     pub(super) awaited: bool,
+    pub(super) on_demand: bool,
+    /// The number that its source was asked for last.
+    pub(super) asked: Option<u64>,
     pub(super) failed: bool,
     /// Events in order; `None` is the place of one that was dropped.
     pub(super) waiting: VecDeque<Option<String>>,
@@ -48,14 +51,22 @@ pub(super) struct StreamSpec {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct ReaderSpec {
-    /// Orders not done: the scan, and whether to open.
-    pub(super) orders: VecDeque<(usize, bool)>,
+    /// Orders not done.
+    pub(super) orders: VecDeque<Order>,
     /// The scan of the open run.
     pub(super) run: Option<usize>,
     /// The run has given its last event.
     pub(super) over: bool,
     /// Events that it has given in this run.
     pub(super) given: usize,
+}
+
+/// What a reader is to do, in a scan; or to give the event that its source is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Order {
+    Open(usize),
+    Close(usize),
+    Give,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -80,7 +91,20 @@ pub(super) enum Word {
     Failed,
 }
 
+/// What became of a stream's events in the scans that were replaced.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Earlier {
+    pub(super) read: u64,
+    pub(super) replaced: u64,
+    pub(super) dropped: u64,
+}
+
 impl StreamSpec {
+    /// Events that wait.
+    pub(super) fn queued(&self) -> u64 {
+        self.waiting.iter().flatten().count() as u64
+    }
+
     pub(super) fn hear(&mut self, word: Word) {
         match word {
             Word::Opened | Word::Closed | Word::Ended => self.awaited = false,

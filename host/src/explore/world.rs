@@ -42,14 +42,24 @@ pub(super) struct World {
     inputs: [Option<Arc<Queue>>; STREAMS],
     readers: [Reader; STREAMS],
     closing: Option<ScanId>,
+    /// The capture holds everything back.
+    stands: bool,
+    /// What the second stream is fed by from the next scan on: whether on demand.
+    swap: Option<bool>,
     /// Scans that were started.
     started: usize,
 }
 
 #[derive(Default)]
 struct Reader {
-    orders: VecDeque<(Arc<Queue>, bool)>,
+    orders: VecDeque<Order>,
     run: Option<Arc<Queue>>,
+}
+
+enum Order {
+    Open(Arc<Queue>),
+    Close(Arc<Queue>),
+    Give,
 }
 
 const STREAM_NAMES: [&str; STREAMS] = ["a", "b"];
@@ -70,8 +80,8 @@ fn worker_name(worker: usize) -> WorkerName {
 }
 
 impl World {
-    pub(super) fn new(wake: &Wake) -> Self {
-        let streams = (0..STREAMS).map(|stream| (stream_name(stream), false)).collect();
+    pub(super) fn new(wake: &Wake, on_demand: bool) -> Self {
+        let streams = (0..STREAMS).map(|stream| (stream_name(stream), on_demand && stream == 1)).collect();
         Self {
             heart: Ingester::new(IngesterName::new("i").unwrap(), streams, limits()),
             now: Instant::now(),
@@ -81,6 +91,8 @@ impl World {
             inputs: Default::default(),
             readers: Default::default(),
             closing: None,
+            stands: false,
+            swap: None,
             started: 0,
         }
     }
@@ -93,6 +105,10 @@ impl World {
                 let streams = (0..if both { 2 } else { 1 }).map(stream_name).collect();
                 let scan = scan_id(self.started);
                 self.started += 1;
+                if let Some(on_demand) = self.swap.take() {
+                    self.readers[1] = Reader::default();
+                    self.heart.replaced(1, on_demand);
+                }
                 self.heart.command(Command::StartScan { scan, streams, deal: Deal::Controller }, now);
                 self.act();
             }
@@ -104,19 +120,26 @@ impl World {
             Op::AssignOld => self.assign(self.started - 2, 0),
             Op::Obey(stream) => {
                 let reader = &mut self.readers[stream];
-                let (queue, open) = reader.orders.pop_front().unwrap();
-                queue.tell(if open { Item::Opened } else { Item::Closed });
-                reader.run = open.then_some(queue);
+                match reader.orders.pop_front().unwrap() {
+                    Order::Open(queue) => {
+                        queue.tell(Item::Opened);
+                        reader.run = Some(queue);
+                    }
+                    Order::Close(queue) => {
+                        queue.tell(Item::Closed);
+                        reader.run = None;
+                    }
+                    Order::Give if reader.run.is_none() => {}
+                    Order::Give => self.give(before, stream),
+                }
             }
-            Op::Event(stream) => {
-                let text = before.readers[stream].clone().next_event(stream);
-                let frames = [Frame::from_vec(text.into_bytes())].into_iter().collect();
-                let event = Event { typ: "T", kind: EventKind::Data, frames };
-                assert!(self.run(stream).push(&mut [event].into()), "there is room");
-            }
+            Op::Event(stream) => self.give(before, stream),
             Op::Full(stream) => self.run(stream).tell(Item::Dropped { typ: "T", count: 1 }),
             Op::End(stream) => self.run(stream).tell(Item::Ended),
             Op::Fail(stream) => {
+                if before.on_demand && stream == 1 {
+                    self.readers[1].orders.pop_front();
+                }
                 self.run(stream).tell(Item::Failed("it broke".to_owned()));
                 self.readers[stream].run = None;
             }
@@ -133,6 +156,8 @@ impl World {
                 let index = self.index(worker).unwrap();
                 self.heart.workers.unreachable(index, now);
             }
+            Op::Disk => self.stands = !self.stands,
+            Op::Swap => self.swap = Some(!before.on_demand),
             Op::Captured => {
                 let closed = self.closing.take().unwrap();
                 self.heart.capture_closed(closed);
@@ -145,6 +170,13 @@ impl World {
             }
             Op::Turn => self.turn(),
         }
+    }
+
+    fn give(&self, before: &Spec, stream: usize) {
+        let text = before.readers[stream].clone().next_event(stream);
+        let frames = [Frame::from_vec(text.into_bytes())].into_iter().collect();
+        let event = Event { typ: "T", kind: EventKind::Data, frames };
+        assert!(self.run(stream).push(&mut [event].into()), "there is room");
     }
 
     fn run(&self, stream: usize) -> &Queue {
@@ -175,7 +207,7 @@ impl World {
             }
         }
         let wall = SystemTime::UNIX_EPOCH;
-        while matches!(self.heart.pair(self.now, wall, &self.account, |_| ()), Pairing::Paired) {}
+        while !self.stands && matches!(self.heart.pair(self.now, wall, &self.account, |_| ()), Pairing::Paired) {}
         self.heart.advance(self.now);
         self.act();
     }
@@ -185,6 +217,7 @@ impl World {
             match action {
                 Action::Open { stream } => self.order(stream, true),
                 Action::Close { stream } => self.order(stream, false),
+                Action::Trigger { stream, .. } => self.readers[stream].orders.push_back(Order::Give),
                 Action::OpenCapture { .. } => self.closing = None,
                 Action::CloseCapture { scan } => self.closing = Some(scan),
                 other => panic!("nobody asked for {other:?}"),
@@ -194,9 +227,9 @@ impl World {
 
     fn order(&mut self, stream: usize, open: bool) {
         let queue = Queue::new(WhenFull::Block, self.account.clone(), self.space.clone(), self.wake.clone());
-        let left = self.inputs[stream].replace(queue.clone()).map_or(0, |old| old.abandon());
-        self.readers[stream].orders.push_back((queue, open));
-        self.heart.count("events of a scan that was replaced", left);
+        let left = self.inputs[stream].replace(queue.clone()).map(|old| old.abandon()).unwrap_or_default();
+        self.readers[stream].orders.push_back(if open { Order::Open(queue) } else { Order::Close(queue) });
+        self.heart.left_behind(stream, left);
     }
 
     /// Everything that can be seen, held against what must be.
@@ -220,17 +253,22 @@ impl World {
         if let Some(scan) = &spec.scan {
             same("processed", &report.processed_events, &scan.processed)?;
             same("assignments", &report.assignments_waiting, &(scan.assigned.len() as u64))?;
+            let earlier_of = &spec.earlier;
             for (stream, spec) in scan.streams.iter().enumerate() {
                 let ours = &report.streams[STREAM_NAMES[stream]];
                 let counts = [ours.read, ours.forwarded, ours.dropped, ours.discarded, ours.missing, ours.queued];
-                let waiting = spec.waiting.len() as u64;
-                let expected = [spec.read, spec.forwarded, spec.dropped, spec.discarded, spec.missing, waiting];
+                let expected = [spec.read, spec.forwarded, spec.dropped, spec.discarded, spec.missing, spec.queued()];
                 let names = "read, forwarded, dropped, discarded, missing, queued";
                 same(&format!("{names} of stream {stream}"), &counts, &expected)?;
                 same("active", &ours.active, &spec.active)?;
-                let places = spec.waiting.iter().filter(|event| event.is_none()).count() as u64;
-                let sum = ours.forwarded + ours.dropped + ours.discarded + ours.queued - places;
+                let sum = ours.forwarded + ours.dropped + ours.discarded + ours.queued;
                 same("the sum of all that was read", &ours.read, &sum)?;
+                let all = &ours.since_start;
+                let sum = all.forwarded + all.dropped + all.discarded + all.replaced + ours.queued;
+                same("the same since the start", &all.read, &sum)?;
+                let earlier = &earlier_of[stream];
+                let counts = [all.read - ours.read, all.replaced, all.dropped - ours.dropped];
+                same("the scans before", &counts, &[earlier.read, earlier.replaced, earlier.dropped])?;
             }
         }
         for (worker, spec) in spec.workers.iter().enumerate() {

@@ -48,9 +48,9 @@ impl Forwarder {
         let freed = input.space.clone();
         let account = Account::new(share, move || freed.freed());
         let queue = Queue::new(input.when_full, account, input.space.clone(), self.wake.clone());
-        let left = input.queue.replace(queue.clone()).map_or(0, |old| old.abandon());
+        let left = input.queue.replace(queue.clone()).map(|old| old.abandon()).unwrap_or_default();
         input.reader.order(order(queue));
-        self.ingester.count("events of a scan that was replaced", left);
+        self.ingester.left_behind(stream, left);
         // It will obey when its call returns, if ever. The other streams do not wait for that.
         let limit = self.ingester.limits().source_timeout;
         if let Some(time) = self.inputs[stream].reader.overdue(limit) {

@@ -182,6 +182,12 @@ impl Forwarder {
                     if let Command::StartScan { scan, .. } = &command {
                         self.replace_sources(*scan);
                     }
+                    if let Command::Finish { .. } = &command {
+                        // What was assigned before it came by the other queue, and is a part of the scan.
+                        while let Ok(assignments) = self.assignments.try_recv() {
+                            self.ingester.assign(assignments, now);
+                        }
+                    }
                     self.ingester.command(command, now);
                 }
                 Err(mpsc::error::TryRecvError::Empty) => break,
@@ -273,11 +279,13 @@ impl Forwarder {
     /// Sources, capture and socket go, in this order, each with a limit.
     fn close(mut self) {
         let limit = Instant::now() + Duration::from_millis(400);
-        for input in &mut self.inputs {
+        // What is left is shown as queued.
+        self.take_items();
+        for (stream, input) in self.inputs.iter_mut().enumerate() {
             input.reader.stop();
             input.replacement = None;
             if let Some(queue) = input.queue.take() {
-                queue.abandon();
+                self.ingester.left_behind(stream, queue.abandon());
             }
         }
         let last = ScanId(Uuid::nil());

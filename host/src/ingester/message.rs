@@ -27,7 +27,7 @@ pub(crate) struct Message {
     /// Large frames, and where in `own` each has its place.
     frames: SmallVec<[Place; 2]>,
     /// A large event.
-    apart: Option<Pooled<Whole>>,
+    apart: Option<Pooled<Charged>>,
     /// A small one's bytes in the account of assembled messages.
     charge: Option<Charge>,
     /// Bytes on the wire.
@@ -47,8 +47,21 @@ struct Place {
 pub(crate) struct Whole {
     /// In the order of the assignment.
     pub(crate) events: Vec<Event>,
-    /// Its bytes in the account of assembled messages, unless its messages have copies.
+}
+
+/// A large event as its messages share it. The capture shares only the event: what waits for the disk must not take room from
+/// what waits for workers.
+#[derive(Debug, Default)]
+pub(crate) struct Charged {
+    whole: Option<Pooled<Whole>>,
+    /// Its bytes in the account of assembled messages.
     charge: Option<Charge>,
+}
+
+impl Charged {
+    fn events(&self) -> &[Event] {
+        self.whole.as_ref().map_or(&[], |whole| &whole.events)
+    }
 }
 
 /// One event of all its streams, on its way into messages. In the order of the assignment.
@@ -57,15 +70,20 @@ pub(crate) enum Gathered {
     /// Copied into each message, so many bytes.
     Small(Vec<Event>, usize),
     /// Shared by the messages.
-    Large(Pooled<Whole>),
+    Large(Pooled<Charged>),
 }
 
 impl Gathered {
     pub(crate) fn events(&self) -> &[Event] {
         match self {
             Self::Small(events, _) => events,
-            Self::Large(whole) => &whole.events,
+            Self::Large(charged) => charged.events(),
         }
+    }
+
+    /// A large event, without its place in the account of messages.
+    pub(crate) fn whole(&self) -> Option<&Pooled<Whole>> {
+        if let Self::Large(charged) = self { charged.whole.as_ref() } else { None }
     }
 }
 
@@ -75,7 +93,8 @@ impl Message {
         let mut from = self.unused;
         let with_frame = self.frames.iter().flat_map(move |place| {
             let own = &self.own[mem::replace(&mut from, place.in_own)..place.in_own];
-            let frame = self.apart.as_ref().map(|whole| whole.events[place.stream].frames[place.frame].as_slice());
+            let events = self.apart.as_ref().map(|charged| charged.events());
+            let frame = events.map(|events| events[place.stream].frames[place.frame].as_slice());
             [own].into_iter().chain(frame)
         });
         let last = self.frames.last().map_or(self.unused, |place| place.in_own);
@@ -105,6 +124,12 @@ impl Recycle for Message {
 impl Recycle for Whole {
     fn empty(&mut self) {
         self.events.clear();
+    }
+}
+
+impl Recycle for Charged {
+    fn empty(&mut self) {
+        self.whole = None; // before the bytes are given back
         self.charge = None;
     }
 }
@@ -114,13 +139,14 @@ impl Recycle for Whole {
 pub(crate) struct Messages {
     messages: Pool<Message>,
     wholes: Pool<Whole>,
+    charged: Pool<Charged>,
     /// Of the event that is being gathered.
     events: Vec<Event>,
 }
 
 impl Messages {
     pub(crate) fn new() -> Self {
-        Self { messages: Pool::new(), wholes: Pool::new(), events: Vec::new() }
+        Self { messages: Pool::new(), wholes: Pool::new(), charged: Pool::new(), events: Vec::new() }
     }
 
     /// Gathers an event's streams. It is small if each of its frames is.
@@ -132,12 +158,12 @@ impl Messages {
             return Gathered::Small(gathered, bytes);
         }
         let charge = account.take(bytes as u64 + MESSAGE_COST);
-        let whole = self.wholes.take(|whole| {
-            mem::swap(&mut whole.events, &mut gathered);
-            whole.charge = Some(charge);
-        });
+        let whole = self.wholes.take(|whole| mem::swap(&mut whole.events, &mut gathered));
         self.events = gathered;
-        Gathered::Large(whole)
+        Gathered::Large(self.charged.take(|charged| {
+            charged.whole = Some(whole);
+            charged.charge = Some(charge);
+        }))
     }
 
     /// The message of some streams of an event. `header` writes the header.
@@ -177,7 +203,7 @@ impl Messages {
             }
             match gathered {
                 Gathered::Small(..) => new.charge = Some(account.take(MESSAGE_COST + new.bytes as u64)),
-                Gathered::Large(whole) => new.apart = Some(whole.clone()),
+                Gathered::Large(charged) => new.apart = Some(charged.clone()),
             }
         })
     }

@@ -33,6 +33,7 @@ use self::{
     workers::Workers,
 };
 use crate::{
+    batch::Left,
     names::{EventNumber, IngesterName, ScanId, StreamName},
     settings::AllowedWorkers,
 };
@@ -166,10 +167,9 @@ impl Ingester {
 
     fn start(&mut self, id: ScanId, streams: &[StreamName], deal: Deal, now: Instant) {
         if let Some(old) = self.scan.take() {
-            let unpaired: u64 = old.streams.iter().map(|stream| stream.flow.waiting()).sum();
-            self.count("events of a scan that was replaced", unpaired);
             for (stream, of_old) in self.streams.iter_mut().zip(&old.streams) {
                 stream.earlier = stream.earlier + of_old.tally;
+                stream.earlier.replaced += of_old.flow.waiting();
             }
         }
         self.pace.restart();
@@ -184,6 +184,14 @@ impl Ingester {
         }
         self.actions.push(Action::OpenCapture { scan: id });
         self.scan = Some(Scan::new(id, deal, &active, now + self.limits.source_timeout, now + DRAIN));
+    }
+
+    /// What was left in the queue of a stream whose scan was replaced.
+    pub(crate) fn left_behind(&mut self, stream: usize, left: Left) {
+        let earlier = &mut self.streams[stream].earlier;
+        earlier.read += left.events + left.dropped;
+        earlier.replaced += left.events;
+        earlier.dropped += left.dropped;
     }
 
     /// Work from a controller.
@@ -321,7 +329,11 @@ impl Ingester {
                 }
             }
             Phase::Closing { deadline } if now >= deadline => {
-                tracing::error!(ingester = %self.name, "the capture did not close within {CAPTURE_CLOSE:?}: the disk hangs");
+                tracing::error!(
+                    ingester = %self.name,
+                    "the disk of the capture hangs: the scan ends without waiting for it longer than {CAPTURE_CLOSE:?}; \
+                     what waits for it is written when it answers again"
+                );
                 let id = scan.id;
                 self.capture_closed(id);
             }

@@ -34,6 +34,16 @@ pub(crate) struct Seen<'a> {
     pub(crate) gathered: &'a Gathered,
 }
 
+/// What there is to pair.
+enum Next {
+    /// An event of which all is there.
+    Event(Assignment),
+    /// One that waits only for sources that were asked for it; each answers, or fails.
+    Asked,
+    /// An event or an assignment is missing.
+    Nothing,
+}
+
 /// What [`Ingester::pair`] did.
 #[derive(Debug)]
 pub(crate) enum Pairing {
@@ -93,60 +103,66 @@ impl Ingester {
         if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
             return Pairing::Nothing;
         }
-        let assigned = if scan.broken.is_some() {
-            None
+        let next = if scan.broken.is_some() {
+            Next::Nothing
         } else if scan.deal == Deal::Controller {
             self.assigned_event()
         } else {
             self.dealt_event(now)
         };
-        let Some(assigned) = assigned else {
-            let Some(scan) = &mut self.scan else { return Pairing::Nothing };
-            if scan.phase == Phase::Finishing {
-                self.close_scan(now);
-            } else if scan.broken.is_some() {
-                scan.discard_waiting();
-            } else if scan.assigned.is_empty() && scan.streams.iter().any(|stream| !stream.flow.is_empty()) {
-                scan.pace.waits_for_assignment();
-                self.pace.waits_for_assignment();
+        match next {
+            Next::Event(assigned) => {
+                self.dispatch(&assigned, now, wall, account, capture);
+                return Pairing::Paired;
             }
-            return Pairing::Nothing;
-        };
-        self.dispatch(&assigned, now, wall, account, capture);
-        Pairing::Paired
+            // A finish waits for them too.
+            Next::Asked => {}
+            Next::Nothing => {
+                let Some(scan) = &mut self.scan else { return Pairing::Nothing };
+                if scan.phase == Phase::Finishing {
+                    self.close_scan(now);
+                } else if scan.broken.is_some() {
+                    scan.discard_waiting();
+                } else if scan.assigned.is_empty() && scan.streams.iter().any(|stream| !stream.flow.is_empty()) {
+                    scan.pace.waits_for_assignment();
+                    self.pace.waits_for_assignment();
+                }
+            }
+        }
+        Pairing::Nothing
     }
 
     /// The first assignment, if all its events are there.
-    fn assigned_event(&mut self) -> Option<Assignment> {
-        let scan = self.scan.as_mut()?;
-        let first = scan.assigned.front()?;
+    fn assigned_event(&mut self) -> Next {
+        let Some(scan) = &mut self.scan else { return Next::Nothing };
+        let Some(first) = scan.assigned.front() else { return Next::Nothing };
         let mut on_demand_missing = SmallVec::<[usize; 2]>::new();
         for (index, _) in &first.streams {
             let stream = &scan.streams[*index];
             if stream.flow.is_empty() && !stream.has_failed() {
                 if !self.streams[*index].on_demand {
-                    return None;
+                    return Next::Nothing;
                 }
                 on_demand_missing.push(*index);
             }
         }
+        let number = first.number;
         if on_demand_missing.is_empty() {
-            return scan.assigned.pop();
+            return scan.assigned.pop().map_or(Next::Nothing, Next::Event);
         }
         // The others are there: now the sources without a detector are asked, each once.
-        let number = first.number;
         for stream in on_demand_missing {
             if scan.streams[stream].triggered != Some(number) {
                 scan.streams[stream].triggered = Some(number);
                 self.actions.push(Action::Trigger { stream, number });
             }
         }
-        None
+        Next::Asked
     }
 
     /// Without a controller: the next event of every stream that still runs, to whoever's turn it is.
-    fn dealt_event(&mut self, now: Instant) -> Option<Assignment> {
-        let scan = self.scan.as_mut()?;
+    fn dealt_event(&mut self, now: Instant) -> Next {
+        let Some(scan) = &mut self.scan else { return Next::Nothing };
         let mut named = SmallVec::<[usize; 4]>::new();
         let mut for_all = scan.deal == Deal::Everyone;
         for (index, stream) in scan.streams.iter().enumerate().filter(|(_, stream)| stream.active && !stream.is_over())
@@ -154,18 +170,18 @@ impl Ingester {
             match stream.flow.first_kind() {
                 Some(kind) => for_all |= kind != EventKind::Data,
                 None if self.streams[index].on_demand => {}
-                None => return None,
+                None => return Next::Nothing,
             }
             named.push(index);
         }
         if named.iter().all(|index| self.streams[*index].on_demand) {
-            return None;
+            return Next::Nothing;
         }
         // Once events flow, those that are left go on without the ones that leave.
         let begins = scan.next_number == 0;
         let dealt_to: SmallVec<[usize; 2]> = self.workers.to_deal_to(now, !for_all).collect();
         if dealt_to.is_empty() || (begins && dealt_to.len() < self.limits.min_workers) {
-            return None;
+            return Next::Nothing;
         }
         let mut waits = false;
         for index in &named {
@@ -179,7 +195,7 @@ impl Ingester {
             waits = true;
         }
         if waits {
-            return None;
+            return Next::Asked;
         }
         let workers = if for_all {
             dealt_to
@@ -189,7 +205,7 @@ impl Ingester {
         };
         let number = scan.next_number;
         scan.next_number += 1;
-        Some(Assignment { number, streams: named.iter().map(|index| (*index, workers.clone())).collect() })
+        Next::Event(Assignment { number, streams: named.iter().map(|index| (*index, workers.clone())).collect() })
     }
 
     /// Takes the events of an assignment and leaves messages with its workers.

@@ -94,7 +94,7 @@ impl Ingester {
         }
     }
 
-    /// The scan's account in one line for the log: read = forwarded + dropped + discarded + queued.
+    /// The scan's account in one line for the log: when it is finished nothing is queued any more.
     pub(crate) fn picture_of_tallies(&self) -> String {
         let Some(scan) = &self.scan else { return String::new() };
         let line = |(stream, in_scan): (&super::Stream, &super::scan::StreamScan)| {

@@ -123,7 +123,8 @@ pub struct StreamReport {
     pub last_invalid: Option<String>,
     /// What the source itself has counted: messages, bytes, numbers that the detector left out, …
     pub received: BTreeMap<String, u64>,
-    /// Events queued.
+    /// Events queued. At every moment `read` is the sum of `forwarded`, `dropped`, `discarded` and this; over all scans
+    /// (`since_start`) of these and `replaced`.
     pub queued: u64,
     /// Bytes that wait: those of the queued events, and those that the source has received and not given yet.
     pub bytes_waiting: u64,
@@ -163,6 +164,8 @@ pub struct CaptureReport {
     pub written: u64,
     /// Events not written, for whatever reason.
     pub not_written: u64,
+    /// Bytes of events that wait for the disk, of `capture_limit`. They are no part of `memory_used`.
+    pub bytes_waiting: u64,
     /// Why it was closed before the scan's end.
     pub fault: Option<String>,
 }

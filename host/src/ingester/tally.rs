@@ -1,4 +1,5 @@
-//! What became of a stream's events: `read = forwarded + dropped + discarded + queued`.
+//! What became of a stream's events. At every moment `read = forwarded + dropped + discarded + replaced + queued`; what is
+//! missing was never read.
 
 use std::{ops::Add, time::Instant};
 
@@ -17,6 +18,8 @@ pub struct Tally {
     pub dropped: u64,
     /// Taken and given to nobody: the assignment names no worker, or none came before the scan's end.
     pub discarded: u64,
+    /// Still waiting, in the ingester or in the stream's queue before it, when a new scan replaced theirs.
+    pub replaced: u64,
     /// Events that assignments name and that never came, because the source had failed.
     pub missing: u64,
 }
@@ -30,6 +33,7 @@ impl Add for Tally {
             forwarded: self.forwarded + other.forwarded,
             dropped: self.dropped + other.dropped,
             discarded: self.discarded + other.discarded,
+            replaced: self.replaced + other.replaced,
             missing: self.missing + other.missing,
         }
     }

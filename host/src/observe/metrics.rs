@@ -89,7 +89,10 @@ fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
         [("written", capture.written), ("not_written", capture.not_written)]
             .map(|(outcome, count)| (vec![name(report), ("outcome", outcome)], count as f64))
     });
-    out.counter("capture_events", "Events of the current capture, by what became of them.", outcomes)
+    out.counter("capture_events", "Events of the current capture, by what became of them.", outcomes)?;
+    let waiting =
+        reports.iter().filter_map(|report| Some((vec![name(report)], report.capture.as_ref()?.bytes_waiting as f64)));
+    out.gauge("capture_waiting_bytes", "Bytes of events that wait for the capture's disk.", waiting)
 }
 
 fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
@@ -105,6 +108,7 @@ fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
                 ("forwarded", of_stream.since_start.forwarded),
                 ("dropped", of_stream.since_start.dropped),
                 ("discarded", of_stream.since_start.discarded),
+                ("replaced", of_stream.since_start.replaced),
                 ("missing", of_stream.since_start.missing),
             ] {
                 events.push((with("outcome", outcome), count as f64));

@@ -14,7 +14,7 @@ use std::{
 use framegate_plugin_api::{Event, EventKind};
 
 use crate::{
-    batch::{Batch, cost},
+    batch::{Batch, Left, cost},
     budget::Account,
     settings::WhenFull,
     source::Counts,
@@ -259,18 +259,25 @@ impl Queue {
         self.state().counts.clone()
     }
 
-    /// Drops what is queued and tells the reader that nobody waits for more. Returns how many events were dropped.
+    /// Drops what is queued and tells the reader that nobody waits for more. Returns what was left.
     /// [forwarder thread]
-    pub(crate) fn abandon(&self) -> u64 {
+    pub(crate) fn abandon(&self) -> Left {
         let items = {
             let mut state = self.state();
             state.abandoned = true;
             mem::take(&mut state.items)
         };
-        let events = items.iter().map(|item| if let Item::Events(batch) = item { batch.len() as u64 } else { 0 }).sum();
+        let mut left = Left::default();
+        for item in &items {
+            match item {
+                Item::Events(batch) => left.events += batch.len() as u64,
+                Item::Dropped { count, .. } => left.dropped += count,
+                Item::Opened | Item::Ended | Item::Failed(_) | Item::Closed => {}
+            }
+        }
         drop(items);
         self.space.freed();
-        events
+        left
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {

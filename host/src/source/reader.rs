@@ -296,14 +296,19 @@ impl Life {
                 let Some(queue) = self.queue.clone().filter(|queue| !queue.is_abandoned()) else { return };
                 let mut events = Vec::new();
                 let outcome = self.source.call(|instance| instance.trigger(number, &mut events));
-                self.token.gave(events.len());
+                let given = events.len();
+                self.token.gave(given);
                 self.batch.extend(events);
+                // A second one would meet another event's number; for one that does not come everybody would wait for ever.
+                let wrong = || format!("asked for event {number}, it gave {given} events instead of one");
+                let outcome = outcome.map_err(|fault| fault.to_string());
+                if let Err(why) = outcome.and(if given == 1 { Ok(()) } else { Err(wrong()) }) {
+                    self.failed = true;
+                    queue.too_late(&mut self.batch);
+                    return queue.tell(Item::Failed(why));
+                }
                 while !queue.push(&mut self.batch) && !queue.is_abandoned() {
                     queue.wait_for_space(PULL);
-                }
-                if let Err(fault) = outcome {
-                    self.failed = true;
-                    queue.tell(Item::Failed(fault.to_string()));
                 }
             }
             Order::SetParameter { name, value } => self.source.set_parameter(name, value),

@@ -118,3 +118,21 @@ fn frames_are_handed_to_the_socket_where_they_are() {
     }
     house.stop();
 }
+
+#[test]
+fn what_was_assigned_before_a_finish_is_delivered() {
+    let house = house(&["a"], |_| ());
+    let worker = house.worker("w1");
+    for _ in 0..50 {
+        let scan = house.start(&["a"]);
+        house.feed(0, EventKind::Data, &[b"x"]);
+        house.wait("the event", |report| report.streams.values().any(|stream| stream.queued == 1));
+        // Both are there when the forwarder looks, more often than not.
+        house.assign(scan, &[(0, &[("a", &["w1"])])]);
+        house.command(Command::Finish { scan });
+        let report = house.wait("the finish", |report| report.finished == Some(scan));
+        assert_eq!(report.processed_events, 1, "{:?}", report.counters);
+        assert_eq!(receive(&worker).0["event_number"], 0);
+    }
+    house.stop();
+}

@@ -3,6 +3,7 @@
 mod faults;
 mod forwarding;
 mod limits;
+mod on_demand;
 mod stock;
 mod zero_copy;
 

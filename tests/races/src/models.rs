@@ -169,7 +169,7 @@ pub fn a_reader_and_a_new_scan() {
         });
         let mut items = VecDeque::new();
         queue.take_all(&mut items, true, None);
-        let left = queue.abandon();
+        let left = queue.abandon().events;
         reader.join().unwrap();
         let taken: usize = items.iter().map(|item| if let Item::Events(batch) = item { batch.len() } else { 0 }).sum();
         assert_eq!(taken as u64 + left + space.late(), 2, "taken, left or late");

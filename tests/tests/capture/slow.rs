@@ -121,6 +121,63 @@ fn a_capture_may_hold_back_forwarding_and_then_nothing_is_missing() {
 }
 
 #[test]
+fn a_disk_that_hangs_takes_no_room_from_the_workers_whatever_the_limits_and_the_size_of_frames() {
+    const IMAGE: usize = 1 << 20;
+    // What messages and the capture may hold, bytes of an image, and how many.
+    let cases = [
+        ("900 KB", "500 KB", 100_000, 60),
+        ("900 KB", "500 KB", IMAGE, 8),
+        ("900 KB", "256 MiB", 100_000, 60),
+        ("64 MiB", "256 MiB", IMAGE, 60),
+        ("100 KB", "256 MiB", 100, 2000),
+        ("1 GiB", "256 MiB", 5000, 500),
+    ];
+    for (policy, (memory, capture, bytes, images)) in
+        ["thin", "close"].iter().flat_map(|policy| cases.map(|case| (policy, case)))
+    {
+        let case = format!("{policy}, memory_limit {memory}, capture_limit {capture}, images of {bytes} bytes");
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _disk) = slow_disk(folder.path());
+        let ingester = format!(
+            "dump_path = \"{path}\"\nmemory_limit = \"{memory}\"\ncapture_limit = \"{capture}\"\ncapture_when_full = \"{policy}\""
+        );
+        let mut house = House::new(&Wish { ingester: &ingester, ..Wish::default() });
+        let worker = house.worker("w1");
+        house.detector.header();
+        assert_eq!(worker.next().frames.len(), 1);
+        for image in 0..images {
+            house.detector.image(&vec![image as u8; bytes]);
+            let message = worker.within(LIMIT).unwrap_or_else(|| panic!("{case}: {image} of {images} images arrived"));
+            assert!(message.frames[1] == vec![image as u8; bytes], "{case}: image {image}");
+        }
+        // The workers' room is all there again, while the disk still has its own.
+        let status = house.host.wait_for(&case, |ingester| {
+            ingester["memory_used"] == 0 && ingester["capture"]["bytes_waiting"].as_u64() > Some(0)
+        });
+        assert_eq!(status["counters"]["workers evicted"], 0, "{case}");
+        assert!(house.host.stop(LIMIT).success(), "{case}");
+    }
+}
+
+#[test]
+fn a_disk_that_hangs_at_a_scans_end_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hangs");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let ingester = format!("dump_path = \"{}\"", path.display());
+    let mut house = House::new(&Wish { ingester: &ingester, ..Wish::default() });
+    let first = house.host.ingester().unwrap()["ready"].take();
+    let worker = house.worker("w1");
+    house.detector.run([vec![1; 10]]);
+    assert_eq!(worker.until(is_end).len(), 3);
+    house.host.wait_for("the next scan", |ingester| ingester["ready"] != first && ingester["state"] == "running");
+    let log = house.host.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("disk")).collect();
+    assert!(matches!(lines[..], [line] if line.contains("ERROR") && line.contains("longer than 2s")), "{log}");
+    assert!(house.host.stop(LIMIT).success());
+}
+
+#[test]
 fn a_disk_that_hangs_delays_the_end_by_no_more_than_its_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hangs");

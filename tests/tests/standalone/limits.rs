@@ -89,3 +89,24 @@ fn a_detector_that_never_ends_does_not_keep_the_program_from_ending() {
     // The grace is a second, and a second more is promised; the rest is for a machine that is busy.
     assert!(house.host.stop(Duration::from_secs(4)).success());
 }
+
+#[test]
+fn however_small_the_limits_are_every_event_arrives_and_is_captured() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.cbors");
+    let ingester = format!(
+        "memory_limit = 1\ncapture_limit = 1\ncapture_when_full = \"block\"\ndump_path = \"{}\"",
+        path.display()
+    );
+    let wish = Wish { standalone: "scans = 1", ingester: &ingester, settings: "receive_budget = 1", ..Wish::default() };
+    let mut house = House::new(&wish);
+    let worker = house.worker("w1");
+    let all: Vec<_> = [10, 100, 3000, 100_000, 3 << 20].iter().cycle().take(25).map(|bytes| vec![5; *bytes]).collect();
+    let sent = all.clone();
+    let detector = &mut house.detector;
+    detector.run(sent);
+    let got = worker.until(is_end);
+    assert!(images(&got) == all, "{} messages", got.len());
+    assert!(house.host.wait(Duration::from_secs(20)).success());
+    assert!(std::fs::metadata(&path).unwrap().len() > 5 * (3 << 20));
+}

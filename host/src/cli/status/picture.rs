@@ -84,7 +84,14 @@ fn one_ingester(out: &mut String, ingester: &Value, sources: &Value) {
     let capture = &ingester["capture"];
     if !capture.is_null() {
         let (path, written, not) = (&capture["path"], &capture["written"], &capture["not_written"]);
-        let _ = writeln!(out, "  capture {}: {} events written, {} not", word(path), word(written), word(not));
+        let waiting = bytes(&capture["bytes_waiting"]);
+        let _ = writeln!(
+            out,
+            "  capture {}: {} events written, {} not, {waiting} wait for the disk",
+            word(path),
+            word(written),
+            word(not)
+        );
         if let Some(fault) = capture["fault"].as_str() {
             let _ = writeln!(out, "  ! capture: {fault}");
         }
@@ -117,12 +124,13 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
             let _ = writeln!(more, "  {name}: the last that was invalid: {}", word(&stream["last_invalid"]));
         }
         let all = &stream["since_start"];
-        let lost = ["dropped", "missing"].map(|count| all[count].as_u64().unwrap_or(0));
-        if lost != [0, 0] {
-            let [dropped, missing] = lost;
+        let lost = ["dropped", "replaced", "missing"].map(|count| all[count].as_u64().unwrap_or(0));
+        if lost != [0; 3] {
+            let [dropped, replaced, missing] = lost;
             let _ = writeln!(
                 more,
-                "  {name}: since the start, of {} events {dropped} were dropped; {missing} are missing",
+                "  {name}: since the start, of {} events {dropped} were dropped, {replaced} were waiting when a new scan \
+                 replaced theirs; {missing} are missing",
                 word(&all["read"])
             );
         }
@@ -286,12 +294,13 @@ mod tests {
                     "discarded": 3, "missing": 2, "queued": 1, "bytes_waiting": 2560, "skipped": { "no JSON": 6 },
                     "last_invalid": "no JSON at \u{1b}[2J",
                     "received": { "bytes": 3072, "lost_on_the_way": 16, "messages": 17 },
-                    "since_start": { "read": 200, "forwarded": 140, "dropped": 55, "discarded": 3, "missing": 22 } } },
+                    "since_start": { "read": 200, "forwarded": 140, "dropped": 55, "discarded": 1, "replaced": 4,
+                        "missing": 22 } } },
                 "workers": [{ "name": "w1", "connected": true, "last_seen": 1.0, "sent": 9, "waiting": 8,
                     "dropped": 7 }],
                 "workers_not_allowed": ["x1", "x2"],
                 "counters": { "junk messages": 13, "nothing": 0 },
-                "capture": { "path": "/d.cbors", "written": 14, "not_written": 15, "fault": "disk full" },
+                "capture": { "path": "/d.cbors", "written": 14, "not_written": 15, "bytes_waiting": 1024, "fault": "disk full" },
                 "faults": ["stream eiger: \u{1b}[2Jit broke"],
             }],
         });
@@ -316,8 +325,8 @@ mod tests {
             "refused: FG-ABI-FIND: no file ",
             "not served, because `workers` does not allow them: x1, x2",
             "junk messages: 13",
-            "eiger: since the start, of 200 events 55 were dropped; 22 are missing",
-            "capture /d.cbors: 14 events written, 15 not",
+            "eiger: since the start, of 200 events 55 were dropped, 4 were waiting when a new scan replaced theirs; 22 are missing",
+            "capture /d.cbors: 14 events written, 15 not, 1.0 KiB wait for the disk",
             "! capture: disk full",
             "! stream eiger: \u{fffd}[2Jit broke",
         ] {

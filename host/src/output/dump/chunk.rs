@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::{
     budget::COPY_BELOW,
     capture::write::{Place, StreamRef, write_event},
-    ingester::{Seen, message::Gathered, message::Whole},
+    ingester::{Seen, message::Whole},
     recycle::Pooled,
 };
 
@@ -65,9 +65,7 @@ impl Chunk {
             }
             stays
         });
-        if let Gathered::Large(whole) = event.gathered {
-            self.wholes.push(whole.clone());
-        }
+        self.wholes.extend(event.gathered.whole().cloned());
         self.ends.push(self.bytes() + (self.own.len() - before) as u64 + large);
     }
 

@@ -48,8 +48,8 @@ pub(crate) struct Dump {
     last: Option<Arc<Tally>>,
     /// How often closing was asked for.
     closes: u64,
-    /// The scan whose capture is being closed, as which of the `closes`, and when waiting for the disk ends.
-    closing: Option<(ScanId, u64, Instant)>,
+    /// The scan whose capture is being closed, and as which of the `closes`.
+    closing: Option<(ScanId, u64)>,
     /// The scan whose capture was closed last.
     closed: Option<ScanId>,
 }
@@ -95,6 +95,8 @@ enum Order {
     Open(Arc<Tally>),
     Write(Chunk),
     Close,
+    #[cfg(test)]
+    Panic,
 }
 
 impl Dump {
@@ -192,8 +194,7 @@ impl Dump {
 
     /// One event may always wait, whatever the limit.
     fn is_full(&self) -> bool {
-        let waits = self.shared.queued.load(Ordering::SeqCst) + self.chunk.cost();
-        waits > 0 && waits >= self.settings.limit_bytes
+        self.waiting_bytes() >= self.settings.limit_bytes.max(1)
     }
 
     /// Gives the writer what was kept to go together. Called now and then: whoever watches the file sees what there is.
@@ -213,29 +214,23 @@ impl Dump {
         self.current = None;
         self.closed = None;
         self.closes += 1;
-        self.closing = Some((scan, self.closes, Instant::now() + DISK_PATIENCE));
+        self.closing = Some((scan, self.closes));
         self.order(Order::Close);
     }
 
-    /// The scan whose capture was closed last. After two seconds a hanging disk counts as closed: the file may then still
-    /// grow, but nobody waits for it; so ask now and then also without a ring.
+    /// The scan whose capture was closed last. A disk that hangs never closes one: who waits has a limit.
     pub(crate) fn closed(&mut self) -> Option<ScanId> {
-        if let Some((scan, which, until)) = self.closing {
-            let done = self.shared.closed.load(Ordering::Acquire) >= which;
-            if !done && Instant::now() >= until {
-                tracing::error!("the disk of the capture hangs; the scan ends without waiting for it any longer");
-            }
-            if done || Instant::now() >= until {
-                (self.closing, self.closed) = (None, Some(scan));
-            }
+        if let Some((scan, which)) = self.closing
+            && self.shared.closed.load(Ordering::Acquire) >= which
+        {
+            (self.closing, self.closed) = (None, Some(scan));
         }
         self.closed
     }
 
     /// Bytes that wait for the disk.
-    #[cfg(test)]
-    pub(crate) fn queued_bytes(&self) -> u64 {
-        self.shared.queued.load(Ordering::Relaxed)
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.shared.queued.load(Ordering::SeqCst) + self.chunk.cost()
     }
 
     /// How many captures were refused since the last time, because their path leads out of the root or to what is no file.
@@ -249,6 +244,7 @@ impl Dump {
             path: tally.path.display().to_string(),
             written: tally.written.load(Ordering::Relaxed),
             not_written: tally.not_written.load(Ordering::Relaxed),
+            bytes_waiting: self.waiting_bytes(),
             fault: tally.fault.get().cloned(),
         })
     }
@@ -262,7 +258,8 @@ impl Dump {
         self.flush();
         self.current = None;
         if self.orders.take().is_some() && self.ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
-            tracing::error!("the disk of the capture hangs; what is still queued is lost");
+            let waiting = self.shared.queued.load(Ordering::SeqCst);
+            tracing::error!("the disk of the capture hangs: {waiting} bytes of events that wait for it are lost");
         }
     }
 
@@ -324,7 +321,7 @@ impl Tally {
 const CHUNK: u64 = 256 << 10;
 /// Chunks that wait to be filled again.
 const SPARES: usize = 4;
-/// How long a hanging disk can delay the end of a scan, and of the process.
+/// How long a hanging disk can delay the end of a capture that is dropped.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The capture thread: writes events to the file.
 //!
 //! Owns the open file. Each event is written whole or not at all: after a failure the file is cut back
-//! to its last whole event. It never touches a socket and never stops for good: after a failure it counts what it was
-//! given until the next file is opened.
+//! to its last whole event. It never touches a socket and never stops for good: after a failure, a panic of its own
+//! included, it counts what it was given until the next file is opened.
 
 use std::{
     fs::File,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::Ordering,
@@ -36,23 +37,40 @@ impl Writer {
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
         for order in orders {
             match order {
-                Order::Open(tally) => self.open(tally),
+                Order::Open(tally) => _ = self.guarded(|writer| writer.open(tally)),
                 Order::Write(mut chunk) => {
-                    self.write(&chunk);
                     let cost = chunk.cost();
-                    chunk.empty(); // before the bytes are given back
+                    if !self.guarded(|writer| writer.write(&chunk)) {
+                        self.skip(chunk.events());
+                    }
+                    // Before the bytes are given back.
+                    if self.guarded(|_| chunk.empty()) {
+                        // Enough wait already: its memory is freed.
+                        let _ = self.spares.try_send(chunk);
+                    }
                     self.give_back(cost);
-                    // Enough wait already: its memory is freed.
-                    let _ = self.spares.try_send(chunk);
                 }
+                #[cfg(test)]
+                Order::Panic => _ = self.guarded(|_| panic!("as a test wants it")),
                 Order::Close => {
-                    self.close();
+                    self.guarded(Self::close);
                     self.shared.closed.fetch_add(1, Ordering::Release);
                     (self.shared.ring)();
                 }
             }
         }
-        self.close();
+        self.guarded(Self::close);
+    }
+
+    /// Does one step. If it panics, the capture is over, and the thread goes on: a forwarder that waits for room
+    /// (`capture_when_full = "block"`) gives no further order by which it could learn that nobody is there. Returns whether it did not.
+    fn guarded(&mut self, step: impl FnOnce(&mut Self)) -> bool {
+        let goes_on = catch_unwind(AssertUnwindSafe(|| step(self))).is_ok();
+        if !goes_on && let Some((tally, sink)) = &mut self.capture {
+            *sink = None;
+            tally.fail("the capture thread panicked, see the log; the next scan is captured again".into());
+        }
+        goes_on
     }
 
     fn open(&mut self, tally: Arc<Tally>) {
@@ -71,16 +89,19 @@ impl Writer {
 
     fn write(&mut self, chunk: &Chunk) {
         let Some((tally, slot)) = &mut self.capture else { return };
-        let Some(sink) = slot else {
-            tally.not_written.fetch_add(chunk.events(), Ordering::Relaxed);
-            return;
-        };
+        let Some(sink) = slot else { return self.skip(chunk.events()) };
         let (written, result) = sink.write(chunk);
         tally.written.fetch_add(written, Ordering::Relaxed);
         if let Err(error) = result {
             tally.fail(error.to_string());
             tally.not_written.fetch_add(chunk.events() - written, Ordering::Relaxed);
             *slot = None;
+        }
+    }
+
+    fn skip(&self, events: u64) {
+        if let Some((tally, _)) = &self.capture {
+            tally.not_written.fetch_add(events, Ordering::Relaxed);
         }
     }
 
