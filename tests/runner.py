@@ -123,7 +123,8 @@ def run(binary: Binary, folder: pathlib.Path) -> dict:
         "skips": [f"{test}: {reason or 'ignored'}" for test, reason in ignored],
     }
     passed = sum(int(count) for count in re.findall(r"^test result: .*?(\d+) passed", output, re.MULTILINE))
-    print(f"{took:7.1f} s  {binary.name:<24} {'FAILED' if status != 0 else f'{passed} passed'}", flush=True)
+    with lock:
+        print(f"{took:7.1f} s  {binary.name:<24} {'FAILED' if status != 0 else f'{passed} passed'}", flush=True)
     return result
 
 
