@@ -83,9 +83,12 @@ fn a_value_that_is_larger_than_what_is_taken_is_named_and_costs_only_itself() {
     let _: i64 = stage.redis.ask(&["SETRANGE", &format!("dranspose:parameters:played-huge_mask:{version}"), &end, "x"]);
     stage.controller.parameters.insert("played-huge_mask".to_owned(), version);
     stage.controller.store_parameter("played-huge_gain", b"0.5");
-    stage.scan(&["played-huge"]);
-    let faults = stage.host().control_report().faults;
-    let fault = &faults["parameter played-huge_mask"];
+    stage.controller.start_scan(&["played-huge"]);
+    // 256 MiB on their way through a debug build.
+    let fault = wait_for("the fault", 6 * LIMIT, || {
+        stage.host().control_report().faults.get("parameter played-huge_mask").cloned()
+    });
+    stage.controller.wait_ready("played-huge-ingester");
     assert!(fault.contains("more than 256 MiB"), "{fault}");
     stage.controller.wait_hash("played-huge-ingester");
     wait_for("the other value", LIMIT, || {

@@ -166,11 +166,11 @@ impl Tail {
     async fn unusable(&self, problem: Unusable, link: &mut Link) -> Vec<Entry> {
         self.complain(&problem);
         if let Unusable::TooLarge(_) = problem {
-            // Its id alone.
-            let script = "local next = redis.call('XREAD', 'COUNT', 1, 'STREAMS', KEYS[1], ARGV[1]) \
+            // Its id alone. A key that is told as one would need the right to write it.
+            let script = "local next = redis.call('XREAD', 'COUNT', 1, 'STREAMS', ARGV[1], ARGV[2]) \
                           return next and next[1][2][1][1]";
             let mut command = redis::cmd("EVAL");
-            command.arg(script).arg(1).arg(&self.key).arg(&self.last);
+            command.arg(script).arg(0).arg(&self.key).arg(&self.last);
             if let Ok(Some(id)) = link.ask::<Option<String>>(&command).await {
                 return vec![Entry { id, data: Vec::new(), found: false }];
             }
