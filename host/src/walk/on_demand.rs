@@ -16,7 +16,7 @@ impl Factory for Asked {
     ) -> Result<Box<dyn Instance>, NotCreated> {
         Ok(Box::new(Self(self.0)))
     }
-    fn traits(&self) -> Result<Traits, NotCreated> {
+    fn traits(&self, _: &str, _: &Value) -> Result<Traits, NotCreated> {
         Ok(Traits { exclusive: false, on_demand: true })
     }
     fn identity(&self) -> SourceIdentity {
