@@ -58,9 +58,9 @@ impl Forwarder {
         for worker in std::mem::take(&mut workers.given_up) {
             self.router.end_of(&worker);
         }
-        self.router.audit(now);
+        self.router.audit(now, |worker| workers.has_place(worker));
         self.dump.flush();
-        for line in workers.take_lines() {
+        for line in workers.take_lines().into_iter().chain(self.router.take_line()) {
             tracing::warn!(ingester = %self.settings.name, "{line}");
         }
         self.ingester.count(

@@ -159,6 +159,9 @@ impl Forwarder {
                 None
             }
         });
+        if self.router.is_crowded() {
+            self.router.audit(now, |worker| ingester.workers.has_place(worker));
+        }
         busy |= self.pair(now, wall);
         busy |= self.flush(now);
         self.ingester.advance(now);

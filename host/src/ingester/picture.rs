@@ -20,7 +20,7 @@ pub(crate) struct Measured<'a> {
     /// Adds what a stream's source tells of its run: messages that gave no event, and why; what it has received, and what waits in it.
     pub(crate) source: &'a dyn Fn(usize, &mut StreamReport),
     /// What became of connections, by reason.
-    pub(crate) connections: [(&'static str, u64); 6],
+    pub(crate) connections: [(&'static str, u64); 7],
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
     pub(crate) stopped: bool,

@@ -16,7 +16,7 @@ pub(crate) struct Strangers {
     pub(crate) pings_not_allowed: u64,
     /// Messages that assignments wanted to go to such workers.
     pub(crate) messages_not_allowed: u64,
-    /// Pings of new workers for which there was no place.
+    /// Pings of new workers for which there was no place, or no other than that of one that had pinged once.
     pub(crate) without_place: u64,
     /// The first names that are not allowed, and what was seen of them.
     pub(crate) names: BTreeMap<WorkerName, &'static str>,
@@ -38,7 +38,10 @@ impl Strangers {
 
     pub(super) fn too_many(&mut self, most: usize) {
         if self.without_place == 0 {
-            self.lines.push(format!("{most} workers are connected: new ones are not served, and are counted"));
+            self.lines.push(format!(
+                "{most} workers are connected: new ones are not served, or take the places of those that have pinged only once; \
+                 they are counted"
+            ));
         }
         self.without_place += 1;
     }

@@ -20,6 +20,8 @@ pub(crate) struct Worker {
     service_uuid: Option<Uuid>,
     /// The last valid ping; none before the first.
     last_ping: Option<(Instant, SystemTime)>,
+    /// It has pinged again while it was connected: who made up a name has mostly not.
+    steady: bool,
     /// Messages in event order that the network has not taken yet.
     pub(crate) pending: VecDeque<Pooled<Message>>,
     /// Since when messages wait although the worker cannot be reached.
@@ -121,6 +123,7 @@ impl Workers {
             return None;
         };
         let worker = &mut self.all[index];
+        worker.steady |= worker.is_connected(now);
         let known = worker.is_connected(now) && worker.service_uuid == Some(uuid);
         if worker.service_uuid != Some(uuid) {
             worker.service_uuid = Some(uuid);
@@ -133,13 +136,21 @@ impl Workers {
         Some(name)
     }
 
-    /// A place for a worker that is new: one that is free, or that of one that is gone.
+    /// A place for a worker that is new: one that is free, or that of one that is gone, or, of those that have pinged only once, the oldest's. So who
+    /// makes up names cannot keep a worker out that goes on pinging.
     fn place_for(&mut self, name: &WorkerName, now: Instant) -> Option<usize> {
         let index = if self.all.len() < self.most {
             self.all.len()
         } else {
-            let is_free = |one: &Worker| !one.assigned && one.pending.is_empty() && !one.is_connected(now);
-            self.all.iter().position(is_free)?
+            let idle = || self.all.iter().enumerate().filter(|(_, one)| !one.assigned && one.pending.is_empty());
+            let gone = idle().find(|(_, one)| !one.is_connected(now));
+            let index = gone.map(|(index, _)| index);
+            index.or_else(|| {
+                let once = idle().filter(|(_, one)| !one.steady);
+                let (index, _) = once.min_by_key(|(_, one)| one.last_ping.map(|(at, _)| at))?;
+                self.strangers.too_many(self.most);
+                Some(index)
+            })?
         };
         let worker = Worker::new(name.clone(), now);
         match self.all.get_mut(index) {
@@ -148,6 +159,11 @@ impl Workers {
         }
         self.by_name.insert(name.clone(), index);
         Some(index)
+    }
+
+    /// Whether a worker is among those that are known.
+    pub(crate) fn has_place(&self, name: &WorkerName) -> bool {
+        self.by_name.contains_key(name)
     }
 
     /// A message for a worker; dropped at once if it was given up, or is not served at all.
@@ -339,6 +355,7 @@ impl Worker {
             name,
             service_uuid: None,
             last_ping: None,
+            steady: false,
             pending: VecDeque::new(),
             unreachable_since: None,
             moved: now,

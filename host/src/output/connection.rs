@@ -3,13 +3,14 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice, Read as _, Write as _},
+    net::SocketAddr,
     time::Instant,
 };
 
 use mio::net::TcpStream;
 use smallvec::SmallVec;
 
-use super::unconfirmed::unconfirmed;
+use super::{rivals::Takeovers, unconfirmed::unconfirmed};
 use crate::{
     ingester::message::Message,
     names::WorkerName,
@@ -21,9 +22,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
     pub(crate) since: Instant,
+    /// When it last said something.
+    pub(crate) heard: Instant,
+    /// How often its worker's name was taken over up to it.
+    pub(super) takeovers: Takeovers,
     walk: Walk,
-    identity: Vec<u8>,
+    pub(super) identity: Vec<u8>,
     /// Who introduced itself, if a worker may be called so.
     pub(crate) worker: Option<WorkerName>,
     /// The worker has pinged, and is served.
@@ -68,10 +74,13 @@ const BYTES: usize = 1 << 20;
 const CONTROL: usize = 256;
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, now: Instant) -> Self {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, now: Instant) -> Self {
         Self {
             stream,
+            peer,
             since: now,
+            heard: now,
+            takeovers: Takeovers::default(),
             walk: Walk::default(),
             identity: Vec::new(),
             worker: None,

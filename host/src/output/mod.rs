@@ -1,8 +1,10 @@
 //! Events out: to workers through the ROUTER, and into a capture file.
 
+mod audit;
 pub(crate) mod connection;
 pub(crate) mod dump;
 pub(crate) mod places;
 mod port;
+mod rivals;
 pub(crate) mod router;
 mod unconfirmed;

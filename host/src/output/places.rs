@@ -5,7 +5,7 @@
 pub(crate) struct Counts {
     /// Those that did not introduce themselves as ZeroMQ does, or not in time.
     pub(crate) no_handshake: u64,
-    /// Those without a worker that were ended, because there were too many.
+    /// Those without a worker that has a place, which were ended, because there were too many.
     pub(crate) strangers: u64,
     /// Those that were ended because they sent a message without an end.
     pub(crate) endless: u64,
@@ -13,19 +13,22 @@ pub(crate) struct Counts {
     pub(crate) nonsense: u64,
     /// Those that were ended because their worker has another, or was given up.
     pub(crate) dead: u64,
+    /// Those that were turned away, because another live worker keeps their name.
+    pub(crate) rivals: u64,
     /// How often a connection could not be accepted.
     pub(crate) not_accepted: u64,
 }
 
 impl Counts {
     /// Each with the words that people see.
-    pub(crate) fn named(&self) -> [(&'static str, u64); 6] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 7] {
         [
             ("connections that were no ZeroMQ", self.no_handshake),
             ("connections ended because too many had no worker", self.strangers),
             ("connections ended because of a message without an end", self.endless),
             ("connections ended because of nonsense", self.nonsense),
             ("connections ended because their worker has another, or was evicted", self.dead),
+            ("connections turned away because another worker keeps their name", self.rivals),
             ("connections that could not be accepted", self.not_accepted),
         ]
     }
@@ -36,7 +39,7 @@ impl Counts {
 pub(crate) struct Places {
     /// Workers.
     pub(crate) workers: usize,
-    /// Connections on which no worker has pinged yet.
+    /// Connections on which no worker has pinged.
     pub(crate) strangers: usize,
 }
 

@@ -11,8 +11,11 @@ use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections that wait until we accept them: a storm of strangers does not keep workers out for a second.
 const BACKLOG: i32 = 1024;
-/// A connection on which nobody says anything is tried after this long, and as often (dranspose 0.2.0, `ingester.py`).
-const KEEP_ALIVE: Duration = Duration::from_secs(300);
+/// A connection on which nothing is under way is tried after so long, then so often, so many times: one whose machine has vanished is over after
+/// 30 s. A worker need not do anything for it; its kernel answers.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TRIES: u32 = 3;
 
 /// Listens at one address of this machine, or at all.
 ///
@@ -44,14 +47,15 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// The next connection.
+/// The next connection, and where it is from.
 ///
 /// # Errors
 /// `WouldBlock`: there is none. Others are about this connection, or say that there are no more descriptors.
-pub(crate) fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
-    let (stream, _) = listener.accept()?;
+pub(crate) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, mut peer) = listener.accept()?;
     stream.set_nodelay(true)?;
-    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
-    SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
-    Ok(stream)
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE_AGAIN);
+    SockRef::from(&stream).set_tcp_keepalive(&keep_alive.with_retries(KEEP_ALIVE_TRIES))?;
+    peer.set_ip(peer.ip().to_canonical());
+    Ok((stream, peer))
 }

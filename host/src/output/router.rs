@@ -15,9 +15,11 @@ use mio::{Events, Interest, Poll, Token, net::TcpListener, unix::SourceFd};
 use slab::Slab;
 
 use super::{
+    audit::{Seen, Standing, audit},
     connection::{Connection, Read, Taken},
-    places::{Counts, places},
+    places::{Counts, Places, places},
     port,
+    rivals::Rivals,
 };
 use crate::{ingester::message::Message, names::WorkerName, recycle::Pooled, wake::Wake, zmtp::Fault};
 
@@ -40,8 +42,11 @@ pub(crate) struct Router {
     /// Ends a wait from other threads.
     wake: Wake,
     buffer: Box<[u8]>,
-    /// How many connections may be there of which no worker has pinged.
-    strangers: usize,
+    /// How many connections may be there.
+    places: Places,
+    /// Connections that were accepted since the last audit.
+    accepted: usize,
+    rivals: Rivals,
     pub(crate) counts: Counts,
     /// When a connection could last not be accepted, because there is no descriptor.
     no_descriptor: Option<Instant>,
@@ -76,8 +81,6 @@ const BUFFER: usize = 4096;
 /// Pieces of one connection in one go, and new connections, so that a flood of them does not keep the forwarder from its work.
 const READS_AT_ONCE: usize = 4;
 const ACCEPTS_AT_ONCE: usize = 64;
-/// Who connects and does not introduce itself is disconnected.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// After a connection could not be accepted: how long that is a fault.
 const LACKS: Duration = Duration::from_secs(2);
 
@@ -102,7 +105,9 @@ impl Router {
             parted: Vec::new(),
             wake,
             buffer: vec![0; BUFFER].into(),
-            strangers: places().strangers,
+            places: places(),
+            accepted: 0,
+            rivals: Rivals::default(),
             counts: Counts::default(),
             no_descriptor: None,
         })
@@ -160,7 +165,7 @@ impl Router {
         // Each has its turn once, however often it was noted.
         unread.sort_unstable();
         unread.dedup();
-        unread.retain(|key| self.read(*key, &mut heard));
+        unread.retain(|key| self.read(*key, now, &mut heard));
         let more = !unread.is_empty() || self.acceptable;
         unread.append(&mut self.unread);
         self.unread = unread;
@@ -171,20 +176,36 @@ impl Router {
     }
 
     /// Returns whether there may be more.
-    fn read(&mut self, key: usize, heard: &mut impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
+    fn read(&mut self, key: usize, now: Instant, heard: &mut impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
         for _ in 0..READS_AT_ONCE {
             let Some(connection) = self.connections.get_mut(key) else { return false };
             if !connection.readable {
                 return false;
             }
             let was_ready = connection.is_ready();
-            let mut pings = false;
+            let (mut pings, mut early) = (false, Vec::new());
             let read = connection.read(&mut self.buffer, |identity, payload| {
-                pings |= heard(Heard::Message { identity, payload }).is_some();
+                if was_ready {
+                    pings |= heard(Heard::Message { identity, payload }).is_some();
+                } else {
+                    early.push(payload.to_vec());
+                }
             });
-            connection.has_pinged |= pings;
+            if read == Read::More {
+                connection.heard = now;
+            }
             if !was_ready && connection.is_ready() {
-                self.introduced(key);
+                if !self.introduced(key, now) {
+                    return false;
+                }
+                // What it said in the same breath is heard only now that it has its name.
+                let Some(Connection { identity, .. }) = self.connections.get(key) else { return false };
+                for payload in early {
+                    pings |= heard(Heard::Message { identity, payload: &payload }).is_some();
+                }
+            }
+            if pings && let Some(connection) = self.connections.get_mut(key) {
+                connection.has_pinged = true;
             }
             match read {
                 Read::More => {}
@@ -206,14 +227,26 @@ impl Router {
         true
     }
 
-    /// A worker that restarts under its name takes over, even while its old connection is half open.
-    fn introduced(&mut self, key: usize) {
-        let Some(worker) = self.connections[key].worker.clone() else { return };
-        if let Some(other) = self.of_worker.get(&worker) {
+    /// A worker that restarts under its name takes over, even while its old connection is half open. Returns whether it stays.
+    fn introduced(&mut self, key: usize, now: Instant) -> bool {
+        let Connection { worker, peer, .. } = &self.connections[key];
+        let (Some(worker), peer) = (worker.clone(), *peer) else { return true };
+        if let Some(key_before) = self.of_worker.get(&worker).copied()
+            && let Some(before) = self.connections.get_mut(key_before)
+        {
+            if !before.takeovers.another(before.heard, now) {
+                self.counts.rivals += 1;
+                self.rivals.turned_away(&worker, (before.peer, &mut before.takeovers), peer, now);
+                self.end(key);
+                return false;
+            }
+            let takeovers = before.takeovers;
+            self.connections[key].takeovers = takeovers;
             self.counts.dead += 1;
-            self.end(*other);
+            self.end(key_before);
         }
         self.of_worker.insert(worker, key);
+        true
     }
 
     /// Ends a worker's connection, if there is one.
@@ -237,18 +270,19 @@ impl Router {
 
     fn accept(&mut self, now: Instant) {
         for _ in 0..ACCEPTS_AT_ONCE {
-            if !self.acceptable {
+            if !self.acceptable || self.is_crowded() {
                 return;
             }
             match port::accept(&self.listener) {
-                Ok(mut stream) => {
+                Ok((mut stream, peer)) => {
+                    self.accepted += 1;
                     let place = self.connections.vacant_entry();
                     let (key, interest) = (place.key(), Interest::READABLE | Interest::WRITABLE);
                     if self.poll.registry().register(&mut stream, Token(key), interest).is_err() {
                         self.counts.not_accepted += 1;
                         continue;
                     }
-                    let connection = place.insert(Connection::new(stream, now));
+                    let connection = place.insert(Connection::new(stream, peer, now));
                     connection.write_control();
                     self.unread.push(key);
                 }
@@ -265,26 +299,34 @@ impl Router {
         }
     }
 
-    /// Looks at all: ends those that do not introduce themselves, and the oldest of too many strangers.
-    pub(crate) fn audit(&mut self, now: Instant) {
-        let (mut silent, mut strangers) = (Vec::new(), Vec::new());
-        for (key, connection) in self.connections.iter().filter(|(_, connection)| !connection.has_pinged) {
-            if !connection.is_ready() && now.duration_since(connection.since) >= HANDSHAKE {
-                silent.push(key);
-            } else {
-                strangers.push((connection.since, key));
-            }
-        }
-        self.counts.no_handshake += silent.len() as u64;
-        silent.into_iter().for_each(|key| self.end(key));
-        let lacks = self.lacks_descriptors(now);
-        let most = if lacks { self.strangers / 4 } else { self.strangers };
-        strangers.sort_unstable();
-        for (_, key) in &strangers[..strangers.len().saturating_sub(most)] {
-            self.counts.strangers += 1;
-            self.end(*key);
-        }
-        self.acceptable |= lacks;
+    /// Whether so many have connected that the next audit shall not wait.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.accepted > self.places.strangers / 2
+    }
+
+    /// Looks at all connections, and ends those that keep others out. `has_place` says whether a worker is among those that are known.
+    pub(crate) fn audit(&mut self, now: Instant, has_place: impl Fn(&WorkerName) -> bool) {
+        self.accepted = 0;
+        let scarce = self.lacks_descriptors(now);
+        let seen = self.connections.iter().map(|(key, connection)| {
+            let standing = match &connection.worker {
+                Some(worker) if connection.has_pinged && has_place(worker) => Standing::Placed,
+                _ if connection.has_pinged => Standing::Former,
+                _ => Standing::Stranger,
+            };
+            let (since, heard, ready) = (connection.since, connection.heard, connection.is_ready());
+            Seen { key, since, heard, ready, standing }
+        });
+        let verdict = audit(seen, self.places, scarce, now);
+        self.counts.no_handshake += verdict.silent.len() as u64;
+        self.counts.strangers += verdict.too_many.len() as u64;
+        verdict.silent.into_iter().chain(verdict.too_many).for_each(|key| self.end(key));
+        self.acceptable |= scarce;
+    }
+
+    /// What is new, for the log.
+    pub(crate) fn take_line(&mut self) -> Option<String> {
+        self.rivals.take_line()
     }
 
     /// Whether connections cannot be accepted, because the process has no descriptor for them.

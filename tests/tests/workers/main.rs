@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod admission;
+mod masses;
 mod peer;
 mod restarts;
+mod rivals;
 mod scans;
 mod sockets;
 mod stopped;

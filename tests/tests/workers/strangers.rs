@@ -32,7 +32,7 @@ fn connect(house: &House) -> TcpStream {
 }
 
 /// Descriptors that a host has open.
-fn descriptors(host: &Host) -> usize {
+pub(super) fn descriptors(host: &Host) -> usize {
     fs::read_dir(format!("/proc/{}/fd", host.id())).unwrap().count()
 }
 
@@ -56,15 +56,15 @@ fn introduce(mut stream: &TcpStream, identity: &[u8]) -> std::io::Result<()> {
     stream.write_all(&[&[4, ready.len() as u8], &ready[..]].concat())
 }
 
-/// A connection that has done so, and may send messages.
-fn by_hand(house: &House, identity: &[u8]) -> TcpStream {
+/// A connection that has done so, and may send messages. An error: it was ended before that.
+pub(super) fn by_hand(house: &House, identity: &[u8]) -> std::io::Result<TcpStream> {
     let mut stream = connect(house);
-    introduce(&stream, identity).unwrap();
+    introduce(&stream, identity)?;
     // Whoever goes on before the other side is ready is no ZeroMQ.
     let mut greeting_and_head = [0; 64 + 2];
-    stream.read_exact(&mut greeting_and_head).unwrap();
-    stream.read_exact(&mut vec![0; usize::from(greeting_and_head[65])]).unwrap();
-    stream
+    stream.read_exact(&mut greeting_and_head)?;
+    stream.read_exact(&mut vec![0; usize::from(greeting_and_head[65])])?;
+    Ok(stream)
 }
 
 /// A run of images in the background of whatever is done to the port; the worker gets them all, right.
@@ -171,7 +171,7 @@ fn a_message_without_an_end_costs_its_connection_and_no_memory() {
     house.host.forget_peak();
     let before = house.host.peak_memory();
     is_served(&mut house, &worker, |house| {
-        let mut endless = by_hand(house, b"endless");
+        let mut endless = by_hand(house, b"endless").unwrap();
         // Parts of one byte, each with the flag that more follow.
         let parts = [1u8, 1, 0].repeat(1 << 16);
         let began = Instant::now();
@@ -183,7 +183,7 @@ fn a_message_without_an_end_costs_its_connection_and_no_memory() {
             ingester["counters"]["connections ended because of a message without an end"].as_u64() == Some(1)
         });
         // A message of the same kind that has an end is junk like any other.
-        let mut long = by_hand(house, b"long");
+        let mut long = by_hand(house, b"long").unwrap();
         long.write_all(&[[1u8, 1, 0].repeat(5000), vec![0, 1, 0]].concat()).unwrap();
         house.host.wait_for("the junk", |ingester| {
             ingester["counters"]["junk messages from workers' side"].as_u64() == Some(1)
