@@ -2,7 +2,10 @@
 //!
 //! Owns a bound PUSH socket. Message numbers and images are counted from 0 in each run.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 /// See the module.
 pub struct Detector {
@@ -20,12 +23,21 @@ impl Detector {
     /// There is no free port.
     #[must_use]
     pub fn bind() -> Self {
+        Self::bind_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same at an address of this machine.
+    ///
+    /// # Panics
+    /// As `bind`.
+    #[must_use]
+    pub fn bind_at(address: Ipv4Addr) -> Self {
         let socket = zmq::Context::new().socket(zmq::PUSH).expect("a socket can be made");
         let set = || {
             socket.set_linger(0)?;
             socket.set_sndhwm(2)?;
             socket.set_sndtimeo(20_000)?;
-            socket.bind("tcp://127.0.0.1:*")
+            socket.bind(&format!("tcp://{address}:*"))
         };
         set().expect("there is a free port");
         let url = socket.get_last_endpoint().ok().and_then(Result::ok).expect("a bound socket has an address");

@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -27,6 +27,8 @@ use crate::{
 pub struct Detector {
     /// The plugin that takes from it.
     pub name: &'static str,
+    /// Where whichever of the two is bound is.
+    host: Ipv4Addr,
     port: u16,
     kind: Kind,
 }
@@ -76,6 +78,7 @@ impl Detector {
     pub fn on_zeromq(attach: Attach) -> Vec<Self> {
         let detector = |protocol: Protocol| Self {
             name: protocol.name,
+            host: Ipv4Addr::LOCALHOST,
             port: free_port(),
             kind: Kind::ZeroMq(ZeroMq { protocol, attach, socket: None }),
         };
@@ -86,26 +89,44 @@ impl Detector {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let mut all = Self::on_zeromq(Attach::Connect);
-        all.push(Self { name: "pcap-raw", port: free_port(), kind: Kind::PandaBox(None) });
-        all.push(Self { name: "sardana", port: free_port(), kind: Kind::Sardana });
+        let other = |name, kind| Self { name, host: Ipv4Addr::LOCALHOST, port: free_port(), kind };
+        all.push(other("pcap-raw", Kind::PandaBox(None)));
+        all.push(other("sardana", Kind::Sardana));
+        all
+    }
+
+    /// One of each way of connecting: over ZeroMQ either way, a PandABox, and Sardana; they are on one machine, the sources on another.
+    #[must_use]
+    pub fn of_each_transport(detectors: Ipv4Addr, sources: Ipv4Addr) -> Vec<Self> {
+        let mut all = Self::all();
+        all.retain(|one| ["stins", "pcap-raw", "sardana"].contains(&one.name));
+        all.extend(Self::on_zeromq(Attach::Bind).into_iter().filter(|one| one.name == "stins"));
+        for one in &mut all {
+            let source_is_bound = match &one.kind {
+                Kind::ZeroMq(ZeroMq { attach, .. }) => *attach == Attach::Bind,
+                Kind::PandaBox(_) => false,
+                Kind::Sardana => true,
+            };
+            one.host = if source_is_bound { sources } else { detectors };
+        }
         all
     }
 
     /// What the plugin needs to know to find it.
     #[must_use]
     pub fn settings(&self) -> Value {
-        let url = format!("tcp://127.0.0.1:{}", self.port);
+        let url = format!("tcp://{}", self.address());
         match &self.kind {
             Kind::ZeroMq(ZeroMq { attach: Attach::Bind, .. }) => json!({ "upstream_url": url, "attach": "bind" }),
             Kind::ZeroMq(_) | Kind::PandaBox(_) => json!({ "upstream_url": url }),
-            Kind::Sardana => json!({ "port": self.port }),
+            Kind::Sardana => json!({ "host": self.host.to_string(), "port": self.port }),
         }
     }
 
     /// Where it is, or the source that it comes to.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// Whether the source listens and the detector comes to it.
@@ -119,11 +140,10 @@ impl Detector {
     /// # Panics
     /// Its port is taken.
     pub fn appear(&mut self) {
-        let port = self.port;
+        let (host, port, url) = (self.host, self.port, format!("tcp://{}", self.address()));
         match &mut self.kind {
             Kind::ZeroMq(ZeroMq { protocol, attach, socket }) => {
                 let new = protocol.socket();
-                let url = format!("tcp://127.0.0.1:{port}");
                 // One that has just died may have left its port a moment ago.
                 wait_for("its port", LIMIT, || match attach {
                     Attach::Connect => new.bind(&url).ok(),
@@ -131,7 +151,7 @@ impl Detector {
                 });
                 *socket = Some(new);
             }
-            Kind::PandaBox(panda) => *panda = Some(PandaBox::start(port)),
+            Kind::PandaBox(panda) => *panda = Some(PandaBox::start(host, port)),
             Kind::Sardana => {}
         }
     }
@@ -153,6 +173,18 @@ impl Detector {
             }
             Kind::PandaBox(Some(panda)) => drop(wait_for("the source", LIMIT, || panda.newest(true))),
             _ => {}
+        }
+    }
+
+    /// Whether it has somewhere to send to, as far as it can know.
+    #[must_use]
+    pub fn has_source(&self) -> bool {
+        match &self.kind {
+            Kind::ZeroMq(ZeroMq { socket: Some(socket), .. }) => {
+                socket.poll(zmq::POLLOUT, 0).is_ok_and(|ready| ready > 0)
+            }
+            Kind::PandaBox(Some(panda)) => panda.newest(false).is_some(),
+            _ => true,
         }
     }
 
@@ -297,8 +329,8 @@ struct PandaBox {
 }
 
 impl PandaBox {
-    fn start(port: u16) -> Self {
-        let listener = wait_for("its port", LIMIT, || TcpListener::bind(("127.0.0.1", port)).ok());
+    fn start(host: Ipv4Addr, port: u16) -> Self {
+        let listener = wait_for("its port", LIMIT, || TcpListener::bind((host, port)).ok());
         listener.set_nonblocking(true).expect("a socket can be told not to wait");
         let (newest, over) = (Arc::new(Mutex::new((None, false))), Arc::new(AtomicBool::new(false)));
         let (places, is_over) = (newest.clone(), over.clone());

@@ -3,7 +3,7 @@
 //! `process` runs any program; `framegate` is ours as a file, `host` is ours running; `worker` is who it serves, `detector`
 //! who it takes from, `detectors` one of each kind, `protocols` what they send. `standalone` is these together; `stage` is a host inside the test, between a `redis` of its own and a
 //! played `controller`; `python` is the peer, and `proxy` a
-//! network that goes wrong.
+//! network that goes wrong; `network` is two machines and a cable.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ pub mod framegate;
 pub mod holder;
 pub mod host;
 pub mod listener;
+pub mod network;
 pub mod oracle;
 pub mod pair;
 pub mod played;

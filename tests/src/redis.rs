@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel as channel_of},
     thread,
@@ -27,6 +28,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// See the module. Its drop kills the server.
 #[derive(Debug)]
 pub struct RedisServer {
+    host: Ipv4Addr,
     port: u16,
     password: Option<String>,
     tls: Option<Tls>,
@@ -96,8 +98,17 @@ impl RedisServer {
     /// No folder can be made.
     #[must_use]
     pub fn absent() -> Self {
+        Self::absent_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same at an address of this machine.
+    ///
+    /// # Panics
+    /// No folder can be made.
+    #[must_use]
+    pub fn absent_at(host: Ipv4Addr) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        Self { port: free_port(), password: None, tls: None, folder, child: None }
+        Self { host, port: free_port(), password: None, tls: None, folder, child: None }
     }
 
     /// Starts the server with the data that its folder holds, and waits until it answers.
@@ -108,8 +119,9 @@ impl RedisServer {
         assert!(self.child.is_none(), "it runs already");
         let mut command = Command::new("redis-server");
         let port = if self.tls.is_some() { ["--port", "0", "--tls-port"].as_slice() } else { &["--port"] };
-        command.args(port).arg(self.port.to_string()).args(["--bind", "127.0.0.1", "--save", "", "--dir"]);
-        command.arg(self.folder.path());
+        command.args(port).arg(self.port.to_string()).args(["--bind", &self.host.to_string(), "--save", ""]);
+        // It is on a network of the test's own, or on loopback.
+        command.args(["--protected-mode", "no", "--dir"]).arg(self.folder.path());
         if let Some(Tls { authority, own, asks }) = &self.tls {
             command.arg("--tls-ca-cert-file").arg(authority.file()).arg("--tls-cert-file").arg(&own.certificate);
             command.arg("--tls-key-file").arg(&own.key).args(["--tls-auth-clients", if *asks { "yes" } else { "no" }]);
@@ -136,7 +148,7 @@ impl RedisServer {
     pub fn url(&self) -> String {
         let password = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
         let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
-        format!("{scheme}://{password}127.0.0.1:{}/0", self.port)
+        format!("{scheme}://{password}{}:{}/0", self.host, self.port)
     }
 
     /// The authority that has signed its certificate.
@@ -177,7 +189,7 @@ impl RedisServer {
     /// The same with other words in front of the host.
     #[must_use]
     pub fn url_with(&self, user: &str) -> String {
-        format!("redis://{user}@127.0.0.1:{}/0", self.port)
+        format!("redis://{user}@{}:{}/0", self.host, self.port)
     }
 
     /// A connection.
