@@ -23,6 +23,7 @@ pub(crate) mod plugin;
 pub(crate) mod recycle;
 pub(crate) mod source;
 mod sync;
+pub(crate) mod threads;
 pub(crate) mod wake;
 #[cfg(test)]
 mod walk;

@@ -105,16 +105,25 @@ impl Host {
     /// # Errors
     /// It does not answer, or not with 200.
     pub fn get(&self, path: &str) -> anyhow::Result<String> {
+        match self.answer(path)? {
+            (200, body) => Ok(body),
+            (code, body) => bail!("it answers {code}: {body}"),
+        }
+    }
+
+    /// The same, whatever the status of HTTP is.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn answer(&self, path: &str) -> anyhow::Result<(u16, String)> {
         let mut stream = TcpStream::connect_timeout(&self.admin, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.admin)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no answer of HTTP")?;
-        if !head.contains(" 200 ") {
-            bail!("it answers: {head}");
-        }
-        Ok(body.to_owned())
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no answer of HTTP")?;
+        Ok((code, body.to_owned()))
     }
 
     /// Everything that its status says.

@@ -190,7 +190,7 @@ fn too_few_descriptors_at_the_start_are_told_and_never_end_it_without_a_word() {
     for most in [6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 100, 191] {
         let (started, log) = started(folder.path(), &format!("ulimit -n {most}"));
         println!("{most}: {started:?}\n{log}");
-        let told = format!("may open {most} descriptors (files and sockets), and this configuration wants 192");
+        let told = format!("may open {most} descriptors (files and sockets), and this configuration wants 200");
         match started {
             Started::Ended(status) => {
                 // Not by a signal.

@@ -1,10 +1,19 @@
-//! Asks a running framegate over its admin endpoint, for the subcommands that do.
+//! Asks a running framegate over its admin endpoint, for the subcommands that do; and finds those of this machine.
+//!
+//! They are found by their ports: unless somebody names an address, `framegate run` takes the first free port of a small range, and
+//! whoever answers there as framegate is one. Unlike files in a folder, a port is seen by every user, and is gone with its process.
 
-use std::time::Duration;
+use std::{io, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use framegate_plugin_api::Address;
 use serde_json::Value;
+
+use super::words::plain;
+use crate::settings::{
+    ADMIN_PORTS, SettingsError,
+    layers::{self, Environment},
+};
 
 /// The admin endpoint of a running framegate.
 #[derive(Debug)]
@@ -37,6 +46,18 @@ impl Endpoint {
         Self { base: url.trim_end_matches('/').to_owned(), agent: config.build().into() }
     }
 
+    /// The one that is named: by the option, else by the variable FRAMEGATE_ADMIN. None if neither names one.
+    ///
+    /// # Errors
+    /// The variable holds no address.
+    pub(super) fn named(url: Option<&str>) -> Result<Option<Self>, SettingsError> {
+        if let Some(url) = url {
+            return Ok(Some(Self::new(url)));
+        }
+        let address = layers::admin_to_ask(&Environment::new(std::env::vars_os()))?;
+        Ok(address.map(|address| Self::new(&format!("http://{address}"))))
+    }
+
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.answer(path, |address| self.agent.get(address).call())
     }
@@ -51,12 +72,66 @@ impl Endpoint {
         ask: impl FnOnce(&str) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> anyhow::Result<Answer> {
         let address = format!("{}{path}", self.base);
-        let hint = "is framegate running there, and does it have an `admin` endpoint?";
-        let mut answer = ask(&address).map_err(|problem| anyhow!("no answer from {address}: {problem}\n  {hint}"))?;
+        let mut answer = ask(&address).map_err(|problem| anyhow!("no answer from {address}: {problem}\n  {HINT}"))?;
         let body = answer.body_mut().read_to_string();
         Ok((answer.status().as_u16(), body.with_context(|| format!("the answer of {address} cannot be read"))?))
     }
 }
 
+/// A framegate that was found on this machine.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) endpoint: Endpoint,
+    /// Its status as it came.
+    pub(super) body: String,
+    pub(super) status: Value,
+}
+
+impl Found {
+    /// Every framegate of this machine that has no address of its own. Says on standard error which port gives no answer.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn all() -> anyhow::Result<Vec<Self>> {
+        let found: Vec<_> = thread::scope(|scope| {
+            let asked: Vec<_> = ADMIN_PORTS.map(|port| scope.spawn(move || Self::at(port))).collect();
+            asked.into_iter().filter_map(|one| one.join().ok().flatten()).collect()
+        });
+        let (first, last) = (ADMIN_PORTS.start(), ADMIN_PORTS.end());
+        match found.is_empty() {
+            true => Err(anyhow!("no framegate answers at 127.0.0.1, ports {first} to {last}\n  {HINT}")),
+            false => Ok(found),
+        }
+    }
+
+    fn at(port: u16) -> Option<Self> {
+        let endpoint = Endpoint::new(&format!("http://127.0.0.1:{port}"));
+        let address = format!("{}/status", endpoint.base);
+        let body = match endpoint.agent.get(&address).call() {
+            Ok(mut answer) => answer.body_mut().read_to_string().ok()?,
+            Err(ureq::Error::Io(problem)) if problem.kind() == io::ErrorKind::ConnectionRefused => return None,
+            Err(problem) => {
+                eprintln!("framegate: passed over: no answer from {address}: {problem}");
+                return None;
+            }
+        };
+        let status: Value = serde_json::from_str(&body).ok()?;
+        status["ingesters"].is_array().then_some(Self { endpoint, body, status })
+    }
+
+    /// The streams that it has.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &str> {
+        self.status["sources"].as_array().into_iter().flatten().filter_map(|source| source["stream"].as_str())
+    }
+
+    /// One line for a list.
+    pub(super) fn line(&self) -> String {
+        let streams: Vec<_> = self.streams().map(plain).collect();
+        format!("{}: process {}, streams {}", self.endpoint.base, self.status["pid"], streams.join(", "))
+    }
+}
+
 /// The endpoint answers from memory.
 const ANSWER: Duration = Duration::from_secs(5);
+const HINT: &str = "is framegate running there? `framegate ingester` answers only where FRAMEGATE_ADMIN says (such as \
+                    127.0.0.1:9180), `framegate run` where `admin` says; name another address with --url";

@@ -8,7 +8,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
@@ -92,12 +92,15 @@ impl Reloader {
         Ok(Self { file, runtime, hangup, taken, log_level })
     }
 
-    /// Goes on for the life of the process.
+    /// Starts the thread, which waits until it is sent what swaps sources, and goes on for the life of the process.
     ///
     /// # Errors
     /// There is no thread.
-    pub(super) fn begin(mut self, swaps: Arc<Swaps>) -> io::Result<()> {
+    pub(super) fn begin(mut self) -> io::Result<mpsc::Sender<Arc<Swaps>>> {
+        let (sender, started) = mpsc::channel::<Arc<Swaps>>();
         let life = move || {
+            // The host did not start.
+            let Ok(swaps) = started.recv() else { return };
             let mut seen = self.taken;
             loop {
                 let hangup = &mut self.hangup;
@@ -118,7 +121,7 @@ impl Reloader {
                 }
             }
         };
-        thread::Builder::new().name("reload".into()).spawn(life).map(drop)
+        thread::Builder::new().name("reload".into()).spawn(life).map(|_| sender)
     }
 
     fn reload(&mut self, swaps: &Swaps, why: &str) {

@@ -28,6 +28,7 @@ use crate::{
         SettingsError,
         layers::{self, Environment, RunFlags},
     },
+    threads,
 };
 
 /// Run ingesters from a configuration file.
@@ -41,7 +42,7 @@ pub(crate) struct Args {
     /// The configuration file (TOML)
     #[arg(short, long, value_name = "FILE", required_unless_present = "print_example")]
     config: Option<PathBuf>,
-    /// Where status and metrics are served over HTTP, or off; default 127.0.0.1:9180
+    /// Where status and metrics are served over HTTP, or off; default 127.0.0.1:9180, or the next free port up to 9189
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
     /// What is logged: DEBUG, INFO, WARNING or ERROR, and what is more serious; default INFO
@@ -91,22 +92,26 @@ pub(super) fn serve(
         Ok(checked) => checked,
         Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
     };
+    // The log's writer panics without one.
+    threads::can_be_had(1).with_context(|| no_thread("for the log"))?;
     let _flush = logs::init(checked.log_level).context("logging cannot begin")?;
     let mut machine = Machine::prepare(&checked.settings)?;
     let stop = if file.is_some() { Stop::listen() } else { Stop::listen_beyond_hangup() };
-    let stop = stop.context("signals cannot be heard")?;
+    let stop = stop.with_context(|| no_thread("that hears signals"))?;
     let reloader = file.map(|file| Reloader::listen(file, checked.log_level)).transpose();
-    let reloader = reloader.context("SIGHUP cannot be heard")?;
+    let reloader = reloader.context("SIGHUP cannot be heard")?.map(Reloader::begin).transpose();
+    let reloader = reloader.with_context(|| no_thread("that watches the configuration file"))?;
     let settings = checked.settings;
     let grace = settings.shutdown_grace;
     let main = thread::current();
     let (sender, started) = mpsc::sync_channel(1);
     end_with_a_panic_of_the_start();
-    thread::Builder::new().name(START.into()).spawn(move || {
+    let start = thread::Builder::new().name(START.into()).spawn(move || {
         // Nobody listens any more if a signal came first; the host is dropped then, which stops it.
         let _ = sender.send(Host::start(settings, Linked::none()));
         main.unpark();
-    })?;
+    });
+    start.with_context(|| no_thread("that starts the host"))?;
     let host = loop {
         if let Ok(host) = started.try_recv() {
             break host;
@@ -125,7 +130,8 @@ pub(super) fn serve(
         Err(error) => return Ok(fail(error.problems(), status(&error))),
     };
     if let Some(reloader) = reloader {
-        reloader.begin(host.swapper()).context("the configuration file cannot be watched")?;
+        // Its thread waits for this alone.
+        let _ = reloader.send(host.swapper());
     }
     let mut failure = None;
     while !stop.is_asked() && !host.is_done() && failure.is_none() {
@@ -139,6 +145,10 @@ pub(super) fn serve(
     host.shutdown();
     // Whoever watches over the process starts it again.
     Ok(failure.map_or(ExitCode::SUCCESS, |failure| fail(&[failure], FAILURE)))
+}
+
+fn no_thread(what: &str) -> String {
+    format!("no thread {what} ({})", threads::REMEDY)
 }
 
 fn status(error: &StartError) -> u8 {

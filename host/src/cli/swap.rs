@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::{
     FAILURE, REFUSED, WRONG_SETTINGS,
-    endpoint::{self, Endpoint},
+    endpoint::{self, Endpoint, Found},
     fail, out,
     signals::Stop,
+    words::{plain, plain_lines},
 };
 use crate::settings::dranspose::is_path;
 
@@ -49,9 +50,10 @@ pub(crate) struct Args {
     /// Print receipts as they come, in JSON, one a line
     #[arg(long)]
     json: bool,
-    /// Where the admin endpoint is: http://host:port or host:port
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180", value_parser = endpoint::url)]
-    url: String,
+    /// Where the admin endpoint is: http://host:port or host:port; else the variable FRAMEGATE_ADMIN; else the framegate at
+    /// 127.0.0.1, ports 9180 to 9189, that has the stream
+    #[arg(long, value_name = "URL", value_parser = endpoint::url)]
+    url: Option<String>,
 }
 
 /// Asks, and tells how far it is.
@@ -62,14 +64,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(Err(why)) => return Ok(fail(&[format!("--settings: {why}")], WRONG_SETTINGS)),
     };
     let stop = Stop::listen()?;
-    let endpoint = Endpoint::new(&args.url);
+    let endpoint = match Endpoint::named(args.url.as_deref()) {
+        Ok(Some(endpoint)) => endpoint,
+        Ok(None) => match choose(Found::all()?, &args.stream) {
+            Ok(found) => found.endpoint,
+            Err(why) => return Ok(fail(&[why], WRONG_SETTINGS)),
+        },
+        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
+    };
     let request = json!({
         "stream": args.stream, "source": absolute(&args.source), "settings": settings, "from_command": true,
     });
     let mut receipt = match endpoint.post("/swaps", &request)? {
         (202, body) => parse(&body)?,
         (status, body) => {
-            let why = parse(&body).ok().and_then(|body| Some(body["error"].as_str()?.to_owned()));
+            let why = parse(&body).ok().and_then(|body| Some(plain_lines(body["error"].as_str()?)));
             let why = why.unwrap_or_else(|| format!("HTTP status {status}; is that framegate's admin endpoint?"));
             return Ok(fail(&[why], if matches!(status, 400 | 404) { WRONG_SETTINGS } else { FAILURE }));
         }
@@ -88,7 +97,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         match receipt["state"].as_str() {
             Some("refused") => {
                 let status = if receipt["problem_with"] == "settings" { WRONG_SETTINGS } else { REFUSED };
-                let problem = receipt["problem"].as_str().unwrap_or("refused").to_owned();
+                let problem = plain_lines(receipt["problem"].as_str().unwrap_or("refused"));
                 return Ok(fail(&[problem], status));
             }
             Some("superseded") => {
@@ -118,6 +127,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Of all that were found the one that has the stream.
+fn choose(mut found: Vec<Found>, stream: &str) -> Result<Found, String> {
+    if found.len() == 1 {
+        return Ok(found.remove(0));
+    }
+    let list = found.iter().map(|one| format!("\n  {}", one.line())).collect::<String>();
+    let mut having = found.into_iter().filter(|one| one.streams().any(|name| name == stream));
+    match (having.next(), having.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(format!("no framegate of this machine has a stream {stream:?}:{list}")),
+        (Some(_), Some(_)) => Err(format!("several have a stream {stream:?}; say which with --url:{list}")),
+    }
+}
+
 fn parse(body: &str) -> anyhow::Result<Value> {
     serde_json::from_str(body).context("the answer is none of framegate")
 }
@@ -141,7 +164,7 @@ fn absolute(source: &str) -> String {
 
 /// How far the swap is, for a person: every step that is done.
 fn steps(receipt: &Value) -> Vec<String> {
-    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let text = |value: &Value| plain(value.as_str().unwrap_or("?"));
     let swap = format!("swap {} of stream {}", receipt["number"], text(&receipt["stream"]));
     let mut steps = Vec::new();
     if !matches!(receipt["state"].as_str(), Some("pending" | "effective")) {
@@ -159,7 +182,7 @@ fn steps(receipt: &Value) -> Vec<String> {
         steps.push(format!("{swap}: took over at {at} with scan {}", text(&receipt["effective_scan"])));
     }
     let old = &receipt["old"];
-    if let Some(why) = old["left_behind"].as_str() {
+    if let Some(why) = old["left_behind"].as_str().map(plain) {
         steps.push(format!("{swap}: the thread of the old source is left behind: {why}"));
     }
     if old["settled_at"].is_string() {
@@ -181,7 +204,7 @@ pub(super) fn source(identity: &Value) -> String {
     line.extend(part("sha256").map(|hash| format!(", sha256 {:.12}", hash)));
     line.extend(part("abi").map(|abi| format!(", ABI {abi}")));
     line.extend(part("compiler").map(|compiler| format!(", {}", compiler.split(" (").next().unwrap_or_default())));
-    line
+    plain(&line)
 }
 
 const EVERY: Duration = Duration::from_millis(50);

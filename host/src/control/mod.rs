@@ -119,6 +119,16 @@ impl CommandSender {
         Ok(())
     }
 
+    /// Sends an order without waiting. Returns it if the queue is full. An ingester that has stopped needs none.
+    pub(crate) fn try_command(&self, command: Command) -> Result<(), Command> {
+        match self.commands.try_send(command) {
+            Ok(()) => (self.ring)(),
+            Err(mpsc::error::TrySendError::Full(command)) => return Err(command),
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        }
+        Ok(())
+    }
+
     /// Sends assignments; waits while those that are queued reach their limit.
     pub(crate) async fn assign(&self, assignments: Assignments) -> Result<(), Stopped> {
         self.assignments.send(assignments).await.map_err(|_| Stopped)?;

@@ -1,8 +1,10 @@
 //! How control fares, for status: one value, always the latest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+
+use crate::names::IngesterName;
 
 /// Who controls the host, whether it can be reached, and what of its words could not be understood.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +23,8 @@ pub struct ControlReport {
     pub counters: BTreeMap<&'static str, u64>,
     /// Things that are wrong now, in words, by what they concern (`ingester NAME`, `parameter NAME`).
     pub faults: BTreeMap<String, String>,
+    /// Ingesters that do nothing now, because a younger instance of their name serves.
+    pub stepped_back: BTreeSet<IngesterName>,
 }
 
 /// Something that went wrong in control.
@@ -42,6 +46,7 @@ impl ControlReport {
             last_problem: None,
             counters: BTreeMap::new(),
             faults: BTreeMap::new(),
+            stepped_back: BTreeSet::new(),
         }
     }
 

@@ -291,6 +291,7 @@ impl World {
             connections: Default::default(),
             capture: None,
             faults: Vec::new(),
+            hindrances: Vec::new(),
             stopped: false,
             late: self.space.late(),
         };

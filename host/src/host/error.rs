@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::make::Problem;
-use crate::names::StreamName;
+use crate::{names::StreamName, settings::SettingsError};
 
 /// Why a host did not start: every problem that was found, each a few lines for a person.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl StartError {
         self.plugin
     }
 
-    /// Whether a source does not take its settings.
+    /// Whether settings do not hold, those of the host or those of a source.
     #[must_use]
     pub fn is_settings_wrong(&self) -> bool {
         self.settings
@@ -47,6 +47,12 @@ impl StartError {
             Problem::Machine(_) => {}
         }
         self.add(format!("stream {stream}: {problem}"));
+    }
+}
+
+impl From<SettingsError> for StartError {
+    fn from(error: SettingsError) -> Self {
+        Self { problems: error.problems().to_vec(), plugin: false, settings: true }
     }
 }
 

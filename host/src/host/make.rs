@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use framegate_plugin_api::{ErrorKind, Parameter};
+use framegate_plugin_api::{ErrorKind, Parameter, ParameterType};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
@@ -37,6 +37,7 @@ use crate::{
         reader::{Created, Order, Reader},
         replacement::Told,
     },
+    threads,
     wake::Wake,
 };
 
@@ -114,8 +115,8 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
         for (stream, factory, starting) in of_ingester {
             match starting.wait(&factory, deadline, settings) {
                 Ok((reader, created)) => {
-                    for unknown in give_parameters(stream, &reader, &created) {
-                        let problem = format!("{}: {unknown}", factory.identity());
+                    for wrong in give_parameters(stream, &reader, &created) {
+                        let problem = format!("{}: {wrong}", factory.identity());
                         error.no_source(&stream.name, &Problem::Settings(problem));
                     }
                     inputs.push((reader, Feed { number: 0, settings: stream.clone(), factory, created }));
@@ -171,7 +172,7 @@ pub(super) fn start(
 ) -> Result<Starting, Problem> {
     match Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone(), before) {
         Ok((reader, outcome)) => Ok(Starting { reader, outcome }),
-        Err(problem) => Err(Problem::Machine(format!("no thread for its source: {problem}"))),
+        Err(problem) => Err(Problem::Machine(format!("no thread for its source: {problem}\n  {}", threads::REMEDY))),
     }
 }
 
@@ -196,20 +197,33 @@ impl Starting {
     }
 }
 
-/// Gives a source the parameters of the settings. Returns what it does not have, in words.
+/// Gives a source the parameters of the settings. Returns those that it cannot take, in words.
 pub(super) fn give_parameters(stream: &StreamSettings, reader: &Reader, created: &Created) -> Vec<String> {
     let known = || created.parameters.iter().map(|parameter| parameter.name.as_str());
-    let mut unknown = Vec::new();
+    let mut wrong = Vec::new();
     for (name, value) in &stream.parameters {
+        let described = created.parameters.iter().find(|parameter| parameter.name == *name);
         // One that is made later is not known yet; it passes over what it does not have.
-        if created.waits || known().any(|known| known == name) {
-            reader.order(Order::SetParameter { name: name.clone(), value: value.as_bytes().into() });
-        } else {
+        if described.is_none() && !created.waits {
             let meant = near(name, known()).map(|near| format!("; did you mean {near:?}?"));
-            unknown.push(format!("it has no parameter {name:?}{}", meant.unwrap_or_default()));
+            wrong.push(format!("it has no parameter {name:?}{}", meant.unwrap_or_default()));
+        } else if let Some(expected) = described.and_then(|parameter| mismatch(parameter.dtype, value)) {
+            wrong.push(format!("parameter {name:?}: {value:?} is not allowed: expected {expected}"));
+        } else {
+            reader.order(Order::SetParameter { name: name.clone(), value: value.as_bytes().into() });
         }
     }
-    unknown
+    wrong
+}
+
+/// What a value must be that is of another type than its parameter. Texts are as a controller writes them: Python's `str()`.
+fn mismatch(dtype: ParameterType, value: &str) -> Option<&'static str> {
+    match dtype {
+        ParameterType::Int if value.parse::<i128>().is_err() => Some("a whole number"),
+        ParameterType::Float if value.parse::<f64>().is_err() => Some("a number"),
+        ParameterType::Bool if !["true", "false"].contains(&value.to_lowercase().as_str()) => Some("true or false"),
+        _ => None,
+    }
 }
 
 /// Puts an ingester together, down to its bound port; it does not run yet.
@@ -242,7 +256,7 @@ pub(crate) fn prepare(
         root: settings.capture_root.clone(),
     };
     let dump = Dump::start(limits, ring.clone())
-        .map_err(|problem| format!("ingester {name}: no capture thread: {problem}"))?;
+        .map_err(|problem| format!("ingester {name}: no thread for captures: {problem}\n  {}", threads::REMEDY))?;
     let (command_sender, commands) = mpsc::channel(64);
     let (assignment_sender, assignments) = mpsc::channel(16);
     let sender = CommandSender::new(command_sender, assignment_sender, ring);
@@ -295,8 +309,27 @@ pub(crate) fn prepare(
         told,
         report,
         dump,
-        assembled: Account::new(ingester.memory_limit / 2, move || room.ring()),
+        assembled: Account::new((ingester.memory_limit / 2).max(1), move || room.ring()),
         state: State::new(Instant::now()),
     };
     Ok((forwarder, line, exchange))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_fits_a_parameter_as_a_controller_would_write_it() {
+        for (dtype, good, bad) in [
+            (ParameterType::Int, &["0", "-7", "18446744073709551615"][..], &["", "1.0", "abc", "0x10"][..]),
+            (ParameterType::Float, &["2", "-1.5e3", "inf"], &["", "abc", "1,5"]),
+            (ParameterType::Bool, &["True", "false"], &["", "1", "yes"]),
+            (ParameterType::Str, &["", "abc"], &[]),
+            (ParameterType::Binary, &["\u{0}"], &[]),
+        ] {
+            good.iter().for_each(|value| assert_eq!(mismatch(dtype, value), None, "{dtype:?} {value:?}"));
+            bad.iter().for_each(|value| assert!(mismatch(dtype, value).is_some(), "{dtype:?} {value:?}"));
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 mod error;
 mod make;
+mod stop;
 mod swap;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::{mpsc, watch};
@@ -29,12 +30,14 @@ pub use self::{
 pub(crate) use self::{make::prepare, swap::Swaps};
 use crate::{
     control::{CommandSender, Driver, Line, report::ControlReport},
-    ingester::{command::Command, report::Report},
+    forwarder::Forwarder,
+    ingester::report::Report,
     names::StreamName,
     observe::{admin::Admin, status::Observed},
     plugin::identity::SourceIdentity,
     settings::{IngesterSettings, Settings, StreamSettings},
     source::Factory,
+    threads,
 };
 
 /// Sources that are compiled into the program; found by name before plugin files are.
@@ -58,7 +61,7 @@ impl Linked {
     }
 }
 
-/// A running host. Dropping it shuts it down.
+/// A running host. Dropping it shuts it down, which blocks as [`Host::shutdown`] does.
 pub struct Host {
     ingesters: Vec<Running>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -83,47 +86,91 @@ impl Running {
     }
 }
 
+/// An ingester whose thread is there and waits for the word that nothing failed.
+struct Ready {
+    go: std::sync::mpsc::Sender<()>,
+    running: Running,
+}
+
+impl Ready {
+    fn new(forwarder: Forwarder, line: &Line) -> Result<Self, String> {
+        let (go, word) = std::sync::mpsc::channel();
+        let life = move || {
+            if word.recv().is_ok() {
+                forwarder.run();
+            }
+        };
+        let thread = thread::Builder::new().name(format!("forward {}", line.name)).spawn(life);
+        let thread =
+            thread.map_err(|problem| format!("ingester {}: no thread: {problem}\n  {}", line.name, threads::REMEDY))?;
+        let (commands, report) = (line.commands.clone(), line.report.clone());
+        Ok(Self { go, running: Running { commands, report, thread: Some(thread) } })
+    }
+
+    fn run(self) -> Running {
+        // The thread waits for this alone.
+        let _ = self.go.send(());
+        self.running
+    }
+
+    /// Ends the thread, so that the port is free again.
+    fn abandon(self) {
+        drop(self.go);
+        let _ = self.running.thread.map(thread::JoinHandle::join);
+    }
+}
+
+/// The runtime of control and the admin endpoint. Tokio panics without a first thread, and never serves what is the second's.
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let built = threads::can_be_had(CONTROL_THREADS).and_then(|()| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()
+    });
+    built.map_err(|problem| format!("control: no thread: {problem}\n  {}", threads::REMEDY))
+}
+
+/// Control and the admin endpoint share them.
+const CONTROL_THREADS: usize = 2;
+
 impl Host {
     /// Checks everything, then starts everything.
     ///
+    /// Blocks the calling thread until every source is made, at most for `source_timeout`; with `probe` twice as long. It may
+    /// be called inside an async runtime.
+    ///
     /// # Errors
-    /// All problems at once; nothing runs then, and nothing was published.
+    /// All problems at once; nothing runs then, and nothing was published. Settings are checked first, as those of a file are.
     pub fn start(settings: Settings, linked: Linked) -> Result<Self, StartError> {
+        settings.validate()?;
         let mut error = StartError::new();
         let made = make::make_sources(&settings, &linked, &mut error);
         let feeds: Vec<_> = made.iter().flatten().map(|(_, feed)| feed.clone()).collect();
         let (told, tells) = mpsc::unbounded_channel();
-        let (mut prepared, mut exchanges) = (Vec::new(), Vec::new());
+        let (mut ready, mut lines, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
         for (ingester, made) in settings.ingesters.iter().zip(made) {
-            match prepare(ingester, made, &settings, told.clone()) {
-                Ok((forwarder, line, exchange)) => {
-                    prepared.push((forwarder, line));
-                    exchanges.push(exchange);
-                }
-                Err(problem) => error.add(problem),
+            let prepared = prepare(ingester, made, &settings, told.clone()).and_then(|(forwarder, line, exchange)| {
+                ready.push(Ready::new(forwarder, &line)?);
+                lines.push(line);
+                exchanges.push(exchange);
+                Ok(())
+            });
+            if let Err(problem) = prepared {
+                error.add(problem);
             }
         }
         let driver = Driver::new(&settings.control).map_err(|problem| error.add(problem));
-        let admin = settings.admin.and_then(|address| Admin::bind(address).map_err(|problem| error.add(problem)).ok());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("control")
-            .enable_all()
-            .build()
-            .map_err(|problem| error.add(format!("the control runtime does not start: {problem}")));
-        let (true, Ok(driver), Ok(runtime)) = (error.problems().is_empty(), driver, runtime) else { return Err(error) };
+        let bind = |address| Admin::bind(address, settings.admin_search).map_err(|problem| error.add(problem)).ok();
+        let admin = settings.admin.and_then(bind);
+        let runtime = runtime().map_err(|problem| error.add(problem));
+        let (true, Ok(driver)) = (error.problems().is_empty(), driver) else {
+            ready.into_iter().for_each(Ready::abandon);
+            // To drop it would panic inside another runtime.
+            runtime.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+            return Err(error);
+        };
+        let Ok(runtime) = runtime else { return Err(error) };
+        let ingesters = ready.into_iter().map(Ready::run).collect();
         let (stop_control, stop) = watch::channel(false);
-        let mut ingesters = Vec::new();
-        let mut lines = Vec::new();
-        for (forwarder, line) in prepared {
-            let (commands, report) = (line.commands.clone(), line.report.clone());
-            let name = format!("forward {}", line.name);
-            match thread::Builder::new().name(name).spawn(move || forwarder.run()) {
-                Ok(thread) => ingesters.push(Running { commands, report, thread: Some(thread) }),
-                Err(problem) => error.add(format!("ingester {}: no thread: {problem}", line.name)),
-            }
-            lines.push(line);
-        }
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
         let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, told, feeds.into_iter()));
@@ -136,9 +183,17 @@ impl Host {
             );
         }
         if let Some(admin) = admin {
+            let address = admin.address();
+            if let (Some(wanted), Some(address)) = (settings.admin, address)
+                && wanted != address
+            {
+                tracing::info!(
+                    "admin: {wanted} is taken; status and metrics are at {address}, where `framegate status` looks, too"
+                );
+            }
             let reports = lines.iter().map(|line: &Line| line.report.clone()).collect();
-            runtime
-                .spawn(admin.serve(Observed::new(swaps.clone(), reports, control_report.clone()), settings.admin_swap));
+            let observed = Observed::new(address, swaps.clone(), reports, control_report.clone());
+            runtime.spawn(admin.serve(observed, settings.admin_swap));
         }
         let control = {
             let done = done.clone();
@@ -235,50 +290,6 @@ impl Host {
             _ => None,
         }
     }
-
-    /// Delivers what is queued for at most `shutdown_grace`, then stops sources, closes captures, and removes what was
-    /// published. Takes at most the grace and a second, whatever plugins and disks do.
-    pub fn shutdown(mut self) {
-        self.stop();
-    }
-
-    fn stop(&mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
-        let deadline = Instant::now() + self.grace + Duration::from_millis(600);
-        let control_deadline = deadline + Duration::from_millis(300);
-        let grace = self.grace;
-        runtime.block_on(async {
-            for ingester in &self.ingesters {
-                let order = ingester.commands.command(Command::Stop { grace });
-                let _ = tokio::time::timeout_at(deadline.into(), order).await;
-            }
-        });
-        for ingester in &self.ingesters {
-            let stopped = || ingester.report.borrow().state == "stopped";
-            while !stopped() && !ingester.has_ended() && Instant::now() < deadline {
-                thread::park_timeout(Duration::from_millis(2));
-            }
-        }
-        // What was published goes first, then the sockets that it names: whoever reads an address finds somebody there.
-        self.stop_control.send_replace(true);
-        if let Some(control) = self.control.take() {
-            let ended = runtime.block_on(async { tokio::time::timeout_at(control_deadline.into(), control).await });
-            if ended.is_err() {
-                tracing::warn!("control does not end in time; what it published in Redis may stay there for 10 s");
-            }
-        }
-        let threads: Vec<_> = self.ingesters.drain(..).filter_map(|ingester| ingester.thread).collect();
-        let deadline = Instant::now() + Duration::from_millis(100);
-        for thread in threads {
-            while !thread.is_finished() && Instant::now() < deadline {
-                thread::park_timeout(Duration::from_millis(2));
-            }
-            if thread.is_finished() {
-                let _ = thread.join();
-            }
-        }
-        runtime.shutdown_background();
-    }
 }
 
 /// One line for each ingester, before anything happens.
@@ -290,12 +301,6 @@ fn announce(ingesters: &[IngesterSettings], sources: &BTreeMap<StreamName, Sourc
         };
         let streams: Vec<_> = ingester.streams.iter().map(fed).collect();
         tracing::info!("ingester {} serves workers at {}: {}", ingester.name, ingester.url(), streams.join("; "));
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 

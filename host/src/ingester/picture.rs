@@ -23,6 +23,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) connections: [(&'static str, u64); 7],
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
+    /// Further faults, which keep it from forwarding events.
+    pub(crate) hindrances: Vec<String>,
     pub(crate) stopped: bool,
     /// Events that were read when their scan was over.
     pub(crate) late: u64,
@@ -42,14 +44,14 @@ impl Ingester {
         counters.insert("messages lost with connections of workers", self.workers.lost);
         counters.extend(measured.connections);
         counters.insert("events that came after their scan was over", measured.late);
-        let mut faults = measured.faults;
+        let mut hindrances = measured.hindrances;
         let mut streams = BTreeMap::new();
         for (index, stream) in self.streams.iter().enumerate() {
             let mut report = StreamReport { source: "closed", ..StreamReport::default() };
             if let Some(scan) = scan {
                 let in_scan = &scan.streams[index];
                 if let SourceState::Failed(why) = &in_scan.source {
-                    faults.push(format!("stream {}: {why}", stream.name));
+                    hindrances.push(format!("stream {}: {why}", stream.name));
                 }
                 report = StreamReport {
                     active: in_scan.active,
@@ -68,7 +70,7 @@ impl Ingester {
             }
             streams.insert(stream.name.clone(), report);
         }
-        faults.extend(scan.and_then(|scan| scan.broken.clone()));
+        hindrances.extend(scan.and_then(|scan| scan.broken.clone()));
         Report {
             name: self.name.clone(),
             service_uuid: measured.service_uuid,
@@ -90,7 +92,8 @@ impl Ingester {
             workers_not_allowed: strangers.names.keys().cloned().collect(),
             counters,
             capture: measured.capture,
-            faults,
+            faults: [hindrances.clone(), measured.faults].concat(),
+            hindrances,
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Report {
     pub capture: Option<CaptureReport>,
     /// Things that are wrong now, in words.
     pub faults: Vec<String>,
+    /// Those of the faults that keep the ingester from forwarding events.
+    pub hindrances: Vec<String>,
 }
 
 impl Report {
@@ -81,6 +83,7 @@ impl Report {
             counters: BTreeMap::new(),
             capture: None,
             faults: Vec::new(),
+            hindrances: Vec::new(),
         }
     }
 }

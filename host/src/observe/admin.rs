@@ -3,7 +3,10 @@
 //! Runs on the control runtime; owns its listening socket. It is bound before anything of the host is seen outside, so that
 //! an address in use is an error at the start.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
 
 use axum::{
     Json, Router,
@@ -12,44 +15,70 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
+use serde_json::{Value, json};
 
 use super::{
     connections::{Connections, Peer},
+    faults::hindrances,
     metrics,
     status::{Observed, Status},
     swap::{self, Gate},
 };
-use crate::settings::AdminSwap;
+use crate::settings::{ADMIN_PORTS, AdminSwap};
+
+/// Ports after the first that are tried.
+const SEARCHED: u16 = *ADMIN_PORTS.end() - *ADMIN_PORTS.start();
 
 /// A bound endpoint that does not answer yet.
 #[derive(Debug)]
 pub(crate) struct Admin(TcpListener);
 
 impl Admin {
-    /// Binds the address.
+    /// Binds the address; with `search`, if its port is taken, the next one that is free.
     ///
     /// # Errors
     /// What is wrong and what to do, for a person.
-    pub(crate) fn bind(address: SocketAddr) -> Result<Self, String> {
-        let bound = TcpListener::bind(address).and_then(|listener| {
+    pub(crate) fn bind(address: SocketAddr, search: bool) -> Result<Self, String> {
+        let bind = |address| -> io::Result<Self> {
+            let listener = TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             Ok(Self(listener))
-        });
-        bound.map_err(|problem| {
-            format!(
-                "admin: {address} cannot be bound: {problem}\n  end the program that holds it, or set `admin` to another \
-                 address or to \"off\""
-            )
-        })
+        };
+        let last = if search { address.port().saturating_add(SEARCHED) } else { address.port() };
+        let mut ports = address.port()..=last;
+        loop {
+            // The range is never empty before its last port.
+            let port = ports.next().unwrap_or(last);
+            match bind(SocketAddr::new(address.ip(), port)) {
+                Ok(admin) => return Ok(admin),
+                Err(problem) if problem.kind() == io::ErrorKind::AddrInUse && port < last => {}
+                Err(problem) => {
+                    let to = if search { format!(" to {last}") } else { String::new() };
+                    return Err(format!(
+                        "admin: {address}{to} cannot be bound: {problem}\n  end the program that holds it, or set `admin` to \
+                         another address or to \"off\""
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The address that is bound.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.0.local_addr().ok()
     }
 
     /// Answers until the runtime ends.
     pub(crate) async fn serve(self, observed: Observed, may_swap: AdminSwap) {
         let routes = Router::new()
-            .route("/", get(|| async { "framegate: /status (JSON), /metrics (OpenMetrics), /health, /swaps\n" }))
+            .route(
+                "/",
+                get(|| async { "framegate: /status (JSON), /metrics (OpenMetrics), /health, /ready, /swaps\n" }),
+            )
             .route("/status", get(status))
             .route("/metrics", get(metrics))
             .route("/health", get(health))
+            .route("/ready", get(ready))
             .with_state(observed.clone());
         let gate = Gate { swaps: observed.swaps().clone(), may_swap };
         let swaps = Router::new()
@@ -76,6 +105,14 @@ async fn metrics(State(observed): State<Observed>) -> impl IntoResponse {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(problem) => (StatusCode::INTERNAL_SERVER_ERROR, problem.to_string()).into_response(),
     }
+}
+
+/// Whether it can forward events now, and why not.
+async fn ready(State(observed): State<Observed>) -> (StatusCode, Json<Value>) {
+    let Status { control, ingesters, faults, .. } = observed.status();
+    let reasons = hindrances(&control, &ingesters, &faults);
+    let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })))
 }
 
 /// Whether every ingester lives. A detector or a Redis that is away is no reason to start the program again; it is in the

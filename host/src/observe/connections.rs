@@ -1,9 +1,11 @@
 //! The admin endpoint's connections: few at a time, and none for long.
 //!
-//! A client that opens many, or sends and reads nothing, costs other clients of the endpoint some time, and the host nothing:
-//! descriptors and memory are bounded.
+//! A client that opens many, or sends and reads nothing, costs the host nothing: descriptors and memory are bounded. Nor does it
+//! keep others out: when all places are taken, the oldest connection ends. An answer takes less than a millisecond, so a probe has
+//! its own long before it is the oldest.
 
 use std::{
+    collections::VecDeque,
     future::Future as _,
     io,
     net::SocketAddr,
@@ -20,7 +22,7 @@ use axum::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Sleep, sleep},
 };
 
@@ -29,12 +31,17 @@ pub(super) struct Connections {
     listener: TcpListener,
     /// Never closed. Given back by the drop of a [`Connection`].
     places: Arc<Semaphore>,
+    /// The oldest first; what is dropped here ends its connection. Those that have ended already are among them.
+    open: VecDeque<oneshot::Sender<()>>,
 }
 
-/// A connection, which fails when its time is over.
+/// A connection, which fails when its time is over, or when it is the oldest and another needs its place.
 pub(super) struct Connection {
     stream: TcpStream,
     over: Pin<Box<Sleep>>,
+    /// Comes to its end when a younger one needs the place.
+    ended: oneshot::Receiver<()>,
+    is_over: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -50,7 +57,7 @@ impl Connected<IncomingStream<'_, Connections>> for Peer {
 
 impl Connections {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(PLACES)) }
+        Self { listener, places: Arc::new(Semaphore::new(PLACES)), open: VecDeque::new() }
     }
 }
 
@@ -59,9 +66,15 @@ impl Listener for Connections {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let place = self.places.clone().acquire_owned().await.expect("it is never closed");
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Connection { stream, over: Box::pin(sleep(LIFE)), _place: place }, address)
+        self.open.retain(|open| !open.is_closed());
+        if self.places.available_permits() == 0 {
+            self.open.pop_front();
+        }
+        let place = self.places.clone().acquire_owned().await.expect("it is never closed");
+        let (open, ended) = oneshot::channel();
+        self.open.push_back(open);
+        (Connection { stream, over: Box::pin(sleep(LIFE)), ended, is_over: false, _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -72,10 +85,10 @@ impl Listener for Connections {
 impl Connection {
     /// Its stream while its time is not over; wakes the task when it is.
     fn stream(&mut self, task: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
-        match self.over.as_mut().poll(task) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(Pin::new(&mut self.stream)),
-        }
+        // What has come to its end may not be asked again.
+        self.is_over =
+            self.is_over || self.over.as_mut().poll(task).is_ready() || Pin::new(&mut self.ended).poll(task).is_ready();
+        if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Pin::new(&mut self.stream)) }
     }
 }
 
@@ -99,8 +112,8 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A browser, a scraper, a probe and a person with `framegate status --watch`, twice.
-const PLACES: usize = 8;
+/// A browser, scrapers, probes and people with `framegate status --watch`.
+const PLACES: usize = 16;
 
 /// An answer takes milliseconds; who comes again comes by a new connection.
 const LIFE: Duration = Duration::from_secs(5);
@@ -111,22 +124,40 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn silent_clients_are_few_and_give_their_places_back() {
+    async fn connections(count: usize) -> (Connections, SocketAddr, Vec<TcpStream>, Vec<Connection>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut connections = Connections::new(listener);
-        let mut clients = Vec::new();
-        let mut accepted = Vec::new();
-        for _ in 0..PLACES {
+        let (mut connections, mut clients, mut accepted) = (Connections::new(listener), Vec::new(), Vec::new());
+        for _ in 0..count {
             clients.push(TcpStream::connect(address).await.unwrap());
             accepted.push(connections.accept().await.0);
         }
-        let _one_more = TcpStream::connect(address).await.unwrap();
-        assert!(tokio::time::timeout(LIFE / 2, connections.accept()).await.is_err());
+        (connections, address, clients, accepted)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_ended_and_gives_its_place_back() {
+        let (connections, _, _clients, mut accepted) = connections(PLACES).await;
+        assert_eq!(connections.places.available_permits(), 0);
         let ended = accepted[0].read(&mut [0; 1]).await.unwrap_err();
         assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
         accepted.clear();
-        connections.accept().await;
+        assert_eq!(connections.places.available_permits(), PLACES);
+    }
+
+    #[tokio::test]
+    async fn when_all_places_are_taken_the_oldest_connection_ends_and_no_other() {
+        let (mut connections, address, _clients, mut accepted) = connections(PLACES).await;
+        let began = std::time::Instant::now();
+        let _one_more = TcpStream::connect(address).await.unwrap();
+        let mut oldest = accepted.remove(0);
+        let ends = async move { oldest.read(&mut [0; 1]).await.unwrap_err().kind() };
+        let ((mut youngest, _), ended) = tokio::join!(connections.accept(), ends);
+        assert_eq!(ended, io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < LIFE, "it waited until the oldest was over anyway");
+        for other in accepted.iter_mut().chain([&mut youngest]) {
+            let waits = std::future::poll_fn(|task| Poll::Ready(other.stream(task).is_ok())).await;
+            assert!(waits);
+        }
     }
 }

@@ -13,7 +13,10 @@ use prometheus_client::{
 };
 
 use super::status::Status;
-use crate::ingester::report::{Report, WorkerReport};
+use crate::{
+    ingester::report::{Report, WorkerReport},
+    names::IngesterName,
+};
 
 /// What a reader has to be told about the text.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,10 +56,23 @@ impl Collector for Snapshot {
                 .map(|(what, count)| ([&labels[..], &[("what", what)]].concat(), count as f64))
         });
         out.counter("plugin_frames", "Frames that a loaded plugin gave, and those it got back.", frames)?;
+        faults(&mut out, status)?;
         ingesters(&mut out, &status.ingesters)?;
         streams(&mut out, &status.ingesters)?;
         workers(&mut out, &status.ingesters)
     }
+}
+
+/// As many as status marks.
+fn faults(out: &mut Out<'_>, status: &Status) -> fmt::Result {
+    fn of<'a>(status: &'a Status, name: Option<&'a IngesterName>) -> Sample<'a> {
+        let count = status.faults.iter().filter(|fault| fault.ingester.as_ref() == name).count();
+        (vec![("ingester", name.map_or("", IngesterName::as_str))], count as f64)
+    }
+    let each = status.ingesters.iter().map(|report| of(status, Some(&report.name)));
+    let help =
+        "Things that are wrong now, of each ingester, and without an ingester those of the host; status says what.";
+    out.gauge("faults", help, each.chain([of(status, None)]))
 }
 
 fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
@@ -79,7 +95,6 @@ fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
         "How often events had to wait for their assignments in the current scan.",
         each(|r| r.pace.waited_for_assignments as f64),
     )?;
-    out.gauge("faults", "Things that are wrong now; status has them in words.", each(|r| r.faults.len() as f64))?;
     let counters = reports.iter().flat_map(|report| {
         report.counters.iter().map(|(what, count)| (vec![name(report), ("what", *what)], *count as f64))
     });

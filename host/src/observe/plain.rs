@@ -88,7 +88,7 @@ pub(crate) fn short(text: &str) -> String {
 }
 
 /// Whether a letter is none: a control character, a break of lines, or one that turns the direction of reading.
-fn is_hidden(letter: char) -> bool {
+pub(crate) fn is_hidden(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

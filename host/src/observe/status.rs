@@ -1,10 +1,11 @@
 //! The state of the whole host as one value, which status and metrics both show.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::faults::{Fault, faults};
 use crate::{
     control::report::ControlReport,
     host::{SwapReceipt, SwapState, Swaps},
@@ -22,6 +23,8 @@ pub(crate) struct Status {
     pub(crate) version: &'static str,
     pub(crate) pid: u32,
     pub(crate) uptime_seconds: f64,
+    /// Where it answers over HTTP.
+    pub(crate) admin: Option<SocketAddr>,
     /// Who controls the host, and whether Redis is there.
     pub(crate) control: ControlReport,
     /// What feeds each stream.
@@ -31,6 +34,8 @@ pub(crate) struct Status {
     /// The latest swaps of sources, the oldest first.
     pub(crate) swaps: Vec<SwapReceipt>,
     pub(crate) ingesters: Vec<Report>,
+    /// Everything that is wrong now.
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// What feeds a stream.
@@ -49,6 +54,7 @@ pub(crate) struct SourceStatus {
 #[derive(Debug, Clone)]
 pub(crate) struct Observed {
     started: Instant,
+    admin: Option<SocketAddr>,
     swaps: Arc<Swaps>,
     reports: Vec<watch::Receiver<Report>>,
     control: watch::Receiver<ControlReport>,
@@ -56,11 +62,12 @@ pub(crate) struct Observed {
 
 impl Observed {
     pub(crate) fn new(
+        admin: Option<SocketAddr>,
         swaps: Arc<Swaps>,
         reports: Vec<watch::Receiver<Report>>,
         control: watch::Receiver<ControlReport>,
     ) -> Self {
-        Self { started: Instant::now(), swaps, reports, control }
+        Self { started: Instant::now(), admin, swaps, reports, control }
     }
 
     /// The swaps of the host.
@@ -75,15 +82,19 @@ impl Observed {
             let pending = swaps.iter().rfind(waits).map(|swap| swap.number);
             SourceStatus { source: identity.to_string(), stream, identity, pending }
         };
+        let control = self.control.borrow().clone();
+        let ingesters: Vec<_> = self.reports.iter().map(|report| report.borrow().clone()).collect();
         Status {
+            faults: faults(&control, &ingesters, &self.dead()),
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
-            control: self.control.borrow().clone(),
+            admin: self.admin,
+            control,
             sources: self.swaps.sources().into_iter().map(source).collect(),
             generations: generation::reports(),
             swaps,
-            ingesters: self.reports.iter().map(|report| report.borrow().clone()).collect(),
+            ingesters,
         }
     }
 

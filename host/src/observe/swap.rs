@@ -1,13 +1,13 @@
 //! Swaps over HTTP: asked with `POST /swaps`, followed with `GET /swaps/NUMBER`, listed with `GET /swaps`.
 //!
 //! A request is answered as soon as the swap has its number: making a source may take longer than a connection lives. It is
-//! made on a thread where waiting is allowed.
+//! made on a thread of its own.
 //!
 //! Whoever may swap makes this process load a file. So requests come from this machine only, unless the settings say
 //! otherwise, and never from a web page: its browser would be on this machine, too. And the file must belong to root or to who runs
 //! this process: other users of the machine could have theirs loaded otherwise.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use axum::{
     Json,
@@ -82,8 +82,11 @@ pub(super) async fn ask(
     asked.from_outside = true;
     let number = asked.number;
     let swaps = gate.swaps.clone();
-    // What comes of it is in the receipt.
-    tokio::task::spawn_blocking(move || drop(swaps.make(&asked)));
+    // What comes of it is in the receipt. Not on the runtime: without a thread it would wait there for ever, and keep its place.
+    let make = move || drop(swaps.make(&asked));
+    if let Err(problem) = thread::Builder::new().name("swap".into()).spawn(make) {
+        gate.swaps.no_thread(number, &problem);
+    }
     let receipt =
         gate.swaps.receipt(number).ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "too many swaps"))?;
     Ok((StatusCode::ACCEPTED, Json(receipt)))

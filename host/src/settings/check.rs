@@ -16,8 +16,8 @@ use super::{
     dranspose,
     given::{Origin, Table, Value},
     read::{
-        HOUR, MILLISECOND, YEAR, address, admin, bind, count, folder, one_of, paths, size, text, time, time_or_off,
-        truth, workers,
+        HOUR, MILLISECOND, YEAR, address, admin, bind, count, folder, generations, one_of, paths, size, text, time,
+        time_or_off, truth, workers,
     },
     redis_settings,
     section::{Problems, Section},
@@ -42,10 +42,7 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Ve
     top.set("probe", &mut settings.probe, problems_of, |given| Ok(truth(given)?.then(|| COMMAND.into())));
     top.set("shutdown_grace", &mut settings.shutdown_grace, problems_of, time(Duration::ZERO, HOUR));
     top.set("source_timeout", &mut settings.source_timeout, problems_of, time(MILLISECOND, HOUR));
-    top.set("max_generations", &mut settings.max_generations, problems_of, |given| match count(given)? {
-        number @ 1..=500 => Ok(number as usize),
-        number => Err(format!("{number} is not allowed: 1 to 500, which the system's loader can bear")),
-    });
+    top.set("max_generations", &mut settings.max_generations, problems_of, |given| generations(count(given)?));
     settings.capture_root = top.read("capture_root", problems_of, folder);
     top.set("admin_swap", &mut settings.admin_swap, problems_of, one_of(&ADMIN_SWAP));
     top.set("admin", &mut settings.admin, problems_of, admin);
@@ -54,7 +51,9 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Ve
     let standalone = matches!(settings.control, Control::Standalone(_));
     let mut taken = Taken::default();
     if let Some(given) = table.get("admin") {
-        taken.admin = settings.admin.map(|address| (address.port(), given.origin.clone()));
+        settings.admin_search = matches!(given.origin, Origin::Default);
+        let claimed = settings.admin.filter(|_| !settings.admin_search);
+        taken.admin = claimed.map(|address| (address.port(), given.origin.clone()));
     }
     let ingesters = top.tables("ingester", problems_of);
     if ingesters.is_empty() && table.get("ingester").is_none() {

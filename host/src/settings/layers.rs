@@ -3,14 +3,18 @@
 //! Each layer writes into one tree of values ([`super::given`]), later ones over earlier ones; the defaults are where the
 //! types are made. Reads nothing itself: text of the file, environment and flags are arguments.
 
-use std::{collections::HashMap, ffi::OsString};
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 pub(crate) use super::check::Checked;
 use super::{
     SettingsError, check,
     dranspose::{Feed, Source},
     given::{self, Given, Origin, Table, Value},
-    read::truth,
+    read::{admin, truth},
     redis_settings,
     section::Problems,
 };
@@ -120,7 +124,7 @@ fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems
     };
     layer("build_meta", "BUILD_META_FILE");
     layer("log_level", "LOG_LEVEL");
-    layer("admin", "FRAMEGATE_ADMIN");
+    layer("admin", ADMIN);
     layer("capture_root", "FRAMEGATE_CAPTURE_ROOT");
     layer("allow_writable_plugins", ALLOW_WRITABLE);
     // Variables of a whole deployment; they do not overrule a file that wants no Redis at all.
@@ -155,6 +159,24 @@ pub(crate) fn allow_writable_plugins(environment: &Environment) -> Result<bool, 
     let allowed = given.map(|given| truth(&given).map_err(|why| problems.add(&given.origin, why)));
     let allowed = allowed.and_then(Result::ok).unwrap_or_default();
     problems.into_result(allowed).map_err(|problems| SettingsError { problems })
+}
+
+/// Where a command finds the admin endpoint that the variable names. None if it names none.
+///
+/// # Errors
+/// It holds no address.
+pub(crate) fn admin_to_ask(environment: &Environment) -> Result<Option<SocketAddr>, SettingsError> {
+    let mut problems = Problems::default();
+    let given = environment.get(ADMIN, &mut problems);
+    let address = given.map(|given| admin(&given).map_err(|why| problems.add(&given.origin, why)));
+    let mut address = address.and_then(Result::ok).flatten();
+    match &mut address {
+        // Bound on all addresses, it is reached at this one.
+        Some(SocketAddr::V4(v4)) if v4.ip().is_unspecified() => v4.set_ip(Ipv4Addr::LOCALHOST),
+        Some(SocketAddr::V6(v6)) if v6.ip().is_unspecified() => v6.set_ip(Ipv6Addr::LOCALHOST),
+        _ => {}
+    }
+    problems.into_result(address).map_err(|problems| SettingsError { problems })
 }
 
 /// Settings of the commands that take a dranspose ingester's place: one ingester, from flags and environment.
@@ -262,6 +284,7 @@ impl FeedFlags {
     }
 }
 
+const ADMIN: &str = "FRAMEGATE_ADMIN";
 const ALLOW_WRITABLE: &str = "FRAMEGATE_ALLOW_WRITABLE_PLUGINS";
 
 /// Loopback: it tells names and addresses of the experiment.

@@ -2,8 +2,9 @@
 //!
 //! A program builds them by hand (`new`, then the fields it wants otherwise) or from TOML text ([`Settings::from_toml`]). How
 //! they come about from files, environment and flags is in `layers`, what is wrong with them in `check`; a value knows where
-//! it was written (`given`), so that every message can say it. `dranspose` knows the names that the peer's users have.
+//! it was written (`given`), so that every message can say it. Those that a program built are checked in `built`. `dranspose` knows the names that the peer's users have.
 
+mod built;
 mod check;
 pub(crate) mod dranspose;
 mod given;
@@ -19,6 +20,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -59,7 +61,13 @@ pub struct Settings {
     pub admin_swap: AdminSwap,
     /// Where the admin HTTP endpoint listens; none: it does not. Default none; the command `framegate run` has 127.0.0.1:9180.
     pub admin: Option<SocketAddr>,
+    /// If the port of `admin` is taken, bind the next free one of the nine after it instead; status says which. Default false; the
+    /// command `framegate run` does so unless somebody names an address.
+    pub admin_search: bool,
 }
+
+/// Ports of loopback where a command's admin endpoint is unless somebody names an address.
+pub(crate) const ADMIN_PORTS: RangeInclusive<u16> = 9180..=9189;
 
 /// Settings that do not hold: every problem that was found, each a few lines for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +111,7 @@ impl Settings {
             capture_root: None,
             admin_swap: AdminSwap::default(),
             admin: None,
+            admin_search: false,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Pure: only the form is checked. No message repeats what may hold a password.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -42,9 +43,28 @@ pub(super) fn truth(given: &Given) -> Result<bool, String> {
 /// A whole number, 1 or more.
 pub(super) fn count(given: &Given) -> Result<u64, String> {
     match given.value {
-        Value::Integer(number @ 1..) => Ok(number.unsigned_abs()),
-        Value::Integer(number) => Err(format!("{number} is not allowed: at least 1")),
+        Value::Integer(number) => match u64::try_from(number) {
+            Ok(number) => not_none(number),
+            Err(_) => Err(too_few(number)),
+        },
         _ => Err(format!("expected a whole number, not {}", given.kind())),
+    }
+}
+
+/// 1 or more.
+pub(super) fn not_none(number: u64) -> Result<u64, String> {
+    if number == 0 { Err(too_few(number)) } else { Ok(number) }
+}
+
+fn too_few(number: impl fmt::Display) -> String {
+    format!("{number} is not allowed: at least 1")
+}
+
+/// What the system's loader can bear.
+pub(super) fn generations(number: u64) -> Result<usize, String> {
+    match number {
+        1..=500 => Ok(number as usize),
+        _ => Err(format!("{number} is not allowed: 1 to 500, which the system's loader can bear")),
     }
 }
 
@@ -56,6 +76,11 @@ pub(super) fn size(given: &Given) -> Result<u64, String> {
         Value::Text(text) => text.parse::<ByteSize>().map_err(|_| format!("{text:?} is no size; {expected}"))?.0,
         _ => return Err(format!("{expected}, not {}", given.kind())),
     };
+    not_empty(bytes)
+}
+
+/// 1 byte or more.
+pub(super) fn not_empty(bytes: u64) -> Result<u64, String> {
     if bytes == 0 { Err("at least 1 byte is needed".into()) } else { Ok(bytes) }
 }
 
@@ -65,15 +90,20 @@ pub(super) fn time(least: Duration, most: Duration) -> impl FnOnce(&Given) -> Re
         let expected = "expected a time with its unit, such as \"10 s\" or \"500 ms\"";
         let Value::Text(text) = &given.value else { return Err(format!("{expected}, not {}", given.kind())) };
         let time = humantime::parse_duration(text).map_err(|_| format!("{text:?} is no time; {expected}"))?;
-        if (least..=most).contains(&time) {
-            return Ok(time);
-        }
-        let shown = |time: Duration| match time.as_secs() {
-            days if days >= 86400 => format!("{} days", days / 86400),
-            _ => humantime::format_duration(time).to_string(),
-        };
-        Err(format!("{text:?} is not allowed: {} to {}", shown(least), shown(most)))
+        within(time, text, least, most)
     }
+}
+
+/// A time within bounds; `text` is how it was given.
+pub(super) fn within(time: Duration, text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    if (least..=most).contains(&time) {
+        return Ok(time);
+    }
+    let shown = |time: Duration| match time.as_secs() {
+        days if days >= 86400 => format!("{} days", days / 86400),
+        _ => humantime::format_duration(time).to_string(),
+    };
+    Err(format!("{text:?} is not allowed: {} to {}", shown(least), shown(most)))
 }
 
 /// One of a few words; upper and lower case are the same.
@@ -94,7 +124,10 @@ pub(super) fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl FnOnce(&Given
 
 /// A folder by its absolute path.
 pub(super) fn folder(given: &Given) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text(given)?);
+    absolute(PathBuf::from(text(given)?))
+}
+
+pub(super) fn absolute(path: PathBuf) -> Result<PathBuf, String> {
     if path.is_absolute() { Ok(path) } else { Err(format!("{path:?}: expected an absolute path")) }
 }
 
@@ -107,7 +140,12 @@ pub(super) fn paths(given: &Given) -> Result<Vec<PathBuf>, String> {
 
 /// `tcp://host:port` as dranspose publishes it: workers connect to it, and anything else in it stops them.
 pub(super) fn address(given: &Given) -> Result<(String, u16), String> {
-    let address = Address::tcp(&text(given)?).map_err(|wrong| format!("{wrong}, to which workers connect"))?;
+    address_of(&text(given)?)
+}
+
+/// The same of a text.
+pub(super) fn address_of(url: &str) -> Result<(String, u16), String> {
+    let address = Address::tcp(url).map_err(|wrong| format!("{wrong}, to which workers connect"))?;
     address.to_connect().map_err(|wrong| format!("{wrong} (on which addresses the port is bound, `bind` says)"))?;
     let host = if address.is_ipv6() { format!("[{}]", address.host()) } else { address.host().to_owned() };
     Ok((host, address.port()))

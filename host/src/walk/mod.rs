@@ -172,6 +172,7 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         capture_root: None,
         admin_swap: Default::default(),
         admin: None,
+        admin_search: false,
     };
     let made = ingester
         .streams

@@ -13,6 +13,8 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::cli::words::cell;
+
 /// The header of a message to a worker. Streams stay in the order of the message, which is the order of the frames.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Header {
@@ -144,13 +146,7 @@ impl Tally {
         table.load_style(NOTHING).set_header(["stream", "type", "events", "frames", "bytes"]);
         for (name, stream) in &self.streams {
             let (events, frames, bytes) = (stream.events, stream.frames, ByteSize(stream.bytes));
-            table.add_row([
-                printable(name),
-                printable(&stream.typ),
-                events.to_string(),
-                frames.to_string(),
-                bytes.to_string(),
-            ]);
+            table.add_row([cell(name), cell(&stream.typ), events.to_string(), frames.to_string(), bytes.to_string()]);
         }
         for column in table.column_iter_mut().skip(2) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -199,11 +195,6 @@ fn check<P: Deref<Target = [u8]>>(parts: &[P]) -> Result<(Header, Streams), Stri
         return Err(format!("its header names {named} frames, it has {}", parts.len() - 1));
     }
     Ok((header, streams))
-}
-
-/// Names come from outside: what would steer a terminal is escaped.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// How often the line changes.

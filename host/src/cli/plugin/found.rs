@@ -13,7 +13,10 @@ use framegate_plugin_abi::note::Language;
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{REFUSED, fail, out},
+    cli::{
+        REFUSED, fail, out,
+        words::{cell, plain, plain_lines},
+    },
     plugin::{
         inspect::{self, Note, Trust},
         locate,
@@ -176,7 +179,8 @@ fn list(found: &[Found], dirs: &[PathBuf]) -> String {
             Some(About { note, .. }) => [note.version.clone(), abi(note), note.protocol.clone(), built(note)],
             None => ["-"; 4].map(str::to_owned),
         };
-        table.add_row([name, one.state(), version, abi, protocol, built, path]);
+        let cells = [name, one.state(), version, abi, protocol, built].map(|text| cell(&text));
+        table.add_row(cells.into_iter().chain([plain(&path)]));
     }
     let mut text = table.trim_fmt();
     for refusal in found.iter().filter_map(|one| one.refusal.as_ref()) {
@@ -221,7 +225,7 @@ fn info(found: &Found, about: &About) -> String {
         ("sha256", sha256.clone()),
         ("this host", here),
     ] {
-        table.add_row([what.to_owned(), value]);
+        table.add_row([what.to_owned(), plain_lines(&value)]);
     }
     table.trim_fmt()
 }

@@ -14,15 +14,20 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use super::{
-    endpoint::{self, Endpoint},
+    WRONG_SETTINGS,
+    endpoint::{self, Endpoint, Found},
+    fail,
     out::Out,
     signals::Stop,
 };
 
 /// Show what a running framegate does.
 ///
-/// Asks its admin endpoint (`admin` in the configuration file, or the variable FRAMEGATE_ADMIN) and shows, for each ingester,
-/// its state, streams, workers with their queues, and everything that was dropped, with the reason.
+/// Asks its admin endpoint and shows, for each ingester, its state, streams, workers with their queues, and everything that was
+/// dropped, with the reason. What is wrong now is marked with `!`.
+///
+/// Without --url and FRAMEGATE_ADMIN it shows every framegate that answers at 127.0.0.1, ports 9180 to 9189: there
+/// `framegate run` is, unless its `admin` names another address.
 ///
 /// Three words for three reasons: discarded by assignment (or none came), dropped by policy when memory was full, evicted
 /// with a worker that is gone. Counts of streams and workers are of the current scan.
@@ -31,14 +36,14 @@ use super::{
 Examples:
   framegate status
   framegate status --watch
-  framegate status --url http://daq-host:9180 --json | jq .ingesters[0].faults
+  framegate status --url http://127.0.0.1:9180 --json | jq .ingesters[0].faults
 
 Exit status: 0; 1 when there was no answer.")]
 pub(crate) struct Args {
-    /// Where the admin endpoint is: http://host:port or host:port
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9180", value_parser = endpoint::url)]
-    url: String,
-    /// Print the answer as it comes, in JSON
+    /// Where the admin endpoint is: http://host:port or host:port; else the variable FRAMEGATE_ADMIN
+    #[arg(long, value_name = "URL", value_parser = endpoint::url)]
+    url: Option<String>,
+    /// Print each answer as it comes, in JSON, one a line
     #[arg(long)]
     json: bool,
     /// Ask again every second, until ctrl-c
@@ -49,15 +54,22 @@ pub(crate) struct Args {
 /// Asks and shows.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = Out::new();
-    let endpoint = Endpoint::new(&args.url);
+    let named = match Endpoint::named(args.url.as_deref()) {
+        Ok(named) => named,
+        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
+    };
+    let look = || match &named {
+        Some(endpoint) => shown(args, &ask(endpoint)?),
+        None => all(args),
+    };
     if !args.watch {
-        writeln!(out, "{}", shown(args, &ask(&endpoint)?)?)?;
+        writeln!(out, "{}", look()?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let stop = Stop::listen()?;
     while !stop.is_asked() {
         // What cannot be asked now may be there again a second later.
-        let shown = ask(&endpoint).and_then(|answer| shown(args, &answer)).unwrap_or_else(|error| format!("{error:#}"));
+        let shown = look().unwrap_or_else(|error| format!("{error:#}"));
         if io::stdout().is_terminal() && !args.json {
             // To the upper left corner, and everything below it cleared.
             write!(out, "\x1b[H\x1b[J")?;
@@ -66,6 +78,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         stop.wait(EVERY);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every framegate of this machine that can be found.
+fn all(args: &Args) -> anyhow::Result<String> {
+    let shown = Found::all()?.into_iter().map(|found| shown(args, &found.body)).collect::<Result<Vec<_>, _>>()?;
+    Ok(shown.join(if args.json { "\n" } else { "\n\n" }))
 }
 
 fn ask(endpoint: &Endpoint) -> anyhow::Result<String> {

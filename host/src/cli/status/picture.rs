@@ -9,7 +9,10 @@ use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
-use crate::cli::swap::source;
+use crate::cli::{
+    swap::source,
+    words::{cell, plain},
+};
 
 /// The whole picture.
 pub(super) fn picture(status: &Value) -> String {
@@ -17,14 +20,18 @@ pub(super) fn picture(status: &Value) -> String {
     let up = std::time::Duration::from_secs(status["uptime_seconds"].as_f64().unwrap_or_default() as u64);
     let _ = writeln!(
         out,
-        "framegate {}, process {}, up {}",
+        "framegate {}, process {} at {}, up {}",
         word(&status["version"]),
         word(&status["pid"]),
+        word(&status["admin"]),
         humantime::format_duration(up),
     );
+    let faults = &status["faults"];
     control(&mut out, &status["control"]);
+    marks(&mut out, faults, &Value::Null);
     for ingester in list(&status["ingesters"]) {
         one_ingester(&mut out, ingester, &status["sources"]);
+        marks(&mut out, faults, &ingester["name"]);
     }
     generations(&mut out, &status["generations"]);
     swaps(&mut out, &status["swaps"]);
@@ -45,14 +52,18 @@ fn control(out: &mut String, control: &Value) {
         None => writeln!(out, "control: {driver}"),
     };
     for (what, count) in entries(&control["counters"]) {
-        let _ = writeln!(out, "  {what}: {}", word(count));
+        let _ = writeln!(out, "  {}: {}", plain(what), word(count));
     }
     let problem = &control["last_problem"];
     if !problem.is_null() {
         let _ = writeln!(out, "  last problem, {}: {}", word(&problem["at"]), word(&problem["what"]));
     }
-    for (whose, fault) in entries(&control["faults"]) {
-        let _ = writeln!(out, "  ! {whose}: {}", word(fault));
+}
+
+/// What is wrong now with an ingester, or with the host as a whole.
+fn marks(out: &mut String, faults: &Value, ingester: &Value) {
+    for fault in list(faults).filter(|fault| fault["ingester"] == *ingester) {
+        let _ = writeln!(out, "  ! {}", word(&fault["what"]));
     }
 }
 
@@ -78,7 +89,7 @@ fn one_ingester(out: &mut String, ingester: &Value, sources: &Value) {
     }
     for (what, count) in entries(&ingester["counters"]) {
         if count.as_u64() != Some(0) {
-            let _ = writeln!(out, "  {what}: {}", word(count));
+            let _ = writeln!(out, "  {}: {}", plain(what), word(count));
         }
     }
     let capture = &ingester["capture"];
@@ -92,12 +103,6 @@ fn one_ingester(out: &mut String, ingester: &Value, sources: &Value) {
             word(written),
             word(not)
         );
-        if let Some(fault) = capture["fault"].as_str() {
-            let _ = writeln!(out, "  ! capture: {fault}");
-        }
-    }
-    for fault in list(&ingester["faults"]) {
-        let _ = writeln!(out, "  ! {}", word(fault));
     }
 }
 
@@ -107,7 +112,8 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
     let mut more = String::new();
     for (name, stream) in entries(&ingester["streams"]) {
         let active = if stream["active"] == Value::Bool(true) { "" } else { " (not in this scan)" };
-        let mut row = vec![name.clone(), format!("{}{active}", word(&stream["source"]))];
+        let shown = plain(name);
+        let mut row = vec![shown.clone(), format!("{}{active}", word(&stream["source"]))];
         row.extend(counts.map(|count| word(&stream[count])));
         row.push(bytes(&stream["bytes_waiting"]));
         let fed = list(sources).find(|source| source["stream"].as_str() == Some(name));
@@ -115,13 +121,13 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
         rows.push(row);
         let received: Vec<String> = entries(&stream["received"]).map(|(what, count)| received(what, count)).collect();
         if !received.is_empty() {
-            let _ = writeln!(more, "  {name}: received {}", received.join(", "));
+            let _ = writeln!(more, "  {shown}: received {}", plain(&received.join(", ")));
         }
         for (why, count) in entries(&stream["skipped"]) {
-            let _ = writeln!(more, "  {name}: {} messages of the detector gave no event: {why}", word(count));
+            let _ = writeln!(more, "  {shown}: {} messages of the detector gave no event: {}", word(count), plain(why));
         }
         if !stream["last_invalid"].is_null() {
-            let _ = writeln!(more, "  {name}: the last that was invalid: {}", word(&stream["last_invalid"]));
+            let _ = writeln!(more, "  {shown}: the last that was invalid: {}", word(&stream["last_invalid"]));
         }
         let all = &stream["since_start"];
         let lost = ["dropped", "replaced", "missing"].map(|count| all[count].as_u64().unwrap_or(0));
@@ -129,7 +135,7 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
             let [dropped, replaced, missing] = lost;
             let _ = writeln!(
                 more,
-                "  {name}: since the start, of {} events {dropped} were dropped, {replaced} were waiting when a new scan \
+                "  {shown}: since the start, of {} events {dropped} were dropped, {replaced} were waiting when a new scan \
                  replaced theirs; {missing} are missing",
                 word(&all["read"])
             );
@@ -190,7 +196,10 @@ fn swaps(out: &mut String, swaps: &Value) {
             Some("effective") => format!("since scan {}", word(&swap["effective_scan"])),
             Some("superseded") => format!("swap {} came before it", word(&swap["superseded_by"])),
             Some("refused") => {
-                format!("refused: {}", word(&swap["problem"]).split('\u{fffd}').next().unwrap_or_default())
+                format!(
+                    "refused: {}",
+                    plain(swap["problem"].as_str().and_then(|why| why.lines().next()).unwrap_or("-"))
+                )
             }
             _ => word(&swap["state"]),
         };
@@ -230,6 +239,7 @@ fn workers(out: &mut String, ingester: &Value) {
 
 fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
+    let rows = rows.into_iter().map(|row| row.iter().map(|text| cell(text)).collect::<Vec<_>>());
     table.load_style(presets::NOTHING).set_header(header.iter().copied()).add_rows(rows);
     for (index, title) in header.iter().enumerate() {
         let is_text =
@@ -244,10 +254,10 @@ fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
     }
 }
 
-/// A text or a number; control characters of names and reasons from outside do not reach the terminal.
+/// A text or a number.
 fn word(value: &Value) -> String {
     match value {
-        Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        Value::String(text) => plain(text),
         Value::Null => "-".into(),
         value => value.to_string(),
     }
@@ -273,10 +283,10 @@ mod tests {
 
     #[test]
     fn everything_that_was_lost_is_shown_with_its_reason() {
-        let status = json!({
+        let mut status = json!({
             "version": "1.2.3", "pid": 7, "uptime_seconds": 61.5,
             "control": { "driver": "redis", "address": "r:6379/0", "state": "down", "since": "10:00", "counters": { "bad": 3 },
-                "last_problem": { "at": "11:00", "what": "refused" }, "faults": { "ingester e": "two of them" } },
+                "last_problem": { "at": "11:00", "what": "refused" } },
             "sources": [{ "stream": "eiger", "source": "stins 0.1.0 (/x/libstins.so)" }],
             "generations": [{ "stream": "eiger", "source": "stins 0.1.0", "sha256": "0123456789abcdef", "state": "loaded",
                 "frames_given": 901, "frames_returned": 889 }],
@@ -301,12 +311,17 @@ mod tests {
                 "workers_not_allowed": ["x1", "x2"],
                 "counters": { "junk messages": 13, "nothing": 0 },
                 "capture": { "path": "/d.cbors", "written": 14, "not_written": 15, "bytes_waiting": 1024, "fault": "disk full" },
-                "faults": ["stream eiger: \u{1b}[2Jit broke"],
             }],
         });
+        status["admin"] = json!("127.0.0.1:9181");
+        status["faults"] = json!([
+            { "ingester": null, "what": "ingester e: two of them", "hinders": true },
+            { "ingester": "e-ingester", "what": "capture: disk full", "hinders": false },
+            { "ingester": "e-ingester", "what": "stream eiger: \u{1b}[2Jit broke", "hinders": true },
+        ]);
         let shown = picture(&status);
         for part in [
-            "framegate 1.2.3, process 7, up 1m 1s",
+            "framegate 1.2.3, process 7 at 127.0.0.1:9181, up 1m 1s",
             "control: redis at r:6379/0, down since 10:00",
             "bad: 3",
             "last problem, 11:00: refused",
@@ -315,20 +330,20 @@ mod tests {
             "scan the-scan, 12 events, 3.2 events/s, 4 assignments wait, memory 2.0 KiB of 1.0 GiB",
             "stins 0.1.0 (/x/libstins.so)",
             "eiger: 6 messages of the detector gave no event: no JSON",
-            "eiger: the last that was invalid: no JSON at \u{fffd}[2J",
+            "eiger: the last that was invalid: no JSON at \\u{1b}[2J",
             "2.5 KiB",
             "eiger: received 3.0 KiB, 16 lost on the way, 17 messages",
             "901       889  0123456789ab  stins 0.1.0",
             "3  eiger   command   mine 2.0 (/x/libmine.so), sha256 0123456789ab, ABI 1.0  since scan a-scan",
             "12 of 14 back",
             "4  eiger   api       other",
-            "refused: FG-ABI-FIND: no file ",
+            "refused: FG-ABI-FIND: no file",
             "not served, because `workers` does not allow them: x1, x2",
             "junk messages: 13",
             "eiger: since the start, of 200 events 55 were dropped, 4 were waiting when a new scan replaced theirs; 22 are missing",
             "capture /d.cbors: 14 events written, 15 not, 1.0 KiB wait for the disk",
             "! capture: disk full",
-            "! stream eiger: \u{fffd}[2Jit broke",
+            "! stream eiger: \\u{1b}[2Jit broke",
         ] {
             assert!(shown.contains(part), "{part} is not in\n{shown}");
         }

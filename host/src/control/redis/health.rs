@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::{
     control::report::{ControlProblem, ControlReport, now},
+    names::IngesterName,
     observe::plain::short,
 };
 
@@ -111,6 +112,14 @@ impl Health {
         if new {
             tracing::error!("{about}: {what}");
         }
+    }
+
+    /// Whether a younger instance serves for an ingester of ours.
+    pub(super) fn stepped_back(&self, ingester: &IngesterName, is: bool) {
+        self.report.send_if_modified(|report| match is {
+            true => report.stepped_back.insert(ingester.clone()),
+            false => report.stepped_back.remove(ingester),
+        });
     }
 
     /// It is right (again).

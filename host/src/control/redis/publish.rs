@@ -127,6 +127,7 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
     let now = std::time::Instant::now();
     let standing = rival.look(in_key, now);
     let had_stepped_back = context.stepped_back.swap(standing != Standing::Serves, Ordering::Relaxed); // see its doc
+    context.health.stepped_back(name, standing != Standing::Serves);
     let about = format!("instances of ingester {name}");
     let told = |other: &Instance| format!("(service uuid {}, {})", other.service_uuid, other.url);
     match standing {

@@ -15,6 +15,7 @@ mod reload;
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Instant,
 };
@@ -43,6 +44,7 @@ use crate::{
         reader::Reader,
         replacement::{Replacement, Told},
     },
+    threads,
 };
 
 /// Where an ingester takes new sources.
@@ -183,6 +185,13 @@ impl Swaps {
         }
     }
 
+    /// There is no thread that could make the source of a swap.
+    pub(crate) fn no_thread(&self, number: u64, problem: &io::Error) {
+        let text = format!("no thread for the swap: {problem}\n  {}", threads::REMEDY);
+        tracing::error!(swap = number, "refused, and nothing has changed: {text}");
+        self.book().refused(number, &text, "machine");
+    }
+
     fn try_make(&self, asked: &Asked) -> Result<(Reader, Feed), Problem> {
         let stream = &asked.stream;
         let settings = self.settings();
@@ -193,9 +202,9 @@ impl Swaps {
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
         let starting = make::start(stream, &factory, self.before(asked, &factory))?;
         let (reader, created) = starting.wait(&factory, Instant::now() + settings.creation_timeout(), &settings)?;
-        for unknown in make::give_parameters(stream, &reader, &created) {
+        for wrong in make::give_parameters(stream, &reader, &created) {
             // The configuration's are for the source that it names; another one may be asked for.
-            tracing::warn!(stream = %stream.name, swap = asked.number, "of the stream's parameters: {unknown}");
+            tracing::warn!(stream = %stream.name, swap = asked.number, "of the stream's parameters: {wrong}");
         }
         Ok((reader, Feed { number: asked.number, settings: stream.clone(), factory, created }))
     }

@@ -1,0 +1,127 @@
+//! What is wrong now: one list. Status marks each entry, metrics count them, and `/ready` goes by those that hinder.
+
+use serde::Serialize;
+
+use crate::{control::report::ControlReport, ingester::report::Report, names::IngesterName};
+
+/// Something that is wrong now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Fault {
+    /// The ingester that it concerns; none: the whole host.
+    pub(crate) ingester: Option<IngesterName>,
+    /// What it is, for a person.
+    pub(crate) what: String,
+    /// Whether it keeps the host from forwarding events.
+    pub(crate) hinders: bool,
+}
+
+/// Everything that is wrong. `dead` are ingesters whose threads have ended.
+pub(crate) fn faults(control: &ControlReport, reports: &[Report], dead: &[IngesterName]) -> Vec<Fault> {
+    let mut faults = of_control(control);
+    for report in reports {
+        let mut add = |what, hinders| faults.push(Fault { ingester: Some(report.name.clone()), what, hinders });
+        if dead.contains(&report.name) {
+            add("its thread has ended, which is a bug; restart framegate, and see the log".to_owned(), true);
+        }
+        let is_hindrance = |fault: &String| report.hindrances.contains(fault);
+        report.faults.iter().for_each(|fault| add(fault.clone(), is_hindrance(fault)));
+        let capture = report.capture.as_ref().and_then(|capture| capture.fault.as_ref());
+        capture.into_iter().for_each(|why| add(format!("capture: {why}"), false));
+    }
+    faults
+}
+
+fn of_control(control: &ControlReport) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut add = |what, hinders| faults.push(Fault { ingester: None, what, hinders });
+    if control.state == "down" {
+        let address = control.address.as_deref().unwrap_or_default();
+        let why = control.last_problem.as_ref().map_or("no answer", |problem| &problem.what);
+        add(format!("Redis at {address} cannot be used since {}: {why}; retrying", control.since), true);
+    }
+    for (about, what) in &control.faults {
+        // What an instance is told of its rival does not stop it, unless it has stepped back: that is looked at below.
+        let harmless = ["parameter ", "descriptions of ", "instances of "].iter().any(|one| about.starts_with(one));
+        let stepped_back = control.stepped_back.iter().any(|name| *about == format!("instances of ingester {name}"));
+        add(format!("{about}: {what}"), !harmless || stepped_back);
+    }
+    faults
+}
+
+/// Why the host cannot do its work now; nothing if it can.
+pub(crate) fn hindrances(control: &ControlReport, reports: &[Report], faults: &[Fault]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if control.state == "connecting" {
+        reasons.push(format!("Redis at {} has not answered yet", control.address.as_deref().unwrap_or_default()));
+    }
+    for fault in faults.iter().filter(|fault| fault.hinders) {
+        let of = fault.ingester.as_ref().map(|name| format!("ingester {name}: ")).unwrap_or_default();
+        reasons.push(format!("{of}{}", fault.what));
+    }
+    let stopped = reports.iter().filter(|report| report.state == "stopped");
+    reasons.extend(stopped.map(|report| format!("ingester {}: it has stopped", report.name)));
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{control::report::ControlProblem, ingester::report::CaptureReport, settings::IngesterSettings};
+
+    fn report() -> Report {
+        let name = IngesterName::new("e").unwrap();
+        Report::starting(name.clone(), Uuid::nil(), &IngesterSettings::new(name, "localhost", 1, Vec::new()))
+    }
+
+    fn redis(state: &'static str) -> ControlReport {
+        ControlReport { state, ..ControlReport::redis("r:6379/0".to_owned()) }
+    }
+
+    fn whats(faults: &[Fault]) -> Vec<(&str, bool)> {
+        faults.iter().map(|fault| (fault.what.as_str(), fault.hinders)).collect()
+    }
+
+    #[test]
+    fn a_capture_that_failed_is_a_fault_and_hinders_nobody() {
+        let capture = Some(CaptureReport { fault: Some("disk full".to_owned()), ..CaptureReport::default() });
+        let (control, reports) = (redis("up"), [Report { capture, ..report() }]);
+        let faults = faults(&control, &reports, &[]);
+        assert_eq!(whats(&faults), [("capture: disk full", false)]);
+        assert!(hindrances(&control, &reports, &faults).is_empty());
+    }
+
+    #[test]
+    fn a_redis_that_is_down_hinders_and_so_does_one_that_has_not_answered() {
+        let what = "refused".to_owned();
+        let last_problem = Some(ControlProblem { at: String::new(), what });
+        let control = ControlReport { last_problem, since: "10:00".to_owned(), ..redis("down") };
+        let faults_of_it = faults(&control, &[], &[]);
+        let down = "Redis at r:6379/0 cannot be used since 10:00: refused; retrying";
+        assert_eq!(whats(&faults_of_it), [(down, true)]);
+        assert_eq!(hindrances(&control, &[], &faults_of_it), [down]);
+        let control = redis("connecting");
+        assert_eq!(hindrances(&control, &[], &faults(&control, &[], &[])), ["Redis at r:6379/0 has not answered yet"]);
+    }
+
+    #[test]
+    fn of_two_instances_only_the_one_that_stepped_back_is_hindered() {
+        let known = [("instances of ingester e".to_owned(), "two".to_owned())].into();
+        let serves = ControlReport { faults: known, ..redis("up") };
+        assert_eq!(whats(&faults(&serves, &[], &[])), [("instances of ingester e: two", false)]);
+        let stepped_back = [IngesterName::new("e").unwrap()].into();
+        let waits = ControlReport { stepped_back, ..serves };
+        assert_eq!(whats(&faults(&waits, &[], &[])), [("instances of ingester e: two", true)]);
+    }
+
+    #[test]
+    fn what_an_ingester_calls_a_hindrance_is_one_and_its_dead_thread_too() {
+        let faults_of_it = vec!["a refused value".to_owned(), "it broke".to_owned()];
+        let reports = [Report { faults: faults_of_it, hindrances: vec!["it broke".to_owned()], ..report() }];
+        let faults = faults(&redis("up"), &reports, &[reports[0].name.clone()]);
+        let hinders: Vec<_> = faults.iter().map(|fault| fault.hinders).collect();
+        assert_eq!(hinders, [true, false, true]);
+        assert_eq!(hindrances(&redis("up"), &reports, &faults)[1], "ingester e: it broke");
+    }
+}

@@ -1,0 +1,170 @@
+//! Checks settings that a program built, as `check` does with those of a file, and with the same words.
+//!
+//! Pure. The types hold already what they can: names, addresses and choices cannot be wrong.
+
+use std::{collections::HashSet, fmt, hash::Hash, time::Duration};
+
+use super::{
+    Control, IngesterSettings, Settings, SettingsError, StreamSettings,
+    read::{HOUR, MILLISECOND, YEAR, absolute, address_of, generations, not_empty, not_none, within},
+};
+
+impl Settings {
+    /// Checks what the types do not hold: limits, times, ports, and names that occur twice. [`Host::start`](crate::Host::start)
+    /// does so, too. Settings from a configuration file have passed already.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let mut problems = Built::default();
+        let top = "settings";
+        problems.time(top, "shutdown_grace", self.shutdown_grace, Duration::ZERO, HOUR);
+        problems.time(top, "source_timeout", self.source_timeout, MILLISECOND, HOUR);
+        problems.check(top, "max_generations", generations(self.max_generations as u64));
+        if let Some(folder) = &self.capture_root {
+            problems.check(top, "capture_root", absolute(folder.clone()));
+        }
+        if let Control::Standalone(standalone) = &self.control {
+            problems.check("[standalone]", "min_workers", not_none(standalone.min_workers as u64));
+            if let Some(scans) = standalone.scans {
+                problems.check("[standalone]", "scans", not_none(scans));
+            }
+        }
+        if self.ingesters.is_empty() {
+            problems.add("settings", "there is no ingester");
+        }
+        let mut taken = Taken::default();
+        for ingester in &self.ingesters {
+            problems.ingester(ingester, self, &mut taken);
+        }
+        if problems.0.is_empty() { Ok(()) } else { Err(SettingsError { problems: problems.0 }) }
+    }
+}
+
+/// What may be there once only.
+#[derive(Debug, Default)]
+struct Taken<'a> {
+    ingesters: HashSet<&'a str>,
+    ports: HashSet<u16>,
+    streams: HashSet<&'a str>,
+    dumps: HashSet<&'a std::path::Path>,
+}
+
+/// The problems that were found.
+#[derive(Debug, Default)]
+struct Built(Vec<String>);
+
+impl Built {
+    fn add(&mut self, place: &str, problem: impl fmt::Display) {
+        self.0.push(format!("{place}: {problem}"));
+    }
+
+    fn check<T>(&mut self, place: &str, key: &str, value: Result<T, String>) {
+        if let Err(why) = value {
+            self.add(place, format_args!("{key}: {why}"));
+        }
+    }
+
+    fn time(&mut self, place: &str, key: &str, time: Duration, least: Duration, most: Duration) {
+        let text = humantime::format_duration(time).to_string();
+        self.check(place, key, within(time, &text, least, most));
+    }
+
+    fn once<K: Hash + Eq>(&mut self, taken: &mut HashSet<K>, key: K, place: &str, problem: impl fmt::Display) {
+        if !taken.insert(key) {
+            self.add(place, problem);
+        }
+    }
+
+    fn ingester<'a>(&mut self, ingester: &'a IngesterSettings, settings: &Settings, taken: &mut Taken<'a>) {
+        let IngesterSettings { name, port, .. } = ingester;
+        let place = format!("ingester {name}");
+        self.check(&place, "url", address_of(&ingester.url()));
+        self.check(&place, "memory_limit", not_empty(ingester.memory_limit));
+        self.check(&place, "capture_limit", not_empty(ingester.capture_limit));
+        self.time(&place, "worker_timeout", ingester.worker_timeout, MILLISECOND, YEAR);
+        if let Some(time) = ingester.stall_timeout {
+            self.time(&place, "stall_timeout", time, MILLISECOND, YEAR);
+        }
+        let second = format!("a second ingester is named \"{name}\"");
+        self.once(&mut taken.ingesters, name.as_str(), &place, second);
+        let second = format!("a second ingester has port {port}\n  give each a `url` of its own");
+        self.once(&mut taken.ports, *port, &place, second);
+        if let Some(admin) = settings.admin.filter(|admin| admin.port() == *port && !settings.admin_search) {
+            self.add(&place, format_args!("port {port} is that of `admin` ({admin})"));
+        }
+        if let Some(dump) = &ingester.dump_path {
+            self.once(&mut taken.dumps, dump.as_path(), &place, "a second ingester writes to this dump_path");
+        }
+        if ingester.streams.is_empty() {
+            self.add(&place, "it has no stream");
+        }
+        for StreamSettings { name, source, .. } in &ingester.streams {
+            let second = format!("a second stream is named \"{name}\"\n  names of streams are unique");
+            self.once(&mut taken.streams, name.as_str(), &place, second);
+            if source.is_empty() {
+                self.add(&format!("stream {name}"), "source: it is empty");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        names::{IngesterName, StreamName},
+        settings::Standalone,
+    };
+
+    fn ingester(name: &str, port: u16, stream: &str) -> IngesterSettings {
+        let stream = StreamSettings::new(StreamName::new(stream).unwrap(), "linked", json!({}));
+        IngesterSettings::new(IngesterName::new(name).unwrap(), "localhost", port, vec![stream])
+    }
+
+    fn settings(ingesters: Vec<IngesterSettings>) -> Settings {
+        Settings::new(Control::Standalone(Standalone::default()), ingesters)
+    }
+
+    #[test]
+    fn settings_with_defaults_hold() {
+        settings(vec![ingester("a", 1, "s"), ingester("b", 2, "t")]).validate().unwrap();
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let mut wrong = settings(vec![ingester("a", 0, "s"), ingester("a", 0, "s")]);
+        wrong.source_timeout = Duration::MAX;
+        wrong.max_generations = 0;
+        wrong.capture_root = Some("captures".into());
+        wrong.control = Control::Standalone(Standalone { min_workers: 0, scans: Some(0), ..Standalone::default() });
+        wrong.ingesters[0].memory_limit = 0;
+        wrong.ingesters[1].capture_limit = 0;
+        wrong.ingesters[1].worker_timeout = Duration::ZERO;
+        wrong.ingesters[1].host = "*".to_owned();
+        let error = wrong.validate().unwrap_err();
+        let told = error.to_string();
+        for part in [
+            "settings: source_timeout: \"584",
+            "is not allowed: 1ms to 1h",
+            "settings: max_generations: 0 is not allowed: 1 to 500",
+            "settings: capture_root: \"captures\": expected an absolute path",
+            "[standalone]: min_workers: 0 is not allowed: at least 1",
+            "[standalone]: scans: 0 is not allowed: at least 1",
+            "ingester a: url: \"tcp://localhost:0\": the port must be 1 to 65535",
+            "ingester a: memory_limit: at least 1 byte is needed",
+            "ingester a: capture_limit: at least 1 byte is needed",
+            "ingester a: worker_timeout: \"0s\" is not allowed: 1ms to 365 days",
+            "ingester a: url: \"tcp://*:0\": the port must be 1 to 65535",
+            "ingester a: a second ingester is named \"a\"",
+            "ingester a: a second ingester has port 0",
+            "ingester a: a second stream is named \"s\"",
+        ] {
+            assert!(told.contains(part), "{part} is not in\n{told}");
+        }
+        assert_eq!(error.problems().len(), 13, "{told}");
+        assert!(settings(Vec::new()).validate().unwrap_err().to_string().contains("there is no ingester"));
+    }
+}
