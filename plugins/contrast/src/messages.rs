@@ -32,7 +32,7 @@ impl Packet {
     /// # Errors
     /// It is no pickle that can be read without executing anything, or none of the four kinds.
     pub fn read(reader: &mut Reader, part: &[u8]) -> Result<Self, Refusal> {
-        Self::of(reader.read(part)?).map_err(Refusal::Malformed)
+        Self::of(reader.read(part)?).map_err(Refusal)
     }
 
     fn of<'a>(message: Dictionary<'a>) -> Result<Self, &'static str> {

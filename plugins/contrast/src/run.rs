@@ -9,7 +9,7 @@ use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
 
 use crate::{
     messages::Packet,
-    pickle::{ASKS, Reader, Refusal},
+    pickle::{Reader, Refusal},
 };
 
 /// What one run makes of its messages: one event each, all parts passed on as they came.
@@ -28,10 +28,9 @@ impl Assembler for ContrastRun {
             Ok(Packet::Running) => flow.data(message),
             Ok(Packet::Finished) => flow.end(message),
             Ok(Packet::Heartbeat) => {}
-            // Before the start everything else is junk, except what should make somebody look.
-            Err(Refusal::Asks { name }) => flow.skip_with(Malformed::new(ASKS), name),
-            Err(Refusal::Malformed(_)) if flow.phase() == Phase::Before => flow.junk(),
-            Err(Refusal::Malformed(why)) => flow.skip(Malformed::new(why)),
+            // Before the start everything else is junk.
+            Err(Refusal(why)) if flow.phase() == Phase::Before => flow.junk(first.as_slice(), why),
+            Err(Refusal(why)) => flow.skip(Malformed::new(why)),
         }
     }
 }

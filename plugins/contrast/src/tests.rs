@@ -3,11 +3,7 @@ use framegate_plugin_api::EventKind;
 use framegate_zmq_source::testing;
 use proptest::prelude::*;
 
-use crate::{
-    messages::Packet,
-    pickle::{ASKS, Reader, Refusal},
-    run::ContrastRun,
-};
+use crate::{messages::Packet, pickle::Reader, run::ContrastRun};
 
 const STARTED: &[u8] =
     b"\x80\x04}(\x8c\x06status\x8c\x07started\x8c\x04path\x8c\x01p\x8c\x06scannrK\x02\x8c\x0bdescription\x8c\x01du.";
@@ -74,7 +70,7 @@ fn malformed_messages_are_counted_and_the_next_good_one_is_served() {
         ("before the start of a run", 1),
         ("the pickle is cut off", 2),
         ("no pickle of protocol 2 to 5 (0 and 1 are not read; write at least 2)", 1),
-        (ASKS, 1),
+        ("the pickle is no dictionary", 1),
         ("nested more than 4096 deep", 1),
         ("status running, but dt is absent or no number", 1),
         ("no status", 1),
@@ -85,9 +81,10 @@ fn malformed_messages_are_counted_and_the_next_good_one_is_served() {
 }
 
 #[test]
-fn a_name_that_is_not_known_is_counted_also_before_the_start() {
-    let played = play([vec![b"\x80\x04cos\nsystem\n\x8c\x04true\x85R."]]);
-    assert_eq!(played.skipped, [(ASKS, 1)]);
+fn what_asks_for_a_call_is_an_event_like_any_other_and_is_passed_on_as_it_came() {
+    let asks = b"\x80\x04}(\x8c\x06status\x8c\x07running\x8c\x02dtK\x01\x8c\x01acos\nsystem\n\x8c\x04true\x85Ru.";
+    let played = play([STARTED, asks, FINISHED].map(|message| vec![message]));
+    assert!(testing::same_bytes(&played.events, &[STARTED, asks, FINISHED].map(|message| vec![message])));
 }
 
 /// A capture of a beamline (`tests/data/contrast-dump.cbors` of dranspose's source distribution), whole.
@@ -103,13 +100,13 @@ fn a_capture_comes_out_byte_for_byte_without_its_heartbeats() {
 }
 
 /// Verdicts of dranspose's own model (`ContrastPacket`, dranspose 0.2.0, pydantic 2.14.3) on pickles of Python 3.11 with
-/// numpy 1.26 and 2.4, made by `fixtures/golden.py`.
+/// numpy 1.26 and 2.4, made by `fixtures/golden.py`; more than 120 kinds of objects of Python's library and numpy are among them.
 #[test]
 fn each_message_is_what_the_reference_takes_it_for() {
     let mut reader = Reader::default();
     let mut wrong = Vec::new();
     let golden = golden();
-    assert!(golden.len() > 300, "the table is there");
+    assert!(golden.len() > 1000, "the table is there");
     for (name, pickle, verdict) in golden {
         let ours = Packet::read(&mut reader, &pickle);
         let as_text = match ours {
@@ -191,9 +188,6 @@ proptest! {
         let mut reader = Reader::default();
         let first = Packet::read(&mut reader, &pickle);
         prop_assert!(reader.memory() <= (100 * pickle.len() + 4096).max(16 << 20), "{}", reader.memory());
-        if let Err(Refusal::Asks { name }) = &first {
-            prop_assert!(name.len() < 2100 && !name.contains(char::is_control));
-        }
         // Nothing of a message stays for the next.
         prop_assert_eq!(Packet::read(&mut reader, &pickle), first);
         prop_assert_eq!(Packet::read(&mut reader, RUNNING), Ok(Packet::Running));

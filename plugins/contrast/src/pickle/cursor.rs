@@ -27,7 +27,7 @@ impl Span {
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Refusal> {
         if u32::try_from(bytes.len()).is_err() {
-            return Err(Refusal::Malformed("a pickle of 4 GiB or more"));
+            return Err(Refusal("a pickle of 4 GiB or more"));
         }
         Ok(Self { bytes, at: 0 })
     }
@@ -74,7 +74,7 @@ impl<'a> Cursor<'a> {
         let rest = &self.bytes[self.at..];
         let window = &rest[..rest.len().min(MAX_NAME + 1)];
         let length = window.iter().position(|byte| *byte == b'\n').ok_or(if rest.len() > MAX_NAME {
-            Refusal::Malformed("a name of more than 256 bytes")
+            Refusal("a name of more than 256 bytes")
         } else {
             CUT_OFF
         })?;
@@ -88,4 +88,4 @@ impl<'a> Cursor<'a> {
     }
 }
 
-const CUT_OFF: Refusal = Refusal::Malformed("the pickle is cut off");
+const CUT_OFF: Refusal = Refusal("the pickle is cut off");

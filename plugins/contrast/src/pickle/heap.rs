@@ -2,7 +2,7 @@
 //!
 //! Pure data. Nothing here owns bytes of a message, so that the buffers last from message to message.
 
-use crate::pickle::{Field, MAX_DEPTH, MAX_VALUES, Refusal, cursor::Span, known::Known, numpy::Object};
+use crate::pickle::{Field, MAX_DEPTH, MAX_VALUES, MEMO_BEYOND, Refusal, cursor::Span, known::Known, numpy::Object};
 
 /// A value of the stack. What no rule ever looks into is [`Item::Other`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +31,8 @@ pub(super) enum Item {
     Known(Known),
     /// An index of `Heap::objects`.
     Object(u32),
+    /// A class, a function, or what a call of one would have given: anything.
+    Opaque,
     Other,
 }
 
@@ -68,10 +70,13 @@ pub(super) struct Heap {
     pub(super) odd_key: bool,
     /// There was a dictionary.
     has_outermost: bool,
+    /// Entries that the memo may have: the time that they take is in proportion to the message.
+    most_memo: usize,
 }
 
 impl Heap {
-    pub(super) fn clear(&mut self) {
+    /// Begins a pickle of so many bytes.
+    pub(super) fn clear(&mut self, bytes: usize) {
         self.stack.clear();
         self.marks.clear();
         self.memo.clear();
@@ -84,6 +89,7 @@ impl Heap {
         self.fields = [None; Field::COUNT];
         self.odd_key = false;
         self.has_outermost = false;
+        self.most_memo = bytes.saturating_add(MEMO_BEYOND).min(MAX_VALUES);
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -94,7 +100,7 @@ impl Heap {
 
     pub(super) fn push(&mut self, item: Item) -> Result<(), Refusal> {
         if self.stack.len() == MAX_VALUES {
-            return Err(Refusal::Malformed("more than a million values at once"));
+            return Err(Refusal("more than a million values at once"));
         }
         self.stack.push(item);
         Ok(())
@@ -121,7 +127,7 @@ impl Heap {
 
     pub(super) fn mark(&mut self) -> Result<(), Refusal> {
         if self.marks.len() == MAX_DEPTH {
-            return Err(Refusal::Malformed("nested more than 4096 deep"));
+            return Err(Refusal("nested more than 4096 deep"));
         }
         // At most `MAX_VALUES`.
         self.marks.push(self.stack.len() as u32);
@@ -130,13 +136,13 @@ impl Heap {
 
     /// Takes the last mark away; where it stood.
     pub(super) fn unmark(&mut self) -> Result<usize, Refusal> {
-        self.marks.pop().map(|mark| mark as usize).ok_or(Refusal::Malformed("a mark is missing"))
+        self.marks.pop().map(|mark| mark as usize).ok_or(Refusal("a mark is missing"))
     }
 
     pub(super) fn put(&mut self, index: usize) -> Result<(), Refusal> {
         let item = self.top()?;
-        if index >= MAX_VALUES {
-            return Err(Refusal::Malformed("a memo of more than a million entries"));
+        if index >= self.most_memo {
+            return Err(Refusal("a memo of more than a million entries, or beyond the message's length"));
         }
         if index >= self.memo.len() {
             self.memo.resize(index + 1, Item::Unset);
@@ -152,7 +158,7 @@ impl Heap {
 
     pub(super) fn get(&mut self, index: usize) -> Result<(), Refusal> {
         match self.memo.get(index) {
-            Some(Item::Unset) | None => Err(Refusal::Malformed("the memo has no such entry")),
+            Some(Item::Unset) | None => Err(Refusal("the memo has no such entry")),
             Some(item) => self.push(*item),
         }
     }
@@ -160,12 +166,9 @@ impl Heap {
     /// Replaces what is on the stack from `from` by a tuple of it.
     pub(super) fn tuple(&mut self, from: usize) -> Result<(), Refusal> {
         let items = self.stack.get(from..).ok_or(UNDERFLOW)?;
-        let elements = if items.len() > KEPT_ELEMENTS {
+        let elements = if items.len() > KEPT_ELEMENTS || self.elements.len() + items.len() > MAX_VALUES {
             Elements::Many
         } else {
-            if self.elements.len() + items.len() > MAX_VALUES {
-                return Err(Refusal::Malformed("more than a million elements of tuples"));
-            }
             let at = self.elements.len() as u32;
             self.elements.extend_from_slice(items);
             Elements::Kept { at, length: items.len() as u8 }
@@ -189,12 +192,13 @@ impl Heap {
         Item::Outermost
     }
 
-    pub(super) fn add_object(&mut self, object: Object) -> Result<Item, Refusal> {
+    /// Beyond a number of them, one of which nothing is known.
+    pub(super) fn add_object(&mut self, object: Object) -> Item {
         if self.objects.len() == MAX_VALUES / 4 {
-            return Err(Refusal::Malformed("too many arrays"));
+            return Item::Opaque;
         }
         self.objects.push(object);
-        Ok(Item::Object(self.objects.len() as u32 - 1))
+        Item::Object(self.objects.len() as u32 - 1)
     }
 
     pub(super) fn object(&self, item: Item) -> Option<&Object> {
@@ -208,7 +212,7 @@ impl Heap {
     }
 }
 
-pub(super) const UNDERFLOW: Refusal = Refusal::Malformed("the pickle takes what is not there");
+pub(super) const UNDERFLOW: Refusal = Refusal("the pickle takes what is not there");
 
 /// Buffers that have grown beyond this are given back.
 const KEEP: usize = 1 << 20;

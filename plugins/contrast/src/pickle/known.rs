@@ -1,11 +1,11 @@
-//! The names that a pickle may ask for, and what a call of each would have given.
+//! The names of which something is known, and what a call of each would have given.
 //!
 //! Pure; nothing is called. The list holds what Python and numpy write data with: arrays, scalars, times, sets and the like. Where the
-//! value of a call can matter (bytes, decimals, numpy's scalars), its arguments are kept; where Python would fail on the
-//! arguments, so does the reading, as far as that is known without building anything.
+//! value of a call can matter (bytes, decimals, numpy's scalars), its arguments are kept; where Python would fail on the bytes, so does the reading. A call
+//! with arguments that such data is not written with gives what a call of any other name gives: something of which nothing is known.
 
 use crate::pickle::{
-    MAX_NAME, Refusal,
+    Refusal,
     cursor::Span,
     heap::{Heap, Item, Octets},
     numpy::{Array, DType, Object},
@@ -74,12 +74,6 @@ pub(super) fn look_up(module: &[u8], name: &[u8]) -> Option<Known> {
     })
 }
 
-/// The refusal of a name that is not in the list.
-pub(super) fn refuse(module: &[u8], name: &[u8]) -> Refusal {
-    let shown = |bytes: &[u8]| bytes[..bytes.len().min(MAX_NAME)].escape_ascii().to_string();
-    Refusal::Asks { name: format!("{}.{}", shown(module), shown(name)) }
-}
-
 impl Known {
     /// What a call with the tuple `arguments` would have given.
     pub(super) fn call(self, bytes: &[u8], heap: &mut Heap, arguments: Item) -> Result<Item, Refusal> {
@@ -96,59 +90,37 @@ impl Known {
             (Known::Decimal, Some([Item::Text(span)])) => Item::Decimal(*span),
             (Known::DType, Some([code, _, _])) => {
                 let dtype = match code {
-                    Item::Text(span) => DType::parse(span.of(bytes))?,
-                    Item::Known(Known::ArrayType) => DType::structure(),
-                    _ => return Err(self.refuse_arguments()),
+                    Item::Text(span) => DType::parse(span.of(bytes)),
+                    Item::Known(Known::ArrayType) => Some(DType::structure()),
+                    _ => None,
                 };
-                heap.add_object(Object::DType(dtype))?
+                dtype.map_or(Item::Opaque, |dtype| heap.add_object(Object::DType(dtype)))
             }
             (Known::Scalar, Some([dtype, Item::Octets(data)])) => {
-                let Some(Object::DType(kind)) = heap.object(*dtype) else { return Err(self.refuse_arguments()) };
-                heap.add_object(Object::Scalar(kind.scalar(*data, bytes)?))?
+                let Some(Object::DType(kind)) = heap.object(*dtype) else { return Ok(Item::Opaque) };
+                let scalar = kind.scalar(*data, bytes)?;
+                heap.add_object(Object::Scalar(scalar))
             }
             (
                 Known::Reconstruct,
                 Some([Item::Known(Known::ArrayType), Item::Tuple(_), Item::Octets(_) | Item::Text(_)]),
-            ) => heap.add_object(Object::Array(Array::empty()))?,
+            ) => heap.add_object(Object::Array(Array::empty())),
             (Known::FromBuffer, Some([Item::Octets(data), dtype, shape, Item::Text(order)]))
                 if matches!(order.of(bytes), b"C" | b"F") =>
             {
-                let Some(Object::DType(kind)) = heap.object(*dtype) else { return Err(self.refuse_arguments()) };
+                let Some(Object::DType(kind)) = heap.object(*dtype) else { return Ok(Item::Opaque) };
                 let array = Array::new(*kind, heap.elements(*shape), Some(*data), bytes)?;
-                heap.add_object(Object::Array(array))?
+                heap.add_object(Object::Array(array))
             }
-            _ => return Err(self.refuse_arguments()),
+            _ => Item::Opaque,
         })
-    }
-
-    /// Some name, for messages.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Known::Encode => "_codecs.encode",
-            Known::Bytes => "builtins.bytes",
-            Known::ByteArray => "builtins.bytearray",
-            Known::Mapping => "collections.OrderedDict",
-            Known::Set => "builtins.set",
-            Known::Decimal => "decimal.Decimal",
-            Known::Plain => "a type of plain values",
-            Known::Type => "a type of builtins",
-            Known::DType => "numpy.dtype",
-            Known::ArrayType => "numpy.ndarray",
-            Known::Reconstruct => "numpy's _reconstruct",
-            Known::FromBuffer => "numpy's _frombuffer",
-            Known::Scalar => "numpy's scalar",
-        }
-    }
-
-    fn refuse_arguments(self) -> Refusal {
-        Refusal::Asks { name: format!("{} with arguments that data is not written with", self.name()) }
     }
 }
 
 /// What the state makes of numpy's object `target`.
 pub(super) fn build(bytes: &[u8], heap: &Heap, target: Item, state: Item) -> Result<Object, Refusal> {
     let elements = heap.elements(state);
-    match (heap.object(target), elements) {
+    Ok(match (heap.object(target), elements) {
         (Some(Object::DType(dtype)), Some([version, Item::Text(order), parts, names, fields, size, rest @ ..])) => {
             // Since version 4 metadata stands at the end.
             let right = matches!(
@@ -156,24 +128,22 @@ pub(super) fn build(bytes: &[u8], heap: &Heap, target: Item, state: Item) -> Res
                 (Item::Int(3), [Item::Int(_), Item::Int(_)]) | (Item::Int(4), [Item::Int(_), Item::Int(_), _])
             ) && matches!(parts, Item::None | Item::Tuple(_))
                 && matches!((names, fields), (Item::None, Item::None) | (Item::Tuple(_), Item::Dict));
-            if !right {
-                return Err(WRONG_STATE);
-            }
-            Ok(Object::DType(dtype.with_state(order.of(bytes), *size)?))
+            let dtype = right.then(|| dtype.with_state(order.of(bytes), *size)).flatten();
+            dtype.map_or(Object::Unknown, Object::DType)
         }
         // A masked array has one element more.
         (Some(Object::Array(_)), Some([Item::Int(1), shape, dtype, Item::Bool(_) | Item::Int(_), data, ..])) => {
-            let Some(Object::DType(kind)) = heap.object(*dtype) else { return Err(WRONG_STATE) };
-            let data = match data {
-                Item::Octets(data) => Some(*data),
-                // Objects, or a text of protocol 2 by Python 2.
-                Item::List if kind.is_objects() => None,
-                _ => return Err(WRONG_STATE),
-            };
-            Ok(Object::Array(Array::new(*kind, heap.elements(*shape), data, bytes)?))
+            let Some(Object::DType(kind)) = heap.object(*dtype) else { return Ok(Object::Unknown) };
+            match data {
+                Item::Octets(data) => Object::Array(Array::new(*kind, heap.elements(*shape), Some(*data), bytes)?),
+                Item::List if kind.is_objects() => {
+                    Object::Array(Array::new(*kind, heap.elements(*shape), None, bytes)?)
+                }
+                _ => Object::Unknown,
+            }
         }
-        _ => Err(WRONG_STATE),
-    }
+        _ => Object::Unknown,
+    })
 }
 
 fn octets(octets: Octets) -> Item {
@@ -183,13 +153,11 @@ fn octets(octets: Octets) -> Item {
 /// Bytes written as a text of the same code points.
 fn latin1(bytes: &[u8], span: Span, codec: Span, is_array: bool) -> Result<Item, Refusal> {
     if !matches!(codec.of(bytes), b"latin1" | b"latin-1") {
-        return Err(Refusal::Malformed("bytes in a code other than latin1"));
+        return Ok(Item::Opaque);
     }
     // In UTF-8 the first byte of all code points above 255 is 0xC4 or more.
     if span.of(bytes).iter().any(|byte| *byte > 0xc3) {
-        return Err(Refusal::Malformed("bytes above 255"));
+        return Err(Refusal("bytes above 255"));
     }
     Ok(octets(Octets { span, as_text: true, is_array }))
 }
-
-const WRONG_STATE: Refusal = Refusal::Malformed("a state that numpy does not write");

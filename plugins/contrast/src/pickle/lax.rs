@@ -120,7 +120,7 @@ impl<'a> Value<'a> {
                         json::float_of_text(&text.or_else(octets)?)
                     })
                 }
-                Object::DType(_) => None,
+                Object::DType(_) | Object::Unknown => None,
             },
             _ => None,
         }

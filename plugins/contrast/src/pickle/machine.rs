@@ -25,7 +25,7 @@ impl<'a, 'h> Machine<'a, 'h> {
     /// Runs to the pickle's end, where the outermost dictionary must be on the stack.
     pub(super) fn run(mut self) -> Result<(), Refusal> {
         if self.cursor.byte()? != PROTO {
-            return Err(Refusal::Malformed("no pickle of protocol 2 to 5 (0 and 1 are not read; write at least 2)"));
+            return Err(Refusal("no pickle of protocol 2 to 5 (0 and 1 are not read; write at least 2)"));
         }
         self.protocol()?;
         loop {
@@ -33,7 +33,7 @@ impl<'a, 'h> Machine<'a, 'h> {
             if opcode == b'.' {
                 return match self.heap.pop()? {
                     Item::Outermost => Ok(()),
-                    _ => Err(Refusal::Malformed("the pickle is no dictionary")),
+                    _ => Err(Refusal("the pickle is no dictionary")),
                 };
             }
             self.step(opcode)?;
@@ -43,8 +43,8 @@ impl<'a, 'h> Machine<'a, 'h> {
     fn protocol(&mut self) -> Result<(), Refusal> {
         match self.cursor.byte()? {
             2..=5 => Ok(()),
-            0 | 1 => Err(Refusal::Malformed("a pickle of protocol 0 or 1; write at least 2")),
-            _ => Err(Refusal::Malformed("a pickle of a protocol above 5")),
+            0 | 1 => Err(Refusal("a pickle of protocol 0 or 1; write at least 2")),
+            _ => Err(Refusal("a pickle of a protocol above 5")),
         }
     }
 
@@ -109,14 +109,12 @@ impl<'a, 'h> Machine<'a, 'h> {
 
             PROTO => self.protocol(),
             0x95 => self.cursor.length8().and_then(|length| self.cursor.expect(length)),
-            0x97 | 0x98 => Err(Refusal::Malformed("a pickle with buffers out of band")),
-            b'P' | b'Q' => Err(Refusal::Asks { name: "a persistent object".into() }),
-            0x82..=0x84 => Err(Refusal::Asks { name: "the registry of extensions".into() }),
-            b'S' | b'V' | b'I' | b'L' | b'F' | b'd' | b'l' | b'g' | b'p' => {
-                Err(Refusal::Malformed("an opcode of protocol 0"))
-            }
-            b'i' | b'o' => Err(Refusal::Malformed("an opcode of protocol 1 that makes an object")),
-            _ => Err(Refusal::Malformed("an unknown opcode")),
+            0x97 | 0x98 => Err(Refusal("a pickle with buffers out of band")),
+            b'P' | b'Q' => Err(Refusal("a persistent object, which only the program that wrote it can load")),
+            0x82..=0x84 => Err(Refusal("an entry of the registry of extensions, which Python keeps empty")),
+            b'S' | b'V' | b'I' | b'L' | b'F' | b'd' | b'l' | b'g' | b'p' => Err(Refusal("an opcode of protocol 0")),
+            b'i' | b'o' => Err(Refusal("an opcode of protocol 1 that makes an object")),
+            _ => Err(Refusal("an unknown opcode")),
         }
     }
 
@@ -145,7 +143,7 @@ impl<'a, 'h> Machine<'a, 'h> {
         } else if lax::is_utf8_with_surrogates(bytes) {
             self.heap.push(Item::Surrogates(span))
         } else {
-            Err(Refusal::Malformed("a text that is not UTF-8"))
+            Err(Refusal("a text that is not UTF-8"))
         }
     }
 
@@ -154,7 +152,7 @@ impl<'a, 'h> Machine<'a, 'h> {
         if span.of(self.cursor.bytes()).is_ascii() {
             self.heap.push(Item::Text(span))
         } else {
-            Err(Refusal::Malformed("a text of Python 2 that is not ASCII"))
+            Err(Refusal("a text of Python 2 that is not ASCII"))
         }
     }
 
@@ -185,8 +183,8 @@ impl<'a, 'h> Machine<'a, 'h> {
     /// What elements were added to can have some: its elements are not kept.
     fn extendable(&self) -> Result<(), Refusal> {
         match self.heap.top()? {
-            Item::List | Item::Set | Item::Other => Ok(()),
-            _ => Err(Refusal::Malformed("elements are added to what has none")),
+            Item::List | Item::Set | Item::Opaque | Item::Other => Ok(()),
+            _ => Err(Refusal("elements are added to what has none")),
         }
     }
 
@@ -200,7 +198,7 @@ impl<'a, 'h> Machine<'a, 'h> {
         let key = self.heap.pop()?;
         match self.heap.top()? {
             Item::Outermost => self.take_field(key, value),
-            Item::Dict => hashable(key),
+            Item::Dict | Item::Opaque => hashable(key),
             _ => Err(NO_DICTIONARY),
         }
     }
@@ -210,11 +208,11 @@ impl<'a, 'h> Machine<'a, 'h> {
         let target = from.checked_sub(1).filter(|below| *below >= self.heap.fence()).ok_or(UNDERFLOW)?;
         let is_outermost = match self.heap.stack[target] {
             Item::Outermost => true,
-            Item::Dict => false,
+            Item::Dict | Item::Opaque => false,
             _ => return Err(NO_DICTIONARY),
         };
         if !(self.heap.stack.len() - from).is_multiple_of(2) {
-            return Err(Refusal::Malformed("a key without a value"));
+            return Err(Refusal("a key without a value"));
         }
         for place in (from..self.heap.stack.len()).step_by(2) {
             let (key, value) = (self.heap.stack[place], self.heap.stack[place + 1]);
@@ -257,26 +255,26 @@ impl<'a, 'h> Machine<'a, 'h> {
     fn stack_global(&mut self) -> Result<(), Refusal> {
         let (name, module) = (self.heap.pop()?, self.heap.pop()?);
         let (Item::Text(name), Item::Text(module)) = (name, module) else {
-            return Err(Refusal::Malformed("a name that is no text"));
+            return Err(Refusal("a name that is no text"));
         };
         let bytes = self.cursor.bytes();
         self.known(module.of(bytes), name.of(bytes))
     }
 
     fn known(&mut self, module: &[u8], name: &[u8]) -> Result<(), Refusal> {
-        let known = known::look_up(module, name).ok_or_else(|| known::refuse(module, name))?;
-        self.heap.push(Item::Known(known))
+        self.heap.push(known::look_up(module, name).map_or(Item::Opaque, Item::Known))
     }
 
     fn call(&mut self) -> Result<(), Refusal> {
         let (arguments, callable) = (self.heap.pop()?, self.heap.pop()?);
-        let Item::Known(known) = callable else {
-            return Err(Refusal::Malformed("a call of what cannot be called"));
-        };
         if !matches!(arguments, Item::Tuple(_)) {
-            return Err(Refusal::Malformed("a call without a tuple of arguments"));
+            return Err(Refusal("a call without a tuple of arguments"));
         }
-        let result = known.call(self.cursor.bytes(), self.heap, arguments)?;
+        let result = match callable {
+            Item::Known(known) => known.call(self.cursor.bytes(), self.heap, arguments)?,
+            Item::Opaque => Item::Opaque,
+            _ => return Err(Refusal("a call of what cannot be called")),
+        };
         self.heap.push(result)
     }
 
@@ -291,17 +289,19 @@ impl<'a, 'h> Machine<'a, 'h> {
                 }
                 Ok(())
             }
-            Item::Other => Ok(()),
-            _ => Err(Refusal::Malformed("a state for what has none")),
+            Item::Opaque | Item::Other => Ok(()),
+            _ => Err(Refusal("a state for what has none")),
         }
     }
 
-    /// Python 3 writes nothing of the list of known names in this way.
-    fn new_object(&mut self, taken: usize) -> Result<(), Refusal> {
-        let class = self.heap.stack.len().checked_sub(taken).map(|place| self.heap.stack[place]);
-        match class {
-            Some(Item::Known(known)) => Err(Refusal::Asks { name: format!("{}.__new__", known.name()) }),
-            _ => Err(UNDERFLOW),
+    /// An object of a class: all but one value are what it is made from. Of known names Python 3 writes nothing in this way.
+    fn new_object(&mut self, values: usize) -> Result<(), Refusal> {
+        for _ in 1..values {
+            self.heap.pop()?;
+        }
+        match self.heap.pop()? {
+            Item::Known(_) | Item::Opaque => self.heap.push(Item::Opaque),
+            _ => Err(Refusal("an object of what is no class")),
         }
     }
 }
@@ -310,7 +310,7 @@ impl<'a, 'h> Machine<'a, 'h> {
 fn hashable(key: Item) -> Result<(), Refusal> {
     match key {
         Item::List | Item::Outermost | Item::Dict | Item::Set | Item::Octets(Octets { is_array: true, .. }) => {
-            Err(Refusal::Malformed("a key that cannot be one"))
+            Err(Refusal("a key that cannot be one"))
         }
         _ => Ok(()),
     }
@@ -318,4 +318,4 @@ fn hashable(key: Item) -> Result<(), Refusal> {
 
 const PROTO: u8 = 0x80;
 
-const NO_DICTIONARY: Refusal = Refusal::Malformed("items are set in what is no dictionary");
+const NO_DICTIONARY: Refusal = Refusal("items are set in what is no dictionary");

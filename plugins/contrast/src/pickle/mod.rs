@@ -2,9 +2,9 @@
 //!
 //! Python's own reader calls whatever a pickle asks for. This one calls nothing: it follows the stack machine of protocols 2
 //! to 5 (`Lib/pickletools.py` of CPython describes each opcode), keeps where in the message the values are, and answers
-//! only what a few fields of the outermost dictionary are. A name that a pickle asks for must be in the list of
-//! `known.rs`, which holds what numbers, times and numpy's arrays are written with; any other refuses the message, with
-//! its name.
+//! only what a few fields of the outermost dictionary are. Of the names that a pickle asks for `known.rs` knows those that numbers and numpy's arrays
+//! are written with, because such values can be one of the fields. What any other would have given is opaque: a value of which nothing is known,
+//! and of which nothing needs to be.
 //!
 //! ```text
 //!   bytes ──> machine.rs ──> heap.rs (stack, memo, tuples, numpy's objects: numbers and places only)
@@ -30,24 +30,13 @@ use crate::pickle::{heap::Heap, machine::Machine};
 
 pub use crate::pickle::lax::Value;
 
-/// Why a pickle is not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is no pickle of protocols 2 to 5, is cut off, or Python would refuse it too.
-    Malformed(&'static str),
-    /// It asks for something to be called that is not in the list of what is known to be data.
-    Asks {
-        /// `module.name`, as the pickle writes it, shortened and with control characters escaped.
-        name: String,
-    },
-}
+/// Why a pickle is not read: it is no pickle of protocols 2 to 5, is cut off, or Python would refuse it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal(pub &'static str);
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Malformed(reason) => f.write_str(reason),
-            Refusal::Asks { name } => write!(f, "{ASKS}: {name}"),
-        }
+        f.write_str(self.0)
     }
 }
 
@@ -83,7 +72,7 @@ impl Reader {
     /// # Errors
     /// Why it is not read. The next call is not concerned.
     pub fn read<'a>(&'a mut self, bytes: &'a [u8]) -> Result<Dictionary<'a>, Refusal> {
-        self.heap.clear();
+        self.heap.clear(bytes.len());
         Machine::new(bytes, &mut self.heap)?.run()?;
         Ok(Dictionary { bytes, heap: &self.heap })
     }
@@ -124,12 +113,13 @@ impl Field {
     }
 }
 
-/// The reason under which a refused name is counted.
-pub(crate) const ASKS: &str = "the pickle asks for a name that is not known to be data";
-
 /// Values on the stack, entries of the memo, and kept elements of tuples, each: at most 16 MiB. A real message has some
 /// hundreds.
 const MAX_VALUES: usize = 1 << 20;
+
+/// By so much may an entry of the memo lie beyond the message's length. Python numbers entries from 0, and each takes a byte; one that goes on
+/// counting from message to message stays below this for long.
+const MEMO_BEYOND: usize = 1 << 10;
 
 /// Open marks. Python's own pickler gives up at about 1000 levels of nesting.
 const MAX_DEPTH: usize = 1 << 12;

@@ -16,6 +16,8 @@ pub(super) enum Object {
     DType(DType),
     Scalar(Scalar),
     Array(Array),
+    /// It got a state that only numpy knows.
+    Unknown,
 }
 
 /// The type of elements.
@@ -43,12 +45,11 @@ pub(super) struct Array {
 }
 
 impl DType {
-    /// From a code like `f8`.
-    pub(super) fn parse(code: &[u8]) -> Result<Self, Refusal> {
-        let wrong = Refusal::Malformed("a dtype that numpy does not write");
-        let [kind, digits @ ..] = code else { return Err(wrong) };
+    /// From a code like `f8`; `None` for one that can be of no number or text.
+    pub(super) fn parse(code: &[u8]) -> Option<Self> {
+        let [kind, digits @ ..] = code else { return None };
         let number = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'));
-        let number: u32 = number.and_then(|digits| digits.parse().ok()).ok_or(wrong.clone())?;
+        let number: u32 = number.and_then(|digits| digits.parse().ok())?;
         let (right, size) = match kind {
             b'b' => (number == 1, number),
             b'i' | b'u' => (matches!(number, 1 | 2 | 4 | 8), number),
@@ -59,7 +60,7 @@ impl DType {
             b'U' => (number < 1 << 29, number.saturating_mul(4)),
             _ => (false, 0),
         };
-        if right && size < 1 << 31 { Ok(Self { kind: *kind, size, big_endian: false }) } else { Err(wrong) }
+        (right && size < 1 << 31).then_some(Self { kind: *kind, size, big_endian: false })
     }
 
     /// Of several fields; its size comes with its state.
@@ -68,15 +69,15 @@ impl DType {
     }
 
     /// With the order of bytes and, where the code does not say it, the size.
-    pub(super) fn with_state(self, order: &[u8], size: Item) -> Result<Self, Refusal> {
+    pub(super) fn with_state(self, order: &[u8], size: Item) -> Option<Self> {
         let size = match size {
             Item::Int(size @ 0..0x7fff_ffff) if matches!(self.kind, b'S' | b'U' | b'V') => size as u32,
             Item::Int(_) => self.size,
-            _ => return Err(Refusal::Malformed("a size of elements that is no whole number")),
+            _ => return None,
         };
         // numpy takes any character for the machine's own order, except these two.
         let big_endian = order == b">" || (order == b"=" && cfg!(target_endian = "big"));
-        Ok(Self { size, big_endian, ..self })
+        Some(Self { size, big_endian, ..self })
     }
 
     /// Of Python objects.
@@ -110,7 +111,7 @@ impl Array {
         let mut elements = 1u64;
         for length in shape {
             let Item::Int(length @ 0..) = length else {
-                return Err(Refusal::Malformed("a shape that is not of whole numbers"));
+                return Err(Refusal("a shape that is not of whole numbers"));
             };
             elements = elements.saturating_mul(*length as u64);
         }
@@ -238,4 +239,4 @@ fn extended(bits: u128) -> f64 {
     }
 }
 
-const WRONG_LENGTH: Refusal = Refusal::Malformed("an array or scalar whose bytes do not fit its dtype and shape");
+const WRONG_LENGTH: Refusal = Refusal("an array or scalar whose bytes do not fit its dtype and shape");
