@@ -28,6 +28,24 @@ fn http_ingester(redis: &str, port: u16) -> Command {
     command
 }
 
+#[test]
+fn without_a_host_it_listens_on_all_addresses_of_ipv4_and_ipv6_as_dranspose_does() {
+    let (folder, redis, port) = (tempdir().unwrap(), RedisServer::start(), free_port());
+    let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut command = framegate::command();
+    let app = "dranspose.ingesters.http_sardana:app";
+    command.args(["http_ingester", "-c", app, "-p", &port.to_string(), "-n", "sardana"]);
+    command.env("SERVICE_REDIS_DSN", redis.url()).env("FRAMEGATE_ADMIN", admin.to_string());
+    command.env("INGESTER_URL", format!("tcp://127.0.0.1:{}", free_port()));
+    let mut host = Host::with(&mut command, folder.path(), admin);
+    host.wait_for("its start", |ingester| ingester["streams"]["sardana"].is_object());
+    for address in [format!("127.0.0.1:{port}"), format!("127.0.0.2:{port}"), format!("[::1]:{port}")] {
+        let mut connection = TcpStream::connect(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        assert_eq!(post(&mut connection, "record_end", "{}"), "200", "{address}");
+    }
+    assert!(host.stop(LIMIT).success());
+}
+
 /// Posts over a connection; the status.
 fn post(connection: &mut TcpStream, path: &str, body: &str) -> String {
     let length = body.len();

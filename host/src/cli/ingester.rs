@@ -41,7 +41,7 @@ pub(crate) struct HttpArgs {
     /// or a path to a plugin's file
     #[arg(short = 'c', long = "ingesterapp", value_name = "APP")]
     class: String,
-    /// The address to listen on [default: 127.0.0.1]
+    /// The address to listen on [default: *, all of IPv4 and IPv6]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// The port to listen on [default: 5000]

@@ -265,8 +265,8 @@ fn source_settings(class: &Given, environment: &Environment, flags: &DropInFlags
                 let advice = "use `framegate ingester` with -u tcp://HOST:PORT";
                 problems.add(&class.origin, format_args!("{} connects to a detector\n  {advice}", flags.class));
             }
-            // dranspose 0.2.0, `cli.py`: `args.port or 5000`; uvicorn's own host.
-            let host = host.as_deref().unwrap_or("127.0.0.1");
+            // dranspose 0.2.0, `cli.py`: `args.port or 5000`, and `host=None`, with which uvicorn listens on all addresses.
+            let host = host.as_deref().unwrap_or("*");
             settings.set("host", Given::text(host, Origin::Flag("--host")));
             let port = Value::Integer(port.unwrap_or(5000).into());
             settings.set("port", Given { value: port, origin: Origin::Flag("--port") });

@@ -149,7 +149,7 @@ fn the_http_drop_in_gives_the_source_where_to_listen() {
     let app = "dranspose.ingesters.http_sardana:app";
     let stream = |checked: layers::Checked| checked.settings.ingesters[0].streams[0].clone();
     let default = stream(http(app, None, None).unwrap());
-    assert_eq!((default.source.as_str(), default.settings), ("sardana", json!({ "host": "127.0.0.1", "port": 5000 })));
+    assert_eq!((default.source.as_str(), default.settings), ("sardana", json!({ "host": "*", "port": 5000 })));
     let given = stream(http(app, Some("0.0.0.0".into()), Some(8)).unwrap());
     assert_eq!(given.settings, json!({ "host": "0.0.0.0", "port": 8 }));
     let wrong = http("ZmqSubPCAPIngester", None, None).unwrap_err();

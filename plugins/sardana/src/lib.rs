@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod inbox;
+mod listen;
 pub mod messages;
 pub mod run;
 mod server;

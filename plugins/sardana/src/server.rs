@@ -3,14 +3,7 @@
 //! Owns its runtime and with it one thread, its listeners and connections; its drop ends them all and closes the port before it returns. It
 //! knows no runs. Everything that a client sends is limited: connections, headers, bodies, and the time they take.
 
-use std::{
-    borrow::Cow,
-    error::Error as _,
-    fmt, io,
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Cow, error::Error as _, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -37,6 +30,7 @@ use tokio::{
 
 use crate::{
     inbox::Inbox,
+    listen::bind,
     messages::{self, Kind, Packet, Problem},
     settings::SardanaSettings,
 };
@@ -104,33 +98,6 @@ impl Server {
 
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
-    }
-}
-
-/// Binds every address that the name has, as uvicorn does; one that this machine does not have is passed over if another works.
-fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, SourceError> {
-    let addresses = (host, port).to_socket_addrs().map_err(|error| {
-        SourceError::settings(format!("host: {host:?} is no address or name of this machine: {error}"))
-    })?;
-    let mut listeners = Vec::new();
-    let mut failed = None;
-    for address in addresses {
-        match TcpListener::bind(address) {
-            Ok(listener) => listeners.push(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                return Err(SourceError::connect(format!(
-                    "{address} is in use by another program; stop it, or choose another port"
-                )));
-            }
-            Err(error) => failed = Some((address, error)),
-        }
-    }
-    match failed {
-        _ if !listeners.is_empty() => Ok(listeners),
-        Some((address, error)) => {
-            Err(SourceError::connect(format!("cannot listen on {address}: {error}; check host and port")))
-        }
-        None => Err(SourceError::settings(format!("host: {host:?} has no address"))),
     }
 }
 

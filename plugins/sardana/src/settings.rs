@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SardanaSettings {
-    /// The address or name of this machine on which to listen; `0.0.0.0` for all.
+    /// The address or name of this machine on which to listen; `*` for all of IPv4 and IPv6.
     #[serde(default = "host")]
     pub host: String,
 
@@ -38,7 +38,7 @@ pub struct SardanaSettings {
     pub queue_limit: Bytes,
 }
 
-/// As dranspose's `http_ingester`, which gets it from uvicorn.
+/// Whoever reaches the port can feed the stream, so others than this machine are asked for by name. `framegate http_ingester` does, as dranspose's.
 fn host() -> String {
     "127.0.0.1".to_owned()
 }

@@ -1,0 +1,65 @@
+//! Binds the addresses to listen on. Knows nothing of HTTP.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
+};
+
+use framegate_plugin_api::SourceError;
+use socket2::{Domain, Socket, Type};
+
+/// Binds every address that the name has, as uvicorn does, and for `*` all of IPv4 and of IPv6; one that this machine does not have is passed over if
+/// another works.
+pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, SourceError> {
+    let everywhere = host == "*";
+    let addresses = if everywhere {
+        vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))]
+    } else {
+        let addresses = (host, port).to_socket_addrs().map_err(|error| {
+            SourceError::settings(format!("host: {host:?} is no address or name of this machine: {error}"))
+        })?;
+        addresses.collect()
+    };
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut failed = None;
+    for mut address in addresses {
+        // Where any port will do, it is the same one for all.
+        if port == 0
+            && let Some(first) = listeners.first().and_then(|first| first.local_addr().ok())
+        {
+            address.set_port(first.port());
+        }
+        match listen(address, everywhere) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(SourceError::connect(format!(
+                    "{address} is in use by another program; stop it, or choose another port"
+                )));
+            }
+            Err(error) => failed = Some((address, error)),
+        }
+    }
+    match failed {
+        _ if !listeners.is_empty() => Ok(listeners),
+        Some((address, error)) => {
+            Err(SourceError::connect(format!("cannot listen on {address}: {error}; check host and port")))
+        }
+        None => Err(SourceError::settings(format!("host: {host:?} has no address"))),
+    }
+}
+
+/// `apart`: an address of IPv6 is not one of IPv4 too, which has a listener of its own.
+fn listen(address: SocketAddr, apart: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if apart && address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // As std does: a port whose last connections have just ended is free.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(WAITING)?;
+    Ok(socket.into())
+}
+
+/// Connections that wait to be accepted.
+const WAITING: i32 = 128;
