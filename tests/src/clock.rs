@@ -8,6 +8,8 @@ use std::{
     process::Command,
 };
 
+use crate::preload::compile;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Clock {
@@ -22,12 +24,7 @@ impl Clock {
     /// There is no C compiler.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        let library = folder.join("libclock.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/clock.c");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]).arg(source).arg("-o").arg(&library);
-        assert!(compiler.status().expect("there is a C compiler").success(), "the clock does not compile");
-        let clock = Self { library, step: folder.join("clock-step") };
+        let clock = Self { library: compile("clock", folder), step: folder.join("clock-step") };
         fs::write(&clock.step, 0i64.to_ne_bytes()).expect("a temporary folder can be written to");
         clock
     }

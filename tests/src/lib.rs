@@ -23,6 +23,7 @@ pub mod network;
 pub mod oracle;
 pub mod pair;
 pub mod played;
+pub mod preload;
 pub mod process;
 pub mod protocols;
 pub mod proxy;

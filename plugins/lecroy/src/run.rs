@@ -48,7 +48,9 @@ impl LecroyAssembler {
                 }
             }
             Ok(Packet::SequenceStart { continuous }) => {
-                let Some(prepare) = self.prepared.take() else { return flow.junk() };
+                let Some(prepare) = self.prepared.take() else {
+                    return flow.junk(first(&message), "the start of a sequence, without a prepare in this scan");
+                };
                 flow.start(prepare);
                 if continuous {
                     self.start = message.first().map(|part| Arc::from(part.as_slice()));
@@ -57,9 +59,10 @@ impl LecroyAssembler {
             }
             Ok(Packet::End) if self.prepared.take().is_some() => {
                 flow.skip(Malformed::new("a prepare without a sequence"));
-                flow.junk();
+                flow.junk(first(&message), "an end, without a sequence");
             }
-            _ => flow.junk(),
+            Ok(_) => flow.junk(first(&message), "data or an end, without a prepare in this scan"),
+            Err(why) => flow.junk(first(&message), why),
         }
     }
 
@@ -107,7 +110,7 @@ impl Assembler for LecroyAssembler {
     const TYP: &'static str = "lecroy_9fwdWp6Rq7";
 
     fn take(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
-        let read = Packet::read_with_frame(message.first().map_or(&b""[..], Frame::as_slice));
+        let read = Packet::read_with_frame(first(&message));
         let packet = read.map(|(packet, _)| packet);
         let frame = read.ok().and_then(|(_, frame)| frame);
         if flow.phase() == Phase::Before {
@@ -130,6 +133,10 @@ impl Assembler for LecroyAssembler {
         let parts = self.kept.iter().chain(self.prepared.iter().flatten());
         parts.map(|part| part.len() as u64).sum()
     }
+}
+
+fn first(message: &Frames) -> &[u8] {
+    message.first().map_or(&[], Frame::as_slice)
 }
 
 /// Traces are numbered through the run; every other message tells how many there were, so that each that was lost is missed at the

@@ -134,7 +134,8 @@ impl Arms {
     pub(crate) fn take(&mut self, line: Line<'_>, flow: &mut Flow<'_, '_>) {
         match (&mut self.place, line) {
             (Place::Outside, Line::Whole(line)) if messages::arms(line) => self.place = Place::Header(line.to_vec()),
-            (Place::Outside, _) => flow.junk(),
+            (Place::Outside, Line::Whole(line)) => flow.junk(line, NO_ARM),
+            (Place::Outside, Line::TooLong) => flow.junk(b"", "a line longer than max_line"),
 
             (Place::Header(header), Line::Whole(line)) if header.len() + line.len() <= self.max_header => {
                 header.extend_from_slice(line);
@@ -167,7 +168,7 @@ impl Arms {
     pub(crate) fn lost(&mut self, rest: Option<Vec<u8>>, flow: &mut Flow<'_, '_>) -> Ending {
         match (&self.place, rest) {
             (Place::Outside, None) => {}
-            (Place::Outside, Some(_)) => flow.junk(),
+            (Place::Outside, Some(line)) => flow.junk(&line, NO_ARM),
             (Place::Header(_), _) => self.give_up(Malformed::new("the connection broke inside a header"), flow),
             // It was said, if not to the end of the line.
             (Place::Data(count), Some(line)) if messages::ends(&line) => self.end(&line, *count, flow),
@@ -205,6 +206,9 @@ impl Arms {
 
 /// The protocol's name as workers see it.
 pub(crate) const TYP: &str = "PCAP_RAW";
+
+/// What a line between arms is not.
+const NO_ARM: &str = "no line that begins with \"arm_time: \"";
 
 /// Bytes read at once: some hundred lines.
 const RECEIVE: usize = 64 << 10;

@@ -39,7 +39,10 @@ impl Assembler for PcapAssembler {
         match Packet::read(first) {
             Ok(Packet::Start) => flow.start(message),
             Ok(Packet::End) => flow.end(message),
-            _ if flow.phase() == Phase::Before => flow.junk(),
+            Ok(Packet::Data { .. }) if flow.phase() == Phase::Before => {
+                flow.junk(first, "data, without a start in this scan");
+            }
+            Err(why) if flow.phase() == Phase::Before => flow.junk(first, why),
             Ok(Packet::Data { message_id, frame_number }) => match self.split(&message, &message_id, &frame_number) {
                 Ok(split) => self.open = Some(split),
                 Err(why) => flow.skip(why),

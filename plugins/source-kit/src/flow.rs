@@ -3,46 +3,11 @@
 //! Pure; used on the reader thread, by every source. It sees events only on their way to the sink and keeps none. A protocol cannot yield
 //! data before the start or anything after the end, whatever it does.
 
-use std::{cell::Cell, fmt, fmt::Write as _, rc::Rc};
+use std::fmt;
 
 use framegate_plugin_api::{EventKind, EventSink, Frame, HostContext, LogLevel};
 
-use crate::received::Received;
-
-/// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The start message has not come: everything else is junk.
-    Before,
-    /// Between start and end.
-    Running,
-    /// The end was given: what arrives is read, dropped and counted.
-    Ended,
-}
-
-/// Why a message gives no event. The reason is a fixed text, so that counting it costs nothing and cannot grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed(&'static str);
-
-impl Malformed {
-    /// A reason, in a few words: it is the key of the count that people see.
-    #[must_use]
-    pub const fn new(reason: &'static str) -> Self {
-        Self(reason)
-    }
-
-    /// The words.
-    #[must_use]
-    pub fn reason(self) -> &'static str {
-        self.0
-    }
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
+use crate::state::{Malformed, Phase, RunState};
 
 /// Where an assembler puts what it made of a message.
 pub struct Flow<'a, 'b> {
@@ -51,118 +16,10 @@ pub struct Flow<'a, 'b> {
     host: &'a HostContext,
 }
 
-/// Runs of a detector that a source has seen, over all scans: the source holds one, and the run of each scan counts in it.
-#[derive(Debug, Clone, Default)]
-pub struct Runs(Rc<Cell<u64>>);
-
-/// The part of a [`Flow`] that lasts as long as the run.
-#[derive(Debug)]
-pub struct RunState {
-    typ: &'static str,
-    phase: Phase,
-    /// Invariant: each reason stands once. Few, so a search beats a map.
-    skipped: Vec<(&'static str, u64)>,
-    received: Received,
-    /// Messages that should have been some, and are not.
-    invalid: u64,
-    /// Why the last of them was not, in words; written over by the next, so that a flood of them allocates nothing.
-    last_invalid: String,
-    runs: Runs,
-}
-
 impl RunState {
-    /// Before the start; `typ` is the protocol's name as workers see it.
-    #[must_use]
-    pub fn new(typ: &'static str, runs: &Runs) -> Self {
-        Self {
-            typ,
-            phase: Phase::Before,
-            skipped: Vec::new(),
-            received: Received::default(),
-            invalid: 0,
-            last_invalid: String::new(),
-            runs: runs.clone(),
-        }
-    }
-
-    /// Where the run stands.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// What gave no event, each reason with its count.
-    #[must_use]
-    pub fn skipped(&self) -> &[(&'static str, u64)] {
-        &self.skipped
-    }
-
-    /// Takes note of a message that has arrived, whatever becomes of it.
-    pub fn received(&mut self, bytes: usize) {
-        self.received.message(bytes);
-    }
-
-    /// What was received: `messages`, `bytes`, how many of them were `invalid`, `lost_on_the_way` if the detector numbers its data, and
-    /// `runs_so_far`, over all scans.
-    #[must_use]
-    pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        let mut counters = self.received.counters();
-        counters.extend([("invalid", self.invalid), ("runs_so_far", self.runs.0.get())]);
-        counters
-    }
-
-    /// Why the last message that was invalid was so, and which it was.
-    #[must_use]
-    pub fn last_invalid(&self) -> Option<String> {
-        (self.invalid > 0).then(|| self.last_invalid.clone())
-    }
-
     /// The way to the sink, for as long as one call of the host lasts.
     pub fn flow<'a, 'b>(&'a mut self, out: &'a mut EventSink<'b>, host: &'a HostContext) -> Flow<'a, 'b> {
         Flow { state: self, out, host }
-    }
-
-    /// Counts what gave no event, without a word. Answers how often it happened in this run.
-    pub fn count(&mut self, reason: &'static str, count: u64) -> u64 {
-        match self.skipped.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, known)) => {
-                *known += count;
-                *known
-            }
-            None => {
-                if count > 0 {
-                    self.skipped.push((reason, count));
-                }
-                count
-            }
-        }
-    }
-
-    /// Counts a message that does not validate; the first of each reason is logged.
-    pub fn invalid(&mut self, why: Malformed, host: &HostContext) {
-        self.invalid_with(why, &"", host);
-    }
-
-    /// Counts a message that may be valid, but not where it came: before the start, or after the end.
-    pub fn stray(&mut self, reason: &'static str, host: &HostContext) {
-        if self.count(reason, 1) == 1 {
-            host.log(LogLevel::Debug, format!("{}: messages {reason} are dropped", self.typ));
-        }
-    }
-
-    /// Like `invalid`, with what differs from message to message.
-    pub fn invalid_with(&mut self, why: Malformed, detail: &dyn fmt::Display, host: &HostContext) {
-        self.invalid += 1;
-        self.last_invalid.clear();
-        // Writing into a string does not fail.
-        let _ = write!(self.last_invalid, "{why}{detail} (message {} of the scan)", self.received.messages());
-        if self.count(why.0, 1) == 1 {
-            let line = format!(
-                "{}: message skipped: {}; others for this reason are counted in status",
-                self.typ, self.last_invalid
-            );
-            host.log(LogLevel::Warn, line);
-        }
     }
 }
 
@@ -175,13 +32,14 @@ impl Flow<'_, '_> {
 
     /// Gives the event that starts the run. A second start inside a run is counted and gives nothing.
     pub fn start(&mut self, frames: impl IntoIterator<Item = Frame>) {
+        self.release_end();
         if self.state.phase == Phase::Before {
             self.host.log(LogLevel::Info, format!("{}: a run starts", self.state.typ));
             self.out.push(self.state.typ, EventKind::Start, frames);
             self.state.phase = Phase::Running;
-            self.state.runs.0.set(self.state.runs.0.get() + 1);
+            self.state.runs.add();
         } else {
-            self.skip(Malformed("a start inside a run"));
+            self.skip(Malformed::new("a start inside a run"));
         }
     }
 
@@ -189,8 +47,8 @@ impl Flow<'_, '_> {
     pub fn data(&mut self, frames: impl IntoIterator<Item = Frame>) {
         match self.state.phase {
             Phase::Running => self.out.push(self.state.typ, EventKind::Data, frames),
-            Phase::Before => self.junk(),
-            Phase::Ended => self.state.stray(AFTER_END.0, self.host),
+            Phase::Before => self.junk_of(frames, "data, without a start in this scan"),
+            Phase::Ended => self.state.late(self.host),
         }
     }
 
@@ -213,17 +71,28 @@ impl Flow<'_, '_> {
         self.state.received.lost(count);
     }
 
-    /// Gives the run's last event; before the start it is junk.
+    /// Gives the run's last event, or holds it if ends are held; before the start it is junk.
     pub fn end(&mut self, frames: impl IntoIterator<Item = Frame>) {
         match self.state.phase {
-            Phase::Running => {
-                self.host.log(LogLevel::Info, format!("{}: the run has ended", self.state.typ));
-                self.out.push(self.state.typ, EventKind::End, frames);
-                self.state.phase = Phase::Ended;
-            }
-            Phase::Before => self.junk(),
-            Phase::Ended => self.state.stray(AFTER_END.0, self.host),
+            Phase::Running if self.state.held.is_some() => self.state.late(self.host),
+            Phase::Running if self.state.holds_ends => self.state.held = Some(frames.into_iter().collect()),
+            Phase::Running => self.give_end(frames),
+            Phase::Before => self.junk_of(frames, "an end, without a start in this scan"),
+            Phase::Ended => self.state.late(self.host),
         }
+    }
+
+    /// Gives the end that was held, if one was.
+    pub fn release_end(&mut self) {
+        if let Some(frames) = self.state.held.take() {
+            self.give_end(frames);
+        }
+    }
+
+    fn give_end(&mut self, frames: impl IntoIterator<Item = Frame>) {
+        self.host.log(LogLevel::Info, format!("{}: the run has ended", self.state.typ));
+        self.out.push(self.state.typ, EventKind::End, frames);
+        self.state.phase = Phase::Ended;
     }
 
     /// After an end, or when a run broke off: what comes next may start a run again, in the same scan. For protocols that allow
@@ -249,9 +118,15 @@ impl Flow<'_, '_> {
         self.state.invalid_with(why, &format_args!(": {detail}"), self.host);
     }
 
-    /// Counts a message that came before the run's start.
-    pub fn junk(&mut self) {
-        self.state.stray("before the start of a run", self.host);
+    /// Counts a message that came before the run's start. `first` is its first part, `why` what it is instead of a start, or what is wrong
+    /// with it: the first such message in a scan is logged with both.
+    pub fn junk(&mut self, first: &[u8], why: impl fmt::Display) {
+        self.state.early(first, &why, self.host);
+    }
+
+    fn junk_of(&mut self, frames: impl IntoIterator<Item = Frame>, why: &str) {
+        let first = frames.into_iter().next();
+        self.junk(first.as_ref().map_or(&[], Frame::as_slice), why);
     }
 }
 
@@ -261,13 +136,13 @@ impl fmt::Debug for Flow<'_, '_> {
     }
 }
 
-/// What arrives after the end of a run and before the next scan.
-pub const AFTER_END: Malformed = Malformed("after the end of the run");
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::TestHost;
+    use crate::{
+        state::{AFTER_END, Runs},
+        testing::TestHost,
+    };
 
     #[test]
     fn a_reason_is_logged_once_in_a_run_and_the_last_one_is_kept_with_its_message() {
@@ -279,7 +154,7 @@ mod tests {
         let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
         for _ in 0..3 {
             state.received(10);
-            state.flow(&mut out, &context).junk();
+            state.flow(&mut out, &context).junk(b"{\"a\":\n \xc2\x9b}", "no start");
         }
         for name in ["a", "b", "c"] {
             state.received(1);
@@ -292,15 +167,38 @@ mod tests {
         state.flow(&mut out, &context).data([]);
         assert_eq!(
             state.skipped(),
-            [("before the start of a run", 3), ("asks", 3), ("a start inside a run", 1), (AFTER_END.0, 1)]
+            [("before the start of a run", 3), ("asks", 3), ("a start inside a run", 1), (AFTER_END.reason(), 1)]
         );
         assert_eq!(state.counters(), [("messages", 6), ("bytes", 33), ("invalid", 4), ("runs_so_far", 1)]);
-        assert_eq!(host.lines().iter().filter(|(level, _)| *level == LogLevel::Warn).count(), 2);
+        let warnings = || host.lines().into_iter().filter(|(level, _)| *level == LogLevel::Warn).collect::<Vec<_>>();
+        assert_eq!(warnings().len(), 3);
+        let early = "X: message skipped before the start of a run: no start (message 1 of the scan); it begins with: {\"a\":\\n \\u{9b}}; others";
+        assert!(warnings()[0].1.starts_with(early), "{:?}", warnings());
         assert!(host.lines().iter().any(|(_, line)| line.contains("X: message skipped: asks: a (message 4")));
         // The next scan says it again, and goes on counting runs.
         let mut state = RunState::new("X", &runs);
         state.flow(&mut out, &context).skip(Malformed::new("asks"));
-        assert_eq!(host.lines().iter().filter(|(level, _)| *level == LogLevel::Warn).count(), 3);
+        assert_eq!(warnings().len(), 4);
         assert_eq!(state.counters()[3], ("runs_so_far", 1));
+    }
+    #[test]
+    fn an_end_that_is_held_comes_after_the_data_that_follow_it_and_before_nothing_else() {
+        let (_, context) = TestHost::new();
+        let mut state = RunState::new("X", &Runs::default());
+        state.hold_ends();
+        let mut kinds = Vec::new();
+        let mut push = |event: framegate_plugin_api::Event| kinds.push(event.kind);
+        let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
+        let mut flow = state.flow(&mut out, &context);
+        flow.start([]);
+        flow.end([]);
+        flow.data([]);
+        flow.end([]);
+        flow.release_end();
+        flow.data([]);
+        assert_eq!(flow.phase(), Phase::Ended);
+        assert_eq!(kinds, [EventKind::Start, EventKind::Data, EventKind::End]);
+        assert_eq!(state.skipped(), [(AFTER_END.reason(), 2)]);
+        assert!(!state.holds_an_end());
     }
 }

@@ -15,11 +15,13 @@ mod quantities;
 #[cfg(feature = "reactor")]
 mod reactor;
 mod received;
+mod state;
 pub mod testing;
 
 #[cfg(feature = "reactor")]
 pub use crate::reactor::Reactor;
 pub use crate::{
-    flow::{AFTER_END, Flow, Malformed, Phase, RunState, Runs},
+    flow::Flow,
     quantities::{Bytes, Millis},
+    state::{Malformed, Phase, RunState, Runs},
 };

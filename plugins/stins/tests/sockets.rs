@@ -264,7 +264,7 @@ fn hostile_messages_are_skipped_and_counted_and_the_next_good_one_is_served() {
         detector.say(&header(0));
         detector.send(&vec![&b""[..]; 100_000]);
         detector.send(&[image(1).as_bytes(), b"x"].repeat(600));
-        detector.send(&[format!(r#"{{"msg_number": 1, "x": "{}"}}"#, "y".repeat(2 << 20)).as_bytes()]);
+        detector.send(&[format!(r#"{{"msg_number": 1, "x": "{}"}}"#, "y".repeat(2 << 20)).as_bytes(), b"x"]);
         detector.send(&[format!(r#"{{"msg_number": 1, "x": {}"#, "[".repeat(500_000)).as_bytes()]);
         detector.send(&[b"", b""]);
         detector.send(&[b"\xff\xfe"]);

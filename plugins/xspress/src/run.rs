@@ -81,7 +81,7 @@ impl Assembler for XspressRun {
 
         // Before the start only a message of one part can mean anything; after the end nothing does.
         if flow.phase() == Phase::Before && message.len() != 1 {
-            return flow.junk();
+            return flow.junk(first.as_slice(), "several parts, which a header has not");
         }
 
         if let Some(image) = self.gathering.take() {
@@ -109,7 +109,7 @@ impl Assembler for XspressRun {
             }
             Ok((Packet::SeriesEnd, _)) => flow.end(message),
             // Before the start everything else is junk, whatever it looks like.
-            Err(_) if flow.phase() == Phase::Before => flow.junk(),
+            Err(why) if flow.phase() == Phase::Before => flow.junk(first.as_slice(), why),
             Err(why) => flow.skip(why),
         }
     }

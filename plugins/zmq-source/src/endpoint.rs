@@ -2,7 +2,7 @@
 //!
 //! Pure: it asks no name server and connects to nothing.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use framegate_plugin_api::Address;
 use serde::{Deserialize, Deserializer, de};
@@ -58,6 +58,13 @@ impl Endpoint {
     #[must_use]
     pub fn is_ipv6(&self) -> bool {
         self.0.starts_with("tcp://[")
+    }
+
+    /// The host, if it is a name, which somebody has to be asked about.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let (host, _) = self.0.strip_prefix("tcp://")?.rsplit_once(':')?;
+        (host != "*" && !host.starts_with('[') && host.parse::<IpAddr>().is_err()).then_some(host)
     }
 }
 
@@ -157,6 +164,20 @@ mod tests {
             &long,
         ] {
             assert!(Endpoint::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_if_it_is_no_address() {
+        for (url, name) in [
+            ("tcp://detector.lan:1", Some("detector.lan")),
+            ("tcp://localhost:1", Some("localhost")),
+            ("tcp://127.0.0.1:1", None),
+            ("tcp://[fe80::1]:1", None),
+            ("tcp://*:1", None),
+            ("ipc:///run/x", None),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().name(), name);
         }
     }
 

@@ -46,9 +46,9 @@ impl Handshake {
         socket.monitor(ADDRESS, i32::from(wanted))?;
         let events = context.socket(SocketType::PAIR)?;
         events.set_linger(0)?;
-        // Without a limit: a full monitor would block libzmq's own thread. An absent detector makes 20 events a second, which
-        // are read in each call; a host that calls nothing for an hour leaves some megabytes.
-        events.set_rcvhwm(0)?;
+        // An absent detector makes 20 events a second; at a bound socket a stranger can make thousands. When so many wait, libzmq's thread
+        // waits too, and with it whoever connects, until the next call reads them.
+        events.set_rcvhwm(MOST_EVENTS)?;
         events.connect(ADDRESS)?;
         Ok(Self { events, attach, state: State::Waiting, refused: None, arriving: 0, disconnects: 0 })
     }
@@ -139,6 +139,9 @@ const ARRIVED: u16 = zmq::SocketEvent::ACCEPTED as u16;
 
 /// libzmq begins a try at once, so this is on the safe side; it is also the pause between tries at a wrong socket.
 const GIVEN_UP_AFTER: Duration = Duration::from_millis(500);
+
+/// Beside as many as libzmq's own side holds: some hundred kilobytes.
+const MOST_EVENTS: i32 = 1000;
 
 /// The context is the run's own, so the address cannot collide.
 const ADDRESS: &str = "inproc://handshakes";

@@ -31,10 +31,12 @@
 //! JSON that detectors send is Python's, not the standard's: [`json`] takes exactly what pydantic takes.
 #![forbid(unsafe_code)]
 
+mod closing;
 mod endpoint;
 mod handshake;
 mod link;
 mod links;
+mod names;
 mod protocol;
 mod read_ahead;
 mod run;

@@ -12,8 +12,10 @@ use serde::Deserialize;
 use zmq::{Context, DONTWAIT, Message, Socket, SocketType};
 
 use crate::{
+    closing::{self, Closing},
     endpoint::Endpoint,
     handshake::Handshake,
+    names::{self, Answer},
     read_ahead::{READ_AHEAD_AT_FIRST, ReadAhead},
     settings::{Attach, ZmqSettings},
 };
@@ -34,10 +36,13 @@ pub(crate) struct Link {
     // Dropped in this order: the context's drop waits until its sockets are closed.
     socket: Socket,
     handshake: Handshake,
-    /// Only owned, never used again: its drop waits until libzmq has closed the connection (linger 0: at once).
-    _context: Context,
+    /// Only owned, never used again: its drop waits until libzmq has closed the connection (linger 0: at once, unless it asks for a name).
+    context: Context,
 
     url: Endpoint,
+    /// Whether it connects, or is bound. One to a name does so when something is known of the name.
+    begun: bool,
+    only_ipv6: bool,
     max_parts: usize,
     max_header: usize,
 
@@ -58,7 +63,7 @@ pub(crate) enum Received {
 }
 
 impl Link {
-    /// Connects in the background, or binds.
+    /// Connects in the background, or binds. To a name only if [`Link::begin`] can.
     pub(crate) fn make(url: &Endpoint, settings: &ZmqSettings, pattern: Pattern) -> Result<Self, SourceError> {
         let failed = |what: &'static str| {
             let url = url.clone();
@@ -71,6 +76,13 @@ impl Link {
                  ulimit -n of a shell), or see who has so many connections"
             ))
         })?;
+        if closing::are_too_many() {
+            let most = closing::MOST;
+            return Err(SourceError::connect(format!(
+                "{url:?}: {most} connections of earlier scans cannot be closed, because the name server does not answer them; \
+                 see to it (resolv.conf), or write the detector's address in numbers"
+            )));
+        }
         let context = Context::new();
         let kind = match pattern {
             Pattern::Pull => SocketType::PULL,
@@ -91,21 +103,75 @@ impl Link {
         // The monitor listens before the connection begins, or the handshake could be missed.
         let handshake =
             Handshake::watch(&context, &socket, settings.attach).map_err(failed("the connection cannot be watched"))?;
-        match settings.attach {
-            Attach::Connect => socket.connect(url.as_str()).map_err(failed("cannot connect"))?,
-            Attach::Bind => socket.bind(url.as_str()).map_err(|error| not_bound(url, error))?,
+        let bound = settings.attach == Attach::Bind;
+        if bound {
+            socket.bind(url.as_str()).map_err(|error| not_bound(url, error))?;
         }
-
-        Ok(Self {
+        let mut link = Self {
             socket,
             handshake,
-            _context: context,
+            context,
             url: url.clone(),
+            begun: bound,
+            only_ipv6: url.is_ipv6(),
             max_parts: settings.max_parts,
             max_header: usize::try_from(settings.max_header.0).unwrap_or(usize::MAX),
             spare: Message::new(),
             read_ahead,
-        })
+        };
+        link.begin()?;
+        Ok(link)
+    }
+
+    /// Begins to connect, unless that is done or nothing is known of the name.
+    pub(crate) fn begin(&mut self) -> Result<(), SourceError> {
+        if self.begun {
+            return Ok(());
+        }
+        if let Some(name) = self.url.name() {
+            let Answer::Known { only_ipv6 } = names::answer(name) else { return Ok(()) };
+            self.only_ipv6 = only_ipv6;
+        }
+        let connect = || {
+            // An address of IPv4 is tried with IPv4 only: of a name with both, what is bound is not always both.
+            self.socket.set_ipv6(self.only_ipv6)?;
+            self.socket.connect(self.url.as_str())
+        };
+        connect().map_err(|error| {
+            SourceError::connect(format!("{:?}: cannot connect: {error}; check upstream_url", self.url))
+        })?;
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Whether it connects, or is bound.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Why it cannot begin to connect; `None` if it has begun.
+    pub(crate) fn unknown_name(&self) -> Option<String> {
+        let name = self.url.name().filter(|_| !self.begun)?;
+        match names::answer(name) {
+            Answer::Pending => Some(format!("the name server has not answered for {name:?}")),
+            Answer::Known { .. } => None,
+            Answer::Failed(why) => Some(format!("{name:?} is not known: {why}")),
+        }
+    }
+
+    /// Whether its name has moved to where it does not look for it: from IPv4 to IPv6, or back.
+    pub(crate) fn looks_elsewhere(&self) -> bool {
+        let name = self.url.name().filter(|_| self.begun && !self.handshake.is_made());
+        name.is_some_and(
+            |name| matches!(names::answer(name), Answer::Known { only_ipv6 } if only_ipv6 != self.only_ipv6),
+        )
+    }
+
+    /// Ends the connection; a bound socket's all.
+    pub(crate) fn close(self) -> Closing {
+        let Self { socket, handshake, context, .. } = self;
+        drop((socket, handshake));
+        closing::close(context)
     }
 
     /// Takes one message if one is waiting; never waits.
@@ -114,7 +180,9 @@ impl Link {
             return Ok(Received::Empty);
         }
         let mut frames = Frames::new();
-        let mut refused = (self.spare.len() > self.max_header).then_some(Malformed::new("first part too long"));
+        // A message of one part is its data, which may be as long as any part; libzmq sees to that.
+        let mut refused = (self.spare.get_more() && self.spare.len() > self.max_header)
+            .then_some(Malformed::new("first part too long"));
         let mut bytes = 0usize;
         loop {
             let more = self.spare.get_more();
@@ -224,6 +292,7 @@ fn configure(socket: &Socket, url: &Endpoint, settings: &ZmqSettings, read_ahead
     socket.set_maxmsgsize(i64::try_from(settings.max_part.0).unwrap_or(i64::MAX))?;
     socket.set_reconnect_ivl(RECONNECT_MS)?;
     socket.set_ipv6(url.is_ipv6())?;
+    socket.set_connect_timeout(CONNECT_MS)?;
     // A detector that lost its power never says goodbye: find out, and connect anew.
     socket.set_tcp_keepalive(1)?;
     socket.set_tcp_keepalive_idle(30)?;
@@ -238,11 +307,23 @@ pub(crate) const DESCRIPTORS: usize = 24;
 /// worker was measured to pin 139 MiB instead of 15.
 pub(crate) const COPY_BELOW: usize = 2048;
 
+/// How long a try to connect may take: two packets more than the first in a network that loses some. Where nobody answers, a machine that is off, the
+/// kernel would try for two minutes, and the name would not be asked for meanwhile.
+const CONNECT_MS: i32 = 5000;
+
 /// How soon a detector that binds late is found. On an empty port a try costs a packet or two.
 const RECONNECT_MS: i32 = 50;
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        net::{TcpListener, TcpStream},
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use framegate_plugin_api::Deadline;
+
     use super::*;
 
     #[test]
@@ -261,4 +342,32 @@ mod tests {
         }
         assert_eq!(link.socket.get_rcvhwm().unwrap(), 5);
     }
+    #[test]
+    fn who_comes_and_goes_without_end_waits_until_that_was_read_and_hinders_no_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let settings: ZmqSettings =
+            serde_json::from_str(&format!(r#"{{"upstream_url": "tcp://{address}", "attach": "bind"}}"#)).unwrap();
+        let mut link = Link::make(&settings.upstream_url.as_slice()[0], &settings, Pattern::Pull).unwrap();
+        let come_and_go = || {
+            let visits = (0..20_000).take_while(|_| TcpStream::connect_timeout(&address, WAIT).is_ok()).count();
+            assert!(visits < 20_000, "nobody is made to wait");
+        };
+        come_and_go();
+        let detector = Context::new().socket(SocketType::PUSH).unwrap();
+        detector.set_linger(0).unwrap();
+        detector.connect(&format!("tcp://{address}")).unwrap();
+        detector.send("x", 0).unwrap();
+        let began = Instant::now();
+        while !matches!(link.receive().unwrap(), Received::Message(..)) {
+            link.handshake_mut().read();
+            assert!(began.elapsed() < Duration::from_secs(20), "the detector is not served");
+            thread::yield_now();
+        }
+        come_and_go();
+        assert!(link.close().wait(Deadline::after(Duration::from_secs(20))));
+    }
+
+    const WAIT: Duration = Duration::from_millis(500);
 }

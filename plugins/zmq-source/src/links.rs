@@ -3,15 +3,17 @@
 //! Runs on the reader thread. Owns the links. All waiting of a ZeroMQ source is here: for handshakes when a run opens, for messages
 //! afterwards; never longer than asked, and a stop ends it. It looks into no message.
 
-use std::{fmt, time::Duration};
+use std::{fmt, mem, time::Duration};
 
 use framegate_plugin_api::{Deadline, HostContext, LogLevel, SourceError, descriptors_left};
 use smallvec::SmallVec;
 use zmq::{POLLIN, PollItem};
 
 use crate::{
+    closing::{self, Closing},
     endpoint::Endpoint,
     link::{DESCRIPTORS, Link, Pattern, Received},
+    names,
     settings::{Attach, ZmqSettings},
 };
 
@@ -36,6 +38,9 @@ impl Links {
     /// Connects or binds, and waits for the handshakes within `connect_wait`. An absent detector is not an error.
     pub(crate) fn open(settings: &ZmqSettings, pattern: Pattern, host: &HostContext) -> Result<Self, SourceError> {
         let urls = settings.upstream_url.as_slice();
+        if settings.attach == Attach::Connect {
+            urls.iter().filter_map(Endpoint::name).for_each(names::ask);
+        }
         let links: Result<_, _> = urls.iter().map(|url| Link::make(url, settings, pattern)).collect();
         let mut links = Self {
             links: links?,
@@ -57,7 +62,10 @@ impl Links {
         for link in links.links.iter().filter(|link| !link.handshake().is_made()) {
             let url = link.url();
             let line = match settings.attach {
-                Attach::Connect => format!("{url:?} does not answer yet; connecting goes on in the background"),
+                Attach::Connect => match link.unknown_name() {
+                    Some(why) => format!("{url:?}: {why}; it is asked again, and connecting goes on in the background"),
+                    None => format!("{url:?} does not answer yet; connecting goes on in the background"),
+                },
                 Attach::Bind => format!("nobody has connected to {url:?} yet; it stays bound"),
             };
             host.log(LogLevel::Info, line);
@@ -78,14 +86,16 @@ impl Links {
         Ok(Received::Empty)
     }
 
-    /// Makes those connections anew that broke and that libzmq has given up; how many of them had worked before. To be called when
-    /// everything that came over them was read.
+    /// Begins those connections that waited for a name, and makes those anew that broke and that libzmq has given up; how many of them had
+    /// worked before. To be called when everything that came over them was read.
     pub(crate) fn mend(&mut self) -> Result<u32, SourceError> {
         let mut worked = 0;
         for place in 0..self.links.len() {
             let link = &mut self.links[place];
+            link.begin()?;
             let (given_up, refused) = (link.handshake_mut().is_given_up(), link.handshake().is_refused());
-            if !given_up && !refused {
+            let moved = link.looks_elsewhere();
+            if !given_up && !refused && !moved {
                 continue;
             }
             let url = link.url().clone();
@@ -93,13 +103,32 @@ impl Links {
                 self.tell_refusal(&url);
             }
             // What is too little now is looked at again in the next call.
-            if given_up && descriptors_left(DESCRIPTORS).is_ok() {
-                worked += u32::from(!refused);
+            if (given_up || moved) && descriptors_left(DESCRIPTORS).is_ok() && !closing::are_too_many() {
+                worked += u32::from(given_up && !refused);
                 self.hear();
-                self.links[place] = Link::make(&url, &self.settings, self.pattern)?;
+                let new = Link::make(&url, &self.settings, self.pattern)?;
+                let old = mem::replace(&mut self.links[place], new);
+                self.close([old]);
             }
         }
         Ok(worked)
+    }
+
+    /// Ends connections; says so if libzmq is still busy with a name, which it then is in the background.
+    fn close(&self, links: impl IntoIterator<Item = Link>) {
+        let end = |link: Link| (link.url().clone(), link.close());
+        // All end at the same time.
+        let ending: Vec<(Endpoint, Closing)> = links.into_iter().map(end).collect();
+        let deadline = Deadline::after(closing::PATIENCE);
+        for (url, closing) in ending {
+            if !closing.wait(deadline) {
+                let line = format!(
+                    "{url:?}: the connection is closed in the background, because the name server does not answer; see to it \
+                     (resolv.conf), or write the detector's address in numbers"
+                );
+                self.host.log(LogLevel::Warn, line);
+            }
+        }
     }
 
     /// Connections that were made and have ended. Whoever connects to a bound socket leaves no other trace: its own side tells neither
@@ -151,9 +180,13 @@ impl Links {
     fn wait_for_handshakes(&mut self, time: Duration) {
         let deadline = Deadline::after(time);
         while !self.links.iter().all(|link| link.handshake().is_made()) {
+            // An error comes again in `mend`.
+            self.links.iter_mut().for_each(|link| drop(link.begin()));
+            let waits_for_name = self.links.iter().any(|link| !link.has_begun());
             let mut items = vec![PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
             items.extend(self.links.iter().map(|link| link.handshake().events().as_poll_item(POLLIN)));
-            let polled = poll(&mut items, deadline);
+            // Nothing tells of a name's answer.
+            let polled = poll(&mut items, if waits_for_name { deadline.min(Deadline::after(LOOK)) } else { deadline });
             let stopped = items[0].is_readable();
             drop(items);
             self.hear();
@@ -174,7 +207,7 @@ impl Links {
     }
 
     /// Reads what was told of the connections.
-    fn hear(&mut self) {
+    pub(crate) fn hear(&mut self) {
         for link in &mut self.links {
             link.handshake_mut().read();
             let ended = link.handshake_mut().take_disconnects();
@@ -193,6 +226,13 @@ impl Links {
     }
 }
 
+impl Drop for Links {
+    fn drop(&mut self) {
+        let links = mem::take(&mut self.links);
+        self.close(links);
+    }
+}
+
 impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.links).finish()
@@ -206,6 +246,9 @@ fn poll(items: &mut [PollItem<'_>], deadline: Deadline) -> Result<(), SourceErro
         Err(error) => Err(SourceError::internal(format!("waiting for messages failed: {error}"))),
     }
 }
+
+/// How soon the answer of a name server is seen while the start of a scan waits for it.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// libzmq's PUSH side looks for news of its connections only every 3 million clock ticks while it sends. Until then it may
 /// still use the connection of the run before, and what it puts there is lost.

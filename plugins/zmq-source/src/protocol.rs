@@ -85,7 +85,9 @@ impl<P: Protocol> Assembler for PerMessage<P> {
             Ok(Role::End) => flow.end(message),
             Ok(Role::Nothing) => {}
             // Before the start everything else is junk, whatever it looks like.
-            Err(_) if flow.phase() == Phase::Before => flow.junk(),
+            Err(why) if flow.phase() == Phase::Before => {
+                flow.junk(message.first().map_or(&[], Frame::as_slice), why);
+            }
             Err(why) => flow.skip(why),
         }
     }

@@ -3,8 +3,10 @@
 //! Runs on the reader thread. Owns the connection. It never waits longer than the host's deadline, and no message can
 //! end it.
 
+use std::time::Duration;
+
 use framegate_plugin_api::{Deadline, EventSink, HostContext, Progress, SourceError, SourceRun};
-use framegate_source_kit::{AFTER_END, Malformed, Phase, RunState, Runs};
+use framegate_source_kit::{Malformed, Phase, RunState, Runs};
 
 use crate::{
     link::{Pattern, Received},
@@ -41,10 +43,15 @@ impl Upstream {
     /// The machine refuses a socket or the address (a port in use). An absent detector is not an error.
     pub fn open<A: Assembler>(&self, assembler: A) -> Result<ZmqRun<A>, SourceError> {
         let links = Links::open(&self.settings, self.pattern, &self.host)?;
+        let mut state = RunState::new(A::TYP, &self.runs);
+        if self.settings.upstream_url.as_slice().len() > 1 {
+            state.hold_ends();
+        }
         Ok(ZmqRun {
             links: Some(links),
             assembler,
-            state: RunState::new(A::TYP, &self.runs),
+            state,
+            end_at: None,
             host: self.host.clone(),
             between_scans: self.settings.between_scans,
             disconnects: 0,
@@ -63,6 +70,8 @@ pub struct ZmqRun<A> {
     between_scans: BetweenScans,
     /// Of the links, also when these are gone.
     disconnects: u64,
+    /// Of several connections: when an end that has come is given, if nothing else comes before.
+    end_at: Option<Deadline>,
 }
 
 impl<A: Assembler> SourceRun for ZmqRun<A> {
@@ -75,11 +84,17 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
             if self.assembler.rest(&mut self.state.flow(out, &self.host)) {
                 return Ok(Progress::More);
             }
+            if self.end_at.is_some_and(|at| at.passed()) {
+                self.end_at = None;
+                self.state.flow(out, &self.host).release_end();
+                continue;
+            }
             let Some(links) = &mut self.links else { break };
             match links.receive()? {
                 Received::Message(message, bytes) => {
                     self.state.received(bytes);
                     self.assembler.take(message, &mut self.state.flow(out, &self.host));
+                    self.end_at = self.state.holds_an_end().then(|| Deadline::after(OTHERS_SETTLE));
                     if out.is_full() && self.state.phase() != Phase::Ended {
                         return Ok(Progress::More);
                     }
@@ -91,7 +106,9 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                 Received::Empty if !out.is_empty() => return Ok(Progress::More),
                 Received::Empty => {
                     self.mend()?;
-                    if !self.wait(deadline)? {
+                    if !self.wait(self.end_at.map_or(deadline, |at| deadline.min(at)))?
+                        && !self.end_at.is_some_and(|at| at.passed())
+                    {
                         return Ok(Progress::Idle);
                     }
                 }
@@ -138,7 +155,7 @@ impl<A> ZmqRun<A> {
             match links.receive()? {
                 Received::Message(_, bytes) | Received::Refused(_, bytes) => {
                     self.state.received(bytes);
-                    self.state.stray(AFTER_END.reason(), &self.host);
+                    self.state.late(&self.host);
                 }
                 Received::Empty => {
                     self.mend()?;
@@ -167,9 +184,16 @@ impl<A> ZmqRun<A> {
     }
 
     /// Whether a call that finds message after message must return all the same.
-    fn overdue(&self, reads: &mut u32, deadline: Deadline) -> bool {
+    fn overdue(&mut self, reads: &mut u32, deadline: Deadline) -> bool {
         *reads = reads.wrapping_add(1);
-        reads.is_multiple_of(CHECK_EVERY) && (deadline.passed() || self.host.stop_requested())
+        if !reads.is_multiple_of(CHECK_EVERY) {
+            return false;
+        }
+        // What is told of connections is read also while data flow: libzmq keeps little of it and then waits.
+        if let Some(links) = &mut self.links {
+            links.hear();
+        }
+        deadline.passed() || self.host.stop_requested()
     }
 }
 
@@ -186,5 +210,9 @@ const GIVEN_UP: Malformed = Malformed::new(
     "the connection was given up: a part longer than max_part or than memory allows, or what is not ZeroMQ's protocol",
 );
 
-/// Messages between two looks at the clock, which cost 50 ns each.
+/// For so long after an end, and after each message that follows it, others of its run may still come over the other connections. A network
+/// and a server that is a little behind take some ten milliseconds.
+const OTHERS_SETTLE: Duration = Duration::from_millis(500);
+
+/// Messages between two looks at the clock and the connections, which cost 50 ns each.
 const CHECK_EVERY: u32 = 64;

@@ -15,7 +15,8 @@ use crate::{endpoint::Endpoints, link::Pattern};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZmqSettings {
-    /// The detector's address: `tcp://host:port` or `ipc://path`; or a list of several, which are read in turn. Required.
+    /// The detector's address: `tcp://host:port` or `ipc://path`; or a list of several, which are read in turn, for runs that come over
+    /// several connections. Required.
     pub upstream_url: Endpoints,
 
     /// Whether we connect to this address, where the detector listens, or bind it, so that the detector connects to us.
@@ -55,7 +56,8 @@ pub struct ZmqSettings {
     #[serde(default = "max_parts")]
     pub max_parts: usize,
 
-    /// Messages whose first part is longer are skipped and counted: it is the part that has to be read.
+    /// Messages of several parts whose first is longer are skipped and counted: it is the part that has to be read. The only part of a message is
+    /// its data too, so it may be as long as `max_part`.
     #[serde(default = "max_header")]
     pub max_header: Bytes,
 

@@ -1,0 +1,93 @@
+//! How sources receive: from networks, names and clocks that go wrong, and what they say of messages that give no event. Each with the real plugins in the
+//! real program.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+mod messages;
+mod names;
+mod network;
+
+use std::{fmt::Write as _, process::Command};
+
+use framegate_tests::{
+    controller::Controller,
+    framegate,
+    host::{Host, LIMIT, write_configuration},
+    process::free_port,
+    protocols::Parts,
+    redis::RedisServer,
+    worker::Worker,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const NAME: &str = "all-ingester";
+
+/// The program with some streams, a played controller and a worker.
+struct Beamline {
+    streams: Vec<String>,
+    controller: Controller,
+    worker: Worker,
+    host: Host,
+    _folder: TempDir,
+    _redis: RedisServer,
+}
+
+impl Beamline {
+    /// Streams with their plugins and the settings of these; `prepare` changes the command that is started, in its folder.
+    fn start(streams: &[(&str, &str, Value)], prepare: impl FnOnce(&mut Command)) -> Self {
+        let (folder, redis) = (tempfile::tempdir().unwrap(), RedisServer::start());
+        let url = format!("tcp://127.0.0.1:{}", free_port());
+        let mut configuration = format!(
+            "redis = \"{}\"\nsource_timeout = \"3 s\"\n[[ingester]]\nname = \"{NAME}\"\nurl = \"{url}\"\n",
+            redis.url()
+        );
+        for (name, plugin, settings) in streams {
+            let (file, settings) = (framegate::plugin(plugin), toml::Value::try_from(settings).unwrap());
+            let table = "[[ingester.stream]]\nname";
+            writeln!(configuration, "{table} = \"{name}\"\nsource = {file:?}\nsettings = {settings}").unwrap();
+        }
+        let (path, admin) = write_configuration(folder.path(), &configuration);
+        let mut command = framegate::command();
+        command.args(["run", "--config"]).arg(path);
+        prepare(&mut command);
+        let mut host = Host::with(&mut command, folder.path(), admin);
+        host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
+        let worker = Worker::connect("w1", &url);
+        let uuid = worker.service_uuid().to_string();
+        host.wait_for("the worker", |ingester| ingester["workers"][0]["service_uuid"] == uuid.as_str());
+        let controller = Controller::new(&redis);
+        let streams = streams.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        Self { streams, controller, worker, host, _folder: folder, _redis: redis }
+    }
+
+    /// Begins a scan of all streams, and waits until it has begun.
+    fn begin(&mut self) {
+        let streams: Vec<_> = self.streams.iter().map(String::as_str).collect();
+        self.controller.scan(NAME, &streams);
+    }
+
+    /// The next event of one stream goes to the worker, and is this one.
+    fn gets(&mut self, stream: &str, event: &Parts) {
+        self.controller.assign(&[&[(stream, &["w1"][..])]]);
+        let message = self.worker.within(LIMIT).unwrap_or_else(|| {
+            panic!("nothing comes; {:#?}", self.host.ingester().map(|mut ingester| ingester["streams"].take()))
+        });
+        let got = message.stream(stream).unwrap();
+        assert!(got == event.as_slice(), "{stream}: {:?}", got.iter().map(|part| part.len()).collect::<Vec<_>>());
+    }
+
+    /// Lines of the log that warn and have this in them.
+    fn warnings(&self, what: &str) -> Vec<String> {
+        let log = self.host.log();
+        log.lines().filter(|line| line.contains("WARN") && line.contains(what)).map(str::to_owned).collect()
+    }
+
+    /// The program has written off no source, and ends when it is told to.
+    fn ends(mut self) {
+        let ingester = self.host.ingester().unwrap();
+        assert!(ingester["counters"]["failures of sources"].as_u64().unwrap_or(0) == 0, "{ingester:#}");
+        assert!(!self.host.log().contains("ERROR"), "{}", self.host.log());
+        assert!(self.host.stop(LIMIT).success());
+    }
+}
