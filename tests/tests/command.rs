@@ -72,7 +72,10 @@ fn help_tells_what_a_person_needs_to_begin() {
             &["ingester", "--help"],
             &["ZmqPullSingleIngester", "INGESTER_STREAMS", "tcp://localhost:10000", "SERVICE_REDIS_DSN", "Example"],
         ),
-        (&["http_ingester", "--help"], &["127.0.0.1", "5000", "INGESTER_NAME", "http_sardana:app", "Example"]),
+        (
+            &["http_ingester", "--help"],
+            &["all of IPv4 and IPv6", "5000", "INGESTER_NAME", "http_sardana:app", "Example"],
+        ),
         (&["status", "--help"], &["--watch", "--json", "http://127.0.0.1:9180", "Example"]),
         (&["listen", "--help"], &["tcp://localhost:10000"]),
         (&["replay", "--help"], &["--rate"]),

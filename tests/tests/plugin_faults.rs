@@ -17,7 +17,7 @@ use framegate_tests::{
     alone::{bad_plugin, bad_plugin_in_c},
     framegate,
     host::LIMIT,
-    pair::{IMAGES, Pair, in_c},
+    pair::{IMAGES, Pair, Setup, in_c},
     process::{free_port, wait_for},
 };
 use serde_json::Value;
@@ -144,15 +144,17 @@ fn a_context_that_is_never_given_back_is_told() {
 
 #[test]
 fn calls_after_the_end_are_counted_and_told_and_do_no_harm() {
-    let pair = Pair::start(in_c("calls_after_its_end"), 2, "");
+    let pair = Pair::with(in_c("calls_after_its_end"), &Setup { scans: 3, held: true, ..Setup::default() });
+    pair.go();
     pair.good_loses_nothing();
-    // The source ends while the host lives: another one takes its place.
+    // The source ends while the host lives: another one takes its place in the scan after the one that is held.
     let folder = tempfile::tempdir().unwrap();
     let other = bad_plugin_in_c("writes_a_file_when_loaded", folder.path());
     let url = format!("http://{}", pair.host.admin());
     let mut swap = framegate::command();
     let output = swap.args(["swap", "bad"]).arg(other).args(["--url", &url]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    pair.go();
     pair.good_loses_nothing();
     let counted = || {
         let status: Value = serde_json::from_str(&pair.host.get("/status").unwrap()).unwrap();

@@ -86,7 +86,7 @@ fn a_port_of_a_source_that_is_in_use_ends_it_with_a_message_and_nothing_is_publi
     command.args(["http_ingester", "-n", "motors", "-p", &port, "-c"]).arg(framegate::plugin("sardana"));
     command.env("REDIS_URL", redis.url()).env("INGESTER_URL", format!("tcp://localhost:{}", free_port()));
     let told = fails(&redis, &mut command, 3);
-    assert!(told.contains("stream motors") && told.contains(&format!("127.0.0.1:{port} is in use")), "{told}");
+    assert!(told.contains("stream motors") && told.contains(&format!(":{port} is in use")), "{told}");
 }
 
 #[test]

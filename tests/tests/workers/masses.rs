@@ -105,7 +105,10 @@ fn workers_that_ping_once_and_vanish_scan_after_scan_give_their_connections_back
             assert_eq!(count(&house.host.ingester().unwrap(), ENDED), 0);
             quiet.ping(true);
             house.wait_for_worker("quiet");
-            assert_eq!(descriptors(&house.host), before + 40, "the quiet one comes back by the connection that it has");
+            let ended = count(&house.host.ingester().unwrap(), ENDED);
+            assert_eq!(ended, 0, "the quiet one comes back by the connection that it has");
+            // One more or less: of a request for the status, which may not have ended yet.
+            assert!((before + 39..=before + 41).contains(&descriptors(&house.host)), "{before} before");
         }
     }
     wait_for("as many connections as there are places", LIMIT, || {

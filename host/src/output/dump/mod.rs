@@ -319,8 +319,9 @@ impl Tally {
 
 /// Bytes of events that go to the disk together, at least.
 const CHUNK: u64 = 256 << 10;
-/// Chunks that wait to be filled again.
-const SPARES: usize = 4;
+/// Chunks that wait to be filled again: as many as come together while the disk's thread waits for its turn on a busy machine. Of small
+/// events each keeps 512 KiB at most.
+const SPARES: usize = 64;
 /// How long a hanging disk can delay the end of a capture that is dropped.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
