@@ -144,7 +144,7 @@ fn a_context_that_is_never_given_back_is_told() {
 
 #[test]
 fn calls_after_the_end_are_counted_and_told_and_do_no_harm() {
-    let pair = Pair::with(in_c("calls_after_its_end"), &Setup { scans: 3, held: true, ..Setup::default() });
+    let pair = Pair::with(in_c("calls_after_its_end"), &Setup { scans: 2, held: true, ..Setup::default() });
     pair.go();
     pair.good_loses_nothing();
     // The source ends while the host lives: another one takes its place in the scan after the one that is held.
