@@ -68,9 +68,14 @@ pub enum Say {
     Start(u32),
     /// An image, a line, a record.
     Data(u32),
+    /// As `Data`, with [`LARGE`] bytes more.
+    Large(u32),
     /// The run is over.
     End(u32),
 }
+
+/// More than the network holds of it at 10 Mbit/s, and less than a PandABox's longest line.
+pub const LARGE: usize = 60_000;
 
 impl Detector {
     /// Those on ZeroMQ.
@@ -259,6 +264,7 @@ fn spoken(protocol: &Protocol, what: Say) -> Vec<Parts> {
     match what {
         Say::Start(scan) => (protocol.start)(scan),
         Say::Data(number) => (protocol.data)(number, r#""x":1"#),
+        Say::Large(number) => (protocol.data)(number, &format!(r#""x":"{}""#, "1".repeat(LARGE))),
         Say::End(scan) => (protocol.end)(scan),
     }
 }
@@ -294,6 +300,7 @@ fn line(what: Say) -> Vec<u8> {
             format!("arm_time: 2023-12-19T07:51:{scan:02}.754Z\nmissed: 0\nfields:\n PCAP.BITS0 uint32 Value\n\n")
         }
         Say::Data(number) => format!(" {number} 12345\n"),
+        Say::Large(number) => format!(" {number} {}\n", "1".repeat(LARGE)),
         Say::End(_) => "END 1 Ok\n".to_owned(),
     }
     .into_bytes()
@@ -306,6 +313,10 @@ fn post(what: Say) -> (&'static str, String, Vec<u8>) {
             ("/v1/data_desc", format!(r#"{{"serialno":{scan},"scandir":"/d","title":"t"}}"#), "DataDescription")
         }
         Say::Data(number) => ("/v1/record_data", format!(r#"{{"timestamp":0.5,"point_nb":{number}}}"#), "RecordData"),
+        Say::Large(number) => {
+            let more = "1".repeat(LARGE);
+            ("/v1/record_data", format!(r#"{{"timestamp":0.5,"point_nb":{number},"x":"{more}"}}"#), "RecordData")
+        }
         Say::End(scan) => ("/v1/record_end", format!(r#"{{"scan":{scan}}}"#), "RecordEnd"),
     };
     let event = format!(r#"{{"type":"{kind}",{}"#, &body[1..]);

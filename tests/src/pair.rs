@@ -88,7 +88,10 @@ impl Pair {
         let port = free_port();
         let settings = match setup.faults {
             [] => String::new(),
-            faults => format!("settings = {{ faults = {faults:?}, folder = {:?} }}\n", folder.path()),
+            faults => format!(
+                "settings = {{ faults = {faults:?}, folder = {:?} }}\nparameters = {{ gain = 7 }}\n",
+                folder.path()
+            ),
         };
         let host = Host::start(
             folder.path(),

@@ -31,6 +31,11 @@ fn wait_count(pair: &Pair, what: &str, count: u64) {
     wait_for(what, LIMIT, || (pair.count(what) == count).then_some(()));
 }
 
+/// The values that the parameter of `fails_as_told` was given, a line each.
+fn values(pair: &Pair) -> String {
+    fs::read_to_string(pair.folder().join("gain")).unwrap_or_default()
+}
+
 #[test]
 fn after_a_panic_or_an_error_the_next_scan_has_another_instance_that_works() {
     for (faults, events, made) in [
@@ -47,6 +52,8 @@ fn after_a_panic_or_an_error_the_next_scan_has_another_instance_that_works() {
         wait_count(&pair, MADE, made);
         let calls = |call: &str| fs::read_to_string(pair.folder().join(call)).unwrap_or_default().len();
         assert_eq!(calls("create"), 1 + made as usize, "{faults:?}");
+        // Each has the values of the one before.
+        assert_eq!(values(&pair), "7\n".repeat(1 + made as usize), "{faults:?}");
         let file = pair.bad.display().to_string();
         let log = pair.stop();
         let lines: Vec<_> = log.lines().filter(|line| line.contains("another instance is made")).collect();
@@ -126,6 +133,7 @@ fn in_the_place_of_a_call_that_hangs_another_copy_of_the_plugin_works() {
         works_again(&pair);
         let states: Vec<_> = pair.generations().iter().map(|generation| generation["state"].clone()).collect();
         assert_eq!(states, ["written off", "loaded"], "{fault}");
+        assert_eq!(values(&pair), "7\n7\n", "{fault}");
         let swap: Value = serde_json::from_str(&pair.host.get("/swaps/1").unwrap()).unwrap();
         assert_eq!((&swap["asked_by"], &swap["state"]), (&"recovery".into(), &"effective".into()), "{swap:#}");
         drop(pair);

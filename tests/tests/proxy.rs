@@ -59,14 +59,21 @@ fn a_delay_counts_each_way() {
 
 #[test]
 fn what_is_held_passes_neither_bytes_nor_the_news_of_an_end_until_it_is_released() {
-    let (proxy, _listener, mut client, mut server) = connect();
+    let (proxy, listener, mut client, mut server) = connect();
     proxy.hold();
     client.write_all(b"hello").expect("there is room");
     drop(client);
-    server.set_read_timeout(Some(Duration::from_millis(100))).expect("a socket has time-outs");
-    let silence = server.read(&mut [0; 5]).expect_err("nothing comes");
+    // A connection that comes later has time for a conversation.
+    let mut other = TcpStream::connect(("127.0.0.1", proxy.port())).expect("the proxy listens");
+    let (mut other_server, _) = listener.accept().expect("the proxy connects");
+    for _ in 0..100 {
+        pass(&mut other, &mut other_server);
+        pass(&mut other_server, &mut other);
+    }
+    server.set_nonblocking(true).expect("a socket can be told not to wait");
+    let silence = server.read(&mut [0; 5]).expect_err("nothing has come");
     assert_eq!(silence.kind(), ErrorKind::WouldBlock);
-    server.set_read_timeout(Some(LIMIT)).expect("a socket has time-outs");
+    server.set_nonblocking(false).expect("a socket can be told to wait");
     proxy.release();
     let mut rest = Vec::new();
     server.read_to_end(&mut rest).expect("bytes and end come after all");
@@ -86,6 +93,7 @@ fn a_cut_is_a_reset_for_both_sides() {
 fn a_slow_network_holds_back_whoever_sends() {
     let (proxy, _listener, mut client, _server) = connect();
     proxy.rate(Some(1000));
+    // No longer than it takes: without the rate all is through before, and with it nothing ever tells that no more will pass.
     client.set_write_timeout(Some(Duration::from_millis(200))).expect("a socket has time-outs");
     let all = client.write_all(&vec![0; 64 << 20]).expect_err("64 MiB do not fit into what is under way");
     assert_eq!(all.kind(), ErrorKind::WouldBlock);

@@ -153,6 +153,16 @@ fn a_redis_that_is_far_away_is_served_like_a_near_one() {
     assert_eq!((report.state, report.last_problem), ("up", None));
 }
 
+/// What Redis has answered with errors, and connections that it refused.
+fn refusals(way_in: &mut redis::Connection) -> u64 {
+    let stats: String = redis::cmd("INFO").arg("stats").query(way_in).unwrap();
+    let count = |name: &str| -> u64 {
+        let line = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("Redis counts no {name}")).parse().unwrap()
+    };
+    count("total_error_replies") + count("rejected_connections")
+}
+
 #[test]
 fn each_refusal_is_one_line_in_the_log_and_its_end_another() {
     let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
@@ -169,8 +179,9 @@ fn each_refusal_is_one_line_in_the_log_and_its_end_another() {
         carry_out(&mut way_in, begin);
         said(&process, "does not serve us", number);
         said(&process, says, 1);
-        // Time enough for more lines, if there were more.
-        std::thread::sleep(Duration::from_millis(1500));
+        // Some more of the same, of which each could be a line.
+        let so_far = refusals(&mut way_in);
+        wait_for("five more refusals", LIMIT, || (refusals(&mut way_in) >= so_far + 5).then_some(()));
         carry_out(&mut way_in, end);
         said(&process, " serves us", number + 1);
     }

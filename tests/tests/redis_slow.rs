@@ -99,3 +99,19 @@ fn a_value_that_is_larger_than_what_is_taken_is_named_and_costs_only_itself() {
         (!stage.host().control_report().faults.contains_key("parameter played-huge_mask")).then_some(())
     });
 }
+
+#[test]
+fn an_update_that_is_larger_than_what_is_taken_is_passed_over_and_the_next_scan_is_whole() {
+    let mut stage = Stage::new(&["eiger"], 2);
+    let worker = stage.worker("w1");
+    // Redis makes it up itself.
+    let script = "return redis.call('XADD', KEYS[1], '*', 'data', string.rep('x', ARGV[1]))";
+    let bytes = (260 * MIB).to_string();
+    let _: String = stage.redis.ask(&["EVAL", script, "1", "dranspose:controller:updates", &bytes]);
+    // 256 MiB on their way through a debug build.
+    wait_for("the complaint", 6 * LIMIT, || {
+        let problem = stage.host().control_report().last_problem?;
+        problem.what.contains("dranspose:controller:updates").then(|| assert!(problem.what.contains("256 MiB")))
+    });
+    stage.whole_scan("eiger", 0, 2, &worker);
+}

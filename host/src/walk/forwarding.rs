@@ -123,7 +123,7 @@ fn frames_are_handed_to_the_socket_where_they_are() {
 fn what_was_assigned_before_a_finish_is_delivered() {
     let house = house(&["a"], |_| ());
     let worker = house.worker("w1");
-    for _ in 0..50 {
+    for _ in 0..20 {
         let scan = house.start(&["a"]);
         house.feed(0, EventKind::Data, &[b"x"]);
         house.wait("the event", |report| report.streams.values().any(|stream| stream.queued == 1));

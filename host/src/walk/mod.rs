@@ -4,6 +4,7 @@ mod faults;
 mod forwarding;
 mod limits;
 mod on_demand;
+mod one_thread;
 mod stock;
 mod zero_copy;
 
@@ -109,7 +110,7 @@ impl Instance for FedInstance {
                 };
             }
             drop(events);
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(1));
         }
         Ok(Progress::Idle)
     }
@@ -134,7 +135,7 @@ struct House {
     report: watch::Receiver<Report>,
     runtime: tokio::runtime::Runtime,
     port: u16,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 fn free_port() -> u16 {
@@ -187,7 +188,7 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         .collect();
     let (told, _) = tokio::sync::mpsc::unbounded_channel();
     let (forwarder, line, _) = prepare(&ingester, made, &settings, told).unwrap();
-    let thread = Some(std::thread::spawn(move || forwarder.run()));
+    let thread = std::thread::spawn(move || forwarder.run());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let streams = line.streams;
     House { feeds: Vec::new(), streams, commands: line.commands, report: line.report, runtime, port, thread }
@@ -198,15 +199,13 @@ impl House {
         self.runtime.block_on(self.commands.command(command)).unwrap();
     }
     fn wait(&self, what: &str, until: impl Fn(&Report) -> bool) -> Report {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let report = self.report.borrow().clone();
-            if until(&report) {
-                return report;
-            }
-            assert!(Instant::now() < deadline, "waited for {what}: {report:#?}");
-            std::thread::yield_now();
-        }
+        let mut report = self.report.clone();
+        let found = self.runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(10), report.wait_for(until))
+                .await
+                .map(|found| found.map(|one| one.clone()))
+        });
+        found.unwrap_or_else(|_| panic!("waited for {what}: {:#?}", self.report.borrow())).expect("the ingester runs")
     }
     fn start(&self, streams: &[&str]) -> ScanId {
         let scan = ScanId(Uuid::new_v4());
@@ -246,9 +245,11 @@ impl House {
         self.wait("the worker", |report| report.workers.iter().any(|w| w.name.as_str() == name && w.connected));
         socket
     }
-    fn stop(mut self) {
+    fn stop(self) {
         self.command(Command::Stop { grace: Duration::from_secs(1) });
-        self.thread.take().unwrap().join().unwrap();
+        // Control is over: nobody waits for it to take back what it published.
+        drop(self.commands);
+        self.thread.join().unwrap();
     }
 }
 

@@ -149,14 +149,9 @@ impl Link {
         self.begun
     }
 
-    /// Why it cannot begin to connect; `None` if it has begun.
-    pub(crate) fn unknown_name(&self) -> Option<String> {
-        let name = self.url.name().filter(|_| !self.begun)?;
-        match names::answer(name) {
-            Answer::Pending => Some(format!("the name server has not answered for {name:?}")),
-            Answer::Known { .. } => None,
-            Answer::Failed(why) => Some(format!("{name:?} is not known: {why}")),
-        }
+    /// What is known of the name that it waits for; `None` if it has begun.
+    pub(crate) fn name_answer(&self) -> Option<Answer> {
+        self.url.name().filter(|_| !self.begun).map(names::answer)
     }
 
     /// Whether its name has moved to where it does not look for it: from IPv4 to IPv6, or back.

@@ -13,7 +13,7 @@ use crate::{
     closing::{self, Closing},
     endpoint::Endpoint,
     link::{DESCRIPTORS, Link, Pattern, Received},
-    names,
+    names::{self, Answer},
     settings::{Attach, ZmqSettings},
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Links {
     pattern: Pattern,
     /// Whether it was logged that somebody at an address is no such detector.
     refusal_told: bool,
+    /// Whether it was logged that nobody knows a detector's name.
+    unknown_told: bool,
     /// Whether it was logged that a detector left a socket that we have bound.
     leaving_told: bool,
     /// Connections that were made in this run, and ended.
@@ -49,6 +51,7 @@ impl Links {
             settings: settings.clone(),
             pattern,
             refusal_told: false,
+            unknown_told: false,
             leaving_told: false,
             disconnects: 0,
         };
@@ -59,14 +62,17 @@ impl Links {
                 Pattern::SubscribeAll => settings.subscribe_settle.0,
             });
         }
+        links.tell_unknown_name();
         for link in links.links.iter().filter(|link| !link.handshake().is_made()) {
             let url = link.url();
-            let line = match settings.attach {
-                Attach::Connect => match link.unknown_name() {
-                    Some(why) => format!("{url:?}: {why}; it is asked again, and connecting goes on in the background"),
-                    None => format!("{url:?} does not answer yet; connecting goes on in the background"),
-                },
-                Attach::Bind => format!("nobody has connected to {url:?} yet; it stays bound"),
+            let line = match (settings.attach, link.name_answer()) {
+                // Told, as a warning.
+                (Attach::Connect, Some(Answer::Failed(_))) => continue,
+                (Attach::Connect, Some(Answer::Pending)) => format!(
+                    "{url:?}: the name server has not answered; it is asked again, and connecting goes on in the background"
+                ),
+                (Attach::Connect, _) => format!("{url:?} does not answer yet; connecting goes on in the background"),
+                (Attach::Bind, _) => format!("nobody has connected to {url:?} yet; it stays bound"),
             };
             host.log(LogLevel::Info, line);
         }
@@ -90,6 +96,7 @@ impl Links {
     /// worked before. To be called when everything that came over them was read.
     pub(crate) fn mend(&mut self) -> Result<u32, SourceError> {
         let mut worked = 0;
+        self.tell_unknown_name();
         for place in 0..self.links.len() {
             let link = &mut self.links[place];
             link.begin()?;
@@ -135,6 +142,25 @@ impl Links {
     /// that it is done nor that it sent a part longer than allowed.
     pub(crate) fn disconnects(&self) -> u64 {
         self.disconnects
+    }
+
+    /// Once in a run, however many names are unknown: the next run says the others.
+    fn tell_unknown_name(&mut self) {
+        if self.unknown_told {
+            return;
+        }
+        let unknown = self.links.iter().find_map(|link| match link.name_answer()? {
+            Answer::Failed(why) => Some((link.url(), why)),
+            _ => None,
+        });
+        if let Some((url, why)) = unknown {
+            let line = format!(
+                "{url:?}: this host name is not known: {why}; check upstream_url and the name server (`getent hosts NAME`). It is asked \
+                 again, and connecting goes on in the background"
+            );
+            self.host.log(LogLevel::Warn, line);
+            self.unknown_told = true;
+        }
     }
 
     fn tell_refusal(&mut self, url: &Endpoint) {

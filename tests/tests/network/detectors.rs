@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    fs, iter,
     ops::Range,
     thread,
     time::{Duration, Instant},
@@ -9,14 +10,14 @@ use std::{
 
 use framegate_tests::{
     detector,
-    detectors::{Detector, Say},
+    detectors::{Detector, LARGE, Say},
     framegate,
     host::Host,
     network::{FAR, HERE, Network, between},
     process::{comes_within, free_port},
     protocols::Parts,
     standalone::{Wish, configuration, images, is_end},
-    worker::Worker,
+    worker::{LIMIT, Worker},
 };
 use tempfile::TempDir;
 
@@ -29,7 +30,7 @@ const ALL: Range<usize> = 0..4;
 struct Beamline {
     detectors: Vec<Detector>,
     worker: Worker,
-    _host: Host,
+    host: Host,
     _folder: TempDir,
 }
 
@@ -63,7 +64,7 @@ impl Beamline {
         host.wait_for("the worker and the scan", |ingester| {
             ingester["workers"][0]["service_uuid"] == uuid.as_str() && ingester["state"] == "running"
         });
-        let mut beamline = Self { detectors, worker, _host: host, _folder: folder };
+        let mut beamline = Self { detectors, worker, host, _folder: folder };
         beamline.appear(network);
         beamline
     }
@@ -82,6 +83,15 @@ impl Beamline {
             all.sort_by_key(Detector::comes);
             all.iter().map(|one| one.say(what)).collect()
         })
+    }
+
+    /// How many connections between the two machines the program's machine has.
+    fn connections_to_far(&self) -> usize {
+        let far = format!("{:08X}:", u32::from_le_bytes(FAR.octets()));
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.host.id())).unwrap();
+        let fields = table.lines().map(|line| line.split_whitespace().skip(2).take(2).collect::<Vec<_>>());
+        // The address of the other end, and 01: established.
+        fields.filter(|fields| matches!(fields[..], [other, "01"] if other.starts_with(&far))).count()
     }
 
     fn gets(&mut self, number: u64, events: &[Parts]) {
@@ -166,9 +176,50 @@ fn detectors_that_connect_to_us_are_served_at_once_when_their_machine_has_vanish
 }
 
 #[test]
+fn a_detector_that_a_zeromq_source_connects_to_is_found_when_its_machine_has_vanished_and_is_back() {
+    their_machine_vanishes(0..1, [Say::Data(1), Say::End(1)], Duration::from_secs(75));
+}
+
+#[test]
 fn a_pandabox_that_has_vanished_is_found_when_it_is_back_under_its_address() {
     // It has to be armed again; a scan may have several arms.
     their_machine_vanishes(1..2, [Say::Start(2), Say::Data(0)], Duration::from_secs(60));
+}
+
+#[test]
+fn a_detector_whose_cable_is_out_for_good_is_given_up_and_hinders_no_end() {
+    between(|network| {
+        let mut beamline = Beamline::start(network, ALL);
+        for (number, what) in [(0, Say::Start(1)), (1, Say::Data(0))] {
+            let events = beamline.say(network, what);
+            beamline.gets(number, &events);
+        }
+        // Sardana's connections end with each post.
+        assert_eq!(beamline.connections_to_far(), 3);
+        network.unplug();
+        // After 30 s the kernel asks, three times, 10 s apart.
+        let ended = comes_within(Duration::from_secs(90), || (beamline.connections_to_far() == 0).then_some(()));
+        assert!(ended.is_some(), "{} connections are still there", beamline.connections_to_far());
+        let began = Instant::now();
+        assert!(beamline.host.stop(LIMIT).success());
+        assert!(began.elapsed() < Duration::from_secs(5), "it ends after {:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn detectors_of_all_transports_behind_ten_megabits_get_everything_through() {
+    between(|network| {
+        network.slow("10mbit");
+        let mut beamline = Beamline::start(network, ALL);
+        let began = Instant::now();
+        let all = iter::once(Say::Start(1)).chain((0..16).map(Say::Large)).chain([Say::End(1)]);
+        for (number, what) in (0..).zip(all) {
+            let events = beamline.say(network, what);
+            beamline.gets(number, &events);
+        }
+        let (took, bits) = (began.elapsed(), 16 * 4 * LARGE * 8);
+        assert!(took.as_secs_f64() > bits as f64 / 12e6, "{bits} bits through 10 Mbit/s in {took:?}");
+    });
 }
 
 #[test]

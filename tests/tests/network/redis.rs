@@ -1,6 +1,9 @@
 //! Redis, and the controller, on another machine.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use framegate_tests::{
     controller::Controller,
@@ -10,7 +13,7 @@ use framegate_tests::{
     process::{Process, free_port, wait_for},
     redis::RedisServer,
     standalone::{images, is_end},
-    worker::Worker,
+    worker::{LIMIT, Worker},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -26,7 +29,7 @@ struct Beamline {
     detector: Detector,
     worker: Worker,
     admin: u16,
-    _process: Process,
+    process: Process,
     _folder: TempDir,
 }
 
@@ -48,7 +51,7 @@ impl Beamline {
         let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
         let uuid = worker.service_uuid().to_string();
         controller.wait_state(NAME, "the worker", |state| state["connected_workers"].get(&uuid).is_some());
-        Self { redis, controller, detector, worker, admin, _process: process, _folder: folder }
+        Self { redis, controller, detector, worker, admin, process, _folder: folder }
     }
 
     fn status(&self) -> Option<Value> {
@@ -136,5 +139,54 @@ fn a_machine_with_redis_that_vanishes_is_missed_within_5_s_and_served_when_it_is
         beamline.is_back();
         beamline.controller.finish_and_wait(NAME);
         beamline.whole_scan();
+    });
+}
+
+#[test]
+fn a_cable_to_redis_that_is_out_for_good_is_told_and_holds_up_neither_what_is_assigned_nor_the_end() {
+    between(|network| {
+        let mut beamline = Beamline::start(network);
+        beamline.controller.scan(NAME, &["camera"]);
+        beamline.controller.assign(&[TO_IT; 4]);
+        beamline.detector.header();
+        assert_eq!(beamline.worker.next().number(), 0);
+        network.unplug();
+        let began = Instant::now();
+        wait_for("its absence to be said", Duration::from_secs(10), || {
+            (beamline.status()?["control"]["state"] != "up").then_some(())
+        });
+        assert!(began.elapsed() < Duration::from_secs(6), "after {:?}", began.elapsed());
+        beamline.detector.image(&[1; 5000]);
+        beamline.detector.image(&[2; 5000]);
+        beamline.detector.end();
+        assert_eq!(beamline.worker.until(is_end).len(), 3);
+        let began = Instant::now();
+        assert!(beamline.process.stop(LIMIT).success(), "{}", beamline.process.output());
+        assert!(began.elapsed() < Duration::from_secs(10), "it ends after {:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn a_redis_behind_ten_megabits_hands_out_all_assignments() {
+    const EVENTS: usize = 20_000;
+    between(|network| {
+        network.slow("10mbit");
+        let mut beamline = Beamline::start(network);
+        beamline.controller.scan(NAME, &["camera"]);
+        let began = Instant::now();
+        beamline.controller.assign(&[TO_IT; EVENTS]);
+        let got = thread::scope(|scope| {
+            let sends = scope.spawn(|| beamline.detector.run(vec![vec![7; 100]; EVENTS - 2]));
+            let got = beamline.worker.until(is_end);
+            sends.join().unwrap();
+            got
+        });
+        let images = images(&got);
+        assert_eq!(images.len(), EVENTS - 2);
+        assert!(images.iter().all(|image| *image == [7; 100]));
+        // An assignment is 30 bytes and more.
+        let took = began.elapsed();
+        assert!(took > Duration::from_millis(400), "{EVENTS} assignments through 10 Mbit/s in {took:?}");
+        beamline.controller.finish_and_wait(NAME);
     });
 }

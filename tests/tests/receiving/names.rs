@@ -83,6 +83,30 @@ fn a_name_server_that_does_not_answer_holds_up_no_scan_and_the_detectors_are_fou
 }
 
 #[test]
+fn a_name_that_nobody_knows_is_one_warning_in_a_scan_and_the_detector_is_found_when_it_is_known() {
+    let files = tempfile::tempdir().unwrap();
+    let names = Names::new(files.path());
+    let (port, nobody) = (free_port(), free_port());
+    let detector = push("127.0.0.1", port);
+    let streams =
+        [("camera", "stins", by_name("camera.test", port)), ("panda", "pcap-raw", by_name("panda.test", nobody))];
+    let mut beamline = Beamline::start(&streams, |command| names.give(command));
+    for scan in 1..=2 {
+        beamline.begin();
+        for name in ["camera.test", "panda.test"] {
+            wait_for("the warning", LIMIT, || (beamline.warnings(name).len() == scan).then_some(()));
+        }
+    }
+    assert!(beamline.warnings("camera.test")[0].contains("is not known"), "{}", beamline.host.log());
+    names.set(&[("camera.test", "127.0.0.1")]);
+    detector.send(HEADER, 0).unwrap();
+    beamline.gets("camera", &vec![HEADER.to_vec()]);
+    // It was looked for all the time.
+    assert_eq!(beamline.warnings("camera.test").len(), 2, "{}", beamline.host.log());
+    beamline.ends();
+}
+
+#[test]
 fn a_detector_whose_name_moves_away_from_a_machine_that_is_off_is_found() {
     let files = tempfile::tempdir().unwrap();
     let names = Names::new(files.path());

@@ -6,7 +6,8 @@
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use framegate_plugin_api::{
-    Deadline, EventKind, EventSink, Frame, HostContext, Progress, Source, SourceError, SourceRun, export_source,
+    Deadline, EventKind, EventSink, Frame, HostContext, Parameter, ParameterType, Progress, Source, SourceError,
+    SourceRun, export_source,
 };
 use serde::Deserialize;
 
@@ -83,6 +84,18 @@ impl Source for Bad {
     fn open(&mut self) -> Result<Run, SourceError> {
         self.0.in_call("open")?;
         Ok(Run { faults: self.0.clone(), given: false })
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let (name, description) = ("gain".to_owned(), "Its values are in the file `gain`, a line each".to_owned());
+        vec![Parameter { name, description, dtype: ParameterType::Int, default: 1.into() }]
+    }
+
+    fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), SourceError> {
+        let file = self.0.settings.folder.join(name);
+        let values = fs::read(&file).unwrap_or_default();
+        fs::write(file, [&values, value, b"\n"].concat()).unwrap();
+        Ok(())
     }
 }
 
