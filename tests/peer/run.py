@@ -6,7 +6,7 @@ SUITE is the unpacked source distribution, BIN the built `framegate`, PLUGINS th
 of each file goes. Called by `tests/run peer`, which prepares all of them. `--python` keeps the peer's own ingesters: the baseline.
 
 The files use fixed ports. So each runs in a process of its own (`--alone`), in a network namespace of its own where the system
-allows it, with a Redis of its own: two at a time, and they never meet a service of the machine. Elsewhere one runs after the other.
+allows it, with a Redis of its own: three at a time, and they never meet a service of the machine. Elsewhere one runs after the other.
 """
 
 import argparse
@@ -217,7 +217,7 @@ def main() -> int:
     for folder in ("suite", "bin", "plugins", "logs"):
         parser.add_argument(folder, type=lambda text: pathlib.Path(text).absolute())
     parser.add_argument("--python", action="store_true")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=3)
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     parser.add_argument("files", nargs="*")
     args = parser.parse_intermixed_args()

@@ -8,6 +8,7 @@
 use std::{
     env, fs,
     io::stderr,
+    panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -31,8 +32,8 @@ pub struct Dranspose {
     /// Where the workers write what they got.
     recording: PathBuf,
     folder: PathBuf,
-    /// Ended when dropped, in this order: whoever talks to the controller before the controller.
-    _processes: Vec<Process>,
+    /// The workers, then the reducer. Ended when dropped, before the controller, to which they talk.
+    services: Vec<Process>,
     controller: Option<Process>,
     port: u16,
 }
@@ -51,6 +52,23 @@ pub struct Received {
     /// The worker that got it.
     #[serde(skip)]
     pub worker: String,
+}
+
+/// A race of dranspose 0.2.0's own, which takes a busy machine: a worker that is told of the next scan waits for ever for its task that reads
+/// assignments to end (`Worker.restart_work`, the line after "clean up in sockets"). Its state expires after 10 s, and the controller's
+/// task that hands out work dies of not finding it (`Controller.assign_worker_in_mapping`, StopIteration).
+#[derive(Debug)]
+pub struct OwnRace;
+
+/// Runs a test with dranspose, and once more if dranspose has met its [`OwnRace`].
+pub fn past_its_own_race(test: impl Fn()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(&test)) {
+        if !panic.is::<OwnRace>() {
+            resume_unwind(panic);
+        }
+        println!("once more, after a race of dranspose's own");
+        test();
+    }
 }
 
 impl Dranspose {
@@ -85,7 +103,7 @@ impl Dranspose {
             workers: workers.iter().map(ToString::to_string).collect(),
             recording,
             folder: folder.to_owned(),
-            _processes: processes,
+            services: processes,
             controller: None,
             port,
         };
@@ -184,9 +202,21 @@ impl Dranspose {
     /// Waits until the controller says that all events of the scan are processed.
     ///
     /// # Panics
-    /// If that takes more than a minute.
+    /// If that takes more than a minute; with [`OwnRace`] if that is the reason.
     pub fn wait_for_finish(&self) {
-        assert!(self.finishes_within(START), "the scan does not finish within {START:?}");
+        if !self.finishes_within(START) {
+            if self.has_met_its_own_race() {
+                panic_any(OwnRace);
+            }
+            panic!("the scan does not finish within {START:?}");
+        }
+    }
+
+    /// See [`OwnRace`].
+    fn has_met_its_own_race(&self) -> bool {
+        let hangs = |worker: &Process| worker.output().trim_end().ends_with("clean up in sockets");
+        let died = |controller: &Process| controller.output().contains("coroutine raised StopIteration");
+        self.services[..self.workers.len()].iter().any(hangs) && self.controller.as_ref().is_some_and(died)
     }
 
     /// Whether the controller says within `limit` that all events of the scan are processed.

@@ -69,23 +69,30 @@ impl Beamline {
 
     /// One scan: the capture, played by `framegate replay` as the detector, to the last event.
     fn scan(&self, ingester: &Ingester) -> Scan {
-        self.scan_within(2 * LIMIT, ingester).expect("the scan finishes")
+        let (uuid, mut detector) = self.begin(ingester);
+        self.dranspose.wait_for_finish();
+        self.end(uuid, &mut detector)
     }
 
     /// The same; none if it does not finish in time.
     fn scan_within(&self, limit: Duration, ingester: &Ingester) -> Option<Scan> {
+        let (uuid, mut detector) = self.begin(ingester);
+        self.dranspose.finishes_within(limit).then(|| self.end(uuid, &mut detector))
+    }
+
+    fn begin(&self, ingester: &Ingester) -> (String, Process) {
         let uuid = self.dranspose.start_scan(STREAM, IMAGES);
         let mut replay = framegate::command();
         let bind = ingester.detector.replace("127.0.0.1", "*");
         replay.arg("replay").arg(capture()).args(["--bind", &bind, "--stream", STREAM]);
-        let mut detector = Process::start("detector", &mut replay, self.folder.path());
-        if !self.dranspose.finishes_within(limit) {
-            return None;
-        }
+        (uuid, Process::start("detector", &mut replay, self.folder.path()))
+    }
+
+    fn end(&self, uuid: String, detector: &mut Process) -> Scan {
         assert!(detector.wait(LIMIT).success());
         let received = self.dranspose.received(&uuid);
         println!("   scan {uuid}: the workers got {} messages", received.len());
-        Some(Scan { uuid, received })
+        Scan { uuid, received }
     }
 
     /// Stops an ingester as a service manager does; it must leave nothing behind.
@@ -146,87 +153,98 @@ fn reference() -> Option<(Beamline, Scan)> {
 
 #[test]
 fn workers_get_byte_for_byte_what_they_get_from_the_python_ingester() {
-    println!("1. Start Redis, dranspose's controller and reducer, and two workers that write down what they get.");
-    println!("2. The reference: the Python ingester; {} is the detector.", capture().file_name().unwrap().display());
-    let (beamline, reference) = (0..3).find_map(|_| reference()).expect("one of three references");
+    python::past_its_own_race(|| {
+        println!("1. Start Redis, dranspose's controller and reducer, and two workers that write down what they get.");
+        println!(
+            "2. The reference: the Python ingester; {} is the detector.",
+            capture().file_name().unwrap().display()
+        );
+        let (beamline, reference) = (0..3).find_map(|_| reference()).expect("one of three references");
 
-    println!("3. framegate in its place, with {}; two scans.", framegate::plugin("stins").display());
-    let ingester = beamline.ingester("framegate", framegate::command(), None);
-    let first = beamline.scan(&ingester);
-    let second = beamline.scan(&ingester);
-    beamline.stop(ingester);
+        println!("3. framegate in its place, with {}; two scans.", framegate::plugin("stins").display());
+        let ingester = beamline.ingester("framegate", framegate::command(), None);
+        let first = beamline.scan(&ingester);
+        let second = beamline.scan(&ingester);
+        beamline.stop(ingester);
 
-    println!("4. Compare.");
-    reference.check_delivery();
-    for scan in [&first, &second] {
-        scan.check_delivery();
-        let (ours, theirs) = (scan.messages(), reference.messages());
-        for (event, message) in &ours {
-            let bytes: usize = message.1.iter().map(|frame| frame.len() / 2).sum();
-            let verdict = if theirs.get(event) == Some(message) { "equal" } else { "DIFFERENT" };
-            println!("   event {event:>2}: {} frames, {bytes:>3} bytes, {verdict}", message.1.len());
+        println!("4. Compare.");
+        reference.check_delivery();
+        for scan in [&first, &second] {
+            scan.check_delivery();
+            let (ours, theirs) = (scan.messages(), reference.messages());
+            for (event, message) in &ours {
+                let bytes: usize = message.1.iter().map(|frame| frame.len() / 2).sum();
+                let verdict = if theirs.get(event) == Some(message) { "equal" } else { "DIFFERENT" };
+                println!("   event {event:>2}: {} frames, {bytes:>3} bytes, {verdict}", message.1.len());
+            }
+            assert_eq!(ours, theirs);
+            println!("   scan {}: {} events, the same bytes as from Python", scan.uuid, ours.len());
         }
-        assert_eq!(ours, theirs);
-        println!("   scan {}: {} events, the same bytes as from Python", scan.uuid, ours.len());
-    }
+    });
 }
 
 #[test]
 fn dranspose_and_cbor2_read_the_captures_of_framegate() {
-    let beamline = Beamline::start();
-    let by_path = beamline.path("by_path.cbors");
-    let ingester = beamline.ingester("framegate-path", framegate::command(), Some(&by_path));
-    let scan = beamline.scan(&ingester);
-    beamline.stop(ingester);
-    check_capture(&by_path, &scan);
-
-    // The prefix is a parameter that people set while everything runs.
-    let ingester = beamline.ingester("framegate-prefix", framegate::command(), None);
-    let prefix = beamline.path("by_prefix_");
-    beamline.dranspose.set_parameter("dump_prefix", prefix.to_str().unwrap());
-    for _ in 0..2 {
+    python::past_its_own_race(|| {
+        let beamline = Beamline::start();
+        let by_path = beamline.path("by_path.cbors");
+        let ingester = beamline.ingester("framegate-path", framegate::command(), Some(&by_path));
         let scan = beamline.scan(&ingester);
-        let by_prefix = beamline.path(&format!("by_prefix_{STREAM}-ingester-{}.cbors", scan.uuid));
-        check_capture(&by_prefix, &scan);
-    }
-    beamline.stop(ingester);
+        beamline.stop(ingester);
+        check_capture(&by_path, &scan);
+
+        // The prefix is a parameter that people set while everything runs.
+        let ingester = beamline.ingester("framegate-prefix", framegate::command(), None);
+        let prefix = beamline.path("by_prefix_");
+        beamline.dranspose.set_parameter("dump_prefix", prefix.to_str().unwrap());
+        for _ in 0..2 {
+            let scan = beamline.scan(&ingester);
+            let by_prefix = beamline.path(&format!("by_prefix_{STREAM}-ingester-{}.cbors", scan.uuid));
+            check_capture(&by_prefix, &scan);
+        }
+        beamline.stop(ingester);
+    });
 }
 
 #[test]
 fn a_controller_that_is_killed_in_a_scan_and_started_again_has_its_next_scan_whole() {
-    let mut beamline = Beamline::start();
-    let ingester = beamline.ingester("framegate", framegate::command(), None);
-    let scan = beamline.dranspose.start_scan(STREAM, IMAGES);
-    let mut replay = framegate::command();
-    replay.arg("replay").arg(capture()).args(["--bind", &ingester.detector, "--stream", STREAM, "--rate", "4"]);
-    let detector = Process::start("detector", &mut replay, beamline.folder.path());
-    wait_for("the first events", LIMIT, || (beamline.dranspose.received(&scan).len() >= 4).then_some(()));
-    beamline.dranspose.kill_controller();
-    let before = beamline.dranspose.received(&scan).len();
-    // What is assigned goes on without a controller.
-    wait_for("more events", LIMIT, || (beamline.dranspose.received(&scan).len() > before).then_some(()));
-    beamline.dranspose.start_controller();
-    beamline.dranspose.wait_for_stream(STREAM);
-    drop(detector);
-    for _ in 0..2 {
-        beamline.scan(&ingester).check_delivery();
-    }
-    beamline.stop(ingester);
+    python::past_its_own_race(|| {
+        let mut beamline = Beamline::start();
+        let ingester = beamline.ingester("framegate", framegate::command(), None);
+        let scan = beamline.dranspose.start_scan(STREAM, IMAGES);
+        let mut replay = framegate::command();
+        replay.arg("replay").arg(capture()).args(["--bind", &ingester.detector, "--stream", STREAM, "--rate", "4"]);
+        let detector = Process::start("detector", &mut replay, beamline.folder.path());
+        wait_for("the first events", LIMIT, || (beamline.dranspose.received(&scan).len() >= 4).then_some(()));
+        beamline.dranspose.kill_controller();
+        let before = beamline.dranspose.received(&scan).len();
+        // What is assigned goes on without a controller.
+        wait_for("more events", LIMIT, || (beamline.dranspose.received(&scan).len() > before).then_some(()));
+        beamline.dranspose.start_controller();
+        beamline.dranspose.wait_for_stream(STREAM);
+        drop(detector);
+        for _ in 0..2 {
+            beamline.scan(&ingester).check_delivery();
+        }
+        beamline.stop(ingester);
+    });
 }
 
 #[test]
 fn an_ingester_that_is_restarted_after_a_scan_waits_for_the_next_and_logs_no_error() {
-    let beamline = Beamline::start();
-    let first = beamline.ingester("first", framegate::command(), None);
-    beamline.scan(&first).check_delivery();
-    beamline.stop(first);
-    let second = beamline.ingester("second", framegate::command(), None);
-    // The controller tells it the scan that is over, because its parameters differ.
-    let said = || second.process.output();
-    wait_for("its word on that scan", LIMIT, || said().contains("is over; waiting for the next one").then_some(()));
-    beamline.scan(&second).check_delivery();
-    assert!(!said().contains("ERROR"), "{}", said());
-    beamline.stop(second);
+    python::past_its_own_race(|| {
+        let beamline = Beamline::start();
+        let first = beamline.ingester("first", framegate::command(), None);
+        beamline.scan(&first).check_delivery();
+        beamline.stop(first);
+        let second = beamline.ingester("second", framegate::command(), None);
+        // The controller tells it the scan that is over, because its parameters differ.
+        let said = || second.process.output();
+        wait_for("its word on that scan", LIMIT, || said().contains("is over; waiting for the next one").then_some(()));
+        beamline.scan(&second).check_delivery();
+        assert!(!said().contains("ERROR"), "{}", said());
+        beamline.stop(second);
+    });
 }
 
 /// The capture holds each event once, and `dranspose replay` and cbor2 read from it the frames that the workers got.

@@ -43,7 +43,9 @@ impl Beamline {
         command.args(["run", "--config"]).arg(path);
         let mut host = Host::with(&mut start(command), folder.path(), admin);
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
-        let controller = Controller::new(&redis);
+        // Published only when it listens to updates: earlier ones are not looked for.
+        let mut controller = Controller::new(&redis);
+        controller.wait_state(NAME, "its state", |_| true);
         Self { folder, redis, controller, detector, url, host }
     }
 

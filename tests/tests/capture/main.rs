@@ -93,7 +93,9 @@ impl Beamline {
         command.current_dir(folder.path()).args(["run", "--config"]).arg(path);
         let mut host = Host::with(&mut start(command), folder.path(), admin);
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
-        let (controller, worker) = (Controller::new(&redis), Worker::connect("w1", &url));
+        let (mut controller, worker) = (Controller::new(&redis), Worker::connect("w1", &url));
+        // Published only when it listens to updates: earlier ones are not looked for.
+        controller.wait_state(NAME, "its state", |_| true);
         Self { folder, controller, detector, worker, host, _redis: redis }
     }
 

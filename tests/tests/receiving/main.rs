@@ -55,8 +55,9 @@ impl Beamline {
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
         let worker = Worker::connect("w1", &url);
         let uuid = worker.service_uuid().to_string();
-        host.wait_for("the worker", |ingester| ingester["workers"][0]["service_uuid"] == uuid.as_str());
-        let controller = Controller::new(&redis);
+        // Published only when it listens to updates: earlier ones are not looked for.
+        let mut controller = Controller::new(&redis);
+        controller.wait_state(NAME, "the worker", |state| state["connected_workers"].get(&uuid).is_some());
         let streams = streams.iter().map(|(name, ..)| (*name).to_owned()).collect();
         Self { streams, controller, worker, host, _folder: folder, _redis: redis }
     }
