@@ -1,13 +1,13 @@
-"""Runs the binaries of the Rust tests, most of them side by side: they wait more than they compute.
+"""Runs the binaries of the Rust tests, most of them in parallel: they wait more than they compute.
 
     runner.py BINARIES FOLDER side-by-side|alone|report
 
-BINARIES is what `cargo test --no-run --message-format json` printed. FOLDER gets the output of each binary (`NAME.log`), the
-results (`results.json`) and the skips. `side-by-side` begins anew and runs all but those that measure, and the documentation's
-tests; `alone` runs these, one after the other, on a machine that does nothing else; `report` prints every result, each failure in
-full, and the skips. Called by `tests/run`.
+BINARIES is the output of `cargo test --no-run --message-format json`. FOLDER gets the output of each binary (`NAME.log`), the
+results (`results.json`) and the skips. `side-by-side` discards earlier results, then runs the documentation's tests and all
+binaries except those that measure. `alone` runs the measuring ones, one after the other, on an otherwise idle machine. `report`
+prints every result, each failure in full, and the skips. Called by `tests/run`.
 
-FRAMEGATE_TEST_JOBS says how many run at a time (4), FRAMEGATE_TEST_ONLY names those that run, separated by blanks.
+FRAMEGATE_TEST_JOBS is how many run at a time (4), FRAMEGATE_TEST_ONLY the names of those to run, separated by blanks.
 """
 
 import concurrent.futures
@@ -24,12 +24,13 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ALLOWED = ROOT / "tests/allowed-skips"
 
-# These measure: time, memory or calls. Others beside them would be measured too. In `ready` a publisher has 10 ms to hear of a
-# subscription (`subscribe_settle`).
-ALONE = ["allocations", "machine", "memory", "ready", "redis_load", "redis_state", "soak", "swap_cost", "system_calls"]
-# The longest first: none is left over at the end while the other places are empty.
-FIRST = ["network", "bench", "plugin_check", "swap_peer", "authors", "workers", "framegate", "redis_faults", "drop_in", "doc-tests"]
-# Tests of these wait for time-outs of the kernel, up to a minute, and compute nothing meanwhile: so many of them at a time.
+# These measure time, memory or calls, so other tests in parallel would distort the result. In `ready` a publisher has
+# 10 ms to receive a subscription (`subscribe_settle`).
+ALONE = ["allocations", "bench", "machine", "memory", "ready", "redis_load", "redis_state", "swap_cost", "system_calls"]
+# The longest first, so that none is left at the end while the other jobs are idle.
+FIRST = ["network", "soak", "plugin_check", "swap_peer", "authors", "workers", "framegate", "redis_faults", "drop_in", "doc-tests"]
+# These tests wait for time-outs of the kernel, up to a minute, and compute nothing meanwhile, so more of them run at a
+# time.
 THREADS = {"network": "8"}
 # A binary that runs longer hangs. The long modes of `tests/run long` have more.
 LIMIT = int(os.environ.get("FRAMEGATE_TEST_LIMIT", "900"))
@@ -41,7 +42,7 @@ lock = threading.Lock()
 
 
 class Binary:
-    """One binary, and how cargo would call it."""
+    """A test binary, and how cargo would run it."""
 
     def __init__(self, name: str, shown: str, command: list[str], folder: pathlib.Path) -> None:
         self.name, self.shown, self.command, self.folder = name, shown, command, folder
@@ -51,7 +52,7 @@ class Binary:
 
 
 def binaries(messages: pathlib.Path) -> list[Binary]:
-    """What cargo built to be run as tests."""
+    """The test binaries that cargo built."""
     found = []
     for line in messages.read_text().splitlines():
         message = json.loads(line)
@@ -75,7 +76,7 @@ def binaries(messages: pathlib.Path) -> list[Binary]:
 
 
 def end_group(process: subprocess.Popen) -> None:
-    """Ends what a binary has started, with it."""
+    """Ends a binary and all processes that it has started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -83,14 +84,15 @@ def end_group(process: subprocess.Popen) -> None:
 
 
 def run(binary: Binary, folder: pathlib.Path) -> dict:
-    """Runs a binary to its end, or to the limit; what came of it."""
+    """Runs a binary to its end, or to the limit; returns the result."""
     log = folder / f"{binary.name}.log"
     environment = os.environ | {
         "FRAMEGATE_SKIPS": str(folder / "skips"),
-        # Everything is up to date: nobody asks cargo again.
+        # Everything is up to date: tests need not ask cargo again.
         "FRAMEGATE_BUILT": "1",
     }
-    # As cargo would. Not for cargo itself: where the build script of `ring` sees another value, `ring` and all above it are built again.
+    # As cargo sets it. Not for cargo itself: if the build script of `ring` sees another value, `ring` and everything
+    # above it are built again.
     if binary.shown:
         environment["CARGO_MANIFEST_DIR"] = str(binary.folder)
     if binary.name in THREADS:
@@ -143,7 +145,7 @@ def run_all(chosen: list[Binary], folder: pathlib.Path, jobs: int, results: list
 
 
 def skips(folder: pathlib.Path, results: list[dict]) -> tuple[list[str], list[str]]:
-    """Every skip, `TEST: REASON`, and those that nobody allowed."""
+    """All skips, `TEST: REASON`, and those that are not allowed."""
     file = folder / "skips"
     found = file.read_text().splitlines() if file.exists() else []
     found += [skip for result in results for skip in result["skips"]]
@@ -152,10 +154,10 @@ def skips(folder: pathlib.Path, results: list[dict]) -> tuple[list[str], list[st
 
 
 def failure(result: dict) -> str:
-    """What a failed binary printed; of very much the failures and the end."""
+    """The output of a failed binary; if it is very long, the failures and the end."""
     output = pathlib.Path(result["log"]).read_text(errors="replace")
     _, mark, failures = output.partition("\nfailures:\n")
-    # A binary that was ended has no list of failures: its last lines say which tests still ran.
+    # A binary that was killed has no list of failures: its last lines show which tests still ran.
     return f"\n---- {result['name']} ({result['log']})\n{failures if mark else output[-20_000:]}"
 
 
@@ -184,7 +186,7 @@ def report(folder: pathlib.Path) -> int:
 
 
 def stopped(*_: object) -> None:
-    """Whoever ends this ends what it has started."""
+    """A signal also ends the processes that were started."""
     with lock:
         for process in running:
             end_group(process)

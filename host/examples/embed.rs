@@ -1,4 +1,4 @@
-//! A program with a host inside: a source of its own, a plugin loaded from a file, no Redis.
+//! A program that embeds a host: a source of its own, a plugin loaded from a file, no Redis.
 //!
 //!     cargo build --workspace
 //!     cargo run -p framegate --example embed -- target/debug/libframegate_stins.so tcp://localhost:9999 tcp://localhost:10000
@@ -12,7 +12,7 @@ use framegate_plugin_api::{
     Deadline, EventKind, EventSink, Frame, HostContext, Progress, Source, SourceError, SourceRun,
 };
 
-/// A source of the program's own. It has no detector: it is asked once for each event of the other streams.
+/// A source defined by this program. It has no detector: the host triggers it once for each event of the other streams.
 struct Clock;
 
 impl Source for Clock {

@@ -1,10 +1,10 @@
-//! Tells glibc's allocator to keep what frames are made of.
+//! Tells glibc's allocator to keep the memory of frames.
 //!
-//! By default every buffer above some 128 KiB is mapped for one event and unmapped after it, and the kernel clears its
-//! pages each time: at 1 MiB frames that is a quarter of all CPU time.
+//! By default every buffer above some 128 KiB is mapped and unmapped for each event, and the kernel clears its pages
+//! each time: with 1 MiB frames that is a quarter of all CPU time.
 #![allow(unsafe_code)]
 
-/// To be called once, first thing in a program.
+/// Call once, at the very start of a program.
 pub fn keep_large_buffers() {
     #[cfg(target_env = "gnu")]
     {

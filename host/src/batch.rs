@@ -1,7 +1,7 @@
-//! Events that a source gave in one go, with their bytes.
+//! The events that a source gave in one call, with their bytes.
 //!
-//! Filled on the reader thread, emptied on the forwarder thread. They are charged and handed over together: for each event alone, the
-//! two threads would get in each other's way at the account and copy the event back and forth.
+//! Filled on the reader thread, emptied on the forwarder thread. Charged and handed over together: for single events,
+//! the two threads would compete for the account and copy each event between their caches.
 
 use std::collections::VecDeque;
 
@@ -9,39 +9,39 @@ use framegate_plugin_api::Event;
 
 use crate::budget::Charge;
 
-/// See the module. Never empty but in the moment in which its last event is taken.
+/// See the module. Empty only while its last event is being taken.
 #[derive(Debug)]
 pub(crate) struct Batch {
     events: VecDeque<Event>,
-    /// Invariant: what all events cost, and `taken`.
+    /// Invariant: the cost of all events, plus `taken`.
     charge: Charge,
-    /// Of events that were taken, and not given back yet.
+    /// Bytes of events that were taken and are still charged.
     taken: u64,
 }
 
-/// Bytes that an event costs beyond its frames: our own structures and the allocator's.
+/// Bytes that an event costs beyond its frames: for our own structures and the allocator.
 const EVENT_COST: u64 = 256;
-/// Bytes are given back in pieces of this size at least, or with the last event.
+/// Bytes are released in steps of at least this size, or with the last event.
 const GIVE_BACK: u64 = 16 << 10;
 
-/// Room for events that an empty one keeps: twice as many as sources are asked for.
+/// Capacity that an empty one keeps: twice the number of events that the host asks for.
 const LARGEST_EMPTY: usize = 128;
 
-/// What an event costs while it waits.
+/// The cost of an event while it waits.
 pub(crate) fn cost(event: &Event) -> u64 {
     event.bytes() as u64 + EVENT_COST
 }
 
-/// What is left in a queue that nobody empties any more.
+/// The rest of a queue that nobody empties any more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) events: u64,
-    /// Dropped when they came, because the queue was full.
+    /// Events that were dropped on arrival, because the queue was full.
     pub(crate) dropped: u64,
 }
 
 impl Batch {
-    /// `charge` is what they cost, all together.
+    /// `charge` covers the cost of all events.
     pub(crate) fn new(events: VecDeque<Event>, charge: Charge) -> Self {
         Self { events, charge, taken: 0 }
     }
@@ -58,12 +58,12 @@ impl Batch {
         self.events.iter()
     }
 
-    /// Whether one more costs no allocation.
+    /// Whether another event fits without an allocation.
     pub(crate) fn has_room(&self) -> bool {
         self.events.len() < self.events.capacity()
     }
 
-    /// Adds an event, for which `charge` is.
+    /// Adds an event with its charge.
     pub(crate) fn add(&mut self, event: Event, charge: Charge) {
         self.charge.add(charge);
         self.events.push_back(event);
@@ -79,7 +79,7 @@ impl Batch {
         Some(event)
     }
 
-    /// What it was made of, for other events.
+    /// Returns the allocation, for other events.
     pub(crate) fn into_empty(mut self) -> VecDeque<Event> {
         self.events.clear();
         self.events.shrink_to(LARGEST_EMPTY);

@@ -1,30 +1,30 @@
-//! `memory_limit`: bytes asked for, granted, given back.
+//! `memory_limit`: reserves and releases bytes.
 //!
-//! Half of it is for what is assembled and waits for workers; the other half is shared equally among the streams of the scan, for
-//! what they have queued. Each has an account, so that none can starve another: with one for all streams, those that are ahead fill
-//! it, and the one that all of them wait for comes in event by event. Each grants one item above its limit when it would otherwise stand
-//! still (the first of a stream, the first message), so an event larger than the limit passes alone and nothing deadlocks.
+//! One half is for assembled messages that wait for workers; the streams of the scan share the other half equally, for their queues.
+//! Each has its own account, so that none can starve another: with one account for all streams, the fast streams fill it, and the
+//! stream that all others wait for gets in event by event. Each account grants one item above its limit when it would otherwise stand
+//! still (the first event of a stream, the first message), so an event larger than the limit passes alone and nothing deadlocks.
 
 use std::{fmt, sync::Arc};
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Events with fewer bytes are copied whole, and so are smaller parts of larger ones: a small frame that waits for a
+/// Events with fewer bytes are copied whole, and so are smaller parts of larger events: a small frame that waits for a
 /// stalled worker would pin the whole buffer it was received in.
 pub(crate) const COPY_BELOW: usize = 2048;
 
-/// Bytes that are held under one limit. Shared by all threads of an ingester.
+/// Bytes held under one limit. Shared by all threads of an ingester.
 pub(crate) struct Account {
     limit: u64,
     /// Invariant: the sum of `bytes` of all living charges of this account.
     used: AtomicU64,
-    /// Somebody waits until no more bytes than these are held; 0 for nobody. Set by the one who waits, cleared by the one who rings.
+    /// A waiter sleeps until at most this many bytes are held; 0: no waiter. The waiter sets it, the thread that rings clears it.
     waited_for: AtomicU64,
-    /// Tells whoever waits. Called on any thread, so it must not wait.
+    /// Wakes the waiter. Called on any thread, so it must not block.
     ring: Box<dyn Fn() + Send + Sync>,
 }
 
-/// Bytes granted; dropping it gives them back. [any thread]
+/// Reserved bytes; dropping it releases them. [any thread]
 #[must_use]
 pub(crate) struct Charge {
     bytes: u64,
@@ -37,7 +37,7 @@ impl Account {
         Arc::new(Self { limit, used, waited_for: AtomicU64::new(0), ring: Box::new(ring) })
     }
 
-    /// Takes bytes, limit or not: for what must pass so that nothing stands still.
+    /// Takes bytes regardless of the limit: for items that must pass so that nothing stalls.
     pub(crate) fn take(self: &Arc<Self>, bytes: u64) -> Charge {
         self.used.fetch_add(bytes, Ordering::SeqCst);
         Charge { bytes, account: self.clone() }
@@ -50,31 +50,31 @@ impl Account {
         Some(Charge { bytes, account: self.clone() })
     }
 
-    /// Whether the limit is reached. If so, it rings when there is room again. An account that holds nothing is never full, whatever
-    /// its limit: one item always passes.
+    /// Whether the limit is reached. If so, the account rings when there is room again. An account that holds nothing
+    /// is never full, regardless of its limit: one item always passes.
     pub(crate) fn is_full(&self) -> bool {
         let is_full = || self.used() >= self.limit.max(1);
         if !is_full() {
             return false;
         }
         self.wait_for_bytes();
-        // Looked at again, because bytes may have come back before the flag was seen.
+        // Checked again, because bytes may have been released before the flag was seen.
         is_full()
     }
 
-    /// Asks to be rung when there is room again: a quarter of the limit. Look once more after this before sleeping.
+    /// Requests a ring when a quarter of the limit is free again. Check once more after this before sleeping.
     pub(crate) fn wait_for_bytes(&self) {
-        // Not for the first byte: each that comes back alone would cost a switch of threads.
+        // Not on the first released byte: a ring for each small release would cost a thread switch each time.
         self.wait_for_at_most(self.limit / 4 * 3);
     }
 
-    /// Asks to be rung when no more than `bytes` are held. Look once more after this before sleeping.
+    /// Requests a ring when at most `bytes` are held. Check once more after this before sleeping.
     pub(crate) fn wait_for_at_most(&self, bytes: u64) {
         self.waited_for.store(bytes.max(1), Ordering::SeqCst);
     }
 
     pub(crate) fn used(&self) -> u64 {
-        // SeqCst with `waited_for`: either the waiter sees the bytes come back, or the giver sees the waiter.
+        // SeqCst with `waited_for`: either the waiter sees the released bytes, or the releasing thread sees the waiter.
         self.used.load(Ordering::SeqCst)
     }
 
@@ -91,13 +91,13 @@ impl Account {
 }
 
 impl Charge {
-    /// Joins another of the same account.
+    /// Merges another charge of the same account.
     pub(crate) fn add(&mut self, mut other: Self) {
         debug_assert!(Arc::ptr_eq(&self.account, &other.account));
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
-    /// Gives some of its bytes back, or what is left of them.
+    /// Releases some of its bytes, or the rest of them.
     pub(crate) fn give_back(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;

@@ -1,6 +1,6 @@
-//! The parsers of what comes from outside, as functions of bytes: for `tests/fuzz`, which feeds them with nonsense.
+//! The parsers of external input, as functions of bytes: `tests/fuzz` calls them with random data.
 //!
-//! Nobody else calls these; they are not part of what a program that embeds the host may use.
+//! Nothing else calls them; they are not part of the API for programs that embed the host.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use crate::{
 
 pub use crate::control::redis::fuzz::{assignments, updates};
 
-/// What somebody says at the workers' port, in pieces of a size that is not zero. Answers what was understood, and whether it was refused.
+/// Bytes received at the workers' port, in pieces of a non-zero size. Returns the parsed items, and whether the input was refused.
 #[must_use]
 pub fn connection(bytes: &[u8], size: usize) -> (Vec<String>, bool) {
     let (mut walk, mut all) = (Walk::default(), Vec::new());
@@ -25,7 +25,7 @@ pub fn connection(bytes: &[u8], size: usize) -> (Vec<String>, bool) {
     (all, is_refused)
 }
 
-/// Pings: each the identity and the payload. Answers how many workers are connected, and how many pings were none.
+/// Pings: each with identity and payload. Returns the number of connected workers, and the number of invalid pings.
 #[must_use]
 pub fn pings(pings: &[(&[u8], &[u8])]) -> (usize, u64) {
     let (mut workers, now) = (Workers::default(), Instant::now());
@@ -49,7 +49,7 @@ pub fn capture(bytes: &[u8]) {
     }
 }
 
-/// The note of a plugin's file. Answers whether it has one.
+/// The note of a plugin file. Returns whether there is one.
 pub fn note(bytes: &[u8]) -> bool {
     let path = Path::new("fuzzed.so");
     match inspect::read_note(path, bytes) {

@@ -1,4 +1,4 @@
-//! Framegate takes detector data from where it is made to the workers that compute on it.
+//! Framegate takes detector data from its source to the workers that compute on it.
 
 pub mod allocator;
 #[doc(hidden)]

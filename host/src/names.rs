@@ -1,11 +1,11 @@
-//! The names and numbers of the field, as types; each is checked once, where it enters.
+//! The names and numbers of the domain, as types; each is checked once, on entry.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A name that is not allowed, and why.
+/// A name that is not allowed, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {name:?} is not allowed: {why}")]
 pub struct BadName {
@@ -25,7 +25,7 @@ macro_rules! name_type {
             /// Checks the name: not empty, no `:`, no control characters.
             ///
             /// # Errors
-            /// [`BadName`] says why.
+            /// [`BadName`] contains the reason.
             pub fn new(name: &str) -> Result<Self, BadName> {
                 check($what, name)?;
                 Ok(Self(name.into()))
@@ -77,10 +77,10 @@ name_type!(
 );
 
 impl WorkerName {
-    /// The name that a ROUTER identity stands for: ASCII, otherwise as every name.
+    /// The name in a ROUTER identity: ASCII, otherwise like every name.
     ///
     /// # Errors
-    /// [`BadName`] says why the identity is no worker's.
+    /// [`BadName`] contains the reason why the identity is not a worker's.
     pub fn from_identity(identity: &[u8]) -> Result<Self, BadName> {
         match std::str::from_utf8(identity) {
             Ok(name) if name.is_ascii() => Self::new(name),
@@ -108,10 +108,10 @@ fn check(what: &'static str, name: &str) -> Result<(), BadName> {
     Err(BadName { what, name: name.to_owned(), why })
 }
 
-/// The number of an event within its scan; given by assignments, starting at 0.
+/// The number of an event within its scan; set by assignments, starting at 0.
 pub type EventNumber = u64;
 
-/// Which scan something belongs to; on the wire it is the mapping uuid.
+/// Identifies a scan; on the wire it is the mapping uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ScanId(pub Uuid);

@@ -1,6 +1,6 @@
-//! Near misses: what somebody probably meant.
+//! Finds the word that somebody probably meant.
 
-/// The candidate that is so close to `word` that it was probably meant.
+/// The candidate that is close enough to `word` to be what was meant.
 pub(crate) fn near<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let word = plain(word);

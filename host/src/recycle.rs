@@ -1,7 +1,7 @@
-//! Shared values whose memory is used again: an event costs no allocation once there have been as many as are on their way at a time.
+//! Shared values whose memory is reused: an event costs no allocation once the pool has as many values as are in use at a time.
 //!
-//! A [`Pool`] belongs to one thread, the only one that takes from it; the values are shared and let go on any thread.
-//! Whoever is the last to let go of one empties it and gives it back. A pool that is gone, or full, takes nothing back: then the memory is freed as ever.
+//! A [`Pool`] belongs to one thread, the only one that takes from it; the values are shared and released on any thread. The last
+//! owner of a value empties it and returns it. If the pool is gone or full, the memory is freed as usual.
 
 use std::{
     fmt,
@@ -12,32 +12,32 @@ use std::{
     },
 };
 
-/// What a pool keeps.
+/// A value that a pool can keep.
 pub(crate) trait Recycle: Default {
-    /// Lets go of all that it holds, but for memory that the next one can use. Must not panic. [any thread]
+    /// Releases everything except memory that can be reused. Must not panic. [any thread]
     fn empty(&mut self);
 }
 
 /// See the module.
 pub(crate) struct Pool<T> {
-    /// Given back on the pool's own thread.
+    /// Values returned on the pool's own thread.
     spares: Vec<Arc<Slot<T>>>,
-    /// Given back on any. It is bounded, so nothing is allocated for it, and nobody waits.
+    /// Receives values from other threads. Bounded, so nothing is allocated for it, and nobody waits.
     returned: Receiver<Arc<Slot<T>>>,
     home: SyncSender<Arc<Slot<T>>>,
 }
 
-/// A value that several share, and that is emptied and given back by the last of them. [any thread]
+/// A shared value; the last owner empties and returns it. [any thread]
 pub(crate) struct Pooled<T: Recycle>(Option<Arc<Slot<T>>>);
 
-/// A value, and the way back to its pool.
+/// A value, and the channel back to its pool.
 #[derive(Debug)]
 pub(crate) struct Slot<T> {
     value: T,
     home: SyncSender<Arc<Slot<T>>>,
 }
 
-/// So many come back at once, usually; as many wait on either way to be used again.
+/// Usually no more return at once; the same number may wait in each of the two lists.
 const MOST_SPARES: usize = 1024;
 
 impl<T: Recycle> Pool<T> {
@@ -46,19 +46,19 @@ impl<T: Recycle> Pool<T> {
         Self { spares: Vec::new(), returned, home }
     }
 
-    /// A value that `fill` has filled; it gets it empty.
+    /// A value filled by `fill`, which gets it empty.
     pub(crate) fn take(&mut self, fill: impl FnOnce(&mut T)) -> Pooled<T> {
         if self.spares.is_empty() {
             self.spares.extend(self.returned.try_iter());
         }
         let new = || Arc::new(Slot { value: T::default(), home: self.home.clone() });
-        // The last one that came back: it is in the processor's cache, if any is.
+        // The value that was returned last: it is the most likely to be in the processor's cache.
         let mut slot = self.spares.pop().unwrap_or_else(new);
         fill(&mut Arc::get_mut(&mut slot).expect("what was given back has no other owner").value);
         Pooled(Some(slot))
     }
 
-    /// Lets go of a value. On the pool's own thread this is the shorter way.
+    /// Returns a value. On the pool's own thread this is the shorter way.
     pub(crate) fn give_back(&mut self, mut value: Pooled<T>) {
         if self.spares.len() < MOST_SPARES
             && let Some(mut slot) = value.0.take()
@@ -78,7 +78,7 @@ const FULL: &str = "it is taken out only when its owner ends";
 
 #[cfg(test)]
 impl<T: Recycle> Pooled<T> {
-    /// How many share it.
+    /// Number of owners.
     pub(crate) fn owners(&self) -> usize {
         self.0.as_ref().map_or(0, Arc::strong_count)
     }
@@ -87,11 +87,12 @@ impl<T: Recycle> Pooled<T> {
 impl<T: Recycle> Drop for Pooled<T> {
     fn drop(&mut self) {
         let Some(mut slot) = self.0.take() else { return };
-        // Two who let go of it in the same moment both find that they are not the last. Then it is freed, which is as good, and rare.
+        // If two owners release it at the same moment, both may find that they are not the last. Then it is freed,
+        // which is harmless, and rare.
         if let Some(Slot { value, home }) = Arc::get_mut(&mut slot) {
             value.empty();
             let home = home.clone();
-            // What comes back in the error has no place, and is freed here.
+            // The error returns a value without a place, and it is freed here.
             let _ = home.try_send(slot);
         }
     }
@@ -129,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// Says of what it holds whether that is still held.
+    /// Records whether its content is still held.
     #[derive(Debug, Default)]
     struct Holder {
         held: Option<Arc<()>>,

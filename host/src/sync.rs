@@ -1,5 +1,5 @@
-//! What threads of the host share, from one place: `tests/races` compiles the files that use it a second time, with a model
-//! checker's in its stead, and tries every order in which the threads can run.
+//! The synchronisation types that the host's threads use, in one place: `tests/races` compiles the files that use them
+//! a second time, with those of a model checker instead, and tries every order in which the threads can run.
 
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 

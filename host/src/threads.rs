@@ -1,4 +1,4 @@
-//! Whether threads can be had, for code that hands work to a library which panics or hangs without them.
+//! Checks whether threads can be started, before calling a library that panics or hangs without them.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ pub(crate) fn can_be_had(count: usize) -> io::Result<()> {
         let _closed = lock(&gate);
         (0..count).try_for_each(|_| thread::Builder::new().spawn_scoped(scope, life).map(drop))
     });
-    // A thread that was joined counts for the limit until the kernel has removed it.
+    // A joined thread counts toward the limit until the kernel has removed it.
     let tasks = Path::new("/proc/self/task");
     let deadline = Instant::now() + Duration::from_millis(100);
     while lock(&ids).iter().any(|id| tasks.join(id).exists()) && Instant::now() < deadline {
@@ -37,7 +37,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What helps when there is none.
+/// The remedy if no thread can be started.
 pub(crate) const REMEDY: &str =
     "raise the limit of this user's threads (`ulimit -u`), of the service (TasksMax) or of the container (pids)";
 

@@ -1,6 +1,6 @@
-//! One descriptor that any thread can ring and one thread waits on.
+//! A descriptor that any thread can ring and one thread waits for.
 //!
-//! Ringing costs a system call only when the sleeper has not been rung since it last looked, so a flood of rings is free.
+//! Ringing costs a system call only if the sleeper has not been rung since it last looked, so a flood of rings is cheap.
 
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
@@ -31,7 +31,7 @@ impl Wake {
         Ok(Self { inner: Arc::new(Inner { fd, rung: AtomicBool::new(false) }) })
     }
 
-    /// Makes the descriptor readable. What was written before is seen by whoever calls [`Wake::clear`] after.
+    /// Makes the descriptor readable. A thread that calls [`Wake::clear`] later sees everything written before.
     pub(crate) fn ring(&self) {
         // PAIR rung: with the swap in `clear`. If this finds `true`, the sleeper's swap comes later and sees our writes.
         if !self.inner.rung.swap(true, Ordering::AcqRel) {
@@ -40,12 +40,12 @@ impl Wake {
         }
     }
 
-    /// To be called by the sleeper before it looks for work.
+    /// The sleeper calls this before it looks for work.
     pub(crate) fn clear(&self) {
-        // A ringer may stand between its swap and its write. The flag is left to it then, or the write would leave the
-        // descriptor readable for ever, and whoever waits on it would spin.
+        // A ringer may be between its swap and its write. Then the flag is left alone; otherwise the write would leave
+        // the descriptor readable for ever, and the waiting thread would spin.
         if self.is_rung() && self.inner.fd.read().is_ok() {
-            // PAIR rung: see `ring`. The descriptor is read first, so that a ring in between is seen by whoever cleared.
+            // PAIR rung: see `ring`. The descriptor is read first, so that the clearing thread sees a ring in between.
             self.inner.rung.swap(false, Ordering::AcqRel);
         }
     }
@@ -60,7 +60,7 @@ impl Wake {
         self.inner.fd.as_fd()
     }
 
-    /// The descriptor's number, for code that is not ours to wait on.
+    /// The descriptor's number, for foreign code that waits on it.
     pub(crate) fn raw_descriptor(&self) -> RawFd {
         self.inner.fd.as_fd().as_raw_fd()
     }

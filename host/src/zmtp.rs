@@ -1,18 +1,18 @@
-//! ZMTP 3.1, as far as a ROUTER without security needs it: the bytes of greeting, commands and heads, and a walk over what a peer says.
+//! ZMTP 3.1, as far as a ROUTER without security needs it: the bytes of greeting, commands and heads, and a parser for a peer's bytes.
 //!
-//! Values in, values out: it knows no socket. The protocol is <https://rfc.zeromq.org/spec/37/>; 3.0, which every libzmq since 4.0 speaks, differs
-//! in commands that a ROUTER does not need (<https://rfc.zeromq.org/spec/23/>).
+//! Values in, values out: it knows no socket. The protocol is <https://rfc.zeromq.org/spec/37/>; version 3.0, which every libzmq since
+//! 4.0 speaks, differs in commands that a ROUTER does not need (<https://rfc.zeromq.org/spec/23/>).
 
 use smallvec::SmallVec;
 
 /// Another part of the same message follows.
 const MORE: u8 = 1;
-/// The length has eight bytes.
+/// The length field has eight bytes.
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
 const GREETING: usize = 64;
-/// What both sides say first: signature, version 3.1, no security, not a server, and zeros.
+/// Our first bytes: signature, version 3.1, no security, not a server, and zeros.
 pub(crate) const OUR_GREETING: [u8; GREETING] = {
     let mut greeting = [0; GREETING];
     (greeting[0], greeting[9]) = (0xff, 0x7f);
@@ -20,12 +20,12 @@ pub(crate) const OUR_GREETING: [u8; GREETING] = {
     (greeting[12], greeting[13], greeting[14], greeting[15]) = (b'N', b'U', b'L', b'L');
     greeting
 };
-/// And what we are.
+/// Our READY command.
 pub(crate) const OUR_READY: &[u8] = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER";
-/// Sockets that may talk to a ROUTER.
+/// Socket types that may talk to a ROUTER.
 const PEERS: [&[u8]; 3] = [b"DEALER", b"REQ", b"ROUTER"];
 
-/// Bytes of a part's head, at most.
+/// Maximum size of a part's head in bytes.
 pub(crate) const LONGEST_HEAD: usize = 9;
 
 /// The head of a part.
@@ -41,37 +41,37 @@ pub(crate) fn head(length: usize, more: bool) -> SmallVec<[u8; LONGEST_HEAD]> {
     }
 }
 
-/// What a peer said.
+/// A parsed item from a peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Said<'a> {
-    /// Which one it is, once: its identity, which may be empty.
+    /// READY, once: the peer's identity, which may be empty.
     Ready(&'a [u8]),
     /// A message of one part.
     Message(&'a [u8]),
     /// A message of more parts.
     Parts,
-    /// It asks whether we are there, and wants this back.
+    /// A ping; the bytes must be returned to the peer.
     Ping(&'a [u8]),
 }
 
-/// What ends a connection.
+/// The reason to end a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is not ZMTP 3 without security, or no socket for us.
+    /// Not ZMTP 3 without security, or an unsuitable socket type.
     Stranger,
     /// A part is too long, or a message has no end.
     Endless,
-    /// It says that it goes, or something that has no meaning.
+    /// The peer reports an error or says something without meaning.
     Nonsense,
 }
 
-/// A walk over what a peer says, in whatever pieces it comes.
+/// A parser for a peer's bytes, in pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
-    /// What is not complete: at most one part.
+    /// Incomplete data: at most one part.
     begun: Vec<u8>,
     stage: Stage,
-    /// Bytes of the message's parts so far, with their heads.
+    /// Number of bytes in the message's parts so far, with their heads.
     message: usize,
 }
 
@@ -83,21 +83,21 @@ enum Stage {
     Messages,
 }
 
-/// Pings are 16 bytes. A worker introduces itself with some 50, and its name of up to 255.
+/// Pings have 16 bytes. A worker introduces itself with some 50, plus a name of up to 255.
 const LONGEST_PART: usize = 512;
-/// What a message may have, in many parts, of which each costs us nothing.
+/// Maximum total size of a message. Our memory does not grow with its parts.
 const LONGEST_MESSAGE: usize = 16 << 10;
 
 impl Walk {
-    /// Whether the peer has introduced itself.
+    /// Whether the peer has completed the handshake.
     pub(crate) fn is_ready(&self) -> bool {
         self.stage == Stage::Messages
     }
 
-    /// Goes on over these bytes.
+    /// Parses further bytes.
     ///
     /// # Errors
-    /// What follows has no meaning any more, so the connection has to end.
+    /// The rest of the stream cannot be parsed, so the connection has to end.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut said: impl FnMut(Said<'_>)) -> Result<(), Fault> {
         if self.begun.is_empty() {
             let used = self.walk(bytes, &mut said)?;
@@ -112,7 +112,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Returns how many bytes were complete.
+    /// Returns the number of completely parsed bytes.
     fn walk(&mut self, bytes: &[u8], said: &mut impl FnMut(Said<'_>)) -> Result<usize, Fault> {
         let mut used = 0;
         if self.stage == Stage::Greeting {
@@ -139,7 +139,7 @@ impl Walk {
 
     fn part(&mut self, more: bool, body: &[u8], said: &mut impl FnMut(Said<'_>)) -> Result<(), Fault> {
         if more {
-            // A head of two bytes each: empty parts have an end too.
+            // At least two bytes are counted for each head: so an endless series of empty parts is refused too.
             self.message += body.len() + 2;
             return if self.message > LONGEST_MESSAGE { Err(Fault::Endless) } else { Ok(()) };
         }
@@ -157,7 +157,7 @@ impl Walk {
                 said(Said::Ready(identity));
             }
             (Stage::Ready, _) => return Err(Fault::Stranger),
-            // Two bytes say how long it will wait; the rest is its own.
+            // The first two bytes are the peer's time limit; the rest is its context.
             (_, b"PING") => said(Said::Ping(data.get(2..).ok_or(Fault::Nonsense)?)),
             (_, b"ERROR") => return Err(Fault::Nonsense),
             _ => {}
@@ -166,7 +166,7 @@ impl Walk {
     }
 }
 
-/// Whether a greeting can begin like this: whoever speaks something else is told from the first bytes.
+/// Whether a greeting can begin like this: another protocol is recognised from its first bytes.
 fn may_be_greeting(bytes: &[u8]) -> bool {
     bytes.iter().enumerate().take(GREETING).all(|(place, byte)| match place {
         0 => *byte == 0xff,
@@ -180,11 +180,11 @@ fn may_be_greeting(bytes: &[u8]) -> bool {
 struct Part<'a> {
     flags: u8,
     body: &'a [u8],
-    /// Where it ends.
+    /// Offset of its end.
     end: usize,
 }
 
-/// The first part; none if it is not complete.
+/// The first part; `None` if it is not complete.
 fn part(bytes: &[u8]) -> Result<Option<Part<'_>>, Fault> {
     let Some((&flags, rest)) = bytes.split_first() else { return Ok(None) };
     let (length, head) = if flags & LONG == 0 {
@@ -201,13 +201,13 @@ fn part(bytes: &[u8]) -> Result<Option<Part<'_>>, Fault> {
     Ok(bytes.get(head..end).map(|body| Part { flags, body, end }))
 }
 
-/// A text behind a byte with its length, and what follows.
+/// A text with a length byte in front, and the rest.
 fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
     rest.split_at_checked(usize::from(*length))
 }
 
-/// The identity that a peer gives itself; none if it may not talk to us.
+/// The identity that a peer gives itself; `None` if the peer may not talk to us.
 fn identity(mut metadata: &[u8]) -> Option<&[u8]> {
     let (mut identity, mut is_peer) = (&[][..], false);
     while !metadata.is_empty() {
@@ -224,9 +224,9 @@ fn identity(mut metadata: &[u8]) -> Option<&[u8]> {
     (is_peer && identity.len() <= 255).then_some(identity)
 }
 
-/// What answers [`Said::Ping`].
+/// The answer to [`Said::Ping`].
 pub(crate) fn pong(context: &[u8]) -> Vec<u8> {
-    // A longer context than 16 bytes is not allowed.
+    // A context longer than 16 bytes is not allowed.
     let context = &context[..context.len().min(16)];
     let mut pong = vec![COMMAND, 5 + context.len() as u8];
     pong.extend_from_slice(b"\x04PONG");
@@ -240,7 +240,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What is in a message's bytes.
+    /// The parts in a message's bytes.
     pub(crate) fn parts(mut bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut parts = Vec::new();
         while let [flags, rest @ ..] = bytes {
@@ -276,7 +276,7 @@ pub(crate) mod tests {
         [&OUR_GREETING[..], &command("READY", &about)].concat()
     }
 
-    /// What is heard when these bytes come in pieces of a size, and how it ends.
+    /// The result of parsing these bytes in pieces of `size`: the items, and how it ends.
     fn heard(bytes: &[u8], size: usize) -> (Vec<String>, Result<(), Fault>) {
         let (mut walk, mut all) = (Walk::default(), Vec::new());
         for piece in bytes.chunks(size) {

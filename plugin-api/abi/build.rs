@@ -1,4 +1,4 @@
-//! Tells the crate which compiler builds it; the plugin's note carries it.
+//! Passes the compiler's version to the crate; the plugin's note contains it.
 
 use std::{env, process::Command};
 

@@ -12,35 +12,35 @@
  *
  *     create ──> (closed) ──open──> (open) ──next, next, …──> close ──> (closed) ── … ──> destroy
  *
- *   create   once for each stream of the configuration that uses the plugin. Checks the settings, takes what must last
- *            between scans (a listening port), talks to no detector.
+ *   create   once for each stream of the configuration that uses the plugin. Checks the settings and acquires what must
+ *            last between scans (a listening port). Does not contact the detector.
  *   open     once for each scan. When it returns, nothing that the detector sends from then on may be lost. A detector that
- *            is merely absent is no error: go on connecting in next.
- *   next     again and again while the scan lasts: gives events.
- *   close    when the scan is over, whether next has said END or not.
+ *            is merely absent is not an error: keep connecting in next.
+ *   next     repeatedly while the scan lasts: gives events.
+ *   close    when the scan is over, whether next has answered END or not.
  *   destroy  at the end. Threads that the source has started have ended when this returns.
  *
  * THREADS. Each function says who calls it. [source thread]: the one thread of the host that called create; it makes all these
- *   calls, one after the other, so what only they use needs no lock. [any thread]: any thread, also several at once.
+ *   calls, one after the other, so data that only they use needs no lock. [any thread]: any thread, also several at once.
  *
- * OWNERSHIP. What a function gets by pointer is lent for the call, unless it says otherwise: copy what you keep. A frame is
- *   yours until it is counted in a batch; from then on it is the host's, which calls its `release` once, on any thread,
- *   when the last receiver has the bytes. That may be after close and after destroy: what release needs must outlive them.
+ * OWNERSHIP. A pointer that a function gets is valid during the call, unless it says otherwise: copy what you keep. A frame
+ *   is yours until it is counted in a batch; from then on it belongs to the host, which calls its `release` once, on any
+ *   thread, when the last receiver has the bytes. That may be after close and destroy: what release needs must outlive them.
  *
- * TIME. next returns within the time that it is told, 100 ms at most, and soon after a stop is requested. create and open may
- *   take `source_timeout` of the host's configuration (10 s). A call that hangs costs its stream, and never the others.
+ * TIME. next returns within the time in left_ns, 100 ms at most, and soon after a stop is requested. create and open may take
+ *   `source_timeout` of the host's configuration (10 s). A call that hangs stops its own stream; other streams continue.
  *
- * ERRORS. A function answers DONE, or FAILED after it has put kind and message into `error`; framegate_failf does both. An
- *   error of create keeps the host from using the plugin. An error of open or next costs the stream the scan: events that
- *   were counted still go out, the run is closed, the next scan opens again. A malformed message is no error: skip it,
- *   and count it. A source that answers what is not allowed here is not called again. Exceptions of C++ must not leave a
- *   function. Do not exit; leave signals and their handlers alone.
+ * ERRORS. A function returns DONE, or FAILED after it has put kind and message into `error`; framegate_failf does both. After
+ *   an error of create the host does not use the plugin. An error of open or next ends the stream's part in the scan: events
+ *   that were counted are still sent, the run is closed, the next scan opens again. A malformed message is not an error:
+ *   skip and count it. A source that breaks a rule of this file is not called again. C++ exceptions must not leave a
+ *   function. Do not exit; do not touch signals and their handlers.
  *
  * LOADING. The host loads a private copy of the file for each stream, so streams share no statics, and never unloads it.
  *   C++: build with -fvisibility=hidden -fno-gnu-unique, or statics of templates and inline functions are shared.
  *
- * VERSIONS. Nothing in this file changes within major version 1. What is new comes as an extension: a table that one side
- *   offers and the other asks for by its id. So an older plugin fits a newer host, and the other way round. */
+ * VERSIONS. Nothing in this file changes within major version 1. Additions come as extensions: a table that one side
+ *   offers and the other asks for by its id. So an older plugin fits a newer host, and a newer plugin an older host. */
 #ifndef FRAMEGATE_PLUGIN_H
 #define FRAMEGATE_PLUGIN_H
 
@@ -57,67 +57,67 @@ extern "C" {
 #define FRAMEGATE_ABI_MAJOR 1
 #define FRAMEGATE_ABI_MINOR 1
 
-/* How a call ended: the answer of all functions of the plugin but get_extension. */
+/* The outcome of a call: all functions of the plugin return one, except get_extension. */
 enum {
-    FRAMEGATE_OUTCOME_DONE = 0,     /* as it should */
-    FRAMEGATE_OUTCOME_FAILED = 1,   /* with an error, which stands in `error` */
-    FRAMEGATE_OUTCOME_PANICKED = 2, /* the plugin has lost its way: the source is not called again */
-    FRAMEGATE_OUTCOME_POISONED = 3  /* not done, because of an earlier PANICKED */
+    FRAMEGATE_OUTCOME_DONE = 0,     /* success */
+    FRAMEGATE_OUTCOME_FAILED = 1,   /* an error; `error` contains it */
+    FRAMEGATE_OUTCOME_PANICKED = 2, /* the plugin is in an unknown state: the source is not called again */
+    FRAMEGATE_OUTCOME_POISONED = 3  /* not called, because of an earlier PANICKED */
 };
 
-/* What next says of what comes after it. */
+/* What next answers. */
 enum {
-    FRAMEGATE_PROGRESS_MORE = 1, /* there may be more at once: call again */
+    FRAMEGATE_PROGRESS_MORE = 1, /* there may be more immediately: call again */
     FRAMEGATE_PROGRESS_IDLE = 2, /* the time is over, or a stop is requested, and nothing is waiting */
-    FRAMEGATE_PROGRESS_END = 3   /* the run's last event was given; later calls read and count what still arrives */
+    FRAMEGATE_PROGRESS_END = 3   /* the run's last event was given; later calls only read and count further messages */
 };
 
-/* Where an event stands in its run. Without a controller the host sends a start and an end to every worker. */
+/* The position of an event in its run. Without a controller the host sends a start and an end to every worker. */
 enum {
     FRAMEGATE_EVENT_KIND_START = 1, /* the detector's header */
     FRAMEGATE_EVENT_KIND_DATA = 2,  /* ordinary data; if in doubt, this */
     FRAMEGATE_EVENT_KIND_END = 3    /* the detector's end message */
 };
 
-/* Whose fault an error is. */
+/* The cause of an error. */
 enum {
-    FRAMEGATE_ERROR_KIND_SETTINGS = 1, /* of the person who configured the stream: name the setting */
-    FRAMEGATE_ERROR_KIND_CONNECT = 2,  /* of the network or the machine: a connection broke for good */
-    FRAMEGATE_ERROR_KIND_PROTOCOL = 3, /* of the detector: after what it sent the run cannot go on */
-    FRAMEGATE_ERROR_KIND_INTERNAL = 4  /* of the plugin */
+    FRAMEGATE_ERROR_KIND_SETTINGS = 1, /* the configuration of the stream: name the setting */
+    FRAMEGATE_ERROR_KIND_CONNECT = 2,  /* the network or the machine: a connection broke for good */
+    FRAMEGATE_ERROR_KIND_PROTOCOL = 3, /* the detector: after what it sent the run cannot continue */
+    FRAMEGATE_ERROR_KIND_INTERNAL = 4  /* the plugin */
 };
 
-/* How much a log line matters. */
+/* The severity of a log line. */
 enum {
     FRAMEGATE_LOG_LEVEL_ERROR = 1, /* something is broken */
-    FRAMEGATE_LOG_LEVEL_WARN = 2,  /* something is odd, and was dealt with */
+    FRAMEGATE_LOG_LEVEL_WARN = 2,  /* something is unusual, and was handled */
     FRAMEGATE_LOG_LEVEL_INFO = 3,  /* a change of state, for the operator */
     FRAMEGATE_LOG_LEVEL_DEBUG = 4  /* for developers */
 };
 
-/* Bytes that are lent for a call; UTF-8 where it is called text. Not closed by a zero. */
+/* Bytes that are valid during a call; UTF-8 where this file says text. Not zero-terminated. */
 struct framegate_text {
     const uint8_t *data; /* may be anything if len is 0 */
     size_t len;          /* bytes */
 };
 
-/* Room for an error's message. The host owns it and lends it for the call. */
+/* Room for an error's message. The host owns it; it is valid during the call. */
 struct framegate_error {
     uint8_t *data;   /* room for the message; not cleared */
-    size_t capacity; /* its size in bytes */
+    size_t capacity; /* capacity in bytes */
     size_t len;      /* the plugin sets it: bytes of the message, UTF-8, at most capacity */
     int32_t kind;    /* the plugin sets it: a FRAMEGATE_ERROR_KIND */
 };
 
 /* The answer to get_extension. */
 struct framegate_extension {
-    size_t size;        /* of the table in bytes; 0: there is no such extension */
+    size_t size;        /* of the table in bytes; 0 if there is no such extension */
     uint32_t version;   /* the table's FRAMEGATE_…_VERSION */
     const void *layout; /* NULL in C */
     const void *table;  /* lives as long as the process */
 };
 
-/* The host's functions, made for one source. */
+/* The host's functions, created for one source. */
 struct framegate_host {
     void *context; /* the first argument of every function */
     /* [any thread] Not 0 while the current call should return soon. */
@@ -125,55 +125,55 @@ struct framegate_host {
     /* [any thread] A descriptor that poll shows as readable while a stop is requested, to wait on beside your own.
      * Never read from it, never close it. */
     int32_t (*stop_descriptor)(void *context);
-    /* [any thread] What else the host offers, by id: FRAMEGATE_LOG. */
+    /* [any thread] Returns an extension of the host, by its id: FRAMEGATE_LOG. */
     struct framegate_extension (*get_extension)(void *context, struct framegate_text id);
-    /* [any thread] Gives the context back, once: none of these functions is called after. */
+    /* [any thread] Releases the context, once: call none of these functions afterwards. */
     void (*release)(void *context);
 };
 
-/* One buffer of an event. Its bytes go to the network from where they are, and stay there unchanged until release. */
+/* One buffer of an event. Its bytes are sent without a copy, so they must stay unchanged until release. */
 struct framegate_frame {
     const uint8_t *data; /* may be anything if len is 0 */
     size_t len;          /* bytes */
     void *owner;         /* passed to release */
-    /* [any thread] Gives the bytes back; called exactly once, perhaps while another thread is in next, and perhaps after
+    /* [any thread] Releases the bytes; called exactly once, perhaps while another thread is in next, and perhaps after
      * destroy. It must not wait. NULL for bytes that live as long as the process. */
     void (*release)(void *owner);
 };
 
 /* One event. */
 struct framegate_event {
-    /* The protocol's name, as receivers see it: text of at most 64 bytes, kept until the next call; always the same few. */
+    /* The protocol's name, as receivers see it: text of at most 64 bytes, valid until the next call; use only a few. */
     struct framegate_text typ;
     size_t frames; /* how many: the next ones in the batch's array of frames */
     int32_t kind;  /* a FRAMEGATE_EVENT_KIND */
 };
 
-/* What next fills: two arrays of the host's. The frames of an event lie behind those of the event before it.
- * framegate_push does it all. */
+/* What next fills: two arrays of the host. The frames of all events are in one array, in the order of the events.
+ * framegate_push adds an event. */
 struct framegate_batch {
     struct framegate_event *events; /* room; not cleared */
-    size_t events_len;              /* the plugin counts up, after it has written the event */
+    size_t events_len;              /* the plugin increments it, after it has written the event */
     size_t events_capacity;         /* size of the room */
     struct framegate_frame *frames; /* room; not cleared */
-    size_t frames_len;              /* the same; a frame that is counted is the host's, whatever comes */
+    size_t frames_len;              /* the same; a counted frame belongs to the host, even if the call fails */
     size_t frames_capacity;         /* size of the room */
-    size_t max_events;              /* next should return with so many events, */
-    size_t max_bytes;               /* or with so many bytes in frames */
+    size_t max_events;              /* next should return with this many events, */
+    size_t max_bytes;               /* or with this many bytes in frames */
     int32_t progress;               /* next sets it: a FRAMEGATE_PROGRESS */
-    /* [source thread, inside the call that got the batch] Makes room for so many events and frames more; events and
-     * frames may point elsewhere after it. Answers FRAMEGATE_OUTCOME_DONE, or FAILED if the host has no room. */
+    /* [source thread, inside the call that got the batch] Makes room for this many more events and frames; events
+     * and frames may point elsewhere afterwards. Returns FRAMEGATE_OUTCOME_DONE, or FAILED if the host has no room. */
     int32_t (*grow)(struct framegate_batch *batch, size_t events, size_t frames);
 };
 
-/* Where a plugin puts texts that the host asked for; lent for the call. */
+/* Takes the texts that the host asked for; valid during the call. */
 struct framegate_sink {
     void *context; /* the first argument of take */
     /* [source thread, inside the call that got the sink] Takes a text, and the count that belongs to it or 0. */
     void (*take)(void *context, struct framegate_text text, uint64_t count);
 };
 
-/* A flag: only one source can hold what it holds (a listening port); the host destroys it before it creates another. */
+/* A flag: only one source can hold its resources (a listening port); the host destroys it before it creates another. */
 #define FRAMEGATE_EXCLUSIVE 1
 
 /* The plugin's functions: what FRAMEGATE_PLUGIN exports. None may be NULL. */
@@ -182,12 +182,12 @@ struct framegate_plugin {
     uint32_t abi_major; /* FRAMEGATE_ABI_MAJOR */
     uint32_t abi_minor; /* FRAMEGATE_ABI_MINOR */
     uint32_t flags;     /* FRAMEGATE_EXCLUSIVE, or 0 */
-    /* [source thread] Makes a source, and puts its address, which is not NULL, into `*source`; it is the first
-     * argument of the others.
-     *   host      lent for the call: copy the struct. Its context is the plugin's from here on, whatever the
-     *             outcome: call host->release once, when the source is destroyed or create fails.
+    /* [source thread] Creates a source, and puts its address, which is not NULL, into `*source`; it is the first
+     * argument of the other functions.
+     *   host      valid during the call: copy the struct. Its context belongs to the plugin from here on, whatever
+     *             the outcome: call host->release once, when the source is destroyed or create fails.
      *   stream    the stream's name in the configuration: text.
-     *   settings  what stands in the configuration under `settings` of this stream: a JSON object, as text. */
+     *   settings  the stream's `settings` in the configuration: a JSON object, as text. */
     int32_t (*create)(const struct framegate_host *host, struct framegate_text stream, struct framegate_text settings,
                       void **source, struct framegate_error *error);
     /* [source thread, closed] Ends the source. */
@@ -197,15 +197,15 @@ struct framegate_plugin {
     /* [source thread, open] Puts events into the batch and sets batch->progress. Waits for the first event at most
      * left_ns nanoseconds; does not wait for a second one. */
     int32_t (*next)(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error);
-    /* [source thread, open] Ends the run. Frames of it may still be with the host. */
+    /* [source thread, open] Ends the run. The host may still hold frames of the run. */
     int32_t (*close)(void *source, struct framegate_error *error);
-    /* [any thread] What else the plugin offers, by id; framegate_no_extension() for everything else. */
+    /* [any thread] Returns an extension of the plugin, by its id; framegate_no_extension() for an unknown id. */
     struct framegate_extension (*get_extension)(struct framegate_text id);
 };
 
 /* ---- Extensions: optional, on both sides -------------------------------------------------------------------------- */
 
-/* Offered by the host: lines for its log. One line for a change of state; count what happens often. */
+/* Offered by the host: lines for its log. Log one line for a change of state; count frequent events instead. */
 #define FRAMEGATE_LOG "framegate.log"
 #define FRAMEGATE_LOG_VERSION 1
 struct framegate_log {
@@ -218,14 +218,14 @@ struct framegate_log {
 #define FRAMEGATE_PARAMETERS_VERSION 1
 struct framegate_parameters {
     /* [source thread] Gives one text to `out`: a JSON list of objects with name, description, dtype ("str",
-     * "binary", "int", "float", "bool") and default. Asked once, after create. */
+     * "binary", "int", "float", "bool") and default. Called once, after create. */
     int32_t (*describe)(void *source, const struct framegate_sink *out, struct framegate_error *error);
     /* [source thread] A new value: text ("5", "0.1", "True"), or raw bytes for "binary". Between two calls of next,
-     * or while closed. After an error the old value holds. */
+     * or while closed. After an error the old value stays. */
     int32_t (*set)(void *source, struct framegate_text name, struct framegate_text value, struct framegate_error *error);
 };
 
-/* Offered by the plugin: what arrived in this run and gave no event. */
+/* Offered by the plugin: messages of this run that gave no event. */
 #define FRAMEGATE_SKIPPED "framegate.skipped"
 #define FRAMEGATE_SKIPPED_VERSION 1
 struct framegate_skipped {
@@ -233,21 +233,21 @@ struct framegate_skipped {
     int32_t (*skipped)(void *source, const struct framegate_sink *out, struct framegate_error *error);
 };
 
-/* Offered by the plugin: what this run has received, in numbers of the source's own, for status and metrics. */
+/* Offered by the plugin: what this run has received, in counters that the source defines, for status and metrics. */
 #define FRAMEGATE_COUNTERS "framegate.counters"
 #define FRAMEGATE_COUNTERS_VERSION 1
 struct framegate_counters {
-    /* [source thread, open] Gives each name, a word or two with underscores, with its count, which only goes up. */
+    /* [source thread, open] Gives each name, one or two words with underscores, with its count, which only goes up. */
     int32_t (*counters)(void *source, const struct framegate_sink *out, struct framegate_error *error);
 };
 
-/* Offered by the plugin, since 1.1: how the run stands at this moment. */
+/* Offered by the plugin, since 1.1: the current state of the run. */
 #define FRAMEGATE_PRESENT "framegate.present"
 #define FRAMEGATE_PRESENT_VERSION 1
 struct framegate_present {
-    /* [source thread, open] How many bytes the source has received and not given yet. */
+    /* [source thread, open] The number of bytes that the source has received and not yet delivered. */
     int32_t (*bytes_waiting)(void *source, uint64_t *bytes, struct framegate_error *error);
-    /* [source thread, open] Gives why the last message that was invalid was so, a few words; nothing if none was. */
+    /* [source thread, open] Gives the reason why the last invalid message was invalid, in a few words, or nothing. */
     int32_t (*last_invalid)(void *source, const struct framegate_sink *out, struct framegate_error *error);
 };
 
@@ -255,7 +255,7 @@ struct framegate_present {
 #define FRAMEGATE_TRIGGER "framegate.trigger"
 #define FRAMEGATE_TRIGGER_VERSION 1
 struct framegate_trigger {
-    /* [source thread, open] Puts the one event for this number into the batch; the other streams have given theirs. */
+    /* [source thread, open] Puts the one event for this number into the batch; the other streams have delivered theirs. */
     int32_t (*trigger)(void *source, uint64_t event_number, struct framegate_batch *batch,
                        struct framegate_error *error);
 };
@@ -269,18 +269,18 @@ struct framegate_trigger {
 #define FRAMEGATE_ASSERT(holds, otherwise) _Static_assert(holds, otherwise)
 #endif
 
-/* Lends a string of C. */
+/* Borrows a C string. */
 FRAMEGATE_HELPER struct framegate_text framegate_string(const char *string) {
     struct framegate_text text = {(const uint8_t *)string, strlen(string)};
     return text;
 }
 
-/* Whether a text is this string of C. */
+/* Whether a text equals this C string. */
 FRAMEGATE_HELPER int framegate_is(struct framegate_text text, const char *string) {
     return text.len == strlen(string) && memcmp(text.data, string, text.len) == 0;
 }
 
-/* Puts kind and message into error, and is FRAMEGATE_OUTCOME_FAILED. Say what happened, where, and what to do. */
+/* Puts kind and message into error, and returns FRAMEGATE_OUTCOME_FAILED. Say what happened, where, and what to do. */
 FRAMEGATE_HELPER __attribute__((format(printf, 3, 4))) int32_t
 framegate_failf(struct framegate_error *error, int32_t kind, const char *format, ...) {
     va_list arguments;
@@ -306,8 +306,8 @@ framegate_logf(const struct framegate_host *host, int32_t level, const char *for
         ((const struct framegate_log *)found.table)->log(host->context, level, framegate_string(line));
 }
 
-/* Puts one event with these frames into the batch, and so gives them to the host; typ lives as long as the process. An
- * answer of FAILED, with the reason in error, says that the host has no room: the frames are still yours then. */
+/* Adds one event with these frames to the batch; the frames then belong to the host. typ must live as long as the process.
+ * Returns FAILED, with the reason in error, if the host has no room: the frames are then still yours. */
 FRAMEGATE_HELPER int32_t framegate_push(struct framegate_batch *batch, const char *typ, int32_t kind,
                                         const struct framegate_frame *frames, size_t count,
                                         struct framegate_error *error) {
@@ -321,7 +321,7 @@ FRAMEGATE_HELPER int32_t framegate_push(struct framegate_batch *batch, const cha
     return FRAMEGATE_OUTCOME_DONE;
 }
 
-/* An answer of get_extension: there is none. */
+/* An answer of get_extension: there is no such extension. */
 FRAMEGATE_HELPER struct framegate_extension framegate_no_extension(void) {
     struct framegate_extension none = {0, 0, NULL, NULL};
     return none;
@@ -336,7 +336,7 @@ FRAMEGATE_HELPER struct framegate_extension framegate_offer(size_t size, uint32_
 
 /* ---- The note, and the export ------------------------------------------------------------------------------------- */
 
-/* What the note says: the host reads it before any code of the plugin runs. Texts in UTF-8, filled up with zeros. */
+/* The note's content: the host reads it before any code of the plugin runs. Texts are UTF-8, padded with zeros. */
 struct framegate_description {
     uint32_t abi_major, abi_minor;
     uint32_t language; /* FRAMEGATE_LANGUAGE_C */
@@ -347,7 +347,7 @@ struct framegate_description {
 
 enum { FRAMEGATE_LANGUAGE_RUST = 1, FRAMEGATE_LANGUAGE_C = 2 };
 
-/* An ELF note, as it lies in the file. */
+/* An ELF note, as stored in the file. */
 struct framegate_note {
     uint32_t owner_len, description_len, kind;
     char owner[12];
@@ -368,13 +368,13 @@ struct framegate_note {
 #define FRAMEGATE_DEBUG 1
 #endif
 
-/* Exports a plugin, once in a library. What follows it is the table, whose fourth entry, here 0, is for the flags:
+/* Exports a plugin, once in a library. The table follows; its fourth entry, here 0, contains the flags:
  *
  *     FRAMEGATE_PLUGIN(mine, "my-protocol", "my-plugin", "1.2.0") = {
  *         FRAMEGATE_TABLE, 0, my_create, my_destroy, my_open, my_next, my_close, my_get_extension,
  *     };
  *
- * The first argument is an identifier, of which the symbol is made; then the protocol, the plugin's name, and its version. */
+ * The first argument is an identifier, which becomes part of the symbol; then the protocol, the plugin's name, and its version. */
 #define FRAMEGATE_TABLE sizeof(struct framegate_plugin), FRAMEGATE_ABI_MAJOR, FRAMEGATE_ABI_MINOR
 #define FRAMEGATE_PLUGIN(symbol, protocol, name, version)                                                                 \
     FRAMEGATE_ASSERT(sizeof "framegate_root_" #symbol <= 128, "the plugin's symbol is too long for its note");           \

@@ -1,4 +1,4 @@
-//! Addresses of sockets, as people write them: the same form and the same words in settings, options and plugins.
+//! Socket addresses as people write them: settings, options and plugins use the same form and the same error messages.
 
 use std::{
     fmt,
@@ -7,9 +7,9 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 
-/// `tcp://HOST:PORT`, checked by its form; no name server is asked.
+/// `tcp://HOST:PORT`. Only the form is checked, without a name server.
 ///
-/// As a setting it is something to connect to:
+/// A setting of this type is an address to connect to:
 ///
 /// ```
 /// # use framegate_plugin_api::Address;
@@ -30,15 +30,15 @@ impl Address {
     /// Reads `tcp://HOST:PORT`; the host is a name, an IPv4 address, an IPv6 address in brackets, or `*`.
     ///
     /// # Errors
-    /// What is wrong with the text, and what was expected.
+    /// The problem with the text, and the expected form.
     pub fn tcp(text: &str) -> Result<Self, String> {
         Self::with_scheme("tcp://", text)
     }
 
-    /// Reads `HOST:PORT` behind a scheme such as `http://`, which is the same in all texts; without one, behind none.
+    /// Reads `HOST:PORT` after a scheme such as `http://`, the same for all texts; an empty scheme means none.
     ///
     /// # Errors
-    /// What is wrong with the text, and what was expected.
+    /// The problem with the text, and the expected form.
     pub fn with_scheme(scheme: &'static str, text: &str) -> Result<Self, String> {
         let wrong = |what: &str| Err(format!("{text:?}: {what}; expected {scheme}HOST:PORT"));
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -60,7 +60,7 @@ impl Address {
             return wrong(&format!("nothing may follow the port: /{path}"));
         }
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            // A zone, such as eth0, says on which network a local address is.
+            // A zone, such as eth0, names the network of a link-local address.
             Some(v6) if v6.split('%').next().is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()) => v6,
             Some(_) => return wrong("in brackets stands no IPv6 address"),
             None if rest.parse::<Ipv6Addr>().is_ok() && host.parse::<Ipv6Addr>().is_err() => {
@@ -94,24 +94,24 @@ impl Address {
         self.port
     }
 
-    /// Whether the host is an IPv6 address in numbers.
+    /// Whether the host is a numeric IPv6 address.
     #[must_use]
     pub fn is_ipv6(&self) -> bool {
         self.host.contains(':')
     }
 
-    /// Whether a socket can connect to it, by its form.
+    /// Whether a socket can connect to it, judged by its form.
     ///
     /// # Errors
-    /// It names all addresses of this machine.
+    /// The address means all addresses of this machine.
     pub fn to_connect(&self) -> Result<(), String> {
         if self.host == "*" { Err(format!("{self}: `*` is no machine to connect to; name one")) } else { Ok(()) }
     }
 
-    /// Whether a socket can be bound to it, by its form.
+    /// Whether a socket can be bound to it, judged by its form.
     ///
     /// # Errors
-    /// It is a name, and what could stand there.
+    /// The host is a name; the error says what to write instead.
     pub fn to_bind(&self) -> Result<(), String> {
         if self.host == "*" || self.host.parse::<IpAddr>().is_ok() {
             return Ok(());

@@ -1,8 +1,8 @@
-//! How long a call of `next` may take.
+//! The time limit of a call of `next`.
 
 use std::time::{Duration, Instant};
 
-/// When a call must have returned. The host allows at most 100 ms a call.
+/// When a call must have returned. The host allows at most 100 ms per call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 

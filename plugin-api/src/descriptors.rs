@@ -2,15 +2,15 @@
 
 use std::io;
 
-/// Whether the process can open `count` more descriptors in this moment; it opens them and closes them again. [any thread]
+/// Whether the process can open `count` more descriptors right now; opens and closes them to find out. [any thread]
 ///
-/// For sources whose library ends the process when it finds none, as libzmq does where it starts its threads. Who asks right
-/// before has only other threads to fear.
+/// For sources whose library ends the process when it runs out of descriptors, as libzmq does when it starts its
+/// threads. If you ask right before, only other threads can still take them.
 ///
 /// # Errors
-/// Why not: too many open files, in the process (`RLIMIT_NOFILE`) or on the machine.
+/// The reason: too many open files, in the process (`RLIMIT_NOFILE`) or on the machine.
 pub fn descriptors_left(count: usize) -> io::Result<()> {
-    // A pipe, because it needs no path. Its ends are two.
+    // A pipe, because it needs no path; it has two ends.
     let (end, _other) = io::pipe()?;
     let more: io::Result<Vec<_>> = (2..count).map(|_| end.try_clone()).collect();
     more.map(drop)

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{EventKind, Frame};
 
-/// The frames of one event; most events have few, so they stand inline.
+/// The frames of one event; most events have few, so they are stored inline.
 pub type Frames = SmallVec<[Frame; 2]>;
 
 /// One event of one stream.
@@ -15,9 +15,9 @@ pub type Frames = SmallVec<[Frame; 2]>;
 pub struct Event {
     /// The protocol's name as workers see it in the header (`STINS`, `contrast`, …).
     pub typ: &'static str,
-    /// Where the event stands in its run.
+    /// The position of the event in its run.
     pub kind: EventKind,
-    /// The event's buffers, in order.
+    /// The event's frames, in order.
     pub frames: Frames,
 }
 
@@ -40,9 +40,9 @@ pub struct EventSink<'a> {
 
 /// Where events go.
 enum Target<'a> {
-    /// To a function, as in tests.
+    /// A function, as in tests.
     Function(&'a mut dyn FnMut(Event)),
-    /// Straight into the arrays of the boundary: building an [`Event`] on the way would cost more than the rest.
+    /// The arrays of the boundary, directly: building an [`Event`] first would cost more than everything else.
     Batch(&'a mut BatchWriter),
 }
 
@@ -52,7 +52,7 @@ impl<'a> EventSink<'a> {
         Self { target: Target::Function(push), events: 0, bytes: 0, max_events, max_bytes }
     }
 
-    /// A sink that writes into a batch, and says itself when that is full.
+    /// A sink that writes into a batch, with the batch's limits.
     pub(crate) fn into_batch(batch: &'a mut BatchWriter) -> Self {
         let (max_events, max_bytes) = (batch.max_events(), batch.max_bytes());
         Self { target: Target::Batch(batch), events: 0, bytes: 0, max_events, max_bytes }
@@ -71,14 +71,14 @@ impl<'a> EventSink<'a> {
         }
     }
 
-    /// Whether the batch is large enough: return [`Progress::More`](crate::Progress::More) now. An event more is accepted,
+    /// Whether the batch is full: return [`Progress::More`](crate::Progress::More) now. Further events are accepted,
     /// but the host cannot apply back-pressure in the middle of a batch.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.events >= self.max_events || self.bytes >= self.max_bytes
     }
 
-    /// Events given so far in this call.
+    /// Number of events given so far in this call.
     #[must_use]
     pub fn len(&self) -> usize {
         self.events

@@ -1,4 +1,4 @@
-//! From a [`Source`] to what a plugin file exports.
+//! Turns a [`Source`] into what a plugin file exports.
 //!
 //! [`export_source!`](crate::export_source) writes two statics into the plugin's crate: the note, which is read before any code
 //! runs, and the root, which leads to the functions. [`Exported`] is the glue between the author's traits and the binary
@@ -13,7 +13,7 @@ use crate::{Deadline, EventSink, HostContext, HostServices, Progress, Source, So
 /// A source and its run, as the binary interface calls them. For the host and for `export_source!`; authors do not need it.
 #[derive(Debug)]
 pub struct Exported<S: Source> {
-    /// Dropped before the source: it may use what the source holds.
+    /// Dropped before the source: it may use resources of the source.
     run: Option<S::Run>,
     source: S,
 }
@@ -81,10 +81,10 @@ impl<S: Source> Plugin for Exported<S> {
 
 /// Makes the crate a source plugin: one line, once in a crate, with the type that implements [`Source`].
 ///
-/// The crate needs `crate-type = ["cdylib"]`; with `["cdylib", "rlib"]` the same source can also be linked into a program that
-/// embeds the host. The macro needs no `unsafe` of the author, whose crate may `#![forbid(unsafe_code)]`.
+/// The crate needs `crate-type = ["cdylib"]`; with `["cdylib", "rlib"]` the same source can also be linked into a
+/// program that embeds the host. The macro works in a crate with `#![forbid(unsafe_code)]`.
 ///
-/// A plugin built with `panic = "abort"` would take the host down with its first panic, so it does not compile.
+/// A plugin built with `panic = "abort"` would crash the host with its first panic, so it does not compile.
 #[macro_export]
 macro_rules! export_source {
     ($source:ty $(,)?) => {

@@ -4,7 +4,8 @@ use std::{fmt, os::fd::RawFd, sync::Arc};
 
 use crate::{HostServices, LogLevel};
 
-/// What the host offers a source: its log, the stream's name, and when to stop. Cheap to clone, usable on any thread.
+/// What the host offers a source: its log, the stream's name, and the stop request. Cheap to clone, usable on any
+/// thread.
 #[derive(Clone)]
 pub struct HostContext {
     stream: Arc<str>,
@@ -12,7 +13,7 @@ pub struct HostContext {
 }
 
 impl HostContext {
-    /// Made by the host, one for each instance.
+    /// Creates a context; the host creates one for each instance.
     pub fn new(stream: &str, services: Arc<dyn HostServices>) -> Self {
         Self { stream: stream.into(), services }
     }
@@ -21,7 +22,7 @@ impl HostContext {
     pub fn stream(&self) -> &str {
         &self.stream
     }
-    /// Writes one line to the host's log. One line for a change of state; count what happens often.
+    /// Writes one line to the host's log. Log one line for a change of state; count frequent events instead.
     pub fn log(&self, level: LogLevel, message: impl AsRef<str>) {
         self.services.log(level, message.as_ref());
     }
@@ -30,7 +31,7 @@ impl HostContext {
     pub fn stop_requested(&self) -> bool {
         self.services.stop_requested()
     }
-    /// A descriptor that becomes readable when a stop is requested, to wait on beside one's own. Never read from it.
+    /// A descriptor that becomes readable when a stop is requested, to wait on beside your own. Never read from it.
     #[must_use]
     pub fn stop_descriptor(&self) -> RawFd {
         self.services.stop_descriptor()

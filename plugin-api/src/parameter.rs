@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The type of a parameter's value, by the names of dranspose.
+/// The type of a parameter's value, with dranspose's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParameterType {
@@ -27,6 +27,6 @@ pub struct Parameter {
     pub description: String,
     /// The type of its value.
     pub dtype: ParameterType,
-    /// The value until somebody sets one; JSON of the right type.
+    /// The value until somebody sets another; JSON of the right type.
     pub default: serde_json::Value,
 }

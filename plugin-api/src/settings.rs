@@ -1,4 +1,4 @@
-//! A source's settings: JSON in, the source's own type out; an error names the field.
+//! Reads a source's settings: from JSON into the source's own type. An error names the field.
 
 use serde::de::DeserializeOwned;
 

@@ -1,4 +1,4 @@
-//! The two traits of a plugin: a source that lasts, and a run for each scan.
+//! The two traits of a plugin: a source, which lives across scans, and a run for each scan.
 
 use serde::de::DeserializeOwned;
 
@@ -13,7 +13,7 @@ use crate::{Deadline, EventSink, HostContext, Parameter, Progress, SourceError};
     note = "`export_source!` takes the type that implements `Source`, the one that is created once, not the run of a scan"
 )]
 pub trait Source: Sized + 'static {
-    /// The plugin's settings; a field that does not fit is named in the host's error.
+    /// The plugin's settings; if a field does not fit, the host's error names it.
     type Settings: DeserializeOwned;
     /// What yields the events of one scan.
     type Run: SourceRun;
@@ -21,32 +21,34 @@ pub trait Source: Sized + 'static {
     /// The protocol's name, for people (`stins`).
     const PROTOCOL: &'static str;
 
-    /// Whether only one instance can hold what this source holds (a listening port): the host then drops the old one
+    /// Whether only one instance can hold the source's resources (a listening port): the host then drops the old one
     /// before it creates a new one.
     const EXCLUSIVE: bool = false;
 
-    /// Whether runs answer [`SourceRun::trigger`] instead of [`SourceRun::next`] (a stream without a detector of its own).
+    /// Whether runs implement [`SourceRun::trigger`] instead of [`SourceRun::next`] (a stream without a detector of its
+    /// own).
     const ON_DEMAND: bool = false;
 
-    /// Checks the settings and takes what must last between scans. Talks to no detector.
+    /// Checks the settings and acquires resources that must last between scans. Does not contact the detector.
     ///
     /// # Errors
-    /// [`SourceError::settings`] for a setting that cannot work, naming it.
+    /// [`SourceError::settings`] for a setting that cannot work; its message names the setting.
     fn create(settings: Self::Settings, host: HostContext) -> Result<Self, SourceError>;
 
-    /// Opens the run of one scan. When it returns, nothing that the detector sends from then on may be lost.
+    /// Opens the run of one scan. After it returns, nothing that the detector sends may be lost.
     ///
     /// # Errors
-    /// Whatever makes the run impossible. A detector that is merely absent is not an error: go on connecting.
+    /// Anything that makes the run impossible. An absent detector is not an error: keep trying to connect.
     fn open(&mut self) -> Result<Self::Run, SourceError>;
 
-    /// The run-time parameters that this source has.
+    /// The run-time parameters of this source.
     fn parameters(&self) -> Vec<Parameter> {
         Vec::new()
     }
 
-    /// Takes the value of a parameter, as dranspose sends it: UTF-8 text (`5`, `0.1`, `True`), or raw bytes for
-    /// [`ParameterType::Binary`](crate::ParameterType::Binary). Called between two scans or two `next`.
+    /// Sets a parameter. dranspose sends the value as UTF-8 text (`5`, `0.1`, `True`), or as raw bytes for
+    /// [`ParameterType::Binary`](crate::ParameterType::Binary). Called between two scans or between two calls of
+    /// `next`.
     ///
     /// # Errors
     /// [`SourceError::settings`] when the value cannot be used; the old one stays.
@@ -63,40 +65,41 @@ pub trait Source: Sized + 'static {
     note = "`Source::Run` is what `Source::open` returns, and gives the events of one scan in `SourceRun::next`"
 )]
 pub trait SourceRun: 'static {
-    /// Gives what has arrived, waiting for the first event until `deadline` at most.
+    /// Gives the events that have arrived; waits for the first event until `deadline` at most.
     ///
     /// # Errors
-    /// What ends the run; a single malformed message does not: skip, count and log it.
+    /// An error that ends the run. A single malformed message is not an error: skip, count and log it.
     fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError>;
 
-    /// For on-demand runs: produces the one event for `event_number`, after the other streams of the ingester have
+    /// For on-demand runs: gives the one event for `event_number`, after the other streams of the ingester have
     /// delivered theirs.
     ///
     /// # Errors
-    /// What ends the run.
+    /// An error that ends the run.
     fn trigger(&mut self, event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
         let _ = (event_number, out);
         Err(SourceError::internal("this source is not triggered by software"))
     }
 
-    /// Messages that arrived in this run and gave no event, each reason with its count since the run was opened.
+    /// Messages that arrived in this run and gave no event: each reason with its count since the run was opened.
     fn skipped(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
 
-    /// What this run has received, in numbers of the source's own (`messages`, `bytes`, …). They only go up; a name is a
-    /// word or two with underscores. The host asks a few times a second and shows them in its status and metrics.
+    /// What this run has received, in counters that the source defines (`messages`, `bytes`, …). They only go up; a
+    /// name is one or two words with underscores. The host asks a few times a second and shows them in its status and
+    /// metrics.
     fn counters(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
-    /// Why the last message of this run that was invalid was so, in a line for people; `None` if none was. Shown beside what
-    /// [`skipped`](Self::skipped) counts: it may say what differs from message to message.
+    /// The reason why the last invalid message of this run was invalid, as a line for people; `None` if there was none.
+    /// Shown beside the counts of [`skipped`](Self::skipped): it may contain details that differ between messages.
     fn last_invalid(&self) -> Option<String> {
         None
     }
 
-    /// Bytes that this run has received and not given yet: the beginning of an event whose rest has to come, or what waits until the
-    /// host calls [`next`](Self::next).
+    /// Bytes that this run has received and not yet delivered: the beginning of an incomplete event, or data that waits
+    /// until the host calls [`next`](Self::next).
     fn bytes_waiting(&self) -> u64 {
         0
     }

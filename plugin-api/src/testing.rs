@@ -1,9 +1,10 @@
-//! A source without a host, for the tests of its author.
+//! Runs a source without a host, for tests by its author.
 //!
-//! [`Trial`] creates a source from JSON as a host would, opens runs and pulls events; [`TestHost`] keeps what the source logs and
-//! can ring its stop. Everything happens on the test's thread, as it does on the host's reader thread. Every wait has a limit.
+//! [`Trial`] creates a source from JSON as a host would, opens runs and pulls events; [`TestHost`] keeps the source's
+//! log lines and can request a stop. Everything happens on the test's thread, as it does on the host's reader thread.
+//! Every wait has a limit.
 //!
-//! What it does not show is the boundary: panics, layout, threads left behind. `framegate plugin check` does.
+//! The boundary is not tested: panics, layout, threads left behind. `framegate plugin check` tests it.
 
 use std::{
     fmt,
@@ -23,19 +24,19 @@ use crate::{
     Deadline, Event, EventSink, HostContext, HostServices, LogLevel, Progress, Source, SourceError, SourceRun, settings,
 };
 
-/// A source under test, and the run that is open.
+/// A source under test, and its open run.
 pub struct Trial<S: Source> {
-    /// Dropped before the source, as a host does it.
+    /// Dropped before the source, as in a host.
     run: Option<S::Run>,
     source: S,
     host: Arc<TestHost>,
 }
 
 impl<S: Source> Trial<S> {
-    /// Creates the source from settings in JSON, as they stand in a configuration file.
+    /// Creates the source from settings in JSON, as in a configuration file.
     ///
     /// # Errors
-    /// What the source says of its settings.
+    /// The source's error about its settings.
     pub fn create(settings: &str) -> Result<Self, SourceError> {
         let (host, context) = TestHost::new();
         let source = S::create(settings::from_json(settings)?, context)?;
@@ -47,7 +48,7 @@ impl<S: Source> Trial<S> {
         &mut self.source
     }
 
-    /// The host that it sees.
+    /// The host that the source sees.
     #[must_use]
     pub fn host(&self) -> &TestHost {
         &self.host
@@ -56,16 +57,16 @@ impl<S: Source> Trial<S> {
     /// Opens the run of a scan; an earlier one is dropped first.
     ///
     /// # Errors
-    /// What the source says.
+    /// The source's error.
     pub fn open(&mut self) -> Result<&mut S::Run, SourceError> {
         self.run = None;
         Ok(self.run.insert(self.source.open()?))
     }
 
-    /// One call of [`SourceRun::next`], with the host's longest deadline: the events that it gave and what it answered.
+    /// Makes one call of [`SourceRun::next`], with the host's longest deadline; returns its events and its answer.
     ///
     /// # Errors
-    /// What the source says; or that no run is open.
+    /// The source's error; or no run is open.
     pub fn pull(&mut self) -> Result<(Vec<Event>, Progress), SourceError> {
         let mut events = Vec::new();
         let progress = step(self.run()?, &mut events)?;
@@ -75,23 +76,23 @@ impl<S: Source> Trial<S> {
     /// Pulls until the run has ended, for at most `limit`.
     ///
     /// # Errors
-    /// What the source says; or that the end did not come.
+    /// The source's error; or the run did not end in time.
     pub fn until_end(&mut self, limit: Duration) -> Result<Vec<Event>, SourceError> {
         until(self.run()?, limit, "the run's end", |_, progress| progress == Progress::End)
     }
 
-    /// Pulls until there are `count` events, or a few more, for at most `limit`.
+    /// Pulls until there are at least `count` events, for at most `limit`.
     ///
     /// # Errors
-    /// What the source says; or that so many did not come.
+    /// The source's error; or too few events arrived in time.
     pub fn events(&mut self, count: usize, limit: Duration) -> Result<Vec<Event>, SourceError> {
         until(self.run()?, limit, "all events", |events, _| events.len() >= count)
     }
 
-    /// One call of [`SourceRun::trigger`].
+    /// Makes one call of [`SourceRun::trigger`].
     ///
     /// # Errors
-    /// What the source says; or that no run is open.
+    /// The source's error; or no run is open.
     pub fn trigger(&mut self, event_number: u64) -> Result<Vec<Event>, SourceError> {
         let mut events = Vec::new();
         let mut push = |event| events.push(event);
@@ -99,7 +100,7 @@ impl<S: Source> Trial<S> {
         Ok(events)
     }
 
-    /// What [`SourceRun::skipped`] says.
+    /// The answer of [`SourceRun::skipped`].
     ///
     /// # Errors
     /// No run is open.
@@ -117,20 +118,20 @@ impl<S: Source> Trial<S> {
     }
 }
 
-/// One call of [`SourceRun::next`], with the host's longest deadline, for a run that a test holds itself.
+/// Makes one call of [`SourceRun::next`], with the host's longest deadline, for a run that the test owns.
 ///
 /// # Errors
-/// What the source says.
+/// The source's error.
 pub fn step(run: &mut impl SourceRun, into: &mut Vec<Event>) -> Result<Progress, SourceError> {
     let mut push = |event| into.push(event);
     run.next(&mut EventSink::new(&mut push, BATCH_EVENTS, BATCH_BYTES), Deadline::after(PULL))
 }
 
-/// Calls [`SourceRun::next`] until `enough` holds for the events so far and the last answer, for at most `limit`; `what` is what the
-/// test waits for.
+/// Calls [`SourceRun::next`] until `enough` holds for the events so far and the last answer, for at most `limit`;
+/// `what` names the awaited thing in the error.
 ///
 /// # Errors
-/// What the source says; or that it did not come.
+/// The source's error; or `enough` did not hold in time.
 pub fn until(
     run: &mut impl SourceRun,
     limit: Duration,
@@ -160,17 +161,17 @@ impl<S: Source> fmt::Debug for Trial<S> {
     }
 }
 
-/// A host that keeps what is logged, and whose stop a test can ring.
+/// A host that keeps log lines, and whose stop a test can request.
 #[derive(Debug)]
 pub struct TestHost {
-    /// The first end is readable once something was written to the second.
+    /// The first end becomes readable when a byte is written to the second.
     stop: (UnixStream, UnixStream),
     stopped: AtomicBool,
     lines: Mutex<Vec<(LogLevel, String)>>,
 }
 
 impl TestHost {
-    /// A host, and the context that a source takes.
+    /// Creates a host, and the context for a source.
     ///
     /// # Panics
     /// The machine has no descriptors left.

@@ -1,18 +1,18 @@
-/* A source plugin in C, to copy: it counts, and gives each number as an image that nobody copies on its way to the network.
+/* A source plugin in C, to copy: it counts, and gives each number as an image. The image is sent without copying it.
  *
- * README.md says how to build it and make it yours; framegate_plugin.h says what each function may and must do. */
+ * README.md explains how to build and change it; framegate_plugin.h says what each function may and must do. */
 #include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "framegate_plugin.h"
 
-/* Lives as long as a host uses this plugin for a stream. Only the source thread touches it. */
+/* Lives as long as a host uses this plugin for a stream. Only the source thread uses it. */
 struct counter {
     struct framegate_host host;
-    long events, bytes, period_us; /* settings: events in a scan, bytes of each, time from one to the next */
+    long events, bytes, period_us; /* settings: events per scan, bytes per event, time between events */
     long given;                    /* in this scan */
-    int64_t due_ns;                /* when the next one is there */
+    int64_t due_ns;                /* time of the next event */
 };
 
 static int64_t now_ns(void) {
@@ -21,7 +21,7 @@ static int64_t now_ns(void) {
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* Reads {"events": 10, "bytes": 64}: whole numbers. A plugin that needs more of JSON links a library for it. */
+/* Reads {"events": 10, "bytes": 64}: whole numbers only. A plugin that needs more JSON links a library for it. */
 static int32_t read_settings(struct counter *self, struct framegate_text settings, struct framegate_error *error) {
     char json[512], name[32];
     long value;
@@ -62,7 +62,7 @@ static int32_t counter_create(const struct framegate_host *host, struct framegat
                        (const char *)stream.data, self->events);
         *source = self;
     } else {
-        host->release(host->context); /* also when there is no source: the context is ours since the call */
+        host->release(host->context); /* also on failure: the context is ours since the call */
         free(self);
     }
     return outcome;
@@ -72,7 +72,7 @@ static int32_t counter_destroy(void *source, struct framegate_error *error) {
     struct counter *self = source;
     (void)error;
     self->host.release(self->host.context);
-    free(self); /* not the frames: the host may have some of them yet */
+    free(self); /* not the frames: the host may still have some */
     return FRAMEGATE_OUTCOME_DONE;
 }
 
@@ -92,7 +92,7 @@ static int32_t counter_next(void *source, struct framegate_batch *batch, uint64_
     struct counter *self = source;
     int64_t wait_ns = self->due_ns - now_ns();
     if (self->given == self->events) wait_ns = 0;
-    if (wait_ns > 0) { /* wait for the detector here, beside the descriptor that says that we shall return */
+    if (wait_ns > 0) { /* wait for the detector here, and for the descriptor that asks us to return */
         struct pollfd stop = {self->host.stop_descriptor(self->host.context), POLLIN, 0};
         if ((uint64_t)wait_ns > left_ns) wait_ns = (int64_t)left_ns;
         poll(&stop, 1, (int)((wait_ns + 999999) / 1000000));

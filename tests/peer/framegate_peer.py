@@ -4,9 +4,9 @@ Loaded with `-p framegate_peer`. It replaces `Ingester.run` and `.close` of the 
 protocol classes runs as the external `framegate ingester …`, with the settings of the instance as arguments and
 environment. The sardana ingester is an HTTP application: there `uvicorn.Server.serve` is replaced.
 
-What stays in Python, and nothing else: classes that the suite defines itself, and classes whose plugin file is not there.
-Each start is recorded in the file named by FRAMEGATE_PEER_RECORD, one JSON object a line, and `run.py` compares that
-with `expected.toml`: a fallback that is not expected fails the file.
+Only these stay in Python: classes that the suite defines itself, and classes whose plugin file is missing.
+Each start is recorded in the file FRAMEGATE_PEER_RECORD, one JSON object per line, and `run.py` compares the records
+with `expected.toml`: an unexpected fallback fails the file.
 
 Environment, set by `run.py`: FRAMEGATE_BIN (the command), FRAMEGATE_PLUGINS (the folder of its plugins), FRAMEGATE_PEER_RECORD,
 FRAMEGATE_PEER_RULE (JSON, the file's entry in `expected.toml`), FRAMEGATE_PEER_PYTHON_ONLY (keep everything in Python: the
@@ -71,7 +71,7 @@ peers_wait_for_controller = tests.utils.wait_for_controller
 
 
 def plugin_of(cls: type) -> str | None:
-    """The plugin of ours for a class, if it is a protocol class of the peer and the plugin's file is there."""
+    """The framegate plugin for a class, if it is a protocol class of the peer and the plugin's file exists."""
     plugin = PLUGINS.get(cls.__name__)
     if plugin is None or not cls.__module__.startswith("dranspose.ingesters."):
         return None
@@ -86,7 +86,7 @@ def record(**what: Any) -> None:
 
 
 class External:
-    """One running `framegate`. Its log lines become records of Python's logging, so the suite sees its errors."""
+    """A running `framegate`. Its log lines become records of Python's logging, so the suite sees its errors."""
 
     def __init__(self, name: str, args: list[str], settings: dict[str, str]) -> None:
         ours = ("INGESTER_", "UPSTREAM_", "DUMP_PATH", "SERVICE_REDIS_DSN", "REDIS_URL", "BUILD_META_FILE", "FRAMEGATE_PEER")
@@ -114,7 +114,7 @@ class External:
             log.log(level, "%s: %s", self.name, line.rstrip())
 
     async def wait(self) -> None:
-        """Until it ends. Ending unasked is an error, whatever the exit status."""
+        """Waits until it ends. An end without a request is an error, regardless of the exit status."""
         while self.process.poll() is None:
             await asyncio.sleep(0.05)
         if not self.stopped:
@@ -122,7 +122,7 @@ class External:
             log.error("%s ended by itself with status %s", self.name, self.process.returncode)
 
     async def stop(self) -> None:
-        """Ask it to stop, as a service manager does. It must end in time, with status 0."""
+        """Asks it to stop, as a service manager does. It must end in time, with status 0."""
         if self.stopped:
             return
         self.stopped = True
@@ -168,7 +168,7 @@ async def worker_publish(self: Worker) -> None:
 
 
 async def workers_first() -> None:
-    """The suite counts on services being known in the order in which it starts them: it waits for an ingester's stream and then uses
+    """The suite relies on services being known in the order in which it starts them: it waits for an ingester's stream and then uses
     the workers. A program that is ready in 20 ms would overtake the workers in the test's event loop."""
     deadline = time.monotonic() + WORKER_SECONDS
     while registering and time.monotonic() < deadline:
@@ -176,7 +176,7 @@ async def workers_first() -> None:
 
 
 def patient_bind(self: zmq.Socket, address: str) -> Any:
-    """Binds as soon as the last socket on the port has gone: simulators of the suite begin while their predecessor still closes."""
+    """Binds as soon as the last socket on the port is closed: simulators of the suite start while their predecessor still closes."""
     deadline = time.monotonic() + BIND_SECONDS
     while True:
         try:
@@ -222,7 +222,7 @@ async def serve(self: uvicorn.Server, sockets: Any = None) -> None:
     if app is not http_sardana.app or plugin is None or "FRAMEGATE_PEER_PYTHON_ONLY" in os.environ:
         await python_serve(self, sockets)
         return
-    # uvicorn has put the test's environment file into os.environ: the peer's application reads its settings there.
+    # uvicorn has put the test's environment file into os.environ, where the peer's application reads its settings.
     given = {k.upper(): v for k, v in os.environ.items()}
     names = ("INGESTER_NAME", "INGESTER_URL", "INGESTER_STREAMS", "DUMP_PATH", "SERVICE_REDIS_DSN", "REDIS_URL", "BUILD_META_FILE")
     host, port = self.config.host, self.config.port
@@ -236,15 +236,16 @@ async def serve(self: uvicorn.Server, sockets: Any = None) -> None:
             with socket.socket() as probe:
                 self.started = probe.connect_ex((host, port)) == 0
         await asyncio.sleep(0.05)
-    # A program that died has said so already; the fixture that waits for `started` must not hang for it.
+    # A program that died has logged the reason already; the fixture that waits for `started` must not hang because of
+    # it.
     self.started = True
     await external.stop()
     await waiting
 
 
 async def open_connection(host: str, port: int) -> Any:
-    """For Python's TCP source, where it stands in: wait for the simulator, which the tests start a little later than the scan.
-    The source gives up at once, and whole files fail now and then for a reason that is none of ours."""
+    """For Python's TCP source, where it is used: waits for the simulator, which the tests start slightly later than the scan.
+    The source gives up at once, so some files would sometimes fail for a reason outside of framegate."""
     deadline = time.monotonic() + DETECTOR_SECONDS
     while True:
         try:

@@ -1,8 +1,8 @@
-"""A worker class for dranspose that writes down every message its worker got, byte for byte.
+"""A worker class for dranspose that records every message its worker got, byte for byte.
 
-Each message becomes a line of JSON in the file `$RECORDING/WORKER`: the scan and the event, the ingester's header and the frames, as
-hexadecimal; of a frame above 64 KiB its length and SHA-256.
-`created_at` in the header is the time of day, and the only thing in a message that differs between two runs; it is blanked.
+Each message becomes a line of JSON in the file `$RECORDING/WORKER`: the scan and the event, the ingester's header, and the frames as
+hexadecimal. Of a frame above 64 KiB, only the length and SHA-256 are recorded.
+`created_at` in the header is the time of day, the only part of a message that differs between two runs; it is blanked.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ build_event = Worker.build_event
 
 
 class Recording:
-    """A worker's socket to an ingester that keeps what was received."""
+    """A worker's socket to an ingester; records received messages."""
 
     def __init__(self, socket: Any, received: list[list[bytes]]) -> None:
         self.socket, self.received = socket, received
@@ -56,7 +56,7 @@ class RecordingWorker:
 
 
 class ReplayingWorker:
-    """For `dranspose replay`: hands the frames of each event on to the reducer."""
+    """For `dranspose replay`: passes the frames of each event to the reducer."""
 
     def __init__(self, **_: Any) -> None:
         pass

@@ -1,17 +1,17 @@
-"""What dranspose's own ingester classes make of messages: the reference of tests/tests/differential.
+"""The result of dranspose's own ingester classes for messages: the reference of tests/tests/differential.
 
     PYTHON reference.py CASES > OUTCOMES
 
-CASES is a sequence of CBOR items [class, [message, …]]; a message is the list of its parts. For the TCP class it is a piece of the
-stream of bytes in a list, and the empty list is the end of the connection; for the HTTP class it is a post, [path, content-type, body].
-For each case a line of JSON comes out:
+CASES is a sequence of CBOR items [class, [message, …]]. A message is the list of its parts. For the TCP class it is a list with a
+piece of the byte stream, and the empty list is the end of the connection; for the HTTP class it is a post, [path, content-type, body].
+The output is a line of JSON for each case:
 
     {"events": [[typ, [frame, …]], …], "answers": [status, …], "died": null | text}
 
-A frame is written as "LENGTH SHA256", the digest's first 16 characters. The class is made with settings and its `run_source` is
-walked as its ingester would do it; only the socket is replaced, by one that holds the messages. HTTP is real: dranspose's application in
-uvicorn, as `dranspose http_ingester` runs it, and a client that keeps its connection. Each case runs in a process of its own, because a
-class may end the interpreter (numpy does, with a damaged pickle) or take all memory.
+A frame is written as "LENGTH SHA256", with the digest's first 16 characters. The class is created with settings, and its `run_source`
+is iterated as its ingester does; only the socket is replaced, by one that holds the messages. HTTP is real: dranspose's application
+in uvicorn, as `dranspose http_ingester` runs it, and a client that keeps its connection. Each case runs in a separate process,
+because a class may crash the interpreter (numpy does, with a damaged pickle) or use up all memory.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ MOST_EVENTS = 10_000
 
 
 class Reader(asyncio.StreamReader):
-    """A connection that stays open and says nothing more."""
+    """A connection that stays open and sends nothing more."""
 
     async def _wait_for_data(self, function):
         raise NothingLeft
@@ -90,13 +90,13 @@ async def over_http(name, posts, tell):
             answer.read()
             tell(answer.status)
             if answer.status >= 500:
-                # The server closes what has failed.
+                # The server closes the connection after a failure.
                 connection.close()
 
     await asyncio.to_thread(client)
     while made.in_queue.qsize() and not walk.done():
         await asyncio.sleep(0)
-    # It has taken the last post, and yielded if it was to.
+    # It has processed the last post, and yielded an event if there is one.
     if not walk.done():
         raise NothingLeft
     await walk

@@ -1,12 +1,12 @@
-"""Runs dranspose's own test suite with framegate as its ingesters, and holds it to `expected.toml`.
+"""Runs dranspose's own test suite with framegate as its ingesters, and compares the results with `expected.toml`.
 
     run.py SUITE BIN PLUGINS LOGS [--python] [--jobs N] [FILE …]
 
-SUITE is the unpacked source distribution, BIN the built `framegate`, PLUGINS the folder of its plugins, LOGS where the output
-of each file goes. Called by `tests/run peer`, which prepares all of them. `--python` keeps the peer's own ingesters: the baseline.
+SUITE is the unpacked source distribution, BIN the built `framegate`, PLUGINS the folder of its plugins, LOGS the folder for the
+output of each file. `tests/run peer` prepares them and calls this program. `--python` keeps the peer's own ingesters: the baseline.
 
-The files use fixed ports. So each runs in a process of its own (`--alone`), in a network namespace of its own where the system
-allows it, with a Redis of its own: three at a time, and they never meet a service of the machine. Elsewhere one runs after the other.
+The files use fixed ports. So each runs in its own process (`--alone`), where the system allows it in its own network namespace,
+with its own Redis: three at a time, separate from the machine's services. Elsewhere they run one after the other.
 """
 
 import argparse
@@ -33,11 +33,12 @@ FIXED_PORTS = [6379, 5000, 5001, 5002, 9999, 9998, 9997, 9996, 5556, 8889, 10000
 FILE_SECONDS = 180
 TEST_SECONDS = 60
 
-# A race of the peer's own that any file can meet: a simulator binds its port again while the last one still closes. A file that
-# fails with it, with one of its own `races`, or hangs without us, is repeated once; after any other failure it is not.
+# A race of the peer's own that any file can hit: a simulator binds its port again while the previous one still closes.
+# A file that fails with this race, with one of its own `races`, or hangs without framegate, is repeated once. After any
+# other failure it is not.
 RACE = r"Address already in use"
 
-# Before the last line of a file's report, which is for this program.
+# Prefix of the last line of a file's report, which this program reads.
 COUNTED = "counted: "
 
 children: list[subprocess.Popen] = []
@@ -46,7 +47,7 @@ stopping = threading.Event()
 
 
 def own_network() -> bool:
-    """Move this process into a network namespace of its own, with nothing in it but loopback. False: not allowed here."""
+    """Moves this process into a new network namespace that has only loopback. False: not allowed here."""
     new_user, new_net = 0x10000000, 0x40000000
     libc = ctypes.CDLL(None, use_errno=True)
     uid, gid = os.getuid(), os.getgid()
@@ -66,7 +67,7 @@ def own_network() -> bool:
 
 
 def may_be_apart() -> bool:
-    """Whether a process may have a network of its own here."""
+    """Whether a process may have its own network namespace here."""
     child = os.fork()
     if child == 0:
         os._exit(not own_network())
@@ -74,7 +75,7 @@ def may_be_apart() -> bool:
 
 
 def ports_in_use() -> list[str]:
-    """Which of the suite's fixed ports are taken, and by whom."""
+    """Which of the suite's fixed ports are in use, and by which process."""
     taken = []
     for port in FIXED_PORTS:
         with socket.socket() as probe:
@@ -88,7 +89,7 @@ def ports_in_use() -> list[str]:
 
 
 class Redis:
-    """An own redis-server on the port that the suite expects."""
+    """A separate redis-server on the port that the suite expects."""
 
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="framegate-peer-redis-")
@@ -115,7 +116,7 @@ class Redis:
 
 
 class Outcome:
-    """What one run of one file gave."""
+    """Result of one run of one file."""
 
     def __init__(self, status: int | None, output: str, starts: list[dict]) -> None:
         self.status, self.output, self.starts = status, output, starts
@@ -164,7 +165,7 @@ def run_file(args: argparse.Namespace, name: str, rule: dict, again: str = "") -
 
 
 def differences(expected: dict, outcome: Outcome) -> list[str]:
-    """What is not as `expected.toml` says, each as a sentence."""
+    """Differences from `expected.toml`, each as a sentence."""
     wrong = []
     if outcome.status != 0:
         wrong.append("failed" if outcome.status is not None else f"still running after {FILE_SECONDS} s")
@@ -193,13 +194,13 @@ def is_race(rule: dict, outcome: Outcome) -> bool:
 
 
 def hangs_without_us(told: str) -> bool:
-    """Whether the peer's services wait for each other after a test has passed and every framegate has ended. One that still ran
-    would show: the thread that reads its output (`framegate_peer.py`) would be among the stacks."""
+    """Whether the peer's services wait for each other after a test has passed and every framegate has ended. A framegate that still ran
+    would be visible: the thread that reads its output (`framegate_peer.py`) would be among the stacks."""
     return bool(re.search(r"ERROR at teardown of .*Failed: Timeout \(>.* Stack of ", told, re.DOTALL)) and "_forward_lines" not in told
 
 
 def starts_an_ingester(file: pathlib.Path) -> bool:
-    """By its text: whether a file makes an instance of an ingester, or runs the application that is one."""
+    """Whether the text of a file creates an instance of an ingester, or runs the application that is an ingester."""
     return re.search(r"\b[A-Z]\w*Ingester\($|\bawait http_ingester\(", file.read_text(), re.MULTILINE) is not None
 
 
@@ -211,7 +212,7 @@ def stopped(*_: object) -> None:
 
 
 def main() -> int:
-    # Whoever ends this ends what it has started.
+    # A signal also ends the child processes.
     signal.signal(signal.SIGTERM, stopped)
     parser = argparse.ArgumentParser()
     for folder in ("suite", "bin", "plugins", "logs"):
@@ -234,7 +235,7 @@ def main() -> int:
         if starts_an_ingester(args.suite / "tests" / name):
             print(f"{name} is listed under `starts_no_ingester`, but starts one")
             return 1
-    # The suite is asked for `test_basics.py`; `basics` and a path are understood as well.
+    # The suite's name is `test_basics.py`; `basics` and a path are accepted as well.
     wanted = [f"test_{pathlib.Path(f).name.removesuffix('.py').removeprefix('test_')}.py" for f in args.files]
     if missing := [name for name in wanted if name not in present]:
         print(f"no such file in the suite: {', '.join(missing)}")
@@ -260,7 +261,7 @@ def main() -> int:
 
 
 def apart(name: str) -> tuple[str, dict]:
-    """Runs one file in a process of its own; what it reports, and what is to be counted."""
+    """Runs one file in a separate process; returns its report, and its counts."""
     with lock:
         if stopping.is_set():
             return "", {}
@@ -274,7 +275,7 @@ def apart(name: str) -> tuple[str, dict]:
 
 
 def alone(args: argparse.Namespace, name: str, rule: dict) -> int:
-    """Runs one file here: its report, and last a line of what is to be counted."""
+    """Runs one file here; returns its report, with a last line for its counts."""
     own_network()
     redis = Redis()
     try:

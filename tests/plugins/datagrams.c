@@ -1,4 +1,4 @@
-/* Receives UDP datagrams, each an event. Keeps all rules: around base.h of the bad plugins. */
+/* Receives UDP datagrams; each is an event. Obeys all rules; uses base.h of the bad plugins. */
 #include <arpa/inet.h>
 #include <sys/socket.h>
 

@@ -1,6 +1,7 @@
-//! Crates that stand alone, outside the workspace: the plugins of `tests/bad-plugins`, `tests/old-plugins` and `tests/plugins`.
+//! Standalone crates outside the workspace: the plugins of `tests/bad-plugins`, `tests/old-plugins` and
+//! `tests/plugins`.
 //!
-//! Each is built as its author would build it, all into one target folder, so that what they have in common is built once.
+//! Each is built as its author would build it, all into one target folder, so that common dependencies are built once.
 
 use std::{
     collections::HashMap,
@@ -12,13 +13,13 @@ use std::{
 
 use crate::framegate;
 
-/// The file of the bad plugin in the folder of this name.
+/// The file of the bad plugin in the folder `case`.
 ///
 /// # Panics
 /// If it does not build.
 pub fn bad_plugin(case: &str) -> PathBuf {
     static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
-    // Held while it builds: cargo would wait for itself otherwise.
+    // Held while it builds; otherwise cargo would wait for itself.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let built = built.get_or_insert_default();
     built.entry(case.to_owned()).or_insert_with(|| build(case)).clone()
@@ -64,7 +65,7 @@ fn build(case: &str) -> PathBuf {
     built(&folder, &format!("lib{case}.so"))
 }
 
-/// Builds every crate that stands alone, for tests that run after it.
+/// Builds every standalone crate, for the tests that run afterwards.
 ///
 /// # Panics
 /// If one does not build.
@@ -88,7 +89,7 @@ fn crates_in(folder: &str) -> Vec<String> {
     crates.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// The file of this name that cargo makes of the crate in a folder. Its name is the crate's alone.
+/// The file that cargo builds from the crate in `folder`. No other crate uses this file name.
 fn built(folder: &Path, file: &str) -> PathBuf {
     let file = target().join("debug").join(file);
     if !(framegate::is_built() && file.exists()) {
@@ -116,18 +117,18 @@ pub fn old_plugin(version: &str) -> PathBuf {
     target().join("debug/libold.so")
 }
 
-/// What authors have when they build a plugin: the command `framegate` in the path, and cargo. It downloads nothing, and builds into
-/// the one folder of everything that stands alone.
+/// The environment of a plugin author: the command `framegate` in the path, and cargo. It downloads nothing, and builds
+/// into the common target folder of the standalone crates.
 pub fn for_authors(command: &mut Command) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = [framegate::built().to_owned()].into_iter().chain(std::env::split_paths(&path));
     command.env("PATH", std::env::join_paths(path).expect("no colon is in the names of our folders"));
     command.env("CARGO_NET_OFFLINE", "true").env("CARGO_TARGET_DIR", target());
-    // Nobody looks into these with a debugger.
+    // Nobody debugs these.
     command.env("CARGO_PROFILE_DEV_DEBUG", "0");
 }
 
-/// The file of `tests/plugins/marked`, built as this version of it.
+/// The file of `tests/plugins/marked`, built as the version `version`.
 ///
 /// # Panics
 /// If it does not build.
@@ -138,7 +139,7 @@ pub fn marked(version: &str) -> PathBuf {
     let original = root().join("tests/plugins/marked");
     let folder = target().join("edited").join(format!("marked-{version}"));
     copy(&original.join("src/lib.rs"), &folder.join("src/lib.rs"));
-    // A library's name of its own for each version, or one would be taken for the other.
+    // Each version has its own library name, or one would be mistaken for the other.
     let library = format!("framegate_marked_{}", version.replace('.', "_"));
     let manifest = read(&original.join("Cargo.toml"))
         .replace("version = \"1.0.0\"", &format!("version = \"{version}\""))
@@ -148,9 +149,9 @@ pub fn marked(version: &str) -> PathBuf {
     built(&folder, &format!("lib{library}.so"))
 }
 
-/// Runs cargo in the folder of a crate that stands alone.
+/// Runs cargo in the folder of a standalone crate.
 fn cargo(what: &str, folder: &Path) {
-    // The versions of the workspace, so that nothing is downloaded for a test.
+    // The workspace's versions, so that nothing is downloaded for a test.
     copy(&root().join("Cargo.lock"), &folder.join("Cargo.lock"));
     let mut cargo = framegate::cargo();
     for_authors(&mut cargo);
@@ -159,7 +160,7 @@ fn cargo(what: &str, folder: &Path) {
     assert!(output.status.success(), "cargo {what} in {}:\n{out}\n{err}", folder.display());
 }
 
-/// A copy of the case beside a copy of `plugin-api` in which one line is another.
+/// A copy of the case beside a copy of `plugin-api` with one line edited.
 fn edited(case: &str, original: &Path, edit: &str) -> PathBuf {
     let copy = target().join("edited").join(case);
     let folder = copy.join("tests/bad-plugins").join(case);
@@ -195,7 +196,7 @@ fn copy(from: &Path, to: &Path) {
     write_if_changed(to, &read(from));
 }
 
-/// Leaves the time of an unchanged file alone, so that cargo need not build again.
+/// Keeps the modification time of an unchanged file, so that cargo does not build again.
 fn write_if_changed(path: &Path, text: &str) {
     if fs::read_to_string(path).ok().as_deref() == Some(text) {
         return;
@@ -213,7 +214,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the repository").to_owned()
 }
 
-/// Where they are built. One for all: what they have in common is built once.
+/// Where they are built. One folder for all, so that common dependencies are built once.
 ///
 /// # Panics
 /// If the workspace does not build.

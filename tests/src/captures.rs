@@ -1,4 +1,5 @@
-//! What real detectors sent: the captures of dranspose's source distribution, and what its simulated detectors send where it has none.
+//! Messages of real detectors: the captures of dranspose's source distribution, or messages of its simulated detectors
+//! if there is none.
 
 use std::{fs, io::Read};
 
@@ -11,20 +12,20 @@ use crate::python::suite_file;
 /// A message: its parts.
 pub type Parts = Vec<Vec<u8>>;
 
-/// The messages of a capture in `tests/data` there.
+/// The messages of a capture in `tests/data` of that distribution.
 ///
 /// # Panics
-/// It is not there, or is none.
+/// The file does not exist, or is not a capture.
 #[must_use]
 pub fn read(name: &str) -> Vec<Parts> {
     let bytes = fs::read(suite_file(&format!("tests/data/{name}"))).expect("a capture can be read");
     if name.ends_with(".gz") { messages(&unpacked(&bytes)) } else { messages(&bytes) }
 }
 
-/// What is in a gzip file.
+/// The contents of a gzip file.
 ///
 /// # Panics
-/// It is none.
+/// The file is not a gzip file.
 #[must_use]
 pub fn unpacked(bytes: &[u8]) -> Vec<u8> {
     let mut unpacked = Vec::new();
@@ -35,7 +36,7 @@ pub fn unpacked(bytes: &[u8]) -> Vec<u8> {
 /// The messages of a capture.
 ///
 /// # Panics
-/// It is none.
+/// The bytes are not a capture.
 #[must_use]
 pub fn messages(bytes: &[u8]) -> Vec<Parts> {
     let mut rest = bytes;
@@ -46,8 +47,8 @@ pub fn messages(bytes: &[u8]) -> Vec<Parts> {
     messages
 }
 
-/// A capture of a socket has a message's parts, one of dranspose itself an event: `[number, {stream: [typ, parts]}]`, each
-/// with a tag.
+/// A socket's capture has a message's parts; a capture of dranspose itself has an event: `[number, {stream: [typ,
+/// parts]}]`, each with a tag.
 fn message(item: Value) -> Parts {
     let mut items = list(item);
     let parts = if items.first().is_some_and(Value::is_bytes) {
@@ -68,7 +69,8 @@ fn list(value: Value) -> Vec<Value> {
     }
 }
 
-/// The lines of a PandABox's own port in one arm; no capture exists, these are those of `stream_pcap` in `tests/conftest.py` there.
+/// The lines of one arm on a PandABox's own port. No capture exists; these are from `stream_pcap` in dranspose's
+/// `tests/conftest.py`.
 #[must_use]
 pub fn position_capture(arm: u32, lines: u32) -> Vec<String> {
     let header = "arm_time: 2023-12-19T07:51:12.754Z\nmissed: 0\nprocess: Scaled\nformat: ASCII\nfields:\n \
@@ -78,7 +80,8 @@ pub fn position_capture(arm: u32, lines: u32) -> Vec<String> {
     header.split_inclusive('\n').map(str::to_owned).chain(data).chain([end]).collect()
 }
 
-/// What Sardana posts in a scan, each with its path below `/v1/`; the bodies are those of `stream_sardana` in `tests/conftest.py` there.
+/// Sardana's posts in a scan, each with its path below `/v1/`. The bodies are from `stream_sardana` in dranspose's
+/// `tests/conftest.py`.
 #[must_use]
 pub fn sardana(points: u32) -> Vec<(&'static str, String)> {
     let description = json!({

@@ -1,4 +1,4 @@
-//! Certificates for TLS: an authority of a test's own, and what it has signed, as PEM files in a folder that goes with it.
+//! Certificates for TLS: a test's own authority and the certificates it has signed, as PEM files in a temporary folder.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
-/// Who signs certificates.
+/// A certificate authority.
 #[derive(Debug)]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -24,15 +24,15 @@ pub struct Certificate {
 }
 
 impl Authority {
-    /// A new one, which nobody trusts yet.
+    /// A new authority, which no program trusts yet.
     ///
     /// # Panics
-    /// No folder can be made.
+    /// No folder can be created.
     #[must_use]
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no name is a wrong one");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // A name of its own: two authorities of one name are taken for each other.
+        // A unique name: two authorities with the same name would be mistaken for each other.
         params.distinguished_name.push(DnType::CommonName, uuid::Uuid::new_v4().to_string());
         let issuer = CertifiedIssuer::self_signed(params, key()).expect("a certificate can be made");
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -40,7 +40,7 @@ impl Authority {
         Self { issuer, folder }
     }
 
-    /// The PEM file of who it is.
+    /// The PEM file of the authority's certificate.
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
@@ -52,7 +52,7 @@ impl Authority {
         self.sign(name, |_| {})
     }
 
-    /// One that was good until the end of 2001.
+    /// A certificate that expired at the end of 2001.
     #[must_use]
     pub fn expired(&self, name: &str) -> Certificate {
         self.sign(name, |params| {

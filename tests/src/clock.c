@@ -1,7 +1,7 @@
-/* A clock on the wall that a test sets: loaded into a program with LD_PRELOAD, it adds to the time of day what is in a file.
+/* A wall clock that a test sets: loaded into a program with LD_PRELOAD, it adds the number in a file to the time of day.
  *
- * CLOCK_STEP names the file: a number of seconds, a signed 64-bit integer. Whoever writes it sets the clock in that moment. Clocks that
- * nobody can set (CLOCK_MONOTONIC and the like) are left alone. */
+ * CLOCK_STEP is the file's path; the file has a number of seconds, a signed 64-bit integer. Writing it sets the clock at once. Clocks
+ * that cannot be set (CLOCK_MONOTONIC and the like) are not changed. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,6 +1,6 @@
-//! A clock on the wall that a test sets, for one program: it jumps, and the clocks that nobody can set go on.
+//! A wall clock that a test sets, for one program: it jumps, while the clocks that cannot be set continue.
 //!
-//! The program gets it with LD_PRELOAD; `clock.c` says how.
+//! The program gets it with LD_PRELOAD; see `clock.c`.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that goes right, with its files in a folder.
+    /// A correct clock, with its files in `folder`.
     ///
     /// # Panics
     /// There is no C compiler.
@@ -29,17 +29,17 @@ impl Clock {
         clock
     }
 
-    /// A command whose program will have it.
+    /// Gives the clock to the program of a command.
     pub fn give(&self, command: &mut Command) {
         command.env("LD_PRELOAD", &self.library).env("CLOCK_STEP", &self.step);
     }
 
-    /// Sets it, to so many seconds from the right time.
+    /// Sets the clock to `seconds_off` seconds from the correct time.
     ///
     /// # Panics
     /// Its folder is gone.
     pub fn set(&self, seconds_off: i64) {
-        // In place: the program has the file before its eyes.
+        // Overwrites the file in place, because the program has it open.
         let file = fs::File::options().write(true).open(&self.step).expect("its folder is there");
         std::os::unix::fs::FileExt::write_all_at(&file, &seconds_off.to_ne_bytes(), 0).expect("it can be written to");
     }

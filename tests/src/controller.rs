@@ -1,6 +1,6 @@
-//! A played controller: says in Redis what a dranspose controller says, when a test wants it to.
+//! A simulated controller: writes to Redis as a dranspose controller does, when a test asks for it.
 //!
-//! It decides nothing and waits for nobody by itself. Its JSON has the fields that dranspose 0.2.0 writes, in its order.
+//! It does nothing by itself. Its JSON has the fields that dranspose 0.2.0 writes, in the same order.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{process::wait_for, redis::RedisServer};
 
 /// The stream of the controller's updates.
 pub const UPDATES: &str = "dranspose:controller:updates";
-/// How long a condition may take to come true.
+/// Time limit for a condition to become true.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// See the module.
@@ -27,41 +27,41 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller with a mapping that it has told nobody.
+    /// A controller with a mapping that is not published yet.
     #[must_use]
     pub fn new(server: &RedisServer) -> Self {
         Self { redis: Some(server.connect()), ..Self::waiting() }
     }
 
-    /// The same before there is a Redis; [`Controller::reconnect`] comes first then.
+    /// The same, before Redis is started; call [`Controller::reconnect`] first.
     #[must_use]
     pub fn waiting() -> Self {
         Self { redis: None, mapping: Uuid::new_v4(), parameters: BTreeMap::new(), next_event: 0 }
     }
 
-    /// For what only one test needs.
+    /// For requests that only one test needs.
     ///
     /// # Panics
-    /// It waits for a Redis.
+    /// It is not connected to Redis yet.
     pub fn redis(&mut self) -> &mut Connection {
         self.redis.as_mut().expect("it is connected")
     }
 
-    /// Connects anew, to a server that was started again.
+    /// Reconnects, to a server that was restarted.
     pub fn reconnect(&mut self, server: &RedisServer) {
         self.redis = Some(server.connect());
     }
 
-    /// What an ingester publishes; None if nothing, or no JSON.
+    /// The state that an ingester publishes; `None` if there is none, or it is not JSON.
     pub fn state(&mut self, ingester: &str) -> Option<Value> {
         let text: Option<String> = self.redis().get(format!("dranspose:ingester:{ingester}:config")).ok()?;
         serde_json::from_str(&text?).ok()
     }
 
-    /// Waits until an ingester publishes what is wanted.
+    /// Waits until an ingester publishes a state for which `wanted` is true.
     ///
     /// # Panics
-    /// It does not within [`LIMIT`].
+    /// It publishes no such state within [`LIMIT`].
     pub fn wait_state(&mut self, ingester: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = None;
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -76,7 +76,7 @@ impl Controller {
         })
     }
 
-    /// An update of the current mapping.
+    /// Returns an update with the current mapping.
     #[must_use]
     pub fn update(&self, active_streams: &[&str], finished: bool) -> Value {
         json!({
@@ -88,18 +88,18 @@ impl Controller {
         })
     }
 
-    /// Publishes an update, whatever it is.
+    /// Publishes any update.
     ///
     /// # Panics
-    /// Redis does not take it.
+    /// Redis refuses it.
     pub fn publish(&mut self, update: &Value) {
         let _: String = self.redis().xadd(UPDATES, "*", &[("data", update.to_string())]).expect("XADD");
     }
 
-    /// Publishes several in one go, so that they can be read in one.
+    /// Publishes several updates in one call, so that they can be read in one call.
     ///
     /// # Panics
-    /// Redis does not take them.
+    /// Redis refuses them.
     pub fn publish_together(&mut self, updates: &[Value]) {
         let mut pipe = redis::pipe();
         pipe.atomic();
@@ -109,21 +109,21 @@ impl Controller {
         pipe.query::<()>(self.redis()).expect("XADD");
     }
 
-    /// Begins a scan with a new mapping.
+    /// Starts a scan with a new mapping.
     pub fn start_scan(&mut self, streams: &[&str]) -> Uuid {
         self.new_mapping();
         self.publish(&self.update(streams, false));
         self.mapping
     }
 
-    /// Takes a new mapping, and tells nobody.
+    /// Creates a new mapping, but does not publish it.
     pub fn new_mapping(&mut self) -> Uuid {
         self.mapping = Uuid::new_v4();
         self.next_event = 0;
         self.mapping
     }
 
-    /// Begins a scan, and waits until the ingester publishes it.
+    /// Starts a scan, and waits until the ingester publishes it.
     pub fn scan(&mut self, ingester: &str, streams: &[&str]) -> Uuid {
         let mapping = self.start_scan(streams);
         self.wait_ready(ingester);
@@ -136,28 +136,28 @@ impl Controller {
         self.wait_state(ingester, "the new mapping", |state| state["mapping_uuid"] == mapping);
     }
 
-    /// Repeats the current mapping and parameters, as a controller does until the hashes agree.
+    /// Repeats the current mapping and parameters, as a controller does until the hashes match.
     pub fn repeat(&mut self) {
         self.publish(&self.update(&[], false));
     }
 
-    /// Stores a new value of a parameter, and tells it.
+    /// Stores a new value of a parameter, and publishes it.
     pub fn set_parameter(&mut self, name: &str, value: &[u8]) {
         self.store_parameter(name, value);
         self.repeat();
     }
 
-    /// Stores a new value of a parameter, and tells nobody yet.
+    /// Stores a new value of a parameter, but does not publish it yet.
     ///
     /// # Panics
-    /// Redis does not take it.
+    /// Redis refuses it.
     pub fn store_parameter(&mut self, name: &str, value: &[u8]) {
         let version = Uuid::new_v4();
         let _: () = self.redis().set(format!("dranspose:parameters:{name}:{version}"), value).expect("SET");
         self.parameters.insert(name.to_owned(), version);
     }
 
-    /// What the reference's `parameters_hash` gives for the current parameters.
+    /// The result of the reference's `parameters_hash` for the current parameters.
     #[must_use]
     pub fn hash(&self) -> String {
         let mut hasher = Sha256::new();
@@ -174,7 +174,7 @@ impl Controller {
         self.wait_state(ingester, "the hash of the parameters", |state| state["parameters_hash"] == hash)
     }
 
-    /// Assigns the next events, in one list: each is streams with their workers.
+    /// Assigns the next events, in one list; each event is a list of streams with their workers.
     pub fn assign(&mut self, events: &[&[(&str, &[&str])]]) {
         let list: Vec<Value> = events
             .iter()
@@ -189,10 +189,10 @@ impl Controller {
         self.assign_raw(json!(list).to_string());
     }
 
-    /// Assigns whatever it is.
+    /// Writes any data as an assignment.
     ///
     /// # Panics
-    /// Redis does not take it.
+    /// Redis refuses it.
     pub fn assign_raw(&mut self, data: impl redis::ToSingleRedisArg) {
         let key = format!("dranspose:assigned:{}", self.mapping);
         let _: String = self.redis().xadd(key, "*", &[("data", data)]).expect("XADD");
@@ -210,10 +210,10 @@ impl Controller {
         reply.ids.iter().filter_map(|entry| entry.get("data")).collect()
     }
 
-    /// Ends the scan, and waits until the ingester says that it has.
+    /// Ends the scan, and waits for the ingester's notice.
     ///
     /// # Panics
-    /// It does not within [`LIMIT`], or says it more than once.
+    /// It does not arrive within [`LIMIT`], or more than once.
     pub fn finish_and_wait(&mut self, ingester: &str) {
         self.finish();
         self.wait_notice(ingester);
@@ -222,7 +222,7 @@ impl Controller {
     /// Waits for an ingester's notice that the scan is finished.
     ///
     /// # Panics
-    /// It does not come within [`LIMIT`], or more than once.
+    /// It does not arrive within [`LIMIT`], or more than once.
     pub fn wait_notice(&mut self, ingester: &str) {
         let notice = format!(r#"{{"state":"finished","source":"ingester","ingester":"{ingester}"}}"#);
         let found = wait_for(&format!("the notice of {ingester}"), LIMIT, || {

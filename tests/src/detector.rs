@@ -1,4 +1,4 @@
-//! A STINS detector whose every message a test decides. (`framegate_stins::simulate` is one that runs by itself.)
+//! A STINS detector; the test decides every message. (`framegate_stins::simulate` has one that runs by itself.)
 //!
 //! Owns a bound PUSH socket. Message numbers and images are counted from 0 in each run.
 
@@ -10,14 +10,14 @@ use std::{
 /// See the module.
 pub struct Detector {
     socket: zmq::Socket,
-    /// Where receivers connect.
+    /// The address that receivers connect to.
     pub url: String,
     messages: u64,
     images: u64,
 }
 
 impl Detector {
-    /// Binds a free port; few messages wait in its socket, so that it soon feels a receiver that does not read.
+    /// Binds a free port. Few messages fit into its socket, so that a receiver that does not read soon blocks it.
     ///
     /// # Panics
     /// There is no free port.
@@ -26,7 +26,7 @@ impl Detector {
         Self::bind_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// The same at an address of this machine.
+    /// The same at `host`, an address of this machine.
     ///
     /// # Panics
     /// As `bind`.
@@ -47,7 +47,7 @@ impl Detector {
     /// Sends the message that begins a run.
     ///
     /// # Panics
-    /// Nobody takes it for 20 s; so with all messages.
+    /// No receiver takes it for 20 s; the same for all messages.
     pub fn header(&mut self) {
         (self.messages, self.images) = (0, 0);
         self.send(r#""htype": "header", "filename": "test.h5""#, None);
@@ -95,7 +95,7 @@ impl Detector {
         self.socket.send_multipart(parts, 0).expect("somebody takes a message within 20 s");
     }
 
-    /// Whether its socket has had no room for a message for all of this time.
+    /// Whether its socket has had no room for a message during all of this time.
     #[must_use]
     pub fn is_held_back_for(&self, time: Duration) -> bool {
         let until = Instant::now() + time;

@@ -1,7 +1,7 @@
-//! A detector of each kind that framegate has a source for: seven on ZeroMQ, a PandABox on its own port, and Sardana, which posts.
+//! One detector for each source of framegate: seven on ZeroMQ, a PandABox on its own port, and Sardana, which posts.
 //!
-//! Each has a port from its beginning, and is there between [`Detector::appear`] and [`Detector::vanish`]. What it sends is one event for each
-//! call. [`Detector::broken_off`] is what one sends that dies in the middle of a message.
+//! Each has a fixed port, and is present between [`Detector::appear`] and [`Detector::vanish`]. Each call sends one
+//! event. [`Detector::broken_off`] has the bytes of a detector that dies in the middle of a message.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -25,9 +25,9 @@ use crate::{
 /// See the module.
 #[derive(Debug)]
 pub struct Detector {
-    /// The plugin that takes from it.
+    /// The plugin for this detector.
     pub name: &'static str,
-    /// Where whichever of the two is bound is.
+    /// Address of the side that is bound.
     host: Ipv4Addr,
     port: u16,
     kind: Kind,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for ZeroMq {
     }
 }
 
-/// Which end of a connection over ZeroMQ the source is.
+/// The source's side of a ZeroMQ connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attach {
     /// The detector is bound.
@@ -61,7 +61,7 @@ pub enum Attach {
     Bind,
 }
 
-/// What a detector says; the number of a start and an end tells scans apart, that of data the data.
+/// A message of a detector. The number of a start or an end identifies the scan, the number of data the data.
 #[derive(Debug, Clone, Copy)]
 pub enum Say {
     /// A run begins.
@@ -74,11 +74,11 @@ pub enum Say {
     End(u32),
 }
 
-/// More than the network holds of it at 10 Mbit/s, and less than a PandABox's longest line.
+/// More than the network buffers at 10 Mbit/s, and less than a PandABox's longest line.
 pub const LARGE: usize = 60_000;
 
 impl Detector {
-    /// Those on ZeroMQ.
+    /// The detectors on ZeroMQ.
     #[must_use]
     pub fn on_zeromq(attach: Attach) -> Vec<Self> {
         let detector = |protocol: Protocol| Self {
@@ -90,7 +90,7 @@ impl Detector {
         protocols::ALL.map(detector).into()
     }
 
-    /// One of each kind.
+    /// One detector of each kind.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let mut all = Self::on_zeromq(Attach::Connect);
@@ -100,7 +100,8 @@ impl Detector {
         all
     }
 
-    /// One of each way of connecting: over ZeroMQ either way, a PandABox, and Sardana; they are on one machine, the sources on another.
+    /// One detector for each way of connecting: ZeroMQ in both directions, a PandABox, and Sardana. They are on one
+    /// machine, the sources on another.
     #[must_use]
     pub fn of_each_transport(detectors: Ipv4Addr, sources: Ipv4Addr) -> Vec<Self> {
         let mut all = Self::all();
@@ -117,7 +118,7 @@ impl Detector {
         all
     }
 
-    /// What the plugin needs to know to find it.
+    /// The plugin's settings for this detector.
     #[must_use]
     pub fn settings(&self) -> Value {
         let url = format!("tcp://{}", self.address());
@@ -128,28 +129,28 @@ impl Detector {
         }
     }
 
-    /// Where it is, or the source that it comes to.
+    /// The address of the detector, or of the source that it connects to.
     #[must_use]
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Whether the source listens and the detector comes to it.
+    /// Whether the source listens and the detector connects.
     #[must_use]
     pub fn comes(&self) -> bool {
         matches!(self.kind, Kind::Sardana)
     }
 
-    /// It is there from now on.
+    /// The detector appears.
     ///
     /// # Panics
-    /// Its port is taken.
+    /// Its port is in use.
     pub fn appear(&mut self) {
         let (host, port, url) = (self.host, self.port, format!("tcp://{}", self.address()));
         match &mut self.kind {
             Kind::ZeroMq(ZeroMq { protocol, attach, socket }) => {
                 let new = protocol.socket();
-                // One that has just died may have left its port a moment ago.
+                // A detector that has just died may have released its port only a moment ago.
                 wait_for("its port", LIMIT, || match attach {
                     Attach::Connect => new.bind(&url).ok(),
                     Attach::Bind => new.connect(&url).ok(),
@@ -161,7 +162,7 @@ impl Detector {
         }
     }
 
-    /// It is gone, with its connections.
+    /// The detector vanishes, with its connections.
     pub fn vanish(&mut self) {
         match &mut self.kind {
             Kind::ZeroMq(ZeroMq { socket, .. }) => *socket = None,
@@ -170,7 +171,8 @@ impl Detector {
         }
     }
 
-    /// Waits until a source has come, also a second and a third one; for detectors that would lose what nobody listens to.
+    /// Waits until a source has connected, also for the second and third time; for detectors that lose messages without
+    /// a receiver.
     pub fn wait_for_source(&self) {
         match &self.kind {
             Kind::ZeroMq(ZeroMq { protocol, socket: Some(socket), .. }) if protocol.detector == zmq::PUB => {
@@ -181,7 +183,7 @@ impl Detector {
         }
     }
 
-    /// Whether it has somewhere to send to, as far as it can know.
+    /// Whether it has a receiver, as far as it can know.
     #[must_use]
     pub fn has_source(&self) -> bool {
         match &self.kind {
@@ -193,7 +195,7 @@ impl Detector {
         }
     }
 
-    /// The event that shall come of it.
+    /// The expected event.
     #[must_use]
     pub fn event(&self, what: Say) -> Parts {
         match &self.kind {
@@ -203,10 +205,10 @@ impl Detector {
         }
     }
 
-    /// Says something, now; the event that shall come of it.
+    /// Sends a message now; returns the expected event.
     ///
     /// # Panics
-    /// It is not there, or nobody listens.
+    /// The detector is not present, or has no receiver.
     pub fn say(&self, what: Say) -> Parts {
         match &self.kind {
             Kind::ZeroMq(ZeroMq { protocol, socket, .. }) => {
@@ -228,7 +230,7 @@ impl Detector {
         self.event(what)
     }
 
-    /// One that begins a run, sends data 0, and dies in the middle of data 1.
+    /// A detector that starts a run, sends data 0, and dies in the middle of data 1.
     #[must_use]
     pub fn broken_off(&self, scan: u32) -> BrokenOff {
         let whole = [Say::Start(scan), Say::Data(0), Say::Data(1)];
@@ -249,14 +251,14 @@ impl Detector {
     }
 }
 
-/// What goes over a connection that breaks off.
+/// The bytes of a connection that breaks off.
 #[derive(Debug)]
 pub struct BrokenOff {
-    /// Said first.
+    /// Sent first.
     pub first: Vec<u8>,
-    /// Bytes that are heard then.
+    /// Number of bytes to receive then.
     pub hears: usize,
-    /// Said then; its end is missing.
+    /// Sent after that; its end is missing.
     pub second: Vec<u8>,
 }
 
@@ -269,8 +271,8 @@ fn spoken(protocol: &Protocol, what: Say) -> Vec<Parts> {
     }
 }
 
-/// What a ZeroMQ socket of a kind says before its messages (ZMTP 3.0, https://rfc.zeromq.org/spec/23/): signature, version, the mechanism
-/// NULL, and the command READY. A peer says as much.
+/// The bytes that a ZeroMQ socket sends before its messages (ZMTP 3.0, https://rfc.zeromq.org/spec/23/): signature,
+/// version, the mechanism NULL, and the command READY. A peer sends as many bytes.
 fn greeting(kind: zmq::SocketType) -> Vec<u8> {
     let mut greeting = [b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL".as_slice(), &[0; 48]].concat();
     let kind: &[u8] = if kind == zmq::PUB { b"PUB" } else { b"PUSH" };
@@ -279,7 +281,7 @@ fn greeting(kind: zmq::SocketType) -> Vec<u8> {
     greeting
 }
 
-/// A message as it goes over ZMTP: for each part its flags (1: more follow, 2: a long one), its length, and itself.
+/// A message in ZMTP's format: for each part its flags (1: more follow, 2: a long one), its length, and its bytes.
 fn encoded(message: &Parts) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (number, part) in message.iter().enumerate() {
@@ -293,7 +295,7 @@ fn encoded(message: &Parts) -> Vec<u8> {
     bytes
 }
 
-/// A line of a PandABox; a start is all lines of its header.
+/// A line of a PandABox; a start is all lines of the header.
 fn line(what: Say) -> Vec<u8> {
     match what {
         Say::Start(scan) => {
@@ -306,7 +308,7 @@ fn line(what: Say) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A post of Sardana: its path, its body, and the event that comes of it.
+/// A post of Sardana: its path, its body, and the expected event.
 fn post(what: Say) -> (&'static str, String, Vec<u8>) {
     let (path, body, kind) = match what {
         Say::Start(scan) => {
@@ -330,10 +332,10 @@ fn request(what: Say) -> Vec<u8> {
     format!("{head}\r\n\r\n{body}").into_bytes()
 }
 
-/// A PandABox's data port: a thread that greets whoever comes, until it is dropped. Data goes to whoever came last.
+/// A PandABox's data port: a thread that greets every client until it is dropped. Data is sent to the latest client.
 #[derive(Debug)]
 struct PandaBox {
-    /// With whether somebody has asked for it.
+    /// The latest connection, and whether it was already used.
     newest: Arc<Mutex<(Option<TcpStream>, bool)>>,
     over: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -346,7 +348,7 @@ impl PandaBox {
         let (newest, over) = (Arc::new(Mutex::new((None, false))), Arc::new(AtomicBool::new(false)));
         let (places, is_over) = (newest.clone(), over.clone());
         let thread = thread::spawn(move || {
-            // Relaxed: it is only asked whether to go on.
+            // Relaxed: only whether to continue is read.
             while !is_over.load(Ordering::Relaxed) {
                 if listener.accept().and_then(|(stream, _)| greet(stream, &places)).is_err() {
                     thread::sleep(Duration::from_millis(1));
@@ -356,7 +358,7 @@ impl PandaBox {
         Self { newest, over, thread: Some(thread) }
     }
 
-    /// The connection that was made last; only one that was not asked for yet, if it must be new.
+    /// The latest connection; if `new`, only one that was not used yet.
     fn newest(&self, new: bool) -> Option<TcpStream> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if new && std::mem::replace(&mut newest.1, true) {
@@ -379,7 +381,7 @@ fn greet(mut stream: TcpStream, newest: &Mutex<(Option<TcpStream>, bool)>) -> io
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.read_exact(&mut [0])?;
-    // Under the lock: who is greeted is also the one who gets data, whoever looks.
+    // Under the lock, so that the client that was greeted last is the one that gets data.
     let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
     stream.write_all(b"OK\n")?;
     *newest = (Some(stream), false);

@@ -1,6 +1,6 @@
-//! The built command `framegate` and its plugins, as users have them.
+//! The built command `framegate` and its plugins, as users run them.
 //!
-//! The tests start the real file. `cargo test` alone does not build it, so the first test that asks for it does.
+//! The tests start the real file. `cargo test` alone does not build it, so the first test that needs it does.
 
 use std::{
     env,
@@ -9,7 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// The command, ready for arguments. None of the variables it reads are inherited from whoever runs the tests.
+/// The command, without arguments. It inherits none of the variables that it reads.
 #[must_use]
 pub fn command() -> Command {
     let mut command = Command::new(built().join("framegate"));
@@ -17,18 +17,18 @@ pub fn command() -> Command {
         command.env_remove(name);
     }
     command.env("NO_COLOR", "1");
-    // Where the umask is 002, everything that was built is writable by a group.
+    // Where the umask is 002, all built files are group-writable.
     command.env(ALLOW_WRITABLE, "true");
     command
 }
 
-/// The same command, which a shell becomes after it has run `script`.
+/// The same command, started by a shell with `exec` after it has run `script`.
 #[must_use]
 pub fn after(script: &str, command: &Command) -> Command {
     wrapped("sh", &["-c", &format!("{script}\nexec \"$0\" \"$@\"")], command)
 }
 
-/// The same command, run by another program with arguments of its own: strace, valgrind.
+/// The same command, run by another program with its own arguments, such as strace or valgrind.
 #[must_use]
 pub fn wrapped(program: &str, arguments: &[&str], command: &Command) -> Command {
     let mut wrapped = Command::new(program);
@@ -51,7 +51,7 @@ pub fn plugin(name: &str) -> PathBuf {
     built().join(format!("libframegate_{}.so", name.replace('-', "_")))
 }
 
-/// An example of the host, ready for arguments.
+/// An example of the host, without arguments.
 ///
 /// # Panics
 /// If it does not build.
@@ -77,14 +77,14 @@ pub fn built() -> &'static Path {
     })
 }
 
-/// Whether `tests/run` has just built everything, so that no test needs to ask cargo, and none waits for another's cargo.
+/// Whether `tests/run` has just built everything, so that tests need not call cargo or wait for another test's cargo.
 pub(crate) fn is_built() -> bool {
     env::var_os("FRAMEGATE_BUILT").is_some()
 }
 
-/// Builds targets of the workspace in the profile of the tests. One of them is an example, so that cargo resolves features
-/// as it does for tests. Otherwise crates would be built a second time, and a plugin, whose library has one name for all
-/// features, would be replaced under the tests that link it.
+/// Builds targets of the workspace in the profile of the tests. One of them is an example, so that cargo resolves
+/// features as it does for tests. Otherwise crates would be built twice, and a plugin's library, which has the same
+/// name for all features, would be replaced under the tests that link it.
 fn build(targets: &[&str]) {
     let mut cargo = cargo();
     cargo.args(["build", "--quiet", "--workspace"]).args(targets).current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -95,8 +95,9 @@ fn build(targets: &[&str]) {
     assert!(status.success(), "the workspace does not build: {targets:?}");
 }
 
-/// Cargo, ready for arguments. It must not see what the cargo that runs the tests told them of their own package: some build
-/// scripts (that of ring) look at it, run again when it is another, and everything above them would be built again.
+/// Cargo, without arguments. It must not see the variables that the outer cargo set for the tests' package: some build
+/// scripts (for example that of ring) depend on them and would run again, and everything above them would be built
+/// again.
 #[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -107,7 +108,7 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// `target/PROFILE` of the running program; that of a test is `target/PROFILE/deps/NAME`.
+/// `target/PROFILE` of the running program; a test is `target/PROFILE/deps/NAME`.
 pub(crate) fn profile_folder() -> PathBuf {
     let program = env::current_exe().expect("a program knows its own file");
     let folder = program.parent().expect("a file is in a folder");
@@ -115,10 +116,10 @@ pub(crate) fn profile_folder() -> PathBuf {
     folder.parent().filter(|_| is_deps).unwrap_or(folder).to_owned()
 }
 
-/// Accepts plugin files that others may write to.
+/// Accepts plugin files that other users can write to.
 pub const ALLOW_WRITABLE: &str = "FRAMEGATE_ALLOW_WRITABLE_PLUGINS";
 
-/// What an ingester reads from its environment, in framegate and dranspose alike.
+/// The environment variables of an ingester, the same in framegate and dranspose.
 pub(crate) const INGESTER_VARIABLES: &[&str] = &[
     "INGESTER_STREAMS",
     "INGESTER_NAME",

@@ -1,8 +1,9 @@
-//! A worker of dranspose that says that it has done all its work, and reads none of it: what it was sent stays with the network and the ingester.
+//! A dranspose worker that reports all its work as done, but reads none of it: its messages stay in the network and the
+//! ingester.
 //!
-//! Played, because a real worker that stops reading would stop its scan. A thread speaks with the controller through Redis as
-//! dranspose 0.2.0's `worker.py` does: it publishes its state, and says `ready`, `idle` with what it has completed, and
-//! `finished`.
+//! Simulated, because a real worker that stops reading would stop its scan. A thread talks to the controller through
+//! Redis as dranspose 0.2.0's `worker.py` does: it publishes its state, and sends `ready`, `idle` with the completed
+//! events, and `finished`.
 
 use std::{
     sync::{
@@ -22,7 +23,7 @@ use crate::{
     worker::{Message, Worker},
 };
 
-/// See the module. Its drop ends it.
+/// See the module. Dropping it ends it.
 #[derive(Debug)]
 pub struct Holder {
     worker: Worker,
@@ -30,12 +31,12 @@ pub struct Holder {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// What the thread knows.
+/// State of the thread.
 struct Life {
     redis: Connection,
     name: String,
     service_uuid: String,
-    /// Whose view of parameters and ingesters it takes over.
+    /// The worker from which it copies the parameters and ingesters.
     colleague: String,
     mapping: Option<String>,
     last_update: String,
@@ -44,7 +45,7 @@ struct Life {
 }
 
 impl Holder {
-    /// Connects to the ingester and joins the controller's workers, of which `colleague` is one.
+    /// Connects to the ingester and joins the controller's workers; `colleague` is one of them.
     ///
     /// # Panics
     /// Redis does not answer.
@@ -72,7 +73,7 @@ impl Holder {
         Self { worker, stop, thread: Some(thread) }
     }
 
-    /// Leaves the controller, and reads what it was sent: everything up to now.
+    /// Leaves the controller, and reads all messages sent to it so far.
     ///
     /// # Panics
     /// Its thread has panicked.
@@ -110,7 +111,7 @@ impl Life {
                 let is_first = self.mapping.replace(mapping).is_none();
                 self.last_assigned = "0".to_owned();
                 self.publish();
-                // The controller does not know us yet, and would fall over a word of ours.
+                // The controller does not know this worker yet, and would fail on a message from it.
                 if !is_first {
                     self.say(json!({"state": "ready", "source": "worker", "worker": self.name}));
                 }
@@ -170,7 +171,7 @@ impl Life {
 
 /// dranspose's workers publish their state every 1.3 s.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a read of Redis waits, in milliseconds; there are two of them, one after the other.
+/// How long a read from Redis waits, in milliseconds; there are two, one after the other.
 const BLOCK: usize = 30;
-/// After so long without a message there is none.
+/// After this time without a message, there are no more.
 const SILENCE: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
-//! A running `framegate run`: the process, its configuration, and what it says of itself over HTTP.
+//! A running `framegate run`: the process, its configuration, and its reports over HTTP.
 //!
-//! Whoever wants to know how far it is asks its admin endpoint, as `framegate status` does.
+//! Its state is read from the admin endpoint, as `framegate status` does.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use crate::{
     process::{Process, free_port, wait_for},
 };
 
-/// How long a condition may take to come true.
+/// Time limit for a condition to become true.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// See the module.
@@ -31,7 +31,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts `framegate run` in `folder`, with an admin endpoint and with what `configuration` says.
+    /// Starts `framegate run` in `folder`, with an admin endpoint and with `configuration`.
     ///
     /// # Panics
     /// It does not start.
@@ -43,13 +43,13 @@ impl Host {
         Self::with(&mut command, folder, admin)
     }
 
-    /// Starts a command that has `admin` in its configuration.
+    /// Starts a command with `admin` in its configuration.
     ///
     /// # Panics
     /// It does not start.
     #[must_use]
     pub fn with(command: &mut Command, folder: &Path, admin: SocketAddr) -> Self {
-        // What it writes beside its log goes with the folder.
+        // Its temporary files are removed with the folder.
         Self { process: Process::start("framegate", command.env("TMPDIR", folder), folder), admin }
     }
 
@@ -59,7 +59,7 @@ impl Host {
         self.process.id()
     }
 
-    /// The most memory that it has had at once, in bytes: since its start, or since [`Host::forget_peak`].
+    /// Its peak memory in bytes, since its start or since [`Host::forget_peak`].
     ///
     /// # Panics
     /// It has ended.
@@ -71,7 +71,7 @@ impl Host {
         kib << 10
     }
 
-    /// Begins to watch the most memory anew (proc_pid_clear_refs(5)).
+    /// Resets the peak memory (proc_pid_clear_refs(5)).
     ///
     /// # Panics
     /// It has ended.
@@ -79,13 +79,13 @@ impl Host {
         fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("our own child allows it");
     }
 
-    /// Everything it logged so far.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.output()
     }
 
-    /// Where it answers HTTP.
+    /// The address of its admin endpoint.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin
@@ -94,16 +94,16 @@ impl Host {
     /// The status of its first ingester.
     ///
     /// # Errors
-    /// It does not answer: not yet, or no more.
+    /// It does not answer, because it is starting or has ended.
     pub fn ingester(&self) -> anyhow::Result<Value> {
         let mut status: Value = serde_json::from_str(&self.get("/status")?)?;
         Ok(status["ingesters"][0].take())
     }
 
-    /// What the admin endpoint answers to a GET.
+    /// The answer of the admin endpoint to a GET.
     ///
     /// # Errors
-    /// It does not answer, or not with 200.
+    /// It does not answer, or with a status other than 200.
     pub fn get(&self, path: &str) -> anyhow::Result<String> {
         match self.answer(path)? {
             (200, body) => Ok(body),
@@ -111,7 +111,7 @@ impl Host {
         }
     }
 
-    /// The same, whatever the status of HTTP is.
+    /// The same for any HTTP status.
     ///
     /// # Errors
     /// It does not answer.
@@ -126,15 +126,15 @@ impl Host {
         Ok((code, body.to_owned()))
     }
 
-    /// Everything that its status says.
+    /// Its complete status.
     ///
     /// # Errors
-    /// It does not answer: not yet, or no more.
+    /// It does not answer, because it is starting or has ended.
     pub fn status(&self) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.get("/status")?)?)
     }
 
-    /// What `framegate swap` says and how it ends, asked with these arguments.
+    /// Runs `framegate swap` with these arguments; returns its output and exit status.
     ///
     /// # Panics
     /// It does not start.
@@ -145,10 +145,10 @@ impl Host {
         command.output().expect("the command starts")
     }
 
-    /// Waits until its first ingester is as `until` wants it; the ingester then.
+    /// Waits until `until` is true for its first ingester, and returns the ingester's status.
     ///
     /// # Panics
-    /// It does not come true within [`LIMIT`], or the process has ended.
+    /// It does not become true within [`LIMIT`], or the process has ended.
     pub fn wait_for(&mut self, what: &str, until: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -179,7 +179,7 @@ impl Host {
         self.process.wait(limit)
     }
 
-    /// Sends a signal, and does not wait.
+    /// Sends a signal without waiting.
     ///
     /// # Panics
     /// It has ended.

@@ -1,9 +1,9 @@
-//! What the end-to-end tests are made of: processes that end with their test, and the real programs to test against.
+//! The parts of the end-to-end tests: processes that end with their test, and the real programs to test against.
 //!
-//! `process` runs any program; `framegate` is ours as a file, `host` is ours running; `worker` is who it serves, `detector`
-//! who it takes from, `detectors` one of each kind, `protocols` what they send. `standalone` is these together; `stage` is a host inside the test, between a `redis` of its own and a
-//! played `controller`; `python` is the peer, and `proxy` a
-//! network that goes wrong; `network` is two machines and a cable.
+//! `process` runs any program; `framegate` is the built command, `host` the running command. `worker` receives from it,
+//! `detector` sends to it; `detectors` has one detector of each kind, `protocols` their messages. `standalone` combines
+//! these. `stage` is a host inside the test, between its own `redis` and a simulated `controller`. `python` is the
+//! peer, `proxy` a faulty network, `network` two machines and a cable.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A worker that is a process of its own, `framegate listen`: a test may stop it as a debugger does, wake it, and kill it.
+//! A worker in a separate process, `framegate listen`: a test may stop it as a debugger does, continue it, and kill it.
 
 use std::{path::Path, time::Duration};
 
@@ -17,7 +17,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Connects under a name. What it prints goes to a file in `folder`.
+    /// Connects under a name. Its output is written to a file in `folder`.
     ///
     /// # Panics
     /// It does not start.
@@ -28,7 +28,7 @@ impl Listener {
         Self { process: Process::start(name, &mut command, folder) }
     }
 
-    /// It does nothing any more: it neither reads nor pings, and keeps its connection.
+    /// Stops it: it neither reads nor pings, but keeps its connection.
     ///
     /// # Panics
     /// It has ended.
@@ -44,7 +44,7 @@ impl Listener {
         self.process.signal(Signal::SIGCONT);
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills it, and waits until it has ended.
     ///
     /// # Panics
     /// It cannot be killed.
@@ -53,7 +53,7 @@ impl Listener {
         self.process.wait(Duration::from_secs(10));
     }
 
-    /// The numbers of the events that it got, in the order in which they came.
+    /// The numbers of the received events, in order.
     #[must_use]
     pub fn numbers(&self) -> Vec<u64> {
         let lines = self.process.output();
@@ -61,10 +61,10 @@ impl Listener {
         lines.filter_map(|line| line["event_number"].as_u64()).collect()
     }
 
-    /// Waits until it has got the event of this number.
+    /// Waits until it has received the event with this number.
     ///
     /// # Panics
-    /// It does not come within `limit`.
+    /// It does not arrive within `limit`.
     pub fn wait_for_number(&self, number: u64, limit: Duration) {
         wait_for(&format!("event {number}"), limit, || (self.numbers().last() == Some(&number)).then_some(()));
     }

@@ -1,7 +1,8 @@
-/* A name server that a test plays: loaded into a program with LD_PRELOAD, it answers for names that end in ".test" from a file.
+/* A simulated name server: loaded into a program with LD_PRELOAD, it answers queries for names that end in ".test" from a file.
  *
- * NAMES names the file, whose lines are "NAME ADDRESS": the address in numbers, or "silent" for a server that does not answer. A name without a line is
- * not known. The file may be exchanged at any time; who waits for a silent server gets the new answer, or none after a minute. */
+ * NAMES is the file's path; its lines are "NAME ADDRESS": a numeric address, or "silent" for a server that does not answer. A name
+ * without a line is unknown. The file may be replaced at any time; a query to a silent server then gets the new answer, or fails after
+ * a minute. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,7 +20,7 @@ static int is_ours(const char *name)
     return length > 5 && !strcmp(name + length - 5, ".test");
 }
 
-/* The address for a name; empty if there is none. */
+/* The address of a name; empty if it has none. */
 static void address_of(const char *wanted, char address[64])
 {
     char name[256], found[64];

@@ -1,8 +1,8 @@
-//! Two machines with a switch between them, on one real machine: network namespaces of Linux, joined by cables (veth). A test may
-//! pull a cable, make it slow, and let a machine vanish as one that loses power.
+//! Two machines with a switch between them, simulated on one real machine: network namespaces of Linux, joined by
+//! cables (veth). A test may unplug a cable, slow it down, and let a machine vanish as in a power failure.
 //!
-//! The test runs on one of them, and so does what it starts. It needs root, and `ip` and `tc` (iproute2). Nothing of it outlives the test: the
-//! kernel takes a namespace away when nobody is in it and nobody has it open.
+//! The test and the processes that it starts run on one of them. Needs root, and `ip` and `tc` (iproute2). Nothing
+//! remains after the test: the kernel removes a namespace that is no longer used or open.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 /// The machine on which the test runs.
 pub const HERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-/// The other one.
+/// The other machine.
 pub const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 /// See the module.
@@ -35,10 +35,11 @@ struct Machine {
     namespace: File,
 }
 
-/// Runs a test on a machine that has another one beside it. Where the system does not allow that, says so and runs nothing.
+/// Runs a test on a machine with another machine beside it. Where the system does not allow this, reports a skip and
+/// runs nothing.
 ///
 /// # Panics
-/// The test does, or a command that is there fails.
+/// The test panics, or a command that exists fails.
 pub fn between(test: impl FnOnce(&mut Network) + Send) {
     if let Some(missing) = missing() {
         return framegate_skip::skip(&missing);
@@ -54,7 +55,7 @@ pub fn between(test: impl FnOnce(&mut Network) + Send) {
     });
 }
 
-/// What a machine lacks for namespaces.
+/// What the system lacks for namespaces.
 fn missing() -> Option<String> {
     for (program, argument) in [("ip", "-Version"), ("tc", "-Version")] {
         if Command::new(program).arg(argument).output().is_err() {
@@ -75,7 +76,7 @@ impl Network {
         network
     }
 
-    /// A cable between a machine and the port of this name of the switch. The machine has a MAC address of its own, always the same.
+    /// Adds a cable between a machine and the switch's port `port`. The machine has a fixed MAC address of its own.
     fn wire(&self, port: &str, address: Ipv4Addr, machine: &Machine) {
         let namespace = format!("/proc/{}/fd/{}", process::id(), machine.namespace.as_raw_fd());
         self.switch.ip(&format!("link add {port} type veth peer name cable netns {namespace}"));
@@ -87,35 +88,35 @@ impl Network {
         machine.ip("link set cable up");
     }
 
-    /// Does something on the other machine: what is started and connected there stays there.
+    /// Runs `what` on the other machine; the processes and connections that it starts stay there.
     ///
     /// # Panics
-    /// It does, or there is no other machine.
+    /// `what` panics, or there is no other machine.
     pub fn far<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
         self.far.as_ref().expect("it is there").run(what)
     }
 
-    /// Pulls the other machine's cable, at the far end of the switch: neither side is told.
+    /// Unplugs the other machine's cable at the far end of the switch, so that neither side notices.
     pub fn unplug(&self) {
         self.switch.ip("link set far nomaster");
     }
 
-    /// Puts it in again.
+    /// Plugs it in again.
     pub fn plug(&self) {
         self.switch.ip("link set far master switch");
     }
 
-    /// The cable is out for some time, in which `meanwhile` is done.
+    /// Unplugs the cable for `time`, and runs `meanwhile`.
     pub fn out_for<T>(&self, time: Duration, meanwhile: impl FnOnce() -> T) -> T {
         self.unplug();
         let done = meanwhile();
-        // How long it is out is what is tried here.
+        // The test is about the length of the outage.
         thread::sleep(time);
         self.plug();
         done
     }
 
-    /// Lets so much through in either direction: a number with a unit, as tc(8) has it.
+    /// Limits the rate in both directions: a number with a unit, as in tc(8).
     pub fn slow(&self, rate: &str) {
         for port in ["here", "far"] {
             let queue = format!("qdisc add dev {port} root tbf rate {rate} burst 32kbit latency 400ms");
@@ -123,14 +124,14 @@ impl Network {
         }
     }
 
-    /// The other machine loses its power: nobody hears of it, and nothing is left of its connections. What a test holds of it is to be dropped
-    /// afterwards.
+    /// The other machine loses power: nobody is notified, and its connections are gone. The test must drop its objects
+    /// on that machine afterwards.
     pub fn vanish(&mut self) {
         self.switch.ip("link delete far");
         self.far = None;
     }
 
-    /// Another one takes its place, under the same address.
+    /// A new machine with the same address replaces it.
     pub fn come_back(&mut self) {
         let machine = Machine::new();
         self.wire("far", FAR, &machine);
@@ -167,7 +168,7 @@ impl Machine {
     }
 }
 
-/// From now on the calling thread is on that machine, and so is what it starts.
+/// Moves the calling thread to that machine, and with it the processes that it starts.
 fn enter(namespace: &File) {
     setns(namespace, CloneFlags::CLONE_NEWNET).expect("a namespace of our own can be entered");
 }

@@ -1,8 +1,8 @@
-//! The accounting of a scan: every event that a detector handed over is, in order and exactly once, at each worker that it was
-//! assigned to, or it is counted under the reason why not.
+//! The accounting of a scan. Every event that a detector has sent must arrive in order and exactly once at each worker
+//! that it was assigned to, or be counted under the reason why not.
 //!
-//! It knows what was handed over, what was assigned and what arrived, and holds that against what the ingester says of itself. It
-//! knows nothing of how the ingester works.
+//! Compares what was sent, assigned and received with the ingester's own status. It knows nothing of how the ingester
+//! works.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,39 +13,39 @@ use crate::{protocols::Parts, worker::Message};
 /// For each event, the streams with their workers.
 pub type Assignments = Vec<BTreeMap<String, Vec<String>>>;
 
-/// What was said and done in a scan.
+/// What was sent, assigned and received in a scan.
 #[derive(Debug, Default)]
 pub struct Account {
-    /// What each detector handed over.
+    /// The events that each detector has sent.
     pub events: BTreeMap<String, Vec<Parts>>,
-    /// Streams whose source failed after its events: their later places in messages are empty.
+    /// Streams whose source failed after its events: they are empty in later messages.
     pub failed: BTreeSet<String>,
-    /// What the controller said.
+    /// The controller's assignments.
     pub assignments: Assignments,
-    /// What arrived at each worker, in its order.
+    /// The messages at each worker, in order.
     pub arrived: BTreeMap<String, Vec<Message>>,
-    /// How often the connection of a worker ended, if it did: what was in it may be gone.
+    /// How often a worker's connection ended: messages in it may be lost.
     pub lost_connections: BTreeMap<String, usize>,
 }
 
-/// What became of the messages of a scan.
+/// The outcome of a scan's messages.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// Events that were to be forwarded to somebody, or to nobody.
+    /// Events that were to be forwarded, to any number of workers.
     pub events: u64,
     /// Messages that arrived.
     pub arrived: u64,
-    /// Messages that were dropped with a worker that was given up, and counted.
+    /// Messages that were dropped with a given-up worker, and counted.
     pub dropped: u64,
-    /// Messages that were in a connection when it ended.
+    /// Messages lost with a connection that ended.
     pub in_dead_connections: u64,
 }
 
-/// A message that must arrive: the event's number, and for each of its streams which of the stream's events it is.
+/// A message that must arrive: the event's number, and the index of the stream's event for each of its streams.
 type Expected<'a> = (u64, BTreeMap<&'a str, usize>);
 
 impl Account {
-    /// How many events can be whole: those that name a stream, up to the first of which a stream has nothing.
+    /// Number of events that can be complete: those with a stream, up to the first that lacks a stream's event.
     #[must_use]
     pub fn whole_events(&self) -> u64 {
         let up_to = self.walk(|_, _, _| {});
@@ -70,8 +70,8 @@ impl Account {
         expected
     }
 
-    /// Goes through the events, each with its streams and the numbers of their own events, until one cannot be whole. The k-th
-    /// event of a stream belongs to the k-th assignment that names it.
+    /// Visits the events, each with its streams and the indexes of their own events, until one cannot be complete. The
+    /// k-th event of a stream belongs to the k-th assignment that names it.
     fn walk<'a>(&'a self, mut each: impl FnMut(usize, &'a str, usize)) -> usize {
         let mut taken = BTreeMap::<&str, usize>::new();
         for (event, assignment) in self.assignments.iter().enumerate() {
@@ -94,20 +94,21 @@ impl Account {
         self.assignments.len()
     }
 
-    /// What arrived, against what had to. The ingester was killed in this scan, so it counts nothing any more.
+    /// Compares received with expected messages only. For a scan in which the ingester was killed, so that it has no
+    /// counts.
     ///
     /// # Errors
-    /// What is wrong, in words: something came that must not, or twice, or in another order.
+    /// The errors as texts: a message that must not arrive, a duplicate, or a wrong order.
     pub fn check_order(&self) -> Result<Outcome, Vec<String>> {
         let mut wrong = Vec::new();
         let outcome = self.compare(&mut wrong, |_, _, _, _| {});
         if wrong.is_empty() { Ok(outcome) } else { Err(wrong) }
     }
 
-    /// What arrived and what the ingester's status says, against what had to.
+    /// Compares received messages and the ingester's status with the expected messages.
     ///
     /// # Errors
-    /// What is wrong, in words: in addition, something is missing and not counted.
+    /// The errors as texts: also messages that are missing and not counted.
     pub fn check(&self, status: &Value) -> Result<Outcome, Vec<String>> {
         let mut wrong = Vec::new();
         let mut dropped = 0;
@@ -122,7 +123,7 @@ impl Account {
             }
             let missing: u64 = gaps.iter().sum();
             let ends = self.lost_connections.get(worker).copied().unwrap_or(0);
-            // What is dropped with a worker is one gap, at most, and so is what is in a connection that ends.
+            // A given-up worker causes at most one gap, and so does a connection that ends.
             if ends == 0 && missing != given_up || gaps.len() > ends + usize::from(given_up > 0) || missing < given_up {
                 let gaps = format!("in gaps of {gaps:?}; {given_up} are counted as dropped");
                 wrong.push(format!(
@@ -147,7 +148,7 @@ impl Account {
         for (worker, expected) in expected {
             let arrived = self.arrived.get(worker).map_or(&[][..], Vec::as_slice);
             let mut left = arrived.iter().peekable();
-            // How many messages in a row are missing, each time.
+            // The lengths of all gaps.
             let mut gaps = Vec::new();
             let mut gap = 0;
             for (event, streams) in &expected {
@@ -227,7 +228,7 @@ mod tests {
         Message { header: header.to_string().into_bytes(), frames: vec![vec![byte]] }
     }
 
-    /// Four events of one stream, for one worker; it got some of them.
+    /// Four events of one stream, for one worker, which got the events in `got`.
     fn account(got: &[(u64, u8)]) -> Account {
         let events = (0..4).map(|byte| vec![vec![byte]]).collect();
         let assignment = BTreeMap::from([("a".to_owned(), vec!["w1".to_owned()])]);

@@ -1,4 +1,4 @@
-//! A host with a good stream and a bad one: what the bad one's plugin does must cost the good one nothing.
+//! A host with a good and a bad stream: the bad stream's plugin must not affect the good stream.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use crate::{
     worker::Worker,
 };
 
-/// Images of the good stream in each scan, between a header and an end.
+/// Images per scan of the good stream, between a header and an end.
 pub const IMAGES: u32 = 10;
 
 /// A host with two streams, `good` and `bad`, and a worker that gets both.
@@ -25,31 +25,31 @@ pub const IMAGES: u32 = 10;
 pub struct Pair {
     /// The host.
     pub host: Host,
-    /// Who gets both streams.
+    /// The worker that gets both streams.
     pub worker: Worker,
     /// The plugin of the bad stream.
     pub bad: PathBuf,
     detector: thread::JoinHandle<()>,
-    /// Lets the detector go on with the end of a run.
+    /// Tells the detector to send the end of a run.
     go: mpsc::Sender<()>,
     folder: tempfile::TempDir,
 }
 
-/// How the two differ from test to test.
+/// What differs from test to test.
 #[derive(Debug, Default)]
 pub struct Setup<'a> {
     /// Runs of the good stream's detector.
     pub scans: u32,
-    /// Lines of the configuration.
+    /// Further lines of the configuration.
     pub more: &'a str,
-    /// What the plugin of the bad stream does, for `fails_as_told`.
+    /// The faults of the bad stream's plugin, for `fails_as_told`.
     pub faults: &'a [&'a str],
-    /// The detector waits with the end of each run until it is told to go on.
+    /// The detector waits before the end of each run until it is told to continue.
     pub held: bool,
 }
 
 impl Pair {
-    /// Starts it.
+    /// Starts the host, the detector and the worker.
     ///
     /// # Panics
     /// It does not start.
@@ -58,7 +58,7 @@ impl Pair {
         Self::with(bad, &Setup { scans, more, ..Setup::default() })
     }
 
-    /// Starts it.
+    /// Starts the host, the detector and the worker.
     ///
     /// # Panics
     /// It does not start.
@@ -72,7 +72,7 @@ impl Pair {
             frames: IMAGES,
             bytes: 1000,
             rate: None,
-            // The connection of a scan ends with it: what is sent after that waits for the next one's.
+            // A scan's connection ends with the scan; later messages then wait for the next scan's connection.
             pause: Duration::from_millis(500),
         };
         let detector = Detector::bind(simulation).expect("a port is free");
@@ -109,7 +109,8 @@ impl Pair {
         Self { host, worker, bad, detector, go, folder }
     }
 
-    /// The good stream's header, images and end of one scan have all arrived; how many events of the bad one came with them.
+    /// Checks that the good stream's header, images and end of one scan have all arrived; returns how many events of
+    /// the bad stream came with them.
     ///
     /// # Panics
     /// Something of the good stream is missing.
@@ -122,10 +123,10 @@ impl Pair {
         of("bad")
     }
 
-    /// Waits for a failure of the bad stream that says this, and names the plugin and its file.
+    /// Waits for a failure of the bad stream with the text `says`, the plugin and its file.
     ///
     /// # Panics
-    /// It does not come.
+    /// It does not happen.
     pub fn bad_fails(&mut self, says: &str) -> Value {
         let file = self.bad.display().to_string();
         let status = self.host.wait_for(says, |ingester| {
@@ -133,7 +134,7 @@ impl Pair {
             faults.contains("bad") && faults.contains(says) && faults.contains(&file)
         });
         assert_ne!(status["streams"]["good"]["source"], "failed", "{status:#}");
-        // A thread of its own writes the log.
+        // The log is written by another thread.
         wait_for("the log to say it too", LIMIT, || self.host.log().contains(says).then_some(()));
         status
     }
@@ -158,7 +159,7 @@ impl Pair {
         all.into_iter().filter(|generation| generation["stream"] == "bad").collect()
     }
 
-    /// What the ingester has counted under this name.
+    /// The ingester's counter with this name.
     ///
     /// # Panics
     /// The host does not answer.
@@ -167,24 +168,24 @@ impl Pair {
         self.host.ingester().expect("it answers")["counters"][what].as_u64().unwrap_or_default()
     }
 
-    /// The folder in which `fails_as_told` leaves its notes.
+    /// The folder for the notes of `fails_as_told`.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Lets the detector end the run that it holds.
+    /// Tells the detector to end the run that it holds.
     ///
     /// # Panics
-    /// There is none.
+    /// There is no such run.
     pub fn go(&self) {
         self.go.send(()).expect("the detector waits");
     }
 
-    /// It ends in time, whatever its sources do; its log.
+    /// Stops the host and returns its log. It must end in time, regardless of its sources.
     ///
     /// # Panics
-    /// It does not.
+    /// It does not end in time.
     #[must_use]
     pub fn stop(mut self) -> String {
         assert!(self.host.stop(Duration::from_secs(5)).success(), "{}", self.host.log());

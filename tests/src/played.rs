@@ -1,7 +1,7 @@
-//! A source that does what a test wants: waits in `open` or before its events, and has run-time parameters of all types,
-//! whose values it keeps.
+//! A source controlled by a test: waits in `open` or before its events, and has run-time parameters of all types, whose
+//! values it keeps.
 //!
-//! It is linked into the test's process, so the test sees what it was given.
+//! It is linked into the test's process, so the test can read the values.
 
 use std::{
     collections::BTreeMap,
@@ -28,18 +28,18 @@ pub struct Played {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlayedSettings {
-    /// `open` returns only when this file is there.
+    /// `open` returns only when this file exists.
     open_when: Option<PathBuf>,
     /// `open` fails.
     #[serde(default)]
     fails: bool,
-    /// Each run gives so many events of 64 bytes, as fast as they are taken, and ends; it begins when `flow_when` is there.
+    /// Each run yields this many events of 64 bytes, as fast as possible, and ends; it starts when `flow_when` exists.
     #[serde(default)]
     events: u64,
     flow_when: Option<PathBuf>,
 }
 
-/// A run of events that hold their number, or without events.
+/// A run with events that contain their number, or without events.
 #[derive(Debug)]
 pub struct PlayedRun {
     stream: String,
@@ -52,7 +52,7 @@ type Value = (String, String, Vec<u8>);
 
 static VALUES: Mutex<Vec<Value>> = Mutex::new(Vec::new());
 
-/// The values that the source of this stream was given, in order.
+/// The values set for this stream's source, in order.
 pub fn values(stream: &str) -> Vec<(String, Vec<u8>)> {
     let values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
     let own = values.iter().filter(|(of, _, _)| of == stream);
@@ -61,7 +61,7 @@ pub fn values(stream: &str) -> Vec<(String, Vec<u8>)> {
 
 static GIVEN: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 
-/// Events that the source of this stream has given, in all its runs.
+/// Number of events that this stream's source has yielded, in all its runs.
 pub fn given(stream: &str) -> u64 {
     GIVEN.lock().unwrap_or_else(PoisonError::into_inner).get(stream).copied().unwrap_or(0)
 }
@@ -134,7 +134,7 @@ impl SourceRun for PlayedRun {
     }
 }
 
-/// A source that is asked for each event, and answers when this file is there.
+/// A source that is asked for each event, and answers when this file exists.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {

@@ -1,4 +1,4 @@
-//! Libraries in C that a program gets with LD_PRELOAD: a clock that a test sets, a name server that it plays.
+//! C libraries for LD_PRELOAD: a clock that a test sets, and a simulated name server.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ pub(crate) fn compile(name: &str, folder: &Path) -> PathBuf {
     library
 }
 
-/// A name server for names that end in `.test`, for one program; `names.c` says how.
+/// A name server for names that end in `.test`, for one program; see `names.c`.
 #[derive(Debug)]
 pub struct Names {
     library: PathBuf,
@@ -28,7 +28,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// One that knows no name, with its files in a folder.
+    /// A name server that knows no name, with its files in `folder`.
     ///
     /// # Panics
     /// There is no C compiler.
@@ -39,18 +39,18 @@ impl Names {
         names
     }
 
-    /// A command whose program will ask it.
+    /// Lets the program of a command use it.
     pub fn give(&self, command: &mut Command) {
         command.env("LD_PRELOAD", &self.library).env("NAMES", &self.file);
     }
 
-    /// All that it knows from now on: names with their addresses, or with `silent` for those that it does not answer for.
+    /// Sets all names: with their addresses, or with `silent` for a name without an answer.
     ///
     /// # Panics
     /// Its folder is gone.
     pub fn set(&self, names: &[(&str, &str)]) {
         let lines: String = names.iter().map(|(name, address)| format!("{name} {address}\n")).collect();
-        // At once: the program may be reading it.
+        // Atomically, because the program may be reading it.
         let new = self.file.with_extension("new");
         fs::write(&new, lines).expect("its folder is there");
         fs::rename(&new, &self.file).expect("its folder is there");

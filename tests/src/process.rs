@@ -1,7 +1,7 @@
 //! A program that runs for a test, and ends with it.
 //!
-//! Owns the process and the file with its output. It ends the process by its id, when told or when dropped, whatever the
-//! test's outcome; it never touches a process that it did not start.
+//! Owns the process and the file with its output. Ends the process by its id, on request or when dropped, regardless of
+//! the test's outcome; never touches a process that it did not start.
 
 use std::{
     collections::VecDeque,
@@ -32,7 +32,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program; what it prints goes to `NAME.log` in `folder`.
+    /// Starts a program; its output is written to `NAME.log` in `folder`.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -52,7 +52,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Everything it printed so far.
+    /// Its output so far.
     #[must_use]
     pub fn output(&self) -> String {
         text(&fs::read(&self.log).unwrap_or_default())
@@ -100,13 +100,14 @@ impl Drop for Process {
             let from = output.char_indices().rev().nth(TAIL_CHARS).map_or(0, |(at, _)| at);
             eprintln!("--- {} printed:\n{}---", self.name, &output[from..]);
         }
-        // Ended already: both do nothing.
+        // It has already ended: both do nothing.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Sets what a running process may use (setrlimit(2)), by a name of prlimit(1): its soft limit, or all that its hard limit allows.
+/// Sets a resource limit of a running process (setrlimit(2)), by its name in prlimit(1): the soft limit, or the hard
+/// limit's value.
 ///
 /// # Panics
 /// There is no such process, or no `prlimit`.
@@ -125,7 +126,7 @@ pub fn limit(process: u32, resource: &str, most: Option<u64>) {
     of(&format!("={most}:"));
 }
 
-/// What a program printed.
+/// The output of a program.
 #[must_use]
 pub fn text(printed: &[u8]) -> String {
     String::from_utf8_lossy(printed).into_owned()
@@ -134,12 +135,12 @@ pub fn text(printed: &[u8]) -> String {
 /// Waits until `condition` gives a value.
 ///
 /// # Panics
-/// If it gives none within `limit`; the message says what was waited for.
+/// It gives none within `limit`; the message has `what`.
 pub fn wait_for<T>(what: &str, limit: Duration, condition: impl FnMut() -> Option<T>) -> T {
     comes_within(limit, condition).unwrap_or_else(|| panic!("waited {limit:?} in vain for {what}"))
 }
 
-/// Waits until `condition` gives a value; none if it gives none within `limit`.
+/// Waits until `condition` gives a value; `None` if it gives none within `limit`.
 pub fn comes_within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
@@ -151,7 +152,7 @@ pub fn comes_within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>
     }
 }
 
-/// A TCP port of loopback that was free a moment ago, that no other test is given, and that no outgoing connection gets by
+/// A loopback TCP port that was free a moment ago, that no other test gets, and that no outgoing connection uses by
 /// chance.
 ///
 /// # Panics
@@ -160,7 +161,7 @@ pub fn comes_within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>
 pub fn free_port() -> u16 {
     static GIVEN: Mutex<VecDeque<(u16, UnixListener)>> = Mutex::new(VecDeque::new());
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    // Each process starts somewhere else: fewer ports to look at.
+    // Each process starts at another port, so that fewer ports must be checked.
     let start = u16::try_from(process::id().wrapping_mul(97) % u32::from(PORTS)).expect("PORTS is an u16");
     let start = given.back().map_or(FIRST_PORT + start, |(port, _)| port + 1);
     let free = |port: u16| {
@@ -176,20 +177,20 @@ pub fn free_port() -> u16 {
     port
 }
 
-/// A name that one process of a machine can have, for as long as it lives: until somebody listens at the port, another test
-/// would find it free too.
+/// A name that only one process of a machine can have, as long as it lives. Without it, another test would also find
+/// the port free until it is bound.
 fn claim(port: u16) -> Option<UnixListener> {
     let name = SocketAddr::from_abstract_name(format!("framegate-tests/port/{port}")).ok()?;
     UnixListener::bind_addr(&name).ok()
 }
 
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Below the range that Linux takes local ports of outgoing connections from (32768 to 60999).
+/// Below the range that Linux uses for local ports of outgoing connections (32768 to 60999).
 const FIRST_PORT: u16 = 20_000;
 const PORTS: u16 = 12_000;
-/// A soak takes new ports for an hour. Each claim is a descriptor.
+/// A soak run takes new ports for an hour. Each claim is a descriptor.
 const MOST_CLAIMS: usize = 256;
 
 /// How much of a program's output is shown when its test fails.

@@ -1,6 +1,6 @@
-//! What detectors on ZeroMQ send: for each protocol its messages, made for a test.
+//! Messages of detectors on ZeroMQ: for each protocol, made for tests.
 //!
-//! A run is what [`Protocol::start`] gives, then [`Protocol::data`] any number of times, then [`Protocol::end`]. Each of the three
+//! A run is [`Protocol::start`], then [`Protocol::data`] any number of times, then [`Protocol::end`]. Each of them
 //! gives one event.
 
 use zmq::SocketType::{self, PUB, PUSH};
@@ -8,31 +8,31 @@ use zmq::SocketType::{self, PUB, PUSH};
 /// A message, or an event: its parts.
 pub type Parts = Vec<Vec<u8>>;
 
-/// A protocol. The name is that of the plugin.
+/// A protocol.
 #[derive(Debug)]
 pub struct Protocol {
-    /// Of the plugin.
+    /// Name of the plugin.
     pub name: &'static str,
-    /// What a detector has.
+    /// The detector's socket type.
     pub detector: SocketType,
-    /// The messages that begin a run; the number makes a difference from scan to scan.
+    /// The messages that start a run; the number differs from scan to scan.
     pub start: fn(u32) -> Vec<Parts>,
-    /// The messages of the data of a number. One of them has a JSON part (with Contrast: a pickle), which has this field too:
-    /// `"name": value`.
+    /// The messages of the data with a number. One of them has a JSON part (with Contrast: a pickle), which also has
+    /// this field: `"name": value`.
     pub data: fn(u32, &str) -> Vec<Parts>,
     /// The messages that end a run.
     pub end: fn(u32) -> Vec<Parts>,
 }
 
 impl Protocol {
-    /// A detector's socket, neither bound nor connected. One that publishes tells of each subscription, also of a second connection
-    /// before the first is seen to be gone.
+    /// A detector's socket, neither bound nor connected. A publisher's socket reports each subscription, also that of a
+    /// second connection before the first is known to be closed.
     ///
     /// # Panics
-    /// libzmq gives none.
+    /// libzmq cannot create it.
     #[must_use]
     pub fn socket(&self) -> zmq::Socket {
-        // XPUB is PUB that tells of subscriptions.
+        // XPUB is a PUB that reports subscriptions.
         let kind = if self.detector == PUB { SocketType::XPUB } else { self.detector };
         let socket = zmq::Context::new().socket(kind).expect("a socket can be made");
         let set = || {
@@ -46,7 +46,7 @@ impl Protocol {
         socket
     }
 
-    /// The event that comes of messages of this protocol.
+    /// The expected event for messages of this protocol.
     #[must_use]
     pub fn event(&self, messages: &[Parts]) -> Parts {
         match self.name {
@@ -56,15 +56,15 @@ impl Protocol {
     }
 }
 
-/// Waits until somebody subscribes to everything: PUB loses what nobody has subscribed to yet.
+/// Waits until a receiver subscribes to everything: PUB drops messages without a subscription.
 ///
 /// # Panics
-/// Nobody does within 20 s.
+/// None does within 20 s.
 pub fn wait_for_subscription(socket: &zmq::Socket) {
     while socket.recv_bytes(0).expect("somebody subscribes") != [1] {}
 }
 
-/// All of them.
+/// All protocols.
 pub const ALL: [Protocol; 7] = [
     Protocol {
         name: "stins",
@@ -112,7 +112,7 @@ pub const ALL: [Protocol; 7] = [
         data: |number, more| vec![vec![pickle(&["status", "running", "more", more], "dt", number)]],
         end: |scan| vec![vec![pickle(&["status", "finished", "path", "/data", "description", "mesh"], "scannr", scan)]],
     },
-    // The start of a sequence belongs to its event.
+    // The start of a sequence is part of its event.
     Protocol {
         name: "lecroy",
         detector: PUB,
@@ -129,7 +129,7 @@ pub const ALL: [Protocol; 7] = [
         },
         end: |scan| vec![text(format!(r#"{{"what": 3, "frame": 0, "frames": 1, "scan": {scan}}}"#))],
     },
-    // One message with one sample, which is written anew.
+    // One message with one sample, which is rewritten.
     Protocol {
         name: "pcap",
         detector: PUB,
@@ -145,7 +145,7 @@ pub const ALL: [Protocol; 7] = [
         },
         end: |scan| vec![text(format!(r#"{{"message_id":{scan},"version":1,"message_type":"series-end"}}"#))],
     },
-    // The image comes as three messages.
+    // The image is sent as three messages.
     Protocol {
         name: "xspress",
         detector: PUB,
@@ -162,14 +162,14 @@ fn text(text: impl Into<String>) -> Parts {
     vec![text.into().into_bytes()]
 }
 
-/// A dictionary in a pickle of protocol 2: texts by texts, and a number by its name.
+/// A dictionary in a pickle of protocol 2, with texts and one number.
 fn pickle(texts: &[&str], name: &str, number: u32) -> Vec<u8> {
     let text = |text: &&str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
     let texts: Vec<_> = texts.iter().map(text).collect();
     [b"\x80\x02}(", &texts.concat()[..], &text(&name), b"J", &number.to_le_bytes(), b"u."].concat()
 }
 
-/// The only sample of a message of position capture.
+/// The only sample of a position capture message.
 fn sample(message: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(message).replace("[7.5]", "7.5").into_bytes()
 }

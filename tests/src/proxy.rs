@@ -1,7 +1,7 @@
-//! A network that goes wrong when a test wants it to: passes TCP on, later, slower, not at all, or not any more.
+//! A network with faults that a test controls: forwards TCP with a delay, slowly, not at all, or no longer.
 //!
-//! One thread accepts; two threads serve each direction of a connection: one reads, the other writes when it is time. What is
-//! told counts at once, also for bytes under way. Each direction holds at most a mebibyte, and then stops
+//! One thread accepts; two threads serve each direction of a connection: one reads, the other writes when it is due. A
+//! change takes effect at once, also for bytes in transit. Each direction holds at most a mebibyte and then stops
 //! reading, as a network does. Only loopback.
 
 use std::{
@@ -18,7 +18,7 @@ use std::{
 
 use socket2::SockRef;
 
-/// See the module. Its drop closes everything.
+/// See the module. Dropping it closes everything.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -28,14 +28,14 @@ pub struct Proxy {
 
 #[derive(Debug, Default)]
 struct Faults {
-    /// The proxy is dropped.
+    /// Whether the proxy was dropped.
     ended: AtomicBool,
     refuses: AtomicBool,
-    /// Each way, in microseconds.
+    /// In each direction, in microseconds.
     delay: AtomicU64,
-    /// Bytes a second each way; 0: any.
+    /// Bytes per second in each direction; 0: unlimited.
     rate: AtomicU64,
-    /// Kept by their threads: when these end, it is closed.
+    /// The threads own the connections; when these threads end, a connection is closed.
     connections: Mutex<Vec<Weak<Connection>>>,
 }
 
@@ -44,12 +44,12 @@ struct Connection {
     client: TcpStream,
     server: TcpStream,
     held: AtomicBool,
-    /// It is over: nothing more is read or written.
+    /// Closed: nothing more is read or written.
     cut: AtomicBool,
 }
 
 impl Proxy {
-    /// Passes on to this port of loopback, faultlessly at first.
+    /// Forwards to this loopback port, at first without faults.
     ///
     /// # Panics
     /// No port is free.
@@ -72,45 +72,45 @@ impl Proxy {
         Self { address, faults, accepting: Some(accepting) }
     }
 
-    /// Where it listens.
+    /// The port that it listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// What is read is written this much later, each way.
+    /// Delays bytes by this time, in each direction.
     pub fn delay(&self, delay: Duration) {
         let delay = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
-        self.faults.delay.store(delay, Ordering::Relaxed); // the threads look at it for each chunk
+        self.faults.delay.store(delay, Ordering::Relaxed); // the threads read it for each chunk
     }
 
-    /// Passes on this many bytes a second at most, on each connection and each way; none: any.
+    /// Forwards at most this many bytes per second, on each connection and in each direction; `None`: unlimited.
     pub fn rate(&self, bytes: Option<u64>) {
         self.faults.rate.store(bytes.unwrap_or(0), Ordering::Relaxed); // as `delay`
     }
 
-    /// Passes nothing on, on the connections that there are: no bytes, and not the news of an end. Each side sees a peer that
-    /// says nothing; one whose peer has died has a connection that is half open. New connections are served.
+    /// Forwards nothing on the existing connections: no bytes, and no close. Each side sees a silent peer; if a peer
+    /// dies, the connection is half open. New connections are served.
     pub fn hold(&self) {
         self.faults.each(|one| one.held.store(true, Ordering::Relaxed));
     }
 
-    /// Passes on again what was held.
+    /// Forwards the held bytes, and continues.
     pub fn release(&self) {
         self.faults.each(|one| one.held.store(false, Ordering::Relaxed));
     }
 
-    /// Resets all connections that there are, on both sides. What was under way is lost.
+    /// Resets all existing connections, on both sides. Bytes in transit are lost.
     pub fn cut(&self) {
         self.faults.each(Connection::reset);
     }
 
-    /// Resets new connections at once, or no more.
+    /// Resets new connections at once, or stops doing so.
     pub fn refuse(&self, refuses: bool) {
         self.faults.refuses.store(refuses, Ordering::Relaxed); // read at the next connection
     }
 
-    /// How many connections it serves.
+    /// Number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         let mut count = 0;
@@ -121,7 +121,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.faults.ended.store(true, Ordering::Relaxed); // the connection below comes after it
+        self.faults.ended.store(true, Ordering::Relaxed); // the connection below is made afterwards
         self.cut();
         let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
@@ -135,13 +135,13 @@ impl Faults {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Each that there is.
+    /// Calls `what` for each existing connection.
     fn each(&self, mut what: impl FnMut(&Connection)) {
         self.connections().retain(|one| one.upgrade().inspect(|one| what(one)).is_some());
     }
 
     fn accept(self: &Arc<Self>, client: TcpStream, port: u16) {
-        // Held while it connects: whoever is served by the server is known here.
+        // Held while connecting, so that every served connection is in the list.
         let mut connections = self.connections();
         let server = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), Duration::from_secs(1));
         let server = match server {
@@ -164,7 +164,7 @@ impl Faults {
     }
 }
 
-/// When bytes may be written, and they. None at the end.
+/// When bytes may be written, and the bytes. `None` at the end.
 type Chunk = (Instant, Vec<u8>);
 
 impl Connection {
@@ -183,7 +183,7 @@ impl Connection {
             let read = match from.read(&mut buffer) {
                 Err(error) if is_nothing_yet(&error) => continue,
                 Ok(read @ 1..) => read,
-                // The channel ends, and with it what is written.
+                // The channel ends, and with it the writing.
                 Ok(0) => return,
                 Err(_) => return self.reset(),
             };
@@ -215,7 +215,7 @@ impl Connection {
             return; // a reset, not an end
         }
         let _ = self.side(to_server).shutdown(Shutdown::Write);
-        // Over in both directions: so is the connection.
+        // Closed in both directions, so the connection is over.
         if !to_server {
             self.cut.store(true, Ordering::Relaxed);
         }
@@ -238,15 +238,15 @@ impl Connection {
         }
     }
 
-    /// The last of its threads closes it, when it looks the next time.
+    /// The last of its threads closes it after its next check.
     fn reset(&self) {
         reset_on_close(&self.client);
         reset_on_close(&self.server);
-        self.cut.store(true, Ordering::Relaxed); // the threads look at it all the time
+        self.cut.store(true, Ordering::Relaxed); // the threads check it all the time
     }
 }
 
-/// Its closing is told to the other side as a reset, and what was not sent is lost.
+/// Closing it then sends a reset to the other side, and unsent bytes are lost.
 fn reset_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
@@ -255,9 +255,9 @@ fn is_nothing_yet(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-/// How much is read at once, in bytes.
+/// Bytes per read.
 const CHUNK: usize = 16 << 10;
-/// How many chunks are under way in a direction.
+/// Chunks in transit per direction.
 const CHUNKS: usize = 64;
-/// How often somebody who waits looks whether that is over.
+/// How often a waiting thread checks whether to stop.
 const LOOK: Duration = Duration::from_millis(5);

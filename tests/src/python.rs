@@ -1,9 +1,9 @@
-//! The Python peer: dranspose's controller, reducer and workers as processes, on ports of their own.
+//! The Python peer: dranspose's controller, reducer and workers as processes, on separate ports.
 //!
-//! Owns the processes and asks the controller through its HTTP interface, as a beamline does. It starts no ingester: that is
-//! what the tests exchange.
+//! Owns the processes and uses the controller's HTTP interface, as a beamline does. Starts no ingester: the tests do
+//! that.
 //!
-//! `tests/run setup` makes the Python environment and fetches the peer's source distribution.
+//! `tests/run setup` creates the Python environment and downloads the peer's source distribution.
 
 use std::{
     env, fs,
@@ -22,17 +22,17 @@ use crate::{
     process::{Process, comes_within, free_port, wait_for},
 };
 
-/// A running system of dranspose without an ingester.
+/// A running dranspose system without an ingester.
 #[derive(Debug)]
 pub struct Dranspose {
     /// The controller's HTTP interface, `http://127.0.0.1:PORT/api/v1`.
     api: String,
     redis: String,
     workers: Vec<String>,
-    /// Where the workers write what they got.
+    /// Where the workers record their messages.
     recording: PathBuf,
     folder: PathBuf,
-    /// The workers, then the reducer. Ended when dropped, before the controller, to which they talk.
+    /// The workers, then the reducer. Ended when dropped, before the controller, because they talk to it.
     services: Vec<Process>,
     controller: Option<Process>,
     port: u16,
@@ -45,7 +45,7 @@ pub struct Received {
     pub scan: String,
     /// The event's number.
     pub event: u64,
-    /// The header as it was on the wire, but for an empty `created_at`.
+    /// The header in wire format, but with an empty `created_at`.
     pub header: String,
     /// The frames, in hexadecimal.
     pub frames: Vec<String>,
@@ -54,13 +54,14 @@ pub struct Received {
     pub worker: String,
 }
 
-/// A race of dranspose 0.2.0's own, which takes a busy machine: a worker that is told of the next scan waits for ever for its task that reads
-/// assignments to end (`Worker.restart_work`, the line after "clean up in sockets"). Its state expires after 10 s, and the controller's
-/// task that hands out work dies of not finding it (`Controller.assign_worker_in_mapping`, StopIteration).
+/// A race in dranspose 0.2.0 itself, on a busy machine: a worker that gets the next scan waits for ever until its task
+/// that reads assignments ends (`Worker.restart_work`, the line after "clean up in sockets"). Its state expires after
+/// 10 s, and the controller's task that distributes work crashes because it does not find it
+/// (`Controller.assign_worker_in_mapping`, StopIteration).
 #[derive(Debug)]
 pub struct OwnRace;
 
-/// Runs a test with dranspose, and once more if dranspose has met its [`OwnRace`].
+/// Runs a test with dranspose, and once more if dranspose hit its [`OwnRace`].
 pub fn past_its_own_race(test: impl Fn()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(&test)) {
         if !panic.is::<OwnRace>() {
@@ -72,11 +73,11 @@ pub fn past_its_own_race(test: impl Fn()) {
 }
 
 impl Dranspose {
-    /// Starts controller, reducer and these workers on a Redis, and waits until all are there. The workers are
-    /// `tests/peer/recording_worker.py`; all files go to `folder`.
+    /// Starts controller, reducer and these workers with a Redis, and waits until all are running. The workers are
+    /// `tests/peer/recording_worker.py`; all files are written to `folder`.
     ///
     /// # Panics
-    /// If they are not there within a minute, or the environment is missing.
+    /// They are not running within a minute, or the environment is missing.
     #[must_use]
     pub fn start(redis: &str, workers: &[&str], folder: &Path) -> Self {
         let recording = folder.join("recording");
@@ -116,10 +117,10 @@ impl Dranspose {
         self.controller = None;
     }
 
-    /// Starts the controller, (again) at the same port, and waits until all are there.
+    /// Starts the controller (again) at the same port, and waits until all services are known.
     ///
     /// # Panics
-    /// If they are not there within a minute.
+    /// They are not known within a minute.
     pub fn start_controller(&mut self) {
         // `dranspose controller` does the same on the fixed port 5000.
         let mut command = Command::new(script("uvicorn"));
@@ -134,13 +135,13 @@ impl Dranspose {
         });
     }
 
-    /// Its Redis.
+    /// Its Redis URL.
     #[must_use]
     pub fn redis(&self) -> &str {
         &self.redis
     }
 
-    /// What the controller knows of everybody, if it answers.
+    /// The controller's view of all services, if it answers.
     #[must_use]
     pub fn config(&self) -> Option<Value> {
         let mut answer = ureq::get(format!("{}/config", self.api)).call().ok()?;
@@ -150,7 +151,7 @@ impl Dranspose {
     /// Waits until an ingester serves the stream, and all workers are connected to it.
     ///
     /// # Panics
-    /// If that takes more than a minute.
+    /// It takes more than a minute.
     pub fn wait_for_stream(&self, stream: &str) {
         wait_for(&format!("an ingester of stream {stream} with all workers"), START, || {
             let config = self.config()?;
@@ -161,10 +162,10 @@ impl Dranspose {
         });
     }
 
-    /// Waits until no ingester is there any more.
+    /// Waits until no ingester is registered.
     ///
     /// # Panics
-    /// If the last one is still there after a minute; a crashed one takes 10 s to go.
+    /// The last one is still registered after a minute; a crashed one disappears after 10 s.
     pub fn wait_for_no_ingester(&self) {
         wait_for("the ingesters to go", START, || {
             let config = self.config()?;
@@ -175,7 +176,7 @@ impl Dranspose {
     /// Sets a parameter of the whole system and waits until every service has it.
     ///
     /// # Panics
-    /// If the controller refuses, or it takes more than a minute.
+    /// The controller refuses, or it takes more than a minute.
     pub fn set_parameter(&self, name: &str, value: &str) {
         ureq::post(format!("{}/parameter/{name}", self.api)).send(value).expect("the controller takes the parameter");
         wait_for("the parameter to reach every service", START, || {
@@ -187,10 +188,10 @@ impl Dranspose {
     }
 
     /// Starts a scan of one stream, `images` events between the detector's header and its end, each for one worker.
-    /// Returns its uuid when everybody is ready.
+    /// Returns its uuid when all services are ready.
     ///
     /// # Panics
-    /// If the controller refuses.
+    /// The controller refuses.
     #[must_use]
     pub fn start_scan(&self, stream: &str, images: usize) -> String {
         let events: Vec<Value> = (0..images).map(|event| json!([{"constraint": event}])).collect();
@@ -199,10 +200,10 @@ impl Dranspose {
         answer.expect("the controller starts a scan").body_mut().read_json().expect("the answer is a uuid")
     }
 
-    /// Waits until the controller says that all events of the scan are processed.
+    /// Waits until the controller reports that all events of the scan are processed.
     ///
     /// # Panics
-    /// If that takes more than a minute; with [`OwnRace`] if that is the reason.
+    /// It takes more than a minute; with [`OwnRace`] if that is the reason.
     pub fn wait_for_finish(&self) {
         if !self.finishes_within(START) {
             if self.has_met_its_own_race() {
@@ -219,7 +220,7 @@ impl Dranspose {
         self.services[..self.workers.len()].iter().any(hangs) && self.controller.as_ref().is_some_and(died)
     }
 
-    /// Whether the controller says within `limit` that all events of the scan are processed.
+    /// Whether the controller reports within `limit` that all events of the scan are processed.
     #[must_use]
     pub fn finishes_within(&self, limit: Duration) -> bool {
         let finished = || {
@@ -230,15 +231,15 @@ impl Dranspose {
         comes_within(limit, finished).is_some()
     }
 
-    /// What the workers got in a scan, by event and worker.
+    /// The messages that the workers got in a scan, by event and worker.
     ///
     /// # Panics
-    /// If a line of a recording is no message.
+    /// A line of a recording is not a message.
     #[must_use]
     pub fn received(&self, scan: &str) -> Vec<Received> {
         let mut all = Vec::new();
         for worker in &self.workers {
-            // One that got nothing has recorded nothing.
+            // A worker without messages has recorded nothing.
             let text = fs::read_to_string(self.recording.join(worker)).unwrap_or_default();
             for line in text.lines() {
                 let mut message: Received = serde_json::from_str(line).expect("a line is a message");
@@ -251,10 +252,10 @@ impl Dranspose {
     }
 }
 
-/// Makes the peer's environment as `tests/run setup` does, if it is not there.
+/// Creates the peer's environment as `tests/run setup` does, if it does not exist.
 ///
 /// # Panics
-/// It cannot be made.
+/// It cannot be created.
 pub fn set_up() {
     if environment().exists() {
         return;
@@ -269,10 +270,10 @@ pub fn set_up() {
     );
 }
 
-/// The Python that has dranspose: FRAMEGATE_PEER_PYTHON, else the one that `tests/run setup` made in the target folder.
+/// The Python with dranspose: FRAMEGATE_PEER_PYTHON, else the one that `tests/run setup` created in the target folder.
 ///
 /// # Panics
-/// If there is none.
+/// There is none.
 #[must_use]
 pub fn python() -> PathBuf {
     let python = environment();
@@ -294,7 +295,7 @@ pub fn script(name: &str) -> PathBuf {
 /// A file of the peer's source distribution, such as `tests/data/dump_xrd.cbors`.
 ///
 /// # Panics
-/// If it is not there.
+/// It does not exist.
 #[must_use]
 pub fn suite_file(path: &str) -> PathBuf {
     let fetched = python().ancestors().nth(3).expect("PEER/venv/bin/python").join(VERSION);
@@ -303,7 +304,7 @@ pub fn suite_file(path: &str) -> PathBuf {
     file
 }
 
-/// The environment of any part of the system: its Redis, and nothing of whoever runs the tests.
+/// The environment of any service: its Redis, and no variables of the test's caller.
 pub fn peers_environment<'a>(command: &'a mut Command, redis: &str) -> &'a mut Command {
     for name in INGESTER_VARIABLES {
         command.env_remove(name);
@@ -314,5 +315,5 @@ pub fn peers_environment<'a>(command: &'a mut Command, redis: &str) -> &'a mut C
 /// The peer's source distribution.
 const VERSION: &str = "dranspose-0.2.0";
 
-/// Four Python processes that import numpy, on a machine that does much else.
+/// Four Python processes import numpy, on a busy machine.
 const START: Duration = Duration::from_secs(60);

@@ -1,6 +1,6 @@
-//! A Redis of its own for each test: real `redis-server`, on a free port, with a folder for its data.
+//! A separate Redis for each test: real `redis-server`, on a free port, with its own data folder.
 //!
-//! A test may kill it, start it again with or without its data, and make it hang.
+//! A test may kill it, restart it with or without its data, and make it hang.
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ use crate::{
 /// How long a server may take to answer.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// See the module. Its drop kills the server.
+/// See the module. Dropping it kills the server.
 #[derive(Debug)]
 pub struct RedisServer {
     host: Ipv4Addr,
@@ -40,12 +40,12 @@ pub struct RedisServer {
 struct Tls {
     authority: Authority,
     own: Certificate,
-    /// Whether it asks clients for certificates, which its authority has to have signed.
+    /// Whether clients need certificates signed by its authority.
     asks: bool,
 }
 
 impl RedisServer {
-    /// A server that answers.
+    /// Starts a server and waits until it answers.
     ///
     /// # Panics
     /// There is no `redis-server`, or it does not answer.
@@ -56,7 +56,7 @@ impl RedisServer {
         server
     }
 
-    /// A server that asks for a password.
+    /// A server with a password.
     ///
     /// # Panics
     /// As [`RedisServer::start`].
@@ -68,7 +68,7 @@ impl RedisServer {
         server
     }
 
-    /// A server that speaks TLS alone, with a certificate that `authority` has signed.
+    /// A server with TLS only, and a certificate signed by `authority`.
     ///
     /// # Panics
     /// As [`RedisServer::start`].
@@ -80,7 +80,7 @@ impl RedisServer {
         server
     }
 
-    /// The same, which asks its clients for certificates of this authority.
+    /// The same; clients also need certificates signed by this authority.
     ///
     /// # Panics
     /// As [`RedisServer::start`].
@@ -92,35 +92,35 @@ impl RedisServer {
         server
     }
 
-    /// An address at which nobody listens, until [`RedisServer::launch`].
+    /// An unused address, until [`RedisServer::launch`].
     ///
     /// # Panics
-    /// No folder can be made.
+    /// No folder can be created.
     #[must_use]
     pub fn absent() -> Self {
         Self::absent_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// The same at an address of this machine.
+    /// The same at `host`, an address of this machine.
     ///
     /// # Panics
-    /// No folder can be made.
+    /// No folder can be created.
     #[must_use]
     pub fn absent_at(host: Ipv4Addr) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         Self { host, port: free_port(), password: None, tls: None, folder, child: None }
     }
 
-    /// Starts the server with the data that its folder holds, and waits until it answers.
+    /// Starts the server with the data in its folder, and waits until it answers.
     ///
     /// # Panics
-    /// There is no `redis-server`, it runs already, or it does not answer.
+    /// There is no `redis-server`, it is already running, or it does not answer.
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let mut command = Command::new("redis-server");
         let port = if self.tls.is_some() { ["--port", "0", "--tls-port"].as_slice() } else { &["--port"] };
         command.args(port).arg(self.port.to_string()).args(["--bind", &self.host.to_string(), "--save", ""]);
-        // It is on a network of the test's own, or on loopback.
+        // It is on the test's own network, or on loopback.
         command.args(["--protected-mode", "no", "--dir"]).arg(self.folder.path());
         if let Some(Tls { authority, own, asks }) = &self.tls {
             command.arg("--tls-ca-cert-file").arg(authority.file()).arg("--tls-cert-file").arg(&own.certificate);
@@ -137,13 +137,13 @@ impl RedisServer {
         });
     }
 
-    /// Whether it was launched.
+    /// Whether it is running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.child.is_some()
     }
 
-    /// What programs are given, password included.
+    /// The URL for programs, password included.
     #[must_use]
     pub fn url(&self) -> String {
         let password = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
@@ -151,7 +151,7 @@ impl RedisServer {
         format!("{scheme}://{password}{}:{}/0", self.host, self.port)
     }
 
-    /// The authority that has signed its certificate.
+    /// The authority that signed its certificate.
     ///
     /// # Panics
     /// It has none.
@@ -164,7 +164,7 @@ impl RedisServer {
         let Some(Tls { authority, own, .. }) = &self.tls else {
             return redis::Client::open(self.url()).expect("our own address is one");
         };
-        // Trusted, whatever it is: this is the test's own way in, as the server itself.
+        // Trusted without a check: this is the test's own connection to its own server.
         let read = |path| fs::read(path).expect("our own files can be read");
         let client_tls = ClientTlsConfig { client_cert: read(&own.certificate), client_key: read(&own.key) };
         let certificates = TlsCertificates { client_tls: Some(client_tls), root_cert: Some(read(&authority.file())) };
@@ -174,7 +174,7 @@ impl RedisServer {
     /// Its process id.
     ///
     /// # Panics
-    /// It does not run.
+    /// It is not running.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
@@ -186,13 +186,13 @@ impl RedisServer {
         self.port
     }
 
-    /// The same with other words in front of the host.
+    /// The same with `user`, a name and password, in front of the host.
     #[must_use]
     pub fn url_with(&self, user: &str) -> String {
         format!("redis://{user}@{}:{}/0", self.host, self.port)
     }
 
-    /// A connection.
+    /// Opens a connection.
     ///
     /// # Panics
     /// It does not answer.
@@ -201,17 +201,17 @@ impl RedisServer {
         self.client().get_connection().expect("redis-server answers")
     }
 
-    /// Asks one thing.
+    /// Sends one command.
     ///
     /// # Panics
-    /// It does not answer, or not so.
+    /// It does not answer, or with an unexpected type.
     pub fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         command.query(&mut self.connect()).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    /// Tells when a key is written, from now on.
+    /// Reports from now on when a key is written.
     ///
     /// # Panics
     /// It does not answer.
@@ -226,19 +226,19 @@ impl RedisServer {
             let mut messages = connection.as_pubsub();
             messages.subscribe(channel).expect("SUBSCRIBE");
             let _ = ready.send(Instant::now());
-            // Ends with the server, or with whoever listens.
+            // Ends with the server, or with the receiver.
             while messages.get_message().is_ok() && tell.send(Instant::now()).is_ok() {}
         });
         subscribed.recv_timeout(LIMIT).expect("it is subscribed");
         told
     }
 
-    /// Writes its data to disk, for a start with data.
+    /// Writes its data to disk, for a restart with data.
     pub fn save(&self) {
         let _: String = self.ask(&["SAVE"]);
     }
 
-    /// Lets it save its data where that fails, so that it refuses writes, until `CONFIG SET save ""`.
+    /// Makes saving its data fail, so that it refuses writes until `CONFIG SET save ""`.
     ///
     /// # Panics
     /// It does not answer.
@@ -248,7 +248,7 @@ impl RedisServer {
         let _: String = self.ask(&["BGSAVE"]);
     }
 
-    /// Removes what it has written to disk, for a start without data.
+    /// Removes its data from disk, for a restart without data.
     ///
     /// # Panics
     /// It does not answer.
@@ -257,7 +257,7 @@ impl RedisServer {
         self.save();
     }
 
-    /// Kills it at once. What was not saved is lost.
+    /// Kills it at once. Unsaved data is lost.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -265,10 +265,10 @@ impl RedisServer {
         }
     }
 
-    /// Makes it hang: it keeps its connections and says nothing.
+    /// Makes it hang: it keeps its connections and does not answer.
     ///
     /// # Panics
-    /// It does not run.
+    /// It is not running.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
     }
@@ -276,7 +276,7 @@ impl RedisServer {
     /// Ends a [`RedisServer::pause`].
     ///
     /// # Panics
-    /// It does not run.
+    /// It is not running.
     pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }

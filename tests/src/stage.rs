@@ -1,7 +1,7 @@
-//! A host inside the test's own process, between a Redis, a played controller, detectors and workers.
+//! A host inside the test's own process, between a Redis, a simulated controller, detectors and workers.
 //!
-//! One ingester with the given streams, each fed by a STINS source from a simulated detector of its own, or by a [`Played`]
-//! source if its name begins with `played`.
+//! One ingester with the given streams. A STINS source with its own simulated detector feeds each stream; a [`Played`]
+//! source feeds streams whose name begins with `played`.
 
 use std::{
     path::PathBuf,
@@ -41,26 +41,26 @@ pub const IMAGE_BYTES: usize = 3000;
 pub struct Stage {
     /// The Redis between controller and host.
     pub redis: RedisServer,
-    /// Who says what happens.
+    /// The simulated controller.
     pub controller: Controller,
-    /// The host; none while it is stopped.
+    /// The host; `None` while it is stopped.
     pub host: Option<Host>,
     /// The ingester's name.
     pub name: String,
-    /// What the host was given.
+    /// The host's settings.
     pub settings: Settings,
     detectors: Vec<mpsc::Sender<()>>,
     hold_after: Arc<AtomicU32>,
 }
 
 impl Stage {
-    /// A running host with one ingester. Its detectors wait with headers in their hands; each run has `frames` images.
+    /// Starts a host with one ingester. Its detectors wait before the header; each run has `frames` images.
     #[must_use]
     pub fn new(streams: &[&str], frames: u32) -> Self {
         Self::with(RedisServer::start(), streams, frames, |_| {})
     }
 
-    /// The same with another Redis, and settings that are changed before the start.
+    /// The same with another Redis, and `change` applied to the settings.
     ///
     /// # Panics
     /// The host does not start.
@@ -85,7 +85,7 @@ impl Stage {
         to_redis.build_meta = PathBuf::from("/nonexistent");
         let control = Control::Redis(to_redis);
         let mut settings = Settings::new(control, vec![ingester]);
-        // What a test loads was built with whatever umask there is.
+        // A test's plugins may be built with any umask.
         settings.allow_writable_plugins = true;
         change(&mut settings);
         let controller = match redis.is_running() {
@@ -97,7 +97,7 @@ impl Stage {
         stage
     }
 
-    /// Starts the host (again), and waits until it is published if Redis is there.
+    /// Starts the host (again), and waits until it is published if Redis is running.
     ///
     /// # Panics
     /// It does not start.
@@ -111,14 +111,14 @@ impl Stage {
         }
     }
 
-    /// Stops the host as a service manager would.
+    /// Stops the host as a service manager does.
     pub fn stop_host(&mut self) {
         if let Some(host) = self.host.take() {
             host.shutdown();
         }
     }
 
-    /// Drops the host's memory as a crash does: what it published stays.
+    /// Removes the host as a crash does: its published state stays.
     ///
     /// # Panics
     /// Redis does not answer.
@@ -138,25 +138,25 @@ impl Stage {
         self.host.as_ref().expect("it runs")
     }
 
-    /// Detectors wait for a word after this image of each run; to be said before the scan.
+    /// Detectors wait for a signal after this image of each run; call it before the scan.
     pub fn hold_after(&self, image: u32) {
-        self.hold_after.store(image, Ordering::Relaxed); // read by the detector long after, when it is connected
+        self.hold_after.store(image, Ordering::Relaxed); // read by the detector much later, when it is connected
     }
 
-    /// Lets every detector send its next run, or the rest of one that is held.
+    /// Lets every detector send its next run, or the rest of a held one.
     pub fn next_runs(&self) {
         for detector in &self.detectors {
             let _ = detector.send(());
         }
     }
 
-    /// A connected worker, published as such.
+    /// A connected worker, published as connected.
     #[must_use]
     pub fn worker(&mut self, name: &str) -> Worker {
         self.worker_of(0, name)
     }
 
-    /// The same of another ingester.
+    /// The same for another ingester.
     #[must_use]
     pub fn worker_of(&mut self, ingester: usize, name: &str) -> Worker {
         let settings = &self.settings.ingesters[ingester];
@@ -176,18 +176,18 @@ impl Stage {
         self.host().reports().remove(0)
     }
 
-    /// Waits until the report says what is wanted.
+    /// Waits until `wanted` is true for the report.
     ///
     /// # Panics
-    /// It does not within the limit.
+    /// It is not true within the limit.
     pub fn wait_report(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Report {
         wait_for(what, LIMIT, || Some(self.report()).filter(&wanted))
     }
 
-    /// Waits until something that could not be used was counted `count` times under a reason that contains `reason`.
+    /// Waits until `count` unusable inputs were counted under a reason that contains `reason`.
     ///
     /// # Panics
-    /// It does not within the limit.
+    /// They are not counted within the limit.
     pub fn wait_complaints(&self, reason: &str, count: u64) {
         wait_for(&format!("{count} × {reason}"), LIMIT, || {
             let counters = self.host().control_report().counters;
@@ -195,12 +195,12 @@ impl Stage {
         });
     }
 
-    /// Waits until the ingester publishes what is wanted.
+    /// Waits until the ingester publishes a state for which `wanted` is true.
     pub fn wait_state(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.controller.wait_state(&self.name, what, wanted)
     }
 
-    /// Begins a scan, and waits until the ingester publishes it.
+    /// Starts a scan, and waits until the ingester publishes it.
     pub fn scan(&mut self, streams: &[&str]) {
         self.controller.scan(&self.name, streams);
     }
@@ -210,7 +210,7 @@ impl Stage {
         self.controller.finish_and_wait(&self.name);
     }
 
-    /// A whole scan of one stream: header and end to this worker, and its images; checked byte for byte.
+    /// A complete scan of one stream: header, images and end must arrive at this worker, byte for byte.
     ///
     /// # Panics
     /// Something else arrives.
@@ -226,7 +226,7 @@ impl Stage {
     }
 }
 
-/// Asserts that a message is the event of this number of a simulated run.
+/// Asserts that a message is the event with this number of a simulated run.
 ///
 /// # Panics
 /// It is not.
@@ -246,7 +246,7 @@ pub fn check(message: &Message, stream: &str, number: u64, run: u32, frames: u32
     }
 }
 
-/// A detector on a thread of its own: one run at once, and one for each word. Ends with the process.
+/// A detector on its own thread: sends one run at once, and another for each signal. Ends with the process.
 fn detector(frames: u32, hold_after: Arc<AtomicU32>) -> (String, mpsc::Sender<()>) {
     let simulation = Simulation {
         bind: "tcp://127.0.0.1:*".to_owned(),

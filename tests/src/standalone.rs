@@ -1,4 +1,4 @@
-//! Framegate as the real program, without a controller: a detector on one side, workers on the other, nothing between.
+//! The real program without a controller, between a detector and workers.
 
 use std::{fmt::Display, path::Path};
 
@@ -16,20 +16,20 @@ use crate::{
 /// A detector, and framegate with the STINS plugin loaded from its file. Its only stream is `camera`.
 #[derive(Debug)]
 pub struct House {
-    /// The detector that it takes from.
+    /// The detector of the stream.
     pub detector: Detector,
     /// The running program.
     pub host: Host,
-    /// What workers connect to.
+    /// The workers' address.
     pub url: String,
-    /// Holds configuration and logs; goes last, after the program has said what it printed.
+    /// Folder for configuration and logs; dropped last, after the program's output was read.
     pub folder: TempDir,
 }
 
-/// What a test wants otherwise: lines for each table of the configuration.
+/// A test's own configuration: lines for each table.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Wish<'a> {
-    /// For the top of it.
+    /// For the top.
     pub top: &'a str,
     /// For `[standalone]`.
     pub standalone: &'a str,
@@ -51,7 +51,7 @@ impl House {
         Self::started_by(wish, Host::start)
     }
 
-    /// The same, but only so many descriptors may be open in the program.
+    /// The same with a limit for the program's descriptors.
     ///
     /// # Panics
     /// It does not start.
@@ -76,7 +76,7 @@ impl House {
         house
     }
 
-    /// A worker that is known to the ingester.
+    /// A worker that the ingester knows.
     #[must_use]
     pub fn worker(&mut self, name: &str) -> Worker {
         let worker = Worker::connect(name, &self.url);
@@ -84,7 +84,7 @@ impl House {
         worker
     }
 
-    /// The same, but it does not read until it is told to.
+    /// The same, but it does not read until told to.
     #[must_use]
     pub fn stalled_worker(&mut self, name: &str) -> Worker {
         let worker = Worker::stalled(name, &self.url);
@@ -92,7 +92,7 @@ impl House {
         worker
     }
 
-    /// A worker that is a process of its own, and known to the ingester.
+    /// A worker in a separate process that the ingester knows.
     #[must_use]
     pub fn listener(&mut self, name: &str) -> Listener {
         let listener = Listener::connect(name, &self.url, self.folder.path());
@@ -100,7 +100,7 @@ impl House {
         listener
     }
 
-    /// Waits until somebody is connected as `name`.
+    /// Waits until a worker is connected as `name`.
     pub fn wait_for_worker(&mut self, name: &str) {
         self.wait_for("name", name);
     }
@@ -112,7 +112,7 @@ impl House {
         });
     }
 
-    /// Where its files are.
+    /// The folder of its files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -154,7 +154,7 @@ pub fn is_end(message: &Message) -> bool {
     message.frames.first().is_some_and(|first| String::from_utf8_lossy(first).contains("series_end"))
 }
 
-/// The images: the second frame of each message that has one.
+/// The images: the second frame of each message with two frames.
 #[must_use]
 pub fn images(messages: &[Message]) -> Vec<&[u8]> {
     messages.iter().filter_map(|message| message.frames.get(1)).map(Vec::as_slice).collect()

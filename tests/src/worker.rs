@@ -1,6 +1,6 @@
-//! A worker: takes events from an ingester as dranspose's workers do.
+//! A worker: receives events from an ingester as dranspose's workers do.
 //!
-//! A thread owns the DEALER socket, pings, and passes on what it reads. A test may make it stop reading or pinging.
+//! A thread owns the DEALER socket, pings, and passes received messages on. A test may make it stop reading or pinging.
 
 use std::{
     sync::{
@@ -15,10 +15,10 @@ use std::{
 use serde_json::Value;
 use uuid::Uuid;
 
-/// How long a message may take.
+/// Time limit for a message.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// See the module. Its drop closes the connection.
+/// See the module. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Worker {
     name: String,
@@ -28,10 +28,10 @@ pub struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a worker got for one event.
+/// A message for one event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// The header as it came.
+    /// The header as received.
     pub header: Vec<u8>,
     /// The frames of all streams, in the header's order.
     pub frames: Vec<Vec<u8>>,
@@ -53,7 +53,7 @@ struct Switches {
 }
 
 impl Worker {
-    /// Connects under a name, and begins to ping and to read.
+    /// Connects under a name, and starts to ping and to read.
     ///
     /// # Panics
     /// The address cannot be used.
@@ -71,7 +71,7 @@ impl Worker {
         Self::start(name, url, Reads::NotYet)
     }
 
-    /// Reads one message in each such time.
+    /// Reads one message per `every`.
     ///
     /// # Panics
     /// The address cannot be used.
@@ -85,7 +85,7 @@ impl Worker {
         let set = || {
             socket.set_identity(name.as_bytes())?;
             socket.set_linger(0)?;
-            // As little as possible waits here, so that a worker which does not read is seen from the other side.
+            // The socket holds as little as possible, so that the other side notices a worker that does not read.
             socket.set_rcvhwm(1)?;
             if reads != Reads::AtOnce {
                 socket.set_rcvbuf(64 << 10)?;
@@ -109,23 +109,23 @@ impl Worker {
         &self.name
     }
 
-    /// What its pings say.
+    /// The payload of its pings.
     #[must_use]
     pub fn service_uuid(&self) -> Uuid {
         self.service_uuid
     }
 
-    /// Whether it reads.
+    /// Switches reading on or off.
     pub fn read(&self, reads: bool) {
         self.switches.reads.store(reads, Ordering::Relaxed);
     }
 
-    /// Whether it pings.
+    /// Switches pinging on or off.
     pub fn ping(&self, pings: bool) {
         self.switches.pings.store(pings, Ordering::Relaxed);
     }
 
-    /// Ends it, as a process that is killed; everything that it has read.
+    /// Ends it abruptly, like a killed process; returns all messages read so far.
     #[must_use]
     pub fn end(&mut self) -> Vec<Message> {
         self.switches.alive.store(false, Ordering::Relaxed);
@@ -138,14 +138,14 @@ impl Worker {
     /// The next message.
     ///
     /// # Panics
-    /// None comes within [`LIMIT`].
+    /// None arrives within [`LIMIT`].
     #[must_use]
     pub fn next(&self) -> Message {
         let name = &self.name;
         self.within(LIMIT).unwrap_or_else(|| panic!("worker {name} waited in vain for a message"))
     }
 
-    /// The next message, if it comes within this time.
+    /// The next message, if it arrives within this time.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Option<Message> {
         match self.messages.recv_timeout(limit) {
@@ -155,10 +155,10 @@ impl Worker {
         }
     }
 
-    /// All messages up to the first that `is_last` takes for the last, that one included.
+    /// All messages up to and including the first for which `is_last` is true.
     ///
     /// # Panics
-    /// It does not come within [`LIMIT`] after the one before it.
+    /// One does not arrive within [`LIMIT`] after the previous one.
     #[must_use]
     pub fn until(&self, is_last: impl Fn(&Message) -> bool) -> Vec<Message> {
         let mut all = Vec::new();
@@ -181,7 +181,7 @@ impl Message {
     /// The event's number.
     ///
     /// # Panics
-    /// The header is none.
+    /// The header is invalid.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.header()["event_number"].as_u64().expect("a header has an event number")
@@ -190,16 +190,16 @@ impl Message {
     /// The header as JSON.
     ///
     /// # Panics
-    /// It is none.
+    /// It is invalid.
     #[must_use]
     pub fn header(&self) -> Value {
         serde_json::from_slice(&self.header).expect("a header is JSON")
     }
 
-    /// The frames of one stream; none if the message does not have it.
+    /// The frames of one stream; `None` if the message does not have the stream.
     ///
     /// # Panics
-    /// The header does not fit the frames.
+    /// The header does not match the frames.
     #[must_use]
     pub fn stream(&self, name: &str) -> Option<&[Vec<u8>]> {
         let header = self.header();
@@ -220,7 +220,7 @@ fn serve(socket: &zmq::Socket, service_uuid: Uuid, every: Duration, switches: &S
     let (mut ping_at, mut read_at) = (Instant::now(), Instant::now());
     while switches.alive.load(Ordering::Relaxed) {
         if switches.pings.load(Ordering::Relaxed) && Instant::now() >= ping_at {
-            // Without a connection there may be no room; the next ping is as good.
+            // Without a connection there may be no room; the next ping is sufficient.
             let _ = socket.send(&service_uuid.as_bytes()[..], zmq::DONTWAIT);
             ping_at = Instant::now() + PING;
         }
@@ -240,7 +240,7 @@ fn serve(socket: &zmq::Socket, service_uuid: Uuid, every: Duration, switches: &S
     }
 }
 
-/// dranspose's workers ping every two seconds; a test has less patience.
+/// dranspose's workers ping every two seconds; tests are faster.
 const PING: Duration = Duration::from_millis(500);
-/// How late a switch is seen.
+/// How soon a switch takes effect.
 const LOOK: Duration = Duration::from_millis(10);

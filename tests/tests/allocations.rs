@@ -1,10 +1,11 @@
-//! What an event costs the host in allocations, libzmq's own left out: they do not go through Rust's allocator.
+//! Allocations per event in the host, without libzmq's own: these do not use Rust's allocator.
 //!
-//! The host is inside this program, with its source linked in; detector and worker are processes of their own, so whatever this program
-//! allocates is the host's. What it does by the clock (status, control) is measured while the detector pauses, and taken off.
+//! The host is inside this program, with its source linked in; detector and worker are separate processes, so this
+//! program's allocations are the host's. Periodic allocations (status, control) are measured while the detector pauses,
+//! and subtracted.
 //!
-//! `FRAMEGATE_ALLOCATIONS=1 cargo test -p framegate-tests --test allocations -- --nocapture` prints where they are made. That takes
-//! longer: names have to be found.
+//! `FRAMEGATE_ALLOCATIONS=1 cargo test -p framegate-tests --test allocations -- --nocapture` prints where they are
+//! made. This takes longer, because symbols must be resolved.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -30,23 +31,23 @@ use serde_json::Value;
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// Bytes of an image, and whether the events are captured too.
+/// Bytes of an image, and whether the events are also captured.
 const CASES: [(usize, bool); 5] = [(64, false), (1 << 10, false), (64 << 10, false), (64, true), (64 << 10, true)];
-/// Allocations for each event that are taken for none: what is done by the clock is not the same in each second, and what is on its way
-/// grows a little for long.
+/// Allocations per event that count as none: periodic work differs from second to second, and the amount in transit
+/// grows slowly for a long time.
 const NONE: f64 = 0.02;
-/// `memory_limit`: so little that a worker which is slower than the detector is felt soon, and that what waits to be used again when all
-/// of it was on its way is kept.
+/// `memory_limit`: small enough that a worker slower than the detector soon causes back-pressure, and that all memory
+/// in transit is kept for reuse.
 const MEMORY: u64 = 2 << 20;
-/// Events until whatever grows with the load has grown.
+/// Events until everything that grows with the load has grown.
 const WARM_UP: u64 = 40_000;
-/// Events that are looked at.
+/// Events to measure.
 const EVENTS: u64 = 40_000;
-/// How long it is watched while nothing comes.
+/// How long the idle host is measured.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often it is asked how far it is; asking allocates too.
+/// How often the progress is read; reading allocates too.
 const LOOK: Duration = Duration::from_millis(50);
-/// Places that are told.
+/// Number of places to print.
 const PLACES: usize = 20;
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -60,12 +61,12 @@ fn an_event_costs_no_allocation_once_as_many_were_on_their_way_before() {
     );
 }
 
-/// What an event with an image of so many bytes costs.
+/// Allocations per event with an image of `bytes` bytes.
 fn allocations(bytes: usize, captured: bool) -> f64 {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("tcp://127.0.0.1:{}", free_port());
     let upstream = format!("tcp://127.0.0.1:{}", free_port());
-    // The file that takes everything: what the disk does is not asked here.
+    // A file that accepts everything: this test is not about the disk.
     let capture = if captured { "dump_path = \"/dev/null\"\n" } else { "" };
     let settings = format!(
         "[standalone]\n[[ingester]]\nurl = \"{url}\"\nmemory_limit = {MEMORY}\n{capture}[[ingester.stream]]\nname = \"camera\"\n\
@@ -79,7 +80,7 @@ fn allocations(bytes: usize, captured: bool) -> f64 {
     let mut command = Command::new(built::example("simulate"));
     command.args([&upstream, "1", &u32::MAX.to_string(), &bytes.to_string()]);
     let detector = Process::start("detector", &mut command, folder.path());
-    // As much as ever can be is on its way once; otherwise it would depend on the machine whether that comes later.
+    // Fills the limit once. Otherwise the machine's speed would decide whether that happens later.
     worker.signal(Signal::SIGSTOP);
     wait(&host, |report| report.memory_used >= MEMORY / 4 * 3);
     worker.signal(Signal::SIGCONT);
@@ -113,7 +114,7 @@ fn allocations(bytes: usize, captured: bool) -> f64 {
     blocks / events
 }
 
-/// Waits until the host's report says what is wanted.
+/// Waits until `wanted` is true for the host's report.
 fn wait(host: &Host, wanted: impl Fn(&framegate::Report) -> bool) {
     let until = Instant::now() + LIMIT;
     while !wanted(&host.reports()[0]) {
@@ -122,7 +123,7 @@ fn wait(host: &Host, wanted: impl Fn(&framegate::Report) -> bool) {
     }
 }
 
-/// The places in the project's code that allocate most, each with who asks it to, from a profile of DHAT.
+/// The places in the project's code that allocate most, each with its caller, from a DHAT profile.
 fn places(profile: &Path, events: f64) -> String {
     let profile: Value = serde_json::from_str(&fs::read_to_string(profile).unwrap()).unwrap();
     let frames = &profile["ftbl"];
@@ -130,7 +131,7 @@ fn places(profile: &Path, events: f64) -> String {
     for point in profile["pps"].as_array().unwrap() {
         let stack = point["fs"].as_array().unwrap().iter();
         let stack = stack.filter_map(|frame| frames[frame.as_u64().unwrap() as usize].as_str());
-        // Each without its address.
+        // Without the address.
         let names = stack.map(|frame| frame.split_once(": ").map_or(frame, |(_, name)| name));
         let own = names.filter(|name| name.trim_start_matches('<').starts_with("framegate"));
         let place = places.entry(own.take(2).collect::<Vec<_>>().join(" < ")).or_default();

@@ -1,4 +1,5 @@
-//! The benchmarks work: every row is measured, whatever the figures. (They are in `benches/`, and told in BENCHMARKING.md.)
+//! The benchmarks work: every row is measured; the values are not checked. (They are in `benches/` and described in
+//! BENCHMARKING.md.)
 
 #[test]
 fn the_benchmark_of_ingesting_measures_every_row_of_every_group() {
@@ -17,7 +18,7 @@ fn the_benchmark_of_ingesting_measures_every_row_of_every_group() {
 fn the_benchmark_of_sources_measures_every_source() {
     let sources = ["stins", "eiger-legacy", "albaem", "contrast", "pcap", "pcap-raw", "sardana", "xspress"];
     let captures = ["xspress-3-messages", "xspress-mini", "lecroy-continuous", "lecroy-sequential"];
-    // Rate and CPU of framegate and of Python, at least.
+    // At least rate and CPU of framegate and of Python.
     check("sources", &[&sources[..], &captures].concat(), 5);
 }
 
@@ -27,7 +28,7 @@ fn the_benchmark_of_scans_measures_every_row() {
     check("scans", &[&["start", "uuid", "first-event", "finish", "scan"][..], &swaps].concat(), 4);
 }
 
-/// Each row is there, with so many figures.
+/// Checks that each row is present, with at least `least` figures.
 fn check(bench: &str, rows: &[&str], least: usize) {
     let mut smoke = framegate_tests::framegate::cargo();
     smoke.args(["test", "--quiet", "--workspace", "--bench", bench, "--", "--smoke"]);

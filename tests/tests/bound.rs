@@ -1,4 +1,4 @@
-//! A source that binds its address, loaded into the real program: detectors connect to it, and somebody else may have the port.
+//! A source that binds its address, loaded into the real program: detectors connect to it, and the port may be in use.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -45,7 +45,7 @@ fn a_port_in_use_is_named_with_what_to_do_and_the_first_scan_after_it_is_free_ha
         for messages in &run {
             assert_eq!(worker.next().frames, stins.event(messages), "scan {scan}");
         }
-        // What is sent before the next run is open would be of the scan that has ended.
+        // Messages sent before the next run is open would belong to the scan that has ended.
         ready = host.wait_for("the next scan", |now| open(now) && now["ready"] != ready)["ready"].take();
     }
 }

@@ -1,4 +1,4 @@
-//! The command as a process: its help, its exit status, signals, ports that are taken, and what it says of itself.
+//! The command as a process: its help, its exit status, signals, ports in use, and its output.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -22,7 +22,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// A second more than the grace, which is a second.
+/// A second more than the grace period, which is a second.
 const STOPS_WITHIN: Duration = Duration::from_secs(2);
 
 fn output(args: &[&str]) -> Output {
@@ -46,7 +46,7 @@ fn waiting(port: u16) -> String {
     )
 }
 
-/// A detector with its address.
+/// Starts a detector and returns its address.
 fn detector(scans: u32, frames: u32, bytes: usize, goes_on: impl FnMut(Step) -> bool + Send + 'static) -> String {
     let bind = "tcp://127.0.0.1:*".to_owned();
     let images = Simulation { bind, scans, frames, bytes, rate: None, pause: Duration::ZERO };
@@ -86,7 +86,7 @@ fn help_tells_what_a_person_needs_to_begin() {
         for part in parts {
             assert!(help.contains(part), "{args:?}: {part} is not in\n{help}");
         }
-        // Short enough for a terminal of 100 columns.
+        // Short enough for a terminal with 100 columns.
         let long = help.lines().find(|line| line.chars().count() > 100);
         assert_eq!(long, None, "{args:?}");
     }
@@ -251,7 +251,7 @@ fn a_second_signal_ends_it_at_once() {
     let configuration = waiting(port).replace("tcp://127.0.0.1:1", &upstream);
     let (path, admin) = write_configuration(folder.path(), &format!("shutdown_grace = '1 h'\n{configuration}"));
     let mut host = Host::with(framegate::command().args(["run", "--config"]).arg(path), folder.path(), admin);
-    // Nothing of what waits for this worker can be delivered.
+    // No message for this worker can be delivered.
     let _worker = Worker::stalled("stalled", &format!("tcp://127.0.0.1:{port}"));
     host.wait_for("messages that wait", |ingester| ingester["workers"][0]["waiting"].as_u64() > Some(0));
     signal(&host, Signal::SIGTERM);

@@ -18,9 +18,9 @@ use nix::{
     unistd::Pid,
 };
 
-/// Runs the demonstration; what it says.
+/// Runs the demonstration; returns its output.
 fn demo(images: &str) -> Output {
-    // Beside it must be the command and the plugin.
+    // The command and the plugin must be in the same folder.
     let program = framegate::built().join("demo");
     let mut child = Command::new(program).arg(images).stdout(std::process::Stdio::piped()).spawn().unwrap();
     wait_for("the end", Duration::from_secs(60), || child.try_wait().unwrap());
@@ -45,7 +45,7 @@ fn the_demonstration_fails_when_framegate_does() {
     let mut command = Command::new(framegate::built().join("demo"));
     let mut demo = Process::start("demo", command.arg("20000"), folder.path());
     wait_for("the first images", LIMIT, || demo.output().contains("scan 1: ").then_some(()));
-    // Its only child.
+    // Its only child process.
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", demo.id())).unwrap();
     kill(Pid::from_raw(children.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
     assert_eq!(demo.wait(LIMIT).code(), Some(1));

@@ -1,5 +1,5 @@
-//! What detectors do to a scan, each with the real plugin of its own in the real program: they die or fall silent in the middle of a message,
-//! begin twice, never end. The next scan is whole for every one of them.
+//! Faulty detectors, each with its real plugin in the real program: they die or fall silent in the middle of a message,
+//! start twice, or never end. The next scan is complete for every one of them.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 const NAME: &str = "all-ingester";
 
-/// A detector of each kind, none there yet; the program with a stream for each; a controller and a worker.
+/// A detector of each kind, none present yet; the program with a stream for each; a controller and a worker.
 struct Beamline {
     detectors: Vec<Detector>,
     controller: Controller,
@@ -52,7 +52,7 @@ impl Beamline {
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
         let worker = Worker::connect("w1", &url);
         let uuid = worker.service_uuid().to_string();
-        // Published only when it listens to updates: earlier ones are not looked for.
+        // Published only after the ingester reads updates: earlier ones are not read.
         let mut controller = Controller::new(&redis);
         controller.wait_state(NAME, "the worker", |state| state["connected_workers"].get(&uuid).is_some());
         Self { detectors, controller, worker, host, folder, _redis: redis, scans: 0 }
@@ -62,7 +62,7 @@ impl Beamline {
         self.detectors.iter_mut().for_each(what);
     }
 
-    /// Begins a scan, whatever is with the one before; its number.
+    /// Starts a scan, regardless of the previous one; returns its number.
     fn begin(&mut self) -> u32 {
         self.scans += 1;
         let names: Vec<_> = self.detectors.iter().map(|detector| detector.name).collect();
@@ -70,7 +70,7 @@ impl Beamline {
         self.scans
     }
 
-    /// The next event of all streams goes to the worker, who gets what `event` says.
+    /// Assigns the next event of all streams to the worker, and checks it against `event`.
     fn gets(&mut self, number: u64, event: impl Fn(usize) -> Parts) {
         let to: Vec<_> = self.detectors.iter().map(|detector| (detector.name, &["w1"][..])).collect();
         self.controller.assign(&[&to]);
@@ -95,12 +95,12 @@ impl Beamline {
         }
     }
 
-    /// All say the same, at the same time.
+    /// All detectors send `what`, at the same time.
     fn all_say(&self, what: Say) -> Vec<Parts> {
         self.detectors.iter().map(|detector| detector.say(what)).collect()
     }
 
-    /// A scan, which has been begun, with a run of every detector: nothing is missing and nothing else is in it.
+    /// Runs every detector in a scan that has started: nothing is missing, and there is nothing else.
     fn is_whole(&mut self, scan: u32) {
         let all: Vec<_> =
             [Say::Start(scan), Say::Data(0), Say::Data(1), Say::End(scan)].map(|what| self.all_say(what)).into();
@@ -114,7 +114,7 @@ impl Beamline {
         });
     }
 
-    /// A scan in which every detector is a process that dies in the middle of the second image, in this way.
+    /// A scan in which every detector is a process that dies in the middle of the second image, by this signal.
     fn dies(&mut self, signal: Signal) -> Vec<Process> {
         let scan = self.scans + 1;
         let folder = self.folder.path().to_owned();
@@ -158,7 +158,7 @@ fn after_a_detector_that_was_killed_in_mid_message_the_next_scan_is_whole() {
 fn after_a_detector_that_fell_silent_in_mid_message_and_is_started_again_the_next_scan_is_whole() {
     let mut beamline = Beamline::start();
     let silent = beamline.dies(Signal::SIGSTOP);
-    // It begins while they are silent.
+    // The scan starts while they are silent.
     let scan = beamline.begin();
     drop(silent);
     beamline.each(Detector::appear);
@@ -172,7 +172,7 @@ fn after_a_detector_that_was_started_again_within_a_scan_the_next_scan_is_whole(
     drop(beamline.dies(Signal::SIGKILL));
     beamline.each(Detector::appear);
     beamline.each(|detector| detector.wait_for_source());
-    // Its new run is none in this scan, which has begun already; what can be used of it is.
+    // The new run is not part of this scan, which has already started; its usable messages are.
     for what in [Say::Start(1), Say::Data(0), Say::End(1)] {
         beamline.all_say(what);
     }
@@ -198,7 +198,7 @@ fn after_a_detector_that_began_twice_or_never_ended_the_next_scan_is_whole() {
     let data = beamline.all_say(Say::Data(0));
     beamline.gets(0, |index| start[index].clone());
     beamline.gets(1, |index| data[index].clone());
-    // It goes on, without an end, into the next scan.
+    // Continues without an end into the next scan.
     for number in 1..50 {
         beamline.all_say(Say::Data(number));
     }
@@ -208,7 +208,7 @@ fn after_a_detector_that_began_twice_or_never_ended_the_next_scan_is_whole() {
         beamline.all_say(Say::Data(number));
     }
     beamline.is_whole(scan);
-    // What it said of the run before has been counted.
+    // Its messages from the previous run have been counted.
     beamline.host.wait_for("the count", |ingester| {
         let streams = ingester["streams"].as_object().unwrap();
         streams.values().all(|stream| stream["skipped"]["before the start of a run"].as_u64() >= Some(10))

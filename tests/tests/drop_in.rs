@@ -1,5 +1,5 @@
-//! framegate in place of a Python ingester: the same command line and environment, the same controller, workers and reducer,
-//! the same detector data. What the workers get must be the same, byte for byte.
+//! framegate in place of a Python ingester, with the same command line and environment, the same controller, workers
+//! and reducer, and the same detector data. The workers must get the same messages, byte for byte.
 //!
 //! `tests/run drop-in` shows the first of these tests step by step.
 
@@ -26,14 +26,14 @@ const STREAM: &str = "xrd";
 const IMAGES: usize = 9;
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// One beamline: Redis, controller, reducer and two workers, all real, and a folder for what they write.
+/// One beamline: Redis, controller, reducer and two workers, all real, and a folder for their files.
 struct Beamline {
     dranspose: Dranspose,
     redis: RedisServer,
     folder: TempDir,
 }
 
-/// A running ingester and the address where it looks for its detector.
+/// A running ingester and its detector's address.
 struct Ingester {
     process: Process,
     detector: String,
@@ -67,14 +67,14 @@ impl Beamline {
         Ingester { process, detector }
     }
 
-    /// One scan: the capture, played by `framegate replay` as the detector, to the last event.
+    /// One complete scan: `framegate replay` plays the capture as the detector.
     fn scan(&self, ingester: &Ingester) -> Scan {
         let (uuid, mut detector) = self.begin(ingester);
         self.dranspose.wait_for_finish();
         self.end(uuid, &mut detector)
     }
 
-    /// The same; none if it does not finish in time.
+    /// The same; `None` if it does not finish in time.
     fn scan_within(&self, limit: Duration, ingester: &Ingester) -> Option<Scan> {
         let (uuid, mut detector) = self.begin(ingester);
         self.dranspose.finishes_within(limit).then(|| self.end(uuid, &mut detector))
@@ -95,7 +95,7 @@ impl Beamline {
         Scan { uuid, received }
     }
 
-    /// Stops an ingester as a service manager does; it must leave nothing behind.
+    /// Stops an ingester as a service manager does; it must remove its state.
     fn stop(&self, mut ingester: Ingester) {
         let status = ingester.process.stop(LIMIT);
         assert!(status.success(), "{status}");
@@ -103,15 +103,15 @@ impl Beamline {
     }
 }
 
-/// A scan that is over.
+/// A completed scan.
 struct Scan {
     uuid: String,
     received: Vec<Received>,
 }
 
 impl Scan {
-    /// Each event's message, header and frames. Which worker an event goes to is the controller's choice and differs from
-    /// run to run; the first and last go to all, and must be the same for all.
+    /// The message of each event, header and frames. The controller chooses an event's worker, differently from run to
+    /// run; the first and last event are sent to all workers, and must be the same for all.
     fn messages(&self) -> BTreeMap<u64, (&str, &[String])> {
         let mut messages = BTreeMap::new();
         for got in &self.received {
@@ -141,8 +141,8 @@ fn dranspose() -> Command {
     Command::new(python::script("dranspose"))
 }
 
-/// What workers get from the Python ingester, and the beamline without it. None if it hangs, which it does at times when a mapping without streams comes
-/// as it starts; its workers end themselves then.
+/// The workers' messages from the Python ingester, and the beamline without it. `None` if it hangs: this happens
+/// sometimes when a mapping without streams arrives while it starts; its workers then end themselves.
 fn reference() -> Option<(Beamline, Scan)> {
     let beamline = Beamline::start();
     let ingester = beamline.ingester("python", dranspose(), None);
@@ -218,7 +218,7 @@ fn a_controller_that_is_killed_in_a_scan_and_started_again_has_its_next_scan_who
         wait_for("the first events", LIMIT, || (beamline.dranspose.received(&scan).len() >= 4).then_some(()));
         beamline.dranspose.kill_controller();
         let before = beamline.dranspose.received(&scan).len();
-        // What is assigned goes on without a controller.
+        // Assigned events continue without a controller.
         wait_for("more events", LIMIT, || (beamline.dranspose.received(&scan).len() > before).then_some(()));
         beamline.dranspose.start_controller();
         beamline.dranspose.wait_for_stream(STREAM);
@@ -238,7 +238,7 @@ fn an_ingester_that_is_restarted_after_a_scan_waits_for_the_next_and_logs_no_err
         beamline.scan(&first).check_delivery();
         beamline.stop(first);
         let second = beamline.ingester("second", framegate::command(), None);
-        // The controller tells it the scan that is over, because its parameters differ.
+        // The controller announces the finished scan to it, because its parameters differ.
         let said = || second.process.output();
         wait_for("its word on that scan", LIMIT, || said().contains("is over; waiting for the next one").then_some(()));
         beamline.scan(&second).check_delivery();
@@ -247,9 +247,9 @@ fn an_ingester_that_is_restarted_after_a_scan_waits_for_the_next_and_logs_no_err
     });
 }
 
-/// The capture holds each event once, and `dranspose replay` and cbor2 read from it the frames that the workers got.
+/// The capture has each event once, and `dranspose replay` and cbor2 read the workers' frames from it.
 fn check_capture(file: &Path, scan: &Scan) {
-    // The scan's end was reported when the capture was closed: it is complete now.
+    // The scan's end was reported after the capture was closed, so the capture is complete now.
     let events: Vec<_> = scan.messages().into_iter().map(|(event, (_, frames))| (event, frames.to_vec())).collect();
 
     let mut replay = dranspose();

@@ -1,4 +1,4 @@
-//! A program with a host inside: the example that the README shows, against a detector and workers.
+//! A program with an embedded host: the example in the README, with a detector and workers.
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command, thread, time::Duration};
 
@@ -23,7 +23,7 @@ fn a_program_serves_a_linked_source_and_a_loaded_plugin_without_redis() {
     let detector = Detector::bind(simulation).unwrap();
     let url = format!("tcp://127.0.0.1:{}", free_port());
     let mut command = Command::new(framegate::example("embed"));
-    // Where others may not write to it, whatever the umask was when it was built.
+    // In a folder where other users cannot write to it, regardless of the umask of its build.
     let plugin = folder.path().join("libframegate_stins.so");
     fs::copy(framegate::plugin("stins"), &plugin).unwrap();
     fs::set_permissions(&plugin, fs::Permissions::from_mode(0o644)).unwrap();

@@ -1,4 +1,5 @@
-//! A host inside an async program: it starts, swaps and goes there as elsewhere, and hides no error of the program.
+//! A host inside an async program: it starts, swaps and stops there as elsewhere, and does not hide the program's
+//! errors.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -9,7 +10,7 @@ use framegate_tests::{
     process::{free_port, text},
 };
 
-/// How the program ends, and what it says: with a host that goes in this way, in each kind of runtime.
+/// Checks the program's end and output with a host that stops in this way, in each kind of runtime.
 fn ends(how: &str, check: impl Fn(Option<i32>, &str, &str)) {
     for runtime in ["multi", "current", "none"] {
         let mut command = Command::new(framegate::built().join("inside_tokio"));
@@ -23,7 +24,7 @@ fn ends(how: &str, check: impl Fn(Option<i32>, &str, &str)) {
     }
 }
 
-/// It ran, swapped a source and went, and the program went on.
+/// The host runs, swaps a source and stops, and the program continues.
 fn goes(how: &str) {
     ends(how, |status, out, err| {
         assert_eq!(out, "started\nswap 1 is Pending\nstopped, and the port is free\n");

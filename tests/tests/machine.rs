@@ -1,4 +1,5 @@
-//! What the machine lets the process use: descriptors and memory that run out, and come back; and a clock that is set.
+//! The machine's limits for the process: descriptors and memory that run out and become free again; and a clock that is
+//! set.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -24,7 +25,7 @@ use tempfile::TempDir;
 
 const NAME: &str = "camera-ingester";
 
-/// The program between a detector, workers and a played controller.
+/// The program between a detector, workers and a simulated controller.
 struct Beamline {
     folder: TempDir,
     redis: RedisServer,
@@ -43,7 +44,7 @@ impl Beamline {
         command.args(["run", "--config"]).arg(path);
         let mut host = Host::with(&mut start(command), folder.path(), admin);
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
-        // Published only when it listens to updates: earlier ones are not looked for.
+        // Published only after the ingester reads updates: earlier ones are not read.
         let mut controller = Controller::new(&redis);
         controller.wait_state(NAME, "its state", |_| true);
         Self { folder, redis, controller, detector, url, host }
@@ -105,22 +106,22 @@ fn descriptors_that_run_out_while_it_runs_are_told_cost_new_connections_only_and
     beamline.assign(5);
     beamline.detector.header();
 
-    // Nothing more can be opened: every number below is taken.
+    // Nothing more can be opened: every lower descriptor is in use.
     limit(beamline.host.id(), "nofile", Some(4));
     beamline.wait_for_log("descriptors are left of the 4 that this process may open");
     (0..3).for_each(|image| beamline.detector.image(&[image; 1000]));
     beamline.detector.end();
     assert_eq!(images(&w1.until(is_end)).len(), 3, "what is connected goes on");
     beamline.controller.finish_and_wait(NAME);
-    // A detector that cannot be connected to, and a capture that cannot be opened.
+    // The detector cannot be connected, and the capture cannot be opened.
     beamline.begin();
     beamline.wait_for_log("a connection needs 24 descriptors");
     beamline.wait_for_log("forwarding goes on: it cannot be opened: Too many open files");
-    // A configuration that was changed, and that cannot be read.
+    // The configuration was changed and cannot be read.
     let configuration = beamline.folder.path().join("framegate.toml");
     let text = fs::read_to_string(&configuration).unwrap();
     fs::write(&configuration, format!("shutdown_grace = \"2 s\"\n{text}")).unwrap();
-    // A Redis that cannot be connected to again, a worker that cannot come, and whoever asks for status.
+    // Redis cannot be reconnected, a worker cannot connect, and status cannot be requested.
     beamline.redis.kill();
     beamline.wait_for_log("WARN");
     beamline.redis.launch();
@@ -153,16 +154,16 @@ fn it_takes_all_descriptors_that_it_is_allowed() {
     assert!(beamline.host.stop(LIMIT).success());
 }
 
-/// What became of a start with too little.
+/// Result of a start with too few resources.
 #[derive(Debug)]
 enum Started {
     Serves,
     Ended(ExitStatus),
-    /// It runs, cannot reach Redis for want of descriptors, and says so.
+    /// It runs, cannot reach Redis because it has no descriptors, and reports this.
     Waits,
 }
 
-/// Starts it with a limit; what became of it, and its log.
+/// Starts it with a limit; returns the result and the log.
 fn started(folder: &Path, script: &str) -> (Started, String) {
     let redis = RedisServer::start();
     let url = format!("tcp://127.0.0.1:{}", free_port());
@@ -247,7 +248,7 @@ fn memory_that_runs_out_for_a_large_message_costs_that_message_and_is_used_when_
     assert_eq!(w1.next().number(), 0);
     let all = memory_of(beamline.host.id(), "VmSize:");
     limit(beamline.host.id(), "as", Some(all + (32 << 20)));
-    // Larger than what is left, and the detector's pages are never touched.
+    // Larger than the free memory; the detector's pages are never touched.
     beamline.detector.image(&vec![0; 500 << 20]);
     let reason = "a part longer than max_part or than memory allows";
     beamline.host.wait_for("the message to be counted", |ingester| {
@@ -275,7 +276,7 @@ fn a_clock_that_is_set_changes_what_is_shown_and_nothing_else() {
     let year = |message: &Message| message.header()["created_at"].as_str().unwrap()[..4].parse::<i64>().unwrap();
     let now = year(&w1.next());
     let pings = |beamline: &mut Beamline| {
-        // Its pings go on being heard, so it stays published.
+        // Its pings are still received, so it stays published.
         let uuid = w1.service_uuid().to_string();
         beamline.controller.wait_state(NAME, "the worker", |state| state["connected_workers"].get(&uuid).is_some());
     };
@@ -291,7 +292,7 @@ fn a_clock_that_is_set_changes_what_is_shown_and_nothing_else() {
     beamline.detector.end();
     assert!(is_end(&w1.next()));
     beamline.controller.finish_and_wait(NAME);
-    // In the far past, and back in a scan's beginning: times of the process's own life go on.
+    // To the far past, and back during a scan: the process's own times are not affected.
     clock.set(-50 * 31_557_600);
     beamline.is_whole(&w1);
     clock.set(0);
@@ -300,7 +301,7 @@ fn a_clock_that_is_set_changes_what_is_shown_and_nothing_else() {
     assert_eq!(status["counters"]["workers evicted"], 0, "{status:#}");
     let log = beamline.host.log();
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
-    // How long its key in Redis lives is Redis's affair.
+    // Redis alone decides how long the key lives.
     let key = format!("dranspose:ingester:{NAME}:config");
     assert!((1..=10).contains(&beamline.redis.ask::<i64>(&["TTL", &key])));
     assert!(beamline.host.stop(LIMIT).success());

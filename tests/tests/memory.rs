@@ -1,7 +1,7 @@
-//! A whole scan of the real command under valgrind: frames of a loaded plugin go to several workers at once, and are released on another thread
-//! than the one that made them; and everything is given up in the end.
+//! A complete scan of the real command under valgrind: frames of a loaded plugin are sent to several workers at once,
+//! and are released on another thread than the one that created them; at the end everything is freed.
 //!
-//! `tests/run memory` runs more of it, with `FRAMEGATE_MEMORY_EVENTS` events.
+//! `tests/run memory` runs a longer one, with `FRAMEGATE_MEMORY_EVENTS` events.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -18,9 +18,9 @@ use framegate_tests::{
     worker::Worker,
 };
 
-/// Valgrind reads all that is known of the program before it begins, and is twenty times as slow.
+/// Valgrind reads all debug information before it starts, and is twenty times slower.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What valgrind's status is when it has found something.
+/// Valgrind's exit status for a finding.
 const FOUND: &str = "--error-exitcode=99";
 
 #[test]
@@ -37,7 +37,7 @@ fn a_scan_that_several_workers_share_touches_only_memory_that_is_there() {
     let began = |ingester: &Value| ingester["state"] == "running" && ingester["streams"]["camera"]["read"] == 0;
     wait_for("the first scan", PATIENCE, || host.ingester().ok().filter(began));
     let workers = ["w1", "w2", "w3"].map(|name| Worker::connect(name, &url));
-    // From what is copied to what spans many pages.
+    // From sizes that are copied to sizes that span many pages.
     let image = |number: u32| vec![number as u8; [100, 3000, 70_000, 300_000][number as usize % 4]];
     for scan in 0..2 {
         wait_for("the workers and the scan", PATIENCE, || {
@@ -56,9 +56,9 @@ fn a_scan_that_several_workers_share_touches_only_memory_that_is_there() {
     assert!(status.success(), "valgrind has found something, see below: {status}");
 }
 
-/// The same command, whose every access to memory is looked at.
+/// The same command under valgrind, which checks every access to memory.
 fn under_valgrind(command: &Command) -> Command {
-    // Threads take turns by the clock, else one that waits busily would keep the others waiting.
+    // Threads take turns by time, or a busy-waiting thread would block the others.
     let arguments = ["--quiet", "--fair-sched=yes", "--read-inline-info=no", "--vgdb=no", FOUND];
     framegate::wrapped("valgrind", &arguments, command)
 }

@@ -1,6 +1,6 @@
-//! Several framegates on one machine, each with the admin endpoint that it has unless somebody names another.
+//! Several framegates on one machine, each with the default admin endpoint.
 //!
-//! They have a network of their own, so that their ports are nobody else's.
+//! They have their own network, so that no other process uses their ports.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -17,10 +17,10 @@ use framegate_tests::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Says in a process that it has a network of its own.
+/// Set in a process that has its own network.
 const INSIDE: &str = "FRAMEGATE_TESTS_INSIDE";
 
-/// A running `framegate run` whose configuration names no admin endpoint.
+/// A running `framegate run` with a configuration without an admin endpoint.
 fn start(ingester: &str, streams: &[&str], admin: u16) -> (Host, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(&folder, ingester, streams);
@@ -59,7 +59,7 @@ fn of_several_on_one_machine_each_has_its_admin_port_status_shows_all_and_swap_f
     if !Command::new("unshare").args(alone).arg("true").status().is_ok_and(|status| status.success()) {
         return framegate_skip::skip("this machine does not let a user have a network");
     }
-    // What is not built yet is built out here.
+    // Missing programs must be built outside of the network namespace.
     framegate::built();
     let test = "of_several_on_one_machine_each_has_its_admin_port_status_shows_all_and_swap_finds_the_stream";
     let mut again = Command::new("unshare");
@@ -112,7 +112,7 @@ fn inside() {
     let swapped = framegate(&["swap", "shared", &source, "--url", "127.0.0.1:9180"]);
     assert!(swapped.status.success(), "{swapped:?}");
 
-    // An address that somebody names is that one or none.
+    // A configured address is used, or none: there is no search.
     let folder = tempfile::tempdir().unwrap();
     let named = command(&folder, "three", &["more"]).args(["--admin", "127.0.0.1:9180"]).output().unwrap();
     assert_eq!(named.status.code(), Some(1), "{named:?}");

@@ -1,4 +1,4 @@
-//! A machine that gives no more threads: framegate starts with all that it needs, or not at all.
+//! A machine that allows no more threads: framegate starts with all threads that it needs, or not at all.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -12,11 +12,11 @@ use framegate_tests::{
     redis::RedisServer,
 };
 
-/// More threads than it needs.
+/// More threads than framegate needs.
 const ENOUGH: u32 = 40;
 
-/// How `setpriv` makes a program that of another user: the limit counts all threads of a user, and not root's, and this one has no
-/// others. `None` where that is not allowed; that is said.
+/// The arguments that make `setpriv` run a program as another user: the limit counts all threads of a user, does not
+/// apply to root, and this user has no other threads. `None` where this is not allowed; then a skip is reported.
 fn as_a_user(number: u32) -> Option<Vec<String>> {
     let user = (100_000 + 2 * process::id() + number).to_string();
     let arguments = ["--reuid", &user, "--regid", &user, "--clear-groups"].map(str::to_owned).to_vec();
@@ -80,7 +80,7 @@ fn a_swap_that_gets_no_thread_is_refused_and_leaves_nothing_behind() {
     let mut host = Host::with(&mut command, folder.path(), admin);
     host.wait_for("the start", |ingester| ingester["state"].is_string());
     let swap = |host: &Host, file: &Path| host.swap(&["camera", file.to_str().unwrap()]);
-    // As the user itself: another one may not be allowed to.
+    // As the same user: other users may not be allowed to.
     let limit = |most: &str| {
         let mut command = process::Command::new("setpriv");
         command.args(&as_user).args(["prlimit", "--pid", &host.id().to_string(), &format!("--nproc={most}:")]);

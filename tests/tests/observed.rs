@@ -1,4 +1,5 @@
-//! What people and programs see of a fault: status marks it, metrics count it, `/ready` goes by it, and `/health` does not.
+//! What people and programs see of a fault: status marks it, metrics count it, `/ready` depends on it, and `/health`
+//! does not.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -19,7 +20,7 @@ use framegate_tests::{
 };
 use serde_json::Value;
 
-/// The faults, once status has as many as these, in JSON and in its tables, and metrics count as many.
+/// The faults, once status (as JSON and as tables) and metrics have `count` of them.
 fn faults(host: &Host, count: usize) -> Vec<String> {
     wait_for(&format!("{count} faults everywhere"), LIMIT, || {
         let status = host.status().ok()?;
@@ -34,7 +35,7 @@ fn faults(host: &Host, count: usize) -> Vec<String> {
     })
 }
 
-/// What `/ready` says: its reasons if it is not.
+/// The answer of `/ready`: its reasons if it is not ready.
 fn reasons(host: &Host) -> Vec<String> {
     let (code, body) = host.answer("/ready").unwrap();
     let ready: Value = serde_json::from_str(&body).unwrap();
@@ -86,7 +87,7 @@ fn a_redis_that_is_down_is_marked_and_counted_and_framegate_is_not_ready_until_i
     assert_eq!(reasons(&host), told);
     redis.launch();
     assert!(faults(&host, 0).is_empty() && reasons(&host).is_empty());
-    // What is wrong with a parameter leaves it at work.
+    // An invalid parameter does not stop the ingester.
     let mut controller = Controller::new(&redis);
     controller.set_parameter("dump_prefix", b"\xff");
     let told = faults(&host, 1);
@@ -104,12 +105,12 @@ fn a_scan_that_an_ingester_cannot_join_and_a_gap_are_marked_and_counted_and_it_i
     let control = format!("redis = \"{}\"", redis.url());
     let host = Host::start(folder.path(), &configuration(&control, "tcp://127.0.0.1:1"));
     controller.wait_state("camera-ingester", "it to be there", |_| true);
-    // As a controller does until the hashes agree.
+    // As a controller does until the hashes match.
     controller.repeat();
     let told = faults(&host, 1);
     assert!(told[0].contains("in the middle of scan"), "{told:?}");
     assert_eq!(reasons(&host), told);
-    // In the next scan an assignment is lost.
+    // An assignment is lost in the next scan.
     controller.scan("camera-ingester", &["camera"]);
     assert!(faults(&host, 0).is_empty() && reasons(&host).is_empty());
     controller.assign(&[to_w1; 2]);
@@ -130,7 +131,7 @@ fn connections_of_strangers_keep_nobody_from_health() {
         strangers.extend((0..30).map(|_| TcpStream::connect(host.admin()).unwrap()));
         assert_eq!(host.get("/health").unwrap(), "ok\n");
     }
-    // One that waited for a stranger's time to be over would have needed five seconds for each.
+    // If health waited until the other connections time out, each request would take five seconds.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
@@ -150,7 +151,7 @@ fn status_and_swap_ask_where_the_variable_says() {
         let output = ask(&["swap", "camera", &source], admin);
         assert!(output.status.success(), "{output:?}");
     }
-    // The option overrides it.
+    // The option overrides the variable.
     let output = ask(&["status", "--url", &host.admin().to_string()], "127.0.0.1:1");
     assert!(output.status.success(), "{output:?}");
     for arguments in [&["status"][..], &["swap", "camera", &source]] {

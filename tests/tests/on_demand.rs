@@ -1,5 +1,5 @@
-//! A stream without a detector: dranspose's example of a software-triggered ingester, a subclass in Python, done by two streams in
-//! the configuration of one ingester. The scan is that of its `tests/test_custom_ingester.py`.
+//! A stream without a detector: dranspose's example of a software-triggered ingester, a Python subclass, replaced by
+//! two streams in the configuration of one ingester. The scan is from its `tests/test_custom_ingester.py`.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -17,7 +17,7 @@ use framegate::{
 use framegate_tests::{framegate::plugin, process::free_port, python::suite_file, redis::RedisServer, stage::Stage};
 use serde_json::{Value, json};
 
-/// Of the capture, between its start and its end.
+/// Number of events in the capture, between its start and its end.
 const TRIGGERS: usize = 20;
 
 #[test]
@@ -63,7 +63,7 @@ fn a_configuration_of_two_streams_does_the_job_of_the_subclass_in_python() {
         let message = worker.next();
         assert_eq!(message.number(), number as u64);
         assert_eq!(message.stream("pcap").unwrap(), [line.as_bytes()]);
-        // As `software_trigger` of the subclass yields it.
+        // As `software_trigger` in the subclass yields it.
         assert_eq!(message.header()["streams"]["dummy"], json!({"typ": "JSON", "length": 1}));
         assert_eq!(message.stream("dummy").unwrap(), [br#"{"temperature": 315.15}"#]);
         let message = of_contrast.next();
@@ -94,7 +94,7 @@ fn a_finish_with_a_backlog_delivers_every_event_whose_detector_has_given_its_par
     stage.scan(&["asked", "played"]);
     let both: &[(&str, &[&str])] = &[("asked", &["w1"]), ("played", &["w1"])];
     stage.controller.assign(&[both; EVENTS]);
-    // All that the detector gives is there, and waits for the other source, which has been asked for the first event.
+    // All of the detector's events have arrived, and wait for the other source, which was asked for the first event.
     stage.wait_report("the events", |report| {
         report.assignments_waiting == EVENTS as u64 && report.streams["played"].read == EVENTS as u64
     });

@@ -1,4 +1,4 @@
-//! `framegate plugin check`: it passes on every plugin here, and each wrong plugin fails the checks that it should and no other.
+//! `framegate plugin check`: every plugin here passes, and each wrong plugin fails the expected checks and no other.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -19,7 +19,7 @@ use framegate_tests::{
 };
 use serde_json::{Value, json};
 
-/// Checks a plugin quickly; the exit status and what it found.
+/// Checks a plugin quickly; returns the exit status and the report.
 fn check(plugin: &Path, more: &[&str]) -> (Option<i32>, Value) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = framegate::command();
@@ -36,7 +36,7 @@ fn with_result<'a>(found: &'a Value, result: &str) -> Vec<&'a str> {
     checks.filter(|check| check["result"] == result).map(|check| check["check"].as_str().unwrap()).collect()
 }
 
-/// Everything passes that can be looked at; what cannot is named.
+/// Every check passes, except those in `not_checked`.
 fn passes(plugin: &Path, more: &[&str], not_checked: &[&str]) {
     let (status, found) = check(plugin, more);
     assert_eq!(with_result(&found, "failed"), Vec::<&str>::new(), "{found:#}");
@@ -66,11 +66,11 @@ fn it_passes_on_every_source_that_connects_to_a_detector() {
     side_by_side(&sources, |(source, capture)| check(source, capture));
 }
 
-/// Some cases at a time: checks wait more than they work.
+/// Runs some cases at a time: checks wait more than they work.
 fn side_by_side<T: Sync>(cases: &[T], one: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     let work = || {
-        // Relaxed: only that no case is taken twice matters.
+        // Relaxed: each case must only be taken once.
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
             one(case);
         }
@@ -80,7 +80,7 @@ fn side_by_side<T: Sync>(cases: &[T], one: impl Fn(&T) + Sync) {
 
 const AT_ONCE: usize = 5;
 
-/// A capture of what was sent over TCP, a message for each piece.
+/// A capture of data sent over TCP, with a message for each piece.
 fn bytes_sent(folder: &Path, pieces: &[&str]) -> String {
     let path = folder.join("sent.cbors");
     let mut file = fs::File::create(&path).unwrap();
@@ -118,7 +118,7 @@ fn it_passes_on_the_source_that_listens() {
 fn a_source_of_datagrams_is_fed_and_the_real_port_of_its_settings_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     let plugin = plugin_in_c("datagrams", folder.path());
-    // Whoever binds this port fails, and whoever sends there is seen.
+    // If the check bound this port, it would fail; if it sent there, this socket would see it.
     let real = UdpSocket::bind("0.0.0.0:0").unwrap();
     let settings = format!("{{\"port\":{}}}", real.local_addr().unwrap().port());
     let sent = bytes_sent(folder.path(), &["one", "two"]);
@@ -161,7 +161,7 @@ fn it_passes_on_what_authors_begin_with() {
     passes(&framegate::plugin("on-demand-example"), &[], &asked);
 }
 
-/// The check that it fails, and words of the reason.
+/// The plugin fails this check, with this text in the reason.
 fn fails(plugin: &Path, more: &[&str], check_name: &str, status: i32, says: &str) {
     let case = plugin.display();
     let (exit, found) = check(plugin, more);
@@ -173,7 +173,7 @@ fn fails(plugin: &Path, more: &[&str], check_name: &str, status: i32, says: &str
     assert_eq!((exit, &found["passed"]), (Some(status), &json!(false)), "{case}");
 }
 
-/// What is wrong in C: the check that fails, and words of the reason.
+/// Wrong plugins in C: the check that fails, and part of the reason.
 const IN_C: &[(&str, &str, &str)] = &[
     (
         "crashes_when_loaded",
@@ -185,7 +185,7 @@ const IN_C: &[(&str, &str, &str)] = &[
     ("misaligned_table", "layout", "which is not aligned to 8 bytes"),
     ("lacks_a_function", "layout", "function number 3 of its table is a null pointer"),
     ("eats_memory_in_create", "create", "crashed with SIGABRT in create (it printed: out of memory after"),
-    // Ended for its time or for its CPU time, whichever is over first on a machine with other work.
+    // Stopped by its time limit or its CPU limit, depending on the machine's other load.
     ("spins_in_create", "create", "create"),
     ("hangs_in_destroy", "create", "destroy did not return"),
     ("answers_garbage", "run", "next answered outcome 77"),
@@ -243,7 +243,7 @@ fn every_wrong_plugin_in_c_has_its_case() {
     let known = |case: &str| IN_C.iter().any(|(known, ..)| *known == case);
     for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "c")) {
         let case = file.file_stem().unwrap().to_str().unwrap();
-        // One needs settings; the others have nothing that a check could find fault with.
+        // One needs settings; the others have no fault that a check could find.
         let apart = ["crashes_at_junk", "writes_a_file_when_loaded", "ends_without_waiting", "leaves_a_child"];
         assert!(known(case) || apart.contains(&case), "{case}");
     }

@@ -1,4 +1,4 @@
-//! Processes that a plugin starts while it is tried out, in the child process of `probe` and of `framegate plugin check`.
+//! Processes that a plugin starts while it is tried, in the child process of `probe` and of `framegate plugin check`.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -20,7 +20,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// Runs a command, which ends by itself; what it says, how long it took, and the processes that the plugin has started.
+/// Runs a command that ends by itself; returns its output, its duration, and the processes that the plugin has started.
 fn run(command: &mut Command, folder: &Path) -> (String, Duration, Vec<Pid>) {
     let (file, began) = (folder.join("processes"), Instant::now());
     let output = command.env("FRAMEGATE_TEST_FILE", &file).env("TMPDIR", folder).output().unwrap();
@@ -36,7 +36,7 @@ fn check(plugin: &str, folder: &Path) -> Command {
     command
 }
 
-/// A host that tries the plugin out, and does not start, because of it or because its settings are wrong.
+/// A host that tries the plugin with `probe`, and then does not start because of the plugin or its settings.
 fn probe(plugin: &str, folder: &Path) -> Command {
     let config = folder.join("framegate.toml");
     let text = format!(
@@ -51,7 +51,7 @@ fn probe(plugin: &str, folder: &Path) -> Command {
     command
 }
 
-/// Whether it runs. One that has ended may still wait for somebody to ask how.
+/// Whether it runs. A process that has ended may still be a zombie.
 fn runs(process: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
@@ -79,7 +79,7 @@ fn a_crash_is_told_as_one_at_once_although_a_child_of_the_plugin_holds_its_pipes
         let folder = tempfile::tempdir().unwrap();
         let (said, took, started) = run(&mut command("leaves_a_child_and_crashes", folder.path()), folder.path());
         assert!(said.contains("crashed with SIGSEGV in loading"), "{said}");
-        // The least of its limits are ten seconds.
+        // Its shortest limit is ten seconds.
         assert!(took < Duration::from_secs(8), "{took:?}: {said}");
         all_end(&started);
     }
@@ -92,7 +92,7 @@ fn a_process_in_a_session_of_its_own_stays_and_holds_nobody_up() {
     let (said, took, started) = run(command.env("FRAMEGATE_TEST_SESSION", "1"), folder.path());
     let stays: Vec<_> = started.iter().map(|process| runs(*process)).collect();
     for process in &started {
-        // It was started for this test, and nobody else ends it.
+        // It was started for this test, and no other process ends it.
         kill(*process, Signal::SIGKILL).unwrap();
     }
     assert!(said.contains("crashed with SIGSEGV in loading") && took < Duration::from_secs(8), "{took:?}: {said}");

@@ -1,8 +1,8 @@
-//! What becomes of a host whose plugin panics, hangs, answers garbage, or lets go of things twice or never: the stream fails with a
-//! reason that names the plugin and its file, and the other streams of the same ingester lose nothing.
+//! A host whose plugin panics, hangs, returns garbage, or releases things twice or never: the stream fails with a
+//! reason that has the plugin and its file, and the other streams of the same ingester lose nothing.
 //!
-//! Through the command, as users have it. What a plugin may do to the process itself (crash, take all memory) is tried out in
-//! a child: see the end.
+//! Uses the command, like users. Faults of a plugin that affect the whole process (crash, taking all memory) are tried
+//! in a child process: see the end of this file.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -50,14 +50,14 @@ fn a_frame_that_is_nowhere_costs_its_own_stream_only() {
     costs_its_own_stream_only(in_c("gives_garbage"), "next answered a frame of 1000 bytes at 0x0");
 }
 
-/// The reason of a hanging call, in the scan in which it began to hang and in later ones.
+/// Part of the reason for a hanging call, in the scan in which it hangs and in later ones.
 const HANGS: &str = "not return";
 
-/// The thread and the generation are written off and counted.
+/// Checks that the thread and the generation are written off and counted.
 fn is_written_off(pair: &mut Pair) {
     assert_eq!(pair.generation()["state"], "written off");
     pair.host.wait_for("the count", |ingester| {
-        // The copy that takes over hangs too.
+        // The replacing copy hangs too.
         ingester["counters"]["sources written off, because a call did not return"]
             .as_u64()
             .is_some_and(|count| count > 0)
@@ -87,7 +87,7 @@ fn a_next_that_hangs_is_written_off_and_costs_its_own_stream_only() {
 fn a_close_that_hangs_is_written_off_and_the_next_scan_goes_on_without_it() {
     let mut pair = Pair::start(in_c("hangs_in_close"), 2, "");
     pair.good_loses_nothing();
-    // The next scan is what closes the run of the one before.
+    // The next scan closes the previous scan's run.
     pair.bad_fails(HANGS);
     is_written_off(&mut pair);
     pair.good_loses_nothing();
@@ -112,7 +112,7 @@ fn frames_that_are_never_freed_or_given_twice_are_each_released_once_by_the_host
         let balanced = || {
             let generation = pair.generation();
             let [given, returned] = ["frames_given", "frames_returned"].map(|key| generation[key].as_u64().unwrap());
-            // The next scan may have begun: what is given in it waits for the other stream, which gives nothing more.
+            // The next scan may have started: its events wait for the other stream, which yields nothing more.
             (returned == frames && [frames, 2 * frames].contains(&given)).then_some(())
         };
         wait_for("every frame to be released once", LIMIT, balanced);
@@ -120,7 +120,7 @@ fn frames_that_are_never_freed_or_given_twice_are_each_released_once_by_the_host
     }
 }
 
-/// The line of the log that says this, about the bad stream's file.
+/// Checks for the log line with this text about the bad stream's file.
 fn told(log: &str, file: &str, says: &str) {
     let line = log.lines().find(|line| line.contains(says)).unwrap_or_else(|| panic!("nothing says {says}: {log}"));
     assert!(line.contains(file) && line.contains("bad") && line.contains("ERROR"), "{line}");
@@ -147,7 +147,7 @@ fn calls_after_the_end_are_counted_and_told_and_do_no_harm() {
     let pair = Pair::with(in_c("calls_after_its_end"), &Setup { scans: 2, held: true, ..Setup::default() });
     pair.go();
     pair.good_loses_nothing();
-    // The source ends while the host lives: another one takes its place in the scan after the one that is held.
+    // The source ends while the host continues: another source replaces it in the scan after the held one.
     let folder = tempfile::tempdir().unwrap();
     let other = bad_plugin_in_c("writes_a_file_when_loaded", folder.path());
     let url = format!("http://{}", pair.host.admin());
@@ -187,7 +187,7 @@ fn a_source_that_has_ended_does_not_keep_a_processor_busy() {
         let stat = fs::read_to_string(format!("/proc/{}/stat", pair.host.id())).unwrap();
         let fields: Vec<u64> =
             stat.rsplit(") ").next().unwrap().split(' ').filter_map(|word| word.parse().ok()).collect();
-        // utime and stime, in hundredths of a second: fields 14 and 15 of proc_pid_stat(5); the letter is no number.
+        // utime and stime, in hundredths of a second: fields 14 and 15 of proc_pid_stat(5); the letter is not a number.
         fields[10] + fields[11]
     };
     let before = ticks();
@@ -196,7 +196,7 @@ fn a_source_that_has_ended_does_not_keep_a_processor_busy() {
     let _ = pair.stop();
 }
 
-/// Runs a host with one plugin until it ends by itself: it is refused.
+/// Runs a host with one plugin until it ends by itself because the plugin is refused.
 fn refused(plugin: &Path, more: &str) -> (Option<i32>, String) {
     let (folder, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let config = folder.path().join("framegate.toml");
@@ -209,7 +209,7 @@ fn refused(plugin: &Path, more: &str) -> (Option<i32>, String) {
     fs::write(&config, text).unwrap();
     let mut command = framegate::command();
     let output = command.args(["run", "--config"]).arg(config).env("TMPDIR", temporary.path()).output().unwrap();
-    // Unless the host itself has died.
+    // Unless the host itself has crashed.
     if output.status.code().is_some() {
         let left: Vec<_> = fs::read_dir(temporary.path()).unwrap().map(|left| left.unwrap().path()).collect();
         assert!(left.is_empty(), "it leaves {left:?}");
@@ -243,13 +243,13 @@ fn what_crashes_hangs_or_takes_everything_when_it_is_loaded_or_made_costs_a_chil
             assert!(told.contains(word), "{case}: {word} is not in {told}");
         }
     }
-    // Its CPU time is over before its time, unless the machine has much else to do.
+    // Its CPU limit is reached before its time limit, unless the machine is very busy.
     let (status, told) =
         refused(&bad_plugin_in_c("spins_in_create", folder.path()), "probe = true\nsource_timeout = \"8 s\"");
     assert_eq!(status, Some(3), "{told}");
     let either = ["used more than 2 s of CPU time in create", "create did not return within 8s"];
     assert!(either.iter().any(|says| told.contains(says)), "{told}");
-    // Without it, the crash is the host's.
+    // Without `probe`, the host itself crashes.
     let plugin = bad_plugin_in_c("crashes_when_loaded", folder.path());
     assert_eq!(refused(&plugin, "").0, None, "a signal ended it");
 }

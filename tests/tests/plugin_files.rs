@@ -1,4 +1,5 @@
-//! What becomes of a plugin file between the asking for it and the loading: files that are exchanged meanwhile, and what a refusal leaves.
+//! Plugin files between the request and the loading: files that are replaced meanwhile, and what a refusal leaves
+//! behind.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -20,17 +21,17 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A user who is neither root nor runs the host.
+/// A user who is neither root nor the host's user.
 const STRANGER: u32 = 65534;
 
-/// A host whose stream `camera` is fed by version 1.0.0 of `marked`. Nobody reads: its scan never ends.
+/// A host whose stream `camera` is fed by version 1.0.0 of `marked`. There is no worker, so its scan never ends.
 struct House {
     host: Host,
     folder: TempDir,
 }
 
 impl House {
-    /// With more lines at the top of the configuration.
+    /// Starts it with further lines at the top of the configuration.
     fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("tcp://127.0.0.1:{}", free_port());
@@ -46,7 +47,8 @@ impl House {
         Self { host, folder }
     }
 
-    /// Asks for a swap over HTTP, as any user of the machine can; its receipt when the source is made or refused.
+    /// Requests a swap over HTTP, as any user of the machine can; returns its receipt when the source is created or
+    /// refused.
     fn swap(&self, source: &str, settings: Option<Value>) -> Value {
         let url = format!("http://{}/swaps", self.host.admin());
         let mut request = json!({ "stream": "camera", "source": source });
@@ -61,7 +63,7 @@ impl House {
         })
     }
 
-    /// A file of this name, with this content.
+    /// Writes a file with this name and content.
     fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, content).unwrap();
@@ -73,7 +75,7 @@ impl House {
     }
 }
 
-/// Whether this test may give files away.
+/// Whether this test may change a file's owner.
 fn is_root(file: &Path) -> bool {
     let is_root = chown(file, Some(STRANGER), None).is_ok();
     if !is_root {
@@ -82,7 +84,7 @@ fn is_root(file: &Path) -> bool {
     is_root
 }
 
-/// Puts something else at a path, again and again, each time in one step, until it is told to stop.
+/// Atomically replaces the file at a path, again and again, until `stop` is set.
 fn exchange(path: &Path, foreign: &Path, of_root: &Path, stop: &AtomicBool) {
     let next = path.with_extension("next");
     while !stop.load(Ordering::Relaxed) {
@@ -93,7 +95,7 @@ fn exchange(path: &Path, foreign: &Path, of_root: &Path, stop: &AtomicBool) {
                 _ => mkfifo(&next, Mode::S_IRWXU).unwrap(),
             }
             fs::rename(&next, path).unwrap();
-            // A second name of the file that is there already is left where it is.
+            // Renaming does nothing if both names are the same file, so `next` is removed.
             let _ = fs::remove_file(&next);
         }
     }
@@ -102,7 +104,7 @@ fn exchange(path: &Path, foreign: &Path, of_root: &Path, stop: &AtomicBool) {
 #[test]
 fn a_file_that_is_exchanged_while_it_is_read_is_never_loaded() {
     let house = House::with("");
-    // It takes some time to read.
+    // Takes some time to read.
     let mut content = fs::read(marked("2.0.0")).unwrap();
     content.resize(content.len() + (16 << 20), 0);
     let foreign = house.file("foreign.so", &content);
@@ -163,7 +165,7 @@ fn a_refusal_leaves_nothing_behind_whatever_refused_it() {
     ];
     let round = |number: u64| {
         for (name, content, says, settings) in &cases {
-            // What lies behind the sections makes it another content, and changes nothing else.
+            // Bytes after the sections make the content different, without any other effect.
             let path = house.file(name, &[content, &number.to_le_bytes()[..]].concat());
             let pin = if *name == "libpinned.so" { format!("#sha256:{}", "0".repeat(64)) } else { String::new() };
             let receipt = house.swap(&format!("{}{pin}", path.display()), settings.clone());
@@ -171,7 +173,7 @@ fn a_refusal_leaves_nothing_behind_whatever_refused_it() {
             assert!(receipt["state"] == "refused" && problem.contains(says), "{says}: {receipt:#}");
         }
     };
-    // What is used for the first time stays.
+    // Resources used for the first time are kept.
     (0..3).for_each(round);
     let before = Sample::of(house.host.id()).unwrap();
     (3..3 + rounds).for_each(round);

@@ -1,6 +1,6 @@
-//! Plugins that are really wrong: each is refused with its code. What those do that are accepted is in `plugin_faults.rs`.
+//! Wrong plugins, each refused with its code. `plugin_faults.rs` tests the faults of accepted plugins.
 //!
-//! Through the command, as users see it. Exit status 3 says that a plugin was refused.
+//! Uses the command, like users. Exit status 3 means that a plugin was refused.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -37,7 +37,7 @@ fn command(folder: &Path, sources: &[&Path], more: &str) -> Command {
     let config = folder.join("framegate.toml");
     fs::write(&config, text).unwrap();
     let mut command = framegate::command();
-    // What it writes beside its log goes with the folder.
+    // Its temporary files are removed with the folder.
     command.args(["run", "--config"]).arg(config).env("TMPDIR", folder);
     command
 }
@@ -46,7 +46,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The plugin is refused with this code, in two lines that say what they must.
+/// The plugin is refused with this code, in two lines that contain these texts.
 fn refused(plugin: &Path, code: &str, says: &[&str]) {
     let output = run(&[plugin], "");
     let text = stderr(&output);
@@ -90,7 +90,7 @@ fn a_directory_is_refused() {
     refused(folder.path(), "FG-ABI-FILE", &["is a directory"]);
 }
 
-/// As a host that is told nothing else does: what others may write to is refused.
+/// With the default setting: files that other users can write to are refused.
 fn strictly(plugin: &Path, more: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let output = command(folder.path(), &[plugin], more).env_remove(framegate::ALLOW_WRITABLE).output().unwrap();
@@ -108,7 +108,7 @@ fn a_file_that_its_group_or_everybody_may_write_to_is_refused_unless_a_setting_s
         for word in ["FG-ABI-WRITABLE", who, &remedy, framegate::ALLOW_WRITABLE] {
             assert!(text.contains(word), "{word}: {text}");
         }
-        // It gets as far as its settings then, which lack the detector's address.
+        // It then fails only at its settings, which lack the detector's address.
         for allowed in [strictly(&path, "allow_writable_plugins = true").1, stderr(&run(&[&path], ""))] {
             assert!(allowed.contains("upstream_url") && !allowed.contains("FG-ABI"), "{allowed}");
         }
@@ -142,7 +142,7 @@ fn a_directory_behind_a_link_that_others_may_write_to_is_refused() {
     symlink("../data", at("between/current")).unwrap();
     symlink(at("between/current/x.so"), at("given/x.so")).unwrap();
     assert!(strictly(&at("given/x.so"), "").1.contains("upstream_url"));
-    // Whoever may write there can lead the link elsewhere.
+    // Other users who can write there can change the link's target.
     fs::set_permissions(at("between"), fs::Permissions::from_mode(0o777)).unwrap();
     let (status, text) = strictly(&at("given/x.so"), "");
     assert!(status == Some(3) && text.contains("FG-ABI-WRITABLE"), "{text}");
@@ -186,7 +186,7 @@ fn a_program_is_refused() {
 #[test]
 fn a_plugin_for_another_machine_is_refused() {
     let mut other = fs::read(stins()).unwrap();
-    // e_machine of the ELF header: s390 is the one that nobody tests on.
+    // e_machine of the ELF header: s390, on which nobody runs these tests.
     other[18..20].copy_from_slice(&22_u16.to_le_bytes());
     let (_folder, path) = file("libother.so", &other);
     refused(&path, "FG-ABI-MACHINE", &[std::env::consts::ARCH]);
@@ -264,7 +264,7 @@ fn a_signal_ends_the_program_in_time_while_a_create_hangs() {
         &format!("source_timeout = \"1 h\"\n[standalone]\n[[ingester]]\n[[ingester.stream]]\n{stream}"),
     );
     let threads = format!("/proc/{}/task", host.id());
-    // The program hears signals before this thread begins.
+    // The program handles signals before this thread starts.
     let begun = |thread: std::io::Result<fs::DirEntry>| {
         thread.and_then(|thread| fs::read(thread.path().join("comm"))).is_ok_and(|name| name == b"start\n")
     };
@@ -280,7 +280,7 @@ fn all_refusals_are_said_at_once() {
         (bad_plugin("hangs_in_create"), "FG-ABI-HANG"),
         (bad_plugin("opted_out"), "FG-ABI-OPTED-OUT"),
         (PathBuf::from("/nowhere/libx.so"), "FG-ABI-FIND"),
-        // Settings that are wrong are no refusal, and are said too.
+        // Wrong settings are not a refusal, but are reported too.
         (stins(), "upstream_url"),
     ];
     let sources: Vec<_> = cases.iter().map(|(plugin, _)| plugin.as_path()).collect();

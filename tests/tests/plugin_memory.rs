@@ -1,5 +1,5 @@
-//! Plugins load from memory: on machines whose folders cannot be written to or execute nothing; and from a folder where that is not to
-//! be had.
+//! Plugins load from memory on machines whose folders are not writable or not executable, and from a folder where
+//! memory loading is not available.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -12,7 +12,7 @@ use framegate_tests::{
     process::{free_port, text},
 };
 
-/// Runs a command in a mount namespace of its own, after `script`; none where the system allows no such thing.
+/// Runs a command in its own mount namespace, after `script`; `None` where the system does not allow this.
 fn in_namespace(script: &str, command: &Command) -> Option<Command> {
     let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
     let way =
@@ -23,7 +23,7 @@ fn in_namespace(script: &str, command: &Command) -> Option<Command> {
     Some(framegate::wrapped("unshare", way?, &framegate::after(&format!("set -e\n{script}"), command)))
 }
 
-/// A host that ends because its plugin, which was loaded and asked, wants another setting. Its TMPDIR is `tmp` in `folder`.
+/// A host that ends because its plugin, after loading, needs another setting. Its TMPDIR is `tmp` in `folder`.
 fn loads(folder: &Path) -> Command {
     let config = folder.join("framegate.toml");
     let text = format!(
@@ -61,7 +61,7 @@ fn a_plugin_loads_from_a_folder_where_there_is_no_proc() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut command) = in_namespace("mount -t tmpfs none /proc", &loads(folder.path())) else { return };
     has_loaded(&mut command);
-    // It was needed: without one to write to, a refusal says so.
+    // The folder was needed: without a writable one, there is a refusal with that reason.
     let script = "mount -t tmpfs none /proc\nmount -t tmpfs -o ro none \"$TMPDIR\"";
     let output = in_namespace(script, &loads(folder.path())).unwrap().output().unwrap();
     let said = text(&output.stderr);
@@ -101,7 +101,7 @@ fn the_copy_has_the_name_of_the_plugins_file_and_can_be_changed_by_nobody() {
     assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
     let status = host.status().unwrap();
     assert_eq!(status["sources"][0]["identity"]["file"], plugin.to_str().unwrap());
-    // No copy in a folder.
+    // No copy is left in a folder.
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_str().unwrap().starts_with("framegate-")), "{left:?}");
 }

@@ -1,5 +1,5 @@
-//! A plugin that has failed is there again: each fault is followed through three scans of its stream, in which the plugin is called
-//! again and works. The other stream of the same ingester loses nothing meanwhile.
+//! A failed plugin recovers: after each fault, its stream is followed through three scans, in which the plugin is
+//! called again and works. The other stream of the same ingester loses nothing meanwhile.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 use std::{fs, path::PathBuf};
@@ -12,7 +12,7 @@ use framegate_tests::{
 };
 use serde_json::Value;
 
-/// Events of a good run of the bad stream, in this fixture as many as the other stream has.
+/// Events of a correct run of the bad stream; this fixture has as many as the other stream.
 const ALL: usize = IMAGES as usize + 2;
 const MADE: &str = "sources made anew after a fault";
 const NOT_MADE: &str = "sources that could not be made anew after a fault";
@@ -21,17 +21,17 @@ fn told(faults: &[&str], scans: u32, more: &str) -> Pair {
     Pair::with(|_| bad_plugin("fails_as_told"), &Setup { scans, more, faults, held: false })
 }
 
-/// The events of the bad stream in each of three scans.
+/// The number of events of the bad stream in each of three scans.
 fn three_scans(pair: &Pair) -> [usize; 3] {
     [(); 3].map(|()| pair.good_loses_nothing())
 }
 
-/// Waits for a count, which the forwarder takes over ten times a second.
+/// Waits for a counter, which the forwarder updates ten times per second.
 fn wait_count(pair: &Pair, what: &str, count: u64) {
     wait_for(what, LIMIT, || (pair.count(what) == count).then_some(()));
 }
 
-/// The values that the parameter of `fails_as_told` was given, a line each.
+/// The values that the parameter of `fails_as_told` received, one per line.
 fn values(pair: &Pair) -> String {
     fs::read_to_string(pair.folder().join("gain")).unwrap_or_default()
 }
@@ -42,9 +42,9 @@ fn after_a_panic_or_an_error_the_next_scan_has_another_instance_that_works() {
         (&["open panics"][..], [0, ALL, ALL], 1),
         (&["next panics"], [0, ALL, ALL], 1),
         (&["open fails"], [0, ALL, ALL], 1),
-        // The run of a scan ends when the next one opens, which has the new instance already.
+        // A scan's run is closed when the next one opens; that one already has the new instance.
         (&["close panics"], [ALL, ALL, ALL], 1),
-        // An error of a run is no fault of the instance.
+        // An error in a run is not a fault of the instance.
         (&["next fails"], [0, ALL, ALL], 0),
     ] {
         let pair = told(faults, 3, "");
@@ -52,7 +52,7 @@ fn after_a_panic_or_an_error_the_next_scan_has_another_instance_that_works() {
         wait_count(&pair, MADE, made);
         let calls = |call: &str| fs::read_to_string(pair.folder().join(call)).unwrap_or_default().len();
         assert_eq!(calls("create"), 1 + made as usize, "{faults:?}");
-        // Each has the values of the one before.
+        // Each instance gets the previous one's values.
         assert_eq!(values(&pair), "7\n".repeat(1 + made as usize), "{faults:?}");
         let file = pair.bad.display().to_string();
         let log = pair.stop();
@@ -64,7 +64,7 @@ fn after_a_panic_or_an_error_the_next_scan_has_another_instance_that_works() {
 #[test]
 fn after_garbage_the_next_scan_has_another_instance_that_works() {
     let pair = Pair::start(in_c("answers_garbage_once"), 3, "");
-    // The plugin in C has ten events in a run.
+    // The plugin in C has ten events per run.
     assert_eq!(three_scans(&pair), [0, 10, 10], "{}", pair.host.log());
     wait_count(&pair, MADE, 1);
     let metrics = pair.host.get("/metrics").unwrap();
@@ -81,7 +81,7 @@ fn an_instance_that_cannot_be_made_is_tried_again_later() {
     assert_eq!(pair.good_loses_nothing(), 0);
     pair.bad_fails("no other instance can be made: create has met something");
     wait_count(&pair, NOT_MADE, 1);
-    // Not in each scan, but soon.
+    // Not in every scan, but soon.
     wait_for("the third instance", LIMIT, || (pair.good_loses_nothing() == ALL).then_some(()));
     assert_eq!(pair.good_loses_nothing(), ALL);
     wait_count(&pair, MADE, 1);
@@ -97,7 +97,7 @@ fn faults_in_a_row_back_off_and_are_told_once() {
     }
     pair.bad_fails("next answered outcome 77");
     let made = pair.count(MADE);
-    // Twelve scans take six seconds at least: one instance at once, others after 1, 2 and 4 s.
+    // Twelve scans take at least six seconds: one instance at once, others after 1, 2 and 4 s.
     assert!((2..=5).contains(&made), "{made}");
     let log = pair.stop();
     for says in ["the source failed", "another instance is made"] {
@@ -118,7 +118,7 @@ fn a_source_whose_old_instance_keeps_its_place_fails_with_that_reason_in_each_sc
     let _ = pair.stop();
 }
 
-/// Waits for a scan in which the bad stream works, and sees that it does in the next.
+/// Waits for a scan in which the bad stream works, and checks that it also works in the next.
 fn works_again(pair: &Pair) {
     wait_for("a scan with the bad stream", LIMIT, || (pair.good_loses_nothing() == ALL).then_some(()));
     assert_eq!(pair.good_loses_nothing(), ALL);
@@ -126,7 +126,7 @@ fn works_again(pair: &Pair) {
 
 #[test]
 fn in_the_place_of_a_call_that_hangs_another_copy_of_the_plugin_works() {
-    // One that hangs in close has given everything by then.
+    // A run that hangs in close has already yielded all its events.
     for (fault, events) in [("open hangs", 0), ("next hangs", 0), ("close hangs", ALL)] {
         let pair = told(&[fault], 8, "");
         assert_eq!(pair.good_loses_nothing(), events, "{fault}");
@@ -151,7 +151,7 @@ fn an_instance_whose_making_hangs_is_followed_by_another_copy_that_works() {
 
 #[test]
 fn a_call_that_hung_and_has_returned_is_used_again_and_no_copy_beyond_the_limit_is_made() {
-    // One for each stream, and no more.
+    // One generation for each stream, and no more.
     let mut pair = told(&["open hangs"], 12, "max_generations = 2");
     assert_eq!(pair.good_loses_nothing(), 0);
     wait_for("the refusal", LIMIT, || pair.host.log().contains("FG-ABI-GENERATIONS").then_some(()));
@@ -192,7 +192,7 @@ fn a_plugin_with_a_type_for_each_event_takes_no_room_from_others() {
     let plugin = bad_plugin("fails_as_told");
     let mut pair = Pair::with(in_c("counts_in_typ"), &Setup { scans: 1, held: true, ..Setup::default() });
     pair.bad_fails("after 64 others, which is the limit");
-    // A plugin that comes later, with a type that nobody has used before.
+    // A plugin that is loaded later, with a new event type.
     let settings = format!("{{\"faults\": [], \"folder\": {:?}}}", pair.folder());
     let output = pair.host.swap(&["good", plugin.to_str().unwrap(), "--settings", &settings]);
     assert!(output.status.success(), "{output:?}");

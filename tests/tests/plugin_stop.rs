@@ -1,4 +1,4 @@
-//! "Stop" tells a source that what it does is wanted no more, and nothing else; what is wanted no more is not begun.
+//! "Stop" only tells a source that its current work is no longer needed; work that is no longer needed is not started.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 use std::{fs, path::PathBuf};
@@ -8,7 +8,7 @@ use framegate_tests::{
 };
 use serde_json::json;
 
-/// A stage whose first stream is fed by the plugin, with these faults, and the folder with its notes.
+/// A stage whose first stream is fed by the plugin with these faults, and the folder with its notes.
 fn stage(streams: &[&str], faults: &[&str]) -> (Stage, tempfile::TempDir) {
     let (folder, plugin) = (tempfile::tempdir().unwrap(), bad_plugin("fails_as_told"));
     let stage = Stage::with(RedisServer::start(), streams, 1, |settings| {
@@ -37,7 +37,7 @@ fn a_parameter_that_arrives_while_a_source_opens_does_not_stop_it() {
     wait_for("open to be called", LIMIT, || (opened(&folder) == 1).then_some(()));
     stage.controller.set_parameter("played-bad_gain", b"7");
     stage.controller.wait_hash(&name);
-    // The ingester looks at its orders before it sees a worker.
+    // The ingester handles its orders before it sees a worker.
     let _worker: Worker = stage.worker("w1");
     go(&folder);
     stage.controller.wait_ready(&name);
@@ -55,7 +55,7 @@ fn a_scan_that_is_replaced_before_its_source_could_open_costs_the_source_nothing
     wait_for("open to be called", LIMIT, || (opened(&folder) == 1).then_some(()));
     for other in ["played-2", "played-3"] {
         stage.controller.start_scan(&["played-bad", other]);
-        // Its orders are given.
+        // Its orders have been given.
         stage.wait_report(other, |report| {
             report.streams.iter().any(|(stream, report)| stream.as_str() == other && report.active)
         });

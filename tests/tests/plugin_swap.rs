@@ -1,6 +1,7 @@
-//! Hot swap of sources, with the real program and without a controller: what takes over when, and what a refusal leaves.
+//! Hot-swapping of sources, with the real program and without a controller: when a new source takes over, and the state
+//! after a refusal.
 //!
-//! The swaps under a real controller are in `swap_peer.rs`.
+//! `swap_peer.rs` tests swaps under a real controller.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 /// Events of a run of the plugin `marked`.
 const EVENTS: u64 = 10;
 
-/// A host whose stream `camera` is fed by version 1.0.0 of `marked`, and a worker. Scans wait in their middle for a word.
+/// A host whose stream `camera` is fed by version 1.0.0 of `marked`, and a worker. Scans wait halfway for a signal.
 struct House {
     folder: TempDir,
     host: Host,
@@ -33,7 +34,7 @@ impl House {
         Self::with("")
     }
 
-    /// With more lines at the top of the configuration.
+    /// Starts it with further lines at the top of the configuration.
     fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("tcp://127.0.0.1:{}", free_port());
@@ -53,13 +54,13 @@ impl House {
         Self { folder, host, worker }
     }
 
-    /// The rest of the events of a scan whose first half was read, and the first half of the next one.
+    /// The rest of the events of a scan whose first half was read, and the first half of the next scan.
     fn rest_and_next_half(&self) -> (Vec<Value>, Vec<Value>) {
         fs::write(self.folder.path().join("go"), "").unwrap();
         (self.half(), self.half())
     }
 
-    /// What the next half of a scan's events say of themselves.
+    /// The contents of the next half of a scan's events.
     fn half(&self) -> Vec<Value> {
         (0..EVENTS / 2).map(|_| about(&self.worker.next())).collect()
     }
@@ -154,7 +155,7 @@ fn a_swap_back_takes_the_generation_that_is_loaded() {
         assert!(all_of(plugin, &next), "{next:?}");
         let receipt = house.wait_receipt(number, "the frames", |receipt| receipt["old"]["settled_at"].is_string());
         assert_eq!(receipt["reused"], number > 1, "{receipt:#}");
-        // Its own, although the generation has given more in earlier scans.
+        // Only its own frames, although the generation has yielded more in earlier scans.
         assert_eq!(receipt["old"]["frames"], 2 * EVENTS);
     }
     let generations = house.host.status().unwrap()["generations"].take();
@@ -183,7 +184,7 @@ fn a_refused_swap_leaves_the_source_and_its_scan_alone() {
         (bad_plugin("opted_out"), "FG-ABI-OPTED-OUT"),
         (bad_plugin("panics_in_create"), "FG-ABI-PANIC"),
     ] {
-        // Twice: what was refused stays refused.
+        // Twice: a refused plugin is refused again.
         for _ in 0..2 {
             let output = house.host.swap(&["camera", plugin.to_str().unwrap(), "--settings", "{}"]);
             let said = text(&output.stderr);
@@ -272,7 +273,7 @@ fn no_more_plugins_are_loaded_than_allowed() {
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("FG-ABI-GENERATIONS") && said.contains("allowed are 2 (max_generations)"), "{said}");
     assert!(said.contains("restart framegate"), "{said}");
-    // What is loaded can be had again.
+    // A loaded plugin can be used again.
     assert!(house.swap(&marked("1.0.0")).status.success());
 }
 
@@ -289,7 +290,7 @@ fn swaps_can_be_switched_off_and_come_from_no_web_page() {
     let mut answer = post().header("Origin", "http://somewhere").send_json(&request).unwrap();
     assert_eq!(answer.status().as_u16(), 403);
     assert!(answer.body_mut().read_to_string().unwrap().contains("web pages"));
-    // What a page may send without being asked back is no JSON.
+    // A content type that a web page may send without a preflight request is not accepted as JSON.
     let answer = post().header("Content-Type", "text/plain").send(request.to_string()).unwrap();
     assert_eq!(answer.status().as_u16(), 415);
     assert!(house.host.status().unwrap()["swaps"].as_array().unwrap().is_empty());
@@ -311,10 +312,10 @@ fn a_file_of_another_user_is_not_loaded_because_somebody_asks_for_it() {
 
 #[test]
 fn a_frame_that_somebody_holds_is_waited_for() {
-    // A controller begins scans whoever has not read what it got: what the network holds for a worker stays there.
+    // A controller starts scans even if a worker has not read its messages: those in the network stay there.
     let (folder, redis) = (tempfile::tempdir().unwrap(), RedisServer::start());
     let url = format!("tcp://127.0.0.1:{}", free_port());
-    // Frames that no socket's buffers take up.
+    // Frames larger than the sockets' buffers.
     let configuration = format!(
         "redis = \"{}\"\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\nname = \"camera\"\nsource = \"{}\"\n\
          settings = {{ events = 2, bytes = 6000000, outer_bytes = 6000000 }}\n",

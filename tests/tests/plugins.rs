@@ -1,4 +1,4 @@
-//! Plugins that are accepted: found by name and by path, and their events reach a worker.
+//! Accepted plugins: found by name and by path, and their events reach a worker.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 const IMAGES: u32 = 20;
 const BYTES: usize = 100_000;
 
-/// Streams a run through the STINS plugin, which `source` names, to a worker.
+/// Streams a run through the STINS plugin, found by `source`, to a worker.
 fn streams_through(source: &str) {
     let folder = tempfile::tempdir().unwrap();
     let simulation = Simulation {
@@ -49,7 +49,7 @@ fn streams_through(source: &str) {
     }
     detector.join().unwrap().unwrap();
     assert!(host.log().contains("libframegate_stins.so"), "it says which file feeds the stream: {}", host.log());
-    // Every frame that the plugin gave has come back to it: one of the header and the end, two of each image.
+    // Every frame of the plugin was released: one each for the header and the end, two for each image.
     let frames = u64::from(2 * IMAGES + 2);
     let admin = format!("http://{}", host.admin());
     wait_for("all frames to come back", LIMIT, || {
@@ -110,7 +110,7 @@ fn the_list_shows_what_is_found_where_and_what_is_refused() {
     let row = |file: &str| shown.lines().find(|line| line.ends_with(file)).unwrap_or_else(|| panic!("{file}: {shown}"));
     assert!(row(first.to_str().unwrap()).contains(" ok "), "{shown}");
     assert!(row(text.to_str().unwrap()).contains("FG-ABI-ELF"), "{shown}");
-    // The one beside the executable is found later.
+    // The one beside the executable is found later in the search.
     let later = framegate::plugin("stins");
     assert!(row(later.to_str().unwrap()).contains(&format!("hidden by {}", first.display())), "{shown}");
 
@@ -137,7 +137,7 @@ fn whoever_asks_what_a_file_is_runs_none_of_its_code() {
     assert!(ask(&["plugin", "info", plugin]).contains("writes_a_file_when_loaded 0.0.0"));
     assert!(ask(&["plugin", "list", "--dir", folder.path().to_str().unwrap()]).contains("SOURCE"));
     assert!(!written.exists(), "its static constructor has run");
-    // It would, if it were loaded.
+    // Loading the plugin does write it.
     ask(&["plugin", "check", "--quick", plugin]);
     assert!(written.exists());
 }

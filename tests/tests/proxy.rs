@@ -1,4 +1,4 @@
-//! The network that goes wrong: it must do what it is told, or what is tested with it is not tested.
+//! The proxy must cause the requested faults, or tests that use it test nothing.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use framegate_tests::{process::wait_for, proxy::Proxy};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A connection through a proxy, both ends.
+/// A connection through a proxy; both ends.
 fn connect() -> (Proxy, TcpListener, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let proxy = Proxy::to(listener.local_addr().expect("it is bound").port());
@@ -63,7 +63,7 @@ fn what_is_held_passes_neither_bytes_nor_the_news_of_an_end_until_it_is_released
     proxy.hold();
     client.write_all(b"hello").expect("there is room");
     drop(client);
-    // A connection that comes later has time for a conversation.
+    // New connections are served. 100 exchanges also give the held bytes time to arrive.
     let mut other = TcpStream::connect(("127.0.0.1", proxy.port())).expect("the proxy listens");
     let (mut other_server, _) = listener.accept().expect("the proxy connects");
     for _ in 0..100 {
@@ -93,7 +93,8 @@ fn a_cut_is_a_reset_for_both_sides() {
 fn a_slow_network_holds_back_whoever_sends() {
     let (proxy, _listener, mut client, _server) = connect();
     proxy.rate(Some(1000));
-    // No longer than it takes: without the rate all is through before, and with it nothing ever tells that no more will pass.
+    // A time-out, because nothing reports that no more bytes will pass. Without the rate limit everything would pass in
+    // less time.
     client.set_write_timeout(Some(Duration::from_millis(200))).expect("a socket has time-outs");
     let all = client.write_all(&vec![0; 64 << 20]).expect_err("64 MiB do not fit into what is under way");
     assert_eq!(all.kind(), ErrorKind::WouldBlock);

@@ -1,5 +1,5 @@
-//! What the README and the guide for authors show is so: their configurations are read, their command lines are understood. (Their
-//! programs are compiled as tests of this crate's documentation.)
+//! The examples in the README and in the guide for plugin authors are valid: their configurations are read, and their
+//! command lines are parsed. (Their programs are compiled as doc tests of this crate.)
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -20,7 +20,7 @@ fn read(document: &str) -> String {
     fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap()
 }
 
-/// The blocks of code in this language.
+/// The code blocks in this language.
 fn blocks(language: &str) -> Vec<String> {
     let text = documents();
     let fences: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
@@ -31,7 +31,7 @@ fn blocks(language: &str) -> Vec<String> {
     blocks
 }
 
-/// Every command line of framegate: in the blocks, and in the cells of tables.
+/// Every command line of framegate: in code blocks and in table cells.
 fn command_lines() -> BTreeSet<String> {
     let text = documents();
     let cells = text.split('`').skip(1).step_by(2).map(str::to_owned);

@@ -1,5 +1,5 @@
-//! A detector may send as soon as an ingester publishes the new uuid: nothing is lost. And a stream that is not active in a scan
-//! leaves its detector alone.
+//! A detector may send as soon as an ingester publishes the new uuid: nothing is lost. And a stream that is not active
+//! in a scan does not connect to its detector.
 //!
 //! ```text
 //!     FRAMEGATE_READY=1000 cargo test -p framegate-tests --test ready
@@ -41,7 +41,7 @@ fn what_a_detector_that_connects_to_us_sends_when_the_uuid_is_published_is_not_l
 fn all_scans_come_whole(attach: &str, mut detectors: Vec<Detector>) {
     let scans: u32 = env::var("FRAMEGATE_READY").map_or(100, |text| text.parse().expect("a number of scans"));
     detectors.iter_mut().for_each(Detector::appear);
-    // Tests run at the same time, and streams of one name would share what they have loaded.
+    // Tests run at the same time, and streams with the same name would share their loaded plugins.
     let names: Vec<_> = detectors.iter().map(|detector| format!("{attach}-{}", detector.name)).collect();
     let streams: Vec<_> = names.iter().map(String::as_str).collect();
     let mut stage = Stage::with(RedisServer::start(), &streams, 0, |settings| {
@@ -56,7 +56,7 @@ fn all_scans_come_whole(attach: &str, mut detectors: Vec<Detector>) {
     for scan in 0..scans {
         let uuid = json!(stage.controller.start_scan(&streams));
         let began = Instant::now();
-        // Not a moment later: without a pause between two looks.
+        // Without a delay: polls without a pause.
         while stage.controller.state(&name).is_none_or(|state| state["mapping_uuid"] != uuid) {
             assert!(began.elapsed() < LIMIT, "scan {scan} does not begin");
         }
@@ -79,7 +79,7 @@ fn all_scans_come_whole(attach: &str, mut detectors: Vec<Detector>) {
 
 #[test]
 fn a_stream_that_is_not_active_has_no_connection_to_its_detector() {
-    // Streams of other names than in the tests above, whose hosts may load the same plugins in this moment.
+    // Other stream names than in the tests above, whose hosts may load the same plugins at the same time.
     let plugins = protocols::ALL.iter().map(|protocol| protocol.name).chain(["pcap-raw"]);
     let names: Vec<_> = plugins.map(|from| (from, format!("own-{from}"))).collect();
     let detectors: Vec<_> =
@@ -117,7 +117,7 @@ fn a_stream_that_is_not_active_has_no_connection_to_its_detector() {
         .collect();
 
     whole_scan(&["played"]);
-    // All of them are over, also those that were made anew because nobody had answered.
+    // All connections are closed, including those that were retried because the detector did not answer.
     let made_anew = detectors.iter().flat_map(|(name, detector)| {
         let pending = std::iter::from_fn(|| detector.accept().ok());
         pending.map(|(connection, _)| (*name, connection))

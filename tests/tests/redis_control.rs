@@ -1,4 +1,4 @@
-//! Control by a dranspose controller through a real Redis: scans, assignments and notices, seen from outside.
+//! Control by a dranspose controller through a real Redis: scans, assignments and notices, tested from outside.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -18,12 +18,13 @@ use framegate_tests::{
 use serde_json::json;
 use uuid::Uuid;
 
-/// Streams of one event, each with its workers.
+/// The streams of one event, each with its workers.
 type Event<'a> = &'a [(&'a str, &'a [&'a str])];
 
 const EIGER_TO_W1: Event<'static> = &[("eiger", &["w1"])];
 
-/// What a worker was sent in the scan is what it has read. To be asked when all that could follow was counted.
+/// Checks that the worker has read exactly the messages sent to it in the scan. Call it after all possible later
+/// messages were counted.
 #[track_caller]
 fn assert_sent(stage: &Stage, worker: &Worker, messages: u64) {
     let report = stage.report();
@@ -53,7 +54,7 @@ fn a_scan_opens_the_own_streams_among_the_active_ones() {
     stage.finish();
     stage.scan(&["other"]);
     assert!(stage.report().streams.values().all(|stream| !stream.active));
-    // Also an ingester that has nothing to do in a scan says that it is finished.
+    // An ingester without streams in a scan also sends the finish notice.
     stage.finish();
 }
 
@@ -142,7 +143,7 @@ fn the_dump_prefix_in_the_entry_that_starts_a_scan_counts_for_it() {
     let prefix = format!("{}/", folder.path().display());
     stage.controller.store_parameter("dump_prefix", prefix.as_bytes());
     stage.whole_scan("eiger", 0, 2, &worker);
-    // The notice is in, so the capture is whole.
+    // The notice has arrived, so the capture is complete.
     let path = folder.path().join(format!("eiger-ingester-{}.cbors", stage.controller.mapping));
     let size = fs::metadata(&path).unwrap().len();
     assert!(size > 2 * framegate_tests::stage::IMAGE_BYTES as u64, "{size}");
@@ -210,11 +211,11 @@ fn each_event_reaches_whom_its_assignment_names() {
     let events: [Event; 7] = [
         &[("eiger", &["w1", "w2"]), ("xspress", &["w2", "w1"])], // headers to all
         &[("eiger", &["w1"]), ("xspress", &["w1"])],             // one worker for both: one message
-        &[("other", &["w1"]), ("another", &[])],                 // nothing for us
+        &[("other", &["w1"]), ("another", &[])],                 // nothing for this ingester
         &[("eiger", &[]), ("xspress", &["w2"])],                 // an image of the eiger is discarded
-        &[("xspress", &["w1"])],                                 // the eiger is left alone
+        &[("xspress", &["w1"])],                                 // the eiger is not used
         &[("eiger", &["w2"])],
-        &[("eiger", &["w1", "w1"]), ("xspress", &["w2", "other"])], // named twice; a worker that never comes
+        &[("eiger", &["w1", "w1"]), ("xspress", &["w2", "other"])], // named twice; a worker that never connects
     ];
     stage.controller.assign(&events);
     let both = w1.next();
@@ -234,7 +235,7 @@ fn each_event_reaches_whom_its_assignment_names() {
     assert_eq!((third.number(), third.stream("eiger")), (3, None));
     let fifth = w2.next();
     assert_eq!((fifth.number(), fifth.stream("xspress")), (5, None));
-    // Image 0 went to w1 in event 1, image 1 was discarded in event 3: this is image 2.
+    // Image 0 was sent to w1 in event 1, image 1 was discarded in event 3: this is image 2.
     let header: serde_json::Value = serde_json::from_slice(&fifth.stream("eiger").unwrap()[0]).unwrap();
     assert_eq!(header["frame"], 2);
     assert_eq!(w2.next().number(), 6);
@@ -290,7 +291,7 @@ fn two_controllers_in_a_row_are_served() {
     let mut stage = Stage::new(&["eiger"], 2);
     let worker = stage.worker("w1");
     stage.whole_scan("eiger", 0, 2, &worker);
-    // A controller that ends deletes its streams.
+    // A controller deletes its streams when it ends.
     let mapping = stage.controller.mapping;
     for key in ["dranspose:controller:updates".to_owned(), format!("dranspose:assigned:{mapping}")] {
         let _: () = stage.redis.ask(&["DEL", &key]);
@@ -307,7 +308,7 @@ fn a_controller_that_was_killed_in_a_scan_is_followed_by_its_successor_and_nothi
     stage.scan(&["eiger"]);
     stage.controller.assign(&[EIGER_TO_W1; 3]);
     (0..3).for_each(|number| check(&worker.next(), "eiger", number, 0, 4));
-    // Its keys stay; the next one begins with a mapping of its own, without streams.
+    // Its keys remain; the next controller starts with its own mapping, without streams.
     stage.controller = Controller::new(&stage.redis);
     stage.controller.repeat();
     stage.controller.wait_ready("eiger-ingester");

@@ -1,10 +1,11 @@
-//! A Redis that is not there, goes, hangs, forgets or holds nonsense: it is said, counted, and the next good word is served.
+//! A Redis that is missing, ends, hangs, loses its data or has garbage: this is reported and counted, and the next
+//! valid entry is used.
 //!
 //! ```text
 //!     FRAMEGATE_OUTAGE=60 cargo test -p framegate-tests --test redis_faults -- a_scan_goes_on
 //! ```
 //!
-//! lets Redis be away for a minute instead of 3 s.
+//! makes the outage a minute instead of 3 s.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -21,7 +22,7 @@ use framegate_tests::{
 use redis::Commands;
 use serde_json::json;
 
-/// Streams of one event, each with its workers.
+/// The streams of one event, each with its workers.
 type Event<'a> = &'a [(&'a str, &'a [&'a str])];
 
 const EIGER_TO_W1: Event<'static> = &[("eiger", &["w1"])];
@@ -30,8 +31,8 @@ fn wait_control(stage: &Stage, state: &str) {
     wait_for(&format!("control to be {state}"), LIMIT, || (stage.host().control_report().state == state).then_some(()));
 }
 
-/// Starts Redis again, and waits until the ingester is back. How soon it tries again, `control/redis/link.rs` has a test for: a
-/// clock here would measure the machine.
+/// Restarts Redis, and waits until the ingester is connected again. `control/redis/link.rs` tests how soon it retries:
+/// a clock here would measure the machine.
 fn back(stage: &mut Stage) {
     stage.redis.launch();
     stage.controller.reconnect(&stage.redis);
@@ -39,7 +40,7 @@ fn back(stage: &mut Stage) {
     wait_control(stage, "up");
 }
 
-/// A scan of which three of its six events came when Redis dies, and the other three after.
+/// A scan with six events: three arrive before Redis is killed, three after it.
 fn killed_in_a_scan(stage: &mut Stage, saved: bool) -> Worker {
     stage.hold_after(1);
     let worker = stage.worker("w1");
@@ -55,12 +56,12 @@ fn killed_in_a_scan(stage: &mut Stage, saved: bool) -> Worker {
     wait_control(stage, "down");
     stage.next_runs();
     (3..6).for_each(|number| check(&worker.next(), "eiger", number, 0, 6));
-    // So long that tries come as rarely as they ever do. A minute differs only in what has expired meanwhile.
+    // Long enough for the longest retry pause. After a minute, only more keys have expired.
     std::thread::sleep(outage().saturating_sub(killed.elapsed()));
     worker
 }
 
-/// How long Redis is away at least.
+/// Minimum length of the outage.
 fn outage() -> Duration {
     Duration::from_secs(std::env::var("FRAMEGATE_OUTAGE").map_or(3, |text| text.parse().expect("a number of seconds")))
 }
@@ -87,7 +88,7 @@ fn a_scan_goes_on_without_redis_and_the_next_starts_with_an_empty_one() {
     assert!(!state["connected_workers"].as_object().unwrap().is_empty());
     stage.hold_after(u32::MAX);
     stage.next_runs();
-    // The first run has more events; they are not of the next scan.
+    // The first run has more events; they do not belong to the next scan.
     stage.scan(&["eiger"]);
     stage.controller.assign(&[EIGER_TO_W1]);
     assert_eq!(worker.next().number(), 0);
@@ -130,10 +131,10 @@ fn old_data_does_not_bring_an_old_scan_back() {
     stage.redis.kill();
     wait_control(&stage, "down");
     back(&mut stage);
-    // The stream ends before what we know, so it is read from its first entry on.
+    // The stream ends before the last entry that the ingester has read, so it is read from its first entry on.
     stage.wait_complaints("superseded", 1);
     assert_eq!(stage.report().ready.map(|scan| scan.0), Some(stage.controller.mapping));
-    // What Redis had kept of our state is put right.
+    // The ingester's old state in Redis is corrected.
     stage.controller.wait_ready("eiger-ingester");
     stage.scan(&["eiger"]);
 }
@@ -160,7 +161,7 @@ fn a_redis_that_does_not_answer_delays_no_stop() {
         }
         let began = Instant::now();
         stage.stop_host();
-        // A clock, because this is about time: whoever waited for this Redis would wait for ever.
+        // Checks the time, because waiting for this Redis would never end.
         assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
     }
 }
@@ -169,7 +170,7 @@ fn a_redis_that_does_not_answer_delays_no_stop() {
 fn a_finish_notice_that_redis_did_not_take_is_sent_again() {
     let mut stage = Stage::new(&["eiger"], 6);
     stage.scan(&["eiger"]);
-    // The finish can be read, but nothing can be written from then on, until Redis is taken for dead.
+    // The finish can be read, but nothing can be written afterwards, until Redis is considered dead.
     let finish = stage.controller.update(&[], true).to_string();
     let mut pipe = redis::pipe();
     pipe.atomic().xadd(UPDATES, "*", &[("data", finish)]).ignore();
@@ -180,7 +181,7 @@ fn a_finish_notice_that_redis_did_not_take_is_sent_again() {
     stage.controller.wait_notice("eiger-ingester");
 }
 
-/// What nobody should have written, and everybody must survive.
+/// Invalid entries that every reader must survive.
 fn nonsense() -> Vec<Vec<u8>> {
     let uuid = uuid::Uuid::new_v4();
     let text = [
@@ -237,7 +238,7 @@ fn nonsense_among_assignments_is_counted_and_the_next_ones_are_served() {
     let worker = stage.worker("w1");
     stage.scan(&["eiger"]);
     stage.controller.assign(&[EIGER_TO_W1; 3]);
-    // `[]` is a list of none.
+    // `[]` is a valid, empty list.
     let nonsense: Vec<_> = nonsense().into_iter().filter(|data| data != b"[]").collect();
     for data in &nonsense {
         stage.controller.assign_raw(data);

@@ -1,4 +1,4 @@
-//! An ingester that is killed and started again, and two instances of one name: the real command, a real Redis.
+//! An ingester that is killed and restarted, and two instances with one name: the real command, a real Redis.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 const NAME: &str = "eiger-ingester";
 
-/// An instance of the ingester, in a folder of its own.
+/// An instance of the ingester, in its own folder.
 fn start(redis: &RedisServer, folder: &Path, name: &str, port: u16) -> Host {
     start_with(redis, folder, name, port, "tcp://127.0.0.1:9")
 }
@@ -38,7 +38,7 @@ fn uuid(host: &mut Host) -> Value {
     host.wait_for("a status", |ingester| ingester["service_uuid"].is_string())["service_uuid"].clone()
 }
 
-/// What is wrong in control, by whom it concerns.
+/// The fault in control about `about`.
 fn fault(host: &Host, about: &str) -> Option<String> {
     Some(host.status().ok()?["control"]["faults"][format!("{about} {NAME}")].as_str()?.to_owned())
 }
@@ -60,13 +60,13 @@ fn of_two_instances_of_one_name_the_younger_serves_and_the_older_steps_back_unti
     wait_fault(&old, "a younger instance of this name serves (service uuid ");
     wait_fault(&young, "runs, too, and has stepped back");
 
-    // Nobody else is seen in the key any more.
+    // Only the younger instance writes the key now.
     let writes = redis.writes_of(&format!("dranspose:ingester:{NAME}:config"));
     for _ in 0..3 {
         writes.recv_timeout(LIMIT).unwrap();
         assert_eq!(controller.state(NAME).unwrap()["service_uuid"], youngs);
     }
-    // A scan is the young one's alone, also its notice.
+    // Only the young one takes part in a scan and sends its notice.
     controller.scan(NAME, &["eiger"]);
     let active = |host: &mut Host| host.ingester().unwrap()["streams"]["eiger"]["active"].clone();
     assert_eq!(active(&mut young), true);
@@ -82,7 +82,7 @@ fn of_two_instances_of_one_name_the_younger_serves_and_the_older_steps_back_unti
     controller.scan(NAME, &["eiger"]);
     assert_eq!((active(&mut old), fault(&old, "ingester")), (json!(true), None));
     let log = old.log();
-    assert_eq!(log.matches("a younger instance of this name serves").count(), 2, "{log}"); // and of the scan that it left
+    assert_eq!(log.matches("a younger instance of this name serves").count(), 2, "{log}"); // and for the scan that it left
     assert_eq!(log.matches("this one serves again").count(), 1, "{log}");
     assert_eq!(young.log().matches("has stepped back").count(), 1, "{}", young.log());
     assert!(old.stop(LIMIT).success());
@@ -92,11 +92,11 @@ fn of_two_instances_of_one_name_the_younger_serves_and_the_older_steps_back_unti
 
 #[test]
 fn an_older_instance_that_does_not_step_back_is_said_once() {
-    // Builds what is not built before the clock of the key runs.
+    // Builds what is missing before the key's expiry starts.
     framegate::built();
     let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
     let mut controller = Controller::new(&redis);
-    // As a Python ingester of this name would write it.
+    // As a Python ingester with this name would write it.
     let other = json!({"service_uuid": uuid::Uuid::new_v4(), "url": "tcp://elsewhere:10000"}).to_string();
     let key = format!("dranspose:ingester:{NAME}:config");
     let write = || redis.ask::<()>(&["SETEX", &key, "10", &other]);
@@ -142,24 +142,24 @@ fn an_ingester_that_is_killed_in_a_scan_is_back_soon_ends_it_without_a_wrong_pai
     drop(first); // SIGKILL
     let mut second = start_with(&redis, folder.path(), "second", port, &detector.url);
     controller.wait_state(NAME, "the second", |state| state["service_uuid"] != firsts);
-    // It did not wait until Redis had forgotten the first.
+    // It did not wait until the first one's key expired.
     let statistics: String = redis.ask(&["INFO", "stats"]);
     assert!(statistics.contains("expired_keys:0\r\n"), "{statistics}");
     assert_eq!(fault(&second, "instances of ingester"), None, "the key was taken over from one that is gone");
 
-    // What the controller does every two seconds while the hashes differ.
+    // As the controller does every two seconds while the hashes differ.
     controller.repeat();
     controller.wait_ready(NAME);
     controller.wait_hash(NAME);
     controller.repeat();
     controller.wait_state(NAME, "the worker again", connected);
     assert!(fault(&second, "ingester").is_some_and(|fault| fault.contains("in the middle of scan")));
-    // The detector goes on, and so does the controller.
+    // The detector continues, and so does the controller.
     if !detector.is_held_back_for(Duration::ZERO) {
         detector.image(b"of the first scan");
     }
     controller.assign(&[to_w1; 2]);
-    // If anything came of it, it would come before the next scan's.
+    // An event from this would arrive before the next scan's events.
     controller.finish_and_wait(NAME);
 
     controller.scan(NAME, &["eiger"]);

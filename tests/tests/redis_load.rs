@@ -1,4 +1,4 @@
-//! Assignments in masses: they wait in Redis, not in memory, and come through whole.
+//! Large numbers of assignments: they wait in Redis, not in memory, and all are processed.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -7,10 +7,10 @@ use std::{fmt::Write as _, time::Instant};
 use framegate_tests::{controller::LIMIT, redis::RedisServer, stage::Stage};
 use serde_json::json;
 
-/// What the ingester takes at least before it lets the rest wait, and at most.
+/// Minimum number of assignments that the ingester reads before the rest must wait, and the maximum.
 const HELD: (u64, u64) = (200_000, 250_000);
 
-/// Assigns `events` events in lists of `list`, every `share`-th to w1 and the rest to nobody.
+/// Assigns `events` events in lists of `list`, every `share`-th to w1 and the rest to no worker.
 fn assign(stage: &mut Stage, events: u64, list: u64, share: u64) {
     let key = format!("dranspose:assigned:{}", stage.controller.mapping);
     let mut pipe = redis::pipe();
@@ -33,7 +33,7 @@ fn assign(stage: &mut Stage, events: u64, list: u64, share: u64) {
     }
 }
 
-/// A scan of which everything is assigned before the first event comes; which are more than are held.
+/// A scan in which everything is assigned before the first event arrives; more assignments than the ingester holds.
 fn masses(events: u64, list: u64, share: u64) {
     let folder = tempfile::tempdir().unwrap();
     let gate = folder.path().join("gate");
@@ -44,7 +44,7 @@ fn masses(events: u64, list: u64, share: u64) {
     stage.scan(&["played"]);
     assign(&mut stage, events, list, share);
     stage.wait_report("assignments", |report| report.assignments_waiting >= events.min(HELD.0));
-    // Time enough for more, if more were taken.
+    // Enough time to read more, if it did.
     let writes = stage.redis.writes_of("dranspose:ingester:played-ingester:config");
     (0..2).for_each(|_| _ = writes.recv_timeout(LIMIT).unwrap());
     assert!(stage.report().assignments_waiting <= HELD.1, "{}", stage.report().assignments_waiting);
@@ -80,7 +80,7 @@ fn of_assignments_that_name_many_workers_fewer_are_held() {
     });
     stage.scan(&["played"]);
     let workers: Vec<String> = (0..500).map(|number| format!("w{number}")).collect();
-    // 20,000 events, each 4 KB as it is held: eight times the limit.
+    // 20,000 events, each 4 KB in memory: eight times the limit.
     for first in (0..20_000).step_by(1000) {
         let event = |number| json!({"event_number": number, "assignments": {"played": workers}});
         stage.controller.assign_raw(json!((first..first + 1000).map(event).collect::<Vec<_>>()).to_string());

@@ -1,4 +1,4 @@
-//! Log lines of the command: on standard error, and on the log page of a dranspose controller.
+//! The command's log lines: on standard error, and on the log page of a dranspose controller.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -22,7 +22,7 @@ fn start(folder: &Path, url: &str, level: &str) -> Process {
     Process::start("framegate", &mut command, folder)
 }
 
-/// The entries, each as its fields.
+/// The log entries, each with its fields.
 fn entries(redis: &RedisServer) -> Vec<HashMap<String, String>> {
     let reply: StreamRangeReply = redis.ask(&["XRANGE", LOGS, "-", "+"]);
     let text = |value: redis::Value| redis::from_redis_value(value).unwrap();
@@ -43,7 +43,7 @@ fn lines_have_the_fields_and_names_that_the_controllers_page_knows() {
     let process = start(folder.path(), &redis.url(), "DEBUG");
     controller.wait_state("eiger-ingester", "anything", |_| true);
     controller.scan("eiger-ingester", &["eiger"]);
-    // One that cannot be understood makes a warning.
+    // An invalid update causes a warning.
     controller.publish(&serde_json::json!([]));
     controller.finish_and_wait("eiger-ingester");
     let lines = wait_for("a warning and the finish", LIMIT, || {
@@ -69,7 +69,7 @@ fn lines_have_the_fields_and_names_that_the_controllers_page_knows() {
     } else {
         framegate_skip::skip("FRAMEGATE_PEER_PYTHON names no Python with dranspose");
     }
-    // The last words are there too.
+    // The last lines are there too.
     let before = entries(&redis).len();
     let output = stop(process);
     assert!(entries(&redis).len() >= before && !output.contains('\u{1b}'), "colours only on a terminal");
@@ -92,6 +92,8 @@ fn an_outage_is_said_once_and_its_lines_come_later() {
     controller.reconnect(&redis);
     controller.wait_state("eiger-ingester", "anything", |_| true);
     wait_for("the second line", LIMIT, || entries(&redis).iter().any(said).then_some(()));
+    // Logged when the last of its connections is back.
+    wait_for("the second end", LIMIT, || (process.output().matches(" serves us").count() == 2).then_some(()));
     let output = stop(process);
     assert_eq!(output.matches("does not serve us").count(), 2, "{output}");
     assert_eq!(output.matches(" serves us").count(), 2, "{output}");
@@ -160,7 +162,7 @@ fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// What the controller's own log page shows at WARNING and above.
+/// The log lines that the controller's own log page shows at WARNING and above.
 const PAGE: &str = "
 import asyncio, json, sys, types
 import redis.asyncio as redis

@@ -1,4 +1,5 @@
-//! A Redis that comes back with older data, as after a crash or a failover: what is older than the running scan stays so.
+//! A Redis that returns with older data, as after a crash or a failover: entries older than the running scan stay
+//! ignored.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -11,7 +12,7 @@ use serde_json::json;
 
 const EIGER_TO_W1: &[(&str, &[&str])] = &[("eiger", &["w1"])];
 
-/// Kills Redis and starts it again with what was saved; returns when the ingester has seen that this is old.
+/// Kills Redis and restarts it with its saved data; returns when the ingester has noticed that the data is old.
 fn back_with_old_data(stage: &mut Stage) {
     stage.redis.kill();
     stage.redis.launch();
@@ -26,7 +27,7 @@ fn a_scan_goes_on_when_redis_comes_back_with_the_one_before_it_only() {
     stage.whole_scan("eiger", 0, 6, &worker);
     stage.redis.save();
     drop(worker);
-    // It has never heard of the first scan.
+    // The restarted host knows nothing of the first scan.
     stage.crash_host();
     stage.start_host();
     let worker = stage.worker("w1");

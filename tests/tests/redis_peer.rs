@@ -1,7 +1,8 @@
-//! What dranspose itself makes of what an ingester publishes in Redis, and what an ingester makes of a real controller.
+//! Checks that dranspose accepts what an ingester publishes in Redis, and that an ingester works with a real
+//! controller.
 //!
-//! Needs a Python that has dranspose: the variable FRAMEGATE_PEER_PYTHON names it (`tests/run` sets it). Without, these tests
-//! say that they did not run.
+//! Needs a Python with dranspose, in the variable FRAMEGATE_PEER_PYTHON (`tests/run` sets it). Without it, these tests
+//! report a skip.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -93,7 +94,7 @@ fn a_real_controller_sets_the_defaults_of_a_sources_parameters_and_finds_the_has
         values.sort();
         (values == expected).then_some(())
     });
-    // While the hashes differ it repeats its update every two seconds: when they agree it is silent.
+    // While the hashes differ, it repeats its update every two seconds; when they match, it stops.
     let length = |stage: &Stage| stage.redis.ask::<u64>(&["XLEN", "dranspose:controller:updates"]);
     let writes = stage.redis.writes_of("dranspose:ingester:played-real-ingester:config");
     let mut before = 0;
@@ -105,12 +106,12 @@ fn a_real_controller_sets_the_defaults_of_a_sources_parameters_and_finds_the_has
     let state = stage.wait_state("the mapping of the controller", |state| state["mapping_uuid"].is_string());
     assert_eq!(state["parameters_hash"].as_str().unwrap().len(), 64);
     process.stop(LIMIT);
-    // It deleted its streams when it ended; a second one is served like the first.
+    // It deleted its streams when it ended; a second controller is served like the first.
     let process = Process::start("controller", &mut command, folder.path());
     stage.wait_state("the mapping of the second", |now| {
         now["mapping_uuid"].is_string() && now["mapping_uuid"] != state["mapping_uuid"]
     });
-    // One that is killed leaves its streams, and what it had said in them is no news to anybody.
+    // A killed controller leaves its streams, and their old entries must not have any effect.
     let (second, own) = (stage.wait_state("its mapping", |_| true), stage.report().service_uuid);
     drop(process);
     let mut process = Process::start("controller", &mut command, folder.path());
@@ -121,7 +122,7 @@ fn a_real_controller_sets_the_defaults_of_a_sources_parameters_and_finds_the_has
     process.stop(LIMIT);
 }
 
-/// Reads with the peer's models, and writes what they write.
+/// Reads with the peer's models, and writes the result.
 const JUDGE: &str = "
 import sys
 from dranspose.protocol import IngesterState, DistributedUpdate

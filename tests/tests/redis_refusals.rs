@@ -1,4 +1,4 @@
-//! A Redis that is there and does not serve, or only slowly: the data path does not notice, and one line says so.
+//! A Redis that refuses commands or is slow: the data path is not affected, and one log line reports it.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -14,12 +14,12 @@ use framegate_tests::{
     stage::{Stage, check},
 };
 
-/// Streams of one event, each with its workers.
+/// The streams of one event, each with its workers.
 type Event<'a> = &'a [(&'a str, &'a [&'a str])];
 
 const EIGER_TO_W1: Event<'static> = &[("eiger", &["w1"])];
 
-/// What makes Redis refuse, in what words it says so, and what ends it.
+/// How to make Redis refuse, the text of its refusal, and how to end it.
 struct Refusal {
     name: &'static str,
     begin: &'static [&'static [&'static str]],
@@ -66,7 +66,7 @@ fn wait_control(stage: &Stage, state: &str) {
     wait_for(&format!("control to be {state}"), LIMIT, || (stage.host().control_report().state == state).then_some(()));
 }
 
-/// A scan that begins well, whose other half comes while `fault` lasts; and a whole scan after it.
+/// A scan that starts normally; its second half arrives while `fault` lasts; and a complete scan after it.
 fn scan_through(stage: &mut Stage, run: u32, begin: impl FnOnce(&mut Stage), end: impl FnOnce(&mut Stage)) {
     stage.hold_after(1);
     let worker = stage.worker("w1");
@@ -88,7 +88,7 @@ fn scan_through(stage: &mut Stage, run: u32, begin: impl FnOnce(&mut Stage), end
 #[test]
 fn a_scan_goes_on_while_redis_refuses_and_status_says_why() {
     let mut stage = Stage::new(&["eiger"], 4);
-    // Made before, because some do not let anybody in; who throws all others out keeps its own.
+    // Connected before, because some faults let no new client in; the fault that disconnects all others keeps this one.
     let way_in = RefCell::new(stage.redis.connect());
     for (number, Refusal { name, begin, says, end }) in (0..).zip(REFUSALS) {
         let begins = |stage: &mut Stage| {
@@ -153,7 +153,7 @@ fn a_redis_that_is_far_away_is_served_like_a_near_one() {
     assert_eq!((report.state, report.last_problem), ("up", None));
 }
 
-/// What Redis has answered with errors, and connections that it refused.
+/// Number of error replies of Redis, and of connections that it refused.
 fn refusals(way_in: &mut redis::Connection) -> u64 {
     let stats: String = redis::cmd("INFO").arg("stats").query(way_in).unwrap();
     let count = |name: &str| -> u64 {
@@ -179,7 +179,7 @@ fn each_refusal_is_one_line_in_the_log_and_its_end_another() {
         carry_out(&mut way_in, begin);
         said(&process, "does not serve us", number);
         said(&process, says, 1);
-        // Some more of the same, of which each could be a line.
+        // Further refusals, each of which could cause a log line.
         let so_far = refusals(&mut way_in);
         wait_for("five more refusals", LIMIT, || (refusals(&mut way_in) >= so_far + 5).then_some(()));
         carry_out(&mut way_in, end);

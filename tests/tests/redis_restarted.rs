@@ -1,4 +1,4 @@
-//! An ingester that is restarted, before, in or after a scan: what it makes of the scan that the controller tells it.
+//! An ingester that is restarted before, in or after a scan, and the controller's scan.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -14,7 +14,7 @@ fn a_restarted_ingester_joins_a_scan_of_which_nothing_was_handed_out() {
     stage.crash_host();
     stage.start_host();
     let worker = stage.worker("w1");
-    // What the controller does every two seconds while the hashes differ.
+    // As the controller does every two seconds while the hashes differ.
     stage.controller.repeat();
     stage.controller.wait_ready("eiger-ingester");
     stage.controller.wait_hash("eiger-ingester");
@@ -43,7 +43,7 @@ fn a_restarted_ingester_joins_a_scan_under_way_without_streams_and_says_so() {
     let says = [format!("in the middle of scan {scan}"), format!("repeat scan {scan} if you need eiger in it")];
     assert!(says.iter().all(|words| fault.contains(words)), "{fault}");
     stage.finish();
-    // The next scan is right again.
+    // The next scan works again.
     stage.next_runs();
     stage.scan(&["eiger"]);
     assert_eq!(stage.host().control_report().faults, [].into());
@@ -77,7 +77,7 @@ fn a_restarted_ingester_is_not_misled_by_the_mapping_before_or_after() {
     stage.start_host();
     stage.controller.repeat();
     stage.controller.wait_ready("eiger-ingester");
-    // Without streams of ours there is nothing to complain of.
+    // Without this ingester's streams there is no fault.
     assert_eq!(stage.host().control_report().faults, [].into());
     assert!(stage.report().streams.values().all(|stream| !stream.active));
 }

@@ -1,4 +1,4 @@
-//! What of a user's rights and secrets in Redis is used, and what of them is said.
+//! A Redis user's rights and secrets: which are used, and which are shown.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -14,7 +14,7 @@ use framegate_tests::{
     stage::Stage,
 };
 
-/// The line that docs/redis.md gives to users, as words.
+/// The line for users in docs/redis.md, as words.
 fn documented(password: &str) -> Vec<String> {
     let page = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/redis.md")).unwrap();
     let line = page.lines().find(|line| line.starts_with("ACL SETUSER framegate ")).unwrap();
@@ -25,7 +25,7 @@ fn set_user(redis: &RedisServer, words: &[String]) {
     let _: () = redis.ask(&words.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
-/// What was refused to the user, as COMMAND or KEY.
+/// The user's refused accesses, as COMMAND or KEY.
 fn refused(redis: &RedisServer) -> Vec<String> {
     let log: Vec<std::collections::HashMap<String, redis::Value>> = redis.ask(&["ACL", "LOG"]);
     log.into_iter().map(|entry| redis::from_redis_value(entry["object"].clone()).unwrap()).collect()
@@ -44,7 +44,7 @@ fn the_documented_rights_are_enough_and_one_that_is_missing_is_named_until_it_is
     stage.controller.set_parameter("played_text", b"new");
     stage.controller.wait_hash("eiger_played-ingester");
     stage.whole_scan("eiger", 0, 2, &worker);
-    // What a restarted ingester looks up.
+    // Keys that a restarted ingester reads.
     stage.scan(&["eiger"]);
     stage.crash_host();
     stage.start_host();
@@ -89,7 +89,7 @@ fn a_password_is_found_in_nothing_that_the_process_says() {
         command.args(["ingester", "-n", "eiger", "-c", "ZmqPullSingleIngester", "-u", "tcp://127.0.0.1:9"]);
         command.env("INGESTER_URL", format!("tcp://127.0.0.1:{}", free_port())).env("LOG_LEVEL", "DEBUG");
         command.env("SERVICE_REDIS_DSN", redis.url()).env("FRAMEGATE_ADMIN", admin.to_string());
-        // A wrong one first, where it can be exchanged; it is as secret.
+        // First a wrong password where it can be replaced; it is just as secret.
         fs::write(&file, format!("{SECRET}-wrong\n")).unwrap();
         match way {
             "address" => command.env("SERVICE_REDIS_DSN", redis.url_with(&format!("framegate:{SECRET}"))),
@@ -119,7 +119,7 @@ fn a_password_is_found_in_nothing_that_the_process_says() {
         said.push_str(&format!("{lines:?}"));
         assert!(said.contains("serves us") && !said.contains(SECRET), "{way}:\n{said}");
     }
-    // Settings that are wrong are told without it, too.
+    // Messages about wrong settings do not contain it either.
     let mut wrong = framegate::command();
     wrong.args(["ingester", "-n", "a", "-c", "stins", "-u", "tcp://127.0.0.1:9"]);
     wrong.env("SERVICE_REDIS_DSN", format!("redis://me:{SECRET}@host:port")).env("FRAMEGATE_REDIS_PASSWORD", SECRET);

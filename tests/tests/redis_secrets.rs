@@ -1,4 +1,4 @@
-//! Secrets on a file system that hangs: a pipe that nobody writes to is such a file.
+//! Secrets on a file system that hangs: a pipe without a writer behaves like such a file.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -32,7 +32,7 @@ fn a_password_that_cannot_be_read_stops_neither_what_is_connected_nor_the_admin_
 
     nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     fs::rename(&pipe, &file).unwrap();
-    // Of its four connections all but the one that publishes: they connect anew, and read the password for that.
+    // All of its four connections except the publishing one reconnect, and read the password for it.
     let clients: String = redis.ask(&["CLIENT", "LIST"]);
     let reading: Vec<&str> = clients.lines().filter(|client| client.contains("cmd=xread")).collect();
     assert!(!reading.is_empty(), "{clients}");
@@ -49,7 +49,7 @@ fn a_password_that_cannot_be_read_stops_neither_what_is_connected_nor_the_admin_
     let writes = redis.writes_of(&format!("dranspose:ingester:{NAME}:config"));
     (0..3).for_each(|_| _ = writes.recv_timeout(LIMIT).unwrap());
 
-    // The file is right again, and then the reading that hung comes to its end.
+    // The file is replaced by a correct one, and then the hanging read ends.
     fs::rename(&file, &pipe).unwrap();
     fs::write(&file, "secret\n").unwrap();
     fs::write(&pipe, "secret\n").unwrap();
@@ -57,7 +57,7 @@ fn a_password_that_cannot_be_read_stops_neither_what_is_connected_nor_the_admin_
     controller.scan(NAME, &["eiger"]);
     controller.finish_and_wait(NAME);
 
-    // It ends also while a reading hangs.
+    // It also stops while a read hangs.
     fs::remove_file(&file).unwrap();
     fs::rename(&pipe, &file).unwrap();
     let _: i64 = redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);

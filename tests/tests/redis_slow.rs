@@ -1,5 +1,5 @@
-//! A network that is slow, and answers that are large: what comes without a pause is waited for, and what is not used is not
-//! fetched.
+//! A slow network, and large answers: framegate waits for an answer as long as bytes arrive without a pause, and does
+//! not fetch data that it does not use.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const MIB: usize = 1 << 20;
 
-/// A host whose connections to Redis pass on this many bytes a second.
+/// A host whose connections to Redis are limited to this many bytes per second.
 fn slow(stream: &str, rate: u64) -> (Stage, Proxy) {
     let redis = RedisServer::start();
     let proxy = Proxy::to(redis.port());
@@ -46,7 +46,7 @@ fn a_large_parameter_of_others_behind_a_slow_network_holds_no_scan_back() {
 
 #[test]
 fn a_large_parameter_of_ours_arrives_however_long_it_takes() {
-    // It takes 6 s; without a byte for 3 s Redis would be taken for dead.
+    // It takes 6 s; after 3 s without a byte Redis would be considered dead.
     let (mut stage, _proxy) = slow("played-slow", 2_000_000);
     let value: Vec<u8> = (0..12 * MIB).map(|byte| byte as u8).collect();
     stage.controller.set_parameter("played-slow_mask", &value);
@@ -84,7 +84,7 @@ fn a_value_that_is_larger_than_what_is_taken_is_named_and_costs_only_itself() {
     stage.controller.parameters.insert("played-huge_mask".to_owned(), version);
     stage.controller.store_parameter("played-huge_gain", b"0.5");
     stage.controller.start_scan(&["played-huge"]);
-    // 256 MiB on their way through a debug build.
+    // Transferring 256 MiB in a debug build.
     let fault = wait_for("the fault", 6 * LIMIT, || {
         stage.host().control_report().faults.get("parameter played-huge_mask").cloned()
     });
@@ -104,11 +104,11 @@ fn a_value_that_is_larger_than_what_is_taken_is_named_and_costs_only_itself() {
 fn an_update_that_is_larger_than_what_is_taken_is_passed_over_and_the_next_scan_is_whole() {
     let mut stage = Stage::new(&["eiger"], 2);
     let worker = stage.worker("w1");
-    // Redis makes it up itself.
+    // Redis generates the data itself.
     let script = "return redis.call('XADD', KEYS[1], '*', 'data', string.rep('x', ARGV[1]))";
     let bytes = (260 * MIB).to_string();
     let _: String = stage.redis.ask(&["EVAL", script, "1", "dranspose:controller:updates", &bytes]);
-    // 256 MiB on their way through a debug build.
+    // Transferring 256 MiB in a debug build.
     wait_for("the complaint", 6 * LIMIT, || {
         let problem = stage.host().control_report().last_problem?;
         problem.what.contains("dranspose:controller:updates").then(|| assert!(problem.what.contains("256 MiB")))

@@ -1,4 +1,4 @@
-//! What an ingester publishes in Redis: its state, and what it makes of parameters.
+//! What an ingester publishes in Redis: its state, and its values of parameters.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -54,7 +54,7 @@ fn the_state_is_written_every_1_3_seconds_and_lives_for_ten() {
     let stage = Stage::new(&["played"], 1);
     let writes = stage.redis.writes_of(&key("played-ingester"));
     let times: Vec<Instant> = (0..5).map(|_| writes.recv_timeout(LIMIT).unwrap()).collect();
-    // Not more often; a slow machine makes it less, and how much is no matter as long as nothing expires.
+    // Not more often. A slow machine writes less often, which is acceptable as long as the key does not expire.
     let mean = times[4].duration_since(times[0]) / 4;
     assert!(mean > Duration::from_millis(1200), "{mean:?}");
     let left: i64 = stage.redis.ask(&["PTTL", &key("played-ingester")]);
@@ -69,7 +69,7 @@ fn workers_are_published_at_once() {
     stage.wait_state("anything", |_| true);
     let writes = stage.redis.writes_of(&key("played-ingester"));
     let workers: Vec<Worker> = (0..6).map(|number| stage.worker(&format!("w{number}"))).collect();
-    // Without news a write follows the one before it after 1.3 s, on a slow machine later.
+    // Without changes, a write follows the previous one after 1.3 s, on a slow machine later.
     let times: Vec<Instant> = writes.try_iter().collect();
     let mut pauses = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
     assert!(pauses.any(|pause| pause < Duration::from_millis(1000)), "{times:?}");
@@ -118,7 +118,7 @@ fn a_clean_stop_removes_the_state_at_once() {
 fn a_clean_stop_leaves_the_state_of_a_second_instance() {
     let mut stage = Stage::new(&["played"], 1);
     let mine = stage.wait_state("anything", |_| true);
-    // The state of another instance, again and again, as it would be: what counts is who wrote last.
+    // The state of another instance, written repeatedly as that instance would: the last writer wins.
     let other = mine.to_string().replace(mine["service_uuid"].as_str().unwrap(), &uuid::Uuid::new_v4().to_string());
     let writes = stage.redis.writes_of(&key("played-ingester"));
     writes.recv_timeout(LIMIT).unwrap();
@@ -138,7 +138,7 @@ fn the_hash_is_null_until_an_update_was_processed_and_then_the_references() {
         stage.controller.set_parameter(name, value.as_bytes());
         stage.controller.wait_hash("played-ingester");
     }
-    // A new controller knows other parameters: what it does not know does not count.
+    // A new controller knows other parameters: parameters that it does not know are ignored.
     stage.controller.parameters.remove("Z");
     stage.controller.repeat();
     stage.controller.wait_hash("played-ingester");
@@ -156,7 +156,7 @@ fn a_parameter_counts_only_when_its_value_was_fetched() {
     stage.wait_complaints("values of parameters that are missing", 1);
     let still = stage.controller.state(ingester).unwrap();
     assert_eq!(still["parameters_hash"], known["parameters_hash"]);
-    // The controller writes it anew, and repeats its update.
+    // The controller writes it again, and repeats its update.
     let key = format!("dranspose:parameters:played-missing_gain:{version}");
     let _: () = stage.redis.ask(&["SET", &key, "0.25"]);
     stage.controller.repeat();

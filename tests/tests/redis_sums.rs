@@ -1,4 +1,4 @@
-//! What became of each stream's events adds up, at every moment: while scans replace each other, and when all is over.
+//! The outcomes of each stream's events add up at every moment: while scans replace each other, and at the end.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -27,7 +27,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Of a stream: what was read in all scans, and the sum of its outcomes.
+/// For a stream: the events read in all scans, and the sum of their outcomes.
 fn sums(report: &Report, stream: &str) -> (u64, u64) {
     let stream = &report.streams[stream];
     let now = stream.forwarded + stream.dropped + stream.discarded + stream.queued;
@@ -40,7 +40,7 @@ fn sums(report: &Report, stream: &str) -> (u64, u64) {
 fn at_every_moment_what_was_read_is_the_sum_of_what_became_of_it_also_while_scans_replace_each_other() {
     let mut stage = Stage::with(RedisServer::start(), &STREAMS, 0, |settings| {
         let ingester = &mut settings.ingesters[0];
-        // So little that the one stream drops.
+        // Small enough that the stream `played-drops` drops events.
         ingester.memory_limit = 256 << 10;
         ingester.streams = STREAMS
             .iter()
@@ -73,7 +73,7 @@ fn at_every_moment_what_was_read_is_the_sum_of_what_became_of_it_also_while_scan
             asked
         });
         let ends = Over(&over);
-        // Some events of each scan are assigned, to a worker and to nobody; of some scans none.
+        // Some events of each scan are assigned, to a worker or to none; in some scans no events are assigned.
         let to_w1: &[(&str, &[&str])] = &[("played-a", &["w1"]), ("played-b", &[]), ("played-drops", &["w1"])];
         for scan in 0..SCANS {
             let active = if scan % 3 == 0 { &STREAMS[..2] } else { &STREAMS[..] };
@@ -81,7 +81,7 @@ fn at_every_moment_what_was_read_is_the_sum_of_what_became_of_it_also_while_scan
             controller.assign(&vec![to_w1; scan % 4 * 10]);
             assert!(!watcher.is_finished(), "a sum is wrong");
         }
-        // A scan in which nobody takes part: what is on its way comes to its end.
+        // A scan without this ingester's streams, so that events in transit are finished.
         controller.scan(&name, &["another ingester's"]);
         drop(ends);
         watcher.join().unwrap()
@@ -96,7 +96,7 @@ fn at_every_moment_what_was_read_is_the_sum_of_what_became_of_it_also_while_scan
         all.map(|all| all.replaced).iter().sum::<u64>(),
     ];
     assert!(outcomes.iter().all(|count| *count > 0), "each outcome is in play: {all:?}");
-    // Nothing is lost without a count between the sources and here either.
+    // The sources' own counts match too: nothing is lost between them and the ingester.
     stage.wait_report("everything that the sources gave", |report| {
         let late = report.counters["events that came after their scan was over"];
         let read: u64 = report.streams.values().map(|stream| stream.since_start.read).sum();

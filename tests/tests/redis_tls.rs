@@ -1,4 +1,5 @@
-//! Redis behind TLS: real servers with certificates of the test's own authority. What is trusted is served, what is not is said.
+//! Redis with TLS: real servers with certificates of the test's own authority. Trusted servers are used, others are
+//! reported.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -24,7 +25,7 @@ fn change(settings: &mut Settings, change: impl FnOnce(&mut RedisSettings)) {
     change(redis);
 }
 
-/// A host for which this Redis is absent until it trusts it; what it says then.
+/// Returns a host that does not trust this Redis, once its fault contains `says`.
 fn refused(says: &str, url: &str, settings: impl FnOnce(&mut RedisSettings)) -> Stage {
     let stage = Stage::with(RedisServer::absent(), &["eiger"], 2, |all| {
         change(all, |redis| {
@@ -78,10 +79,10 @@ fn a_certificate_that_nobody_trusted_has_signed_is_refused_until_its_signer_is_k
     let ca = folder.path().join("ca.pem");
     fs::copy(Authority::new().file(), &ca).unwrap();
     let stage = refused("redis_ca", &redis.url(), |settings| settings.ca = Some(ca.clone()));
-    // The file is exchanged while framegate runs.
+    // The file is replaced while framegate runs.
     fs::copy(redis.authority().file(), &ca).unwrap();
     wait_for("Redis to be trusted", LIMIT, || (stage.host().control_report().state == "up").then_some(()));
-    // Nobody but the file is trusted, and without one nobody but the system's authorities.
+    // With a file, only its authorities are trusted; without one, only the system's authorities.
     drop(stage);
     drop(refused("redis_ca", &redis.url(), |_| {}));
 }

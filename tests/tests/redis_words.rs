@@ -1,4 +1,4 @@
-//! What is said of a Redis that does not serve: its own word, and only the advice that fits.
+//! The report about a Redis that refuses service: its own text, and only matching advice.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -11,7 +11,7 @@ use std::{
 use framegate::settings::Control;
 use framegate_tests::{controller::LIMIT, process::wait_for, redis::RedisServer, stage::Stage};
 
-/// What status says when control is down with these words.
+/// The problem in status when control is down with this text.
 fn wait_problem(stage: &Stage, says: &str) -> String {
     wait_for(says, LIMIT, || {
         let report = stage.host().control_report();
@@ -51,7 +51,7 @@ fn a_redis_that_has_too_many_clients_is_quoted_also_where_it_asks_for_a_password
 
 #[test]
 fn a_redis_in_protected_mode_is_quoted() {
-    // Played: a real one says this to other machines only.
+    // Simulated: a real server sends this to other machines only.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -79,7 +79,7 @@ fn a_port_at_which_nobody_listens_is_not_taken_for_one_with_tls() {
     stage.redis.launch();
     stage.controller.reconnect(&stage.redis);
     stage.wait_state("to be served", |_| true);
-    // And one that has served us and ends our connections is no port with TLS either.
+    // A Redis that has worked and then closes the connections is not reported as a TLS port.
     stage.redis.kill();
     let what = wait_problem(&stage, "");
     assert!(!what.contains("TLS"), "{what}");

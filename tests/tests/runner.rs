@@ -1,4 +1,4 @@
-//! `tests/runner.py`, which runs these tests: what fails, hangs or is skipped is told.
+//! `tests/runner.py`, which runs these tests: failures, hangs and skips are reported.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A script in the place of a test's binary, and cargo's line about it.
+/// A script in place of a test binary, and cargo's line about it.
 fn binary(folder: &Path, name: &str, script: &str) -> String {
     let file = folder.join(name);
     fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -28,7 +28,7 @@ fn binary(folder: &Path, name: &str, script: &str) -> String {
     format!("{message}\n")
 }
 
-/// Runs the binaries of these names and scripts; what the report says.
+/// Runs binaries with these names and scripts; returns the report.
 fn run(ci: &str, scripts: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let messages: String = scripts.iter().map(|(name, script)| binary(folder.path(), name, script)).collect();
@@ -54,7 +54,7 @@ fn a_failure_is_shown_in_full_and_a_binary_that_hangs_is_ended_with_what_it_star
     let child = folder.path().join("child");
     let hangs = format!("echo 'test endless has been running'; sleep 1000 & echo $! > {}; wait", child.display());
     let fails = "echo 'running 1 test'; echo; echo 'failures:'; echo '    broken, because of 7'; exit 101";
-    // `soak` is one of those that run alone.
+    // `soak` is one of the binaries that run alone.
     let report = run("", &[("good", PASSES), ("wrong", fails), ("hangs", &hangs), ("soak", PASSES)]);
     let said = text(&report.stdout);
     assert_eq!(report.status.code(), Some(1), "{said}");
@@ -71,7 +71,7 @@ fn a_failure_is_shown_in_full_and_a_binary_that_hangs_is_ended_with_what_it_star
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
     let child: i32 = fs::read_to_string(child).unwrap().trim().parse().unwrap();
-    // Its parent is gone: whoever inherited it may not have waited for it yet.
+    // Its parent is gone, and the process that inherited it may not have reaped it yet.
     let state = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
     assert!(state.is_empty() || state.contains(") Z "), "{state}");
 }

@@ -1,5 +1,5 @@
-//! Sardana through the real command, as a beamline starts it: `framegate http_ingester` with dranspose's arguments, and the plugin loaded
-//! from its file.
+//! Sardana with the real command, as a beamline starts it: `framegate http_ingester` with dranspose's arguments, and
+//! the plugin loaded from its file.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -46,7 +46,7 @@ fn without_a_host_it_listens_on_all_addresses_of_ipv4_and_ipv6_as_dranspose_does
     assert!(host.stop(LIMIT).success());
 }
 
-/// Posts over a connection; the status.
+/// Posts over a connection; returns the status.
 fn post(connection: &mut TcpStream, path: &str, body: &str) -> String {
     let length = body.len();
     let head = format!("POST /v1/{path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n");
@@ -75,7 +75,7 @@ fn the_port_is_bound_from_start_to_end_and_what_comes_between_scans_is_answered_
     let mut host = Host::with(&mut command, folder.path(), admin);
     host.wait_for("its start", |ingester| ingester["streams"]["sardana"].is_object());
 
-    // No scan was ever there; this connection lives through all of them.
+    // There was no scan yet; this connection stays open through all scans.
     let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
     connection.set_read_timeout(Some(LIMIT)).unwrap();
     let description = r#"{"serialno": 1, "scandir": "/data", "title": "ascan"}"#;

@@ -1,6 +1,6 @@
-//! Wrong settings, as a person meets them at the command: all problems at once, each where it is, and exit status 2.
+//! Wrong settings, as users see them: all problems at once, each with its location, and exit status 2.
 //!
-//! What each message says is tested beside the code, in `host/src/settings`; here it is the process.
+//! The messages are tested beside the code, in `host/src/settings`; this file tests the process.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -13,7 +13,7 @@ fn framegate(args: &[&str], variables: &[(&str, &str)]) -> Output {
     framegate::command().args(args).envs(variables.iter().copied()).output().unwrap()
 }
 
-/// What is on standard error; standard output is empty, and the status is that of wrong settings.
+/// Returns standard error; standard output is empty, and the exit status is the one for wrong settings.
 fn refused(output: &Output) -> String {
     let told = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(2), "{told}");
@@ -90,7 +90,7 @@ fn a_file_that_cannot_be_read_is_told_with_what_was_looked_for() {
 fn text_that_is_no_toml_or_no_utf_8_is_told_with_its_place() {
     let (told, path) = with_file(b"redis = \"redis://h\"\nadmin = [1\n[[ingester]]\n");
     assert!(told.contains(&format!("{path}:3, column 1: ")) && told.contains("not TOML"), "{told}");
-    // What follows from a mistake is not told as well.
+    // Consequences of a mistake are not reported.
     assert_eq!(told.lines().count(), 1, "{told}");
     let (told, path) = with_file(b"# fine\nredis = \"\xff\"\n");
     assert!(told.contains(&format!("{path}:2: not UTF-8")), "{told}");

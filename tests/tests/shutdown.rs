@@ -1,4 +1,4 @@
-//! The end of a real program, as those see it who still look for it.
+//! The end of a real program, from the view of processes that still use it.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -23,7 +23,7 @@ use nix::sys::signal::Signal;
 const LIMIT: Duration = Duration::from_secs(20);
 const KEY: &str = "dranspose:ingester:camera-ingester:config";
 
-/// A Python worker that pings an address at which nobody listens any more cannot end itself: libzmq keeps its ping for ever.
+/// A Python worker that pings an unused address cannot end itself: libzmq keeps its ping for ever.
 #[test]
 fn whoever_reads_a_published_address_finds_somebody_there() {
     let redis = RedisServer::start();
@@ -47,7 +47,7 @@ fn whoever_reads_a_published_address_finds_somebody_there() {
     assert!(stopping.join().unwrap().success());
 }
 
-/// A scan in which a worker does not read, so that most of it waits in the program.
+/// A scan with a worker that does not read, so that most messages wait in the program.
 struct Scan {
     redis: RedisServer,
     controller: Controller,
@@ -89,7 +89,7 @@ impl Scan {
         Self { redis, controller, detector, host, worker, folder }
     }
 
-    /// After its end: nothing is published any more, and the capture is whole.
+    /// After its end: nothing is published any more, and the capture is complete.
     fn leaves_nothing_behind(mut self) {
         assert_eq!(self.controller.state("camera-ingester"), None);
         assert!(!self.redis.ask::<bool>(&["EXISTS", KEY]));
@@ -117,7 +117,7 @@ fn a_stop_in_a_scan_delivers_what_is_queued_within_the_grace_and_leaves_nothing_
         assert_eq!(message.number(), number);
         assert!(number == 0 || message.frames[1] == vec![number as u8 - 1; IMAGE], "image {number}");
     }
-    // It does not wait for the rest of the grace.
+    // It does not wait for the rest of the grace period.
     assert!(scan.host.wait(Duration::from_secs(10)).success());
     scan.leaves_nothing_behind();
 }

@@ -1,4 +1,4 @@
-//! The long run, for a minute. `tests/soak` is one of an hour.
+//! The soak run, for a minute. `tests/soak` runs for an hour.
 //!
 //! ```text
 //!     FRAMEGATE_SOAK_SEED=7 cargo test -p framegate-tests --test soak

@@ -1,4 +1,4 @@
-//! Control without Redis when sources fail: the next scan comes, but not as fast as the machine can.
+//! Control without Redis when sources fail: the next scan starts, but only after a pause.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// One ingester for each stream.
+/// A host with one ingester for each stream.
 fn host(streams: &[(&str, Value)]) -> (Host, Vec<String>) {
     let ingester = |(name, settings): &(&str, Value)| {
         let stream = StreamSettings::new(StreamName::new(name).unwrap(), "played", settings.clone());
@@ -36,7 +36,7 @@ fn a_source_that_always_fails_does_not_make_scans_spin() {
     let began = Instant::now();
     let failures = || host.reports()[0].counters.get("failures of sources").copied().unwrap_or(0);
     wait_for("three failures", LIMIT, || (failures() >= 3).then_some(()));
-    // Half a second before the second try, then twice as long before each: so many need at least so long.
+    // Half a second before the second attempt, then each pause doubles: minimum time for this many attempts.
     let tries = u32::try_from(failures()).unwrap();
     let waits = Duration::from_millis(500) * (2_u32.pow(tries - 1) - 1);
     assert!(began.elapsed() >= waits, "{tries} tries in {:?}", began.elapsed());
@@ -49,7 +49,7 @@ fn a_source_that_always_fails_does_not_make_scans_spin() {
 fn a_source_that_always_fails_does_not_keep_others_from_their_scans() {
     let (host, urls) = host(&[("ill", json!({ "fails": true })), ("well", json!({ "events": 100 }))]);
     let worker = Worker::connect("w1", &urls[1]);
-    // Scans of the stream that is well, each whole; if they waited for the other, these would take minutes.
+    // Scans of the working stream, each complete; if they waited for the other stream, they would take minutes.
     for _ in 0..12 {
         for number in 0..100_u64 {
             let message = worker.next();

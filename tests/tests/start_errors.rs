@@ -1,4 +1,4 @@
-//! What is wrong at the start ends it soon, with a message and a status, and nothing was published.
+//! Errors at the start end the program soon, with a message and an exit status, and nothing is published.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -16,11 +16,11 @@ use framegate_tests::{
     redis::RedisServer,
 };
 
-/// From the command line to the exit status. Shorter than the shortest wait that it could be caught in (`source_timeout`, 10 s); far
-/// longer than it takes, because the machine may have other work.
+/// From the command line to the exit status. Shorter than the shortest wait that it could hang in (`source_timeout`, 10
+/// s), and far longer than necessary, because the machine may be busy.
 const SOON: Duration = Duration::from_secs(8);
 
-/// Runs it with a Redis of its own. It ends soon by itself, with this status; nothing is in Redis. What it said.
+/// Runs it with its own Redis. It ends soon by itself, with this status, and nothing is in Redis. Returns its output.
 fn fails(redis: &RedisServer, command: &mut Command, status: i32) -> String {
     let began = Instant::now();
     let Output { status: found, stderr, .. } = command.output().unwrap();
@@ -41,7 +41,7 @@ fn drop_in(redis: &RedisServer, port: u16) -> Command {
     command
 }
 
-/// `framegate run` with a configuration whose ingester is right, and with these lines more.
+/// `framegate run` with a configuration with a correct ingester, and these further lines.
 fn run(redis: &RedisServer, folder: &Path, top: &str, ingester: &str, source: &str) -> Command {
     let file = folder.join("framegate.toml");
     let configuration = format!(
@@ -120,7 +120,7 @@ fn a_configuration_that_is_wrong_ends_it_with_all_its_problems_and_nothing_is_pu
             assert!(told.contains(word), "{word} is not in {told}");
         }
     }
-    // The source says what is wrong with its own settings.
+    // The source reports errors in its own settings.
     let command = &mut run(&redis, folder.path(), "", "", &stins);
     let file = folder.path().join("framegate.toml");
     fs::write(&file, fs::read_to_string(&file).unwrap().replace("upstream_url", "upstream_ulr")).unwrap();
@@ -133,11 +133,11 @@ fn a_configuration_that_is_wrong_ends_it_with_all_its_problems_and_nothing_is_pu
 
 #[test]
 fn a_class_whose_plugin_is_not_there_is_told_with_where_it_was_looked_for() {
-    // Beside the built command are all plugins of the workspace; beside a copy of it is none.
+    // All plugins of the workspace are beside the built command; there are none beside a copy of it.
     let [alone, elsewhere] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let copy = alone.path().join("framegate");
-    // By a process of its own: while this one has the file open for writing, a test beside this one may start a program, which
-    // would hold the descriptor for a moment, and a file that somebody may write to cannot be executed.
+    // Copied by a separate process: while this process has the file open for writing, a test in parallel may start a
+    // program, which inherits the descriptor for a moment, and a file that is open for writing cannot be executed.
     let copied = Command::new("cp").arg(framegate::built().join("framegate")).arg(&copy).status().unwrap();
     assert!(copied.success());
     let mut command = Command::new(copy);

@@ -1,5 +1,5 @@
-//! What a swap costs: time from asking to ready, time to load, and what each generation leaves in the process. Prints a report
-//! (`cargo test -p framegate-tests --test swap_cost -- --nocapture`).
+//! The cost of a swap: time from the request to ready, time to load, and what each generation leaves in the process.
+//! Prints a report (`cargo test -p framegate-tests --test swap_cost -- --nocapture`).
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -14,10 +14,10 @@ use framegate_tests::{
 };
 use serde_json::{Value, json};
 
-/// Generations that are loaded, one after the other.
+/// Number of generations loaded, one after the other.
 const GENERATIONS: u64 = 40;
 
-/// A host whose one stream is fed by `marked`, and its worker. Scans follow each other as fast as their events are read.
+/// A host with one stream, fed by `marked`, and its worker. Scans follow each other as fast as their events are read.
 fn start(folder: &Path, more: &str) -> (Host, Worker) {
     let url = format!("tcp://127.0.0.1:{}", free_port());
     let mut host = Host::start(
@@ -57,7 +57,7 @@ fn swaps_among_as_many_plugins_as_may_be_loaded_cost_nothing_that_stays() {
         });
     };
     let rounds = |number: usize| (0..number).for_each(|one| swap(&plugins[(one + 1) % plugins.len()]));
-    // Also the receipts that are kept.
+    // Includes the receipts that are kept.
     rounds(30);
     let before = Sample::of(host.id()).unwrap();
     rounds(swaps);
@@ -75,7 +75,7 @@ fn swaps_among_as_many_plugins_as_may_be_loaded_cost_nothing_that_stays() {
 fn a_generation_costs_memory_one_descriptor_and_no_thread() {
     let (folder, whole) = (tempfile::tempdir().unwrap(), fs::read(marked("1.0.0")).unwrap());
     let (host, _worker) = start(folder.path(), "");
-    // What lies behind the sections makes it another content, and changes nothing else.
+    // Bytes after the sections make the content different, without any other effect.
     let swap = |number: u64| {
         let plugin = folder.path().join(format!("lib{number}.so"));
         fs::write(&plugin, [&whole[..], &number.to_le_bytes()].concat()).unwrap();
@@ -89,7 +89,7 @@ fn a_generation_costs_memory_one_descriptor_and_no_thread() {
     (warm_up..warm_up + GENERATIONS).for_each(swap);
     let after = wait_for("threads and descriptors as before", LIMIT, || {
         let after = Sample::of(host.id()).unwrap();
-        // Its copy stays open.
+        // The generation's copy stays open.
         let descriptors = before.descriptors + GENERATIONS as f64;
         (after.threads <= before.threads && after.descriptors <= descriptors).then_some(after)
     });

@@ -1,7 +1,7 @@
-//! Swaps under a real controller, with real workers, and one that holds on to everything it was sent: between every two scans
-//! another version of the plugin, or one that is refused.
+//! Swaps under a real controller, with real workers, and one simulated worker that reads none of its messages. Between
+//! scans there is a swap to another version of the plugin, or to a plugin that is refused.
 //!
-//! `FRAMEGATE_SWAPS=200` makes it so many scans.
+//! `FRAMEGATE_SWAPS=200` is the number of scans.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -23,20 +23,20 @@ use framegate_tests::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The stream, and its events between the first and the last of a run.
+/// The stream, and the events between the first and the last of a run.
 const STREAM: &str = "camera";
 const IMAGES: usize = 20;
 const WORKERS: [&str; 2] = ["w1", "w2"];
 
-/// Scans until everything is there that stays: threads, buffers, the copies of the plugins.
+/// Scans until all permanent resources exist: threads, buffers, the copies of the plugins.
 const WARM_UP: usize = 8;
-/// Scans until the network's own buffers are full, and the rest of what the holder was sent stays with the ingester.
+/// Scans until the network's own buffers are full, so that the rest of the holder's messages stays in the ingester.
 const HOLDS_AFTER: usize = 5;
-/// What a generation costs at most (the size of its file), and what a process that does much may vary by.
+/// Maximum cost of a generation (the size of its file), and the usual variation of a busy process.
 const GENERATION_KIB: u64 = 3 * 1024;
 const VARIES_KIB: u64 = 8 * 1024;
 
-/// What the process has.
+/// The resources of the process.
 #[derive(Debug, Clone, Copy)]
 struct Footprint {
     threads: usize,
@@ -83,7 +83,7 @@ impl Beamline {
         Self { dranspose, host, holder, folder, _redis: redis }
     }
 
-    /// The receipt of a swap, or why it was refused.
+    /// Requests a swap; an error is the reason for a refusal.
     fn swap(&self, plugin: &str, settings: &Value) -> Result<(), String> {
         let output = self.host.swap(&[STREAM, plugin, "--settings", &settings.to_string()]);
         if output.status.success() { Ok(()) } else { Err(String::from_utf8(output.stderr).unwrap()) }
@@ -105,13 +105,13 @@ impl Beamline {
     }
 }
 
-/// `mark` says which swap brought the source. Frames are large enough not to be copied, and fill up what the network's own
-/// buffers take.
+/// `mark` is the number of the swap that created the source. Frames are large enough not to be copied, and fill the
+/// network's own buffers.
 fn settings(mark: usize) -> Value {
     json!({ "events": IMAGES + 2, "bytes": 5000, "outer_bytes": 512 << 10, "mark": mark.to_string() })
 }
 
-/// Plugins that are refused, each in another way: what is asked for, and what the refusal says.
+/// Plugins that are refused, each for another reason: the file, its settings, and part of the refusal.
 fn refused(folder: &Path) -> Vec<(String, Value, &'static str)> {
     let path = |path: PathBuf| path.to_str().unwrap().to_owned();
     let whole = fs::read(marked("2.0.0")).unwrap();
@@ -133,7 +133,7 @@ fn refused(folder: &Path) -> Vec<(String, Value, &'static str)> {
     ]
 }
 
-/// Which event of which run of which swap's source this is, and of which version.
+/// The event's version, and its swap, run and number.
 fn about(frame: &[u8]) -> (String, Key) {
     let about: Value = serde_json::from_slice(frame).unwrap();
     let text = |key: &str| about[key].as_str().unwrap().to_owned();
@@ -147,7 +147,8 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-/// Everything that the real workers got in a scan: each of its right version and number. How often each event came.
+/// Checks the events of the real workers in a scan: each has the right version and number. Returns how often each event
+/// was received.
 fn check(received: &[Received], version: &str, mark: usize, run: u64) -> BTreeMap<Key, usize> {
     let mut seen = BTreeMap::new();
     for message in received {
@@ -169,7 +170,7 @@ fn swap_between_scans() {
     let mut beamline = Beamline::start();
     let refused = refused(beamline.folder.path());
     let versions = ["1.0.0", "2.0.0"].map(|version| (version, marked(version)));
-    // What feeds the stream: the version, the number of the swap that brought it, and its scans since then.
+    // The current source: the version, the number of the swap that created it, and its scans since then.
     let (mut version, mut mark, mut run) = (0, 0, 0);
     let mut seen: BTreeMap<Key, usize> = BTreeMap::new();
     let mut base = None;
@@ -189,7 +190,7 @@ fn swap_between_scans() {
                 beamline.swap(versions[*version].1.to_str().unwrap(), &settings(*mark)).unwrap();
             }
         };
-        // Every other one is asked for while the scan may still run.
+        // Every second swap is requested while the scan may still run.
         if scan % 2 == 0 {
             swap(&mut version, &mut mark, &mut run);
         }
@@ -203,7 +204,7 @@ fn swap_between_scans() {
         if scan % 2 == 1 {
             swap(&mut version, &mut mark, &mut run);
         }
-        // A swap that waits for the next scan has a thread and a descriptor already: compare like with like.
+        // A swap that waits for the next scan already has a thread and a descriptor: compare only equal states.
         if scan % 6 == 5 {
             let now = beamline.footprint();
             println!("after scan {scan}: {now:?}");
@@ -211,7 +212,7 @@ fn swap_between_scans() {
                 let base: Footprint = *base.get_or_insert(now);
                 wait_for("threads and descriptors as before", LIMIT, || {
                     let now = beamline.footprint();
-                    // Whoever asks has a descriptor there, which comes and goes; a generation has one that stays.
+                    // A status request has a temporary descriptor; a generation has a permanent one.
                     let descriptors = base.descriptors + now.generations - base.generations;
                     (now.threads <= base.threads && now.descriptors <= descriptors).then_some(())
                 });
@@ -232,7 +233,7 @@ fn swap_between_scans() {
     }
     assert_eq!(last_receipt, scans as u64);
 
-    // What the network took for it, and the rest of a message of which it had taken a part.
+    // The messages in the network's buffers, and the rest of a message that was partly sent.
     println!("the holder held {} KiB at the end", beamline.footprint().held_kib);
     for message in beamline.holder.let_go() {
         let frames = Message::stream(&message, STREAM).unwrap();
@@ -240,7 +241,8 @@ fn swap_between_scans() {
         assert!(frames[1].iter().all(|byte| *byte == found.as_bytes()[0]), "{found} has other bytes");
         *seen.entry(key).or_default() += 1;
     }
-    // Each event once; the first and the last of a run to everybody. What waited for the holder when the next scan began was dropped.
+    // Each event is received once; the first and the last of a run by every worker. Messages still waiting for the
+    // holder at the next scan's start are dropped.
     for ((mark, run, event), count) in &seen {
         let outer = *event == 0 || *event == IMAGES as u64 + 1;
         let expected = if outer { WORKERS.len()..=WORKERS.len() + 1 } else { 1..=1 };
@@ -275,7 +277,7 @@ fn swap_between_scans() {
     report(&settled);
 }
 
-/// What swaps cost, for whoever reads the test's output.
+/// The cost of swaps, for people who read the test's output.
 fn report(status: &Value) {
     let swaps = status["swaps"].as_array().unwrap();
     for (what, reused) in [("loaded anew", false), ("loaded earlier", true)] {

@@ -1,4 +1,4 @@
-//! What a changed configuration does to a running program; and sources of which only one can be there.
+//! Effects of a changed configuration on a running program; and exclusive sources.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -28,7 +28,7 @@ struct House {
     url: String,
 }
 
-/// What the configuration says otherwise than usual.
+/// Differences from the usual configuration.
 #[derive(Clone)]
 struct Wish {
     a: PathBuf,
@@ -46,7 +46,7 @@ impl House {
         Self { folder, host, worker, url }
     }
 
-    /// Writes the configuration anew, as an editor does: a new file in the old one's place.
+    /// Replaces the configuration, as an editor does: a new file in place of the old one.
     fn write(&self, text: &str) {
         let path = self.folder.path().join("framegate.toml");
         let (new, head) = (path.with_extension("new"), format!("admin = \"{}\"\n", self.host.admin()));
@@ -58,7 +58,7 @@ impl House {
         self.write(&configuration(&self.url, wish));
     }
 
-    /// Reads until an event of stream `a` says that.
+    /// Reads until an event of stream `a` has this value.
     fn wait_event(&self, key: &str, value: &str) {
         let _ = self.worker.until(|message| about(message, "a")[key] == value);
     }
@@ -105,7 +105,7 @@ fn a_changed_configuration_swaps_what_changed_and_says_what_needs_a_restart() {
     assert_eq!((&swaps[0]["stream"], &swaps[0]["asked_by"]), (&json!("a"), &json!("configuration")));
     house.wait_log("this counts only after a restart: memory_limit of ingester a_b-ingester");
 
-    // Settings alone are a change, too; the file is the same, and so is its copy in the process.
+    // Changed settings alone are a change, too; the file is the same, and so is its copy in the process.
     house.configure(&Wish { a: marked("2.0.0"), mark: "second", ..usual() });
     house.wait_event("mark", "second");
     assert_eq!(house.swaps()[1]["reused"], true);
@@ -118,7 +118,7 @@ fn a_configuration_that_is_wrong_changes_nothing_and_is_told() {
     house.wait_log("is not taken; everything goes on as it was");
     assert!(house.host.log().contains("framegate.toml:3, column"), "{}", house.host.log());
 
-    // It is right, but the source does not take it, or is refused.
+    // The configuration is valid, but the source does not accept it, or is refused.
     house.configure(&Wish { mark: "wrong", ..usual() });
     house.wait_log("mark: it is wrong");
     house.configure(&Wish { a: bad_plugin("no_note"), ..usual() });
@@ -146,7 +146,7 @@ fn sighup_takes_a_plugin_file_that_was_built_again() {
     hangup(&house.host);
     house.wait_event("version", "2.0.0");
 
-    // What somebody has swapped in stays: the configuration says nothing new of the stream.
+    // A source that was swapped in stays: the configuration has no change for the stream.
     assert!(house.host.swap(&["a", marked("3.0.0").to_str().unwrap()]).status.success());
     house.wait_event("version", "3.0.0");
     hangup(&house.host);
@@ -166,7 +166,7 @@ fn a_linked_source_is_swapped_for_a_loaded_one_and_descriptions_and_values_follo
         keys
     };
     wait_for("the descriptions", LIMIT, || (described(&stage).len() == 5).then_some(()));
-    // The source has no such parameter; the one that comes has.
+    // The current source has no such parameter, but the next one has.
     stage.controller.set_parameter("played-swap_gain", b"7");
     stage.controller.wait_hash(&stage.name.clone());
     let plugin = marked("2.0.0");
@@ -182,12 +182,12 @@ fn a_linked_source_is_swapped_for_a_loaded_one_and_descriptions_and_values_follo
     }
     stage.finish();
     let new = ["gain", "only_2"].map(|name| format!("dranspose:parameter_description:played-swap_{name}"));
-    // Those of the old source expire.
+    // The old source's descriptions expire.
     wait_for("the new descriptions", LIMIT, || (described(&stage) == new).then_some(()));
     let text: String = stage.redis.ask(&["GET", &new[0]]);
     assert!(text.contains("The gain of version 2.0.0"), "{text}");
 
-    // And back, to what is linked.
+    // And back to the linked source.
     stage.host().swap("played-swap", &SwapSpec::new("played").with_settings(json!({ "events": 1 }))).unwrap();
     stage.scan(&["played-swap"]);
     stage.controller.assign(&[to_one]);
@@ -198,7 +198,7 @@ fn a_linked_source_is_swapped_for_a_loaded_one_and_descriptions_and_values_follo
     wait_for("its frames", LIMIT, || stage.host().swap_receipt(receipt.number)?.is_final().then_some(()));
 }
 
-/// A host with a source that listens at a port, of which there can be one only; a scan ends with what is posted to it.
+/// A host with an exclusive source that listens on a port; posts end a scan.
 fn listening(port: u16) -> (TempDir, Host, Worker) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("tcp://127.0.0.1:{}", free_port());
@@ -217,7 +217,7 @@ fn listening(port: u16) -> (TempDir, Host, Worker) {
     (folder, host, worker)
 }
 
-/// One scan of Sardana: its description and its end. Whether somebody took them.
+/// Posts one scan of Sardana, its description and its end; returns whether they were accepted.
 fn post_a_scan(port: u16) -> bool {
     let description = json!({ "serialno": 1, "scandir": "/data", "title": "ascan" });
     [("data_desc", description), ("record_end", json!({}))]
@@ -225,10 +225,10 @@ fn post_a_scan(port: u16) -> bool {
         .all(|(path, body)| ureq::post(&format!("http://127.0.0.1:{port}/v1/{path}")).send_json(body).is_ok())
 }
 
-/// Scans until the worker has got the events of one.
+/// Posts scans until the worker has received the events of one.
 fn whole_scan(port: u16, worker: &Worker) {
     wait_for("a scan's events", LIMIT, || {
-        // What comes between two scans is dropped.
+        // Posts between two scans are dropped.
         post_a_scan(port);
         worker.within(Duration::from_millis(300))
     });
@@ -239,7 +239,7 @@ fn a_source_of_which_only_one_can_be_there_is_made_when_the_old_one_has_gone() {
     let port = free_port();
     let (_folder, host, worker) = listening(port);
     whole_scan(port, &worker);
-    // The same port: the new one could not have it beside the old one.
+    // The same port: the new source could not bind it while the old one exists.
     let plugin = framegate::plugin("sardana");
     let settings = |port: u16| json!({ "host": "127.0.0.1", "port": port, "max_connections": 5 }).to_string();
     let output = host.swap(&["http", plugin.to_str().unwrap(), "--settings", &settings(port)]);
@@ -253,11 +253,11 @@ fn a_source_of_which_only_one_can_be_there_is_made_when_the_old_one_has_gone() {
     whole_scan(port, &worker);
     assert_eq!(receipt(1)["state"], "effective");
 
-    // A port that somebody else has: the old source is made again, and scans go on.
+    // A port used by another process: the old source is created again, and scans continue.
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let foreign = taken.local_addr().unwrap().port();
     let output = host.swap(&["http", plugin.to_str().unwrap(), "--settings", &settings(foreign)]);
-    // Ready, or refused already if the next scan came that soon.
+    // Ready, or already refused if the next scan started that soon.
     assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
     wait_for("the refusal", LIMIT, || {
         post_a_scan(port);

@@ -1,9 +1,9 @@
-//! What an event costs in system calls, on the threads of the host's own: none, only a batch does.
+//! System calls per event on the host's own threads: none per event, only per batch.
 //!
-//! The real command runs under strace, which notes each call of each thread; those of libzmq on our threads count too. What makes it
-//! independent of how fast the machine is: the command stands still while the detector sends, so that all events are there when it goes
-//! on; and its worker does not read, so that the network never asks for more. What it does by the clock is measured while nothing
-//! comes, and taken off.
+//! The real command runs under strace, which records each call of each thread, including libzmq's calls on the host's
+//! threads. Two measures make the result independent of the machine's speed: the command is stopped while the detector
+//! sends, so that all events have arrived when it continues; and its worker does not read, so that the network never
+//! asks for more. Periodic calls are measured while no events arrive, and subtracted.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -29,19 +29,19 @@ use nix::sys::signal::Signal;
 const BYTES: usize = 64;
 /// Events until the worker's side of the network is full, and memory has grown.
 const WARM_UP: u32 = 40_000;
-/// Events that are looked at.
+/// Events to measure.
 const EVENTS: u32 = 50_000;
 const IDLE: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The threads that events go through, by the beginnings of their names.
+/// The threads on the events' path, by the beginnings of their names.
 const THREADS: [&str; 2] = ["read ", "forward "];
-/// Calls that an event may cost one of them: a batch of dozens of events costs some.
+/// Maximum calls per event on one of them: a batch of dozens of events needs some.
 const MOST: f64 = 0.2;
-/// Of these, calls that wait for another thread to give up a lock.
+/// Maximum share that waits for another thread's lock.
 const MOST_LOCKS: f64 = 0.02;
 
-/// How often each call was made, by thread and name.
+/// Number of calls, by thread and name.
 type Calls = BTreeMap<(&'static str, String), f64>;
 
 #[test]
@@ -52,7 +52,7 @@ fn an_event_costs_no_system_calls_of_its_own() {
     let wish = Wish { ingester, ..Wish::default() };
     let (file, admin) = write_configuration(folder.path(), &configuration(&url, &upstream, &wish));
     let trace = folder.path().join("trace");
-    // As a grandchild, strace leaves the command to the test.
+    // As a grandchild, strace lets the test keep the command as its child.
     let strace = ["-D", "-f", "-qq", "-o", trace.to_str().unwrap()];
     let mut command = framegate::wrapped("strace", &strace, framegate::command().args(["run", "--config"]).arg(file));
     let mut host = Host::with(&mut command, folder.path(), admin);
@@ -95,7 +95,7 @@ fn an_event_costs_no_system_calls_of_its_own() {
     }
 }
 
-/// A detector that lets everything wait that is not taken.
+/// A detector whose unsent messages wait.
 struct Stins {
     protocol: Protocol,
     socket: zmq::Socket,
@@ -129,19 +129,19 @@ fn wait_until_sent(host: &Host, events: u64) {
     });
 }
 
-/// What strace notes of a process.
+/// strace's record of a process.
 struct Trace {
     file: PathBuf,
     process: u32,
 }
 
 impl Trace {
-    /// All calls so far of the threads that events go through.
+    /// All calls so far on the threads on the events' path.
     fn calls(&self) -> Calls {
         let mut threads = BTreeMap::new();
         let ids = fs::read_dir(format!("/proc/{}/task", self.process)).unwrap().map(|task| task.unwrap().file_name());
         let mut ids: Vec<u32> = ids.map(|id| id.to_str().unwrap().parse().unwrap()).collect();
-        // Those that libzmq starts have the name of who made the context, and come later.
+        // libzmq's threads have the name of the thread that created the context, and higher ids.
         ids.sort_unstable_by(|one, other| other.cmp(one));
         for id in ids {
             let name = fs::read_to_string(format!("/proc/{}/task/{id}/comm", self.process)).unwrap();
@@ -152,7 +152,7 @@ impl Trace {
         }
         assert_eq!(threads.len(), THREADS.len(), "{threads:?}");
         let mut calls = Calls::new();
-        // Of a call that those of others come between, there is a second line.
+        // If other threads' calls interrupt a call's record, it has a second line.
         for line in fs::read_to_string(&self.file).unwrap().lines().filter(|line| !line.contains("resumed>")) {
             let (id, call) = line.split_once(' ').unwrap_or_default();
             if let (Some(thread), Some((call, _))) = (threads.get(id), call.trim_start().split_once('(')) {

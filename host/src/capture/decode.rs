@@ -1,7 +1,7 @@
 //! The bytes and heads of CBOR, for [`read`](super::read).
 //!
-//! Runs where `read` runs; owns the bytes. It charges all memory that an item takes to the item's limit, and reads long
-//! strings in pieces, so that a length which lies costs nothing. It knows no events.
+//! Runs on the caller's thread; owns the bytes. Charges all memory of an item to the item's limit, and reads long
+//! strings in pieces, so that a false length allocates nothing. Knows no events.
 
 use std::{
     fmt,
@@ -14,15 +14,15 @@ pub(crate) struct Decoder<R> {
     bytes: R,
     /// Bytes read since the start of the file.
     offset: u64,
-    /// Bytes of memory that one item may take.
+    /// Maximum number of bytes in memory for one item.
     limit: u64,
-    /// What is left of it for the current item.
+    /// The rest of the limit for the current item.
     left: u64,
-    /// The first byte of the next head, read already to see whether it is a break.
+    /// The first byte of the next head, if it was read to check for a break.
     peeked: Option<u8>,
 }
 
-/// The head of an item: its type, and its value or length. No length: it goes on until a break.
+/// The head of an item: its type, and its value or length. Without a length, the item ends with a break.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Head {
     Unsigned(u64),
@@ -37,7 +37,7 @@ pub(crate) enum Head {
     Break,
 }
 
-/// What is wrong, and where.
+/// The problem, and its position.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub(crate) struct Bad {
@@ -46,12 +46,12 @@ pub(crate) struct Bad {
     what: String,
 }
 
-/// The elements of an array or map that are still to come.
+/// The remaining elements of an array or map.
 #[derive(Debug)]
 pub(crate) struct Elements(Option<u64>);
 
 impl Elements {
-    /// Whether one more follows; takes the break of an array without a length.
+    /// Whether another element follows; consumes the break of an array without a length.
     pub(crate) fn more<R: Read>(&mut self, decoder: &mut Decoder<R>) -> Result<bool, Bad> {
         match &mut self.0 {
             Some(0) => Ok(false),
@@ -75,12 +75,12 @@ impl Elements {
 }
 
 impl<R: Read> Decoder<R> {
-    /// Reads from `bytes`; an item may take `limit` bytes of memory.
+    /// Reads from `bytes`; an item may use `limit` bytes of memory.
     pub(crate) fn new(bytes: R, limit: u64) -> Self {
         Self { bytes, offset: 0, limit, left: limit, peeked: None }
     }
 
-    /// The head of the next item, or none at the end of the file.
+    /// The head of the next item, or `None` at the end of the file.
     pub(crate) fn first_head(&mut self) -> Result<Option<Head>, Bad> {
         self.left = self.limit;
         let mut byte = [0];
@@ -103,7 +103,7 @@ impl<R: Read> Decoder<R> {
         self.head_from(first)
     }
 
-    /// The elements of an array whose head was read.
+    /// The elements of an array whose head was just read.
     pub(crate) fn array(&self, head: Head, what: &str) -> Result<Elements, Bad> {
         match head {
             Head::Array(len) => Ok(Elements(len)),
@@ -111,7 +111,7 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    /// The entries of a map whose head was read.
+    /// The entries of a map whose head was just read.
     pub(crate) fn map(&self, head: Head, what: &str) -> Result<Elements, Bad> {
         match head {
             Head::Map(len) => Ok(Elements(len)),
@@ -119,25 +119,25 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    /// A text whose head was read.
+    /// A text whose head was just read.
     pub(crate) fn text(&mut self, head: Head, what: &str) -> Result<String, Bad> {
         let Head::Text(Some(len)) = head else { return Err(self.unexpected(what, head)) };
         let bytes = self.string(len)?;
         String::from_utf8(bytes).map_err(|_| self.bad(format!("{what} is not UTF-8")))
     }
 
-    /// A byte string whose head was read.
+    /// A byte string whose head was just read.
     pub(crate) fn bytes(&mut self, head: Head, what: &str) -> Result<Vec<u8>, Bad> {
         let Head::Bytes(Some(len)) = head else { return Err(self.unexpected(&format!("{what} as bytes"), head)) };
         self.string(len)
     }
 
-    /// An error at the current place.
+    /// An error at the current position.
     pub(crate) fn bad(&self, what: impl ToString) -> Bad {
         Bad { offset: self.offset, what: what.to_string() }
     }
 
-    /// The error that something else stands here.
+    /// The error for an unexpected item.
     pub(crate) fn unexpected(&self, expected: &str, found: Head) -> Bad {
         self.bad(format!("expected {expected}, found {found}"))
     }
@@ -219,7 +219,7 @@ fn read_some(bytes: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// IEEE 754 half precision, which encoders use for the floats that fit.
+/// Converts an IEEE 754 half-precision float, which encoders use for values that fit.
 fn f64_of_half(bits: u16) -> f64 {
     let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
     let fraction = f64::from(bits & 0x3ff);
@@ -249,10 +249,10 @@ impl fmt::Display for Head {
     }
 }
 
-/// What an element costs besides its bytes: about what a `Vec` and its allocation take.
+/// The cost of an element in addition to its bytes: about the size of a `Vec` and its allocation.
 const ELEMENT: u64 = 64;
 
-/// The head that ends a list or map without a length.
+/// The head that ends an array or map without a length.
 const BREAK: u8 = 0xff;
 
 const CUT_OFF: &str = "the file ends in the middle of an item";

@@ -1,17 +1,17 @@
 //! The capture format, `.cbors`: a sequence of CBOR items in a file.
 //!
-//! Runs on whatever thread calls it; owns nothing but the file it reads. It starts no thread and knows no scans: that is
-//! [`output::dump`](crate::output::dump).
+//! Runs on the caller's thread; owns only the file it reads. Starts no thread and knows no scans: see
+//! [`output::dump`](crate::output::dump) for these.
 //!
-//! Two kinds of file share the ending. A *dump* has one item for each event, as the reference writes it:
-//! `55799(42877([number, {stream: 42878([typ, [frame, …]])}, 0("time")]))`; older ones lack the time. A *message capture*
-//! has one item for each message of a detector: the list of its parts.
+//! Two kinds of file have this ending. A *dump* has one item for each event, as the reference writes it:
+//! `55799(42877([number, {stream: 42878([typ, [frame, …]])}, 0("time")]))`; older ones lack the time. A *message
+//! capture* has one item for each message of a detector: the list of its parts.
 
 mod decode;
 pub(crate) mod read;
 pub(crate) mod write;
 
-/// "This is CBOR": stands before each event, so that tools recognise the file.
+/// "This is CBOR": precedes each event, so that tools recognise the file.
 pub(crate) const TAG_SELF_DESCRIBED: u64 = 55799;
 /// An event: `[number, streams]` or `[number, streams, time]`.
 pub(crate) const TAG_EVENT: u64 = 42877;
@@ -31,14 +31,14 @@ pub(crate) enum Item {
     Message(Vec<Vec<u8>>),
 }
 
-/// An event as it stands in a dump.
+/// An event in a dump.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RecordedEvent {
     /// Its number within the scan.
     pub(crate) number: u64,
     /// Its streams, in the order of the file.
     pub(crate) streams: Vec<RecordedStream>,
-    /// When it was assembled, as RFC 3339 text; none in old files.
+    /// Time of assembly, as RFC 3339 text; `None` in old files.
     pub(crate) created_at: Option<String>,
 }
 

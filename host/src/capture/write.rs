@@ -1,10 +1,10 @@
 //! Writes events in the capture format.
 //!
-//! Runs on whatever thread calls it; owns nothing. It builds no tree of values: heads are a few bytes each.
+//! Runs on the caller's thread; owns nothing. Builds no tree of values: a head is only a few bytes.
 
 use super::{TAG_EVENT, TAG_SELF_DESCRIBED, TAG_STREAM, TAG_TIME_TEXT};
 
-/// One stream of an event that is to be written.
+/// One stream of an event to write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamRef<'a, F> {
     /// The stream's name.
@@ -15,7 +15,7 @@ pub(crate) struct StreamRef<'a, F> {
     pub(crate) frames: &'a [F],
 }
 
-/// Which frame of an event, and where in the buffer its bytes have their place.
+/// Names a frame of an event, and the offset in the buffer where its bytes belong.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) at: usize,
@@ -23,8 +23,8 @@ pub(crate) struct Place {
     pub(crate) frame: usize,
 }
 
-/// Writes one event as one item behind what is in `out`. `apart` is offered each frame, and leaves in its place what it does not
-/// take: then the frame's bytes are copied.
+/// Appends one event to `out` as one item. `apart` is offered each frame with its place; the bytes of the
+/// frames that it does not take are copied into `out`.
 pub(crate) fn write_event<'a, F: AsRef<[u8]> + 'a>(
     out: &mut Vec<u8>,
     number: u64,
@@ -69,7 +69,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// CBOR's major types, as they stand in the upper three bits of a head.
+/// CBOR's major types, in the upper three bits of a head.
 #[derive(Debug, Clone, Copy)]
 enum Major {
     Unsigned = 0,

@@ -1,7 +1,8 @@
-//! Asks a running framegate over its admin endpoint, for the subcommands that do; and finds those of this machine.
+//! Asks a running framegate over its admin endpoint, for several subcommands; and finds the framegates of this machine.
 //!
-//! They are found by their ports: unless somebody names an address, `framegate run` takes the first free port of a small range, and
-//! whoever answers there as framegate is one. Unlike files in a folder, a port is seen by every user, and is gone with its process.
+//! They are found by their ports: unless an address is given, `framegate run` takes the first free port of a small
+//! range, and every service there that answers as framegate is one. Unlike files in a folder, a port is visible to
+//! every user, and is gone with its process.
 
 use std::{io, thread, time::Duration};
 
@@ -22,13 +23,13 @@ pub(super) struct Endpoint {
     agent: ureq::Agent,
 }
 
-/// An answer: the status of HTTP, and the body.
+/// An answer: the HTTP status, and the body.
 pub(super) type Answer = (u16, String);
 
 /// Reads `http://HOST:PORT` or `HOST:PORT`; a path may follow.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The problem with it.
 pub(super) fn url(text: &str) -> Result<String, String> {
     let whole = if text.contains("://") || text.is_empty() { text.to_owned() } else { format!("http://{text}") };
     let after = whole.find("://").map_or(0, |at| at + 3);
@@ -39,14 +40,14 @@ pub(super) fn url(text: &str) -> Result<String, String> {
 }
 
 impl Endpoint {
-    /// At a checked [`url`].
+    /// Connects to a checked [`url`].
     pub(super) fn new(url: &str) -> Self {
-        // An answer with an error has a body that says why.
+        // An error response has a body with the reason.
         let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).http_status_as_error(false);
         Self { base: url.trim_end_matches('/').to_owned(), agent: config.build().into() }
     }
 
-    /// The one that is named: by the option, else by the variable FRAMEGATE_ADMIN. None if neither names one.
+    /// The endpoint that is named by the option, else by the variable FRAMEGATE_ADMIN. `None` if neither names one.
     ///
     /// # Errors
     /// The variable holds no address.
@@ -82,16 +83,16 @@ impl Endpoint {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) endpoint: Endpoint,
-    /// Its status as it came.
+    /// Its status as received.
     pub(super) body: String,
     pub(super) status: Value,
 }
 
 impl Found {
-    /// Every framegate of this machine that has no address of its own. Says on standard error which port gives no answer.
+    /// All framegates of this machine with automatic addresses. Reports ports without an answer on standard error.
     ///
     /// # Errors
-    /// There is none.
+    /// No framegate was found.
     pub(super) fn all() -> anyhow::Result<Vec<Self>> {
         let found: Vec<_> = thread::scope(|scope| {
             let asked: Vec<_> = ADMIN_PORTS.map(|port| scope.spawn(move || Self::at(port))).collect();
@@ -119,7 +120,7 @@ impl Found {
         status["ingesters"].is_array().then_some(Self { endpoint, body, status })
     }
 
-    /// The streams that it has.
+    /// Its streams.
     pub(super) fn streams(&self) -> impl Iterator<Item = &str> {
         self.status["sources"].as_array().into_iter().flatten().filter_map(|source| source["stream"].as_str())
     }

@@ -1,6 +1,6 @@
-//! `framegate ingester` and `framegate http_ingester`: in the place of dranspose's, with their flags and variables.
+//! `framegate ingester` and `framegate http_ingester`: replace dranspose's commands, with the same flags and variables.
 //!
-//! The flags are dranspose 0.2.0's (`cli.py`), abbreviations of long ones included, which its argparse allows.
+//! The flags are those of dranspose 0.2.0 (`cli.py`), including abbreviations of long ones, which its argparse allows.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
-//! What the machine lets this process use, and whether it is enough for what is configured.
+//! The resources that the machine grants this process, and whether they are enough for the configuration.
 //!
-//! Runs on the main thread: once at the start, and a look once a second. It owns nothing and changes one thing: how many
-//! descriptors the process may open, up to what it is allowed anyway.
+//! Runs on the main thread: once at the start, and a check once a second. It owns nothing and changes one thing: the
+//! process's descriptor limit, up to the hard limit.
 
 use std::{
     fs,
@@ -16,24 +16,24 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::settings::Settings;
 
-/// Watches what is left. Says so when it is too little, and when it is enough again; once each.
+/// Monitors the free descriptors. Warns when there are too few, and reports when there are enough again; once each.
 #[derive(Debug)]
 pub(super) struct Machine {
-    /// Descriptors that it may open.
+    /// Maximum number of open descriptors.
     most: u64,
-    /// It was said that few are left.
+    /// Whether the warning was given.
     short: bool,
     looked_at: Instant,
 }
 
 impl Machine {
-    /// Takes what it may have, and says what is too little.
+    /// Raises the limit, and warns of insufficient resources.
     ///
     /// # Errors
-    /// It is so little that the process could not even hear a signal.
+    /// The resources do not even suffice to receive a signal.
     pub(super) fn prepare(settings: &Settings) -> anyhow::Result<Self> {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
-        // The lower limit is there for programs that cannot cope with large numbers. Also what it starts may open as many.
+        // The soft limit is there for programs that cannot handle large numbers. Child processes inherit the higher limit.
         let most = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
         let wanted = descriptors(settings);
         if most < wanted {
@@ -90,19 +90,20 @@ impl Machine {
     }
 }
 
-/// Descriptors that a configuration wants.
+/// Number of descriptors that a configuration needs.
 fn descriptors(settings: &Settings) -> u64 {
     let of_ingester = |streams: usize| FOR_INGESTER + FOR_STREAM * streams as u64;
     FOR_PROCESS + settings.ingesters.iter().map(|ingester| of_ingester(ingester.streams.len())).sum::<u64>()
 }
 
-/// Bytes that the settings allow all ingesters to hold.
+/// Memory that the settings allow for all ingesters, in bytes.
 fn memory(settings: &Settings) -> u64 {
     let limits = settings.ingesters.iter().map(|one| one.memory_limit.saturating_add(one.capture_limit));
     limits.fold(0, u64::saturating_add).min(u64::MAX / 2)
 }
 
-/// What the process's cgroup allows, or one above it. `list` is `/proc/self/cgroup` (cgroups(7)), `root` where cgroups are.
+/// The memory limit of the process's cgroup, or of one above it. `list` is `/proc/self/cgroup` (cgroups(7)), `root` the
+/// folder of the cgroups.
 fn memory_of_cgroup(list: &str, root: &Path) -> Option<u64> {
     let limits = list.lines().flat_map(|line| {
         let (root, file, own) = match line.splitn(3, ':').collect::<Vec<_>>()[..] {
@@ -112,7 +113,7 @@ fn memory_of_cgroup(list: &str, root: &Path) -> Option<u64> {
         };
         let folder = root.join(own.trim_start_matches('/'));
         let folders = folder.ancestors().take_while(|folder| folder.starts_with(&root));
-        // Without a limit there is "max", or a very large number, or no file.
+        // Without a limit the file contains "max", or a very large number, or does not exist.
         folders.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()).collect()
     });
     limits.min()
@@ -120,21 +121,21 @@ fn memory_of_cgroup(list: &str, root: &Path) -> Option<u64> {
 
 /// Measured: 33 with an ingester and its sockets; the admin endpoint may have 16 connections.
 const FOR_PROCESS: u64 = 72;
-/// Its own sockets, and some dozen workers.
+/// For its own sockets, and some dozen workers.
 const FOR_INGESTER: u64 = 96;
-/// Measured: 15 for a connection over ZeroMQ, and its plugin's copy; a source that takes another's place has its own meanwhile. Each
-/// plugin that is swapped in keeps one for ever, which nobody can count before: the look once a second sees it.
+/// Measured: 15 for a connection over ZeroMQ, and its plugin's copy; during a swap the new source has its own. Each
+/// swapped-in plugin keeps one for ever; that number is not known in advance, so the check once a second covers it.
 const FOR_STREAM: u64 = 32;
 
-/// What signals, the configuration file and the log need.
+/// Needed for signals, the configuration file and the log.
 const LEAST: usize = 16;
-/// A source and a few connections find room.
+/// Enough for a source and a few connections.
 pub(super) const RESERVE: usize = 32;
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Beside what is counted: programs, stacks, what the allocator keeps.
+/// Memory that is not counted: programs, stacks, the allocator's reserve.
 const OVERHEAD: u64 = 100 << 20;
-/// Measured: 610 MB, and 190 MB for each stream, most of which is never touched: the allocator takes it ahead for each thread.
+/// Measured: 610 MB, and 190 MB for each stream, most of it never touched: the allocator reserves it for each thread.
 const ADDRESSES: u64 = 700 << 20;
 const ADDRESSES_OF_THREAD: u64 = 200 << 20;
 

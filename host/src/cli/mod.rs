@@ -1,4 +1,4 @@
-//! The command: what can be said on its line, and what the process's exit status says.
+//! The command: its command line, and the process's exit status.
 //!
 //! Runs on the main thread. Each subcommand is a file with its arguments and a `run`; nothing else of the program reads
 //! arguments or the environment.
@@ -49,7 +49,7 @@ command line or settings; 3 a plugin was refused.
 Log lines and errors go to stderr, results to stdout. Colours are used on a terminal only, and never if the variable \
 NO_COLOR is set.";
 
-/// Does what the command line says.
+/// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Args::parse().command {
@@ -69,14 +69,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Something failed at run time: a port in use, a file that cannot be read, …
+/// A failure at run time: a port in use, a file that cannot be read, …
 const FAILURE: u8 = 1;
-/// The command line or the settings are wrong. Clap uses the same.
+/// The command line or the settings are wrong. Clap uses the same code.
 const WRONG_SETTINGS: u8 = 2;
-/// A plugin was refused, or there is none of that name.
+/// A plugin was refused, or not found.
 const REFUSED: u8 = 3;
 
-/// Says what is wrong, plainly.
+/// Prints the problems, with hidden characters escaped.
 fn fail(problems: &[String], status: u8) -> ExitCode {
     let count = (problems.len() > 1).then(|| format!("{} problems", problems.len()));
     for problem in problems.iter().chain(&count) {

@@ -1,5 +1,5 @@
-//! Standard output and standard error, for every command. A reader may stop at any time (`| head`): the command then ends without a message, as git and
-//! ripgrep do.
+//! Standard output and standard error, for all commands. A reader may stop at any time (`| head`): the command then
+//! ends without a message, like git and ripgrep.
 
 use std::{
     fmt::Display,
@@ -13,7 +13,7 @@ use anyhow::Context as _;
 #[error("nobody reads standard output any more")]
 struct Closed;
 
-/// Standard output for a command that goes on printing. [`is_closed`] knows the error after the reader has stopped.
+/// Standard output for a command that prints continuously. [`is_closed`] recognises the error after the reader has stopped.
 #[derive(Debug)]
 pub(super) struct Out(io::StdoutLock<'static>);
 
@@ -33,7 +33,7 @@ impl Write for Out {
     }
 }
 
-/// A pipe can also break elsewhere: to a detector, to Redis.
+/// A broken pipe can also occur elsewhere: to a detector, to Redis.
 fn marked(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::BrokenPipe { io::Error::other(Closed) } else { error }
 }
@@ -47,7 +47,7 @@ fn is_mark(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Closed>())
 }
 
-/// Prints a text and ends its line, for a command that has more to do or a status of its own: a reader that has stopped is no error.
+/// Prints a line, for a command that continues or has its own exit status: it is not an error if the reader has stopped.
 ///
 /// # Errors
 /// Standard output cannot be written, for example because its disk is full.
@@ -59,8 +59,8 @@ pub(super) fn line(text: impl Display) -> anyhow::Result<()> {
     }
 }
 
-/// Says something on standard error, whoever reads it.
+/// Prints a line to standard error.
 pub(super) fn note(text: impl Display) {
-    // Nobody can be told that this failed.
+    // A failure to write cannot be reported anywhere.
     let _ = writeln!(io::stderr(), "{text}");
 }

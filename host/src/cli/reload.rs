@@ -1,8 +1,8 @@
-//! The configuration file while the program runs: read again when it changes, and on SIGHUP.
+//! Reads the configuration file again when it changes, and on SIGHUP.
 //!
-//! A thread of its own, so that whoever waits for a signal to stop does not wait for a plugin. It looks at the file once a
-//! second, and takes it when it has been the same at two looks: no half of it is read. It does not ask the kernel to be told
-//! (inotify), because that says nothing about a file that another machine writes, and configurations are often on NFS.
+//! Runs on a separate thread, so that waiting for a stop signal does not depend on a plugin. It checks the file once a
+//! second, and reads it when it was the same at two checks: so it never reads a half-written file. It does not use
+//! inotify, because inotify does not report changes that another machine makes, and configurations are often on NFS.
 
 use std::{
     fs, io,
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// A configuration file, and what counts beside it.
+/// A configuration file, and the settings beside it.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     path: PathBuf,
@@ -38,10 +38,10 @@ impl ConfigFile {
         Self { path: path.to_owned(), environment, flags }
     }
 
-    /// What it says now.
+    /// Its current settings.
     ///
     /// # Errors
-    /// Every problem.
+    /// All problems.
     pub(super) fn read(&self) -> Result<Checked, SettingsError> {
         let shown = self.path.display();
         let bytes = fs::read(&self.path).map_err(|error| {
@@ -65,16 +65,16 @@ impl ConfigFile {
     }
 }
 
-/// What differs when a file was written again or replaced: device, inode, size, time of the change.
+/// Differs after a file was written again or replaced: device, inode, size, time of the change.
 type Stamp = (u64, u64, u64, i64, i64);
 
-/// Listens for SIGHUP from the moment it is made.
+/// Listens for SIGHUP from its creation on.
 #[derive(Debug)]
 pub(super) struct Reloader {
     file: ConfigFile,
     runtime: tokio::runtime::Runtime,
     hangup: Signal,
-    /// The file as it was read last.
+    /// The stamp of the file when it was last read.
     taken: Option<Stamp>,
     log_level: LogLevel,
 }
@@ -92,10 +92,10 @@ impl Reloader {
         Ok(Self { file, runtime, hangup, taken, log_level })
     }
 
-    /// Starts the thread, which waits until it is sent what swaps sources, and goes on for the life of the process.
+    /// Starts the thread, which waits for the object that swaps sources, and runs for the life of the process.
     ///
     /// # Errors
-    /// There is no thread.
+    /// No thread can be started.
     pub(super) fn begin(mut self) -> io::Result<mpsc::Sender<Arc<Swaps>>> {
         let (sender, started) = mpsc::channel::<Arc<Swaps>>();
         let life = move || {
@@ -111,7 +111,7 @@ impl Reloader {
                     }
                 });
                 let now = self.file.stamp();
-                // Without descriptors it could not be read, nor a plugin: it is looked at again.
+                // Without descriptors neither the file nor a plugin could be read: checked again later.
                 let has_changed =
                     now.is_some() && now != self.taken && now == seen && descriptors_left(RESERVE).is_ok();
                 seen = now;
@@ -158,5 +158,5 @@ impl Reloader {
     }
 }
 
-/// How late a change is seen, and how long a file must be the same.
+/// Interval of the checks, and how long a file must be unchanged.
 const LOOK: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
-//! `framegate run --config FILE`: ingesters from a configuration file; and the life of a host under signals, which the
-//! drop-ins share.
+//! `framegate run --config FILE`: runs ingesters from a configuration file; and the life of a host with signals, which
+//! the drop-in commands share.
 //!
-//! The host starts on a thread of its own, so that a signal is heard also while a plugin hangs in its start.
+//! The host starts on a separate thread, so that a signal is handled even if a plugin hangs during the start.
 
 use std::{
     panic,
@@ -72,7 +72,7 @@ Variables that count before the file, in upper or lower case; options count befo
 
 Exit status: see framegate --help.";
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(config) = &args.config else {
         out::line(include_str!("../../examples/framegate.toml").trim_end())?;
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     serve(file.read(), Some(file))
 }
 
-/// Runs a host until it is done or a signal comes. `file` is what may change while it runs.
+/// Runs a host until it is done or a signal comes. `file` is the configuration that may change while it runs.
 pub(super) fn serve(
     checked: Result<layers::Checked, SettingsError>,
     file: Option<ConfigFile>,
@@ -92,7 +92,7 @@ pub(super) fn serve(
         Ok(checked) => checked,
         Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
     };
-    // The log's writer panics without one.
+    // The log's writer panics if its thread cannot be started.
     threads::can_be_had(1).with_context(|| no_thread("for the log"))?;
     let _flush = logs::init(checked.log_level).context("logging cannot begin")?;
     let mut machine = Machine::prepare(&checked.settings)?;
@@ -107,7 +107,7 @@ pub(super) fn serve(
     let (sender, started) = mpsc::sync_channel(1);
     end_with_a_panic_of_the_start();
     let start = thread::Builder::new().name(START.into()).spawn(move || {
-        // Nobody listens any more if a signal came first; the host is dropped then, which stops it.
+        // The receiver is gone if a signal came first; then the host is dropped, which stops it.
         let _ = sender.send(Host::start(settings, Linked::none()));
         main.unpark();
     });
@@ -117,7 +117,7 @@ pub(super) fn serve(
             break host;
         }
         if stop.is_asked() {
-            // Nothing was published before the host has started; so a start that hangs may be left alone.
+            // Nothing is published before the host has started; so a hanging start may be abandoned.
             match started.recv_timeout(grace) {
                 Ok(host) => break host,
                 Err(_) => return Ok(ExitCode::SUCCESS),
@@ -130,7 +130,7 @@ pub(super) fn serve(
         Err(error) => return Ok(fail(error.problems(), status(&error))),
     };
     if let Some(reloader) = reloader {
-        // Its thread waits for this alone.
+        // Its thread waits for this message.
         let _ = reloader.send(host.swapper());
     }
     let mut failure = None;
@@ -143,7 +143,7 @@ pub(super) fn serve(
         tracing::info!("stopping: what is queued is delivered for up to {}", humantime::format_duration(grace));
     }
     host.shutdown();
-    // Whoever watches over the process starts it again.
+    // A service manager restarts it after this exit status.
     Ok(failure.map_or(ExitCode::SUCCESS, |failure| fail(&[failure], FAILURE)))
 }
 
@@ -159,8 +159,8 @@ fn status(error: &StartError) -> u8 {
     }
 }
 
-/// A panic of that thread ends the process. Unwinding would wait for ever for what was begun and cannot be ended: so does tokio's runtime when there
-/// is no memory for its second thread.
+/// A panic of that thread ends the process. Unwinding could wait for ever for unfinished work that cannot be ended:
+/// tokio's runtime does so when there is no memory for its second thread.
 fn end_with_a_panic_of_the_start() {
     let say = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -174,5 +174,5 @@ fn end_with_a_panic_of_the_start() {
 
 /// The thread that starts the host.
 const START: &str = "start";
-/// How late the end of a standalone host is seen. Signals are seen at once.
+/// Polling interval for the end of a standalone host. Signals are noticed at once.
 const CHECK: Duration = Duration::from_millis(100);

@@ -1,6 +1,6 @@
-//! SIGINT and SIGTERM, which ask to stop; the second ends the process at once. SIGHUP, which never ends an ingester.
+//! SIGINT and SIGTERM request a stop; the second one ends the process at once. SIGHUP never ends an ingester.
 //!
-//! A thread of its own waits for them, so that they are heard whatever the other threads do.
+//! A separate thread waits for them, so that they are handled even if other threads are blocked.
 
 use std::{
     io,
@@ -14,16 +14,16 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Whether the process was asked to stop. Clones see the same.
+/// Whether a stop was requested. Clones share the state.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
     asked: Arc<AtomicBool>,
-    /// Woken when it is.
+    /// The thread to wake.
     main: thread::Thread,
 }
 
 impl Stop {
-    /// Listens from now on; the thread that calls it is woken by a signal.
+    /// Listens from now on; a signal wakes the calling thread.
     ///
     /// # Errors
     /// The operating system refused.
@@ -31,7 +31,8 @@ impl Stop {
         Self::start(false)
     }
 
-    /// The same; SIGHUP is logged, and ends nothing: a terminal that is closed, and a service manager that asks for a reload, send it.
+    /// The same; SIGHUP is logged, and ends nothing: closing a terminal sends it, and so does a service manager that
+    /// requests a reload.
     ///
     /// # Errors
     /// The operating system refused.
@@ -44,7 +45,7 @@ impl Stop {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (mut interrupt, mut terminate, mut hangup) = {
             let _inside = runtime.enter();
-            // Whoever hears this one is not ended by it: a write beyond RLIMIT_FSIZE fails then, as on a full disk.
+            // With a handler this signal does not end the process: a write beyond RLIMIT_FSIZE then fails, as on a full disk.
             let _ = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
             let hangup = hears_hangup.then(|| signal(SignalKind::hangup())).transpose()?;
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, hangup)
@@ -71,12 +72,12 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Whether it was asked to stop.
+    /// Whether a stop was requested.
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Waits for a signal, but not longer than `most`. [the thread that called `listen`]
+    /// Waits for a signal, at most for `most`. [the thread that called `listen`]
     pub(crate) fn wait(&self, most: Duration) {
         if !self.is_asked() {
             thread::park_timeout(most);
@@ -84,7 +85,7 @@ impl Stop {
     }
 }
 
-/// The next one; never, if nobody listens for them.
+/// The next signal; waits for ever if it is not handled.
 async fn next(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),

@@ -1,6 +1,6 @@
-//! `framegate swap`: lets a running framegate feed a stream from another source, from the next scan on.
+//! `framegate swap`: switches a stream of a running framegate to another source, from the next scan on.
 //!
-//! Runs on the main thread; asks over the admin endpoint, and follows the swap's receipt there.
+//! Runs on the main thread; sends the request to the admin endpoint, and follows the swap's receipt there.
 
 use std::{
     path::Path,
@@ -56,7 +56,7 @@ pub(crate) struct Args {
     url: Option<String>,
 }
 
-/// Asks, and tells how far it is.
+/// Requests the swap, and reports its progress.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = match args.settings.as_deref().map(object) {
         None => None,
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut told = Vec::new();
     let mut gone_since = None;
     loop {
-        // All that are new: a scan may have started between two looks.
+        // All new steps: a scan may have started between two polls.
         for step in if args.json { vec![receipt.to_string()] } else { steps(&receipt) } {
             if !told.contains(&step) {
                 out::line(&step)?;
@@ -114,7 +114,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if stop.is_asked() {
             bail!("not waited for its end; the swap goes on, and `framegate status` shows how far it is");
         }
-        // One answer that fails is no end of framegate.
+        // A single failed answer does not mean that framegate has ended.
         match endpoint.get(&address) {
             Ok((200, body)) => {
                 receipt = parse(&body)?;
@@ -127,7 +127,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Of all that were found the one that has the stream.
+/// The framegate that has the stream.
 fn choose(mut found: Vec<Found>, stream: &str) -> Result<Found, String> {
     if found.len() == 1 {
         return Ok(found.remove(0));
@@ -153,7 +153,7 @@ fn object(text: &str) -> Result<Value, String> {
     }
 }
 
-/// A relative path is one from here, not from the directory of the running framegate.
+/// A relative path is relative to the current directory, not to the directory of the running framegate.
 fn absolute(source: &str) -> String {
     let (what, pin) = source.split_at(source.find("#sha256:").unwrap_or(source.len()));
     match std::path::absolute(Path::new(what)) {
@@ -162,13 +162,13 @@ fn absolute(source: &str) -> String {
     }
 }
 
-/// How far the swap is, for a person: every step that is done.
+/// The progress of the swap, for a person: every completed step.
 fn steps(receipt: &Value) -> Vec<String> {
     let text = |value: &Value| plain(value.as_str().unwrap_or("?"));
     let swap = format!("swap {} of stream {}", receipt["number"], text(&receipt["stream"]));
     let mut steps = Vec::new();
     if !matches!(receipt["state"].as_str(), Some("pending" | "effective")) {
-        // Not yet ready, or told as an error.
+        // Not ready yet, or reported as an error.
         return steps;
     }
     let reused = if receipt["reused"] == true { ", loaded earlier" } else { "" };
@@ -192,7 +192,7 @@ fn steps(receipt: &Value) -> Vec<String> {
     steps
 }
 
-/// All that is known of a source, in a line.
+/// All that is known about a source, in a line.
 pub(super) fn source(identity: &Value) -> String {
     let part = |key: &str| identity[key].as_str();
     let mut line = part("name").unwrap_or("-").to_owned();

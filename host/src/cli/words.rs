@@ -1,10 +1,10 @@
-//! Text from outside on a terminal: nothing in it steers the terminal, and no name makes a table wider than a reader can follow.
+//! Makes text from outside safe for a terminal: nothing in it controls the terminal, and no name makes a table too wide.
 //!
-//! Names come from the network and from files that others wrote. JSON has them whole and as they are.
+//! Names come from the network and from files that others wrote. JSON output contains them complete and unchanged.
 
 use crate::observe::plain::is_hidden;
 
-/// The text in one line, with everything escaped that would steer a terminal or turn the order of letters round.
+/// The text in one line, with all control characters and changes of the reading direction escaped.
 pub(super) fn plain(text: &str) -> String {
     let one = |c: char| if is_hidden(c) { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(one).collect()
@@ -15,7 +15,7 @@ pub(super) fn plain_lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
-/// As [`plain`], and no longer than a cell of a table may be: the middle is left out.
+/// Like [`plain`], and limited to the width of a table cell: the middle is left out.
 pub(super) fn cell(text: &str) -> String {
     let text = plain(text);
     let count = text.chars().count();
@@ -26,7 +26,7 @@ pub(super) fn cell(text: &str) -> String {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(count - tail)).collect()
 }
 
-/// Characters of a cell at most: a name and its version, or the ends of a path.
+/// Maximum number of characters in a cell: a name and its version, or the ends of a path.
 const WIDEST: usize = 64;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Where commands come from and where reports go. Drivers: `redis` (a dranspose controller) and `standalone`.
+//! Receives commands and sends reports. Drivers: `redis` (a dranspose controller) and `standalone`.
 //!
-//! Runs on the tokio runtime. A driver gets one [`Line`] for each ingester. It knows no ZeroMQ, no plugins, no sources.
+//! Runs on the tokio runtime. A driver gets one [`Line`] for each ingester. Knows no ZeroMQ, no plugins, no sources.
 //!
-//! What each driver must promise: commands of one ingester in the order in which they count; [`Assignments`] only for a
-//! scan that the ingester has reported ready; a clean end when `stop` rings; no panic whatever arrives from outside.
+//! Each driver must send the commands of one ingester in the right order, send [`Assignments`] only for a scan that the
+//! ingester has reported ready, end cleanly when `stop` rings, and never panic on input from outside.
 
 pub(crate) mod redis;
 pub(crate) mod report;
@@ -25,18 +25,19 @@ use crate::{
 
 use self::{redis::Address, report::ControlReport};
 
-/// Who controls the host, checked.
+/// The controller of the host, with checked settings.
 #[derive(Debug)]
 pub(crate) enum Driver {
-    /// A dranspose controller at this address; and where the build is described.
+    /// A dranspose controller at this address; and the path of the build's description.
     Redis(Box<Address>, PathBuf),
-    /// Nobody.
+    /// No controller.
     Standalone(Standalone),
 }
 
 impl Driver {
     /// # Errors
-    /// The address of Redis is none, or a file that opens it cannot be read; the message repeats no secret.
+    /// The address of Redis is invalid, or one of its files (password, certificates) cannot be read. The message
+    /// contains no secret.
     pub(crate) fn new(control: &Control) -> Result<Self, String> {
         Ok(match control {
             Control::Redis(settings) => Self::Redis(Box::new(Address::new(settings)?), settings.build_meta.clone()),
@@ -44,7 +45,7 @@ impl Driver {
         })
     }
 
-    /// What there is to tell before it runs.
+    /// The report before it runs.
     pub(crate) fn report(&self) -> ControlReport {
         match self {
             Self::Redis(address, _) => ControlReport::redis(address.place().to_owned()),
@@ -52,12 +53,12 @@ impl Driver {
         }
     }
 
-    /// Whether it may come to its end without being stopped.
+    /// Whether it may end without a stop request.
     pub(crate) fn ends_by_itself(&self) -> bool {
         matches!(self, Self::Standalone(_))
     }
 
-    /// Serves all lines until `stop` rings, or its work is done.
+    /// Serves all lines until `stop` rings, or until its scans are done.
     pub(crate) async fn run(self, lines: Vec<Line>, report: watch::Sender<ControlReport>, stop: watch::Receiver<bool>) {
         match self {
             Self::Redis(address, build_meta) => self::redis::run(*address, build_meta, lines, report, stop).await,
@@ -76,20 +77,20 @@ pub(crate) struct Line {
     pub(crate) name: IngesterName,
     /// New for each start of the process.
     pub(crate) service_uuid: Uuid,
-    /// `tcp://host:port`, what workers connect to.
+    /// `tcp://host:port`, the address for workers.
     pub(crate) url: String,
     /// Its streams.
     pub(crate) streams: Vec<StreamName>,
     /// The run-time parameters of its sources, which change when a source is swapped.
     pub(crate) parameters: watch::Receiver<Parameters>,
-    /// Orders to it.
+    /// Sends commands to it.
     pub(crate) commands: CommandSender,
-    /// Its latest picture.
+    /// Its latest report.
     pub(crate) report: watch::Receiver<Report>,
 }
 
-/// The sending half of an ingester's two queues. Two, so that a flood of assignments, which is held back by bytes, never
-/// holds back a new scan.
+/// The sending half of an ingester's two queues. Two, so that a flood of assignments, which is limited by bytes, never
+/// delays a new scan.
 #[derive(Clone)]
 pub(crate) struct CommandSender {
     commands: mpsc::Sender<Command>,
@@ -98,7 +99,7 @@ pub(crate) struct CommandSender {
     ring: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// The ingester's thread has ended; there is nobody to command.
+/// The ingester's thread has ended and takes no more commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the ingester has stopped")]
 pub(crate) struct Stopped;
@@ -112,14 +113,14 @@ impl CommandSender {
         Self { commands, assignments, ring }
     }
 
-    /// Sends an order; waits while the queue is full.
+    /// Sends a command; waits while the queue is full.
     pub(crate) async fn command(&self, command: Command) -> Result<(), Stopped> {
         self.commands.send(command).await.map_err(|_| Stopped)?;
         (self.ring)();
         Ok(())
     }
 
-    /// Sends an order without waiting. Returns it if the queue is full. An ingester that has stopped needs none.
+    /// Sends a command without waiting. Returns it if the queue is full; drops it if the ingester has stopped.
     pub(crate) fn try_command(&self, command: Command) -> Result<(), Command> {
         match self.commands.try_send(command) {
             Ok(()) => (self.ring)(),
@@ -129,7 +130,7 @@ impl CommandSender {
         Ok(())
     }
 
-    /// Sends assignments; waits while those that are queued reach their limit.
+    /// Sends assignments; waits while the queued ones reach their limit.
     pub(crate) async fn assign(&self, assignments: Assignments) -> Result<(), Stopped> {
         self.assignments.send(assignments).await.map_err(|_| Stopped)?;
         (self.ring)();

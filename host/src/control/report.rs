@@ -1,4 +1,4 @@
-//! How control fares, for status: one value, always the latest.
+//! The state of control, for status: one value, always the latest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,33 +6,33 @@ use serde::Serialize;
 
 use crate::names::IngesterName;
 
-/// Who controls the host, whether it can be reached, and what of its words could not be understood.
+/// The controller of the host, whether it is reachable, and which of its messages could not be understood.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ControlReport {
     /// `redis` or `standalone`.
     pub driver: &'static str,
-    /// Where Redis is: `host:port/database`, never with a password. None in standalone.
+    /// The address of Redis: `host:port/database`, never with a password. `None` in standalone.
     pub address: Option<String>,
     /// `connecting` until Redis answers for the first time, then `up` or `down`; `standalone` without Redis.
     pub state: &'static str,
     /// Since when `state` holds; RFC 3339.
     pub since: String,
-    /// The last thing that went wrong, whether or not it still is.
+    /// The last problem, whether or not it persists.
     pub last_problem: Option<ControlProblem>,
-    /// Everything that came and could not be used, by reason, over the life of the process.
+    /// All input that could not be used, by reason, since the start of the process.
     pub counters: BTreeMap<&'static str, u64>,
-    /// Things that are wrong now, in words, by what they concern (`ingester NAME`, `parameter NAME`).
+    /// Current faults, in words, by subject (`ingester NAME`, `parameter NAME`).
     pub faults: BTreeMap<String, String>,
-    /// Ingesters that do nothing now, because a younger instance of their name serves.
+    /// Ingesters that are idle now, because a younger instance with their name serves.
     pub stepped_back: BTreeSet<IngesterName>,
 }
 
 /// Something that went wrong in control.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ControlProblem {
-    /// When; RFC 3339.
+    /// Time; RFC 3339.
     pub at: String,
-    /// What, in words.
+    /// Description.
     pub what: String,
 }
 
@@ -55,7 +55,7 @@ impl ControlReport {
     }
 }
 
-/// The time in RFC 3339, to the millisecond.
+/// The current time in RFC 3339, to the millisecond.
 pub(crate) fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }

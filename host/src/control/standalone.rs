@@ -1,8 +1,8 @@
-//! Control without Redis: scans follow each other, and events go to whoever is connected.
+//! Control without Redis: scans follow each other, and events are sent to connected workers.
 //!
-//! A scan begins at start-up on every ingester; when all their runs have ended and all is delivered it is finished, and the
-//! next begins. Scans that bear nothing follow each other ever more slowly. Who gets an event is decided when it is paired, by the
-//! policy in `ingester::pair`.
+//! A scan begins at start-up on every ingester. When all runs have ended and everything is delivered, the scan is
+//! finished and the next begins. Scans without events follow each other more and more slowly. The worker of an event is
+//! chosen when it is paired, by the policy in `ingester::pair`.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
     settings::Standalone,
 };
 
-/// Runs scans until `stop` rings or the configured number of scans is over.
+/// Runs scans until `stop` rings or the configured number of scans is reached.
 pub(crate) async fn run(
     settings: Standalone,
     mut lines: Vec<Line>,
@@ -69,12 +69,12 @@ async fn scan(lines: &mut [Line], deal: Deal) -> Result<(), Stopped> {
     every(lines, |report| report.finished == Some(scan)).await
 }
 
-/// What a scan came to.
+/// The result of a scan.
 struct Outcome {
-    /// Sources that failed, in words.
+    /// Failed sources, in words.
     fault: Option<String>,
-    /// Whether a stream that is well gave events. If none did, another scan would most likely end in the same way, and so on
-    /// as fast as the machine can.
+    /// Whether a stream without a fault gave events. If none did, another scan would most likely end the same way, and
+    /// the scans would follow each other as fast as the machine can.
     is_fruitful: bool,
 }
 
@@ -102,7 +102,7 @@ fn tell(report: &watch::Sender<ControlReport>, why: Option<&str>) {
     });
 }
 
-/// Waits until each ingester's report says so.
+/// Waits until each ingester's report meets the condition.
 async fn every(lines: &mut [Line], says: impl Fn(&Report) -> bool) -> Result<(), Stopped> {
     for line in lines {
         line.report.wait_for(|report| says(report)).await.map_err(|_| Stopped)?;
@@ -110,11 +110,11 @@ async fn every(lines: &mut [Line], says: impl Fn(&Report) -> bool) -> Result<(),
     Ok(())
 }
 
-/// What is wrong with scans, in status.
+/// The key of the fault about scans, in status.
 const SCANS: &str = "scans";
 
-/// How soon a scan may follow a fruitless one: from start to start twice as long each time. One that took longer is followed
-/// at once.
+/// The minimum interval between the starts of fruitless scans: it doubles each time. After a scan that took longer, the
+/// next starts at once.
 #[derive(Debug)]
 struct Pace(Duration);
 
@@ -128,7 +128,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How long to wait after a scan that took so long.
+    /// How long to wait after a scan of this duration.
     fn after(&mut self, fruitless: bool, took: Duration) -> Duration {
         if !fruitless {
             *self = Self::default();
@@ -146,7 +146,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Scans that begin within an hour, if each takes so long.
+    /// Number of scans that begin within an hour, if each takes `took`.
     fn scans(fruitless: bool, took: Duration) -> u32 {
         let mut pace = Pace::default();
         let mut clock = Duration::ZERO;

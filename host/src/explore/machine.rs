@@ -1,4 +1,4 @@
-//! Long random histories, with more scans and events than a search through all orders can have. What fails is shortened.
+//! Long random histories, with more scans and events than a search through all orders can have. Failing histories are shrunk.
 
 use proptest::{prelude::*, sample};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -23,7 +23,7 @@ impl ReferenceStateMachine for Reference {
     }
 
     fn transitions(state: &Spec) -> BoxedStrategy<Op> {
-        // Most of the time a scan goes its way; else none would ever come far.
+        // Most steps continue the scan normally; otherwise none would get far.
         let usual: Vec<_> = ALL.into_iter().filter(|op| op.is_usual() && state.may(*op)).collect();
         let any: Vec<_> = ALL.into_iter().filter(|op| state.may(*op)).collect();
         match usual.is_empty() {
@@ -42,7 +42,7 @@ impl ReferenceStateMachine for Reference {
     }
 }
 
-/// The real thing, and the state before the next step.
+/// The real ingester, and the state before the next step.
 struct Real(World, Spec);
 
 impl StateMachineTest for Real {

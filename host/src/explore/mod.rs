@@ -1,28 +1,29 @@
-//! The heart of an ingester and the queues before it, explored: every order of what can happen, up to a depth, and long random
+//! Explores the heart of an ingester and its input queues: every order of operations, up to a depth, and long random
 //! histories.
 //!
-//! - [`ops`]: what can happen;
-//! - [`spec`], on [`state`]: what must happen, told as simply as possible, and what may happen next;
-//! - [`world`]: the real thing, driven one step at a time, and compared with the former after each;
-//! - here: the search through all orders; it begins at some histories that matter, because a scan needs eight steps until the
-//!   first message is out; two histories that lead to the same state are followed once;
+//! - [`ops`]: the operations;
+//! - [`spec`], on [`state`]: the required behaviour, as simply as possible, and the operations that are possible next;
+//! - [`world`]: the real ingester, driven one step at a time, and compared with the spec after each;
+//! - here: the search through all orders. It begins at some important histories, because a scan needs eight steps until
+//!   the first message is out. Two histories that lead to the same state are followed once;
 //! - [`machine`]: random histories, much longer, with proptest's state machine.
 //!
-//! Whether they find what they shall was tried, by putting these into the code, one at a time; each was found:
+//! To prove that they find faults, each of these was put into the code, one at a time; each was found:
 //!
-//! - the old scan: its messages stay with their workers; a queue that was given up takes events; what is left in it is not
-//!   counted; a late word of its capture finishes the new scan;
-//! - pairing: the place of a dropped event is not kept; an assignment is paired before all its events are there; a later
-//!   assignment overtakes; a gap between assignments is passed over; a worker named twice gets a frame twice;
-//! - the end: finished before the capture is closed; finished with a pair left; a finish is forgotten while sources open; finished
-//!   while a stream on demand was asked for its part;
-//! - sources: ready before the last has answered; one that opens too late is served; what comes after a failure is paired;
-//! - workers: one that was given up forgets a count, is served again, or is served again when it pings.
+//! - the old scan: its messages stay with their workers; an abandoned queue takes events; the rest of that queue is not
+//!   counted; a late message of its capture finishes the new scan;
+//! - pairing: the place of a dropped event is not kept; an assignment is paired before all its events have arrived; a later
+//!   assignment overtakes; a gap between assignments is skipped; a worker named twice gets a frame twice;
+//! - the end: finished before the capture is closed; finished with a pair left; a finish is forgotten while sources open;
+//!   finished while a stream on demand has been triggered;
+//! - sources: ready before the last has answered; a source that opens too late is served; events after a failure are paired;
+//! - workers: an evicted worker loses a count, is served again, or is served again when it pings.
 //!
-//! Two were real: the last one of the end, and the last one of all: a worker that was forgotten at a scan's start and given up in the
-//! scan was taken for a new one when it woke.
+//! Two were real bugs: the last one of the end, and the last one of all. There, a worker was forgotten at a scan's
+//! start and evicted in the scan; when it woke it was taken for a new one.
 //!
-//! `FRAMEGATE_EXPLORE=2` searches two steps deeper, which takes some twenty times as long; `PROPTEST_CASES=100000` plays more.
+//! `FRAMEGATE_EXPLORE=2` searches two steps deeper, which takes some twenty times as long; `PROPTEST_CASES=100000` runs
+//! more histories.
 
 mod machine;
 mod ops;
@@ -42,15 +43,15 @@ use self::{
 };
 use crate::wake::Wake;
 
-/// A scan that runs, and in it an event of both streams for both workers.
+/// A running scan, with one event of both streams for both workers.
 const RUNNING: [Op; 4] = [Op::Start { both: true }, Op::Obey(0), Op::Obey(1), Op::Turn];
 const WAITING: [Op; 8] = {
     let [start, a, b, turn] = RUNNING;
     [start, a, b, turn, Op::Assign, Op::Event(0), Op::Event(1), turn]
 };
 
-/// Plays a history, and looks after the last steps; what came before was looked at already. Answers the state, or what went
-/// wrong after how many steps.
+/// Plays a history, and checks the state after the last steps; earlier steps were checked before. Returns the state, or
+/// the failure and the number of steps before it.
 fn play(history: &[Op], last: usize, bounds: Bounds, wake: &Wake) -> Result<Spec, (usize, String)> {
     let (mut spec, mut world) = (Spec::new(bounds), World::new(wake, bounds.on_demand));
     for (index, op) in history.iter().enumerate() {
@@ -66,14 +67,15 @@ fn play(history: &[Op], last: usize, bounds: Bounds, wake: &Wake) -> Result<Spec
     }
 }
 
-/// Two streams with detectors, and a capture that holds nothing back.
+/// Two streams with detectors, and a capture that never blocks.
 const USUAL: Bounds = Bounds { scans: 3, events: 3, restarts: 1, swaps: 0, blocks: false, on_demand: false };
 
 fn explore(beginning: &[Op], depth: usize) {
     explore_with(USUAL, beginning, depth);
 }
 
-/// All that can happen in `depth` steps after a beginning. Breadth first, so that what goes wrong is told by a shortest history.
+/// Everything that can happen in `depth` steps after a beginning. Breadth first, so that a failure is found with a
+/// shortest history.
 fn explore_with(bounds: Bounds, beginning: &[Op], depth: usize) {
     let depth = depth + std::env::var("FRAMEGATE_EXPLORE").map_or(0, |more| more.parse::<usize>().unwrap());
     let (wake, mut seen, mut played) = (Wake::new().unwrap(), HashSet::new(), 0);
@@ -143,7 +145,7 @@ fn with_sources_that_are_swapped_every_order_of_what_can_happen_is_right() {
 
 #[test]
 fn with_a_worker_given_up_every_order_of_what_can_happen_is_right() {
-    // It was heard of long ago.
+    // The worker's last ping is long ago.
     let before = [Op::Ping(1), Op::Wait];
     let after = [Op::Event(0), Op::Event(1), Op::Unreachable(1), Op::Wait];
     explore(&[&before[..], &WAITING[..], &after[..]].concat(), 4);

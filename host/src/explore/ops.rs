@@ -1,8 +1,8 @@
-//! What can happen to an ingester, one thing at a time.
+//! The operations on an ingester, one at a time.
 
 use super::state::Named;
 
-/// One thing that happens. `usize`: a stream, or a worker.
+/// One operation. `usize`: a stream, or a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Op {
     /// A new scan; with both streams, or with the first alone.
@@ -11,45 +11,45 @@ pub(super) enum Op {
     },
     /// The current scan is to be finished.
     Finish,
-    /// The scan before it is, once more.
+    /// Finishes the scan before it again.
     FinishOld,
     /// The next assignment of the current scan.
     Assign,
-    /// The first assignment once more.
+    /// Repeats the first assignment.
     AssignAgain,
     /// The assignment after the next: one was lost.
     AssignGap,
     /// An assignment of the scan before.
     AssignOld,
-    /// A reader does the oldest order that it has not done yet.
+    /// A reader executes the oldest pending order.
     Obey(usize),
-    /// A source gives an event; the queue takes it for the scan in which its run was opened. One on demand gives it by obeying.
+    /// A source gives an event; the queue of its run's scan takes it. A source on demand gives it by obeying.
     Event(usize),
     /// A full queue drops an event.
     Full(usize),
     End(usize),
     Fail(usize),
-    /// A worker pings: as before, or started again.
+    /// A worker pings: as before, or restarted.
     Ping(usize),
     Restart(usize),
-    /// The network takes a worker's first message, or knows no such worker.
+    /// The network takes a worker's first message, or does not know the worker.
     Take(usize),
     Unreachable(usize),
-    /// The capture's disk comes to stand, and everything waits for it; or it goes on.
+    /// The capture's disk stalls, and everything waits for it; or it continues.
     Disk,
-    /// The second stream is fed by another source from the next scan on; of the two, one is on demand.
+    /// The second stream gets another source from the next scan on; one of the two is on demand.
     Swap,
-    /// The capture of the current scan, or a late word of the one before, is closed.
+    /// The capture of the current scan is closed, or a late message reports that the one before was.
     Captured,
     CapturedOld,
-    /// So much time passes that everything overdue is.
+    /// Enough time passes for all timeouts.
     Wait,
     /// One turn of the forwarder.
     Turn,
 }
 
 impl Op {
-    /// What an undisturbed scan is made of.
+    /// Whether the operation is part of an undisturbed scan.
     pub(super) fn is_usual(self) -> bool {
         matches!(
             self,
@@ -58,7 +58,7 @@ impl Op {
     }
 }
 
-/// All of them.
+/// All operations.
 pub(super) const ALL: [Op; 32] = [
     Op::Start { both: true },
     Op::Start { both: false },
@@ -94,23 +94,23 @@ pub(super) const ALL: [Op; 32] = [
     Op::Turn,
 ];
 
-/// How much a history may have of what makes ever new states.
+/// Limits on operations that create ever new states.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct Bounds {
     pub(super) scans: usize,
-    /// In each run of a source.
+    /// For each run of a source.
     pub(super) events: usize,
-    /// Of each worker.
+    /// For each worker.
     pub(super) restarts: u32,
     pub(super) swaps: usize,
-    /// The capture may hold everything back.
+    /// The capture may block.
     pub(super) blocks: bool,
     /// The second stream begins with a source on demand.
     pub(super) on_demand: bool,
 }
 
-/// Whom the assignment of a number names: both streams with different workers, one worker twice and nobody, one stream, a stream of
-/// others.
+/// The workers that the assignment of a number names: both streams with different workers, one worker twice and no worker,
+/// one stream, a stream of other ingesters.
 pub(super) fn plan(number: u64) -> Named {
     match number % 4 {
         0 => vec![(0, vec![0]), (1, vec![0, 1])],

@@ -1,8 +1,8 @@
-//! What an ingester must do, told as simply as possible: whole lists instead of queues, names instead of indexes, no sharing, no
-//! limits of bytes, no network.
+//! What an ingester must do, as simply as possible: whole lists instead of queues, names instead of indexes, no
+//! sharing, no byte limits, no network.
 //!
-//! It also knows what the world around the heart may do next ([`Spec::may`]), so that it can lead both the exhaustive search and
-//! the random runs.
+//! It also knows which operations are possible next ([`Spec::may`]), so that it can drive both the exhaustive search
+//! and the random runs.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,31 +18,31 @@ use super::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Spec {
     pub(super) bounds: Bounds,
-    /// Scans that were started.
+    /// Number of started scans.
     pub(super) started: usize,
     pub(super) scan: Option<Scan>,
     pub(super) readers: [ReaderSpec; STREAMS],
-    /// What the forwarder has not taken from the current scan's queues.
+    /// Messages in the current scan's queues that the forwarder has not taken.
     inbox: [VecDeque<Word>; STREAMS],
     pub(super) workers: [WorkerSpec; WORKERS],
-    /// By the number of the scan.
+    /// The number of the scan that was reported ready.
     pub(super) ready: Option<usize>,
     pub(super) finished: Option<usize>,
     pub(super) counters: BTreeMap<&'static str, u64>,
     pub(super) late: u64,
-    /// Of each stream, in the scans before.
+    /// For each stream, the counts of the scans before.
     pub(super) earlier: [Earlier; STREAMS],
-    /// A scan's capture is being closed.
+    /// The scan whose capture is being closed.
     closing: Option<usize>,
-    /// The capture holds everything back.
+    /// The capture blocks.
     pub(super) stands: bool,
-    /// The second stream is fed on demand, and whether it will be after a swap that waits for the next scan.
+    /// Whether the second stream is fed on demand, and whether it will be after a swap that waits for the next scan.
     pub(super) on_demand: bool,
     pub(super) swap: Option<bool>,
     swaps: usize,
 }
 
-/// By what makes a difference for what comes. The counts are held against the real ones after each step, and lead to nothing.
+/// Hashes only what affects later behaviour. The counts are compared with the real ones after each step, and affect nothing.
 impl Hash for Spec {
     fn hash<H: Hasher>(&self, to: &mut H) {
         (&self.started, &self.scan, &self.readers, &self.inbox, &self.workers).hash(to);
@@ -56,7 +56,7 @@ impl Spec {
         Self { bounds, on_demand: bounds.on_demand, ..Self::default() }
     }
 
-    /// Whether it can happen now.
+    /// Whether the operation is possible now.
     pub(super) fn may(&self, op: Op) -> bool {
         let scan = self.scan.as_ref();
         match op {
@@ -67,7 +67,7 @@ impl Spec {
             Op::Obey(stream) => !self.readers[stream].orders.is_empty(),
             Op::Disk => self.bounds.blocks,
             Op::Swap => self.swaps < self.bounds.swaps,
-            // It does nothing of itself: where it fails, it does so when it is asked.
+            // A source on demand does nothing by itself: it can fail only when it is triggered.
             Op::Fail(1) if self.on_demand => {
                 self.readers[1].run.is_some() && self.readers[1].orders.front() == Some(&Order::Give)
             }
@@ -141,7 +141,7 @@ impl Spec {
             Op::Ping(worker) => {
                 let worker = &mut self.workers[worker];
                 worker.unreachable = false;
-                // Whoever was never heard of starts now.
+                // An unknown worker counts as new.
                 worker.evicted &= std::mem::replace(&mut worker.known, true);
             }
             Op::Restart(worker) => {
@@ -167,7 +167,7 @@ impl Spec {
         }
     }
 
-    /// What is queued in the old scan is nobody's any more.
+    /// Items queued in the old scan are dropped.
     fn start(&mut self, both: bool) {
         if let Some(old) = self.scan.take() {
             for ((stream, inbox), earlier) in old.streams.iter().zip(&self.inbox).zip(&mut self.earlier) {
@@ -231,7 +231,7 @@ impl Spec {
         }
     }
 
-    /// Heard only in the scan that it belongs to.
+    /// Delivers a message if its scan is the current one.
     fn say(&mut self, stream: usize, of: usize, word: Word) {
         if self.scan.as_ref().is_some_and(|scan| scan.number == of) {
             self.inbox[stream].push_back(word);
@@ -274,7 +274,7 @@ impl Spec {
         self.advance();
     }
 
-    /// Gives out the first assignment if its events are there.
+    /// Sends the first assignment if its events have arrived.
     fn pair(&mut self) -> bool {
         let Some(scan) = &mut self.scan else { return false };
         if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
@@ -289,7 +289,8 @@ impl Spec {
                 self.give();
                 return true;
             }
-            // Who has no detector is asked when all others are there, once; also by a scan that is to be finished.
+            // A stream without a detector is triggered once, when all other streams have delivered; also in a scan that
+            // is to be finished.
             if missing.iter().all(|stream| scan.streams[*stream].on_demand) {
                 for stream in missing {
                     if scan.streams[stream].asked.replace(*number) != Some(*number) {

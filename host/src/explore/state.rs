@@ -1,11 +1,11 @@
-//! What an ingester's state is made of, as simply as possible: whole lists, no sharing.
+//! The parts of an ingester's state, as simply as possible: whole lists, no sharing.
 
 use std::collections::VecDeque;
 
 pub(super) const STREAMS: usize = 2;
 pub(super) const WORKERS: usize = 2;
 
-/// A message: event number, and its streams with the texts of their frames. A dropped or missing event has none.
+/// A message: event number, and its streams with the texts of their frames. A dropped or missing event has `None`.
 pub(super) type Message = (u64, Vec<(usize, Option<String>)>);
 
 /// The streams that an event names, each with its workers.
@@ -37,10 +37,10 @@ pub(super) struct StreamSpec {
     pub(super) active: bool,
     pub(super) awaited: bool,
     pub(super) on_demand: bool,
-    /// The number that its source was asked for last.
+    /// The last number that its source was triggered for.
     pub(super) asked: Option<u64>,
     pub(super) failed: bool,
-    /// Events in order; `None` is the place of one that was dropped.
+    /// Events in order; `None` takes the place of a dropped event.
     pub(super) waiting: VecDeque<Option<String>>,
     pub(super) read: u64,
     pub(super) forwarded: u64,
@@ -51,17 +51,17 @@ pub(super) struct StreamSpec {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct ReaderSpec {
-    /// Orders not done.
+    /// Pending orders.
     pub(super) orders: VecDeque<Order>,
     /// The scan of the open run.
     pub(super) run: Option<usize>,
     /// The run has given its last event.
     pub(super) over: bool,
-    /// Events that it has given in this run.
+    /// Number of events given in this run.
     pub(super) given: usize,
 }
 
-/// What a reader is to do, in a scan; or to give the event that its source is asked for.
+/// An order to a reader, for a scan; or the request to give the event of a trigger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Order {
     Open(usize),
@@ -74,7 +74,7 @@ pub(super) struct WorkerSpec {
     pub(super) pending: VecDeque<Message>,
     pub(super) evicted: bool,
     pub(super) unreachable: bool,
-    /// It has pinged, in whichever scan.
+    /// It has pinged, in any scan.
     pub(super) known: bool,
     pub(super) restarts: u32,
     pub(super) dropped: u64,
@@ -91,7 +91,7 @@ pub(super) enum Word {
     Failed,
 }
 
-/// What became of a stream's events in the scans that were replaced.
+/// The outcomes of a stream's events in the scans that were replaced.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Earlier {
     pub(super) read: u64,
@@ -100,7 +100,7 @@ pub(super) struct Earlier {
 }
 
 impl StreamSpec {
-    /// Events that wait.
+    /// Number of waiting events.
     pub(super) fn queued(&self) -> u64 {
         self.waiting.iter().flatten().count() as u64
     }
@@ -122,7 +122,7 @@ impl StreamSpec {
 }
 
 impl Scan {
-    /// What has no assignment goes to nobody.
+    /// Discards the waiting events: they have no assignment.
     pub(super) fn discard(&mut self) {
         for stream in &mut self.streams {
             stream.discarded += stream.waiting.drain(..).flatten().count() as u64;
@@ -131,7 +131,7 @@ impl Scan {
 }
 
 impl ReaderSpec {
-    /// The text of the next event: of which scan, stream and place in the run it is.
+    /// The text of the next event: its scan, stream and number in the run.
     pub(super) fn next_event(&mut self, stream: usize) -> String {
         let text = format!("scan {}, stream {stream}, event {}", self.run.unwrap(), self.given);
         self.given += 1;

@@ -1,7 +1,7 @@
-//! The real heart with the real queues of its streams, and around them a world that does one thing at a time, on one thread.
+//! The real heart with the real queues of its streams, in a simulated world that does one thing at a time, on one thread.
 //!
-//! What the forwarder does with the heart's decisions (`forwarder/act.rs`) and in a turn is done here in the same order. Readers
-//! and the network are played.
+//! The steps of a forwarder's turn, and of `forwarder/act.rs` for the heart's decisions, are done here in the same order.
+//! Readers and the network are simulated.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -42,11 +42,11 @@ pub(super) struct World {
     inputs: [Option<Arc<Queue>>; STREAMS],
     readers: [Reader; STREAMS],
     closing: Option<ScanId>,
-    /// The capture holds everything back.
+    /// The capture blocks.
     stands: bool,
-    /// What the second stream is fed by from the next scan on: whether on demand.
+    /// The next source of the second stream, from the next scan on: whether it is on demand.
     swap: Option<bool>,
-    /// Scans that were started.
+    /// Number of started scans.
     started: usize,
 }
 
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// Does what `before` allows.
+    /// Executes an operation that `before` allows.
     pub(super) fn step(&mut self, before: &Spec, op: Op) {
         let (now, wall) = (self.now, SystemTime::UNIX_EPOCH);
         match op {
@@ -232,7 +232,7 @@ impl World {
         self.heart.left_behind(stream, left);
     }
 
-    /// Everything that can be seen, held against what must be.
+    /// Compares everything visible with the spec.
     pub(super) fn check(&self, spec: &Spec) -> Result<(), String> {
         let report = self.report();
         same("ready", &report.ready, &spec.ready.map(scan_id))?;
@@ -298,13 +298,13 @@ impl World {
         self.heart.picture(self.now, measured)
     }
 
-    /// The place of a worker for which messages wait.
+    /// The index of a worker with waiting messages.
     fn index(&self, worker: usize) -> Option<usize> {
         let workers = &self.heart.workers;
         workers.with_pending().find(|index| workers.get(*index).name.as_str() == WORKER_NAMES[worker])
     }
 
-    /// The messages that wait for a worker, read back from their bytes.
+    /// The messages that wait for a worker, parsed from their bytes.
     fn waiting(&self, worker: usize) -> VecDeque<Message> {
         let Some(index) = self.index(worker) else { return VecDeque::new() };
         let read = |message: &crate::recycle::Pooled<crate::ingester::message::Message>| {
@@ -324,7 +324,7 @@ impl World {
         self.heart.workers.get(index).pending.iter().map(read).collect()
     }
 
-    /// All bytes are back when nothing is held any more.
+    /// The bytes still in use after everything was dropped: must be 0.
     pub(super) fn used(self) -> u64 {
         let account = self.account.clone();
         drop(self);

@@ -1,4 +1,4 @@
-//! Does what the heart decided: orders to readers, the capture's beginning and end.
+//! Executes the heart's decisions: orders to readers, start and end of the capture.
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Forwarder {
-    /// Does what the heart decided.
+    /// Executes the heart's decisions.
     pub(super) fn act(&mut self) -> bool {
         let mut busy = false;
         for action in std::mem::take(&mut self.ingester.actions) {
@@ -41,7 +41,7 @@ impl Forwarder {
         busy
     }
 
-    /// A new queue for each scan: what the old run still says is heard by nobody.
+    /// Each scan has a new queue: the forwarder does not read what an old run still sends.
     fn order(&mut self, stream: usize, order: impl FnOnce(Arc<Queue>) -> Order) {
         let share = self.settings.memory_limit / 2 / self.ingester.active_streams().max(1) as u64;
         let input = &mut self.inputs[stream];
@@ -51,10 +51,10 @@ impl Forwarder {
         let left = input.queue.replace(queue.clone()).map(|old| old.abandon()).unwrap_or_default();
         input.reader.order(order(queue));
         self.ingester.left_behind(stream, left);
-        // It will obey when its call returns, if ever. The other streams do not wait for that.
+        // The reader will execute it if its call ever returns. The other streams do not wait for that.
         let limit = self.ingester.limits().source_timeout;
         if self.inputs[stream].reader.overdue(limit).is_some() {
-            // The same words in each scan, so that the log has them once; status has the time.
+            // The same text in each scan, so that it is logged once; status shows the time.
             self.ingester.failed(stream, "a call of the source in an earlier scan has not returned yet".to_owned());
         }
     }

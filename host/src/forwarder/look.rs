@@ -1,5 +1,5 @@
-//! What the forwarder does by the clock: gives up workers and sources, measures the pace, and paints the picture that
-//! control and people see.
+//! The forwarder's periodic work: evicts workers and gives up sources, measures the pace, and publishes the picture
+//! that control and people see.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::{
     source::replacement::Told,
 };
 
-/// Events a second, and when the pace was logged.
+/// Events per second, and the time when the pace was last logged.
 #[derive(Debug)]
 pub(super) struct Rate {
     since: Instant,
@@ -23,11 +23,11 @@ impl Rate {
         Self { since: now, processed: 0, per_second: 0.0, logged_at: now }
     }
 
-    /// A new figure, once a second.
+    /// Computes a new rate, once a second.
     fn measure(&mut self, now: Instant, processed: u64) {
         let seconds = now.duration_since(self.since).as_secs_f64();
         if seconds >= 1.0 {
-            // A new scan counts from zero again.
+            // A new scan counts from zero.
             self.per_second = processed.checked_sub(self.processed).unwrap_or(processed) as f64 / seconds;
             (self.since, self.processed) = (now, processed);
         }
@@ -42,11 +42,11 @@ impl Rate {
     }
 }
 
-/// A call of a source that takes longer is shown as a fault: the longest wait it is allowed is 100 ms.
+/// A call of a source that takes longer is shown as a fault: a source may wait 100 ms at most.
 const STUCK: Duration = Duration::from_secs(2);
 const LACKS_DESCRIPTORS: &str =
     "no worker can connect: this process has as many files and connections open as it may (RLIMIT_NOFILE, `ulimit -n`)";
-/// The pace is logged at most this often: at any rate once is enough. (The reference logs it every 1,000 events.)
+/// Minimum interval between pace log lines. (The reference logs it every 1,000 events.)
 const PACE_LOG: Duration = Duration::from_secs(10);
 
 impl Forwarder {

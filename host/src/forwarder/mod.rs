@@ -1,7 +1,7 @@
 //! The forwarder: the one thread of an ingester that joins control, sources, workers and capture.
 //!
-//! Owns the workers' port, the scan's state, and the handles of the readers. It waits on the port's connections
-//! and one wake descriptor; never for Redis, a disk, a log or a source.
+//! Owns the workers' port, the scan's state, and the handles of the readers. It waits for the port's connections and
+//! one wake descriptor; never for Redis, a disk, a log or a source.
 
 mod act;
 mod look;
@@ -39,7 +39,7 @@ use crate::{
     wake::Wake,
 };
 
-/// What the forwarder is made of; `host` puts it together.
+/// The parts of the forwarder; `host` assembles them.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     pub(crate) settings: IngesterSettings,
@@ -50,14 +50,14 @@ pub(crate) struct Forwarder {
     pub(crate) wake: Wake,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) assignments: mpsc::Receiver<Assignments>,
-    /// Sources that are made and wait for the next scan.
+    /// Sources that were created and wait for the next scan.
     pub(crate) replacements: std::sync::mpsc::Receiver<Replacement>,
-    /// What became of them. Not bounded, because nobody here may wait: two words for each swap at most, and one for each source that hangs
-    /// when a scan starts.
+    /// Reports the outcome of these swaps. Unbounded, because the forwarder may not wait: at most two messages for each
+    /// swap, and one for each source that hangs when a scan starts.
     pub(crate) told: mpsc::UnboundedSender<Told>,
     pub(crate) report: watch::Sender<Report>,
     pub(crate) dump: Dump,
-    /// What is assembled and waits for workers.
+    /// The account of assembled messages that wait for workers.
     pub(crate) assembled: Arc<Account>,
     pub(crate) state: State,
 }
@@ -68,13 +68,13 @@ pub(crate) struct Input {
     pub(crate) reader: Reader,
     pub(crate) when_full: WhenFull,
     queue: Option<Arc<Queue>>,
-    /// Where its readers wait for room in their queues.
+    /// Where the stream's readers wait for room in their queues.
     space: Arc<Space>,
-    /// The swap that put the reader in its place; 0 at the start.
+    /// The number of the swap that installed the reader; 0 at the start.
     number: u64,
-    /// What feeds the stream from the next scan on.
+    /// The stream's source from the next scan on.
     replacement: Option<Replacement>,
-    /// The latest values of parameters that control has sent, for a source that comes later.
+    /// The latest parameter values from control, for a later source.
     values: BTreeMap<String, Arc<[u8]>>,
 }
 
@@ -85,13 +85,13 @@ impl Input {
     }
 }
 
-/// What the loop remembers from turn to turn.
+/// State that the loop keeps from turn to turn.
 #[derive(Debug)]
 pub(crate) struct State {
     items: VecDeque<Item>,
     /// The scan whose capture is being closed.
     closing: Option<ScanId>,
-    /// Until when queued events are delivered after a request to stop.
+    /// After a stop request: the deadline for delivering queued events.
     stop_at: Option<Instant>,
     housekeeping_at: Instant,
     reported_at: Instant,
@@ -111,19 +111,19 @@ impl State {
     }
 }
 
-/// Bytes of assignments that are taken from control at most, some 200,000 plain ones; the rest waits in Redis.
+/// Maximum size of assignments taken from control, some 200,000 plain ones; the rest waits in Redis.
 const ASSIGNMENTS_LIMIT: usize = 10 << 20;
-/// Events paired before what is paired is sent: keeps both in the processor's cache.
+/// Maximum number of events that are paired before they are sent: keeps both steps in the processor's cache.
 const PAIRS_AT_ONCE: usize = 128;
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_millis(200);
-/// How long control may take to end. The host waits less, but the time from which it counts was earlier.
+/// How long control may take to end. The host waits less, but its time began earlier.
 const CONTROL_ENDS: Duration = Duration::from_millis(1000);
-/// A worker that has just read our address pings in the next milliseconds; the rest is for a busy machine.
+/// A worker that has just read our address pings within milliseconds; the rest is for a busy machine.
 const LAST_PINGS: Duration = Duration::from_millis(60);
 
 impl Forwarder {
-    /// The thread's life. Ends after [`Command::Stop`], or when control is gone.
+    /// The thread's main loop. Ends after [`Command::Stop`], or when control is gone.
     pub(crate) fn run(mut self) {
         let mut landmarks = None;
         loop {
@@ -146,7 +146,7 @@ impl Forwarder {
         }
     }
 
-    /// Everything that can be done now. Returns whether there may be more at once.
+    /// Does everything that can be done now. Returns whether there may be more immediately.
     fn turn(&mut self, now: Instant) -> bool {
         let mut busy = self.take_commands(now);
         busy |= self.take_items();
@@ -186,7 +186,7 @@ impl Forwarder {
                         self.replace_sources(*scan);
                     }
                     if let Command::Finish { .. } = &command {
-                        // What was assigned before it came by the other queue, and is a part of the scan.
+                        // Assignments sent before the finish come by the other queue, and belong to the scan.
                         while let Ok(assignments) = self.assignments.try_recv() {
                             self.ingester.assign(assignments, now);
                         }
@@ -210,7 +210,7 @@ impl Forwarder {
         busy
     }
 
-    /// Takes what the readers have queued.
+    /// Takes the readers' queued items.
     fn take_items(&mut self) -> bool {
         let mut busy = false;
         for (stream, input) in self.inputs.iter().enumerate() {
@@ -250,7 +250,7 @@ impl Forwarder {
         paired == PAIRS_AT_ONCE
     }
 
-    /// Hands waiting messages to the network, as far as it takes them.
+    /// Hands waiting messages to the network, as many as it takes.
     fn flush(&mut self, now: Instant) -> bool {
         let waiting: smallvec::SmallVec<[usize; 16]> = self.ingester.workers.with_pending().collect();
         let mut busy = false;
@@ -268,7 +268,7 @@ impl Forwarder {
         busy
     }
 
-    /// How long to wait when there is nothing to do: things that no ring announces are looked at again.
+    /// How long to wait when there is nothing to do: some changes ring no wake and are polled.
     fn patience(&self) -> Duration {
         if self.state.stop_at.is_some() || (self.ingester.is_opening() && self.ingester.workers.begun() > 0) {
             Duration::from_millis(5)
@@ -279,10 +279,10 @@ impl Forwarder {
         }
     }
 
-    /// Sources, capture and socket go, in this order, each with a limit.
+    /// Closes sources, capture and socket, in this order, each with a time limit.
     fn close(mut self) {
         let limit = Instant::now() + Duration::from_millis(400);
-        // What is left is shown as queued.
+        // The remaining events are shown as queued.
         self.take_items();
         for (stream, input) in self.inputs.iter_mut().enumerate() {
             input.reader.stop();
@@ -305,8 +305,8 @@ impl Forwarder {
     }
 }
 
-/// Keeps the socket open until control has removed what it published. A worker of dranspose that pings a socket that is gone
-/// cannot end any more: it waits without a limit until its ping is taken.
+/// Keeps the socket open until control has removed its published state. A dranspose worker that pings a closed socket
+/// can no longer end: it waits without a limit until its ping is taken.
 fn outlive_control(commands: &mpsc::Receiver<Command>, router: &mut Router, wake: &Wake) {
     let (mut limit, mut gone) = (Instant::now() + CONTROL_ENDS, false);
     while Instant::now() < limit {

@@ -1,7 +1,7 @@
-//! Puts new sources in the place of old ones, at the start of a scan and never within one.
+//! Replaces sources at the start of a scan, never within one.
 //!
-//! A new source arrives with its thread running and its source made; here handles change places, and nothing is waited for.
-//! The old one goes back to whoever sent the new one, who sees it end.
+//! The thread of a new source is running and its source is created; here only handles are exchanged, without waiting.
+//! The old one is returned to the sender of the new one, which waits for its end.
 
 use std::{mem, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Forwarder {
-    /// Every stream for which another source waits is fed by it from this scan on.
+    /// From this scan on, each stream with a waiting replacement is fed by it.
     pub(super) fn replace_sources(&mut self, scan: ScanId) {
         self.take_replacements();
         let limit = self.ingester.limits().source_timeout;
@@ -33,10 +33,10 @@ impl Forwarder {
                 continue;
             }
             let mut old = mem::replace(&mut input.reader, reader);
-            // The half of what opening may take: the new one needs some of it too. One that hangs already is not waited for.
+            // Half of the time that opening may take: the new source needs some of it too. A hanging source is not waited for.
             let patience = if hangs { Duration::ZERO } else { limit / 2 };
             let predecessor = old.retire(patience);
-            // Nobody listens any more when the host stops.
+            // The receiver is gone when the host stops.
             let _ = self.told.send(Told::Effective { number, scan, old });
             if let Some(predecessor) = predecessor {
                 input.reader.order(Order::Succeed(predecessor));
@@ -51,14 +51,14 @@ impl Forwarder {
         }
     }
 
-    /// Takes those that have arrived.
+    /// Takes the replacements that have arrived.
     pub(super) fn take_replacements(&mut self) {
         while let Ok(replacement) = self.replacements.try_recv() {
             self.keep_latest(replacement);
         }
     }
 
-    /// Of two that wait for the same stream, the one that was asked for later.
+    /// If two wait for the same stream, keeps the one that was requested later.
     fn keep_latest(&mut self, new: Replacement) {
         let Some(input) = self.inputs.iter_mut().find(|input| input.reader.stream() == &new.stream) else { return };
         let known = input.replacement.as_ref().map_or(input.number, |waiting| waiting.number);
@@ -72,7 +72,7 @@ impl Forwarder {
     }
 
     pub(super) fn tell(&self, told: Told) {
-        // Nobody listens any more when the host stops.
+        // The receiver is gone when the host stops.
         let _ = self.told.send(told);
     }
 }

@@ -1,11 +1,11 @@
-//! Why a host did not start: every problem at once.
+//! Reports why a host did not start: all problems at once.
 
 use std::fmt;
 
 use super::make::Problem;
 use crate::{names::StreamName, settings::SettingsError};
 
-/// Why a host did not start: every problem that was found, each a few lines for a person.
+/// Why a host did not start: all problems, each a few lines for a person.
 #[derive(Debug)]
 pub struct StartError {
     problems: Vec<String>,
@@ -14,7 +14,7 @@ pub struct StartError {
 }
 
 impl StartError {
-    /// Every problem.
+    /// All problems.
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.problems
@@ -26,7 +26,7 @@ impl StartError {
         self.plugin
     }
 
-    /// Whether settings do not hold, those of the host or those of a source.
+    /// Whether settings are invalid, of the host or of a source.
     #[must_use]
     pub fn is_settings_wrong(&self) -> bool {
         self.settings

@@ -1,7 +1,7 @@
-//! Puts ingesters together: their sources, their bound ports, their limits. Nothing runs yet.
+//! Creates ingesters: their sources, their bound ports, their limits. Nothing runs yet.
 //!
-//! Runs on the thread that starts the host; sources are made on their own reader threads, all at the same time, within
-//! `source_timeout`. Every problem is collected, so that a person sees them all at once.
+//! Called on the thread that starts the host; sources are created on their own reader threads, all at the same time,
+//! within `source_timeout`. All problems are collected, so that a person sees them at once.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -41,17 +41,17 @@ use crate::{
     wake::Wake,
 };
 
-/// A stream's reader and what feeds it.
+/// A stream's reader and the description of its source.
 pub(crate) type Made = (Reader, Feed);
 
 /// Why a stream has no source.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// The plugin is not accepted.
+    /// The plugin was refused.
     Refused(Refusal),
-    /// The source does not take its settings.
+    /// The source refuses its settings.
     Settings(String),
-    /// The machine gives no thread.
+    /// The system has no more threads.
     Machine(String),
 }
 
@@ -65,7 +65,7 @@ impl fmt::Display for Problem {
 }
 
 impl Problem {
-    /// What `create` of this source came to.
+    /// Converts the failure of a source's `create`.
     pub(super) fn new(source: &str, problem: NotCreated) -> Self {
         match problem {
             NotCreated::Refused(refusal) => refusal.into(),
@@ -76,7 +76,7 @@ impl Problem {
         }
     }
 
-    /// What it is about, in a word.
+    /// The subject of the problem, in one word.
     pub(super) fn with(&self) -> &'static str {
         match self {
             Self::Refused(_) => "plugin",
@@ -92,7 +92,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// Makes every stream's source, all at the same time.
+/// Creates all streams' sources, at the same time.
 pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut StartError) -> Vec<Vec<Made>> {
     let mut started = Vec::new();
     for ingester in &settings.ingesters {
@@ -129,7 +129,7 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
     made
 }
 
-/// The code of a stream's source; none of a plugin's has run yet. `from_outside`: see [`Trust`].
+/// Finds the code of a stream's source; runs no code of a plugin. `from_outside`: see [`Trust`].
 pub(super) fn find(
     stream: &StreamSettings,
     settings: &Settings,
@@ -145,7 +145,7 @@ pub(super) fn find(
     loaded(stream.name.as_str(), &stream.source, plugin_dirs, trust, *max_generations, probe)
 }
 
-/// SHA-256 of the file that a stream's source would be loaded from; none for a linked source.
+/// SHA-256 of the file from which a stream's source would be loaded; `None` for a linked source.
 pub(super) fn identify(
     stream: &StreamSettings,
     settings: &Settings,
@@ -157,14 +157,14 @@ pub(super) fn identify(
     hash_of(&stream.source, &settings.plugin_dirs).map(Some)
 }
 
-/// A source that is being made, on its reader thread.
+/// A source that is being created, on its reader thread.
 #[derive(Debug)]
 pub(super) struct Starting {
     reader: Reader,
     outcome: std::sync::mpsc::Receiver<Result<Created, NotCreated>>,
 }
 
-/// Begins to make a stream's source.
+/// Starts to create a stream's source.
 pub(super) fn start(
     stream: &StreamSettings,
     factory: &Arc<dyn Factory>,
@@ -177,7 +177,7 @@ pub(super) fn start(
 }
 
 impl Starting {
-    /// Waits until it is made.
+    /// Waits until it is created.
     pub(super) fn wait(
         self,
         factory: &Arc<dyn Factory>,
@@ -197,13 +197,13 @@ impl Starting {
     }
 }
 
-/// Gives a source the parameters of the settings. Returns those that it cannot take, in words.
+/// Sets a source's parameters from the settings. Returns the problems, in words.
 pub(super) fn give_parameters(stream: &StreamSettings, reader: &Reader, created: &Created) -> Vec<String> {
     let known = || created.parameters.iter().map(|parameter| parameter.name.as_str());
     let mut wrong = Vec::new();
     for (name, value) in &stream.parameters {
         let described = created.parameters.iter().find(|parameter| parameter.name == *name);
-        // One that is made later is not known yet; it passes over what it does not have.
+        // The parameters of a source that is created later are not known yet; it ignores those it does not have.
         if described.is_none() && !created.waits {
             let meant = near(name, known()).map(|near| format!("; did you mean {near:?}?"));
             wrong.push(format!("it has no parameter {name:?}{}", meant.unwrap_or_default()));
@@ -216,7 +216,7 @@ pub(super) fn give_parameters(stream: &StreamSettings, reader: &Reader, created:
     wrong
 }
 
-/// What a value must be that is of another type than its parameter. Texts are as a controller writes them: Python's `str()`.
+/// The required type if a value has the wrong one. Texts are as a controller writes them: Python's `str()`.
 fn mismatch(dtype: ParameterType, value: &str) -> Option<&'static str> {
     match dtype {
         ParameterType::Int if value.parse::<i128>().is_err() => Some("a whole number"),
@@ -226,7 +226,7 @@ fn mismatch(dtype: ParameterType, value: &str) -> Option<&'static str> {
     }
 }
 
-/// Puts an ingester together, down to its bound port; it does not run yet.
+/// Prepares an ingester and binds its port; it does not run yet.
 pub(crate) fn prepare(
     ingester: &IngesterSettings,
     made: Vec<Made>,

@@ -1,7 +1,7 @@
 //! The host: owns ingesters, sources and control; starts them, and stops them in the right order.
 //!
-//! The one place that knows all rooms. Nothing starts before everything was checked: sources are made, ports are bound, and
-//! only then the first thread that talks to workers runs.
+//! The only place that knows all parts. Everything is checked first: sources are created and ports are bound before the
+//! first thread that talks to workers runs.
 
 mod error;
 mod make;
@@ -40,14 +40,14 @@ use crate::{
     threads,
 };
 
-/// Sources that are compiled into the program; found by name before plugin files are.
+/// Sources that are compiled into the program; they take precedence over plugin files.
 #[derive(Debug, Default, Clone)]
 pub struct Linked {
     sources: HashMap<String, Arc<dyn Factory>>,
 }
 
 impl Linked {
-    /// No linked source.
+    /// Contains no linked source.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -61,13 +61,13 @@ impl Linked {
     }
 }
 
-/// A running host. Dropping it shuts it down, which blocks as [`Host::shutdown`] does.
+/// A running host. Dropping it shuts it down, which blocks like [`Host::shutdown`].
 pub struct Host {
     ingesters: Vec<Running>,
     runtime: Option<tokio::runtime::Runtime>,
     control: Option<tokio::task::JoinHandle<()>>,
     control_report: watch::Receiver<ControlReport>,
-    /// Control has run all scans that it should. Set by its task.
+    /// Control has run all configured scans. Set by its task.
     done: Arc<AtomicBool>,
     stop_control: watch::Sender<bool>,
     grace: Duration,
@@ -86,7 +86,7 @@ impl Running {
     }
 }
 
-/// An ingester whose thread is there and waits for the word that nothing failed.
+/// An ingester whose thread is started and waits until everything else has started.
 struct Ready {
     go: std::sync::mpsc::Sender<()>,
     running: Running,
@@ -108,7 +108,7 @@ impl Ready {
     }
 
     fn run(self) -> Running {
-        // The thread waits for this alone.
+        // The thread waits for this message.
         let _ = self.go.send(());
         self.running
     }
@@ -120,7 +120,8 @@ impl Ready {
     }
 }
 
-/// The runtime of control and the admin endpoint. Tokio panics without a first thread, and never serves what is the second's.
+/// The runtime of control and the admin endpoint. Tokio panics if it cannot start its first thread, and never runs the
+/// tasks of a second one that cannot start.
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
     let built = threads::can_be_had(CONTROL_THREADS).and_then(|()| {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -129,17 +130,17 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     built.map_err(|problem| format!("control: no thread: {problem}\n  {}", threads::REMEDY))
 }
 
-/// Control and the admin endpoint share them.
+/// Number of threads that control and the admin endpoint share.
 const CONTROL_THREADS: usize = 2;
 
 impl Host {
     /// Checks everything, then starts everything.
     ///
-    /// Blocks the calling thread until every source is made, at most for `source_timeout`; with `probe` twice as long. It may
-    /// be called inside an async runtime.
+    /// Blocks the calling thread until every source is created, at most for `source_timeout`; with `probe` twice as
+    /// long. It may be called inside an async runtime.
     ///
     /// # Errors
-    /// All problems at once; nothing runs then, and nothing was published. Settings are checked first, as those of a file are.
+    /// All problems at once; then nothing runs, and nothing was published. Settings are checked first, like those of a file.
     pub fn start(settings: Settings, linked: Linked) -> Result<Self, StartError> {
         settings.validate()?;
         let mut error = StartError::new();
@@ -164,7 +165,7 @@ impl Host {
         let runtime = runtime().map_err(|problem| error.add(problem));
         let (true, Ok(driver)) = (error.problems().is_empty(), driver) else {
             ready.into_iter().for_each(Ready::abandon);
-            // To drop it would panic inside another runtime.
+            // Dropping it here would panic inside another runtime.
             runtime.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
             return Err(error);
         };
@@ -215,68 +216,68 @@ impl Host {
         })
     }
 
-    /// The latest picture of each ingester.
+    /// The latest report of each ingester.
     #[must_use]
     pub fn reports(&self) -> Vec<Report> {
         self.ingesters.iter().map(|ingester| ingester.report.borrow().clone()).collect()
     }
 
-    /// How control fares: whether Redis is there, and what of its words could not be used.
+    /// The state of control: whether Redis is reachable, and which of its messages could not be used.
     #[must_use]
     pub fn control_report(&self) -> ControlReport {
         self.control_report.borrow().clone()
     }
 
-    /// Which source feeds each stream.
+    /// The source of each stream.
     #[must_use]
     pub fn sources(&self) -> BTreeMap<StreamName, SourceIdentity> {
         self.swaps.sources()
     }
 
-    /// Lets another source feed a stream from the next scan on, without touching anything that runs.
+    /// Switches a stream to another source from the next scan on, without touching anything that runs.
     ///
-    /// The source is found, checked, loaded and made before this returns; that takes milliseconds for most plugins, and at
-    /// most `source_timeout`. A running scan goes on with the source that it has. Of two swaps that wait for the same scan
-    /// the later one wins. What comes of it is in [`Host::swap_receipt`].
+    /// The source is found, checked, loaded and created before this returns; that takes milliseconds for most plugins,
+    /// and at most `source_timeout`. A running scan continues with its source. If two swaps wait for the same scan, the
+    /// later one wins. [`Host::swap_receipt`] returns the outcome.
     ///
     /// # Errors
-    /// Why there is no such source; the stream has the one that it had.
+    /// Why the swap failed; the stream keeps its source.
     pub fn swap(&self, stream: &str, spec: &SwapSpec) -> Result<SwapReceipt, SwapError> {
         let asked = self.swaps.ask(stream, spec, AskedBy::Api)?;
         self.swaps.make(&asked)
     }
 
-    /// Swaps every source of which changed settings say something new, and tells what else is new in them and needs a
-    /// restart. Takes at most `source_timeout` for each swap; nothing that runs is disturbed.
+    /// Swaps all sources whose settings have changed, and reports which other changes need a restart. Takes at most
+    /// `source_timeout` for each swap; nothing that runs is disturbed.
     pub fn reload(&self, settings: &Settings) -> Reload {
         self.swaps.reload(settings)
     }
 
-    /// What swaps sources, for whoever outlives a borrow of the host.
+    /// The object that swaps sources, for callers that outlive a borrow of the host.
     pub(crate) fn swapper(&self) -> Arc<Swaps> {
         self.swaps.clone()
     }
 
-    /// The receipts of the latest swaps, the oldest first.
+    /// The receipts of the latest swaps, oldest first.
     #[must_use]
     pub fn swaps(&self) -> Vec<SwapReceipt> {
         self.swaps.receipts()
     }
 
-    /// The receipt of one swap as it is now; none if it is not among the latest hundred.
+    /// The current receipt of one swap; `None` if it is not among the latest hundred.
     #[must_use]
     pub fn swap_receipt(&self, number: u64) -> Option<SwapReceipt> {
         self.swaps.receipt(number)
     }
 
-    /// Whether control has come to its end: standalone, after the configured number of scans.
+    /// Whether control has finished: standalone, after the configured number of scans.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Whether a thread or task of the host has died, and which. That is a bug; the rest goes on, but somebody should know
-    /// and start the program again.
+    /// The thread or task of the host that has died, if any. That is a bug; the rest continues, but the program should
+    /// be restarted.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let died = |what: &str| Some(format!("{what} has died; this is a bug, the log may say more"));
@@ -292,7 +293,7 @@ impl Host {
     }
 }
 
-/// One line for each ingester, before anything happens.
+/// Logs one line for each ingester, before anything starts.
 fn announce(ingesters: &[IngesterSettings], sources: &BTreeMap<StreamName, SourceIdentity>) {
     for ingester in ingesters {
         let fed = |stream: &StreamSettings| {

@@ -1,6 +1,6 @@
-//! Stops a host, in the right order and within its time, on whatever thread asks: also on one of an async runtime.
+//! Stops a host, in the right order and within its time, on any thread, including a thread of an async runtime.
 //!
-//! Waits by looking, not with the runtime: a runtime must not be entered from within another.
+//! Waits by polling, not with the runtime: a runtime must not be entered from within another.
 
 use std::{
     thread,
@@ -13,18 +13,18 @@ use super::Host;
 use crate::ingester::command::Command;
 
 impl Host {
-    /// Delivers what is queued for at most `shutdown_grace`, then stops sources, closes captures, and removes what was
-    /// published. Takes at most the grace and a second, whatever plugins and disks do.
+    /// Delivers queued events for at most `shutdown_grace`, then stops sources, closes captures, and removes published
+    /// state. Takes at most the grace and a second, even if plugins or disks hang.
     ///
     /// Blocks the calling thread for that time; an async program uses [`Host::stop`].
     pub fn shutdown(mut self) {
         self.end();
     }
 
-    /// Does what [`Host::shutdown`] does, on a thread of its own, so that the caller's runtime goes on. Works on every
-    /// executor. Once it has been polled, it is carried out even if the future is dropped.
+    /// Does the same as [`Host::shutdown`], on its own thread, so that the caller's runtime continues. Works on every
+    /// executor. Once polled, it completes even if the future is dropped.
     ///
-    /// Blocks only if the system has no thread for it.
+    /// Blocks only if the system cannot start a thread.
     pub async fn stop(self) {
         let (done, ended) = oneshot::channel();
         let life = move || {
@@ -53,7 +53,7 @@ impl Host {
             let stopped = || ingester.report.borrow().state == "stopped" || ingester.has_ended();
             wait_until(deadline, stopped);
         }
-        // What was published goes first, then the sockets that it names: whoever reads an address finds somebody there.
+        // Published state is removed before the sockets close: the published address always has a listener.
         self.stop_control.send_replace(true);
         if let Some(control) = self.control.take()
             && !wait_until(deadline + Duration::from_millis(300), || control.is_finished())
@@ -77,7 +77,7 @@ impl Drop for Host {
     }
 }
 
-/// Whether it came true before the deadline.
+/// Whether the condition became true before the deadline.
 fn wait_until(deadline: Instant, is_true: impl Fn() -> bool) -> bool {
     while !is_true() {
         if Instant::now() >= deadline {
@@ -88,5 +88,5 @@ fn wait_until(deadline: Instant, is_true: impl Fn() -> bool) -> bool {
     true
 }
 
-/// How late something is seen.
+/// Polling interval.
 const LOOK: Duration = Duration::from_millis(2);

@@ -1,8 +1,8 @@
 //! Pairs the k-th event of a stream with the k-th assignment that names it, and gathers an event's streams.
 //!
-//! Events are paired strictly in the order of their numbers: the first assignment that waits for one of its streams holds
-//! back the later ones, because a worker takes the next message for its next assignment and must find the same number.
-//! So the k-th event of a stream always meets the k-th assignment that names it, with no counting at all.
+//! Events are paired strictly in the order of their numbers: if the first assignment still waits for one of its
+//! streams, all later ones wait too, because a worker takes the next message for its next assignment and must find the
+//! same number. So the k-th event of a stream always meets the k-th assignment that names it, without any counting.
 
 use std::collections::VecDeque;
 
@@ -12,11 +12,11 @@ use smallvec::SmallVec;
 use super::command::Assignment;
 use crate::batch::Batch;
 
-/// What waits at the front of a stream.
+/// The front entry of a stream.
 #[derive(Debug)]
 pub(crate) enum Slot {
     Events(Batch),
-    /// Events that were dropped, and whose places are kept.
+    /// Dropped events, whose places are kept.
     Dropped {
         typ: &'static str,
         count: u64,
@@ -29,16 +29,16 @@ pub(crate) struct Flow {
     slots: VecDeque<Slot>,
     waiting: u64,
     bytes: u64,
-    /// Batches that were emptied.
+    /// Emptied batches.
     pub(crate) empties: Vec<VecDeque<Event>>,
     pub(crate) last_typ: &'static str,
 }
 
-/// What a stream gave for one event.
+/// A stream's part of one event.
 #[derive(Debug)]
 pub(crate) enum Taken {
     Event(Event),
-    /// It was dropped, or the source has failed: the message says `length` 0.
+    /// The event was dropped, or the source has failed: the message says `length` 0.
     Tombstone {
         typ: &'static str,
     },
@@ -56,12 +56,12 @@ impl Flow {
         self.slots.push_back(slot);
     }
 
-    /// Events that wait. The places of dropped ones are none.
+    /// Number of waiting events, without the places of dropped ones.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting
     }
 
-    /// Bytes of their frames.
+    /// Number of bytes in their frames.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -70,7 +70,7 @@ impl Flow {
         self.slots.is_empty()
     }
 
-    /// Where the first event stands in its run.
+    /// The kind of the first event.
     pub(crate) fn first_kind(&self) -> Option<EventKind> {
         self.slots.front().map(|slot| match slot {
             Slot::Events(batch) => batch.iter().next().map_or(EventKind::Data, |event| event.kind),
@@ -112,11 +112,11 @@ impl Flow {
     }
 }
 
-/// Some of an event's streams (places in [`Assignment::streams`]), and the workers (by index) that get just these.
+/// A subset of an event's streams (indexes into [`Assignment::streams`]), and the workers (by index) that get exactly these.
 pub(crate) type Group = (SmallVec<[usize; 4]>, SmallVec<[usize; 2]>);
 
-/// Which workers get which streams of one event: a group for each distinct set of streams, so that a header is written
-/// once for all workers that see the same.
+/// Which workers get which streams of one event: one group for each distinct set of streams, so that a header is
+/// written once for all workers with the same set.
 pub(crate) fn groups(assigned: &Assignment) -> SmallVec<[Group; 1]> {
     if let [(_, workers)] = assigned.streams.as_slice() {
         let mut workers = workers.clone();

@@ -1,7 +1,7 @@
-//! The assignments that wait for their events, in order, and how many bytes they hold.
+//! The assignments that wait for their events, in order, and their size in bytes.
 //!
-//! Counted in bytes, because one assignment may name two workers or two thousand. The limit is the forwarder's: what is
-//! beyond it waits in Redis.
+//! Counted in bytes, because one assignment may name two workers or two thousand. The forwarder enforces the limit:
+//! assignments beyond it wait in Redis.
 
 use std::collections::VecDeque;
 
@@ -31,7 +31,7 @@ impl Backlog {
         Some(assigned)
     }
 
-    /// Drops all. Returns how many there were.
+    /// Drops all. Returns their number.
     pub(crate) fn clear(&mut self) -> u64 {
         let waited = self.waiting.len() as u64;
         *self = Self::default();
@@ -51,7 +51,7 @@ impl Backlog {
     }
 }
 
-/// What it holds, with what its lists have on the heap.
+/// The size of an assignment, including heap memory of its lists.
 fn cost(assigned: &Assignment) -> usize {
     let streams = &assigned.streams;
     let lists = if streams.spilled() { streams.capacity() * size_of_val(&streams[0]) } else { 0 };

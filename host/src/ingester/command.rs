@@ -1,4 +1,4 @@
-//! What control tells an ingester.
+//! Commands from control to an ingester.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,21 +6,21 @@ use smallvec::SmallVec;
 
 use crate::names::{EventNumber, ScanId, StreamName, WorkerName};
 
-/// An order from control. Sent over [`CommandSender`](crate::control::CommandSender), taken by the forwarder in order.
+/// A command from control. Sent over [`CommandSender`](crate::control::CommandSender), taken by the forwarder in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Command {
-    /// Drop whatever scan there is, open the sources of these streams, and report ready.
+    /// Drop the current scan, if any, open the sources of these streams, and report ready.
     StartScan {
         /// The new scan.
         scan: ScanId,
         /// The ingester's own streams that take part; may be empty.
         streams: Vec<StreamName>,
-        /// Who decides which worker gets an event.
+        /// How workers are chosen for an event.
         deal: Deal,
     },
     /// Deliver the known pairs, close the capture, and report finished. Ignored when `scan` is not the current one.
     Finish {
-        /// The scan that is over.
+        /// The scan to finish.
         scan: ScanId,
     },
     /// A run-time parameter of a source has a new value.
@@ -34,9 +34,9 @@ pub(crate) enum Command {
     },
     /// The `dump_prefix` parameter of dranspose: takes effect at the next scan start; empty means no capture.
     DumpPrefix(String),
-    /// Deliver what is queued for at most `grace`, close everything, end the thread.
+    /// Deliver queued events for at most `grace`, close everything, end the thread.
     Stop {
-        /// How long delivery may go on.
+        /// How long delivery may take.
         grace: Duration,
     },
 }
@@ -46,36 +46,36 @@ pub(crate) enum Command {
 pub(crate) enum Deal {
     /// A controller: assignments come as [`Assignments`].
     Controller,
-    /// Nobody outside: data events in turn to whoever is connected, starts and ends of runs to everyone.
+    /// No controller: data events to the connected workers in turn, starts and ends of runs to all.
     RoundRobin,
-    /// Nobody outside: every event to everyone who is connected.
+    /// No controller: every event to all connected workers.
     Everyone,
 }
 
-/// Work that a controller handed out, in the order in which it was handed out.
+/// Assignments of a controller, in its order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assignments {
-    /// The scan they belong to; those of another scan are counted and ignored.
+    /// Their scan; assignments of another scan are counted and ignored.
     pub(crate) scan: ScanId,
-    /// The workers that `events` name by their place here, each once; there may be more.
+    /// The workers that `events` name by index, each once; the list may have others.
     pub(crate) workers: Arc<Vec<WorkerName>>,
-    /// Every event of the controller's list, also those that name none of our streams: the numbers show gaps.
+    /// Every event of the controller's list, including events without our streams: the numbers reveal gaps.
     pub(crate) events: Vec<Assignment>,
 }
 
-/// One event's workers for each of the ingester's own streams. Streams of others are already left out. Names are places in
-/// lists, so that an event costs no look-up and no memory of its own.
+/// One event's workers for each of the ingester's own streams; other streams are already left out. Names are indexes
+/// into lists, so that an event needs no look-up and no memory of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assignment {
     /// The event's number.
     pub(crate) number: EventNumber,
-    /// Own streams that the event names (by their place in the ingester), each with its workers; no workers: read and discard.
-    /// A stream occurs once. The workers are places in [`Assignments::workers`] until the ingester has taken the list, and in
-    /// its own list then.
+    /// The ingester's streams of the event (by index), each with its workers; no workers: read and discard. A stream
+    /// occurs once. The workers are indexes into [`Assignments::workers`] until the ingester has taken the list, then
+    /// into its own list.
     pub(crate) streams: Named,
 }
 
-/// Streams, each with its workers, all by their places.
+/// Streams, each with its workers, all by index.
 pub(crate) type Named = SmallVec<[(usize, Places); 1]>;
-/// Of workers.
+/// Indexes of workers.
 pub(crate) type Places = SmallVec<[usize; 2]>;

@@ -1,8 +1,8 @@
 //! The header of a message to a worker, byte for byte as workers expect it.
 //!
 //! `{"event_number":3,"streams":{"b":{"typ":"STINS","length":2}},"created_at":"2026-01-01T00:00:00.000000Z"}`
-//! (dranspose 0.2.0, `event.py`, `InternalWorkerMessage`). pydantic leaves a zero fraction out of `created_at`; readers take
-//! both, and we always write six digits.
+//! (dranspose 0.2.0, `event.py`, `InternalWorkerMessage`). pydantic omits a zero fraction in `created_at`; readers
+//! accept both, and we always write six digits.
 
 use std::{fmt::Write as _, time::SystemTime};
 
@@ -10,10 +10,10 @@ use jiff::Timestamp;
 
 use crate::names::{EventNumber, StreamName};
 
-/// The text of a moment, made anew only when the moment's millisecond changes.
+/// The text of a time, formatted again only when its millisecond changes.
 #[derive(Debug, Default)]
 pub(crate) struct CreatedAt {
-    /// The last moment: many events have the same.
+    /// The last time: many events have the same.
     moment: Option<SystemTime>,
     millisecond: i64,
     text: String,
@@ -46,12 +46,12 @@ pub(crate) struct Part<'a> {
     pub(crate) frames: usize,
 }
 
-/// A stream's name as it stands in a header, with its quotes.
+/// A stream's name as written in a header, with its quotes.
 pub(crate) fn escape(name: &StreamName) -> String {
     serde_json::to_string(name.as_str()).expect("a string is always valid JSON")
 }
 
-/// Writes the header behind what is in `out`.
+/// Appends the header to `out`.
 pub(crate) fn write<'a>(
     out: &mut Vec<u8>,
     number: EventNumber,

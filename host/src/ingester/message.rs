@@ -1,8 +1,8 @@
-//! One event of all its streams, on its way to workers.
+//! One event with all its streams, as a message to workers.
 //!
-//! Made by `pair`, it waits with each of its workers, and the bytes are what the network gets. What is small is copied into one
-//! buffer and gives its frames back at once: handing round many small pieces, and freeing them on other threads, costs more
-//! than the copy (at 64 B, more than half of all CPU time). What is large stays where its source made it.
+//! Created by `pair`; it waits with each of its workers, and its bytes are sent to the network. Small frames are copied
+//! into one buffer and released at once: passing many small pieces around, and freeing them on other threads, costs
+//! more than the copy (at 64 B, more than half of all CPU time). Large frames stay where their source created them.
 
 use std::{mem, sync::Arc};
 
@@ -15,22 +15,22 @@ use crate::{
     zmtp,
 };
 
-/// What a message costs beyond its frames: header and our own structures.
+/// Cost of a message beyond its frames: header and our own structures.
 pub(crate) const MESSAGE_COST: u64 = 512;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Message {
-    /// Heads of parts as ZeroMQ has them, the header, and small frames. Before the first head are `unused` bytes.
+    /// ZeroMQ's part headers, the message header, and small frames. The first `unused` bytes are not part of the message.
     own: Vec<u8>,
     unused: usize,
-    /// Large frames, and where in `own` each has its place.
+    /// Large frames, and their positions in `own`.
     frames: SmallVec<[Place; 2]>,
-    /// A large event.
+    /// A large event's frames.
     apart: Option<Pooled<Charged>>,
-    /// A small one's bytes in the account of assembled messages.
+    /// A small event's charge to the account of assembled messages.
     charge: Option<Charge>,
-    /// Bytes on the wire.
+    /// Number of bytes on the wire.
     pub(crate) bytes: usize,
 }
 
@@ -42,19 +42,19 @@ struct Place {
     frame: usize,
 }
 
-/// An event of all its streams, where it is.
+/// An event with all its streams, not copied.
 #[derive(Debug, Default)]
 pub(crate) struct Whole {
     /// In the order of the assignment.
     pub(crate) events: Vec<Event>,
 }
 
-/// A large event as its messages share it. The capture shares only the event: what waits for the disk must not take room from
-/// what waits for workers.
+/// A large event, shared by its messages. The capture shares only the event: data that waits for the disk must not take
+/// room from data that waits for workers.
 #[derive(Debug, Default)]
 pub(crate) struct Charged {
     whole: Option<Pooled<Whole>>,
-    /// Its bytes in the account of assembled messages.
+    /// Its charge to the account of assembled messages.
     charge: Option<Charge>,
 }
 
@@ -64,10 +64,10 @@ impl Charged {
     }
 }
 
-/// One event of all its streams, on its way into messages. In the order of the assignment.
+/// One event with all its streams, before its messages are built. In the order of the assignment.
 #[derive(Debug)]
 pub(crate) enum Gathered {
-    /// Copied into each message, so many bytes.
+    /// Copied into each message; with the number of bytes.
     Small(Vec<Event>, usize),
     /// Shared by the messages.
     Large(Pooled<Charged>),
@@ -81,7 +81,7 @@ impl Gathered {
         }
     }
 
-    /// A large event, without its place in the account of messages.
+    /// A large event, without its charge to the account of messages.
     pub(crate) fn whole(&self) -> Option<&Pooled<Whole>> {
         if let Self::Large(charged) = self { charged.whole.as_ref() } else { None }
     }
@@ -102,11 +102,11 @@ impl Message {
     }
 }
 
-/// For a header of one stream or two.
+/// Room for a header of one or two streams.
 const ROOM: usize = 256;
-/// What is larger was rare, and is not kept: so what waits to be used again is a few MiB at most.
+/// Larger buffers are rare, and not kept: so spare memory is a few MiB at most.
 const LARGEST_SPARE: usize = 8 << 10;
-/// The same of its frames.
+/// The same limit for frames.
 const MOST_FRAMES: usize = 64;
 
 impl Recycle for Message {
@@ -129,18 +129,18 @@ impl Recycle for Whole {
 
 impl Recycle for Charged {
     fn empty(&mut self) {
-        self.whole = None; // before the bytes are given back
+        self.whole = None; // before the bytes are released
         self.charge = None;
     }
 }
 
-/// What messages are made of: the memory of those that were sent.
+/// Recycled memory for messages.
 #[derive(Debug)]
 pub(crate) struct Messages {
     messages: Pool<Message>,
     wholes: Pool<Whole>,
     charged: Pool<Charged>,
-    /// Of the event that is being gathered.
+    /// The parts of the event that is being gathered.
     events: Vec<Event>,
 }
 
@@ -149,7 +149,7 @@ impl Messages {
         Self { messages: Pool::new(), wholes: Pool::new(), charged: Pool::new(), events: Vec::new() }
     }
 
-    /// Gathers an event's streams. It is small if each of its frames is.
+    /// Gathers an event's streams. An event is small if all its frames are.
     pub(crate) fn gather(&mut self, events: impl Iterator<Item = Event>, account: &Arc<Account>) -> Gathered {
         let mut gathered = mem::take(&mut self.events);
         gathered.extend(events);
@@ -166,7 +166,7 @@ impl Messages {
         }))
     }
 
-    /// The message of some streams of an event. `header` writes the header.
+    /// Builds the message for some streams of an event. `header` writes the header.
     pub(crate) fn message(
         &mut self,
         header: impl FnOnce(&mut Vec<u8>),
@@ -176,11 +176,11 @@ impl Messages {
     ) -> Pooled<Message> {
         self.messages.take(|new| {
             let small = if let Gathered::Small(_, bytes) = gathered { *bytes } else { 0 };
-            // In steps: when a number in the events gets one more digit, what was large enough still is.
+            // In steps: a buffer stays large enough when a number in the events gets one more digit.
             new.own.reserve((ROOM + small).next_multiple_of(ROOM));
             let events = streams.iter().map(|stream| (*stream, &gathered.events()[*stream]));
             let mut left: usize = events.clone().map(|(_, event)| event.frames.len()).sum();
-            // How long the header is shows when it is written; its head ends where it begins.
+            // The header's length is known only after it is written; its part header ends where it begins.
             new.own.resize(zmtp::LONGEST_HEAD, 0);
             header(&mut new.own);
             let length = new.own.len() - zmtp::LONGEST_HEAD;
@@ -208,7 +208,7 @@ impl Messages {
         })
     }
 
-    /// An event has gone into its messages.
+    /// All messages of an event were built.
     pub(crate) fn gathered(&mut self, gathered: Gathered) {
         if let Gathered::Small(mut events, _) = gathered {
             events.clear();
@@ -216,7 +216,7 @@ impl Messages {
         }
     }
 
-    /// Takes a message back that was sent.
+    /// Takes back a message that was sent.
     pub(crate) fn give_back(&mut self, message: Pooled<Message>) {
         self.messages.give_back(message);
     }
@@ -224,7 +224,7 @@ impl Messages {
 
 #[cfg(test)]
 impl Message {
-    /// Its parts, read back from its bytes.
+    /// Its parts, parsed from its bytes.
     pub(crate) fn parts(&self) -> Vec<Vec<u8>> {
         let bytes: Vec<u8> = self.pieces().flatten().copied().collect();
         assert_eq!(bytes.len(), self.bytes);
@@ -258,7 +258,7 @@ mod tests {
             let message = messages.message(header, &gathered, &[0, 1], &account);
             assert_eq!(message.parts(), expected);
             assert_eq!(account.used(), MESSAGE_COST + if small { message.bytes as u64 } else { bytes });
-            // One that somebody still has is left to him.
+            // A message that somebody still holds is not recycled.
             let other = message.clone();
             messages.give_back(message);
             assert_eq!(other.parts().len(), 6);

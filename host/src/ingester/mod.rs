@@ -1,8 +1,8 @@
 //! The heart of an ingester: values in, values out.
 //!
-//! Runs on the forwarder thread. It knows no socket, file, thread or clock: time is a parameter, so it cannot block and a
-//! test needs no mock. [`Ingester::pair`] turns events and assignments into messages, which wait with their workers until
-//! the forwarder asks for them.
+//! Runs on the forwarder thread. It knows no socket, file, thread or clock: time is a parameter, so it cannot block and
+//! a test needs no mock. [`Ingester::pair`] turns events and assignments into messages, which wait with their workers
+//! until the forwarder takes them.
 
 pub(crate) mod assemble;
 mod backlog;
@@ -38,7 +38,7 @@ use crate::{
     settings::AllowedWorkers,
 };
 
-/// What an ingester was configured with.
+/// The ingester's configured limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub(crate) worker_timeout: Duration,
@@ -47,24 +47,24 @@ pub(crate) struct Limits {
     /// Without a controller: events wait for this many workers.
     pub(crate) min_workers: usize,
     pub(crate) allowed_workers: AllowedWorkers,
-    /// Workers that are known at a time, beside those that assignments name.
+    /// Maximum number of known workers, in addition to those in assignments.
     pub(crate) most_workers: usize,
 }
 
-/// What the forwarder has to do.
+/// A task for the forwarder.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {
     /// Close the stream's run if one is open, and open the one of this scan.
     Open { stream: usize },
     /// Close the stream's run if one is open.
     Close { stream: usize },
-    /// Produce an on-demand source's event.
+    /// Trigger the event of an on-demand source.
     Trigger { stream: usize, number: EventNumber },
-    /// Give a source a parameter's value.
+    /// Set a parameter of a source.
     SetParameter { stream: usize, name: String, value: std::sync::Arc<[u8]> },
-    /// The old capture ends; open the new scan's, if one is wanted.
+    /// The old capture ends; open the new scan's capture, if there is one.
     OpenCapture { scan: ScanId },
-    /// Close the capture, and call [`Ingester::capture_closed`] then.
+    /// Close the capture, then call [`Ingester::capture_closed`].
     CloseCapture { scan: ScanId },
     /// Begin to stop.
     Stop { grace: Duration },
@@ -77,12 +77,12 @@ pub(crate) struct Ingester {
     streams: Vec<Stream>,
     limits: Limits,
     pub(crate) workers: Workers,
-    /// The current scan: one value, dropped whole by the next.
+    /// The current scan: one value, which the next scan drops as a whole.
     scan: Option<Scan>,
     pub(crate) dump_prefix: String,
     ready: Option<ScanId>,
     finished: Option<ScanId>,
-    /// Over the life of the process, by reason.
+    /// Counts since the start of the process, by reason.
     counters: BTreeMap<&'static str, u64>,
     pub(crate) pace: Pace,
     pub(crate) actions: Vec<Action>,
@@ -90,18 +90,18 @@ pub(crate) struct Ingester {
     messages: Messages,
 }
 
-/// One of the ingester's streams, over all scans.
+/// One of the ingester's streams, across scans.
 #[derive(Debug)]
 struct Stream {
     name: StreamName,
-    /// The name as it stands in a header.
+    /// The name as written in a header.
     escaped: String,
     on_demand: bool,
     /// Name, version and file of its source, for messages.
     fed_by: String,
-    /// What was counted in the scans before the current one.
+    /// The counts of the scans before the current one.
     earlier: Tally,
-    /// Why its source failed last, unless it has done well since.
+    /// The last fault of its source, unless it has worked since.
     fault: Option<String>,
 }
 
@@ -132,17 +132,17 @@ impl Ingester {
         }
     }
 
-    /// The stream is fed by another source from the next scan on.
+    /// The stream has another source from the next scan on.
     pub(crate) fn replaced(&mut self, stream: usize, on_demand: bool) {
         self.streams[stream].on_demand = on_demand;
     }
 
-    /// What feeds a stream, for messages.
+    /// Sets the description of a stream's source, for messages.
     pub(crate) fn fed_by(&mut self, stream: usize, source: String) {
         self.streams[stream].fed_by = source;
     }
 
-    /// An order from control.
+    /// Handles a command from control.
     pub(crate) fn command(&mut self, command: Command, now: Instant) {
         match command {
             Command::StartScan { scan, streams, deal } => self.start(scan, &streams, deal, now),
@@ -150,7 +150,7 @@ impl Ingester {
                 Some(current) if current.id == scan => match current.phase {
                     Phase::Opening { .. } => current.finish_asked = true,
                     Phase::Running => current.phase = Phase::Finishing,
-                    // Asked again.
+                    // A repeated request.
                     Phase::Finishing | Phase::Closing { .. } | Phase::Finished => {}
                 },
                 _ => self.count("finishes of another scan", 1),
@@ -186,7 +186,7 @@ impl Ingester {
         self.scan = Some(Scan::new(id, deal, &active, now + self.limits.source_timeout, now + DRAIN));
     }
 
-    /// What was left in the queue of a stream whose scan was replaced.
+    /// Counts what was left in a stream's queue when its scan was replaced.
     pub(crate) fn left_behind(&mut self, stream: usize, left: Left) {
         let earlier = &mut self.streams[stream].earlier;
         earlier.read += left.events + left.dropped;
@@ -194,7 +194,7 @@ impl Ingester {
         earlier.dropped += left.dropped;
     }
 
-    /// Work from a controller.
+    /// Takes assignments of a controller.
     pub(crate) fn assign(&mut self, assignments: Assignments, now: Instant) {
         let Some(scan) = self.scan.as_mut().filter(|scan| scan.id == assignments.scan && scan.deal == Deal::Controller)
         else {
@@ -203,7 +203,7 @@ impl Ingester {
         if scan.phase != Phase::Running {
             return self.count("assignments that came after the finish", assignments.events.len() as u64);
         }
-        // Where a worker of the list stands with us.
+        // The indexes of the list's workers in our own list.
         let mut places = vec![None; assignments.workers.len()];
         let mut duplicates = 0;
         for mut assignment in assignments.events {
@@ -237,7 +237,7 @@ impl Ingester {
         self.count("duplicate assignments", duplicates);
     }
 
-    /// Events were paired in one step.
+    /// Counts events that were paired in one step.
     pub(crate) fn paired(&mut self, events: u64, now: Instant) {
         self.pace.add(events, now);
         if let Some(scan) = &mut self.scan {
@@ -250,12 +250,12 @@ impl Ingester {
         self.scan.as_ref().is_some_and(|scan| scan.is_ready() && scan.streams[stream].source == SourceState::Open)
     }
 
-    /// Assignments that wait for their events.
+    /// Number of assignments that wait for their events.
     pub(crate) fn assignments_waiting(&self) -> usize {
         self.scan.as_ref().map_or(0, |scan| scan.assigned.len())
     }
 
-    /// Bytes that they hold.
+    /// Their size in bytes.
     pub(crate) fn assignments_bytes(&self) -> usize {
         self.scan.as_ref().map_or(0, |scan| scan.assigned.bytes())
     }
@@ -275,13 +275,13 @@ impl Ingester {
         self.answered(stream, SourceState::Ended);
     }
 
-    /// The run is over for this scan. What it gave before still counts.
+    /// The run has failed in this scan. Its earlier events stay valid.
     pub(crate) fn failed(&mut self, stream: usize, why: String) {
         let why = match self.streams[stream].fed_by.as_str() {
             "" => why,
             source => format!("{source}: {why}"),
         };
-        // Once: a fault that comes again in each scan, with more words or not, is counted and shown.
+        // Logged once: a fault that repeats in each scan, perhaps with more details, is only counted and shown.
         if self.streams[stream].fault.as_ref().is_none_or(|known| !why.starts_with(known)) {
             tracing::error!(ingester = %self.name, stream = %self.streams[stream].name, "the source failed: {why}");
             self.streams[stream].fault = Some(why.clone());
@@ -298,13 +298,13 @@ impl Ingester {
             known.fault = None;
         }
         stream.awaited = false;
-        // A source that opens after it was given up would meet the wrong assignments: it stays failed in this scan.
+        // If a source opened after it was given up, its events would meet the wrong assignments: it stays failed in this scan.
         if !stream.has_failed() {
             stream.source = state;
         }
     }
 
-    /// Moves the scan on as far as it can go without another event.
+    /// Advances the scan as far as possible without another event.
     pub(crate) fn advance(&mut self, now: Instant) {
         let begun = self.workers.begun();
         let Some(scan) = &mut self.scan else { return };
@@ -321,7 +321,7 @@ impl Ingester {
                 }
                 let Some(scan) = &mut self.scan else { return };
                 let answered = scan.streams.iter().all(|stream| !stream.awaited);
-                // A message of the last scan that is begun has to be completed.
+                // A message of the last scan that was partly sent has to be completed.
                 if answered && (begun == 0 || now >= drain_until) {
                     scan.phase = if scan.finish_asked { Phase::Finishing } else { Phase::Running };
                     self.ready = Some(scan.id);
@@ -342,7 +342,7 @@ impl Ingester {
         }
     }
 
-    /// Known pairs are delivered, the rest has no assignment.
+    /// Known pairs are delivered; events without an assignment are discarded.
     fn close_scan(&mut self, now: Instant) {
         let Some(scan) = &mut self.scan else { return };
         scan.discard_waiting();
@@ -367,7 +367,7 @@ impl Ingester {
         &self.limits
     }
 
-    /// Streams that take part in the scan.
+    /// Number of streams that take part in the scan.
     pub(crate) fn active_streams(&self) -> usize {
         self.scan.iter().flat_map(|scan| &scan.streams).filter(|stream| stream.active).count()
     }

@@ -22,23 +22,23 @@ use crate::{
     names::{EventNumber, StreamName},
 };
 
-/// One event of all streams that it names, as the capture sees it.
+/// One event with all the streams that it names, for the capture.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     pub(crate) number: EventNumber,
     /// RFC 3339, as in the header.
     pub(crate) created_at: &'a str,
-    /// The streams that it names, also those that go to no worker.
+    /// All streams that it names, including those that are sent to no worker.
     pub(crate) streams: SmallVec<[&'a StreamName; 4]>,
     /// Their events, in the same order.
     pub(crate) gathered: &'a Gathered,
 }
 
-/// What there is to pair.
+/// The next item to pair.
 enum Next {
-    /// An event of which all is there.
+    /// A complete event.
     Event(Assignment),
-    /// One that waits only for sources that were asked for it; each answers, or fails.
+    /// An event that waits only for triggered sources; each answers, or fails.
     Asked,
     /// An event or an assignment is missing.
     Nothing,
@@ -47,14 +47,14 @@ enum Next {
 /// What [`Ingester::pair`] did.
 #[derive(Debug)]
 pub(crate) enum Pairing {
-    /// One event went on its way.
+    /// One event was paired.
     Paired,
     /// An event or an assignment is missing.
     Nothing,
 }
 
 impl Ingester {
-    /// Events, or the places of some that were dropped.
+    /// Takes events, or the places of dropped events.
     pub(crate) fn events(&mut self, index: usize, slot: Slot) {
         let Some(scan) = &mut self.scan else { return };
         let stream = &mut scan.streams[index];
@@ -73,13 +73,13 @@ impl Ingester {
         if matches!(slot, Slot::Dropped { .. }) || stream.has_failed() {
             stream.tally.dropped += count;
         }
-        // After a failure later pairs would be wrong: whoever is assigned gets an empty place.
+        // After a failure later pairs would be wrong: the assigned workers get an empty place.
         if !stream.has_failed() {
             stream.flow.push(slot);
         }
     }
 
-    /// Batches of the stream that were emptied, to be taken out and filled again.
+    /// Emptied batches of the stream, to be reused.
     pub(crate) fn empties(&mut self, stream: usize) -> Option<&mut Vec<VecDeque<Event>>> {
         Some(&mut self.scan.as_mut()?.streams[stream].flow.empties)
     }
@@ -89,9 +89,9 @@ impl Ingester {
         self.scan.as_ref().is_none_or(|scan| scan.streams[stream].flow.is_empty())
     }
 
-    /// Pairs the next event, if it is complete. The caller looks first whether `account` has room.
+    /// Pairs the next event, if it is complete. The caller checks first that `account` has room.
     ///
-    /// `capture` is shown the event.
+    /// `capture` gets the event.
     pub(crate) fn pair(
         &mut self,
         now: Instant,
@@ -132,7 +132,7 @@ impl Ingester {
         Pairing::Nothing
     }
 
-    /// The first assignment, if all its events are there.
+    /// The first assignment, if all its events have arrived.
     fn assigned_event(&mut self) -> Next {
         let Some(scan) = &mut self.scan else { return Next::Nothing };
         let Some(first) = scan.assigned.front() else { return Next::Nothing };
@@ -150,7 +150,7 @@ impl Ingester {
         if on_demand_missing.is_empty() {
             return scan.assigned.pop().map_or(Next::Nothing, Next::Event);
         }
-        // The others are there: now the sources without a detector are asked, each once.
+        // All other events have arrived: now the on-demand sources are triggered, each once.
         for stream in on_demand_missing {
             if scan.streams[stream].triggered != Some(number) {
                 scan.streams[stream].triggered = Some(number);
@@ -160,7 +160,7 @@ impl Ingester {
         Next::Asked
     }
 
-    /// Without a controller: the next event of every stream that still runs, to whoever's turn it is.
+    /// Without a controller: the next event of every stream that still runs, for the next worker in turn or for all.
     fn dealt_event(&mut self, now: Instant) -> Next {
         let Some(scan) = &mut self.scan else { return Next::Nothing };
         let mut named = SmallVec::<[usize; 4]>::new();
@@ -177,7 +177,7 @@ impl Ingester {
         if named.iter().all(|index| self.streams[*index].on_demand) {
             return Next::Nothing;
         }
-        // Once events flow, those that are left go on without the ones that leave.
+        // `min_workers` applies to the first event only: later the remaining workers continue without those that leave.
         let begins = scan.next_number == 0;
         let dealt_to: SmallVec<[usize; 2]> = self.workers.to_deal_to(now, !for_all).collect();
         if dealt_to.is_empty() || (begins && dealt_to.len() < self.limits.min_workers) {
@@ -208,7 +208,7 @@ impl Ingester {
         Next::Event(Assignment { number, streams: named.iter().map(|index| (*index, workers.clone())).collect() })
     }
 
-    /// Takes the events of an assignment and leaves messages with its workers.
+    /// Takes the events of an assignment and queues messages for its workers.
     fn dispatch(
         &mut self,
         assigned: &Assignment,
@@ -244,7 +244,7 @@ impl Ingester {
         self.messages.gathered(gathered);
     }
 
-    /// The network has so many more messages for a worker, and so many bytes of the next.
+    /// The network has taken this many more messages for a worker, and this many bytes of the next.
     pub(crate) fn sent(&mut self, worker: usize, messages: usize, begun: usize, now: Instant) {
         for message in self.workers.sent(worker, messages, begun, now) {
             self.messages.give_back(message);
@@ -252,13 +252,13 @@ impl Ingester {
     }
 }
 
-/// Takes a stream's event. One that was dropped, or that a failed source will never give, is an event without frames: its
-/// message keeps the worker in step.
+/// Takes a stream's event. A dropped event, or one that a failed source will never give, becomes an event without
+/// frames: its message keeps the worker in step.
 fn take(scan: &mut Scan, index: usize, wanted: bool) -> Event {
     let stream = &mut scan.streams[index];
     let tombstone = |typ| Event { typ, kind: EventKind::Data, frames: Frames::new() };
     match stream.flow.take() {
-        // From here the bytes are in the account of messages.
+        // From here on the bytes are charged to the account of messages.
         Some(Taken::Event(event)) => {
             let tally = if wanted { &mut stream.tally.forwarded } else { &mut stream.tally.discarded };
             *tally += 1;

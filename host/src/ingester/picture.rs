@@ -1,4 +1,4 @@
-//! The picture of an ingester's state that control and people see.
+//! Builds the report of an ingester's state that control and people see.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -10,23 +10,23 @@ use super::{
     scan::{Phase, Scan, SourceState},
 };
 
-/// What the forwarder adds to the picture: it is measured outside the heart.
+/// The forwarder's part of the report: measured outside the heart.
 pub(crate) struct Measured<'a> {
     pub(crate) service_uuid: Uuid,
     pub(crate) url: &'a str,
     pub(crate) event_rate: f64,
     pub(crate) memory_used: u64,
     pub(crate) memory_limit: u64,
-    /// Adds what a stream's source tells of its run: messages that gave no event, and why; what it has received, and what waits in it.
+    /// Adds the state of a source's run: messages that gave no event, by reason; what it has received, and what waits in it.
     pub(crate) source: &'a dyn Fn(usize, &mut StreamReport),
-    /// What became of connections, by reason.
+    /// Number of closed or refused connections, by reason.
     pub(crate) connections: [(&'static str, u64); 7],
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
-    /// Further faults, which keep it from forwarding events.
+    /// Further faults that keep it from forwarding events.
     pub(crate) hindrances: Vec<String>,
     pub(crate) stopped: bool,
-    /// Events that were read when their scan was over.
+    /// Number of events that were read after the end of their scan.
     pub(crate) late: u64,
 }
 
@@ -97,7 +97,7 @@ impl Ingester {
         }
     }
 
-    /// The scan's account in one line for the log: when it is finished nothing is queued any more.
+    /// The scan's counts in one line for the log: when it is finished, nothing is queued any more.
     pub(crate) fn picture_of_tallies(&self) -> String {
         let Some(scan) = &self.scan else { return String::new() };
         let line = |(stream, in_scan): (&super::Stream, &super::scan::StreamScan)| {
@@ -112,19 +112,19 @@ impl Ingester {
         if lines.is_empty() { "no stream of this ingester took part".to_owned() } else { lines.join("; ") }
     }
 
-    /// Events paired in the current scan.
+    /// Number of events paired in the current scan.
     pub(crate) fn processed(&self) -> u64 {
         self.scan.as_ref().map_or(0, |scan| scan.processed)
     }
 
-    /// What makes a new picture due at once.
+    /// Values whose change makes a new report due at once.
     pub(crate) fn landmarks(&self, now: Instant) -> impl PartialEq + Copy + use<> {
         let scan = self.scan.as_ref();
         let over = scan.is_some_and(|scan| self.has_delivered_all(scan));
         (self.ready, self.finished, over, scan.map(|scan| scan.word()), self.workers.presence(now))
     }
 
-    /// Whether every run has ended, all is paired, and the network has all for every worker that was not given up.
+    /// Whether every run has ended, everything is paired, and the network has all messages for every worker that was not evicted.
     fn has_delivered_all(&self, scan: &Scan) -> bool {
         scan.is_over() && self.workers.nothing_waits()
     }

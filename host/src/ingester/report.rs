@@ -1,4 +1,4 @@
-//! What an ingester tells: one picture of its state, always the latest.
+//! An ingester's report: one picture of its state, always the latest.
 //!
 //! A picture, not a series of messages: nobody can miss one, and it needs no queue. The forwarder replaces it at once when
 //! `ready`, `finished`, `runs_ended` or the workers change, and otherwise at most every 200 ms while counters change.
@@ -11,14 +11,14 @@ use uuid::Uuid;
 use super::tally::Tally;
 use crate::names::{IngesterName, ScanId, StreamName, WorkerName};
 
-/// The state of one ingester. Everything that was counted is here, everything dropped under its reason.
+/// The state of one ingester. All counts are here, and all drops with their reason.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// The ingester.
     pub name: IngesterName,
     /// New for each start of the process.
     pub service_uuid: Uuid,
-    /// What workers connect to.
+    /// The address for workers.
     pub url: String,
     /// `idle`, `opening`, `running`, `finishing` or `stopped`.
     pub state: &'static str,
@@ -32,32 +32,32 @@ pub struct Report {
     pub processed_events: u64,
     /// Events a second over the last second.
     pub event_rate: f64,
-    /// Bytes held, of `memory_limit`.
+    /// Bytes in use, out of `memory_limit`.
     pub memory_used: u64,
     /// The limit.
     pub memory_limit: u64,
-    /// Assignments that wait for their events.
+    /// Number of assignments that wait for their events.
     pub assignments_waiting: u64,
-    /// How long events take in the current scan.
+    /// Time between events in the current scan.
     pub pace: PaceReport,
     /// Each stream.
     pub streams: BTreeMap<StreamName, StreamReport>,
-    /// Workers that are connected, and those that messages wait for.
+    /// Workers that are connected, and workers with waiting messages.
     pub workers: Vec<WorkerReport>,
-    /// The first names of workers that are not served, because `workers` does not allow them.
+    /// The first names of workers that are refused, because `workers` does not allow them.
     pub workers_not_allowed: Vec<WorkerName>,
-    /// Everything counted over the life of the process that is no stream's: junk pings, late assignments, …
+    /// Counts since the start of the process that belong to no stream: junk pings, late assignments, …
     pub counters: BTreeMap<&'static str, u64>,
     /// The capture, if one is or was written.
     pub capture: Option<CaptureReport>,
-    /// Things that are wrong now, in words.
+    /// Current faults, in words.
     pub faults: Vec<String>,
-    /// Those of the faults that keep the ingester from forwarding events.
+    /// The faults that keep the ingester from forwarding events.
     pub hindrances: Vec<String>,
 }
 
 impl Report {
-    /// The picture before the ingester's thread has made one.
+    /// The report before the ingester's thread has created one.
     pub(crate) fn starting(
         name: IngesterName,
         service_uuid: Uuid,
@@ -88,22 +88,22 @@ impl Report {
     }
 }
 
-/// How long events take, from one to the next.
+/// The time from one event to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct PaceReport {
     /// Events paired with their assignments.
     pub events: u64,
     /// Mean time per event, in microseconds.
     pub mean_us: f64,
-    /// Least time, in microseconds.
+    /// Minimum time, in microseconds.
     pub min_us: f64,
-    /// Longest time, in microseconds.
+    /// Maximum time, in microseconds.
     pub max_us: f64,
-    /// How often events were there and had to wait for their assignment.
+    /// How often complete events had to wait for their assignment.
     pub waited_for_assignments: u64,
 }
 
-/// One stream in a [`Report`]. Counts are of the current scan.
+/// One stream in a [`Report`]. Counts are for the current scan.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct StreamReport {
     /// Whether it takes part in the current scan.
@@ -116,22 +116,22 @@ pub struct StreamReport {
     pub forwarded: u64,
     /// Events dropped: by policy when full, or because the source had failed.
     pub dropped: u64,
-    /// Events discarded because their assignment names no worker, or none came.
+    /// Events discarded because their assignment names no worker, or because none came.
     pub discarded: u64,
-    /// Events that assignments name and that never came, because the source had failed.
+    /// Events in assignments that never came, because the source had failed.
     pub missing: u64,
     /// Messages of the detector that gave no event, by reason.
     pub skipped: BTreeMap<String, u64>,
-    /// Why the last message of the detector that was invalid was so, in the source's words.
+    /// Why the last invalid message of the detector was invalid, in the source's words.
     pub last_invalid: Option<String>,
-    /// What the source itself has counted: messages, bytes, numbers that the detector left out, …
+    /// Counts of the source itself: messages, bytes, numbers that the detector left out, …
     pub received: BTreeMap<String, u64>,
-    /// Events queued. At every moment `read` is the sum of `forwarded`, `dropped`, `discarded` and this; over all scans
-    /// (`since_start`) of these and `replaced`.
+    /// Events queued. At every moment `read` is the sum of `forwarded`, `dropped`, `discarded` and `queued`; over all
+    /// scans (`since_start`) of these and `replaced`.
     pub queued: u64,
-    /// Bytes that wait: those of the queued events, and those that the source has received and not given yet.
+    /// Waiting bytes: those of the queued events, and those that the source has received and not yet delivered.
     pub bytes_waiting: u64,
-    /// The counts of events over all scans since the start: what was lost stays visible when the next scan begins.
+    /// The counts over all scans since the start: losses stay visible when the next scan begins.
     pub since_start: Tally,
 }
 
@@ -140,21 +140,21 @@ pub struct StreamReport {
 pub struct WorkerReport {
     /// Its name.
     pub name: WorkerName,
-    /// Its service uuid, from its last ping; none before the first.
+    /// Its service uuid, from its last ping; `None` before the first.
     pub service_uuid: Option<Uuid>,
     /// Seconds since the epoch.
     pub last_seen: f64,
-    /// Whether it counts as connected: only those are published.
+    /// Whether it counts as connected: only connected workers are published.
     pub connected: bool,
     /// Messages handed to the network in the current scan.
     pub sent: u64,
-    /// Messages that wait for it.
+    /// Number of messages that wait for it.
     pub waiting: u64,
-    /// Bytes of the first of them that the network has.
+    /// Number of bytes of the first waiting message that the network has.
     pub begun: u64,
-    /// Messages dropped in the current scan because it was evicted.
+    /// Messages dropped in the current scan because the worker was evicted.
     pub dropped: u64,
-    /// Messages that the network had in the current scan when the worker's connection ended, and that the worker's machine had not confirmed.
+    /// Messages that the network had in the current scan when the connection ended, and that the worker's machine had not confirmed.
     pub lost: u64,
 }
 
@@ -165,10 +165,10 @@ pub struct CaptureReport {
     pub path: String,
     /// Events written.
     pub written: u64,
-    /// Events not written, for whatever reason.
+    /// Events not written, for any reason.
     pub not_written: u64,
-    /// Bytes of events that wait for the disk, of `capture_limit`. They are no part of `memory_used`.
+    /// Bytes of events that wait for the disk, out of `capture_limit`. Not part of `memory_used`.
     pub bytes_waiting: u64,
-    /// Why it was closed before the scan's end.
+    /// Why it was closed before the end of the scan.
     pub fault: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! One scan: everything that a new scan drops.
+//! One scan: everything that the next scan drops.
 //!
 //! ```text
 //!            StartScan            all sources answered,          Finish          known pairs        capture
@@ -25,43 +25,43 @@ pub(crate) struct Scan {
     pub(crate) phase: Phase,
     /// One for each of the ingester's streams, in its order, active or not.
     pub(crate) streams: Vec<StreamScan>,
-    /// Assignments whose events have not been paired, in order. Those that name none of our streams are not kept.
+    /// Assignments whose events have not been paired, in order. Assignments without our streams are not kept.
     pub(crate) assigned: Backlog,
-    /// The number that the next assignment must have, or that the next dealt event gets.
+    /// The number of the next assignment, or of the next dealt event.
     pub(crate) next_number: EventNumber,
-    /// Whose turn it is among the connected workers.
+    /// The next worker in turn, among the connected ones.
     pub(crate) turn: usize,
-    /// Events paired, those that nobody gets included.
+    /// Number of paired events, including those without a worker.
     pub(crate) processed: u64,
     pub(crate) pace: Pace,
-    /// A finish came while the sources were still opening.
+    /// A finish arrived while the sources were still opening.
     pub(crate) finish_asked: bool,
-    /// Why nothing is paired any more.
+    /// Why pairing has stopped.
     pub(crate) broken: Option<String>,
 }
 
-/// Where a scan stands.
+/// The phase of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Sources are asked to close and open; nothing is sent.
+    /// Sources were ordered to close and open; nothing is sent.
     Opening {
-        /// Sources that have not answered by then have failed.
+        /// Sources that have not answered by then fail.
         deadline: Instant,
-        /// Until then, what the network holds of the old scan may drain.
+        /// Until then, messages of the old scan that the network has begun may be completed.
         drain_until: Instant,
     },
     Running,
     /// Known pairs are delivered.
     Finishing,
-    /// The capture is asked to close.
+    /// The capture was ordered to close.
     Closing {
-        /// A disk that hangs delays the finished notice no longer.
+        /// After that, a hanging disk no longer delays the finished notice.
         deadline: Instant,
     },
     Finished,
 }
 
-/// How long messages of the old scan that are begun may take to be completed before a new scan's uuid is published.
+/// How long begun messages of the old scan may take to complete before a new scan's uuid is published.
 pub(crate) const DRAIN: Duration = Duration::from_millis(100);
 /// How long a hanging disk may delay a finished notice.
 pub(crate) const CAPTURE_CLOSE: Duration = Duration::from_secs(2);
@@ -74,15 +74,15 @@ pub(crate) struct StreamScan {
     /// It has no detector: it follows the other streams.
     pub(crate) on_demand: bool,
     pub(crate) source: SourceState,
-    /// An order was given and not answered.
+    /// An order was sent and not answered.
     pub(crate) awaited: bool,
     pub(crate) flow: Flow,
     pub(crate) tally: Tally,
-    /// The event number that an on-demand source was asked for.
+    /// The last event number for which an on-demand source was triggered.
     pub(crate) triggered: Option<EventNumber>,
 }
 
-/// What a stream's source does in this scan.
+/// The state of a stream's source in this scan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum SourceState {
     #[default]
@@ -106,7 +106,7 @@ impl SourceState {
 }
 
 impl StreamScan {
-    /// Whether no event of it can come any more.
+    /// Whether it can give no more events.
     pub(crate) fn is_over(&self) -> bool {
         self.flow.is_empty() && matches!(self.source, SourceState::Ended | SourceState::Failed(_) | SourceState::Closed)
     }
@@ -116,7 +116,7 @@ impl StreamScan {
 }
 
 impl Scan {
-    /// `streams`: of each, whether it takes part, and whether it has no detector.
+    /// `streams`: for each, whether it takes part, and whether it is on demand.
     pub(crate) fn new(
         id: ScanId,
         deal: Deal,
@@ -155,7 +155,7 @@ impl Scan {
         }
     }
 
-    /// Whether the uuid may be shown.
+    /// Whether the uuid may be published.
     pub(crate) fn is_ready(&self) -> bool {
         !matches!(self.phase, Phase::Opening { .. })
     }
@@ -163,16 +163,16 @@ impl Scan {
     /// Whether every active stream has given its last event, and all are paired.
     pub(crate) fn is_over(&self) -> bool {
         let leads = self.streams.iter().any(|stream| stream.active && !stream.on_demand);
-        // A stream without a detector has no end of its own: it is over when those that it follows are.
+        // A stream without a detector has no end of its own: it is over when the streams that it follows are over.
         let is_over = |stream: &StreamScan| !stream.active || stream.is_over() || (stream.on_demand && leads);
         self.is_ready() && self.streams.iter().all(is_over)
     }
 
-    /// Drops what waits for assignments that will not come.
+    /// Drops events whose assignments will not come.
     pub(crate) fn discard_waiting(&mut self) {
         for stream in &mut self.streams {
             while let Some(taken) = stream.flow.take() {
-                // A tombstone was counted as dropped when it came.
+                // A tombstone was counted as dropped when it arrived.
                 stream.tally.discarded += u64::from(matches!(taken, Taken::Event(_)));
             }
         }

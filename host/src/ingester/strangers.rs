@@ -1,7 +1,7 @@
-//! Who speaks at the workers' port and is not served: counted always, named a few times.
+//! Unserved senders at the workers' port: always counted, and named a few times.
 //!
-//! Anybody who reaches the port can make these counts grow, and nothing else: names are kept, and lines are logged, up to a
-//! limit.
+//! Anybody who can reach the port can increase these counts, but nothing else: the number of stored names and log lines
+//! is limited.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use crate::names::WorkerName;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
-    /// Messages that are no pings: another length, no v4 uuid, or from an identity that is no worker's name.
+    /// Messages that are not pings: wrong length, not a v4 uuid, or an identity that is not a valid worker name.
     pub(crate) junk: u64,
     /// Pings of workers whose names are not allowed.
     pub(crate) pings_not_allowed: u64,
-    /// Messages that assignments wanted to go to such workers.
+    /// Messages that assignments address to such workers.
     pub(crate) messages_not_allowed: u64,
-    /// Pings of new workers for which there was no place, or no other than that of one that had pinged once.
+    /// Pings of new workers for which there was no place, except that of a worker that had pinged once.
     pub(crate) without_place: u64,
-    /// The first names that are not allowed, and what was seen of them.
+    /// The first names that are not allowed, and what they sent.
     pub(crate) names: BTreeMap<WorkerName, &'static str>,
-    /// What to log.
+    /// Lines for the log.
     lines: Vec<String>,
 }
 
@@ -46,11 +46,11 @@ impl Strangers {
         self.without_place += 1;
     }
 
-    /// What is new, for the log.
+    /// New lines for the log.
     pub(crate) fn take_lines(&mut self) -> Vec<String> {
         std::mem::take(&mut self.lines)
     }
 }
 
-/// Names that are kept.
+/// Maximum number of names.
 const NAMES: usize = 16;

@@ -1,5 +1,5 @@
-//! What became of a stream's events. At every moment `read = forwarded + dropped + discarded + replaced + queued`; what is
-//! missing was never read.
+//! The outcomes of a stream's events. At every moment `read = forwarded + dropped + discarded + replaced + queued`;
+//! missing events were never read.
 
 use std::{ops::Add, time::Instant};
 
@@ -7,20 +7,20 @@ use serde::Serialize;
 
 use super::report::PaceReport;
 
-/// The counts of one stream, in one scan or over all of them.
+/// The counts of one stream, in one scan or over all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Taken from the source, dropped ones included.
+    /// Taken from the source, including dropped events.
     pub read: u64,
-    /// Put into a message for at least one worker. Handed over, not proven to be delivered.
+    /// Put into a message for at least one worker. Sent, but not proven to be delivered.
     pub forwarded: u64,
     /// Dropped because the stream was full (policy `drop`).
     pub dropped: u64,
-    /// Taken and given to nobody: the assignment names no worker, or none came before the scan's end.
+    /// Taken, but not sent to any worker: the assignment names no worker, or none came before the scan's end.
     pub discarded: u64,
-    /// Still waiting, in the ingester or in the stream's queue before it, when a new scan replaced theirs.
+    /// Still waiting, in the ingester or in the stream's queue, when a new scan replaced theirs.
     pub replaced: u64,
-    /// Events that assignments name and that never came, because the source had failed.
+    /// Events in assignments that never came, because the source had failed.
     pub missing: u64,
 }
 
@@ -39,14 +39,14 @@ impl Add for Tally {
     }
 }
 
-/// How long events take: from one pairing to the next, as the reference measures it.
+/// The time between events: from one pairing to the next, as the reference measures it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pace {
-    /// Events paired.
+    /// Number of paired events.
     pub(crate) events: u64,
-    /// How often events were there and had to wait for their assignment.
+    /// How often complete events had to wait for their assignment.
     pub(crate) waited_for_assignment: u64,
-    /// Seconds over all events but the first, which has nothing to be measured from.
+    /// Total time in seconds, without the first event, which has no predecessor.
     seconds: f64,
     least: f64,
     most: f64,
@@ -73,7 +73,7 @@ impl Pace {
         }
     }
 
-    /// An event is there, its assignment is not. Counted once for each time that the stream comes to stand.
+    /// The event has arrived, but not its assignment. Counted once for each time that the stream stalls.
     pub(crate) fn waits_for_assignment(&mut self) {
         if !std::mem::replace(&mut self.waits, true) {
             self.waited_for_assignment += 1;
@@ -90,12 +90,12 @@ impl Pace {
         }
     }
 
-    /// A new scan: the time since the last event says nothing.
+    /// A new scan: the time since the last event is not counted.
     pub(crate) fn restart(&mut self) {
         (self.last, self.waits) = (None, false);
     }
 
-    /// What was counted so far; counting begins anew, and goes on measuring from the last event.
+    /// Returns the counts and restarts counting; the next time is still measured from the last event.
     pub(crate) fn take(&mut self) -> PaceReport {
         let report = self.report();
         *self = Self { last: self.last, waits: self.waits, ..Self::default() };

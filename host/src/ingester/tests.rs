@@ -1,4 +1,4 @@
-//! The heart against a model: any order of arrival gives each worker its events, in order, each once, with the right frames.
+//! Tests the heart against a model: any order of arrival gives each worker its events, in order, each once, with the right frames.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ fn stream(name: &str) -> StreamName {
     StreamName::new(name).unwrap()
 }
 
-/// What an ingester has if nothing else is said.
+/// The default limits of these tests.
 pub(crate) fn limits() -> Limits {
     Limits {
         worker_timeout: Duration::from_secs(10),
@@ -64,13 +64,13 @@ fn started(heart: &mut Ingester, deal: Deal, now: Instant) -> ScanId {
     scan
 }
 
-/// An event whose one frame says which it is.
+/// An event with one frame, whose text identifies it.
 fn event(account: &std::sync::Arc<Account>, text: String, kind: EventKind) -> Slot {
     let frames = [Frame::from_vec(text.into_bytes())].into_iter().collect();
     Slot::Events(Batch::new([Event { typ: "T", kind, frames }].into(), account.take(1)))
 }
 
-/// Takes what waits for a worker: event number and frames of each message.
+/// Takes the messages that wait for a worker: event number and frames of each.
 fn delivered(heart: &mut Ingester, name: &str, now: Instant) -> Vec<(u64, Vec<String>)> {
     let index = heart.workers.index(&WorkerName::new(name).unwrap(), now);
     let mut all = Vec::new();
@@ -88,7 +88,7 @@ fn delivered(heart: &mut Ingester, name: &str, now: Instant) -> Vec<(u64, Vec<St
 enum Step {
     /// The next event of a stream arrives.
     Event(usize),
-    /// The next so many assignments arrive.
+    /// The next assignments arrive, this many.
     Assign(usize),
     Pair,
 }
@@ -110,7 +110,7 @@ proptest! {
         let account = Account::new(u64::MAX, || ());
         let mut heart = heart();
         let scan = started(&mut heart, Deal::Controller, now);
-        // Whatever the steps leave undone is done at the end.
+        // The last step completes what the others leave open.
         steps.extend([Step::Assign(plan.len())]);
         steps.extend((0..plan.len()).flat_map(|_| [Step::Event(0), Step::Event(1), Step::Pair]));
         let mut assigned = 0;
@@ -261,7 +261,7 @@ fn a_worker_that_reads_nothing_is_not_waited_for_and_one_that_reads_slowly_is() 
     heart.events(0, event(&account, "0".to_owned(), EventKind::End));
     while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
     heart.ended(0);
-    // The network takes nothing for the first worker, and for the second a little now and then.
+    // The network takes nothing for the first worker, and a little for the second now and then.
     let limits = heart.limits.clone();
     let indexes = [0, 1].map(|place| heart.workers.index(&WorkerName::new(WORKERS[place]).unwrap(), now));
     for second in [0u64, 10, 20, 31] {
@@ -272,7 +272,7 @@ fn a_worker_that_reads_nothing_is_not_waited_for_and_one_that_reads_slowly_is() 
         assert_eq!(lines.len(), usize::from(second == 31), "{lines:?}");
         assert!(!heart.workers.nothing_waits());
     }
-    // Its connection has to end, because the next message cannot begin in the middle of this one.
+    // The connection has to end, because the next message cannot begin in the middle of this one.
     assert_eq!(heart.workers.given_up, [WorkerName::new(WORKERS[0]).unwrap()]);
     heart.sent(indexes[1], 1, 0, now);
     assert!(heart.workers.nothing_waits());

@@ -1,7 +1,7 @@
-//! Who is connected, what waits for whom, and when a worker is given up.
+//! The workers: which are connected, which messages wait for them, and when a worker is evicted.
 //!
-//! A worker is known by its name, which is its identity on the wire; its service uuid says which start of it speaks. What
-//! waits for a worker is bounded by the account that each message's bytes are charged to.
+//! A worker is identified by its name, which is its identity on the wire; its service uuid distinguishes its restarts.
+//! The account that each message is charged to limits the waiting messages.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,60 +18,60 @@ use crate::{names::WorkerName, recycle::Pooled, settings::AllowedWorkers};
 pub(crate) struct Worker {
     pub(crate) name: WorkerName,
     service_uuid: Option<Uuid>,
-    /// The last valid ping; none before the first.
+    /// The last valid ping; `None` before the first.
     last_ping: Option<(Instant, SystemTime)>,
-    /// It has pinged again while it was connected: who made up a name has mostly not.
+    /// It has pinged again while connected: senders with invented names mostly do not.
     steady: bool,
     /// Messages in event order that the network has not taken yet.
     pub(crate) pending: VecDeque<Pooled<Message>>,
-    /// Since when messages wait although the worker cannot be reached.
+    /// Since when messages wait for the unreachable worker.
     unreachable_since: Option<Instant>,
-    /// When the network last took something for it, or it began to have something to take.
+    /// When the network last took something for it, or when its first message began to wait.
     moved: Instant,
-    /// Bytes of the first message that the network has.
+    /// Number of bytes of the first message that the network has.
     begun: usize,
     sent_at: Option<Instant>,
-    /// Given up in this scan: it would be out of step.
+    /// Evicted in this scan: it would be out of step.
     evicted: bool,
-    /// Assignments name it, so its place in the list is known elsewhere.
+    /// Assignments name it, so its index is stored elsewhere.
     assigned: bool,
-    /// Its name is not among those that are served.
+    /// Its name is not allowed.
     barred: bool,
     sent: u64,
     dropped: u64,
     lost: u64,
 }
 
-/// All workers that were heard of or assigned to since the last scan start.
+/// All workers that pinged or were assigned since the last scan start.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
     all: Vec<Worker>,
     by_name: HashMap<WorkerName, usize>,
-    /// Service uuids of those that were forgotten: whoever wakes and pings with an old one has not started anew, and may have been given up
-    /// in this scan. No more than `most`.
+    /// Service uuids of forgotten workers: a worker that wakes and pings with an old uuid has not restarted, and may
+    /// have been evicted in this scan. At most `most`.
     gone: HashMap<WorkerName, Uuid>,
     allowed: AllowedWorkers,
-    /// Strangers can make up names: of those that nobody assigns to, so many are known at a time.
+    /// Maximum number of known workers without an assignment: strangers can invent names.
     most: usize,
     pub(crate) strangers: Strangers,
-    /// What to log.
+    /// Lines for the log.
     lines: Vec<String>,
-    /// Messages that waited for evicted workers.
+    /// Number of dropped messages of evicted workers.
     pub(crate) dropped: u64,
     pub(crate) evictions: u64,
-    /// Those whose connections have to end: a message may be begun that is dropped.
+    /// Workers whose connections have to end: a dropped message may have been partly sent.
     pub(crate) given_up: Vec<WorkerName>,
-    /// Messages that the network held when their worker's connection ended.
+    /// Number of messages that the network held when their worker's connection ended.
     pub(crate) lost: u64,
-    /// Pings of workers that were not known as connected, restarts under a known name included.
+    /// Pings of workers that were not connected before, including restarts under a known name.
     arrivals: u64,
 }
 
 /// A worker that has not pinged for this long is no longer published (dranspose 0.2.0, `ingester.py`, `accept_workers`).
 const UNSEEN: Duration = Duration::from_secs(4);
-/// The same while it has reason to be busy: a Python worker that does not find itself published closes its socket.
+/// The same for a worker that may be busy: a Python worker that does not find itself published closes its socket.
 const UNSEEN_BUSY: Duration = Duration::from_secs(8);
-/// Lines for the log between two looks: a stranger's connections end as often as it likes.
+/// Maximum number of log lines between two looks: a stranger can end its connections as often as it likes.
 const LINES_AT_ONCE: usize = 8;
 
 impl Workers {
@@ -79,7 +79,7 @@ impl Workers {
         Self { allowed: limits.allowed_workers.clone(), most: limits.most_workers, ..Self::default() }
     }
 
-    /// The worker that an assignment names, made if need be.
+    /// The worker that an assignment names; created if necessary.
     pub(crate) fn index(&mut self, name: &WorkerName, now: Instant) -> usize {
         let index = match self.by_name.get(name) {
             Some(index) => *index,
@@ -99,7 +99,7 @@ impl Workers {
         index
     }
 
-    /// A message from the network. Returns the worker's name if it is a ping of one that is served.
+    /// Handles a message from the network. Returns the worker's name if it is a ping of a served worker.
     pub(crate) fn ping(
         &mut self,
         identity: &[u8],
@@ -136,8 +136,8 @@ impl Workers {
         Some(name)
     }
 
-    /// A place for a worker that is new: one that is free, or that of one that is gone, or, of those that have pinged only once, the oldest's. So who
-    /// makes up names cannot keep a worker out that goes on pinging.
+    /// A place for a new worker: a free one, or that of a worker that is gone, or that of the oldest worker with only
+    /// one ping. So invented names cannot keep out a worker that keeps pinging.
     fn place_for(&mut self, name: &WorkerName, now: Instant) -> Option<usize> {
         let index = if self.all.len() < self.most {
             self.all.len()
@@ -161,12 +161,12 @@ impl Workers {
         Some(index)
     }
 
-    /// Whether a worker is among those that are known.
+    /// Whether a worker is known.
     pub(crate) fn has_place(&self, name: &WorkerName) -> bool {
         self.by_name.contains_key(name)
     }
 
-    /// A message for a worker; dropped at once if it was given up, or is not served at all.
+    /// Queues a message for a worker; drops it at once if the worker was evicted, or is not allowed.
     pub(crate) fn give(&mut self, index: usize, message: Pooled<Message>, now: Instant) {
         let worker = &mut self.all[index];
         if worker.barred {
@@ -185,7 +185,7 @@ impl Workers {
         worker.pending.push_back(message);
     }
 
-    /// The network took the first messages, which are returned, and so many bytes of the next.
+    /// The network took the first messages, which are returned, and this many bytes of the next.
     pub(crate) fn sent(
         &mut self,
         index: usize,
@@ -202,13 +202,13 @@ impl Workers {
         worker.pending.drain(..messages)
     }
 
-    /// The network knows no such worker. What waits for it goes on waiting.
+    /// The network does not know this worker. Its messages keep waiting.
     pub(crate) fn unreachable(&mut self, index: usize, now: Instant) {
         self.all[index].unreachable_since.get_or_insert(now);
     }
 
-    /// The worker's connection has ended, or another one has taken its place. Messages that the network had and that the other side
-    /// has not confirmed are gone, unless it was the confirmation that was lost. One that was begun is sent again, whole.
+    /// The worker's connection has ended, or was replaced. Messages that the network had and the other side has not
+    /// confirmed are lost, unless only the confirmation was lost. A message that was partly sent is sent again, whole.
     pub(crate) fn parted(&mut self, name: &WorkerName, lost: u64) {
         let Some(worker) = self.by_name.get(name).map(|index| &mut self.all[*index]) else { return };
         worker.begun = 0;
@@ -221,7 +221,7 @@ impl Workers {
         }
     }
 
-    /// Gives up workers that are out of reach, or in the way, for too long.
+    /// Evicts workers that are unreachable, or block others, for too long.
     pub(crate) fn evict(&mut self, now: Instant, limits: &Limits, limit_reached: bool) {
         let mut lines = Vec::new();
         for worker in self.all.iter_mut().filter(|worker| !worker.evicted && !worker.pending.is_empty()) {
@@ -255,21 +255,21 @@ impl Workers {
         lines.into_iter().for_each(|line| self.log(line));
     }
 
-    /// Lines for the log; of very many, the first.
+    /// Adds a line for the log; limited to the first few.
     fn log(&mut self, line: String) {
         if self.lines.len() < LINES_AT_ONCE {
             self.lines.push(line);
         }
     }
 
-    /// What is new, for the log.
+    /// New lines for the log.
     pub(crate) fn take_lines(&mut self) -> Vec<String> {
         self.lines.append(&mut self.strangers.take_lines());
         std::mem::take(&mut self.lines)
     }
 
-    /// A new scan: what waited for the old one is dropped, but for a message that is begun, and those who are gone are forgotten.
-    /// Returns how many messages were dropped.
+    /// Starts a new scan: messages of the old scan are dropped, except a partly sent one, and workers that are gone are
+    /// forgotten. Returns the number of dropped messages.
     pub(crate) fn restart(&mut self, now: Instant) -> u64 {
         let mut dropped = 0;
         for worker in &mut self.all {
@@ -294,7 +294,7 @@ impl Workers {
         dropped
     }
 
-    /// Workers with messages waiting, by index.
+    /// Workers with waiting messages, by index.
     pub(crate) fn with_pending(&self) -> impl Iterator<Item = usize> {
         self.all.iter().enumerate().filter(|(_, worker)| !worker.pending.is_empty()).map(|(index, _)| index)
     }
@@ -308,8 +308,8 @@ impl Workers {
         self.all.iter().enumerate().filter(move |(_, worker)| worker.is_connected(now)).map(|(index, _)| index)
     }
 
-    /// Connected workers that were not given up, by index; in turn: only those that can be reached now, because what a
-    /// worker gets that is gone is lost to the others.
+    /// Connected workers that were not evicted, by index; in turn: only those that are reachable now, because a message
+    /// for a worker that is gone is lost to the others.
     pub(crate) fn to_deal_to(&self, now: Instant, in_turn: bool) -> impl Iterator<Item = usize> {
         self.connected(now).filter(move |index| {
             let worker = &self.all[*index];
@@ -317,12 +317,12 @@ impl Workers {
         })
     }
 
-    /// Changes whenever the set of connected workers does: somebody comes, restarts, or is gone by the clock alone.
+    /// Changes whenever the set of connected workers does: a worker connects, restarts, or times out.
     pub(crate) fn presence(&self, now: Instant) -> impl PartialEq + Copy + use<> {
         (self.connected(now).count(), self.arrivals)
     }
 
-    /// How many messages the network has a part of.
+    /// Number of messages that are partly sent.
     pub(crate) fn begun(&self) -> u64 {
         self.all.iter().filter(|worker| worker.begun > 0).count() as u64
     }

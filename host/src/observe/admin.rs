@@ -1,7 +1,7 @@
 //! The admin endpoint: status, metrics and health over HTTP; and swaps of sources, in [`swap`](super::swap).
 //!
-//! Runs on the control runtime; owns its listening socket. It is bound before anything of the host is seen outside, so that
-//! an address in use is an error at the start.
+//! Runs on the control runtime; owns its listening socket. It is bound before the host publishes anything, so that an
+//! address in use is an error at the start.
 
 use std::{
     io,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::settings::{ADMIN_PORTS, AdminSwap};
 
-/// Ports after the first that are tried.
+/// Number of further ports that are tried.
 const SEARCHED: u16 = *ADMIN_PORTS.end() - *ADMIN_PORTS.start();
 
 /// A bound endpoint that does not answer yet.
@@ -34,10 +34,10 @@ const SEARCHED: u16 = *ADMIN_PORTS.end() - *ADMIN_PORTS.start();
 pub(crate) struct Admin(TcpListener);
 
 impl Admin {
-    /// Binds the address; with `search`, if its port is taken, the next one that is free.
+    /// Binds the address; with `search`, the next free port if it is taken.
     ///
     /// # Errors
-    /// What is wrong and what to do, for a person.
+    /// The problem and what to do, for a person.
     pub(crate) fn bind(address: SocketAddr, search: bool) -> Result<Self, String> {
         let bind = |address| -> io::Result<Self> {
             let listener = TcpListener::bind(address)?;
@@ -47,7 +47,7 @@ impl Admin {
         let last = if search { address.port().saturating_add(SEARCHED) } else { address.port() };
         let mut ports = address.port()..=last;
         loop {
-            // The range is never empty before its last port.
+            // The range is not empty before its last port.
             let port = ports.next().unwrap_or(last);
             match bind(SocketAddr::new(address.ip(), port)) {
                 Ok(admin) => return Ok(admin),
@@ -63,12 +63,12 @@ impl Admin {
         }
     }
 
-    /// The address that is bound.
+    /// The bound address.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.0.local_addr().ok()
     }
 
-    /// Answers until the runtime ends.
+    /// Serves requests until the runtime ends.
     pub(crate) async fn serve(self, observed: Observed, may_swap: AdminSwap) {
         let routes = Router::new()
             .route(
@@ -107,7 +107,7 @@ async fn metrics(State(observed): State<Observed>) -> impl IntoResponse {
     }
 }
 
-/// Whether it can forward events now, and why not.
+/// Whether it can forward events now, or why not.
 async fn ready(State(observed): State<Observed>) -> (StatusCode, Json<Value>) {
     let Status { control, ingesters, faults, .. } = observed.status();
     let reasons = hindrances(&control, &ingesters, &faults);
@@ -115,8 +115,8 @@ async fn ready(State(observed): State<Observed>) -> (StatusCode, Json<Value>) {
     (code, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })))
 }
 
-/// Whether every ingester lives. A detector or a Redis that is away is no reason to start the program again; it is in the
-/// status.
+/// Whether all ingesters are alive. An unreachable detector or Redis is no reason to restart the program; the status
+/// shows it.
 async fn health(State(observed): State<Observed>) -> (StatusCode, String) {
     let dead = observed.dead();
     if dead.is_empty() {

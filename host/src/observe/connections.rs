@@ -1,8 +1,8 @@
 //! The admin endpoint's connections: few at a time, and none for long.
 //!
-//! A client that opens many, or sends and reads nothing, costs the host nothing: descriptors and memory are bounded. Nor does it
-//! keep others out: when all places are taken, the oldest connection ends. An answer takes less than a millisecond, so a probe has
-//! its own long before it is the oldest.
+//! Descriptors and memory are bounded, so a client that opens many connections, or sends and reads nothing, does not
+//! harm the host. Nor does it keep others out: when all places are taken, the oldest connection ends. An answer takes
+//! less than a millisecond, so a probe has its answer long before it is the oldest.
 
 use std::{
     collections::VecDeque,
@@ -26,26 +26,26 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A listening socket that accepts only as long as there is a place.
+/// A listening socket that accepts only while there is a free place.
 pub(super) struct Connections {
     listener: TcpListener,
-    /// Never closed. Given back by the drop of a [`Connection`].
+    /// Never closed. Dropping a [`Connection`] returns its permit.
     places: Arc<Semaphore>,
-    /// The oldest first; what is dropped here ends its connection. Those that have ended already are among them.
+    /// Oldest first; dropping a sender ends its connection. Includes connections that have already ended.
     open: VecDeque<oneshot::Sender<()>>,
 }
 
-/// A connection, which fails when its time is over, or when it is the oldest and another needs its place.
+/// A connection, which fails when its time is over, or when it is the oldest and another one needs its place.
 pub(super) struct Connection {
     stream: TcpStream,
     over: Pin<Box<Sleep>>,
-    /// Comes to its end when a younger one needs the place.
+    /// Completes when a younger connection needs the place.
     ended: oneshot::Receiver<()>,
     is_over: bool,
     _place: OwnedSemaphorePermit,
 }
 
-/// Who is at the other end of a connection.
+/// The address of the client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
@@ -83,9 +83,9 @@ impl Listener for Connections {
 }
 
 impl Connection {
-    /// Its stream while its time is not over; wakes the task when it is.
+    /// Its stream while its time is not over; the task is woken when it is over.
     fn stream(&mut self, task: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
-        // What has come to its end may not be asked again.
+        // A completed future may not be polled again.
         self.is_over =
             self.is_over || self.over.as_mut().poll(task).is_ready() || Pin::new(&mut self.ended).poll(task).is_ready();
         if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Pin::new(&mut self.stream)) }
@@ -112,10 +112,10 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A browser, scrapers, probes and people with `framegate status --watch`.
+/// Enough for a browser, scrapers, probes and people with `framegate status --watch`.
 const PLACES: usize = 16;
 
-/// An answer takes milliseconds; who comes again comes by a new connection.
+/// Maximum life of a connection. An answer takes milliseconds; clients reconnect for more.
 const LIFE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

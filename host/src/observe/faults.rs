@@ -1,21 +1,21 @@
-//! What is wrong now: one list. Status marks each entry, metrics count them, and `/ready` goes by those that hinder.
+//! All current faults, in one list. Status marks each entry, metrics count them, and `/ready` depends on the entries that hinder.
 
 use serde::Serialize;
 
 use crate::{control::report::ControlReport, ingester::report::Report, names::IngesterName};
 
-/// Something that is wrong now.
+/// A current fault.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Fault {
-    /// The ingester that it concerns; none: the whole host.
+    /// The ingester that it concerns; `None`: the whole host.
     pub(crate) ingester: Option<IngesterName>,
-    /// What it is, for a person.
+    /// Description for a person.
     pub(crate) what: String,
     /// Whether it keeps the host from forwarding events.
     pub(crate) hinders: bool,
 }
 
-/// Everything that is wrong. `dead` are ingesters whose threads have ended.
+/// All current faults. `dead` are ingesters whose threads have ended.
 pub(crate) fn faults(control: &ControlReport, reports: &[Report], dead: &[IngesterName]) -> Vec<Fault> {
     let mut faults = of_control(control);
     for report in reports {
@@ -40,7 +40,7 @@ fn of_control(control: &ControlReport) -> Vec<Fault> {
         add(format!("Redis at {address} cannot be used since {}: {why}; retrying", control.since), true);
     }
     for (about, what) in &control.faults {
-        // What an instance is told of its rival does not stop it, unless it has stepped back: that is looked at below.
+        // A fault about a rival does not stop an instance, unless it has stepped back: that is checked below.
         let harmless = ["parameter ", "descriptions of ", "instances of "].iter().any(|one| about.starts_with(one));
         let stepped_back = control.stepped_back.iter().any(|name| *about == format!("instances of ingester {name}"));
         add(format!("{about}: {what}"), !harmless || stepped_back);
@@ -48,7 +48,7 @@ fn of_control(control: &ControlReport) -> Vec<Fault> {
     faults
 }
 
-/// Why the host cannot do its work now; nothing if it can.
+/// Why the host cannot do its work now; empty if it can.
 pub(crate) fn hindrances(control: &ControlReport, reports: &[Report], faults: &[Fault]) -> Vec<String> {
     let mut reasons = Vec::new();
     if control.state == "connecting" {

@@ -1,8 +1,8 @@
-//! Where log lines go: to standard error, and into a small queue from which Redis control takes them.
+//! Sends log lines to standard error, and into a small queue from which Redis control takes them.
 //!
-//! A line is given away on whatever thread logs, the forwarder's included, so nothing here waits: standard error is written
-//! by a thread of its own (a full pipe costs lines, never events), and a full queue drops its oldest lines and counts them.
-//! It knows no Redis: `control::redis::logs` takes what is in [`Lines`].
+//! Lines are passed on by the thread that logs, which may be the forwarder, so nothing here waits: a separate thread
+//! writes standard error (a full pipe loses lines, never events), and a full queue drops its oldest lines and counts
+//! them. It knows no Redis: `control::redis::logs` takes the lines from [`Lines`].
 
 use std::{
     collections::VecDeque,
@@ -34,16 +34,16 @@ use tracing_subscriber::{
 use super::plain::{LONGEST, Plain};
 use crate::settings::LogLevel;
 
-/// Writes what was logged last when it is dropped; the command holds it until it ends.
+/// Writes the last lines when it is dropped; the command holds it until it ends.
 #[derive(Debug)]
 #[must_use = "the last lines are lost when this is dropped early"]
 pub(crate) struct Flush(#[expect(dead_code, reason = "it works by its drop")] WorkerGuard);
 
-/// Sets up logging for the whole process. Colours only on a terminal, and not if NO_COLOR is set. Other crates speak at
-/// warnings and above.
+/// Sets up logging for the whole process. Colours only on a terminal, and not if NO_COLOR is set. Other crates log only
+/// warnings and errors.
 ///
 /// # Errors
-/// Logging was set up before.
+/// Logging was already set up.
 pub(crate) fn init(level: LogLevel) -> Result<Flush, TryInitError> {
     let stderr = std::io::stderr();
     let colours = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -65,7 +65,7 @@ pub(crate) fn init(level: LogLevel) -> Result<Flush, TryInitError> {
     Ok(Flush(guard))
 }
 
-/// Message and fields of a line, both plain: what comes from outside stands in them.
+/// Message and fields of a line, both made plain: they contain text from outside.
 fn fields() -> impl for<'a> FormatFields<'a> + Clone + 'static {
     let field = |to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| match field.name() {
         "message" => Plain::write(to, format_args!("{value:?}")),
@@ -74,13 +74,13 @@ fn fields() -> impl for<'a> FormatFields<'a> + Clone + 'static {
     debug_fn(field).delimited(" ")
 }
 
-/// One line, as the log page of a dranspose controller knows it.
+/// One line, in the form of a dranspose controller's log page.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Line {
     /// The message, with its fields as `name=value`.
     pub(crate) msg: String,
     pub(crate) lineno: u32,
-    /// Where it was logged: the module.
+    /// The module that logged it.
     pub(crate) name: &'static str,
     /// Seconds since the epoch.
     pub(crate) created: f64,
@@ -88,12 +88,13 @@ pub(crate) struct Line {
     pub(crate) levelname: &'static str,
 }
 
-/// The queue between whoever logs and whoever takes lines elsewhere. Holds at most [`QUEUE_LINES`] × [`LONGEST`] bytes.
+/// The queue between the threads that log and the task that takes lines elsewhere. Holds at most [`QUEUE_LINES`] ×
+/// [`LONGEST`] bytes.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    /// Lines that wait, and how many were dropped since they were last taken. Locked for a push or a take only.
+    /// Waiting lines, and the number of dropped ones since the last take. Locked only for a push or a take.
     waiting: Mutex<(VecDeque<Line>, u64)>,
-    /// Tells the taker that there is something.
+    /// Notifies the taker of new lines.
     there: Notify,
 }
 
@@ -108,7 +109,7 @@ impl Lines {
         Self { waiting: Mutex::new((VecDeque::new(), 0)), there: Notify::const_new() }
     }
 
-    /// Everything that waits, oldest first, and how many lines were lost before. Waits until there is something.
+    /// All waiting lines, oldest first, and the number of lines lost before. Waits until there is a line.
     pub(crate) async fn take(&self) -> (VecDeque<Line>, u64) {
         loop {
             let taken = self.take_now();
@@ -161,7 +162,7 @@ impl<S: Subscriber> Layer<S> for Tap {
     }
 }
 
-/// Gathers an event's message and fields.
+/// Collects an event's message and fields.
 #[derive(Default)]
 struct Text {
     message: String,
@@ -206,9 +207,9 @@ impl Text {
     }
 }
 
-/// Lines that wait for Redis: as many as its stream keeps.
+/// Maximum number of lines that wait for Redis: as many as its stream keeps.
 const QUEUE_LINES: usize = 1000;
-/// Lines that wait for whoever reads standard error.
+/// Maximum number of lines that wait for the reader of standard error.
 const STDERR_LINES: usize = 8192;
 
 #[cfg(test)]

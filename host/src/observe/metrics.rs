@@ -1,7 +1,7 @@
 //! The status as metrics, in the OpenMetrics text that Prometheus reads.
 //!
-//! Counts of a scan begin anew with the next scan, which Prometheus takes for a restart, as it should. The counts themselves
-//! are made in `ingester/tally.rs`.
+//! Counts of a scan restart with the next scan, which Prometheus correctly takes for a reset. The counting itself is
+//! done in `ingester/tally.rs`.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use crate::{
     names::IngesterName,
 };
 
-/// What a reader has to be told about the text.
+/// The content type for HTTP clients.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The text for one scrape.
@@ -63,7 +63,7 @@ impl Collector for Snapshot {
     }
 }
 
-/// As many as status marks.
+/// The same number of faults as status marks.
 fn faults(out: &mut Out<'_>, status: &Status) -> fmt::Result {
     fn of<'a>(status: &'a Status, name: Option<&'a IngesterName>) -> Sample<'a> {
         let count = status.faults.iter().filter(|fault| fault.ingester.as_ref() == name).count();

@@ -1,6 +1,6 @@
-//! What people and other programs see of a running host: status, metrics, the admin endpoint, logs.
+//! The externally visible state of a running host: status, metrics, the admin endpoint, logs.
 //!
-//! Reads the reports that ingesters publish anyway; nothing on the data path knows of it or waits for it.
+//! Reads the reports that ingesters publish anyway; nothing on the data path depends on it or waits for it.
 
 pub(crate) mod admin;
 mod connections;

@@ -1,28 +1,28 @@
-//! Text from outside in a line for people: names, values, errors and words of plugins, detectors, workers and Redis.
+//! Makes text from outside safe in a line for people: names, values, errors and messages of plugins, detectors, workers and Redis.
 //!
-//! A line break or a control sequence in it would forge a second line, or move the cursor of a terminal. So what is not to be
-//! seen is written as an escape, and a text has an end. Messages of our own may have several lines: those after the first begin
-//! with two spaces, which no line of the log does.
+//! A line break or a control sequence in it could forge a second line, or move the cursor of a terminal. So hidden characters are
+//! escaped, and the length is limited. Messages of our own may have several lines: the later ones begin with two spaces, which no
+//! other log line does.
 
 use std::fmt::{self, Write};
 
-/// Bytes of a text at most.
+/// Maximum size of a text in bytes.
 pub(crate) const LONGEST: usize = 4096;
-/// How a line after the first begins.
+/// The start of each later line.
 const CONTINUES: &str = "\n  ";
 
-/// Writes what it is given with all that is not to be seen escaped, and not more than [`LONGEST`] bytes of it.
+/// Writes text with all hidden characters escaped, and at most [`LONGEST`] bytes of it.
 pub(crate) struct Plain<W> {
     to: W,
-    /// Bytes that may follow.
+    /// Remaining number of bytes.
     left: usize,
-    /// A line break of which it is not known yet how the next line begins, and the spaces after it.
+    /// A pending line break, while the beginning of the next line is unknown, and the spaces after it.
     held: usize,
 }
 
 impl<W: Write> Plain<W> {
     pub(crate) fn new(to: W) -> Self {
-        // Room for the mark that says that there was more.
+        // Leaves room for the mark that shows a cut.
         Self { to, left: LONGEST - '…'.len_utf8(), held: 0 }
     }
 
@@ -45,7 +45,7 @@ impl<W: Write> Plain<W> {
         self.to.write_str(text)
     }
 
-    /// What was held begins no line of ours.
+    /// The held line break does not begin a line of our own.
     fn let_go(&mut self) -> fmt::Result {
         match std::mem::take(&mut self.held) {
             0 => Ok(()),
@@ -79,7 +79,7 @@ impl<W: Write> Write for Plain<W> {
     }
 }
 
-/// A text that is kept to be shown: plain, and not longer than a page.
+/// A stored text to be shown: plain, and at most a page long.
 pub(crate) fn short(text: &str) -> String {
     let mut line = String::new();
     // Writing to a String cannot fail.
@@ -87,7 +87,7 @@ pub(crate) fn short(text: &str) -> String {
     line
 }
 
-/// Whether a letter is none: a control character, a break of lines, or one that turns the direction of reading.
+/// Whether a character is hidden: a control character, a line break, or a change of the reading direction.
 pub(crate) fn is_hidden(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -23,34 +23,34 @@ pub(crate) struct Status {
     pub(crate) version: &'static str,
     pub(crate) pid: u32,
     pub(crate) uptime_seconds: f64,
-    /// Where it answers over HTTP.
+    /// The address of its HTTP endpoint.
     pub(crate) admin: Option<SocketAddr>,
-    /// Who controls the host, and whether Redis is there.
+    /// The controller of the host, and whether Redis is reachable.
     pub(crate) control: ControlReport,
-    /// What feeds each stream.
+    /// The source of each stream.
     pub(crate) sources: Vec<SourceStatus>,
     /// Every loaded copy of a plugin file; linked sources have none.
     pub(crate) generations: Vec<GenerationReport>,
-    /// The latest swaps of sources, the oldest first.
+    /// The latest swaps of sources, oldest first.
     pub(crate) swaps: Vec<SwapReceipt>,
     pub(crate) ingesters: Vec<Report>,
-    /// Everything that is wrong now.
+    /// All current faults.
     pub(crate) faults: Vec<Fault>,
 }
 
-/// What feeds a stream.
+/// The source of a stream.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct SourceStatus {
     pub(crate) stream: StreamName,
     /// Name, version and file of the source.
     pub(crate) source: String,
-    /// The same in parts.
+    /// The same as separate values.
     pub(crate) identity: SourceIdentity,
     /// The swap that takes effect at the next scan start.
     pub(crate) pending: Option<u64>,
 }
 
-/// From where the state can be had at any time, by any thread.
+/// Provides the state at any time, on any thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Observed {
     started: Instant,

@@ -1,11 +1,11 @@
-//! Swaps over HTTP: asked with `POST /swaps`, followed with `GET /swaps/NUMBER`, listed with `GET /swaps`.
+//! Swaps over HTTP: requested with `POST /swaps`, followed with `GET /swaps/NUMBER`, listed with `GET /swaps`.
 //!
-//! A request is answered as soon as the swap has its number: making a source may take longer than a connection lives. It is
-//! made on a thread of its own.
+//! A request is answered as soon as the swap has its number: creating a source may take longer than a connection lives.
+//! The source is created on a separate thread.
 //!
-//! Whoever may swap makes this process load a file. So requests come from this machine only, unless the settings say
-//! otherwise, and never from a web page: its browser would be on this machine, too. And the file must belong to root or to who runs
-//! this process: other users of the machine could have theirs loaded otherwise.
+//! A swap makes this process load a file. So requests are accepted from this machine only, unless the settings say
+//! otherwise, and never from a web page: its browser could be on this machine, too. And the file must belong to root or
+//! to the user of this process: otherwise other users of the machine could have their files loaded.
 
 use std::{sync::Arc, thread};
 
@@ -23,7 +23,7 @@ use crate::{
     settings::{AdminSwap, dranspose::Source},
 };
 
-/// What the handlers work with.
+/// Shared context of the handlers.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
     pub(super) swaps: Arc<Swaps>,
@@ -37,14 +37,14 @@ pub(super) struct Request {
     stream: String,
     source: String,
     settings: Option<Value>,
-    /// What `framegate swap` says of itself.
+    /// Set by `framegate swap`.
     #[serde(default)]
     from_command: bool,
 }
 
 type Refused = (StatusCode, Json<Value>);
 
-/// Asks for a swap.
+/// Requests a swap.
 pub(super) async fn ask(
     State(gate): State<Gate>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
@@ -82,7 +82,8 @@ pub(super) async fn ask(
     asked.from_outside = true;
     let number = asked.number;
     let swaps = gate.swaps.clone();
-    // What comes of it is in the receipt. Not on the runtime: without a thread it would wait there for ever, and keep its place.
+    // The outcome is in the receipt. Not on the runtime's threads: if no thread could be started it would wait there
+    // for ever, and keep its place.
     let make = move || drop(swaps.make(&asked));
     if let Err(problem) = thread::Builder::new().name("swap".into()).spawn(make) {
         gate.swaps.no_thread(number, &problem);

@@ -1,51 +1,51 @@
-//! Which connections at the workers' port have to end, so that strangers take neither all descriptors nor all memory.
+//! Decides which connections at the workers' port have to end, so that strangers take neither all descriptors nor all memory.
 //!
-//! Values in, values out: it knows no socket. A connection on which nobody pings has [`HANDSHAKE`] to introduce itself, and is one of
-//! a limited number. One on which a worker has pinged stays while the worker's name has a place. Without a place it stays
+//! Values in, values out: it knows no socket. A connection without a ping has [`HANDSHAKE`] to introduce itself, and counts
+//! toward a limit. A connection with a worker's ping stays while the worker's name has a place. Without a place it stays
 //! while other workers leave room: the worker may be busy for a while, or its machine may be gone.
 
 use std::time::{Duration, Instant};
 
 use super::places::Places;
 
-/// What there is to know of one connection.
+/// The facts about one connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     pub(super) key: usize,
     pub(super) since: Instant,
-    /// When it last said something.
+    /// Time of its last data.
     pub(super) heard: Instant,
-    /// It has introduced itself.
+    /// It has completed the handshake.
     pub(super) ready: bool,
     pub(super) standing: Standing,
 }
 
-/// How a connection stands to the workers that are known.
+/// The relation of a connection to the known workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// No worker has pinged on it.
     Stranger,
-    /// A worker has pinged on it, and its name has lost its place since.
+    /// A worker has pinged on it, and has lost its place since.
     Former,
-    /// It is the connection of a worker that has a place.
+    /// It belongs to a worker that has a place.
     Placed,
 }
 
 /// The connections that have to end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Those that did not introduce themselves in time.
+    /// Connections without a handshake in time.
     pub(super) silent: Vec<usize>,
-    /// Those of too many.
+    /// Connections beyond the limits.
     pub(super) too_many: Vec<usize>,
 }
 
-/// Who connects and does not introduce itself is disconnected.
+/// Time limit for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Where descriptors are missing, a part of the places has to do.
+/// If descriptors are scarce, the number of places is divided by this.
 const SCARCE: usize = 4;
 
-/// Judges all connections. Of too many, those go that have been silent for the longest time.
+/// Judges all connections. If there are too many, those that have been silent for the longest time end.
 pub(super) fn audit(all: impl Iterator<Item = Seen>, places: Places, scarce: bool, now: Instant) -> Verdict {
     let mut verdict = Verdict::default();
     let (mut strangers, mut former, mut placed) = (Vec::new(), Vec::new(), 0);
@@ -56,7 +56,7 @@ pub(super) fn audit(all: impl Iterator<Item = Seen>, places: Places, scarce: boo
             Standing::Stranger if !one.ready && now.duration_since(one.since) >= HANDSHAKE => {
                 verdict.silent.push(one.key);
             }
-            // By its age: who never pings shall not stay because it talks.
+            // By age: a connection that never pings shall not stay because it sends other data.
             Standing::Stranger => strangers.push((one.since, one.key)),
         }
     }
@@ -75,7 +75,7 @@ pub(super) fn audit(all: impl Iterator<Item = Seen>, places: Places, scarce: boo
 mod tests {
     use super::*;
 
-    /// Connections of one standing; the first is the oldest.
+    /// Connections of one standing, oldest first.
     fn of(standing: Standing, keys: std::ops::Range<usize>, now: Instant) -> Vec<Seen> {
         let end = keys.end;
         let one = |key| {
@@ -95,7 +95,7 @@ mod tests {
         let mut all = of(Standing::Stranger, 0..10, now);
         assert_eq!(judged(&all, false, now).too_many, [0, 1]);
         assert_eq!(judged(&all, true, now).too_many, (0..8).collect::<Vec<_>>());
-        // Talk does not help.
+        // Sending data does not help.
         all[0].heard = now;
         assert_eq!(judged(&all, false, now).too_many, [0, 1]);
     }
@@ -116,14 +116,14 @@ mod tests {
         all.extend(of(Standing::Placed, 10..20, now));
         assert_eq!(judged(&all, false, now), Verdict::default());
         all.extend(of(Standing::Placed, 20..22, now));
-        // The first was heard last.
+        // The first one was heard most recently.
         all[0].heard = now;
         assert_eq!(judged(&all, false, now).too_many, [1, 2]);
         assert_eq!(judged(&all, true, now).too_many, (1..10).chain([0]).collect::<Vec<_>>());
-        // More than there are places for: an assignment makes one.
+        // More than the number of places: assignments also create places.
         all.extend(of(Standing::Placed, 22..60, now));
         assert_eq!(judged(&all, false, now).too_many.len(), 10);
-        // Strangers have places of their own, and take none of workers.
+        // Strangers have their own places, and take none from workers.
         all.truncate(10);
         all.extend(of(Standing::Stranger, 10..20, now));
         assert_eq!(judged(&all, false, now).too_many, [10, 11]);

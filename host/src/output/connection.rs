@@ -1,4 +1,4 @@
-//! One connection at the workers' port: what is said on it, and how far what is sent has come.
+//! One connection at the workers' port: parses what it receives, and tracks how much was sent.
 
 use std::{
     collections::VecDeque,
@@ -24,53 +24,54 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
     pub(crate) since: Instant,
-    /// When it last said something.
+    /// Time of its last data.
     pub(crate) heard: Instant,
-    /// How often its worker's name was taken over up to it.
+    /// How often its worker's name was taken over, up to this connection.
     pub(super) takeovers: Takeovers,
     walk: Walk,
     pub(super) identity: Vec<u8>,
-    /// Who introduced itself, if a worker may be called so.
+    /// The worker that introduced itself, if its identity is a valid name.
     pub(crate) worker: Option<WorkerName>,
     /// The worker has pinged, and is served.
     pub(crate) has_pinged: bool,
-    /// There may be something to read.
+    /// There may be data to read.
     pub(crate) readable: bool,
-    /// The kernel may take something.
+    /// The kernel may accept data.
     writable: bool,
-    /// What the protocol has to say; goes out between two messages.
+    /// Protocol frames to send between two messages.
     control: Vec<u8>,
-    /// Bytes that the kernel has of a message that it has not all of.
+    /// Number of bytes of a partly sent message that the kernel has.
     begun: usize,
     recent: Recent,
 }
 
-/// What became of a read.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
     /// There may be more.
     More,
     Nothing,
-    /// The other side has ended it.
+    /// The other side has closed it.
     Over,
     Faulty(Fault),
 }
 
-/// What the kernel took.
+/// What the kernel accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// Messages that it has to the last byte now.
+    /// Messages that it now has completely.
     pub(crate) messages: usize,
-    /// Bytes of the next one.
+    /// Bytes of the next message.
     pub(crate) begun: usize,
 }
 
-/// Pieces in one system call.
+/// Maximum number of pieces in one system call.
 const SLICES: usize = 256;
-/// Bytes in one system call: what several workers get is still in the processor's cache for the next one, and the call costs little beside it. With
-/// 64 KiB, 4 MiB to eight workers cost 1.9 times the bare relay's CPU, with 256 KiB 1.4, with this or more 1.05.
+/// Maximum number of bytes in one system call. With this size, data for several workers is still in the processor's
+/// cache for the next one, and the cost of the call is small. With 64 KiB, 4 MiB to eight workers cost 1.9 times the
+/// bare relay's CPU, with 256 KiB 1.4, with this or more 1.05.
 const BYTES: usize = 1 << 20;
-/// Answers that wait, at most: who asks faster than it reads is not answered.
+/// Maximum number of waiting bytes of protocol answers: a client that asks faster than it reads gets no answer.
 const CONTROL: usize = 256;
 
 impl Connection {
@@ -97,13 +98,13 @@ impl Connection {
         self.walk.is_ready()
     }
 
-    /// The kernel may take something again.
+    /// The kernel may accept data again.
     pub(crate) fn is_writable(&mut self) {
         self.writable = true;
         self.write_control();
     }
 
-    /// Reads once. `message` gets the identity, and a message of one part; of more it gets none.
+    /// Reads once. `message` gets the identity and a message of one part; for more parts, the message is empty.
     pub(crate) fn read(&mut self, buffer: &mut [u8], mut message: impl FnMut(&[u8], &[u8])) -> Read {
         let bytes = match self.stream.read(buffer) {
             Ok(0) => return Read::Over,
@@ -135,7 +136,7 @@ impl Connection {
         }
     }
 
-    /// Between two messages, what the protocol has to say.
+    /// Sends protocol frames, between two messages.
     pub(crate) fn write_control(&mut self) {
         while self.begun == 0 && self.writable && !self.control.is_empty() {
             match self.stream.write(&self.control) {
@@ -145,7 +146,8 @@ impl Connection {
         }
     }
 
-    /// Gives the kernel what it takes of these messages in one go; of the first it may have some already. None: nothing now.
+    /// Gives the kernel as many of these messages as it accepts at once; it may already have a part of the first.
+    /// `None`: nothing now.
     pub(crate) fn write<'a>(&mut self, messages: impl Iterator<Item = &'a Pooled<Message>> + Clone) -> Option<Taken> {
         self.write_control();
         if !self.writable {
@@ -189,7 +191,7 @@ impl Connection {
         Some(Taken { messages: whole, begun: bytes })
     }
 
-    /// A full buffer is told by an event when it is not full any more; whatever else it is, the next read sees.
+    /// If the kernel's buffer is full, an event reports when it has room again; any other problem shows at the next read.
     fn refused(&mut self, problem: &io::Error) {
         match problem.kind() {
             io::ErrorKind::Interrupted => {}
@@ -198,23 +200,24 @@ impl Connection {
         }
     }
 
-    /// Messages that the kernel has taken whole, and that the other side's has not confirmed.
+    /// Messages that the kernel has completely, and that the other side has not confirmed.
     pub(crate) fn unconfirmed(&self) -> u64 {
         self.recent.in_last(unconfirmed(&self.stream).saturating_sub(self.begun))
     }
 }
 
-/// The last messages, as many as a kernel may hold.
+/// The latest messages, as many as a kernel may hold.
 #[derive(Debug, Default)]
 struct Recent {
-    /// Bytes and messages; small ones are taken together.
+    /// Bytes and messages; small messages are grouped.
     groups: VecDeque<(usize, u64)>,
     bytes: usize,
 }
 
-/// What is behind this many bytes is confirmed: Linux keeps less for a connection (`tcp_wmem`, 4 MiB; more where somebody has set it).
+/// Messages further back than this many bytes are confirmed: Linux buffers less for a connection (`tcp_wmem`, 4 MiB;
+/// more if somebody has configured it).
 const RECENT: usize = 8 << 20;
-/// Bytes of small messages that are taken together, so that there are 1,000 groups at most.
+/// Size in bytes of a group of small messages, so that there are 1,000 groups at most.
 const GROUP: usize = 16 << 10;
 
 impl Recent {
@@ -235,7 +238,7 @@ impl Recent {
         }
     }
 
-    /// How many messages are in the last bytes, wholly or in part; some small ones more at most.
+    /// How many messages are in the last bytes, wholly or in part; for small ones it may be a few too many.
     fn in_last(&self, mut bytes: usize) -> u64 {
         let is_in = |(group, _): &&(usize, u64)| {
             let is_in = bytes > 0;
@@ -246,7 +249,7 @@ impl Recent {
     }
 }
 
-/// Where the pieces were that the kernel was given: for the test that follows a frame.
+/// The addresses of the pieces that the kernel was given: for the test that follows a frame.
 #[cfg(test)]
 pub(crate) static HANDED: std::sync::Mutex<Vec<(usize, usize)>> = std::sync::Mutex::new(Vec::new());
 
@@ -260,7 +263,7 @@ mod tests {
         for size in [GROUP, GROUP + 1, 10, 20, GROUP] {
             recent.push(size);
         }
-        // The two small ones are taken together.
+        // The two small messages are in one group.
         let counts =
             [0, 1, GROUP, GROUP + 1, GROUP + 30, GROUP + 31, 3 * GROUP, usize::MAX].map(|bytes| recent.in_last(bytes));
         assert_eq!(counts, [0, 1, 1, 3, 3, 4, 5, 5]);

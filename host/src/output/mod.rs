@@ -1,4 +1,4 @@
-//! Events out: to workers through the ROUTER, and into a capture file.
+//! Event output: to workers through the ROUTER, and into a capture file.
 
 mod audit;
 pub(crate) mod connection;

@@ -1,26 +1,26 @@
-//! How many connections an ingester serves, and what became of those that it does not.
+//! The number of connections that an ingester serves, and the counts of refused and ended ones.
 
-/// What became of connections, since the start.
+/// Outcomes of connections, since the start.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
-    /// Those that did not introduce themselves as ZeroMQ does, or not in time.
+    /// Connections without a valid ZeroMQ handshake in time.
     pub(crate) no_handshake: u64,
-    /// Those without a worker that has a place, which were ended, because there were too many.
+    /// Connections without a place, ended because there were too many.
     pub(crate) strangers: u64,
-    /// Those that were ended because they sent a message without an end.
+    /// Connections ended because of a message without an end.
     pub(crate) endless: u64,
-    /// Those that were ended because they said something that has no meaning.
+    /// Connections ended because of invalid data.
     pub(crate) nonsense: u64,
-    /// Those that were ended because their worker has another, or was given up.
+    /// Connections ended because their worker has another one, or was evicted.
     pub(crate) dead: u64,
-    /// Those that were turned away, because another live worker keeps their name.
+    /// Connections refused because another live worker keeps their name.
     pub(crate) rivals: u64,
     /// How often a connection could not be accepted.
     pub(crate) not_accepted: u64,
 }
 
 impl Counts {
-    /// Each with the words that people see.
+    /// Each count with its name for people.
     pub(crate) fn named(&self) -> [(&'static str, u64); 7] {
         [
             ("connections that were no ZeroMQ", self.no_handshake),
@@ -34,17 +34,17 @@ impl Counts {
     }
 }
 
-/// How many connections an ingester serves.
+/// Maximum numbers of connections of an ingester.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Places {
     /// Workers.
     pub(crate) workers: usize,
-    /// Connections on which no worker has pinged.
+    /// Connections without a ping.
     pub(crate) strangers: usize,
 }
 
-/// What the process may have open (RLIMIT_NOFILE) is shared out: 64 are its own; of the rest a half is for workers and a quarter for
-/// strangers. What is left is for sources, files and Redis.
+/// Divides the process's descriptors (RLIMIT_NOFILE): 64 are for the process itself; half of the rest is for workers, a
+/// quarter for strangers. The remainder is for sources, files and Redis.
 pub(crate) fn places() -> Places {
     use nix::sys::resource::{Resource, getrlimit};
     let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
@@ -53,6 +53,6 @@ pub(crate) fn places() -> Places {
 }
 
 const OWN_DESCRIPTORS: usize = 64;
-/// Each is published, and is six metrics.
+/// Each worker is published, and has six metrics.
 const MOST_WORKERS: usize = 1000;
 const MOST_STRANGERS: usize = 256;

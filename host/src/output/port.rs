@@ -1,4 +1,4 @@
-//! The workers' port: bound, and its connections accepted.
+//! The workers' port: binds it and accepts connections.
 
 use std::{
     io,
@@ -9,10 +9,10 @@ use std::{
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-/// Connections that wait until we accept them: a storm of strangers does not keep workers out for a second.
+/// Number of connections that can wait to be accepted: a flood of strangers must not keep workers out for a second.
 const BACKLOG: i32 = 1024;
-/// A connection on which nothing is under way is tried after so long, then so often, so many times: one whose machine has vanished is over after
-/// 30 s. A worker need not do anything for it; its kernel answers.
+/// TCP keep-alive: time until the first probe, then interval and number of probes. A connection to a vanished machine
+/// ends after 30 s. A worker need not do anything; its kernel answers.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TRIES: u32 = 3;
@@ -20,11 +20,11 @@ const KEEP_ALIVE_TRIES: u32 = 3;
 /// Listens at one address of this machine, or at all.
 ///
 /// # Errors
-/// The port is in use, or the address is no address of this machine, among others.
+/// For example: the port is in use, or the address does not belong to this machine.
 pub(crate) fn listen(address: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {
     match address {
         Some(address) => listen_at((address, port).into()),
-        // Of all addresses, those of IPv6 are left out where the machine has none.
+        // For all addresses, IPv6 is left out if the machine has none.
         None => match listen_at((Ipv6Addr::UNSPECIFIED, port).into()) {
             Err(problem) if problem.kind() != io::ErrorKind::AddrInUse => {
                 listen_at((Ipv4Addr::UNSPECIFIED, port).into())
@@ -36,7 +36,7 @@ pub(crate) fn listen(address: Option<IpAddr>, port: u16) -> io::Result<TcpListen
 
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Connections of an ingester that has just ended do not hold the port.
+    // Connections of an ingester that has just ended must not block the port.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
@@ -47,10 +47,10 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// The next connection, and where it is from.
+/// Accepts the next connection; returns it and its peer's address.
 ///
 /// # Errors
-/// `WouldBlock`: there is none. Others are about this connection, or say that there are no more descriptors.
+/// `WouldBlock`: there is none. Other errors concern this connection, or mean that there are no more descriptors.
 pub(crate) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, mut peer) = listener.accept()?;
     stream.set_nodelay(true)?;

@@ -1,8 +1,8 @@
-//! Who keeps a name that several live workers want.
+//! Decides who keeps a name that several live workers use.
 //!
-//! The last connection under a name counts, so that a worker which comes back is served at once, even while its old connection is half
-//! open. Two live workers of one name would take it from each other for ever, as each connects again. So after some takeovers
-//! in a row the one that has it keeps it, as long as it is heard.
+//! Normally the latest connection with a name gets it, so that a returning worker is served at once, even while its old
+//! connection is half open. Two live workers with one name would take it from each other for ever, because both
+//! reconnect. So after some takeovers in a row the current one keeps the name while it is heard.
 
 use std::{
     net::SocketAddr,
@@ -11,33 +11,33 @@ use std::{
 
 use crate::names::WorkerName;
 
-/// How often a connection's name was wanted by another, one time after the other.
+/// How often a connection's name was taken over, in a row.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Takeovers {
     count: u32,
     last: Option<Instant>,
-    /// The log has it.
+    /// Whether it was logged.
     logged: bool,
 }
 
-/// What to log of names that several workers want.
+/// Log messages about names that several workers use.
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
     line: Option<String>,
     logged: Option<Instant>,
 }
 
-/// After so many takeovers in a row nobody takes the name from who has it. A worker that restarts makes one.
+/// After this many takeovers in a row the current connection keeps the name. A restarting worker makes one takeover.
 const MOST: u32 = 5;
 /// Takeovers with more time between them are not in a row.
 const IN_A_ROW: Duration = Duration::from_secs(10);
-/// Who has the name keeps it only if it was heard within this time. Workers of dranspose ping more often.
+/// The current connection keeps the name only if it was heard within this time. Workers of dranspose ping more often.
 const HEARD: Duration = Duration::from_secs(5);
-/// A warning is logged this often at most, whoever is at odds.
+/// Minimum interval between warnings, for all names together.
 const LOGS: Duration = Duration::from_secs(10);
 
 impl Takeovers {
-    /// Another connection wants the name of the one that this is of, which was last heard then. Returns whether it gets it.
+    /// Another connection wants the name of this connection, which was last heard at `heard`. Returns whether it gets the name.
     pub(super) fn another(&mut self, heard: Instant, now: Instant) -> bool {
         if self.last.is_none_or(|last| now.duration_since(last) >= IN_A_ROW) {
             *self = Self::default();
@@ -50,7 +50,7 @@ impl Takeovers {
 }
 
 impl Rivals {
-    /// A connection is turned away, because another one keeps the name.
+    /// A connection is refused, because another one keeps the name.
     pub(super) fn turned_away(
         &mut self,
         name: &WorkerName,
@@ -69,7 +69,7 @@ impl Rivals {
         ));
     }
 
-    /// What is new, for the log.
+    /// New lines for the log.
     pub(super) fn take_line(&mut self) -> Option<String> {
         self.line.take()
     }
@@ -86,7 +86,7 @@ mod tests {
         for number in 0..u64::from(MOST) {
             assert!(takeovers.another(at(number * 100), at(number * 100)), "takeover {number}");
         }
-        // For as long as somebody wants it.
+        // As long as somebody wants it.
         for number in 5..1000 {
             assert!(!takeovers.another(at(number * 100), at(number * 100 + 50)), "takeover {number}");
         }

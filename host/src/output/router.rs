@@ -1,7 +1,7 @@
-//! The ROUTER: a port to which workers connect, messages to each by its name, pings from them.
+//! The ROUTER: a port to which workers connect, with messages to each by its name, and pings from them.
 //!
-//! Runs on the forwarder thread, which owns it. It speaks ZeroMQ's protocol ([`crate::zmtp`]) itself, on plain TCP: everything towards workers is
-//! behind this interface in our own words (send, heard, parted), and nobody else knows what a socket is.
+//! Owned by the forwarder thread. It implements ZeroMQ's protocol ([`crate::zmtp`]) itself, on plain TCP. The interface
+//! hides all sockets behind our own terms (send, heard, parted).
 
 use std::{
     collections::HashMap,
@@ -27,35 +27,35 @@ use crate::{ingester::message::Message, names::WorkerName, recycle::Pooled, wake
 #[derive(Debug)]
 pub(crate) struct Router {
     poll: Poll,
-    /// What the last look at `poll` found.
+    /// The events of the last `poll`.
     events: Events,
     listener: TcpListener,
-    /// Somebody may wait to be accepted.
+    /// Connections may be waiting to be accepted.
     acceptable: bool,
     connections: Slab<Connection>,
     /// The connection of each worker that has introduced itself.
     of_worker: HashMap<WorkerName, usize>,
-    /// Connections of which more may be read.
+    /// Connections that may have more to read.
     unread: Vec<usize>,
-    /// Workers whose connections are over, with what was lost; not told yet.
+    /// Workers whose connections have ended, with the number of lost messages; not reported yet.
     parted: Vec<(WorkerName, u64)>,
     /// Ends a wait from other threads.
     wake: Wake,
     buffer: Box<[u8]>,
-    /// How many connections may be there.
+    /// Maximum numbers of connections.
     places: Places,
-    /// Connections that were accepted since the last audit.
+    /// Number of connections accepted since the last audit.
     accepted: usize,
     rivals: Rivals,
     pub(crate) counts: Counts,
-    /// When a connection could last not be accepted, because there is no descriptor.
+    /// When accepting a connection last failed for lack of descriptors.
     no_descriptor: Option<Instant>,
 }
 
-/// What became of a send.
+/// The result of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// The network took something.
+    /// The network accepted something.
     Taken(Taken),
     /// Not now.
     Busy,
@@ -63,32 +63,33 @@ pub(crate) enum Sent {
     Unreachable,
 }
 
-/// What is heard from workers.
+/// Input from workers.
 #[derive(Debug)]
 pub(crate) enum Heard<'a> {
-    /// A message; one that has not exactly one part has no payload.
+    /// A message; the payload is empty unless the message has exactly one part.
     Message { identity: &'a [u8], payload: &'a [u8] },
-    /// The worker's connection is over, or another one has taken its place. So many messages were on their way.
+    /// The worker's connection has ended, or was replaced. The number counts messages in transit.
     Parted(WorkerName, u64),
 }
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKE: Token = Token(usize::MAX - 1);
-/// More are found by the next look.
+/// Further events are found by the next poll.
 const EVENTS: usize = 256;
-/// Pings are small. What comes is read in pieces of this size.
+/// Read buffer size. Pings are small.
 const BUFFER: usize = 4096;
-/// Pieces of one connection in one go, and new connections, so that a flood of them does not keep the forwarder from its work.
+/// Maximum number of reads per connection, and of accepted connections, per turn, so that floods do not keep the
+/// forwarder from its work.
 const READS_AT_ONCE: usize = 4;
 const ACCEPTS_AT_ONCE: usize = 64;
-/// After a connection could not be accepted: how long that is a fault.
+/// How long a failure to accept is shown as a fault.
 const LACKS: Duration = Duration::from_secs(2);
 
 impl Router {
     /// Binds one address of this machine, or all.
     ///
     /// # Errors
-    /// When the port is in use, among others.
+    /// For example: the port is in use.
     pub(crate) fn bind(address: Option<IpAddr>, port: u16, wake: Wake) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = port::listen(address, port)?;
@@ -113,9 +114,9 @@ impl Router {
         })
     }
 
-    /// Waits until something can be read or written, somebody rings, or the time is up.
+    /// Waits until something can be read or written, the wake rings, or the time is up.
     pub(crate) fn wait(&mut self, limit: Duration) {
-        // The descriptor says once that it is rung, and an earlier look may have heard it.
+        // The descriptor signals a ring only once, and an earlier poll may have consumed it.
         self.look(if self.wake.is_rung() { Duration::ZERO } else { limit });
     }
 
@@ -140,7 +141,7 @@ impl Router {
         }
     }
 
-    /// Hands waiting messages to the network, as many as it takes in one go.
+    /// Gives waiting messages to the network, as many as it accepts at once.
     pub(crate) fn send<'a>(
         &mut self,
         worker: &WorkerName,
@@ -150,19 +151,19 @@ impl Router {
         let Some((key, connection)) = found else { return Sent::Unreachable };
         let taken = connection.write(messages);
         if connection.readable {
-            // The connection is broken, or has something to say anyhow.
+            // The connection is broken, or has data to read anyway.
             self.unread.push(key);
         }
         taken.map_or(Sent::Busy, Sent::Taken)
     }
 
-    /// Takes what workers sent. `heard` returns the worker if it is served and the message is a ping. Returns whether there may be
-    /// more.
+    /// Processes input from workers. `heard` returns the worker if it is served and the message is a ping. Returns
+    /// whether there may be more.
     pub(crate) fn receive(&mut self, now: Instant, mut heard: impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
         self.look(Duration::ZERO);
         self.accept(now);
         let mut unread = std::mem::take(&mut self.unread);
-        // Each has its turn once, however often it was noted.
+        // Each connection has one turn, however often it was noted.
         unread.sort_unstable();
         unread.dedup();
         unread.retain(|key| self.read(*key, now, &mut heard));
@@ -198,7 +199,7 @@ impl Router {
                 if !self.introduced(key, now) {
                     return false;
                 }
-                // What it said in the same breath is heard only now that it has its name.
+                // Messages in the same read are processed only now that the connection has its name.
                 let Some(Connection { identity, .. }) = self.connections.get(key) else { return false };
                 for payload in early {
                     pings |= heard(Heard::Message { identity, payload: &payload }).is_some();
@@ -227,7 +228,8 @@ impl Router {
         true
     }
 
-    /// A worker that restarts under its name takes over, even while its old connection is half open. Returns whether it stays.
+    /// A worker that restarts under its name takes over, even while its old connection is half open. Returns whether
+    /// this connection stays.
     fn introduced(&mut self, key: usize, now: Instant) -> bool {
         let Connection { worker, peer, .. } = &self.connections[key];
         let (Some(worker), peer) = (worker.clone(), *peer) else { return true };
@@ -299,12 +301,12 @@ impl Router {
         }
     }
 
-    /// Whether so many have connected that the next audit shall not wait.
+    /// Whether the next audit should come early, because many have connected.
     pub(crate) fn is_crowded(&self) -> bool {
         self.accepted > self.places.strangers / 2
     }
 
-    /// Looks at all connections, and ends those that keep others out. `has_place` says whether a worker is among those that are known.
+    /// Checks all connections, and ends those that keep others out. `has_place` says whether a worker is known.
     pub(crate) fn audit(&mut self, now: Instant, has_place: impl Fn(&WorkerName) -> bool) {
         self.accepted = 0;
         let scarce = self.lacks_descriptors(now);
@@ -324,12 +326,12 @@ impl Router {
         self.acceptable |= scarce;
     }
 
-    /// What is new, for the log.
+    /// New lines for the log.
     pub(crate) fn take_line(&mut self) -> Option<String> {
         self.rivals.take_line()
     }
 
-    /// Whether connections cannot be accepted, because the process has no descriptor for them.
+    /// Whether connections cannot be accepted for lack of descriptors.
     pub(crate) fn lacks_descriptors(&self, now: Instant) -> bool {
         self.no_descriptor.is_some_and(|at| now.duration_since(at) < LACKS)
     }

@@ -1,4 +1,4 @@
-//! What the kernel has of a connection that the other side has not confirmed.
+//! Data of a connection in the kernel that the other side has not confirmed.
 #![allow(unsafe_code)]
 
 use std::{
@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-/// Bytes that were written and not acknowledged (SIOCOUTQ in tcp(7)), also of a connection that is over.
+/// Number of bytes that were written and not acknowledged (SIOCOUTQ in tcp(7)); also for a closed connection.
 pub(crate) fn unconfirmed(socket: &impl AsFd) -> usize {
     let mut bytes: c_int = 0;
     // SAFETY: the descriptor is open while `socket` is borrowed; the call writes one int, for which `bytes` has room.
@@ -33,7 +33,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         while ours.write(&[0; 1 << 16]).is_ok() {}
         assert!(unconfirmed(&ours) > 0);
-        // It has unread bytes, so its end is a reset.
+        // The peer has unread bytes, so its close is a reset.
         drop(theirs);
         let limit = Instant::now() + Duration::from_secs(10);
         while !matches!(ours.read(&mut [0]), Err(problem) if problem.kind() == std::io::ErrorKind::ConnectionReset) {

@@ -1,11 +1,11 @@
-//! A child process in which code of a plugin runs first: it may crash, hang, or eat memory there at no one's cost.
+//! A child process in which a plugin's code runs first: a crash, a hang or exhausted memory there harms only the child.
 //!
-//! [`ask`] runs on whatever thread wants to know, and waits there; the child is the command `framegate` with a sub-command that
-//! people do not see. It gets its task as JSON on its standard input and answers in lines of JSON on its standard output: first
-//! which step it is at, last its answer. What the plugin itself prints goes to the child's standard error, of which the end is kept.
+//! [`ask`] runs on the caller's thread, and waits there; the child is the command `framegate` with a hidden sub-command.
+//! It gets its task as JSON on its standard input and writes lines of JSON to its standard output: the current step, and
+//! finally its answer. The plugin's own output goes to the child's standard error; its end is kept.
 //!
-//! What the plugin starts ends with the child, as long as it stays in the child's process group. A process that starts a session of
-//! its own (setsid(2)) leaves the group; the host does not find it, and it keeps running.
+//! Processes that the plugin starts are ended with the child, as long as they stay in its process group. A process that
+//! starts its own session (setsid(2)) leaves the group; the host does not find it, and it keeps running.
 
 use std::{
     cell::RefCell,
@@ -32,22 +32,22 @@ use super::{
     talk::{Heard, Talk},
 };
 
-/// What a child may use.
+/// The limits of a child.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Limits {
-    /// Until it has answered.
+    /// Time until the answer.
     pub(crate) time: Duration,
-    /// Bytes of memory of its own (RLIMIT_DATA).
+    /// Size of its private memory in bytes (RLIMIT_DATA).
     pub(crate) memory: u64,
 }
 
-/// The memory that a plugin gets in a child: what vendors' libraries take for their buffers, with room to spare.
+/// The memory limit of a plugin in a child: enough for the buffers of vendors' libraries, with room to spare.
 pub(crate) const MEMORY: u64 = 8 << 30;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
-    /// The program is not there, or the machine refuses a process.
+    /// The program is missing, or the system cannot start a process.
     #[error("{0}")]
     NoChild(String),
     /// The child has died. `at`: its last step.
@@ -57,27 +57,27 @@ pub(crate) enum NoAnswer {
         at: String,
         /// `crashed with SIGSEGV`
         how: String,
-        /// The end of what was printed, to be put behind: empty, or ` (it printed: …)`.
+        /// The end of its output, to append to the message: empty, or ` (it printed: …)`.
         said: String,
     },
-    /// It took too long, and was ended.
+    /// It took too long, and was killed.
     #[error("{at} did not return within {limit:.1?}")]
     Late {
         /// The step that did not end.
         at: String,
-        /// Its time.
+        /// Its time limit.
         limit: Duration,
     },
 }
 
-/// A line of the child's.
+/// A line from the child.
 #[derive(Serialize, Deserialize)]
 enum Line<A> {
     Step(String),
     Answer(A),
 }
 
-/// Asks a child: `COMMAND plugin child ROLE`.
+/// Runs a child and returns its answer: `COMMAND plugin child ROLE`.
 pub(crate) fn ask<A: DeserializeOwned>(
     command: &mut Command,
     role: &str,
@@ -88,7 +88,7 @@ pub(crate) fn ask<A: DeserializeOwned>(
     let failed = |problem: io::Error| NoAnswer::NoChild(format!("{program}: {problem}"));
     let task = serde_json::to_vec(&(limits, task)).map_err(|problem| NoAnswer::NoChild(problem.to_string()))?;
     command.args(["plugin", "child", role]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A group of its own, so that what the plugin starts ends with it.
+    // In its own process group, so that processes of the plugin end with it.
     let child = command.process_group(0).spawn().map_err(failed)?;
     let mut child = Guard { child, status: None };
     let mut talk = Talk::with(&mut child.child, task).map_err(failed)?;
@@ -113,10 +113,10 @@ pub(crate) fn ask<A: DeserializeOwned>(
     }
 }
 
-/// Ends the child and what it has started, whatever the outcome.
+/// Always kills the child and the processes that it has started.
 struct Guard {
     child: Child,
-    /// When it is reaped.
+    /// Its exit status, once it is reaped.
     status: Option<ExitStatus>,
 }
 
@@ -125,7 +125,7 @@ impl Guard {
         if let Some(status) = self.status {
             return Ok(status);
         }
-        // Before it is reaped, ended or not: the group's number is still its own, also for those who are left in it.
+        // Before reaping: until then no other process can get the group's number, and processes may be left in the group.
         if let Ok(group) = i32::try_from(self.child.id()) {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
@@ -138,7 +138,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let _ = self.end();
-        // If it died while it loaded the plugin, the private copy is still there.
+        // If it died while loading the plugin, the private copy still exists.
         let prefix = prefix_of_copies(self.child.id());
         let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
         let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
@@ -156,7 +156,7 @@ fn how(status: ExitStatus, limits: Limits) -> String {
     }
 }
 
-/// The end of what was printed, in one line.
+/// The end of the output, in one line.
 fn in_a_line(printed: &[u8]) -> String {
     let text = String::from_utf8_lossy(printed);
     let words: Vec<_> =
@@ -164,21 +164,21 @@ fn in_a_line(printed: &[u8]) -> String {
     if words.is_empty() { String::new() } else { format!(" (it printed: {})", words.join(" ")) }
 }
 
-/// A child may compute for a quarter of its time; the limit is in whole seconds.
+/// CPU time limit: a quarter of the child's time, in whole seconds.
 fn cpu_seconds(time: Duration) -> u64 {
     (time.as_secs() / 4).max(1)
 }
 
-/// The child's own side.
+/// The child's side.
 #[derive(Debug)]
 pub(crate) struct Answers {
     to: File,
-    /// The last step; a step is said once, however often it is made.
+    /// The last reported step; a repeated step is reported once.
     at: RefCell<String>,
 }
 
 impl Answers {
-    /// To be called first thing in a child: takes its limits and its task.
+    /// Call this first in a child: reads its limits and its task.
     pub(crate) fn begin<T: DeserializeOwned>() -> anyhow::Result<(Self, T)> {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         let (limits, task): (Limits, T) = serde_json::from_reader(io::stdin().lock())?;
@@ -186,13 +186,13 @@ impl Answers {
         setrlimit(Resource::RLIMIT_DATA, limits.memory, limits.memory)?;
         let seconds = cpu_seconds(limits.time);
         setrlimit(Resource::RLIMIT_CPU, seconds, seconds + 1)?;
-        // What a plugin prints must not be taken for an answer.
+        // Output of the plugin must not be taken for an answer.
         let answers = File::from(dup(io::stdout())?);
         dup2_stdout(io::stderr())?;
         Ok((Self { to: answers, at: RefCell::default() }, task))
     }
 
-    /// Says what comes next.
+    /// Reports the next step.
     pub(crate) fn step(&self, step: &str) {
         if *self.at.borrow() != step {
             step.clone_into(&mut self.at.borrow_mut());
@@ -200,7 +200,7 @@ impl Answers {
         }
     }
 
-    /// The answer.
+    /// Writes the answer.
     pub(crate) fn answer(&self, answer: impl Serialize) {
         self.line(&Line::Answer(answer));
     }
@@ -208,7 +208,7 @@ impl Answers {
     fn line(&self, line: &impl Serialize) {
         let mut text = serde_json::to_vec(line).expect("our own answers have a JSON form");
         text.push(b'\n');
-        // Nobody listens: then nobody wants to know.
+        // An error means that the parent no longer listens.
         let _ = (&self.to).write_all(&text);
     }
 }

@@ -1,7 +1,7 @@
-//! The private copy of a plugin file that the system's loader maps: what was checked is what it maps, whatever becomes of the file.
+//! The private copy of a plugin file for the system's loader: exactly the checked bytes are mapped, even if the file changes.
 //!
-//! In memory (memfd_create(2)), so that neither a folder that can be written to nor one without `noexec` is needed. Where there is no
-//! /proc to name it by, or the system refuses such memory, in TMPDIR.
+//! In memory (memfd_create(2)), so that neither a writable folder nor one without `noexec` is needed. In TMPDIR if there is
+//! no /proc for its path, or the system refuses such memory.
 
 use std::{
     fs::File,
@@ -27,14 +27,14 @@ use super::{
 pub(super) enum PrivateCopy {
     /// See the module.
     InMemory { path: PathBuf, memory: OwnedFd },
-    /// Under a name that was never used before: the loader knows libraries by name, device and inode, and would give out an older one
-    /// otherwise.
+    /// Under a new name each time: the loader knows libraries by name, device and inode, and would otherwise return an
+    /// older one.
     InFolder(NamedTempFile),
 }
 
 impl PrivateCopy {
     pub(super) fn in_memory(inspected: &Inspected) -> io::Result<Self> {
-        // Shown in /proc/PID/maps, and so in debuggers and traces: the plugin's own name.
+        // The plugin's own name, as shown in /proc/PID/maps, debuggers and traces.
         let name = inspected.path.file_name().unwrap_or_default().to_string_lossy();
         let mut file = File::from(memory(&name)?);
         file.write_all(&inspected.bytes)?;
@@ -61,7 +61,7 @@ impl PrivateCopy {
         Ok(Self::InFolder(copy))
     }
 
-    /// Where the loader finds it.
+    /// The path for the loader.
     pub(super) fn path(&self) -> &Path {
         match self {
             Self::InMemory { path, .. } => path,
@@ -69,21 +69,21 @@ impl PrivateCopy {
         }
     }
 
-    /// It is mapped, and stays so until the process ends.
+    /// Keeps a mapped copy until the process ends.
     pub(super) fn keep(self) {
         match self {
-            // The loader takes a name that it knows for the library that it knows, without a look: so the number of this descriptor must
-            // never be another's. It also leads to the symbols for the trace of a panic.
+            // The loader returns a known library for a known name without looking at the file: so the number of this
+            // descriptor must never be reused. It is also needed for the symbols in a panic's trace.
             Self::InMemory { memory, .. } => drop(memory.into_raw_fd()),
-            // The copy's name goes here, its content when the process ends.
+            // Removes the copy's name; its content is freed when the process ends.
             Self::InFolder(file) => drop(file),
         }
     }
 }
 
-/// Memory that can be mapped and not executed: systems that refuse it otherwise allow that (`vm.memfd_noexec`).
+/// Memory that can be mapped but not executed: systems that restrict it otherwise allow that (`vm.memfd_noexec`).
 fn memory(name: &str) -> io::Result<OwnedFd> {
-    // At most 249 bytes; what is shown of it need not be all.
+    // At most 249 bytes are allowed; a shortened name is enough.
     let name: String = name.chars().filter(|c| *c != '\0').take(60).collect();
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let mapped_only = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
@@ -94,10 +94,10 @@ fn memory(name: &str) -> io::Result<OwnedFd> {
     }
 }
 
-/// What to do where no file can be opened.
+/// The remedy when no file can be opened.
 pub(super) const TOO_FEW_DESCRIPTORS: &str = "raise RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n of a shell)";
 
-/// How the names of a process's private copies begin. A process that dies while it loads one leaves it behind.
+/// The prefix of a process's private copies. A process that dies while loading leaves one behind.
 pub(super) fn prefix_of_copies(process: u32) -> String {
     format!("framegate-{process}-")
 }

@@ -1,7 +1,10 @@
-//! Generations: one loaded copy of a plugin file each, for one stream, known by the stream and the content's hash.
+//! Generations: each is one loaded copy of a plugin file for one stream, identified by the stream and the content's
+//! hash.
 //!
-//! A list for the whole process, because what was loaded stays loaded: a stream that asks for the same content again gets its
-//! generation again. Until its code is about to be loaded the list only knows a generation, and whoever asked for it keeps it: one that
+//! The list is process-wide, because loaded code stays loaded: a stream that asks for the same content again gets the
+//! same generation. Until its code is about to be loaded the list only refers weakly to a generation: if it is refused
+//! before, its content is freed with its last user. The lock guards the list only; nothing is loaded or called under
+//! it.
 //! is refused before goes with its content. The lock guards the list only; nothing is loaded or called under it.
 
 use std::{
@@ -29,46 +32,46 @@ pub(crate) struct Generation {
     stream: String,
     sha256: String,
     identity: SourceIdentity,
-    /// Generations that the process may load.
+    /// Maximum number of generations in the process.
     most: usize,
-    /// Frames that its instances gave and that came back, one ledger for each. Frames point to them on any thread, so they
-    /// live for ever: 128 bytes for each instance.
+    /// Counts the frames that its instances gave and that were released, one ledger for each instance. Frames point to
+    /// them on any thread, so they live for ever: 128 bytes for each instance.
     ledgers: Mutex<Vec<&'static Ledger>>,
     state: Mutex<State>,
     /// A call of it did not return: it is not used for another instance.
     written_off: AtomicBool,
     /// See [`GenerationReport::stray_calls`].
     stray_calls: AtomicU64,
-    /// Rung when `Loading` ends.
+    /// Notified when `Loading` ends.
     settled: Condvar,
 }
 
 enum State {
-    /// No code of it has run.
+    /// None of its code has run.
     Inspected(Box<Inspected>),
-    /// A thread is loading it; if it never gets through, this is the last state.
+    /// A thread is loading it; if the thread hangs, this is the last state.
     Loading,
     Loaded(Plugin, Duration),
     Refused(Refusal),
 }
 
-/// What status tells of a generation.
+/// The state of a generation, for status.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct GenerationReport {
     pub(crate) stream: String,
     /// Name, version and file.
     pub(crate) source: String,
-    /// Of the file's content, in hexadecimal.
+    /// Hash of the file's content, in hexadecimal.
     pub(crate) sha256: String,
     /// `inspected`, `loading`, `loaded`, `refused`, or `written off` because a call of it did not return.
     pub(crate) state: &'static str,
-    /// How long loading and the check of its layout took, in milliseconds.
+    /// Time to load it and check its layout, in milliseconds.
     pub(crate) load_ms: Option<f64>,
-    /// Frames that it gave to the host.
+    /// Number of frames that it gave to the host.
     pub(crate) frames_given: u64,
-    /// Of them, those that it got back: nobody holds them any more.
+    /// Number of these frames that were returned: nobody holds them any more.
     pub(crate) frames_returned: u64,
-    /// Calls of the host that came when their instance had ended: a fault of the plugin.
+    /// Number of calls to the host after the end of their instance: a fault of the plugin.
     pub(crate) stray_calls: u64,
 }
 
@@ -78,18 +81,18 @@ pub(crate) fn reports() -> Vec<GenerationReport> {
     generations.iter().map(|generation| generation.report()).collect()
 }
 
-/// The loader runs out of keys for thread-locals after about 1,000 libraries that use the standard library's threads, and
-/// then ends the process.
+/// The loader runs out of keys for thread-locals after about 1,000 libraries that use the standard library's threads,
+/// and then aborts the process.
 const MOST_GENERATIONS: usize = 500;
 
-/// How long one thread waits for another that loads the same generation. Loading takes a millisecond or two.
+/// How long a thread waits for another thread that loads the same generation. Loading takes a millisecond or two.
 const LOADING: Duration = Duration::from_secs(5);
 
 static GENERATIONS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 
-/// A generation on the list.
+/// An entry of the list.
 enum Known {
-    /// No code of it has run, and it goes with the last who wants it.
+    /// None of its code has run; it is freed with its last user.
     Wanted(Weak<Generation>),
     /// Its code is in the process, or about to be: it stays.
     Kept(Arc<Generation>),
@@ -124,7 +127,7 @@ fn has_room(list: &[Known], most: usize, path: &Path) -> Result<(), Refusal> {
 }
 
 impl Generation {
-    /// The generation of this content for this stream; loads nothing yet.
+    /// The generation of this content for this stream; does not load it yet.
     pub(crate) fn of(stream: &str, inspected: Inspected, most: usize) -> Result<Arc<Self>, Refusal> {
         let mut list = list();
         list.retain(|known| known.get().is_some());
@@ -133,7 +136,7 @@ impl Generation {
                 continue;
             }
             match &*known.state.lock().unwrap_or_else(PoisonError::into_inner) {
-                // Its content is what was refused; another copy in the process would make it no better.
+                // The content was refused; loading another copy would be refused too.
                 State::Refused(refusal) if known.identity.file.as_ref() == Some(&inspected.path) => {
                     return Err(refusal.clone());
                 }
@@ -157,12 +160,12 @@ impl Generation {
         Ok(new)
     }
 
-    /// Its functions; loads it if it is not. [instance thread: code of the plugin may run, and hang]
+    /// Its functions; loads it if necessary. [instance thread: code of the plugin may run, and hang]
     pub(crate) fn plugin(self: &Arc<Self>) -> Result<Plugin, Refusal> {
         self.keep()?;
         let inspected = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            // Two hosts of one process may ask at the same moment.
+            // Two hosts in one process may ask at the same time.
             let loading = |state: &mut State| matches!(state, State::Loading);
             let waited = self.settled.wait_timeout_while(state, LOADING, loading);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -189,16 +192,16 @@ impl Generation {
         };
         self.settled.notify_all();
         if loaded.as_ref().is_err_and(|refusal| refusal.code() == Code::Load) {
-            // Nothing of it is in the process; what it lacked may be there the next time.
+            // None of its code is in the process; what it needs may be present the next time.
             list().retain(|known| !known.get().is_some_and(|known| Arc::ptr_eq(&known, self)));
         }
         loaded
     }
 
-    /// From now on it stays, if there is room for it: its code is about to run.
+    /// Keeps it from now on, if there is room: its code is about to run.
     fn keep(self: &Arc<Self>) -> Result<(), Refusal> {
         let mut list = list();
-        // One that the system's loader has refused is on the list no more.
+        // After the system's loader has refused it, it is no longer in the list.
         let place = list.iter().position(|known| known.get().is_some_and(|known| Arc::ptr_eq(&known, self)));
         if let Some(place) = place.filter(|place| matches!(list[*place], Known::Wanted(_))) {
             has_room(&list, self.most, self.identity.file.as_deref().unwrap_or(Path::new("")))?;
@@ -217,12 +220,12 @@ impl Generation {
         self.stray_calls.fetch_add(1, Ordering::Relaxed); // see `report`
     }
 
-    /// A call of it did not return in time: its thread is left behind, and nobody gets it again.
+    /// A call of it did not return in time: its thread is abandoned, and nobody gets the generation again.
     pub(crate) fn write_off(&self) {
-        self.written_off.store(true, Ordering::Relaxed); // decides what later comers get, guards nothing
+        self.written_off.store(true, Ordering::Relaxed); // affects only later requests, guards nothing
     }
 
-    /// For the frames of one instance.
+    /// Creates a ledger for the frames of one instance.
     pub(crate) fn new_ledger(&self) -> &'static Ledger {
         let ledger: &'static Ledger = Box::leak(Box::default());
         self.ledgers.lock().unwrap_or_else(PoisonError::into_inner).push(ledger);
@@ -238,7 +241,7 @@ impl Generation {
         };
         let state = if self.is_written_off() { "written off" } else { state };
         let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        // In this order: a frame that is given and comes back in between must not look like one too many.
+        // In this order: a frame that is given and returned in between must not make the difference negative.
         let frames_returned = ledgers.iter().map(|ledger| ledger.released()).sum();
         let frames_given = ledgers.iter().map(|ledger| ledger.delivered()).sum();
         GenerationReport {
@@ -249,7 +252,7 @@ impl Generation {
             load_ms: load.map(|took| took.as_secs_f64() * 1e3),
             frames_given,
             frames_returned,
-            stray_calls: self.stray_calls.load(Ordering::Relaxed), // a count for people, guards nothing
+            stray_calls: self.stray_calls.load(Ordering::Relaxed), // statistics for people; guards nothing
         }
     }
 
@@ -275,7 +278,7 @@ mod tests {
         locate,
     };
 
-    /// A real plugin: cargo puts those that the tests need beside them.
+    /// A real plugin: cargo puts the plugins that tests need beside the tests.
     fn inspected() -> Inspected {
         let places = locate::places(&[]);
         let (_, path) = places.iter().flat_map(|place| locate::plugins_in(place)).next().unwrap();

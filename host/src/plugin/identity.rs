@@ -1,4 +1,4 @@
-//! What a source is: which code, from where. Known before any of the code runs.
+//! The identity of a source: its code, and where it comes from. Known before any of the code runs.
 
 use std::{fmt, path::PathBuf};
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::inspect::Inspected;
 
-/// What a source is: which code, from where. A linked source has no file, and nothing that only a file tells.
+/// The identity of a source: its code, and where it comes from. A linked source has no file, and no values from a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceIdentity {
-    /// The protocol that it speaks.
+    /// The name of its protocol.
     pub protocol: String,
     /// The plugin's name.
     pub name: String,
@@ -21,12 +21,12 @@ pub struct SourceIdentity {
     pub sha256: Option<String>,
     /// The version of the plugin interface that it was built for.
     pub abi: Option<String>,
-    /// What built it.
+    /// The compiler that built it.
     pub compiler: Option<String>,
 }
 
 impl SourceIdentity {
-    /// Of a source that is compiled into the program.
+    /// The identity of a linked source.
     pub(crate) fn linked(protocol: &str) -> Self {
         Self {
             protocol: protocol.to_owned(),
@@ -39,7 +39,7 @@ impl SourceIdentity {
         }
     }
 
-    /// Of a plugin's file.
+    /// The identity of a plugin file.
     pub(crate) fn loaded(inspected: &Inspected) -> Self {
         let note = &inspected.note;
         Self {
@@ -54,7 +54,7 @@ impl SourceIdentity {
     }
 }
 
-/// Protocol, version and file, or that it is linked.
+/// Shows protocol, version and file, or that it is linked.
 impl fmt::Display for SourceIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.protocol)?;

@@ -1,7 +1,7 @@
-//! Gates 1 and 2: what is known of a plugin file without running any of it.
+//! Gates 1 and 2: inspects a plugin file without running any of it.
 //!
-//! Opens and reads the file once; the same bytes are later loaded from a private copy, so what was checked is what runs. Takes files
-//! from anywhere: every length and offset in them is doubted.
+//! Opens and reads the file once; the same bytes are later loaded from a private copy, so exactly the checked code
+//! runs. Files are untrusted: every length and offset in them is checked.
 
 use std::{
     fmt::Write as _,
@@ -27,22 +27,22 @@ use super::{
 /// A file that passed gate 1.
 #[derive(Debug)]
 pub(crate) struct Inspected {
-    /// Where it was found.
+    /// Its path.
     pub(crate) path: PathBuf,
     /// Its content.
     pub(crate) bytes: Content,
     /// SHA-256 of the content, in hexadecimal.
     pub(crate) sha256: String,
-    /// What its note says.
+    /// Its note.
     pub(crate) note: Note,
 }
 
-/// What a note says.
+/// The content of a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note {
     /// The ABI it was built for.
     pub(crate) abi: (u32, u32),
-    /// What stands under its symbol; none for a language this host does not know.
+    /// The language, which determines what its symbol points to; `None` if this host does not know it.
     pub(crate) language: Option<Language>,
     /// Whether it is a debug build.
     pub(crate) debug: bool,
@@ -54,24 +54,24 @@ pub(crate) struct Note {
     pub(crate) name: String,
     /// The plugin's version.
     pub(crate) version: String,
-    /// What built it.
+    /// The compiler that built it.
     pub(crate) compiler: String,
-    /// The machine it was built for, as `uname -m` says it.
+    /// The machine it was built for, as `uname -m` names it.
     pub(crate) machine: String,
 }
 
-/// What is asked of a file beside being a plugin.
+/// The requirements for a file besides being a plugin.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Trust<'a> {
-    /// Accept what others may write to.
+    /// Accept files and folders that others may write to.
     pub(crate) allow_writable: bool,
-    /// Whoever reached the admin endpoint asks for it: then its owner must be trusted anyway.
+    /// Requested through the admin endpoint: then the file's owner must be trusted in any case.
     pub(crate) from_outside: bool,
-    /// The SHA-256 that the content must have.
+    /// The required SHA-256 of the content.
     pub(crate) pin: Option<&'a str>,
 }
 
-/// Both gates, for a plugin that is to be loaded.
+/// Checks both gates, for a plugin that is to be loaded.
 pub(crate) fn inspect(path: &Path, trust: Trust<'_>) -> Result<Inspected, Refusal> {
     let opened = open(path)?;
     is_trusted(&opened, trust)?;
@@ -79,7 +79,7 @@ pub(crate) fn inspect(path: &Path, trust: Trust<'_>) -> Result<Inspected, Refusa
     accept(&opened, bytes, trust)
 }
 
-/// Whether a file is where, and whose, it must be.
+/// Checks the location and the owner of a file.
 pub(crate) fn is_trusted(opened: &Opened, trust: Trust<'_>) -> Result<(), Refusal> {
     if trust.from_outside {
         owner_is_trusted(opened)?;
@@ -87,7 +87,7 @@ pub(crate) fn is_trusted(opened: &Opened, trust: Trust<'_>) -> Result<(), Refusa
     if trust.allow_writable { Ok(()) } else { nobody_else_may_write(opened) }
 }
 
-/// Whether what was read is a plugin for this host, and the one that is wanted.
+/// Checks that the content is a plugin for this host, with the required hash.
 pub(crate) fn accept(opened: &Opened, bytes: Content, trust: Trust<'_>) -> Result<Inspected, Refusal> {
     let path = &opened.path;
     let note = read_note(path, &bytes)?;
@@ -107,7 +107,7 @@ pub(crate) fn accept(opened: &Opened, bytes: Content, trust: Trust<'_>) -> Resul
     Ok(Inspected { path: path.clone(), bytes, sha256, note })
 }
 
-/// The note of a file, also of another machine's.
+/// The note of a file, also for other machines.
 pub(crate) fn read_note(path: &Path, bytes: &[u8]) -> Result<Note, Refusal> {
     let elf_starts = bytes.starts_with(&elf::ELFMAG);
     let class = bytes.get(4).copied();
@@ -131,10 +131,10 @@ pub(crate) fn read_note(path: &Path, bytes: &[u8]) -> Result<Note, Refusal> {
     Ok(note)
 }
 
-/// The content, in hexadecimal.
+/// The hash of the content, in hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // a String takes everything
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
         text
     })
 }
@@ -235,7 +235,7 @@ fn description(bytes: &[u8], endian: Endianness, machine: &str) -> Option<Note> 
         let (field, after) = rest.split_at_checked(len)?;
         rest = after;
         let end = field.iter().position(|&byte| byte == 0).unwrap_or(len);
-        // It is shown on terminals.
+        // Control characters are replaced, because it is shown on terminals.
         Some(String::from_utf8_lossy(&field[..end]).replace(|c: char| c.is_control(), "?"))
     };
     Some(Note {
@@ -251,7 +251,7 @@ fn description(bytes: &[u8], endian: Endianness, machine: &str) -> Option<Note> 
     })
 }
 
-/// The machine's name, where there is a common one.
+/// The machine's name, if there is a common one.
 fn machine(machine: elf::Machine, class_64: bool, little: bool) -> String {
     let name = match (machine, class_64, little) {
         (elf::EM_X86_64, true, true) => "x86_64",
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::plugin::locate;
 
-    /// A real plugin: cargo puts those that the tests need beside them.
+    /// A real plugin: cargo puts the plugins that tests need beside the tests.
     fn plugin() -> (PathBuf, Vec<u8>) {
         let places = locate::places(&[]);
         let (_, path) = places.iter().flat_map(|place| locate::plugins_in(place)).next().unwrap();
@@ -281,7 +281,7 @@ mod tests {
         (path, bytes.to_vec())
     }
 
-    /// Where the parts are that are read: the head, the table of sections, and the note.
+    /// The offsets of the parts that are read: the header, the section table, and the note.
     fn read_parts(bytes: &[u8]) -> Vec<usize> {
         let sections = u64::from_le_bytes(bytes[0x28..0x30].try_into().unwrap()) as usize;
         let note = bytes.windows(OWNER.len()).position(|window| window == OWNER.as_bytes()).unwrap();
@@ -313,7 +313,7 @@ mod tests {
                 })
                 .collect();
             let _ = read_note(&path, &bytes);
-            // Backwards: a place may have been hit twice.
+            // Backwards: a place may have been changed twice.
             for (place, byte) in before.into_iter().rev() {
                 bytes[place] = byte;
             }

@@ -1,7 +1,7 @@
-//! What abi_stable found different in a plugin's layout, in one sentence.
+//! Describes abi_stable's findings about a plugin's layout in one sentence.
 //!
-//! The checker's own report has over a thousand lines. The first difference that it found, and the way to it, say all
-//! that a person needs; the whole goes to a file.
+//! The checker's own report has over a thousand lines. A person needs only the first difference and the path to it; the
+//! whole report is written to a file.
 
 use std::{fmt::Display, io::Write as _, path::PathBuf};
 
@@ -21,7 +21,7 @@ pub(super) fn first_difference(errors: &AbiInstabilityErrors) -> String {
     format!("{}{}", way(first.stack_trace.iter().map(|step| &step.expected)), differences.join("; "))
 }
 
-/// The way from the root to the difference, with the type that stands there.
+/// The path from the root to the difference, with the type found there.
 fn way<'a>(steps: impl Iterator<Item = &'a TLFieldOrFunction>) -> String {
     let mut way: Vec<String> = Vec::new();
     let mut last_type = String::new();
@@ -30,7 +30,7 @@ fn way<'a>(steps: impl Iterator<Item = &'a TLFieldOrFunction>) -> String {
             TLFieldOrFunction::Field(field) => {
                 last_type = field.layout().name().to_owned();
                 match field.name() {
-                    // What a pointer points to has a number for a name.
+                    // The target of a pointer has a number as its name.
                     name if name.bytes().all(|byte| byte.is_ascii_digit()) => {}
                     name => match name.strip_prefix("param_").and_then(|number| number.parse::<usize>().ok()) {
                         Some(number) => way.push(format!("parameter {}", number + 1)),
@@ -38,7 +38,7 @@ fn way<'a>(steps: impl Iterator<Item = &'a TLFieldOrFunction>) -> String {
                     },
                 }
             }
-            // A field that is a function comes twice.
+            // A field that is a function occurs twice.
             TLFieldOrFunction::Function(function) => {
                 way.pop_if(|last| *last == function.name.as_str());
                 way.push(format!("{}()", function.name));
@@ -48,7 +48,7 @@ fn way<'a>(steps: impl Iterator<Item = &'a TLFieldOrFunction>) -> String {
     if way.is_empty() { String::new() } else { format!("in {} ({last_type}): ", way.join(", ")) }
 }
 
-/// Writes the whole report beside other temporary files. None if that fails: the refusal does not depend on it.
+/// Writes the whole report to a temporary file. `None` if that fails: the refusal does not depend on it.
 pub(super) fn save_report(errors: &AbiInstabilityErrors, plugin: &str) -> Option<PathBuf> {
     let prefix = format!("framegate-layout-{plugin}-");
     let mut file = tempfile::Builder::new().prefix(&prefix).suffix(".txt").tempfile().ok()?;
@@ -78,7 +78,7 @@ fn difference(one: &AbiInstability) -> String {
         A::FnQualifierMismatch(_) => "the function's qualifiers differ".to_owned(),
         A::ReprAttr(it) => format!("representation expected {:?}, found {:?}", it.expected, it.found),
         other => {
-            // The rest are oddities of the checker; its first word says enough beside the report.
+            // The rest are internal errors of the checker; the first word is enough beside the report.
             let text = format!("{other:?}");
             text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
         }

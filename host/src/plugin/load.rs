@@ -1,8 +1,8 @@
-//! Gate 3: a plugin's code enters the process. The one place that knows `dlopen`.
+//! Gate 3: loads a plugin's code into the process. The only place that uses `dlopen`.
 //!
-//! Runs on the thread of the instance that is about to be made, because code of the plugin runs here (static constructors,
-//! the root) and may hang. A library is loaded from a private copy and never unloaded: threads, thread-locals and frames of a plugin may outlive
-//! everything that is known of it.
+//! Runs on the thread of the new instance, because code of the plugin runs here (static constructors, the root) and may
+//! hang. A library is loaded from a private copy and never unloaded: threads, thread-locals and frames of a plugin may
+//! outlive everything that is known about it.
 #![allow(unsafe_code)]
 
 use std::{error::Error as _, mem::offset_of, slice};
@@ -28,7 +28,7 @@ use super::{
     refusal::{Code, Refusal},
 };
 
-/// Loads what was inspected, and checks its layout.
+/// Loads an inspected file, and checks its layout.
 pub(crate) fn load(inspected: &Inspected, ledger: &'static Ledger) -> Result<Plugin, Refusal> {
     let library = open_private_copy(inspected)?;
     let table = match inspected.note.language {
@@ -36,14 +36,14 @@ pub(crate) fn load(inspected: &Inspected, ledger: &'static Ledger) -> Result<Plu
         Some(Language::C) => c_table(&library, inspected),
         None => Err(header(inspected, "its language is unknown".to_owned())),
     };
-    // Not unloaded, also when it is refused: its static constructors have run, and may have started threads.
+    // Never unloaded, even if it is refused: its static constructors have run, and may have started threads.
     std::mem::forget(library);
-    // SAFETY: the functions behind `table` are those of a plugin that describes itself as built for this ABI, with this layout, and
-    // the library stays loaded.
+    // SAFETY: the functions behind `table` belong to a plugin that describes itself as built for this ABI, with this
+    // layout, and the library stays loaded.
     unsafe { Plugin::new(table?, ledger) }.map_err(|fault| header(inspected, fault.to_string()))
 }
 
-/// Opens a private copy of what was inspected: one in memory, or where that cannot be had or mapped, one in TMPDIR.
+/// Opens a private copy of the inspected file: in memory, or, if that cannot be created or mapped, in TMPDIR.
 fn open_private_copy(inspected: &Inspected) -> Result<Library, Refusal> {
     let failed = |reason: String| {
         let remedy = if reason.contains("undefined symbol") {
@@ -61,7 +61,7 @@ fn open_private_copy(inspected: &Inspected) -> Result<Library, Refusal> {
     };
     match PrivateCopy::in_memory(inspected).map(open) {
         Ok(Ok(library)) => return Ok(library),
-        // No code of it has run: this is about where it is, not about what it is.
+        // None of its code has run: the problem is the place of the copy, not its content.
         Ok(Err(reason)) if reason.starts_with("it: ") && !reason.contains("undefined symbol") => {
             tracing::debug!("{}: not loaded from memory: {reason}", inspected.path.display());
         }
@@ -71,11 +71,11 @@ fn open_private_copy(inspected: &Inspected) -> Result<Library, Refusal> {
     open(PrivateCopy::in_folder(inspected)?).map_err(failed)
 }
 
-/// The loader's reason calls the copy "it".
+/// In the loader's reason, the copy's path is replaced by "it".
 fn open(copy: PrivateCopy) -> Result<Library, String> {
-    // Bound at once: a symbol that is missing is found here, and not by the first call, which would end the process.
-    // SAFETY: static constructors of the plugin run now. The file was inspected: it is a plugin of this machine, from a place that
-    // others may not write to.
+    // Bound at once: a missing symbol is found here, and not by its first call, which would abort the process.
+    // SAFETY: static constructors of the plugin run now. The file was inspected: it is a plugin for this machine, from
+    // a place that others may not write to.
     let library = unsafe { Library::open(Some(copy.path()), RTLD_NOW | RTLD_LOCAL) }.map_err(|problem| {
         let reason = problem.source().map_or_else(|| problem.to_string(), ToString::to_string);
         reason.replace(&*copy.path().to_string_lossy(), "it")
@@ -84,10 +84,10 @@ fn open(copy: PrivateCopy) -> Result<Library, String> {
     Ok(library)
 }
 
-/// The address of the symbol that the note names, where something of this alignment can stand.
+/// The address of the symbol that the note names, if it has this alignment.
 fn symbol<T: Copy>(library: &Library, inspected: &Inspected, alignment: usize) -> Result<T, Refusal> {
     let name = &inspected.note.root;
-    // SAFETY: an address is a number; what stands there is for the callers to find out.
+    // SAFETY: an address is a number; the callers check what it points to.
     let address = unsafe { library.get::<usize>(name.as_str()) }.map(|address| *address);
     if let Ok(address) = address
         && !address.is_multiple_of(alignment)
@@ -95,7 +95,7 @@ fn symbol<T: Copy>(library: &Library, inspected: &Inspected, alignment: usize) -
         let problem = format!("{name} stands at {address:#x}, which is not aligned to {alignment} bytes");
         return Err(header(inspected, problem));
     }
-    // SAFETY: `T` is a pointer, as both callers see below; what it points to is theirs to find out.
+    // SAFETY: `T` is a pointer, as both callers below show; they check what it points to.
     let found = unsafe { library.get::<T>(name.as_str()) };
     found.map(|address| *address).map_err(|_| {
         let found = format!("{} has no symbol {name}, which its note names", inspected.path.display());
@@ -103,7 +103,7 @@ fn symbol<T: Copy>(library: &Library, inspected: &Inspected, alignment: usize) -
     })
 }
 
-/// The table of a plugin in Rust, whose layout is as expected.
+/// The table of a plugin in Rust, after its layout was checked.
 fn rust_table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTable, Refusal> {
     let shown = inspected.path.display();
     let abi_header: AbiHeaderRef = symbol(library, inspected, align_of::<LibHeader>())?;
@@ -113,7 +113,7 @@ fn rust_table(library: &Library, inspected: &Inspected) -> Result<&'static Plugi
         return Err(Refusal::new(Code::OptedOut, found, "export the source with framegate_plugin_api::export_source!"));
     };
     let expected = <RootRef as StableAbi>::LAYOUT;
-    // State of its own for each check: with the process-wide one, one plugin could make another be refused.
+    // Separate globals for each check: with process-wide ones, one plugin could cause the refusal of another.
     if let Err(errors) = check_layout_compatibility_with_globals(expected, found, &CheckingGlobals::new()) {
         let found = format!(
             "{shown} was built with another layout of the plugin interface: {}",
@@ -132,10 +132,10 @@ fn rust_table(library: &Library, inspected: &Inspected) -> Result<&'static Plugi
     Ok(root.table())
 }
 
-/// The table of a plugin in another language, which says its own size and version and has all functions.
+/// The table of a plugin in another language, after its size, version and functions were checked.
 fn c_table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTable, Refusal> {
     let table: *const PluginTable = symbol(library, inspected, align_of::<PluginTable>())?;
-    // SAFETY: the note promises a table there, which begins with its size and its ABI's version in every version of the ABI.
+    // SAFETY: the note promises a table there; in every version of the ABI it begins with its size and its ABI's version.
     let head = unsafe { slice::from_raw_parts(table.cast::<u32>(), 2) };
     let (size, major) = (head[0], head[1]);
     if (size as usize) < size_of::<PluginTable>() || major != ABI_VERSION.0 {
@@ -145,8 +145,8 @@ fn c_table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTa
         return Err(header(inspected, found));
     }
     let first = offset_of!(PluginTable, create) / size_of::<usize>();
-    // SAFETY: the table has at least this size, as it says itself. Read as numbers, because a function pointer must not be
-    // null.
+    // SAFETY: the table has at least this size, as its first field says. Read as numbers, because a function pointer
+    // must not be null.
     let words = unsafe { slice::from_raw_parts(table.cast::<usize>(), size_of::<PluginTable>() / size_of::<usize>()) };
     if let Some(missing) = words[first..].iter().position(|&word| word == 0) {
         return Err(header(inspected, format!("function number {missing} of its table is a null pointer")));

@@ -1,7 +1,7 @@
-//! From a name or a path in the settings to a plugin file.
+//! Finds the plugin file for a name or a path in the settings.
 //!
-//! A name is looked for in `plugin_dirs`, then in the directories of FRAMEGATE_PLUGIN_PATH, beside the executable, and in
-//! `../lib/framegate` from there. Either may end with `#sha256:HEX`, which pins the file's content. Opens no file.
+//! A name is looked up in `plugin_dirs`, then in the directories of FRAMEGATE_PLUGIN_PATH, beside the executable, and
+//! in `../lib/framegate` from there. Both may end with `#sha256:HEX`, which pins the file's content. Opens no file.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 use super::refusal::{Code, Refusal};
 use crate::near::near;
 
-/// What the settings ask for.
+/// The plugin that the settings ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted<'a> {
     /// A name (`stins`) or a path.
@@ -28,13 +28,13 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// A path has a slash, or the ending of a shared library.
+    /// A path contains a slash, or ends like a shared library.
     fn is_path(&self) -> bool {
         self.what.contains('/') || self.what.ends_with(".so")
     }
 }
 
-/// The file that is wanted.
+/// Finds the requested file.
 pub(crate) fn find(wanted: &Wanted<'_>, plugin_dirs: &[PathBuf]) -> Result<PathBuf, Refusal> {
     if wanted.is_path() {
         let path = PathBuf::from(wanted.what);
@@ -48,7 +48,7 @@ pub(crate) fn find(wanted: &Wanted<'_>, plugin_dirs: &[PathBuf]) -> Result<PathB
     }
 }
 
-/// Every directory in which plugins are looked for by name, in order.
+/// All directories in which plugins are looked up by name, in order.
 pub(crate) fn places(plugin_dirs: &[PathBuf]) -> Vec<PathBuf> {
     let mut places = plugin_dirs.to_vec();
     if let Some(path) = env::var_os("FRAMEGATE_PLUGIN_PATH") {
@@ -63,7 +63,7 @@ pub(crate) fn places(plugin_dirs: &[PathBuf]) -> Vec<PathBuf> {
     places
 }
 
-/// Every file in a place that has the name of a plugin, in alphabetical order.
+/// All files in a directory that have the name of a plugin, in alphabetical order.
 pub(crate) fn plugins_in(place: &Path) -> Vec<(String, PathBuf)> {
     let Ok(entries) = place.read_dir() else { return Vec::new() };
     let mut found: Vec<_> = entries
@@ -74,12 +74,12 @@ pub(crate) fn plugins_in(place: &Path) -> Vec<(String, PathBuf)> {
     found
 }
 
-/// The file of a name: `eiger-legacy` → `libframegate_eiger_legacy.so`.
+/// The file name of a plugin: `eiger-legacy` → `libframegate_eiger_legacy.so`.
 fn file_name(name: &str) -> String {
     format!("{PREFIX}{}{SUFFIX}", name.replace('-', "_"))
 }
 
-/// The name of a file: the reverse of [`file_name`].
+/// The plugin name of a file: the reverse of [`file_name`].
 fn plugin_name(file: &str) -> Option<&str> {
     file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX).filter(|name| !name.is_empty())
 }
@@ -118,7 +118,7 @@ fn no_such_name(name: &str, file: &str, places: &[PathBuf]) -> Refusal {
 
 fn siblings(dir: &Path) -> Vec<String> {
     let Ok(entries) = dir.read_dir() else { return Vec::new() };
-    // A directory of that many files is none of plugins, and the search is for a hint only.
+    // A directory with more files is hardly one of plugins, and the search is only for a hint.
     entries.flatten().take(1000).filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 

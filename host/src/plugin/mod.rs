@@ -6,8 +6,8 @@
 //!   or path)             gate 2: version)               one stream)               layout)
 //! ```
 //!
-//! Gate 4, `create` with the real settings, is the reader's. A plugin that does not get through a gate is refused with a [`refusal`]; none
-//! of its code has run before gate 3.
+//! Gate 4, `create` with the real settings, is done by the reader. A plugin that fails a gate is refused with a
+//! [`refusal`]; none of its code has run before gate 3.
 
 pub(crate) mod child;
 mod copy;

@@ -1,8 +1,8 @@
-//! Opens a plugin's file, once: everything that is asked of it later is asked of this descriptor, and never of the path again.
+//! Opens a plugin's file, once: all later checks use this descriptor, and never the path again.
 //!
-//! The way to the file is walked as the kernel walks it, name by name and through every link. Whoever owns a folder on the way, or may
-//! write to it, decides which file is at its end: so each of them is noted, for [`writable`](super::writable) to judge. Nothing here
-//! waits: pipes and devices are looked at without being opened.
+//! The path is walked as the kernel walks it, name by name and through every link. Anybody who owns a folder on the
+//! way, or may write to it, decides which file is at its end: so each folder is recorded, for
+//! [`writable`](super::writable) to judge. Nothing here blocks: pipes and devices are examined without being opened.
 
 use std::{
     ffi::OsString,
@@ -27,12 +27,12 @@ use nix::{
 
 use super::refusal::{Code, Refusal};
 
-/// A regular file of a plugin's size, and the way to it.
+/// A regular file with the size of a plugin, and the way to it.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// As it was asked for.
+    /// The requested path.
     pub(crate) path: PathBuf,
-    /// What it was when it was opened.
+    /// Its metadata at the time it was opened.
     pub(super) about: Metadata,
     /// Folders and links on the way, each once.
     pub(super) way: Vec<Place>,
@@ -44,18 +44,18 @@ pub(crate) struct Opened {
 pub(super) struct Place {
     pub(super) path: PathBuf,
     pub(super) about: Metadata,
-    /// A folder in which users can replace only what is their own, as /tmp is.
+    /// Whether users can replace only their own files in the folder, as in /tmp.
     pub(super) in_sticky: bool,
 }
 
-/// What a file held when it was read. In pages of its own, which go back to the system: the allocator would keep some 30 MiB for each
-/// thread that ever read a plugin with debug information.
+/// The content of a file. Memory-mapped pages, which are returned to the system: the allocator would keep some 30 MiB
+/// for each thread that ever read a plugin with debug information.
 pub(crate) type Content = Mmap;
 
-/// A plugin's file is a few MiB, some with debug information a few hundred; a larger one was named by mistake.
+/// A plugin's file has a few MiB, with debug information a few hundred; a larger file was named by mistake.
 const LARGEST: u64 = 2 << 30;
 
-/// Links on a way, at most: as many as the kernel follows.
+/// Maximum number of links on the way: the kernel's own limit.
 const MOST_LINKS: usize = 40;
 
 /// Opens a plugin's file.
@@ -81,7 +81,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Refusal> {
 }
 
 impl Opened {
-    /// Its content; a refusal if it changes meanwhile.
+    /// Reads its content; a refusal if it changes meanwhile.
     pub(crate) fn read(&self) -> Result<Content, Refusal> {
         let size = self.about.len();
         let content = || {
@@ -99,7 +99,7 @@ impl Opened {
     }
 }
 
-/// What is another after each change of the content, and when another file takes this one's place.
+/// Differs after each change of the content, and when another file replaces this one.
 fn version(about: &Metadata) -> [i128; 6] {
     let times = [about.mtime(), about.mtime_nsec(), about.ctime(), about.ctime_nsec()].map(i128::from);
     let [modified, modified_ns, changed, changed_ns] = times;
@@ -112,7 +112,7 @@ fn unreadable(path: &Path, problem: &io::Error) -> Refusal {
     Refusal::new(code, found, "give a file that exists and that this user may read")
 }
 
-/// Where a walk is, and where it was.
+/// The state of a walk along a path.
 #[derive(Default)]
 struct Walk {
     at: PathBuf,
@@ -120,13 +120,13 @@ struct Walk {
 }
 
 impl Walk {
-    /// Goes to an absolute path. Returns the descriptor there: for reading if it is a regular file, else for questions only.
+    /// Walks to an absolute path. Returns its descriptor: for reading if it is a regular file, else only for metadata.
     fn to(&mut self, path: &Path) -> io::Result<File> {
         let mut folder = self.root()?;
         let mut names = names(path);
         let mut links = 0;
         while let Some(name) = names.pop() {
-            // With O_DIRECTORY the kernel mounts what is mounted when somebody comes.
+            // With O_DIRECTORY the kernel triggers automounts.
             match openat(&folder, name.as_os_str(), LOOK | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()) {
                 Ok(next) => {
                     folder = self.enter(&name, next.into())?;
@@ -151,7 +151,7 @@ impl Walk {
                 return Err(Errno::ELOOP.into());
             }
             if fstatfs(&entry)?.filesystem_type() == PROC_SUPER_MAGIC {
-                // What such a link says is not always where it leads.
+                // The text of such a link is not always its target.
                 let target = File::from(openat(&folder, name.as_os_str(), LOOK, Mode::empty())?);
                 match target.metadata()? {
                     about if about.is_dir() => folder = self.enter(&name, target)?,
@@ -179,7 +179,7 @@ impl Walk {
         self.enter(&OsString::from("/"), root.into())
     }
 
-    /// Notes a folder on the way.
+    /// Records a folder on the way.
     fn enter(&mut self, name: &OsString, folder: File) -> io::Result<File> {
         if name == ".." {
             self.at.pop();
@@ -197,21 +197,21 @@ impl Walk {
     }
 }
 
-/// The names in a path, the last one first.
+/// The names in a path, last one first.
 fn names(path: &Path) -> Vec<OsString> {
     let components = path.components().rev();
     let names = components.filter(|one| !matches!(one, Component::RootDir | Component::CurDir | Component::Prefix(_)));
     names.map(|one| one.as_os_str().to_owned()).collect()
 }
 
-/// Whether who may write to a folder can replace only what is their own in it.
+/// Whether users who may write to a folder can replace only their own files in it.
 pub(super) fn is_sticky(about: &Metadata) -> bool {
     about.is_dir() && about.mode() & 0o1000 != 0
 }
 
-/// For questions only: the file is not opened for it.
+/// For metadata only: the file is not opened.
 const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
-/// Waits for nobody, should it be a pipe by now.
+/// Does not block if the file has become a pipe.
 const READ: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
 #[cfg(test)]
@@ -289,7 +289,7 @@ mod tests {
             },
         ] {
             fs::write(&path, "content").unwrap();
-            // The clock of files has steps of some milliseconds.
+            // File timestamps have a resolution of some milliseconds.
             let old = std::time::UNIX_EPOCH;
             File::open(&path).unwrap().set_modified(old).unwrap();
             let opened = open(&path).unwrap();

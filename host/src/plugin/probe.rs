@@ -1,9 +1,9 @@
 //! Tries a plugin out in a child process, before any of its code enters this one: gates 3 and 4, with the real settings.
 //!
-//! [`Probe::try_out`] runs on the thread of the instance that is about to be made, and waits there. What the plugin does to the
-//! child (crash, hang, memory, CPU time) is a refusal here. An error that `create` returns is none. One about the settings is told as
-//! it is, and no code of the plugin enters this process for it; any other may have a reason that the host's own `create`, which
-//! follows, does not meet.
+//! [`Probe::try_out`] runs on the thread of the new instance, and waits there. If the plugin harms the child (crash, hang,
+//! memory, CPU time), it is refused. An error of `create` is not a refusal. An error about the settings is reported as it
+//! is, and no code of the plugin enters this process; any other error may not occur in the host's own `create`, which
+//! follows.
 
 use std::{
     io,
@@ -34,23 +34,23 @@ use super::{
     refusal::{self, Code, Refusal},
 };
 
-/// How plugins are tried out.
+/// How to probe plugins.
 #[derive(Debug, Clone)]
 pub(crate) struct Probe {
     /// The command `framegate`.
     pub(crate) command: PathBuf,
-    /// How long loading and `create` may take.
+    /// Time limit for loading and `create`.
     pub(crate) limit: Duration,
 }
 
-/// What came of trying a plugin out that was not refused.
+/// The result of probing a plugin that was not refused.
 #[derive(Debug)]
 pub(crate) enum Tried {
-    /// Nothing speaks against loading it.
+    /// It may be loaded.
     Passed,
-    /// It was loaded and not made, because there can be only one.
+    /// It was loaded, but not created, because only one instance can exist.
     Loaded,
-    /// It works, and does not take these settings.
+    /// It works, but refuses these settings.
     WrongSettings(SourceError),
 }
 
@@ -60,7 +60,7 @@ pub(crate) const ROLE: &str = "probe";
 #[derive(Serialize, Deserialize)]
 struct Task {
     path: PathBuf,
-    /// Of what was inspected.
+    /// Hash of the inspected content.
     sha256: String,
     /// Name, version and file, for messages.
     source: String,
@@ -78,8 +78,8 @@ enum Answer {
 }
 
 impl Probe {
-    /// Loads the file in a child, makes an instance with these settings, and ends it. `beside` another source: a source of which there
-    /// can be only one is not made.
+    /// Loads the file in a child, creates an instance with these settings, and destroys it. `beside` another source: an
+    /// exclusive source is only loaded, not created.
     pub(crate) fn try_out(
         &self,
         what: &SourceIdentity,
@@ -124,7 +124,7 @@ impl Probe {
     }
 }
 
-/// The child: does what [`Probe::try_out`] says, and answers.
+/// The child's side of [`Probe::try_out`].
 pub(crate) fn child() -> anyhow::Result<()> {
     let (answers, task): (Answers, Task) = Answers::begin()?;
     answers.answer(try_here(&task, &answers)?.unwrap_or_else(|refusal| Answer::Refused {
@@ -136,7 +136,7 @@ pub(crate) fn child() -> anyhow::Result<()> {
 }
 
 fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<Answer, Refusal>> {
-    // Who may write to it the host has asked; that it is the same file the hash says.
+    // The host has checked who may write to the file; the hash shows that it is the same file.
     let trust = Trust { allow_writable: true, from_outside: false, pin: Some(&task.sha256) };
     answers.step("loading");
     let inspected = inspect::inspect(&task.path, trust);
@@ -164,7 +164,7 @@ fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<Answer, Refusal
     })
 }
 
-/// A host that hears nothing and never asks to stop.
+/// A host that ignores log lines and never requests a stop.
 struct Silent((UnixStream, UnixStream));
 
 impl HostServices for Silent {

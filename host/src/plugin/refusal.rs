@@ -1,4 +1,4 @@
-//! Why a plugin is not accepted: a code, what was found, and what to do, in two lines.
+//! Why a plugin is refused: a code, the problem, and what to do, in two lines.
 //!
 //! docs/plugin-check.md has the same for people, with what to do.
 //!
@@ -32,7 +32,7 @@ use std::{fmt, time::Duration};
 use framegate_plugin_abi::caller::Fault;
 use serde::{Deserialize, Serialize};
 
-/// A plugin that is not accepted.
+/// A refused plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     code: Code,
@@ -84,7 +84,7 @@ refusal_codes! {
 }
 
 impl Refusal {
-    /// `found` says what was found and what was expected, with the file's path; `remedy` what to do. A sentence each.
+    /// `found` names the problem and what was expected, with the file's path; `remedy` says what to do. One sentence each.
     pub(crate) fn new(code: Code, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { code, found: found.into(), remedy: remedy.into() }
     }

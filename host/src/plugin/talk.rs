@@ -1,7 +1,7 @@
-//! The words between the host and a child, over the child's pipes.
+//! Exchanges messages between the host and a child, over the child's pipes.
 //!
-//! Runs on the thread that waits for the answer. What the child has started may hold the other ends for as long as it likes: nobody
-//! here waits for them to be closed, and what is heard is limited.
+//! Runs on the thread that waits for the answer. Processes of the child may keep the other ends open for ever: nothing
+//! here waits for them to be closed, and the amount of input is limited.
 
 use std::{
     io::{self, Read, Write},
@@ -22,39 +22,39 @@ use nix::{
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Talk {
-    /// None when all is said, or the child has closed it.
+    /// The unsent rest of the task; `None` when everything is sent, or the child has closed the pipe.
     to: Option<(ChildStdin, Vec<u8>)>,
     answers: Option<ChildStdout>,
     prints: Option<ChildStderr>,
     /// Its other end is closed when the child has ended.
     alive: io::PipeReader,
     has_ended: bool,
-    /// Answers that were not asked for yet.
+    /// Received answers that were not taken yet.
     heard: Vec<u8>,
     left_to_hear: usize,
-    /// The end of what was printed.
+    /// The end of the child's output.
     printed: Vec<u8>,
 }
 
-/// What there is to hear.
+/// The next thing from the child.
 #[derive(Debug)]
 pub(super) enum Heard {
     /// A line of the child's answers.
     Line(Vec<u8>),
-    /// The child has ended, and there is no line left of it. It is not reaped.
+    /// The child has ended, and no line is left. It is not reaped.
     Ended,
-    /// The deadline is over.
+    /// The deadline has passed.
     Late,
 }
 
 impl Talk {
-    /// Takes the pipes of a child, to which `task` is said.
+    /// Takes the pipes of a child, and sends it `task`.
     pub(super) fn with(child: &mut Child, task: Vec<u8>) -> io::Result<Self> {
         let (alive, closes) = io::pipe()?;
         let id = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
         thread::Builder::new().name("child".into()).spawn(move || {
             let _closes = closes;
-            // It stays as it is, for whoever reaps it. Whatever else goes wrong here, it is no child of ours any more.
+            // The child stays unreaped, for its guard. Any other error means that it is no longer our child.
             while waitid(Id::Pid(id), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
         })?;
         let (to, answers, prints) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -81,13 +81,13 @@ impl Talk {
             if left.is_zero() {
                 return Ok(Heard::Late);
             }
-            // What it said before it ended is there when its end is seen.
+            // Lines that it wrote before it ended have arrived when its end is seen.
             self.has_ended = self.wait(PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))?;
             self.exchange();
         }
     }
 
-    /// The end of what was printed.
+    /// The end of the child's output.
     pub(super) fn printed(&self) -> &[u8] {
         &self.printed
     }
@@ -107,7 +107,7 @@ impl Talk {
         }
     }
 
-    /// Says and hears what can be said and heard without waiting.
+    /// Sends and receives as much as is possible without waiting.
     fn exchange(&mut self) {
         if let Some((to, task)) = &mut self.to {
             match to.write(task) {
@@ -129,7 +129,7 @@ impl Talk {
                 Ok(_) | Err(_) => self.answers = None,
             }
         }
-        // Who prints for ever must not keep us from the clock.
+        // Endless output must not keep us from checking the deadline.
         for _ in 0..PIECES {
             let Some(prints) = &mut self.prints else { break };
             match prints.read(&mut piece) {
@@ -148,9 +148,9 @@ fn is_for_later(problem: &io::Error) -> bool {
     matches!(problem.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-/// Bytes of answers that are heard at most.
+/// Maximum number of bytes of answers.
 const MOST_HEARD: usize = 16 << 20;
-/// Bytes of what was printed that are kept.
+/// Number of output bytes that are kept.
 const TAIL: usize = 400;
-/// Pieces of what was printed that are read in one go: more than a pipe holds.
+/// Number of output pieces that are read at once: more than a pipe holds.
 const PIECES: usize = 64;

@@ -1,7 +1,7 @@
-//! Who else could put another file in a plugin's place: a part of gate 1.
+//! Checks who else could replace a plugin's file: a part of gate 1.
 //!
-//! Looks at what was [opened](super::open): the file, and every folder and link on the way to it. Opens and changes nothing. The group
-//! bits of a mode are also what an access control list allows at most.
+//! Examines the [opened](super::open) file, and every folder and link on the way to it. Opens and changes nothing. The
+//! group bits of a mode are also the upper limit of an access control list.
 
 use std::{fs::Metadata, os::unix::fs::MetadataExt};
 
@@ -12,11 +12,13 @@ use super::{
     refusal::{Code, Refusal},
 };
 
-/// The file and every folder on its way belong to root or to whoever runs this process, and nobody else may write to them.
+/// Checks that the file and every folder on its way belong to root or to the user of this process, and nobody else may
+/// write to them.
 pub(super) fn nobody_else_may_write(opened: &Opened) -> Result<(), Refusal> {
     let (mut says, mut closed, mut given) = (Vec::new(), Vec::new(), Vec::new());
     let file = ("it".to_owned(), &opened.path, &opened.about, true);
-    // A link itself can be written to by nobody. Its owner can replace it in a sticky folder; elsewhere whoever may write to the folder.
+    // Nobody can write to a link itself. In a sticky folder only its owner can replace it; elsewhere everybody who may
+    // write to the folder.
     let way = opened.way.iter().map(|place| {
         let kind = if place.about.is_symlink() { "the link" } else { "its directory" };
         let what = format!("{kind} {}", place.path.display());
@@ -48,8 +50,8 @@ pub(super) fn nobody_else_may_write(opened: &Opened) -> Result<(), Refusal> {
     Err(Refusal::new(Code::Writable, found, remedy))
 }
 
-/// The file belongs to root or to whoever runs this process. Asked for a swap that comes from outside: any user of the machine
-/// can ask for one, and name a file of their own.
+/// Checks that the file belongs to root or to the user of this process. Required for a swap from outside: any user of
+/// the machine can request one, and name a file of their own.
 pub(super) fn owner_is_trusted(opened: &Opened) -> Result<(), Refusal> {
     let owner = opened.about.uid();
     if is_trusted(owner) {
@@ -65,7 +67,7 @@ fn is_trusted(owner: u32) -> bool {
 }
 
 fn who_may_write(about: &Metadata) -> Option<&'static str> {
-    // Nobody writes to a link; and in a sticky directory such as /tmp nobody can replace what belongs to others.
+    // Nobody can write to a link; and in a sticky directory such as /tmp nobody can replace files of others.
     if about.is_symlink() || is_sticky(about) {
         return None;
     }
@@ -91,7 +93,7 @@ mod tests {
         nobody_else_may_write(&open(path).unwrap())
     }
 
-    /// A file in two directories, with these modes; what is said of it.
+    /// A file in two directories, with these modes; returns the check's result.
     fn look(outer: u32, inner: u32, file: u32) -> Result<(), Refusal> {
         let folder = tempfile::tempdir().unwrap();
         let (above, within) = (folder.path().join("outer"), folder.path().join("outer/inner"));

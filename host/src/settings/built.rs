@@ -1,6 +1,6 @@
-//! Checks settings that a program built, as `check` does with those of a file, and with the same words.
+//! Checks settings that a program built, as `check` does for a file, with the same messages.
 //!
-//! Pure. The types hold already what they can: names, addresses and choices cannot be wrong.
+//! Pure functions. The types already guarantee the rest: names, addresses and choices cannot be wrong.
 
 use std::{collections::HashSet, fmt, hash::Hash, time::Duration};
 
@@ -10,8 +10,8 @@ use super::{
 };
 
 impl Settings {
-    /// Checks what the types do not hold: limits, times, ports, and names that occur twice. [`Host::start`](crate::Host::start)
-    /// does so, too. Settings from a configuration file have passed already.
+    /// Checks what the types cannot guarantee: limits, times, ports, and duplicate names.
+    /// [`Host::start`](crate::Host::start) also does this. Settings from a configuration file have already passed.
     ///
     /// # Errors
     /// Every problem at once.
@@ -41,7 +41,7 @@ impl Settings {
     }
 }
 
-/// What may be there once only.
+/// Values that must be unique.
 #[derive(Debug, Default)]
 struct Taken<'a> {
     ingesters: HashSet<&'a str>,
@@ -50,7 +50,7 @@ struct Taken<'a> {
     dumps: HashSet<&'a std::path::Path>,
 }
 
-/// The problems that were found.
+/// The problems found.
 #[derive(Debug, Default)]
 struct Built(Vec<String>);
 

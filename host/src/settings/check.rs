@@ -1,7 +1,7 @@
-//! Checks what was given and makes [`Settings`] of it; tells everything that is wrong at once.
+//! Checks the given values and converts them into [`Settings`]; reports all problems at once.
 //!
-//! Pure: it looks at no file and no network. What a source says about its own settings, whether plugins can be loaded and
-//! ports be bound is known only when the host starts.
+//! Pure functions, without access to files and network. Whether a source accepts its settings, plugins can be loaded
+//! and ports be bound is known only when the host starts.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,15 +24,15 @@ use super::{
 };
 use crate::names::{IngesterName, StreamName};
 
-/// Settings, and what only the command needs.
+/// Settings, and values that only the command needs.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) settings: Settings,
-    /// What is logged: this and what is more serious.
+    /// The minimum severity of logged lines.
     pub(crate) log_level: LogLevel,
 }
 
-/// Checks everything; `problems` are those that are known already.
+/// Checks everything; `problems` are those found before.
 pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Vec<String>> {
     let problems_of = &mut problems;
     let mut top = Section::new(table, "");
@@ -83,7 +83,7 @@ fn control(top: &mut Section<'_>, problems: &mut Problems) -> Control {
     Control::Standalone(standalone)
 }
 
-/// What may be there once only, and who has it.
+/// Values that must be unique, with their owners.
 #[derive(Debug, Default)]
 struct Taken {
     ingesters: HashMap<String, Origin>,
@@ -215,7 +215,7 @@ fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<S
     Some(stream)
 }
 
-/// Values as a controller of dranspose writes them: Python's `str()`.
+/// Values in the form of a dranspose controller: Python's `str()`.
 fn parameters(table: &Table, problems: &mut Problems) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for (name, given) in &table.entries {
@@ -235,14 +235,14 @@ fn parameters(table: &Table, problems: &mut Problems) -> BTreeMap<String, String
     values
 }
 
-/// What tries plugins out; the command itself names its own file.
+/// The program that probes plugins; the command itself sets its own file.
 const COMMAND: &str = "framegate";
 
 /// dranspose 0.2.0, `ingester.py`.
 const DEFAULT_HOST: &str = "localhost";
 const DEFAULT_PORT: u16 = 10000;
 
-/// Without a controller nobody else would notice that a worker that pings has stopped to read.
+/// Without a controller nobody else notices a worker that pings but has stopped reading.
 const STALL_TIMEOUT_STANDALONE: Duration = Duration::from_secs(30);
 
 const LOG_LEVELS: [(&str, LogLevel); 4] =

@@ -1,11 +1,11 @@
-//! What users of dranspose's Python ingesters already have: class names and variables, as data.
+//! Class names and variables for users of dranspose's Python ingesters, as data.
 //!
 //! Facts from dranspose 0.2.0 (`dranspose/ingesters/__init__.py`, `ingester.py`, `distributed.py`). The host names no
-//! detector protocol elsewhere; a new class is a line here.
+//! detector protocol elsewhere; a new class is a new line here.
 
 use crate::near::near;
 
-/// A class of dranspose, and the plugin that does its work here.
+/// A class of dranspose, and the corresponding plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Class {
     pub(crate) name: &'static str,
@@ -15,7 +15,7 @@ pub(crate) struct Class {
     pub(crate) feed: Feed,
 }
 
-/// How a class gets its data.
+/// The way a class gets its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feed {
     /// It connects to `upstream_url`.
@@ -42,7 +42,7 @@ const fn class(name: &'static str, module: &'static str, plugin: &'static str, f
 }
 
 impl Class {
-    /// As it is written on dranspose's command lines.
+    /// Its name on dranspose's command lines.
     pub(crate) fn spelled(&self) -> String {
         match self.feed {
             Feed::Connects => self.name.to_owned(),
@@ -51,21 +51,21 @@ impl Class {
     }
 }
 
-/// What a name given as class, plugin or file stands for.
+/// The meaning of a name given as class, plugin or file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
     /// The class of dranspose, if it is one.
     pub(crate) class: Option<Class>,
-    /// The plugin's name or path, or the name of a linked source; with what pins its content, if that was given.
+    /// The plugin's name or path, or the name of a linked source; with the pin of its content, if given.
     pub(crate) plugin: String,
 }
 
 impl Source {
-    /// Understands `Class`, `module:Class`, `module:app` of an HTTP class, a plugin's name, a path; each may end with
+    /// Parses `Class`, `module:Class`, `module:app` of an HTTP class, a plugin's name, or a path; each may end with
     /// `#sha256:HEX`.
     ///
     /// # Errors
-    /// What is known instead, for something that can be neither.
+    /// The known classes, for a text that can be none of these.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (what, pin) = text.split_at(text.find("#sha256:").unwrap_or(text.len()));
         let plugin = || Ok(Self { class: None, plugin: text.to_owned() });
@@ -79,7 +79,7 @@ impl Source {
             Some((module, name)) => of_module(module, name)?,
             None => match CLASSES.iter().find(|class| class.name == what) {
                 Some(class) => *class,
-                // Plugins are named like crates; classes of Python begin with a capital.
+                // Plugins are named like crates; Python's classes begin with a capital letter.
                 None if what.starts_with(|first: char| first.is_uppercase()) => return Err(unknown(what)),
                 None => return plugin(),
             },
@@ -88,7 +88,7 @@ impl Source {
     }
 }
 
-/// The class, or the app of an HTTP class, that dranspose has in this module.
+/// dranspose's class, or app of an HTTP class, with this name in this module.
 fn of_module(module: &str, name: &str) -> Result<Class, String> {
     let is_it = |class: &&Class| match module.strip_prefix("dranspose.ingesters") {
         Some("") => class.name == name,
@@ -107,7 +107,7 @@ fn of_module(module: &str, name: &str) -> Result<Class, String> {
     }
 }
 
-/// Whether a text is a path to a file, and no name.
+/// Whether a text is a path to a file, not a name.
 pub(crate) fn is_path(text: &str) -> bool {
     text.contains('/') || text.ends_with(".so") || text.ends_with(".dylib")
 }
@@ -118,7 +118,7 @@ fn unknown(name: &str) -> String {
     format!("no such class{meant}\n  {}", known())
 }
 
-/// The classes that are known, in a sentence.
+/// The known classes, as a sentence.
 fn known() -> String {
     let classes: Vec<_> = CLASSES.iter().map(|class| class.name).collect();
     format!("known: {}, a plugin's name, or a path to a plugin's file", classes.join(", "))

@@ -1,7 +1,7 @@
-//! What somebody wrote, and where: a tree of values, each with its origin.
+//! The values as written, with their origins, as a tree.
 //!
-//! File, environment and flags all become this tree ([`super::layers`]); [`super::check`] reads it without knowing which of
-//! them it was, and can still name file and line, variable or option in every message. Nothing is interpreted here.
+//! File, environment and flags all become this tree ([`super::layers`]); [`super::check`] reads it without knowing
+//! their source, and can still name file and line, variable or option in every message. Nothing is interpreted here.
 
 use std::{fmt, sync::Arc};
 
@@ -11,13 +11,13 @@ use toml::de::{DeTable, DeValue};
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A line of a file; without a name: of the text that the program gave.
+    /// A line of a file; without a name: a line of the text that the program gave.
     Line { file: Option<Arc<str>>, line: usize },
-    /// An environment variable, as it is documented.
+    /// An environment variable, by its documented name.
     Variable(&'static str),
-    /// An option of the command line.
+    /// A command-line option.
     Flag(&'static str),
-    /// Nobody wrote it.
+    /// A default value.
     Default,
 }
 
@@ -33,14 +33,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and where it was written.
+/// A value and its origin.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Given {
     pub(super) value: Value,
     pub(super) origin: Origin,
 }
 
-/// The kinds of values that TOML has.
+/// The kinds of TOML values.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Text(String),
@@ -52,7 +52,7 @@ pub(super) enum Value {
     Table(Table),
 }
 
-/// A table's entries, in the order in which they came.
+/// A table's entries, in their original order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Table {
     pub(super) entries: Vec<(String, Given)>,
@@ -77,7 +77,7 @@ impl Given {
         }
     }
 
-    /// As JSON, for a source's own settings.
+    /// Converts to JSON, for a source's own settings.
     pub(super) fn json(&self) -> serde_json::Value {
         match &self.value {
             Value::Text(text) | Value::Time(text) => json!(text),
@@ -99,7 +99,7 @@ impl Table {
         self.entries.iter().find(|(name, _)| name == key).map(|(_, given)| given)
     }
 
-    /// Sets a value; an earlier one is replaced, its origin too.
+    /// Sets a value; replaces an earlier one and its origin.
     pub(super) fn set(&mut self, key: &str, given: Given) {
         self.remove(key);
         self.entries.push((key.to_owned(), given));
@@ -117,7 +117,7 @@ impl Table {
 /// Reads TOML.
 ///
 /// # Errors
-/// Every place where the text is no TOML, with line and column.
+/// Every place where the text is not valid TOML, with line and column.
 pub(super) fn parse(text: &str, file: Option<&str>) -> Result<Table, Vec<String>> {
     let source = Source { text, file: file.map(Arc::from) };
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -126,7 +126,7 @@ pub(super) fn parse(text: &str, file: Option<&str>) -> Result<Table, Vec<String>
     }
     let mut errors: Vec<_> = errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error)).collect();
     errors.sort_by_key(|(at, _)| *at);
-    // A mistake often makes others on its line.
+    // A mistake often causes further ones on its line.
     errors.dedup_by_key(|(at, _)| source.origin(*at).to_string());
     let told = errors.into_iter().map(|(at, error)| {
         let message = error.message().trim().replace('\n', "; ");
@@ -150,7 +150,7 @@ impl Source<'_> {
         Origin::Line { file: self.file.clone(), line }
     }
 
-    /// In characters, counted from 1.
+    /// The column in characters, counted from 1.
     fn column(&self, at: usize) -> usize {
         let line = self.before(at).rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         1 + String::from_utf8_lossy(line).chars().count()
@@ -160,7 +160,7 @@ impl Source<'_> {
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         let entries = entries.into_iter().map(|(key, value)| {
-            // A value's line is its key's: the value of a multi-line list begins there for a reader.
+            // A value has the line of its key: for a reader, a multi-line list begins there.
             let at = key.span().start;
             (key.get_ref().to_string(), self.given(value.get_ref(), at))
         });
@@ -170,7 +170,7 @@ impl Source<'_> {
     fn given(&self, value: &DeValue<'_>, at: usize) -> Given {
         let value = match value {
             DeValue::String(text) => Value::Text(text.to_string()),
-            // An integer outside of i64 is kept as the number it is.
+            // An integer outside of i64 is kept as its number text.
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Value::Integer(number),
                 Err(_) => Value::Float(number.as_str().parse().unwrap_or(f64::INFINITY)),

@@ -1,7 +1,7 @@
-//! Brings together what was given: defaults < file < environment < flags.
+//! Merges the given values: defaults < file < environment < flags.
 //!
-//! Each layer writes into one tree of values ([`super::given`]), later ones over earlier ones; the defaults are where the
-//! types are made. Reads nothing itself: text of the file, environment and flags are arguments.
+//! Each layer writes into one tree of values ([`super::given`]), later ones override earlier ones; the defaults are set
+//! where the types are built. Reads nothing itself: text of the file, environment and flags are arguments.
 
 use std::{
     collections::HashMap,
@@ -19,12 +19,12 @@ use super::{
     section::Problems,
 };
 
-/// The environment; names are the same in upper and lower case, as for dranspose. A variable that is empty counts as absent.
+/// The environment; names are case-insensitive, as for dranspose. An empty variable counts as absent.
 #[derive(Debug, Default)]
 pub(crate) struct Environment(HashMap<String, OsString>);
 
 impl Environment {
-    /// Takes variables; of two names that differ in case, the one in capitals counts.
+    /// Takes variables; of two names that differ in case, the upper-case one takes precedence.
     pub(crate) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut taken: HashMap<String, OsString> = HashMap::new();
         for (name, value) in variables {
@@ -52,14 +52,14 @@ impl Environment {
     }
 }
 
-/// What `framegate run` was told on its command line.
+/// The command-line flags of `framegate run`.
 #[derive(Debug, Default)]
 pub(crate) struct RunFlags {
     pub(crate) admin: Option<String>,
     pub(crate) log_level: Option<String>,
 }
 
-/// What `framegate ingester` or `framegate http_ingester` was told on its command line.
+/// The command-line flags of `framegate ingester` or `framegate http_ingester`.
 #[derive(Debug, Default)]
 pub(crate) struct DropInFlags {
     pub(crate) stream: Option<String>,
@@ -67,7 +67,7 @@ pub(crate) struct DropInFlags {
     pub(crate) feed: FeedFlags,
 }
 
-/// Where the data comes from.
+/// The flags for the data source.
 #[derive(Debug)]
 pub(crate) enum FeedFlags {
     /// `ingester`: it connects.
@@ -82,10 +82,10 @@ impl Default for FeedFlags {
     }
 }
 
-/// Settings of `framegate run`: from a file, and what belongs to the machine from environment and flags.
+/// Settings of `framegate run`: from a file; machine-specific ones also from environment and flags.
 ///
 /// # Errors
-/// Every problem.
+/// All problems.
 pub(crate) fn run(
     text: &str,
     file: &str,
@@ -106,16 +106,16 @@ pub(crate) fn run(
     check::check(&table, problems).map(of_command).map_err(|problems| SettingsError { problems })
 }
 
-/// What the command knows of itself.
+/// Adds settings that only the command knows.
 fn of_command(mut checked: Checked) -> Checked {
     if let Some(command) = &mut checked.settings.probe {
-        // The running program, also if its file was replaced since.
+        // The running program, even if its file was replaced since.
         *command = "/proc/self/exe".into();
     }
     checked
 }
 
-/// What the environment says about the machine: the same for every command.
+/// The machine-specific environment variables: the same for every command.
 fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems) {
     let mut layer = |key: &str, variable| {
         if let Some(given) = environment.get(variable, problems) {
@@ -127,7 +127,7 @@ fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems
     layer("admin", ADMIN);
     layer("capture_root", "FRAMEGATE_CAPTURE_ROOT");
     layer("allow_writable_plugins", ALLOW_WRITABLE);
-    // Variables of a whole deployment; they do not overrule a file that wants no Redis at all.
+    // Variables of a whole deployment; they do not override a file that wants no Redis at all.
     if table.get("standalone").is_none() {
         let redis = environment.get("SERVICE_REDIS_DSN", problems).or_else(|| environment.get("REDIS_URL", problems));
         if let Some(given) = redis {
@@ -137,7 +137,7 @@ fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems
         if given.iter().any(|(key, given)| {
             [redis_settings::PASSWORD, redis_settings::PASSWORD_FILE].contains(key) && given.is_some()
         }) {
-            // One of them stands for the password, whichever the file has.
+            // Either one replaces the file's password, in both of its forms.
             table.remove(redis_settings::PASSWORD);
             table.remove(redis_settings::PASSWORD_FILE);
         }
@@ -161,17 +161,17 @@ pub(crate) fn allow_writable_plugins(environment: &Environment) -> Result<bool, 
     problems.into_result(allowed).map_err(|problems| SettingsError { problems })
 }
 
-/// Where a command finds the admin endpoint that the variable names. None if it names none.
+/// The admin endpoint that the variable names, for commands that connect to it. `None` if it names none.
 ///
 /// # Errors
-/// It holds no address.
+/// The variable holds no address.
 pub(crate) fn admin_to_ask(environment: &Environment) -> Result<Option<SocketAddr>, SettingsError> {
     let mut problems = Problems::default();
     let given = environment.get(ADMIN, &mut problems);
     let address = given.map(|given| admin(&given).map_err(|why| problems.add(&given.origin, why)));
     let mut address = address.and_then(Result::ok).flatten();
     match &mut address {
-        // Bound on all addresses, it is reached at this one.
+        // An endpoint bound on all addresses is reachable at this one.
         Some(SocketAddr::V4(v4)) if v4.ip().is_unspecified() => v4.set_ip(Ipv4Addr::LOCALHOST),
         Some(SocketAddr::V6(v6)) if v6.ip().is_unspecified() => v6.set_ip(Ipv6Addr::LOCALHOST),
         _ => {}
@@ -179,10 +179,10 @@ pub(crate) fn admin_to_ask(environment: &Environment) -> Result<Option<SocketAdd
     problems.into_result(address).map_err(|problems| SettingsError { problems })
 }
 
-/// Settings of the commands that take a dranspose ingester's place: one ingester, from flags and environment.
+/// Settings of the commands that replace a dranspose ingester: one ingester, from flags and environment.
 ///
 /// # Errors
-/// Every problem.
+/// All problems.
 pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<Checked, SettingsError> {
     let mut problems = Problems::default();
     let command = Origin::Flag("--name");
@@ -217,7 +217,7 @@ pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<
     check::check(&table, problems).map(of_command).map_err(|problems| SettingsError { problems })
 }
 
-/// The streams' names: the flag's, else those of the variable.
+/// The streams' names: from the flag, else from the variable.
 fn streams(environment: &Environment, flags: &DropInFlags, problems: &mut Problems) -> Vec<Given> {
     if let Some(name) = &flags.stream {
         return vec![Given::text(name, Origin::Flag("--name"))];
@@ -239,12 +239,12 @@ fn streams(environment: &Environment, flags: &DropInFlags, problems: &mut Proble
     }
 }
 
-/// Stands in for streams that are missing, so that the rest is checked too.
+/// A placeholder for missing streams, so that the rest is checked too.
 fn nameless() -> Given {
     Given::text("nameless", Origin::Default)
 }
 
-/// What the flags and the environment say to the source; the same for each stream, as in dranspose.
+/// The source's settings from flags and environment; the same for each stream, as in dranspose.
 fn source_settings(class: &Given, environment: &Environment, flags: &DropInFlags, problems: &mut Problems) -> Table {
     let known = Source::parse(&flags.class).ok().and_then(|source| source.class).map(|class| class.feed);
     let mut settings = Table::new(class.origin.clone());
@@ -287,5 +287,5 @@ impl FeedFlags {
 const ADMIN: &str = "FRAMEGATE_ADMIN";
 const ALLOW_WRITABLE: &str = "FRAMEGATE_ALLOW_WRITABLE_PLUGINS";
 
-/// Loopback: it tells names and addresses of the experiment.
+/// Loopback: the endpoint reveals names and addresses of the experiment.
 const DEFAULT_ADMIN: &str = "127.0.0.1:9180";

@@ -1,8 +1,8 @@
 //! The settings of a host: checked, final, typed; and their defaults.
 //!
-//! A program builds them by hand (`new`, then the fields it wants otherwise) or from TOML text ([`Settings::from_toml`]). How
-//! they come about from files, environment and flags is in `layers`, what is wrong with them in `check`; a value knows where
-//! it was written (`given`), so that every message can say it. Those that a program built are checked in `built`. `dranspose` knows the names that the peer's users have.
+//! A program builds them in code (`new`, then sets fields) or from TOML text ([`Settings::from_toml`]). `layers` merges
+//! files, environment and flags, `check` reports problems; a value knows its origin (`given`), so that every message
+//! can name it. `built` checks settings that a program built. `dranspose` knows the names that the peer's users have.
 
 mod built;
 mod check;
@@ -33,43 +33,43 @@ pub use self::{
 };
 use crate::names::{IngesterName, StreamName};
 
-/// Everything a host needs to know to start.
+/// Everything that a host needs to start.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who starts scans and hands out work.
+    /// The controller, which starts scans and assigns work.
     pub control: Control,
     /// The ingesters of this process.
     pub ingesters: Vec<IngesterSettings>,
-    /// Where plugins are looked for by name, before FRAMEGATE_PLUGIN_PATH and the executable's own places.
+    /// Directories in which plugins are looked up by name, before FRAMEGATE_PLUGIN_PATH and the directories near the executable.
     pub plugin_dirs: Vec<PathBuf>,
     /// Accept plugin files and directories that others may write to.
     pub allow_writable_plugins: bool,
-    /// Try each plugin out in a child process before it is used, so that one that crashes or hangs when it is loaded or made costs a child:
-    /// the command `framegate` that is started for it, a path or a name in the PATH. Default none: plugins are not tried out.
+    /// Probe each plugin in a child process before it is used, so that a crash or hang during loading or creation harms only the child.
+    /// The value is the command `framegate` that is started for it, a path or a name in the PATH. Default none: plugins are not probed.
     pub probe: Option<PathBuf>,
     /// How long queued events are delivered after a request to stop. Default 1 s.
     pub shutdown_grace: Duration,
     /// How long `create` and `open` of a source may take. Default 10 s.
     pub source_timeout: Duration,
-    /// Copies of plugin files that this process loads at most, refused ones included; they stay loaded until it ends.
-    /// Default and most: 500.
+    /// Maximum number of plugin copies that this process loads, including refused ones; they stay loaded until it ends.
+    /// Default and maximum: 500.
     pub max_generations: usize,
-    /// The folder that no capture is outside of, whatever `dump_path` and the controller's dump_prefix say; relative ones begin there.
-    /// An absolute path. Default none: captures go wherever the process may write.
+    /// The folder that contains all captures, regardless of `dump_path` and the controller's dump_prefix; relative paths
+    /// begin there. An absolute path. Default none: captures may be written wherever the process may write.
     pub capture_root: Option<PathBuf>,
-    /// Who may swap sources through the admin endpoint. Default: whoever is on this machine.
+    /// Who may swap sources through the admin endpoint. Default: programs on this machine.
     pub admin_swap: AdminSwap,
-    /// Where the admin HTTP endpoint listens; none: it does not. Default none; the command `framegate run` has 127.0.0.1:9180.
+    /// The address of the admin HTTP endpoint; none: no endpoint. Default none; the command `framegate run` has 127.0.0.1:9180.
     pub admin: Option<SocketAddr>,
-    /// If the port of `admin` is taken, bind the next free one of the nine after it instead; status says which. Default false; the
-    /// command `framegate run` does so unless somebody names an address.
+    /// If the port of `admin` is taken, bind the next free one of the nine after it instead; status shows the port.
+    /// Default false; the command `framegate run` does so unless an address is given.
     pub admin_search: bool,
 }
 
-/// Ports of loopback where a command's admin endpoint is unless somebody names an address.
+/// Loopback ports of a command's admin endpoint, unless an address is given.
 pub(crate) const ADMIN_PORTS: RangeInclusive<u16> = 9180..=9189;
 
-/// Settings that do not hold: every problem that was found, each a few lines for a person.
+/// Invalid settings: all problems, each a few lines for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsError {
     problems: Vec<String>,
@@ -80,7 +80,7 @@ impl SettingsError {
         Self { problems: vec![problem] }
     }
 
-    /// Every problem: where it is, what is wrong, what is allowed.
+    /// All problems: the place, the error, and the allowed values.
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.problems
@@ -115,15 +115,15 @@ impl Settings {
         }
     }
 
-    /// How long a source may take to be there: the time that it has, and as much again to be tried out before.
+    /// Time limit for creating a source: its own time, and the same again for probing it first.
     pub(crate) fn creation_timeout(&self) -> Duration {
         if self.probe.is_some() { 2 * self.source_timeout } else { self.source_timeout }
     }
 
-    /// Reads the text of a configuration file. Looks at nothing else: not at the environment, not at files.
+    /// Reads the text of a configuration file. Accesses nothing else: neither the environment nor files.
     ///
     /// # Errors
-    /// Every problem at once, each with its line.
+    /// All problems at once, each with its line.
     pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
         let table = given::parse(text, None).map_err(|problems| SettingsError { problems })?;
         match check::check(&table, section::Problems::default()) {
@@ -133,33 +133,33 @@ impl Settings {
     }
 }
 
-/// Who may swap sources through the admin endpoint: it makes this process load a file.
+/// Who may swap sources through the admin endpoint: a swap makes this process load a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AdminSwap {
     /// Programs on this machine.
     #[default]
     Loopback,
-    /// Whoever reaches the endpoint.
+    /// Everybody who can reach the endpoint.
     Anywhere,
-    /// Nobody.
+    /// Nobody: swaps are off.
     Off,
 }
 
-/// Who starts scans and hands out work.
+/// The controller, which starts scans and assigns work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
     /// A dranspose controller, through Redis.
     Redis(RedisSettings),
-    /// Nobody: scans follow each other, and events go to whoever is connected.
+    /// No controller: scans follow each other, and events are sent to connected workers.
     Standalone(Standalone),
 }
 
-/// How events are dealt without a controller.
+/// How scans and events are handled without a controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standalone {
-    /// Give every event to every worker, instead of in turn.
+    /// Send every event to every worker, instead of in turn.
     pub broadcast: bool,
-    /// End after this many scans; none: go on for ever.
+    /// End after this many scans; none: continue for ever.
     pub scans: Option<u64>,
     /// A scan's first event waits until this many workers are connected. Default 1.
     pub min_workers: usize,
@@ -180,28 +180,29 @@ pub struct IngesterSettings {
     pub host: String,
     /// The port that is bound.
     pub port: u16,
-    /// The address of this machine on which it is bound. Default: on all, of IPv4 and IPv6.
+    /// The local address to bind. Default: all, IPv4 and IPv6.
     pub bind: Option<IpAddr>,
-    /// Which workers are served. Default: all.
+    /// The allowed workers. Default: all.
     pub workers: AllowedWorkers,
-    /// Bytes held at most: half for events, shared equally among the streams of a scan, half for messages. Default 1 GiB.
+    /// Maximum number of bytes in memory: half for events, shared equally among the streams of a scan, half for
+    /// messages. Default 1 GiB.
     pub memory_limit: u64,
-    /// Bytes of captures held at most. Default 256 MiB.
+    /// Maximum number of capture bytes in memory. Default 256 MiB.
     pub capture_limit: u64,
-    /// When a worker that is not connected loses its messages. Default 10 s.
+    /// Time after which an unconnected worker loses its messages. Default 10 s.
     pub worker_timeout: Duration,
-    /// When a worker that pings but reads nothing loses its messages; none: never. Default none, 30 s in standalone.
+    /// Time after which a worker that pings but reads nothing loses its messages; none: never. Default none, 30 s in standalone.
     pub stall_timeout: Option<Duration>,
-    /// Where the capture goes, in every scan.
+    /// The path of the capture, for every scan.
     pub dump_path: Option<PathBuf>,
-    /// What happens to a capture whose disk is too slow.
+    /// What happens to a capture if its disk is too slow.
     pub capture_when_full: CaptureWhenFull,
     /// Its streams.
     pub streams: Vec<StreamSettings>,
 }
 
 impl IngesterSettings {
-    /// An ingester at `tcp://host:port` with defaults; they are told at the fields.
+    /// An ingester at `tcp://host:port` with defaults; the fields document them.
     #[must_use]
     pub fn new(name: IngesterName, host: &str, port: u16, streams: Vec<StreamSettings>) -> Self {
         Self {
@@ -220,7 +221,7 @@ impl IngesterSettings {
         }
     }
 
-    /// What workers connect to: exactly `tcp://host:port`.
+    /// The address for workers: exactly `tcp://host:port`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("tcp://{}:{}", self.host, self.port)
@@ -238,19 +239,19 @@ pub struct StreamSettings {
     pub settings: Value,
     /// What happens when the stream's share of memory is full.
     pub when_full: WhenFull,
-    /// Values for the source's parameters without a controller.
+    /// Values for the source's parameters, without a controller.
     pub parameters: BTreeMap<String, String>,
 }
 
 impl StreamSettings {
-    /// A stream that is fed by `source`, with the source's own settings.
+    /// A stream fed by `source`, with the source's own settings.
     #[must_use]
     pub fn new(name: StreamName, source: &str, settings: Value) -> Self {
         Self { name, source: source.to_owned(), settings, when_full: WhenFull::default(), parameters: BTreeMap::new() }
     }
 }
 
-/// How much the command logs, by the names of LOG_LEVEL (dranspose 0.2.0, `cli.py`).
+/// The log level of the command, with the names of LOG_LEVEL (dranspose 0.2.0, `cli.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum LogLevel {
     /// For developers.
@@ -258,16 +259,16 @@ pub(crate) enum LogLevel {
     /// Changes of state, for the operator.
     #[default]
     Info,
-    /// What is odd, and was dealt with.
+    /// Something is unusual, and was handled.
     Warning,
-    /// What is broken.
+    /// Something is broken.
     Error,
 }
 
 /// What a stream does when its share of memory is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
-    /// Stop reading: the detector's own back-pressure holds, nothing is lost.
+    /// Stop reading: the detector's own back-pressure applies, nothing is lost.
     #[default]
     Block,
     /// Drop the event and count it; its place is kept, so later events still meet their assignments.
@@ -280,8 +281,8 @@ pub enum CaptureWhenFull {
     /// Skip events and count them.
     #[default]
     Thin,
-    /// Close the capture, and say so.
+    /// Close the capture, and report it.
     Close,
-    /// Hold back forwarding.
+    /// Pause forwarding.
     Block,
 }

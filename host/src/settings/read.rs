@@ -1,6 +1,6 @@
-//! How a value of each kind is read: text, count, size, time, address; each says what it expects.
+//! Parses values of each kind: text, count, size, time, address; each error says what is expected.
 //!
-//! Pure: only the form is checked. No message repeats what may hold a password.
+//! Pure functions: only the form is checked. No message repeats a value that may contain a password.
 
 use std::{
     fmt,
@@ -30,7 +30,7 @@ pub(super) fn text(given: &Given) -> Result<String, String> {
 pub(super) fn truth(given: &Given) -> Result<bool, String> {
     match (&given.value, &given.origin) {
         (Value::Bool(truth), _) => Ok(*truth),
-        // Variables are texts.
+        // Variables are always texts.
         (Value::Text(text), Origin::Variable(_)) => match text.to_lowercase().as_str() {
             "true" | "1" => Ok(true),
             "false" | "0" => Ok(false),
@@ -51,7 +51,7 @@ pub(super) fn count(given: &Given) -> Result<u64, String> {
     }
 }
 
-/// 1 or more.
+/// Checks that the number is 1 or more.
 pub(super) fn not_none(number: u64) -> Result<u64, String> {
     if number == 0 { Err(too_few(number)) } else { Ok(number) }
 }
@@ -60,7 +60,7 @@ fn too_few(number: impl fmt::Display) -> String {
     format!("{number} is not allowed: at least 1")
 }
 
-/// What the system's loader can bear.
+/// Checks the limit of the system's loader.
 pub(super) fn generations(number: u64) -> Result<usize, String> {
     match number {
         1..=500 => Ok(number as usize),
@@ -79,12 +79,12 @@ pub(super) fn size(given: &Given) -> Result<u64, String> {
     not_empty(bytes)
 }
 
-/// 1 byte or more.
+/// Checks that the size is 1 byte or more.
 pub(super) fn not_empty(bytes: u64) -> Result<u64, String> {
     if bytes == 0 { Err("at least 1 byte is needed".into()) } else { Ok(bytes) }
 }
 
-/// A time within bounds.
+/// A time within limits.
 pub(super) fn time(least: Duration, most: Duration) -> impl FnOnce(&Given) -> Result<Duration, String> {
     move |given| {
         let expected = "expected a time with its unit, such as \"10 s\" or \"500 ms\"";
@@ -94,7 +94,7 @@ pub(super) fn time(least: Duration, most: Duration) -> impl FnOnce(&Given) -> Re
     }
 }
 
-/// A time within bounds; `text` is how it was given.
+/// Checks a time against limits; `text` is its original form.
 pub(super) fn within(time: Duration, text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
     if (least..=most).contains(&time) {
         return Ok(time);
@@ -106,7 +106,7 @@ pub(super) fn within(time: Duration, text: &str, least: Duration, most: Duration
     Err(format!("{text:?} is not allowed: {} to {}", shown(least), shown(most)))
 }
 
-/// One of a few words; upper and lower case are the same.
+/// One of a few words; case-insensitive.
 pub(super) fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl FnOnce(&Given) -> Result<T, String> {
     move |given| {
         let list = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
@@ -122,7 +122,7 @@ pub(super) fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl FnOnce(&Given
     }
 }
 
-/// A folder by its absolute path.
+/// An absolute path of a folder.
 pub(super) fn folder(given: &Given) -> Result<PathBuf, String> {
     absolute(PathBuf::from(text(given)?))
 }
@@ -138,12 +138,12 @@ pub(super) fn paths(given: &Given) -> Result<Vec<PathBuf>, String> {
     list.iter().map(|item| text(item).map(PathBuf::from)).collect()
 }
 
-/// `tcp://host:port` as dranspose publishes it: workers connect to it, and anything else in it stops them.
+/// `tcp://host:port` as dranspose publishes it: workers connect to it, and any other form stops them.
 pub(super) fn address(given: &Given) -> Result<(String, u16), String> {
     address_of(&text(given)?)
 }
 
-/// The same of a text.
+/// The same for a text.
 pub(super) fn address_of(url: &str) -> Result<(String, u16), String> {
     let address = Address::tcp(url).map_err(|wrong| format!("{wrong}, to which workers connect"))?;
     address.to_connect().map_err(|wrong| format!("{wrong} (on which addresses the port is bound, `bind` says)"))?;
@@ -151,7 +151,7 @@ pub(super) fn address_of(url: &str) -> Result<(String, u16), String> {
     Ok((host, address.port()))
 }
 
-/// An address of this machine; whether it is one shows when it is bound.
+/// A local address; whether it belongs to this machine is known when it is bound.
 pub(super) fn bind(given: &Given) -> Result<Option<IpAddr>, String> {
     let address = text(given)?;
     if address == "*" {
@@ -161,7 +161,7 @@ pub(super) fn bind(given: &Given) -> Result<Option<IpAddr>, String> {
     address.parse().map(Some).map_err(|_| format!("{address:?}: {expected}"))
 }
 
-/// Names of workers; in a variable separated by commas.
+/// Names of workers; in a variable they are separated by commas.
 pub(super) fn workers(given: &Given) -> Result<AllowedWorkers, String> {
     let allowed = match (&given.value, &given.origin) {
         (Value::Text(names), Origin::Variable(_)) => AllowedWorkers::named(names.split(',')),
@@ -181,7 +181,7 @@ pub(super) fn admin(given: &Given) -> Result<Option<SocketAddr>, String> {
     }
     let form = Address::with_scheme("", &address);
     let address = form.map_err(|wrong| format!("{wrong}, such as 127.0.0.1:9180, or \"off\""))?;
-    // Other hosts than `*` are names.
+    // Any host other than `*` is a name.
     address.to_bind().map(|()| Some((Ipv4Addr::UNSPECIFIED, address.port()).into()))
 }
 
@@ -194,7 +194,7 @@ pub(super) fn time_or_off(given: &Given) -> Result<Option<Duration>, String> {
 
 const OFF: [&str; 2] = ["off", "none"];
 
-/// Bounds of times: none is zero by a slip, and none is so long that adding it to the clock fails.
+/// Limits of times: not zero by mistake, and not so long that adding it to the clock fails.
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -1,7 +1,7 @@
-//! How Redis is reached: address, user, password, certificates; and how that is read.
+//! How to reach Redis: address, user, password, certificates; and how these are parsed.
 //!
-//! Pure: the files that are named here are read when the host starts, and anew for each connection
-//! (`control::redis::address`). Nothing here shows a password: not `Debug`, not a message.
+//! Pure functions: the named files are read when the host starts, and again for each connection
+//! (`control::redis::address`). Nothing here reveals a password: neither `Debug` nor a message.
 
 use std::{fmt, path::PathBuf};
 
@@ -13,14 +13,14 @@ use super::{
     section::{Problems, Section},
 };
 
-/// How Redis is reached, and what is published there.
+/// How to reach Redis, and what to publish there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisSettings {
-    /// `redis://…`, or `rediss://…` for TLS; may hold a password, so never log it.
+    /// `redis://…`, or `rediss://…` for TLS; may contain a password, so never log it.
     pub url: String,
-    /// Counts before the user in `url`. Default none.
+    /// Overrides the user in `url`. Default none.
     pub user: Option<String>,
-    /// Counts before the password in `url`. Default none.
+    /// Overrides the password in `url`. Default none.
     pub password: Option<RedisPassword>,
     /// With TLS: a PEM file with the certificates that may sign Redis' own. Default: those that the system trusts.
     pub ca: Option<PathBuf>,
@@ -28,16 +28,16 @@ pub struct RedisSettings {
     pub certificate: Option<PathBuf>,
     /// The PEM file with the private key of `certificate`.
     pub key: Option<PathBuf>,
-    /// The file with commit_hash, branch_name, timestamp, repository_url; absent or invalid: null is published.
+    /// The file with commit_hash, branch_name, timestamp, repository_url; if it is absent or invalid, null is published.
     pub build_meta: PathBuf,
 }
 
-/// Where a password comes from.
+/// The origin of a password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum RedisPassword {
-    /// It is this one.
+    /// The password itself.
     Text(String),
-    /// A file with nothing else in it, but for white space at its end; it is read for each connection.
+    /// A file that contains only the password; white space at its end is ignored. Read for each connection.
     File(PathBuf),
 }
 
@@ -80,7 +80,7 @@ impl fmt::Debug for RedisPassword {
     }
 }
 
-/// The keys of the configuration, each with its variable. The first is the one that dranspose has.
+/// The configuration keys, each with its variable. The first one is dranspose's.
 pub(super) const VARIABLES: [(&str, &str); 6] = [
     ("redis_user", "FRAMEGATE_REDIS_USER"),
     (PASSWORD, "FRAMEGATE_REDIS_PASSWORD"),
@@ -92,7 +92,7 @@ pub(super) const VARIABLES: [(&str, &str); 6] = [
 pub(super) const PASSWORD: &str = "redis_password";
 pub(super) const PASSWORD_FILE: &str = "redis_password_file";
 
-/// Reads what a table says of Redis. Whatever is wrong is told, and the rest is read all the same.
+/// Reads a table's settings for Redis. Reports problems, and continues with the rest.
 pub(super) fn read(top: &mut Section<'_>, problems: &mut Problems) -> RedisSettings {
     let url = top.read("redis", problems, address);
     let wrong_url = url.is_none() && top.given("redis").is_some();
@@ -118,7 +118,7 @@ pub(super) fn read(top: &mut Section<'_>, problems: &mut Problems) -> RedisSetti
     settings
 }
 
-/// What makes sense only with something else.
+/// Checks settings that need other settings.
 fn together(top: &mut Section<'_>, settings: &RedisSettings, problems: &mut Problems) {
     let mut alone = |key, why: &str| {
         if let Some(given) = top.given(key) {
@@ -142,9 +142,9 @@ fn together(top: &mut Section<'_>, settings: &RedisSettings, problems: &mut Prob
     }
 }
 
-/// Everything that only Redis needs, for a table that wants to do without.
+/// Reports all Redis settings in a table that wants no Redis.
 pub(super) fn contradict(top: &mut Section<'_>, standalone: &Table, problems: &mut Problems) {
-    let _ = top.given("build_meta"); // does no harm
+    let _ = top.given("build_meta"); // harmless
     for key in ["redis"].into_iter().chain(VARIABLES.map(|(key, _)| key)) {
         if let Some(given) = top.given(key) {
             let advice = "keep `redis` for a dranspose controller, or [standalone] to do without one";
@@ -154,7 +154,7 @@ pub(super) fn contradict(top: &mut Section<'_>, standalone: &Table, problems: &m
     }
 }
 
-/// Only the form; never repeats the address, which may hold a password.
+/// Checks only the form; never repeats the address, which may contain a password.
 fn address(given: &Given) -> Result<String, String> {
     let text = text(given)?;
     let wrong = |why: &str| Err(format!("no address of Redis: {why}\n  expected {FORM}"));
@@ -200,7 +200,7 @@ mod tests {
 
     const REST: &str = "[[ingester]]\nstream = [{ name = 's', source = 'x' }]";
 
-    /// What a file and variables together say; the file has what no test changes.
+    /// The combined settings of a file and variables; `REST` completes the file.
     fn seen(file: &str, variables: &[(&str, &str)]) -> Result<RedisSettings, String> {
         let checked = run(&format!("{file}\n{REST}"), "f", &environment(variables), &RunFlags::default());
         match checked.map_err(|error| error.to_string())?.settings.control {
@@ -263,7 +263,7 @@ mod tests {
         ];
         set(&mut expected, "2");
         assert_eq!(seen(file, &variables), Ok(expected.clone()));
-        // A password in the environment stands for the file that the configuration names.
+        // A password in the environment overrides the file that the configuration names.
         variables[1] = ("FRAMEGATE_REDIS_PASSWORD", "geheim");
         expected.password = Some(RedisPassword::Text("geheim".into()));
         assert_eq!(seen(file, &variables), Ok(expected));

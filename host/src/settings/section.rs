@@ -1,14 +1,14 @@
-//! Reads a table key by key, and notices what nobody asked for.
+//! Reads a table key by key, and reports unknown keys.
 //!
-//! Problems are collected, never returned at the first: a person gets all of them at once. The keys that are known are those
-//! that were asked for, so there is no second list to keep.
+//! All problems are collected, so that a person gets them at once. The known keys are those that were read, so there is
+//! no second list to keep.
 
 use std::fmt;
 
 use super::given::{Given, Origin, Table, Value};
 use crate::near::near;
 
-/// What is wrong, collected: each a few lines, where it is first; and the line of the file, to sort them.
+/// The collected problems: each has a few lines, beginning with its place; and the line of the file, to sort them.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<(usize, String)>);
 
@@ -18,7 +18,7 @@ impl Problems {
         self.0.push((line, format!("{origin}: {problem}")));
     }
 
-    /// A value that is wrong. Variables and options are known by their own names, not by the key's.
+    /// Adds a problem with a value. Variables and options are named by their own names, not by the key's.
     pub(super) fn add_value(&mut self, key: &str, given: &Given, why: &str) {
         match given.origin {
             Origin::Variable(_) | Origin::Flag(_) => self.add(&given.origin, why),
@@ -30,7 +30,7 @@ impl Problems {
         self.0.push((0, problem));
     }
 
-    /// The value if nothing is wrong, else everything that is, in the order of the file.
+    /// The value if there are no problems, else all problems, in the order of the file.
     pub(super) fn into_result<T>(mut self, value: T) -> Result<T, Vec<String>> {
         if self.0.is_empty() {
             return Ok(value);
@@ -40,10 +40,10 @@ impl Problems {
     }
 }
 
-/// One table while it is read.
+/// One table while it is being read.
 pub(super) struct Section<'a> {
     table: &'a Table,
-    /// How messages call it; empty at the top.
+    /// Its name in messages; empty at the top.
     name: &'a str,
     known: Vec<&'static str>,
 }
@@ -53,7 +53,7 @@ impl<'a> Section<'a> {
         Self { table, name, known: Vec::new() }
     }
 
-    /// A value as it was given.
+    /// A value as given.
     pub(super) fn given(&mut self, key: &'static str) -> Option<&'a Given> {
         if !self.known.contains(&key) {
             self.known.push(key);
@@ -61,7 +61,7 @@ impl<'a> Section<'a> {
         self.table.get(key)
     }
 
-    /// A value, read; none if it is absent, and none with a problem if it is wrong.
+    /// A parsed value; `None` if it is absent or wrong; a wrong value adds a problem.
     pub(super) fn read<T>(
         &mut self,
         key: &'static str,
@@ -78,7 +78,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Like [`Self::read`], into a place that holds the default.
+    /// Like [`Self::read`], into a variable that holds the default.
     pub(super) fn set<T>(
         &mut self,
         key: &'static str,
@@ -91,7 +91,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A table inside.
+    /// A nested table.
     pub(super) fn table(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'a Table> {
         let given = self.given(key)?;
         let Value::Table(table) = &given.value else {
@@ -121,7 +121,7 @@ impl<'a> Section<'a> {
         tables
     }
 
-    /// Complains about every key that was not asked for.
+    /// Adds a problem for every unknown key.
     pub(super) fn end(self, problems: &mut Problems) {
         for (key, given) in &self.table.entries {
             if self.known.contains(&key.as_str()) {

@@ -1,4 +1,4 @@
-//! Layers and checks: what wins, what is refused, and how it is told.
+//! Tests layers and checks: precedence, refused values, and messages.
 
 use std::{collections::BTreeSet, ffi::OsString, time::Duration};
 
@@ -31,7 +31,7 @@ fn the_example_holds_and_shows_the_defaults() {
     let bare = "[[ingester]]\nname = 'detectors-ingester'\n[[ingester.stream]]\nname = 'eiger'\nsource = 'stins'\n\
                 settings.upstream_url = 'tcp://localhost:9999'";
     assert_eq!(format!("{shown:?}"), format!("{:?}", Settings::from_toml(bare).unwrap()));
-    // What is commented out is true as well: the default of each key, or one that is allowed.
+    // The commented-out lines must be valid too: the default of each key, or an allowed value.
     let is_key = |line: &str| line.starts_with(|first: char| first.is_lowercase() || first == '[');
     let (mut top, mut rest) = (String::new(), String::new());
     let mut below = &mut top;
@@ -132,7 +132,7 @@ fn a_drop_in_takes_the_variables_of_dranspose() {
     for stream in &ingester.streams {
         assert_eq!(stream.settings, json!({ "upstream_url": "tcp://there:6" }));
     }
-    // Flags count before; the name of the ingester is not the name of the stream.
+    // Flags take precedence; the name of the ingester is not the name of the stream.
     let named = [&variables[..], &[("INGESTER_NAME", "mine")]].concat();
     let settings = drop_in(&environment(&named), &flags("c", "stins", "tcp://flag:7")).unwrap().settings;
     let ingester = &settings.ingesters[0];
@@ -277,7 +277,7 @@ fn standalone_has_a_stall_timeout_and_redis_has_none() {
     assert_eq!(stall(format!("[standalone]\n{}", rest.replace("]]\n[[", "]]\nstall_timeout = 'off'\n[["))), None);
 }
 
-/// Every key at its place, with a value that is allowed and one of a wrong type.
+/// Every key in its table, with an allowed value and a value of the wrong type.
 const KEYS: [(&str, &str, &str); 22] = [
     ("top", "plugin_dirs", "['/p']"),
     ("top", "allow_writable_plugins", "true"),
@@ -303,7 +303,7 @@ const KEYS: [(&str, &str, &str); 22] = [
     ("stream", "settings", "{ a = 1 }"),
 ];
 
-/// A file with the keys that are chosen; their lines.
+/// A file with the chosen keys; returns their lines.
 fn file(chosen: &BTreeSet<usize>, value: impl Fn(usize) -> (String, String)) -> (String, Vec<usize>) {
     let mut lines = Vec::new();
     let mut text = String::new();
@@ -331,7 +331,7 @@ proptest! {
 
     #[test]
     fn each_wrong_value_is_told_once_with_its_line(chosen in prop::collection::btree_set(0..KEYS.len(), 0..KEYS.len())) {
-        // A date is allowed nowhere.
+        // No key accepts a date.
         let (text, lines) = file(&chosen, |index| (KEYS[index].1.into(), "2026-01-01".into()));
         let told = Settings::from_toml(&text).map_or_else(|error| error.problems().to_vec(), |_| Vec::new());
         let starts: Vec<_> = lines.iter().map(|line| format!("line {line}: ")).collect();

@@ -1,21 +1,21 @@
-//! Which workers an ingester serves: a list of their names, where `*` stands for anything.
+//! The workers that an ingester serves: a list of name patterns, where `*` matches any text.
 //!
-//! It keeps out what connects by accident, and what makes up names. It is no lock: whoever reaches the port may take an
-//! allowed name, because nothing in the protocol proves one.
+//! It keeps out accidental connections, and invented names. It is no access control: anybody who can reach the port may
+//! use an allowed name, because nothing in the protocol proves it.
 
 use glob::Pattern;
 
 use crate::names::WorkerName;
 
-/// See the module; the default is everybody.
+/// See the module; by default all workers are allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AllowedWorkers(Option<Vec<Pattern>>);
 
 impl AllowedWorkers {
-    /// Workers whose names match one of these; `*` stands for any letters, also none, `?` for one.
+    /// Workers whose names match one of these patterns; `*` matches any characters, including none, `?` matches one.
     ///
     /// # Errors
-    /// A pattern is none, or there is none.
+    /// A pattern is invalid, or there are no patterns.
     pub fn named<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, String> {
         let pattern = |text: S| match text.as_ref().trim() {
             "" => Err("a name is empty".to_owned()),

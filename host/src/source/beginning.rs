@@ -1,7 +1,7 @@
-//! How a source comes about: at once, or, for one that only one can hold, when the one before it has gone.
+//! Creates a source: at once, or, for an exclusive one, after the previous source has ended.
 //!
-//! Runs on the reader thread. The second kind waits for the order to succeed; then it makes the new source, and if that fails
-//! the old one again: somebody feeds the stream in any case. Only if both fail nobody does; then each scan tries the old one again, or says why not.
+//! Runs on the reader thread. An exclusive source waits for the order `Succeed`, then it is created; if that fails, the old one is created again,
+//! so that the stream has a source in any case. Only if both fail it has none; then each scan tries the old one again, or reports the reason.
 
 use std::{
     fmt,
@@ -19,31 +19,31 @@ use super::{
     token::Token,
 };
 
-/// What fed the stream before, for a source that may have to wait until it has gone.
+/// The previous source of the stream, for a source that may have to wait until it has ended.
 pub(crate) struct Before {
-    /// What feeds the stream when this is asked: while a source waits, another swap may take effect. [reader thread]
+    /// Returns the stream's source at the time of the call: while a source waits, another swap may take effect. [reader thread]
     pub(crate) feed: Box<dyn Fn() -> (Arc<dyn Factory>, Value) + Send>,
-    /// Told what came of waiting, if there was any. [reader thread]
+    /// Reports the result, if the source had to wait. [reader thread]
     pub(crate) told: Box<dyn FnOnce(Late) + Send>,
 }
 
-/// What came of a source that had to wait.
+/// The result for a source that had to wait.
 #[derive(Debug)]
 pub(crate) enum Late {
-    /// It is made.
+    /// It was created.
     Made(Created),
-    /// It is not, and the old one was made again, or not.
+    /// It was not created; whether the old one was created again.
     NotMade { problem: NotCreated, again: Result<Created, NotCreated> },
 }
 
-/// A source, and the orders that came before it was there.
+/// A source, and the orders that arrived before it was created.
 pub(super) struct Begun {
     pub(super) source: StreamSource,
     pub(super) held: Vec<Order>,
 }
 
-/// Makes the source of a stream, and tells through `created` whether it is ready: made, or only to be made when the one before it
-/// has gone. None: it is not, or nobody wants it any more.
+/// Creates the source of a stream, and reports through `created` that it is ready: created, or to be created after the
+/// previous one has ended. `None`: it failed, or it is no longer wanted.
 pub(super) fn begin(
     token: &Arc<Token>,
     factory: Arc<dyn Factory>,
@@ -73,7 +73,7 @@ pub(super) fn begin(
     }
 }
 
-/// Whether both sources are of the kind of which only one can be there.
+/// Whether both sources are exclusive.
 fn must_wait(factory: &dyn Factory, stream: &str, settings: &Value, before: &Before) -> Result<bool, NotCreated> {
     let (old, old_settings) = (before.feed)();
     let (new, old) = (factory.traits(stream, settings)?, old.traits(stream, &old_settings)?);
@@ -150,7 +150,7 @@ mod tests {
     };
     use framegate_plugin_api::HostServices;
 
-    /// A source of which only one can be there, and which can be made or not.
+    /// An exclusive source, which can be made to fail at creation.
     #[derive(Debug)]
     struct OnlyOne {
         name: &'static str,
@@ -201,7 +201,7 @@ mod tests {
             let begun =
                 scope.spawn(move || begin(token, new, json!({ "new": 1 }), Some(before), &created, orders).is_some());
             assert!(outcome.recv().unwrap().unwrap().waits);
-            // A swap that was asked for earlier takes effect.
+            // A swap that was requested earlier takes effect.
             *feed.lock().unwrap() = (source("second", true), json!({ "second": 2 }));
             orders.give(Order::Succeed(Predecessor { ended, limit: Duration::from_secs(1) }), true);
             assert!(begun.join().unwrap());

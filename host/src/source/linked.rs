@@ -24,7 +24,7 @@ impl<S: Source> Factory for LinkedFactory<S> {
         services: Arc<dyn HostServices>,
         ledger: Option<&'static Ledger>,
     ) -> Result<Box<dyn Instance>, NotCreated> {
-        // Lives for ever, as the one of a loaded instance does: its frames point to it.
+        // Lives for ever, as for a loaded instance: its frames point to it.
         let ledger = ledger.unwrap_or_else(|| Box::leak(Box::default()));
         loaded::create(Plugin::linked::<Exported<S>>(ledger)?, stream, settings, services)
     }

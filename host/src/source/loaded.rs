@@ -1,7 +1,7 @@
-//! A source behind the binary interface: one that a plugin file holds, or one that is linked into the program.
+//! A source behind the binary interface: from a plugin file, or linked into the program.
 //!
-//! Runs on the reader thread. The interface's own calls and checks are in `framegate_plugin_abi::caller`; here they meet what a
-//! reader asks for. A linked source goes the same way, without a file: what a source gets to see does not depend on where it lives.
+//! Runs on the reader thread. `framegate_plugin_abi::caller` makes the calls and checks of the interface; this module adapts
+//! them for a reader. A linked source takes the same path, without a file, so that a source behaves the same in both cases.
 
 use std::{
     path::PathBuf,
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// The factory of a stream whose source is in a plugin file: a name or a path. The file passes the gates in which no code of it runs.
+/// The factory of a stream whose source is in a plugin file: a name or a path. Checks the gates that run no code of the file.
 pub(crate) fn loaded(
     stream: &str,
     source: &str,
@@ -41,13 +41,13 @@ pub(crate) fn loaded(
     let wanted = Wanted::parse(source);
     let path = locate::find(&wanted, plugin_dirs)?;
     let inspected = inspect::inspect(&path, Trust { pin: wanted.pin, ..trust })?;
-    // The same content may come from another file than the last time.
+    // The same content may come from a different file than the last time.
     let identity = SourceIdentity::loaded(&inspected);
     let generation = Generation::of(stream, inspected, max_generations)?;
     Ok(Arc::new(LoadedFactory { identity, generation, probe, tried_out: AtomicBool::new(false) }))
 }
 
-/// SHA-256 of the file that a name or a path leads to.
+/// SHA-256 of the file that a name or a path refers to.
 pub(crate) fn hash_of(source: &str, plugin_dirs: &[PathBuf]) -> Result<String, Refusal> {
     let path = locate::find(&Wanted::parse(source), plugin_dirs)?;
     Ok(inspect::sha256(&open(&path)?.read()?))
@@ -57,14 +57,14 @@ pub(crate) fn hash_of(source: &str, plugin_dirs: &[PathBuf]) -> Result<String, R
 struct LoadedFactory {
     identity: SourceIdentity,
     generation: Arc<Generation>,
-    /// None: it enters this process untried.
+    /// `None`: not probed before it enters this process.
     probe: Option<Probe>,
-    /// With the settings that it was asked for with.
+    /// Whether it was probed with the requested settings.
     tried_out: AtomicBool,
 }
 
 impl LoadedFactory {
-    /// As [`Probe::try_out`], if that is wanted.
+    /// Like [`Probe::try_out`], if probing is enabled.
     fn try_out(&self, stream: &str, settings: &Value, beside: bool) -> Result<(), NotCreated> {
         let Some(probe) = &self.probe else { return Ok(()) };
         match probe.try_out(&self.identity, stream, settings, beside).map_err(NotCreated::Refused)? {
@@ -84,7 +84,7 @@ impl Factory for LoadedFactory {
         services: Arc<dyn HostServices>,
         ledger: Option<&'static Ledger>,
     ) -> Result<Box<dyn Instance>, NotCreated> {
-        // With a ledger there was an instance already. Relaxed: the thread that tries it out makes it.
+        // With a ledger there was an instance already. Relaxed: the thread that probes it also creates it.
         if ledger.is_none() && !self.tried_out.load(Ordering::Relaxed) {
             self.try_out(stream, settings, false)?;
         }
@@ -118,7 +118,7 @@ impl Factory for LoadedFactory {
         let told = AtomicBool::new(false);
         Some(Arc::new(move |call| {
             generation.count_stray_call();
-            // Once: a thread that was left behind may call for ever. Relaxed: only whether it was told matters.
+            // Once: an abandoned thread may call for ever. Relaxed: nothing else depends on it.
             if !told.swap(true, Ordering::Relaxed) {
                 tracing::error!(
                     stream,
@@ -130,7 +130,7 @@ impl Factory for LoadedFactory {
     }
 }
 
-/// Makes an instance of a plugin, wherever it came from.
+/// Creates an instance of a plugin, loaded or linked.
 pub(super) fn create(
     plugin: Plugin,
     stream: &str,
@@ -141,7 +141,7 @@ pub(super) fn create(
     Ok(Box::new(Behind { stream: stream.to_owned(), instance }))
 }
 
-/// An instance behind the interface.
+/// An instance that implements our trait through the binary interface.
 struct Behind {
     stream: String,
     instance: caller::Instance,
@@ -187,7 +187,7 @@ impl Instance for Behind {
     }
 
     fn counts(&mut self) -> Counts {
-        // A source that fails here fails in its next call too, which says so.
+        // A source that fails here also fails in its next call, which reports the error.
         Counts {
             skipped: self.instance.skipped().unwrap_or_default(),
             last_invalid: self.instance.last_invalid().unwrap_or_default(),
@@ -204,8 +204,8 @@ impl Instance for Behind {
     }
 }
 
-/// The frames of one event. Those of a small one are copied: the plugin gets its memory back on the thread that took it, and no small
-/// frame pins a large buffer of a plugin's while it waits.
+/// The frames of one event. Frames of a small event are copied: the plugin's memory is released on the thread that
+/// received it, and a waiting small frame does not pin a large buffer of the plugin.
 fn gather(frames: caller::Frames<'_>) -> Frames {
     if frames.bytes() < COPY_BELOW {
         frames.map(|frame| Frame::copy(frame.as_slice())).collect()

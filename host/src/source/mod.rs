@@ -1,4 +1,4 @@
-//! Events in. A reader cannot tell a source that is linked into the program from one in a plugin file.
+//! Event input. A reader cannot tell a linked source from one in a plugin file.
 
 pub(crate) mod beginning;
 pub(crate) mod linked;
@@ -20,10 +20,10 @@ use serde_json::Value;
 
 use crate::plugin::{identity::SourceIdentity, refusal::Refusal};
 
-/// Makes instances of one source. A loaded plugin and a linked source both are one of these.
+/// Creates instances of one source, loaded or linked.
 pub(crate) trait Factory: Send + Sync + fmt::Debug {
-    /// Makes an instance. One that takes the place of another counts its frames where that one did. [reader thread: the thread that will
-    /// run it]
+    /// Creates an instance. A replacement instance counts its frames in the ledger of the instance before it. [reader
+    /// thread: the thread that will run it]
     fn create(
         &self,
         stream: &str,
@@ -31,39 +31,40 @@ pub(crate) trait Factory: Send + Sync + fmt::Debug {
         services: Arc<dyn HostServices>,
         ledger: Option<&'static Ledger>,
     ) -> Result<Box<dyn Instance>, NotCreated>;
-    /// What kind of source it is. [reader thread: a plugin is loaded if it is not, and tried out with these settings before]
+    /// The properties of the source. [reader thread: a plugin is first probed with these settings and loaded, if it is not yet]
     fn traits(&self, stream: &str, settings: &Value) -> Result<Traits, NotCreated>;
-    /// Which code it is, and where it comes from.
+    /// The identity of the code.
     fn identity(&self) -> SourceIdentity;
-    /// Whether the code is in the process already.
+    /// Whether the code is already in the process.
     fn is_loaded(&self) -> bool {
         true
     }
-    /// A call of an instance has not returned in time, and its thread is left behind. [any thread]
+    /// A call of an instance has not returned in time, and its thread is abandoned. [any thread]
     fn write_off(&self) {}
-    /// Who is told of calls that an instance makes after it has given the host's services back; nobody if that cannot be.
+    /// The callback for calls that an instance makes after it has released the host's services; `None` if there can be
+    /// no such calls.
     fn stray_calls(&self, stream: &str) -> Option<StrayCalls> {
         let _ = stream;
         None
     }
 }
 
-/// What kind of source there is behind a factory.
+/// The properties of a factory's source.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Traits {
-    /// Only one instance can hold what the source holds.
+    /// Only one instance can hold the source's resources.
     pub(crate) exclusive: bool,
     /// The source answers `trigger` instead of `next`.
     pub(crate) on_demand: bool,
 }
 
-/// One source that feeds one stream. [reader thread, all of it; it is not `Send`]
+/// One instance of a source that feeds one stream. [reader thread, all of it; it is not `Send`]
 pub(crate) trait Instance {
     /// Whether the source answers `trigger` instead of `next`.
     fn on_demand(&self) -> bool;
-    /// Frames that it gave and that came back; none if nobody counts them.
+    /// Counts the frames that it gave and that were returned; `None` without a count.
     fn ledger(&self) -> Option<&'static Ledger>;
-    /// What it did, after which it is not called any more.
+    /// The fault after which it is no longer called.
     fn poison(&self) -> Option<String>;
     /// Descriptions of its run-time parameters.
     fn parameters(&mut self) -> Result<Vec<Parameter>, Fault>;
@@ -71,33 +72,33 @@ pub(crate) trait Instance {
     fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), Fault>;
     /// Opens the run of a scan; an earlier one is dropped first.
     fn open(&mut self) -> Result<(), Fault>;
-    /// Appends events to `out`. What was appended counts also when an error follows.
+    /// Appends events to `out`. They stay valid if an error follows.
     fn next(&mut self, out: &mut Vec<Event>, deadline: Deadline) -> Result<Progress, Fault>;
-    /// Produces the event for `event_number`.
+    /// Gives the event for `event_number`.
     fn trigger(&mut self, event_number: u64, out: &mut Vec<Event>) -> Result<(), Fault>;
-    /// What the source has counted in this run.
+    /// The source's counts for this run.
     fn counts(&mut self) -> Counts;
     /// Drops the run, if one is open.
     fn close(&mut self);
 }
 
-/// What a source counts itself in a run.
+/// The counts of a source for a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
     /// Messages that gave no event, by reason.
     pub(crate) skipped: Vec<(String, u64)>,
-    /// Why the last message that was invalid was so.
+    /// Why the last invalid message was invalid.
     pub(crate) last_invalid: Option<String>,
-    /// What it has received, in numbers of its own.
+    /// What it has received, in counters that it defines.
     pub(crate) received: Vec<(String, u64)>,
-    /// Bytes that it has received and not given yet.
+    /// Bytes that it has received and not yet delivered.
     pub(crate) bytes_waiting: u64,
 }
 
-/// Why there is no instance.
+/// Why an instance could not be created.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NotCreated {
-    /// The plugin was not accepted.
+    /// The plugin was refused.
     #[error(transparent)]
     Refused(Refusal),
     /// Its `create` failed.
@@ -105,7 +106,7 @@ pub(crate) enum NotCreated {
     Fault(#[from] Fault),
 }
 
-/// A batch is large enough at this many events: above some 32 a batch, the price of a call no longer shows.
+/// A batch is full at this number of events: above some 32, the cost of a call is negligible.
 pub(crate) const BATCH_EVENTS: usize = 64;
-/// … or at this many bytes: what a stream reads beyond its limits at most, besides one event.
+/// … or at this number of bytes: the maximum that a stream reads beyond its limits, besides one event.
 pub(crate) const BATCH_BYTES: usize = 4 << 20;

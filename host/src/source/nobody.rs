@@ -1,4 +1,4 @@
-//! In the place of an instance that there is not: each call says why.
+//! Stands in for an instance that does not exist: each call returns the reason.
 
 use framegate_plugin_api::{Deadline, Event, Parameter, Progress};
 

@@ -1,9 +1,9 @@
-//! The orders that wait for a reader, and the bell that tells its source to stop what it does.
+//! The orders that wait for a reader, and the bell that interrupts its source.
 //!
-//! Given by the forwarder, taken by the reader thread. The bell is rung exactly while an order waits that ends what the source does
-//! (another scan, the end of this one), or when no more orders come. An order that can wait, such as a parameter's value, does not ring. The bell is
-//! rung and cleared under the lock that guards the orders: a ring that came after its order was taken would tell the source to
-//! stop the very thing it is asked to do.
+//! The forwarder gives orders, the reader thread takes them. The bell rings exactly while an order waits that ends the
+//! source's current run (another scan, the end of this one), or after the last order. An order that can wait, such as a
+//! parameter's value, does not ring. The bell is rung and cleared under the lock that guards the orders: a ring that
+//! came after its order was taken would interrupt the source while it executes that order.
 
 use std::{collections::VecDeque, sync::PoisonError, time::Duration};
 
@@ -22,23 +22,23 @@ pub(crate) struct Orders<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    /// Each with whether it is urgent.
+    /// Each with a flag that tells whether it is urgent.
     waiting: VecDeque<(T, bool)>,
-    /// No more will come: the bell stays rung.
+    /// No more orders will come: the bell stays rung.
     closed: bool,
 }
 
-/// What there is to do.
+/// The result of a take.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next<T> {
     Order(T),
-    /// Nothing, for now.
+    /// No order at present.
     Nothing,
-    /// Nothing any more.
+    /// No more orders will come.
     Closed,
 }
 
-/// How long a reader without work waits at a time.
+/// Maximum single wait of a reader without work.
 const PARKED: Duration = Duration::from_secs(3600);
 
 impl<T> Orders<T> {
@@ -47,7 +47,7 @@ impl<T> Orders<T> {
         Self { state: Mutex::new(state), came: Condvar::new(), bell }
     }
 
-    /// Leaves an order. An urgent one ends what the source does now. [any thread]
+    /// Adds an order. An urgent one interrupts the source. [any thread]
     pub(crate) fn give(&self, order: T, is_urgent: bool) {
         let mut state = self.lock();
         state.waiting.push_back((order, is_urgent));
@@ -58,7 +58,7 @@ impl<T> Orders<T> {
         self.came.notify_all();
     }
 
-    /// No more orders come; those that wait are taken first. [any thread]
+    /// Ends the orders; waiting ones are still taken first. [any thread]
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -67,13 +67,12 @@ impl<T> Orders<T> {
         self.came.notify_all();
     }
 
-    /// The next order, if one waits. The bell is for those that come after it, and stays rung if one of them is urgent.
-    /// [reader thread]
+    /// The next order, if one waits. Clears the bell, unless another urgent order waits. [reader thread]
     pub(crate) fn take(&self) -> Next<T> {
         self.next(&mut self.lock())
     }
 
-    /// The next order, whenever it comes; none when no more come. [reader thread]
+    /// Waits for the next order; `None` when no more come. [reader thread]
     pub(crate) fn wait_for_one(&self) -> Option<T> {
         loop {
             match self.wait(PARKED) {

@@ -1,8 +1,8 @@
-//! The events of one stream in one scan, on their way from the reader to the forwarder.
+//! The events of one stream in one scan, between the reader and the forwarder.
 //!
-//! Filled on the reader thread, emptied on the forwarder thread. One queue for each scan: whatever an old run still says
-//! goes into a queue that nobody empties any more. Bounded by bytes: an [`Account`], in which an event is granted also above the
-//! limit when the forwarder has no other of the stream.
+//! Filled on the reader thread, emptied on the forwarder thread. Each scan has its own queue: events of an old run are
+//! put into a queue that nobody empties any more. Bounded by bytes with an [`Account`], which also grants an event
+//! above the limit when the forwarder has no other event of the stream.
 
 use std::{
     collections::VecDeque,
@@ -25,33 +25,33 @@ use crate::{
     wake::Wake,
 };
 
-/// What a reader says of its stream, in order.
+/// The messages of a reader about its stream, in order.
 #[derive(Debug)]
 pub(crate) enum Item {
-    /// The run is open: whatever the detector sends from now on is seen.
+    /// The run is open: everything that the detector sends from now on is received.
     Opened,
-    /// Events that were given in one go.
+    /// The events of one call.
     Events(Batch),
-    /// So many data events in a row were dropped because the stream was full. They keep their places.
+    /// This many data events in a row were dropped because the stream was full. They keep their places.
     Dropped {
         /// Their type.
         typ: &'static str,
-        /// How many.
+        /// Their number.
         count: u64,
     },
     /// The run's last event was given.
     Ended,
-    /// The run is over, and why.
+    /// The run has failed, with the reason.
     Failed(String),
     /// No run is open any more.
     Closed,
 }
 
-/// Bytes of small events that a reader can be ahead of a forwarder that is at work.
+/// How many bytes of small events a reader may be ahead of a working forwarder.
 const STOCK: u64 = 128 << 10;
-/// An event that costs less is small.
+/// An event with a lower cost is small.
 const SMALL: u64 = 4 << 10;
-/// Emptied batches that wait to be filled again.
+/// Maximum number of emptied batches that wait to be filled again.
 const SPARES: usize = 64;
 
 /// See the module.
@@ -67,35 +67,35 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
-    /// What batches are made of.
+    /// Emptied batches for reuse.
     spares: Vec<VecDeque<Event>>,
-    /// Events that were pushed and whose charges still live are at most those pushed; the forwarder says when it holds none.
+    /// Set when the forwarder reports that it holds no event; cleared by a push.
     forwarder_holds_none: bool,
     /// The last events were small.
     small: bool,
-    /// The forwarder could do no more with the stream's events when it looked last.
+    /// The forwarder could do nothing more with the stream's events at its last turn.
     forwarder_rests: bool,
-    /// The forwarder does not want any more.
+    /// The forwarder no longer reads it.
     abandoned: bool,
     counts: Counts,
 }
 
-/// What the queues of a stream share: where its reader waits for bytes to come back.
+/// State that the queues of a stream share: its reader waits here for released bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Space {
     lock: Mutex<()>,
     freed: Condvar,
-    /// Events that were read when their scan was over, or after their run's end: nobody hears of them.
+    /// Number of events that were read after the end of their scan or run: these are dropped.
     late: AtomicU64,
 }
 
 impl Space {
-    /// Events that came too late for their scan, over the life of the process.
+    /// Number of events that came too late for their scan, since the start of the process.
     pub(crate) fn late(&self) -> u64 {
-        self.late.load(Ordering::Relaxed) // a count for people, guards nothing
+        self.late.load(Ordering::Relaxed) // statistics for people; guards nothing
     }
 
-    /// Called by an account when bytes came back. [any thread]
+    /// Called by an account when bytes were released. [any thread]
     pub(crate) fn freed(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.freed.notify_all();
@@ -112,19 +112,19 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what is not an event. [reader thread]
+    /// Adds an item that is not an event. [reader thread]
     pub(crate) fn tell(&self, item: Item) {
         self.state().items.push_back(item);
         self.wake.ring();
     }
 
-    /// Replaces what the source has counted. [reader thread]
+    /// Replaces the source's counts. [reader thread]
     pub(crate) fn tell_counts(&self, counts: Counts) {
         self.state().counts = counts;
     }
 
-    /// Moves the events of `batch` into the queue as far as their bytes are granted; what does not fit is dropped, or stays
-    /// in `batch`, as the stream's policy says. Returns whether all of `batch` went. [reader thread]
+    /// Moves events of `batch` into the queue while their bytes are granted; the others are dropped, or stay in
+    /// `batch`, according to the stream's policy. Returns whether `batch` is empty. [reader thread]
     pub(crate) fn push(&self, batch: &mut VecDeque<Event>) -> bool {
         if batch.is_empty() {
             return true;
@@ -183,31 +183,31 @@ impl Queue {
         batch.is_empty()
     }
 
-    /// Drops events that have no place in the scan, and counts them. [reader thread]
+    /// Drops and counts events that are too late for the scan. [reader thread]
     pub(crate) fn too_late(&self, batch: &mut VecDeque<Event>) {
         self.space.late.fetch_add(batch.len() as u64, Ordering::Relaxed);
         batch.clear();
     }
 
-    /// Waits until bytes may have come back, at most `limit`. [reader thread]
+    /// Waits until bytes may have been released, at most `limit`. [reader thread]
     pub(crate) fn wait_for_space(&self, limit: Duration) {
         let guard = self.space.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.account.wait_for_bytes();
-        // A charge dropped before the line above did not ring; so this waits in short steps, only while blocked.
+        // A charge that was dropped before the line above did not ring; so this waits in short steps, only while blocked.
         let step = limit.min(Duration::from_millis(5));
         drop(self.space.freed.wait_timeout(guard, step).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// For a reader that is ahead with small events: lets the forwarder catch up, and waits for that at most `limit`. What waits
-    /// longer than it must is in no cache any more when its turn comes. Returns whether the wait was for nothing, because the forwarder can do no
-    /// more with what it has: it waits for others. [reader thread]
+    /// For a reader that is ahead with small events: lets the forwarder catch up, and waits for that at most `limit`.
+    /// Events that wait longer than necessary are no longer in the cache when they are sent. Returns whether the wait
+    /// was useless, because the forwarder itself waits for something else. [reader thread]
     pub(crate) fn let_forwarder_catch_up(&self, limit: Duration) -> bool {
         if !self.is_ahead() {
             return false;
         }
         let guard = self.space.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.account.wait_for_at_most(STOCK / 2);
-        // Looked at again, because bytes may have come back before it was asked to ring.
+        // Checked again, because bytes may have been released before the ring was requested.
         if self.is_ahead() && !self.is_abandoned() {
             drop(self.space.freed.wait_timeout(guard, limit).unwrap_or_else(PoisonError::into_inner));
         }
@@ -219,7 +219,7 @@ impl Queue {
         self.used() > STOCK && self.state().small
     }
 
-    /// The forwarder has done all it can with what it took, and is about to sleep. [forwarder thread]
+    /// The forwarder has done all it can with the taken events, and is about to sleep. [forwarder thread]
     pub(crate) fn rest(&self) {
         if self.used() > STOCK {
             let mut state = self.state();
@@ -227,8 +227,8 @@ impl Queue {
         }
     }
 
-    /// Takes all there is. `holds_none`: the forwarder has no event of this stream left; `empties`: of its batches, for others.
-    /// [forwarder thread]
+    /// Takes everything. `holds_none`: the forwarder has no event of this stream left; `empties`: its emptied batches,
+    /// for reuse. [forwarder thread]
     pub(crate) fn take_all(
         &self,
         into: &mut VecDeque<Item>,
@@ -254,13 +254,12 @@ impl Queue {
         self.account.used()
     }
 
-    /// What the source has counted. [forwarder thread]
+    /// The source's counts. [forwarder thread]
     pub(crate) fn counts(&self) -> Counts {
         self.state().counts.clone()
     }
 
-    /// Drops what is queued and tells the reader that nobody waits for more. Returns what was left.
-    /// [forwarder thread]
+    /// Drops the queued events and tells the reader that no more are wanted. Returns what was left. [forwarder thread]
     pub(crate) fn abandon(&self) -> Left {
         let items = {
             let mut state = self.state();

@@ -1,8 +1,8 @@
-//! The reader: the one thread that calls a source, from `create` to drop.
+//! The reader: the only thread that calls a source, from `create` to drop.
 //!
-//! Owns the instance and its run. Takes orders from the forwarder between two calls of the source; one that ends the run also rings
-//! the source's stop token, so that a waiting call returns. It pulls events into the scan's [`Queue`] and is parked while
-//! its stream is inactive. It never touches a socket of workers, and knows no assignments.
+//! Owns the instance and its run. Takes orders from the forwarder between two calls of the source; an order that ends the
+//! run also rings the source's stop token, so that a waiting call returns. It pulls events into the scan's [`Queue`] and
+//! is parked while its stream is inactive. It never touches a socket of workers, and knows no assignments.
 
 use std::{
     collections::VecDeque,
@@ -26,59 +26,59 @@ use super::{
 };
 use crate::names::StreamName;
 
-/// What the forwarder asks of a reader. Answers come as items of the queue.
+/// The orders of the forwarder. Answers come as items of the queue.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Close the run, if one is open, and open the one of a new scan.
     Open(Arc<Queue>),
     /// Close the run, if one is open.
     Close(Arc<Queue>),
-    /// Wait until the source that fed the stream before has ended: it must not share the detector with the next one.
+    /// Wait until the stream's previous source has ended: two sources must not share the detector.
     Succeed(Predecessor),
-    /// Produce the event of this number, for on-demand sources.
+    /// Give the event of this number, for on-demand sources.
     Trigger(u64),
-    /// A new value of a parameter; a source that has no such parameter is not asked.
+    /// Set a parameter; ignored if the source has no such parameter.
     SetParameter { name: String, value: Arc<[u8]> },
 }
 
-/// The forwarder's handle on a reader. Dropping it ends the reader when the source's current call returns.
+/// The forwarder's handle to a reader. Dropping it ends the reader when the source's current call returns.
 #[derive(Debug)]
 pub(crate) struct Reader {
     stream: StreamName,
     orders: Arc<Orders<Order>>,
     token: Arc<Token>,
-    /// What made the source.
+    /// The factory of the source.
     factory: Arc<dyn Factory>,
-    /// A call was overdue when somebody looked last.
+    /// A call was overdue at the last check.
     written_off: bool,
     /// Disconnects when the thread has dropped the source.
     ended: Option<mpsc::Receiver<Infallible>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// What a reader found out when it made its instance.
+/// The reader's result of creating its instance.
 #[derive(Debug, Clone)]
 pub(crate) struct Created {
     /// The source's run-time parameters.
     pub(crate) parameters: Vec<Parameter>,
     /// Whether it answers `trigger` instead of `next`.
     pub(crate) on_demand: bool,
-    /// Frames that it gave and that came back.
+    /// Counts the frames that it gave and that were returned.
     pub(crate) ledger: Option<&'static Ledger>,
-    /// It is not made yet: only one can be there, and the one before it has not gone.
+    /// It is not created yet: it is exclusive, and the previous source has not ended.
     pub(crate) waits: bool,
 }
 
-/// The longest that `next` may wait.
+/// The longest wait of one `next`.
 const PULL: Duration = Duration::from_millis(100);
-/// How long a reader that is ahead waits for the forwarder at once, and how long it does not after that was for nothing.
+/// How long a reader that is ahead waits for the forwarder at a time, and how long it skips that after a useless wait.
 const CATCH_UP: Duration = Duration::from_millis(10);
-/// How often a source is asked for its counts.
+/// Interval for reading the source's counts.
 const COUNTS_EVERY: Duration = Duration::from_millis(500);
 
 impl Reader {
-    /// Starts the thread and makes the instance on it; the result comes through the channel, or never if `create` hangs. With
-    /// what feeds the stream `before`, a source of which only one can be there is made when that one has gone.
+    /// Starts the thread and creates the instance on it; the result comes through the channel, or never if `create`
+    /// hangs. With `before`, an exclusive source is created after the previous source has ended.
     pub(crate) fn start(
         stream: StreamName,
         factory: Arc<dyn Factory>,
@@ -106,20 +106,20 @@ impl Reader {
         Ok((Self { stream, factory, orders, token, written_off: false, ended, thread }, outcome))
     }
 
-    /// Gives an order. One that ends the run makes a waiting source return for it.
+    /// Sends an order. An order that ends the run makes a waiting source return.
     pub(crate) fn order(&self, order: Order) {
-        // A reader whose thread has died does not answer; whoever waits for an answer has a deadline.
+        // A reader whose thread has died does not answer; callers that wait for an answer have a deadline.
         let is_urgent = matches!(order, Order::Open(_) | Order::Close(_));
         self.orders.give(order, is_urgent);
     }
 
-    /// How long the source's current call has been under way, if that is longer than `limit`.
+    /// How long the source's current call has been running, if that is longer than `limit`.
     pub(crate) fn overdue(&self, limit: Duration) -> Option<Duration> {
         self.token.overdue(limit)
     }
 
-    /// To be called often: a call that is overdue is written off, with the code that it runs; the source is used again when
-    /// the call returns all the same. Returns for how long, when that is news.
+    /// To be called often: writes off an overdue call, with the code that it runs; if the call returns later, the
+    /// source is used again. Returns how long the call has been running, when it is first overdue.
     pub(crate) fn write_off(&mut self, limit: Duration) -> Option<Duration> {
         let overdue = self.overdue(limit);
         if overdue.is_some() == self.written_off {
@@ -142,17 +142,17 @@ impl Reader {
         &self.token.source
     }
 
-    /// Parameters whose last value the source refused, each with the reason; the value before it holds.
+    /// Parameters whose last value the source refused, each with the reason; the previous value stays.
     pub(crate) fn refused(&self) -> Vec<String> {
         self.token.refused()
     }
 
-    /// Events that the source has given, in all its runs.
+    /// Number of events that the source has given, in all its runs.
     pub(crate) fn events(&self) -> u64 {
         self.token.events()
     }
 
-    /// Instances that took the place of others after a fault, since the last call.
+    /// Number of instances that replaced others after a fault, since the last call.
     pub(crate) fn take_renewals(&self) -> Renewals {
         self.token.take_renewals()
     }
@@ -162,7 +162,7 @@ impl Reader {
         &self.stream
     }
 
-    /// Asks the thread to end, for a successor that waits for it so long. Once.
+    /// Asks the thread to end, for a successor that waits for it at most `limit`. Call once.
     pub(crate) fn retire(&mut self, limit: Duration) -> Option<Predecessor> {
         self.stop();
         self.ended.take().map(|ended| Predecessor { ended, limit })
@@ -178,7 +178,7 @@ impl Reader {
         self.orders.close();
     }
 
-    /// Waits until the thread has ended, at most until `deadline`; a thread that is inside a hanging source is left behind.
+    /// Waits until the thread has ended, at most until `deadline`; a thread inside a hanging source is abandoned.
     pub(crate) fn join(&mut self, deadline: Instant) -> bool {
         self.stop();
         let Some(thread) = self.thread.take() else { return true };
@@ -204,7 +204,7 @@ impl Drop for Reader {
     }
 }
 
-/// The reader's own side.
+/// The state of the reader's thread.
 struct Life {
     source: StreamSource,
     orders: Arc<Orders<Order>>,
@@ -213,20 +213,20 @@ struct Life {
     queue: Option<Arc<Queue>>,
     /// The run did not open, or ended with a fault.
     failed: bool,
-    /// Events that the source gave and that found no room yet.
+    /// Events that the source gave and that have not fitted into the queue yet.
     batch: VecDeque<framegate_plugin_api::Event>,
-    /// The run is over, and the source says so at once: it is asked again later.
+    /// The run is over, and the source answers so immediately: the next call comes later.
     rest: bool,
-    /// Until then it does not wait for a forwarder that can do no more: what the detector sends is worth more.
+    /// Until then it does not wait for a forwarder that is itself waiting: reading the detector's data is more important.
     free_until: Instant,
 }
 
 enum Run {
-    /// Events may come.
+    /// Further events may come.
     Giving,
-    /// Over; later calls read and count.
+    /// Over; later calls only read and count.
     Ended,
-    /// Nothing is called until the next scan.
+    /// The source is not called until the next scan.
     Parked,
 }
 
@@ -266,7 +266,7 @@ impl Life {
 
     fn obey(&mut self, order: Order, run: &mut Run) {
         match order {
-            // Another order for another scan waits behind it; that one closes the run.
+            // A later order for another scan is waiting; that one closes the run.
             Order::Open(queue) | Order::Close(queue) if queue.is_abandoned() => {}
             Order::Open(queue) => {
                 self.close();
@@ -299,7 +299,7 @@ impl Life {
                 let given = events.len();
                 self.token.gave(given);
                 self.batch.extend(events);
-                // A second one would meet another event's number; for one that does not come everybody would wait for ever.
+                // A second event would meet another event's number; for a missing event everybody would wait for ever.
                 let wrong = || format!("asked for event {number}, it gave {given} events instead of one");
                 let outcome = outcome.map_err(|fault| fault.to_string());
                 if let Err(why) = outcome.and(if given == 1 { Ok(()) } else { Err(wrong()) }) {
@@ -315,7 +315,7 @@ impl Life {
         }
     }
 
-    /// One call of `next`, and what follows from it.
+    /// Makes one call of `next`, and handles its result.
     fn pull(&mut self, queue: &Queue, run: Run) -> Run {
         let mut events: Vec<_> = std::mem::take(&mut self.batch).into();
         let before = events.len();
@@ -330,7 +330,7 @@ impl Life {
                 Run::Giving
             }
             (Run::Giving, outcome) => {
-                // The last events go before the word that they were the last.
+                // The last events are queued before the end of the run.
                 while !queue.push(&mut self.batch) && !queue.is_abandoned() {
                     queue.wait_for_space(PULL);
                 }
@@ -350,7 +350,7 @@ impl Life {
                 }
             }
             (Run::Ended, Ok(_)) => {
-                // What a source gives after its end has no place in the scan.
+                // Events after the end of a run do not belong to the scan.
                 queue.too_late(&mut self.batch);
                 self.rest = began.elapsed() < PULL / 10;
                 Run::Ended
@@ -364,7 +364,7 @@ impl Life {
     }
 
     fn close(&mut self) {
-        // What the old run said at once says nothing of the next one, which may begin in this moment.
+        // The old run's immediate answers say nothing about the next run, which may begin now.
         self.rest = false;
         if let Some(queue) = self.queue.take() {
             let counts = self.source.call(|instance| instance.counts());
@@ -377,7 +377,7 @@ impl Life {
         }
     }
 
-    /// The source goes with it.
+    /// Drops the source.
     fn end(mut self) {
         self.close();
     }

@@ -1,8 +1,9 @@
-//! The source of a stream over all of its instances: one that panicked, answered garbage or could not open gives way to another.
+//! The source of a stream, across its instances: an instance that panicked, answered garbage or could not open is
+//! replaced by a new one.
 //!
-//! Runs on the reader thread, as every call of a source does. The next instance is made when the next scan opens, after the old
-//! one was dropped: two of them would share the detector. Faults in a row back off, because an instance that is not called any more
-//! keeps what it holds.
+//! Runs on the reader thread, like every call of a source. The next instance is created when the next scan opens, after
+//! the old one was dropped: two of them would share the detector. Repeated faults back off, because an instance that is
+//! no longer called keeps its resources.
 
 use std::{
     collections::BTreeMap,
@@ -27,15 +28,15 @@ pub(super) struct StreamSource {
     settings: Value,
     token: Arc<Token>,
     instance: Box<dyn Instance>,
-    /// What the instance was lent: gone when it has given it back.
+    /// The host services of the instance: dropped when the instance has released them.
     lent: Weak<Lent>,
-    /// What earlier instances were lent that could not be ended.
+    /// The host services of earlier instances that could not be ended.
     left: Vec<Weak<Lent>>,
     /// Counts the frames of all instances.
     ledger: Option<&'static Ledger>,
     /// The names of its parameters.
     described: Vec<String>,
-    /// The values that it took last, for the next instance.
+    /// The last accepted values, for the next instance.
     values: BTreeMap<String, Arc<[u8]>>,
     /// Why it could not open.
     not_opened: Option<String>,
@@ -43,12 +44,12 @@ pub(super) struct StreamSource {
     row: Row,
 }
 
-/// How long no other instance is made at most, after faults without a good run in between.
+/// Maximum delay before a new instance, after faults without a good run in between.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 const LATER: &str = "in a later scan, within 10 s";
 
 impl StreamSource {
-    /// The source with its first instance.
+    /// Creates the source with its first instance.
     pub(super) fn make(
         token: &Arc<Token>,
         factory: Arc<dyn Factory>,
@@ -59,7 +60,7 @@ impl StreamSource {
         Ok((created, source))
     }
 
-    /// The source without an instance, because of what is told. The first scan tries to make one.
+    /// Creates the source without an instance, for the reason `why`. The first scan tries to create one.
     pub(super) fn without(token: &Arc<Token>, factory: Arc<dyn Factory>, settings: Value, why: String) -> Self {
         Self {
             factory,
@@ -76,7 +77,7 @@ impl StreamSource {
         }
     }
 
-    /// Opens a run, with another instance if this one is of no use any more. Returns why it does not.
+    /// Opens a run; creates a new instance first if this one is unusable. On failure returns the reason.
     pub(super) fn open(&mut self) -> Result<(), String> {
         self.renew()?;
         let opened = self.call(|instance| instance.open()).map_err(|fault| fault.to_string());
@@ -84,17 +85,17 @@ impl StreamSource {
         opened
     }
 
-    /// A run has come to its end without a fault.
+    /// A run has ended without a fault.
     pub(super) fn has_done_well(&mut self) {
         if self.instance.poison().is_none() {
             self.row.end();
         }
     }
 
-    /// Gives it the value of a parameter, if it has such a one.
+    /// Sets a parameter, if the source has it.
     pub(super) fn set_parameter(&mut self, name: String, value: Arc<[u8]>) {
         if self.instance.poison().is_some() {
-            // For the next instance, which passes over what it does not have.
+            // For the next instance, which ignores parameters that it does not have.
             self.values.insert(name, value);
             return;
         }
@@ -110,7 +111,7 @@ impl StreamSource {
         self.token.judged(name, refused.map(|fault| fault.to_string()));
     }
 
-    /// Calls the source, and keeps the time at which the call began where the forwarder can see it.
+    /// Calls the source, and records the start of the call for the forwarder.
     pub(super) fn call<T>(&mut self, what: impl FnOnce(&mut dyn Instance) -> T) -> T {
         self.token.begin_call();
         let answer = what(&mut *self.instance);
@@ -122,11 +123,11 @@ impl StreamSource {
         self.instance.on_demand()
     }
 
-    /// Makes another instance, if this one is of no use any more.
+    /// Creates a new instance, if this one is unusable.
     fn renew(&mut self) -> Result<(), String> {
         let poison = self.instance.poison();
         let Some(why) = poison.clone().or_else(|| self.not_opened.clone()) else { return Ok(()) };
-        // One that could not open is dropped like any other, and leaves nothing behind: no need to wait.
+        // An instance that could not open is dropped normally, and leaves nothing behind: no need to wait.
         if let (Some(_), Some(_)) = (self.row.left(), poison) {
             return Err(format!("{why}; as the one before it failed too, another instance is made {LATER}"));
         }
@@ -200,7 +201,7 @@ impl StreamSource {
                     self.token.source
                 );
             }
-            // One that is poisoned was not asked to give anything back.
+            // A poisoned instance was not asked to release anything.
             self.left.push(mem::take(&mut self.lent));
         }
     }
@@ -218,7 +219,7 @@ impl fmt::Debug for StreamSource {
     }
 }
 
-/// The fault with which a row of them began.
+/// The first fault of a row.
 fn first(why: &str) -> &str {
     why.rsplit_once("it was needed because ").map_or(why, |(_, first)| first)
 }

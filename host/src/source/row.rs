@@ -1,29 +1,29 @@
-//! Attempts at something that fails again and again: the first at once, each later one after twice the time.
+//! Repeated attempts with back-off: the first at once, each later one after twice the time.
 
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Attempts in a row.
+/// A row of attempts.
 #[derive(Debug)]
 pub(crate) struct Row {
     delays: ExponentialBackoff,
     longest: Duration,
-    /// When the next may be made; none before the first.
+    /// Earliest time of the next attempt; `None` before the first.
     not_before: Option<Instant>,
 }
 
-/// Between the first and the second.
+/// Delay between the first and the second attempt.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
 impl Row {
-    /// A row in which nobody waits longer than `longest`.
+    /// A row whose delays do not exceed `longest`.
     pub(crate) fn new(longest: Duration) -> Self {
         let delays = ExponentialBuilder::new().with_min_delay(FIRST_DELAY).with_max_delay(longest);
         Self { delays: delays.without_max_times().build(), longest, not_before: None }
     }
 
-    /// How long no attempt may be made.
+    /// How long to wait before the next attempt; `None` if it is allowed now.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.not_before?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
@@ -34,14 +34,14 @@ impl Row {
         self.not_before.replace(Instant::now() + delay).is_none()
     }
 
-    /// There was no fault any more.
+    /// Ends the row after a success.
     pub(crate) fn end(&mut self) {
         if self.not_before.is_some() {
             *self = Self::new(self.longest);
         }
     }
 
-    /// Ends the row if the last attempt was so long ago that it has nothing to do with the next.
+    /// Ends the row if the last attempt was so long ago that it is unrelated to the next.
     pub(crate) fn end_if_old(&mut self) {
         if self.not_before.is_some_and(|at| at.elapsed() > self.longest) {
             self.end();

@@ -1,6 +1,6 @@
-//! What a source's instance and its owner share: the stop token, and how the instance fares.
+//! State that a source's instance and its owner share: the stop token, and the state of the current call.
 //!
-//! Made on the thread that starts a reader; read and rung by any thread. It holds no lock over a call of the source.
+//! Created on the thread that starts a reader; read and rung by any thread. Holds no lock over a call of the source.
 
 use std::{
     collections::BTreeMap,
@@ -24,18 +24,18 @@ pub(super) struct Token {
     /// Name, version and file of the source, for messages.
     pub(super) source: String,
     pub(super) wake: Wake,
-    /// Which call of the source is under way since when, in ms of `epoch` + 1; 0: none.
+    /// The current call and its start in ms of `epoch` + 1; 0: no call.
     busy_since: AtomicU64,
     epoch: Instant,
-    /// Events that the source has given, in all its runs.
+    /// Number of events that the source has given, in all its runs.
     events: AtomicU64,
-    /// Instances that took the place of others, and such that could not be made; until somebody counts them.
+    /// Number of replacement instances that were created, and that could not be created, since they were last read.
     renewals: (AtomicU64, AtomicU64),
-    /// Values that the source refused, by parameter, until it takes one. Locked for a look only, never over a call.
+    /// Values that the source refused, by parameter, until it accepts one. Locked only for short accesses, never over a call.
     refused: Mutex<BTreeMap<String, String>>,
 }
 
-/// How often another instance was needed.
+/// How often a new instance was needed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Renewals {
     pub(crate) made: u64,
@@ -58,15 +58,15 @@ impl Token {
 
     /// A call of the source begins. [reader thread]
     pub(super) fn begin_call(&self) {
-        self.busy_since.store(self.now_ms(), Ordering::Relaxed); // a hint for people and time limits, guards nothing
+        self.busy_since.store(self.now_ms(), Ordering::Relaxed); // for people and time limits, guards nothing
     }
 
-    /// It has returned. [reader thread]
+    /// The call has returned. [reader thread]
     pub(super) fn end_call(&self) {
         self.busy_since.store(0, Ordering::Relaxed); // see `begin_call`
     }
 
-    /// How long the current call has been under way, if that is longer than `limit`.
+    /// How long the current call has been running, if that is longer than `limit`.
     pub(super) fn overdue(&self, limit: Duration) -> Option<Duration> {
         let since = self.busy_since.load(Ordering::Relaxed); // see `begin_call`
         let busy = (since != 0).then(|| Duration::from_millis(self.now_ms().saturating_sub(since)));
@@ -75,27 +75,27 @@ impl Token {
 
     /// [reader thread]
     pub(super) fn gave(&self, events: usize) {
-        self.events.fetch_add(events as u64, Ordering::Relaxed); // a count for people, guards nothing
+        self.events.fetch_add(events as u64, Ordering::Relaxed); // statistics for people; guards nothing
     }
 
     pub(super) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed) // see `gave`
     }
 
-    /// Another instance was needed, and is made or not. [reader thread]
+    /// A new instance was needed, and was created or not. [reader thread]
     pub(super) fn renewed(&self, is_made: bool) {
         let (made, not_made) = &self.renewals;
-        if is_made { made } else { not_made }.fetch_add(1, Ordering::Relaxed); // counts for people, guard nothing
+        if is_made { made } else { not_made }.fetch_add(1, Ordering::Relaxed); // statistics for people; guard nothing
     }
 
-    /// Those since the last call.
+    /// The counts since the last call.
     pub(super) fn take_renewals(&self) -> Renewals {
         let (made, not_made) = &self.renewals;
         // See `renewed`.
         Renewals { made: made.swap(0, Ordering::Relaxed), not_made: not_made.swap(0, Ordering::Relaxed) }
     }
 
-    /// The source refuses the value of a parameter, or takes it again. [reader thread]
+    /// The source has refused or accepted the value of a parameter. [reader thread]
     pub(super) fn judged(&self, parameter: String, refused: Option<String>) {
         let mut known = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         match refused {
@@ -104,7 +104,7 @@ impl Token {
         }
     }
 
-    /// Each refused value in a line.
+    /// The refused values, one line each.
     pub(super) fn refused(&self) -> Vec<String> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |(name, why)| format!("stream {}: the source refuses the value of {name}: {why}", self.stream);
@@ -116,10 +116,10 @@ impl Token {
     }
 }
 
-/// What one instance gets of the host: it gives it back when it ends.
+/// The host services of one instance: it releases them when it ends.
 pub(super) struct Lent {
     pub(super) token: Arc<Token>,
-    /// Who is told of calls that come after that.
+    /// The callback for calls after the release.
     pub(super) stray_calls: Option<StrayCalls>,
 }
 

@@ -1,4 +1,4 @@
-//! What goes wrong, and whom it harms.
+//! Tests faults: what they affect, and what they do not.
 
 use super::*;
 

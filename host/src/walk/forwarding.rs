@@ -1,4 +1,4 @@
-//! Events on their way when nothing is wrong.
+//! Tests forwarding without faults.
 
 use super::*;
 
@@ -34,7 +34,8 @@ fn events_of_more_parts_than_the_kernel_takes_at_once_arrive_whole() {
     let house = house(&["a"], |_| ());
     let workers = [house.worker("w1"), house.worker("w2")];
     let scan = house.start(&["a"]);
-    // Small ones, for which the header's length is not known before; some of 2 KiB and more, which are not copied; empty ones.
+    // Small frames, with a header length that is not known in advance; frames of 2 KiB and more, which are not copied;
+    // empty frames.
     let frames: Vec<Vec<u8>> = (0..1500).map(|place: usize| vec![place as u8; place * 37 % 5000]).collect();
     let large: Vec<Vec<u8>> = (0..5).map(|place: usize| vec![place as u8; 3 << 20]).collect();
     for frames in [&frames, &large, &frames] {
@@ -88,7 +89,7 @@ fn a_new_scan_gets_nothing_of_the_old() {
 
 #[test]
 fn frames_are_handed_to_the_socket_where_they_are() {
-    // An owner that is dropped only after the worker has everything shows that no copy stood in between.
+    // The owner is dropped only after the worker has everything: so no copy was made in between.
     struct Watched(Vec<u8>, Arc<Mutex<bool>>);
     impl AsRef<[u8]> for Watched {
         fn as_ref(&self) -> &[u8] {
@@ -127,7 +128,7 @@ fn what_was_assigned_before_a_finish_is_delivered() {
         let scan = house.start(&["a"]);
         house.feed(0, EventKind::Data, &[b"x"]);
         house.wait("the event", |report| report.streams.values().any(|stream| stream.queued == 1));
-        // Both are there when the forwarder looks, more often than not.
+        // Usually both have arrived when the forwarder looks.
         house.assign(scan, &[(0, &[("a", &["w1"])])]);
         house.command(Command::Finish { scan });
         let report = house.wait("the finish", |report| report.finished == Some(scan));

@@ -1,8 +1,8 @@
-//! No limit, size or order of arrival stops the flow for ever.
+//! Tests that no limit, size or order of arrival stops the flow for ever.
 //!
-//! One thread plays readers, forwarder and workers by turns, with the real queues, accounts and heart. Whatever the limits, every
-//! event must reach its workers, each in the order of events; a deadlock would show as a round in which nothing moves. A stream
-//! may stand still while the other floods.
+//! One thread plays readers, forwarder and workers in turn, with the real queues, accounts and heart. With any limits,
+//! every event must reach its workers, each in the order of events; a deadlock would show as a round without progress.
+//! A stream may pause while the other floods.
 
 use std::time::SystemTime;
 
@@ -23,11 +23,11 @@ const STREAMS: [&str; 2] = ["a", "b"];
 struct Plan {
     limit: u64,
     sizes: [Vec<usize>; 2],
-    /// Of each event number and stream: whether it takes part, and the workers (a bit each) that get it; also nobody.
+    /// For each event number and stream: whether it takes part, and the workers (a bit each) that get it; may be none.
     names: Vec<[Option<u8>; 2]>,
-    /// Each worker reads only in every so many rounds.
+    /// Each worker reads only every n-th round.
     slowness: [usize; WORKERS],
-    /// A stream gives nothing for so many rounds.
+    /// Number of rounds in which a stream gives nothing.
     stands: [usize; 2],
 }
 
@@ -84,7 +84,7 @@ proptest! {
             (0..).zip(&plan.names).filter(|(_, named)| is_for(named)).map(|(number, _)| number).collect()
         });
         let mut arrived: [Vec<u64>; WORKERS] = Default::default();
-        // Each round moves at least one event, when the streams do not stand and the slowest worker reads.
+        // Each round moves at least one event, unless the streams pause or the slowest worker does not read.
         for round in 0..40 + (plan.names.len() + 2) * 4 * 3 {
             for s in (0..2).filter(|s| round >= plan.stands[*s]) {
                 queues[s].push(&mut unread[s]);
@@ -111,7 +111,7 @@ proptest! {
                 break;
             }
         }
-        // An event that nobody gets is taken as well, so that those behind it come.
+        // An event without workers is taken as well, so that later events follow.
         while let Pairing::Paired = heart.pair(now, SystemTime::now(), &assembled, |_| ()) {}
         prop_assert_eq!(arrived, expected, "everything arrives, in order");
         prop_assert_eq!([queued_a, queued_b, assembled].map(|account| account.used()), [0; 3], "every byte came back");
@@ -126,7 +126,7 @@ fn a_stream_that_floods_waits_for_one_that_stands_still_and_leaves_it_its_room()
     let scan = house.start(&["still", "floods"]);
     let both: &[&str] = &["w1", "w2"];
     (0..EVENTS).for_each(|number| house.feed(1, EventKind::Data, &[&[number as u8; 100_000]]));
-    // Held back at its share of the limit, and more is not read.
+    // Held back at its share of the limit, and reading stops.
     house.wait("the flood to be held back", |report| report.memory_used >= 400 << 10);
     assert!(house.report.borrow().memory_used <= 512 << 10);
     (0..EVENTS).for_each(|number| house.feed(0, EventKind::Data, &[&[number as u8; 10]]));

@@ -1,4 +1,4 @@
-//! Walks through the whole house without control and without plugin files: commands in, messages out on a real socket.
+//! Tests the whole path without control and without plugin files: commands in, messages out on a real socket.
 
 mod faults;
 mod forwarding;
@@ -34,7 +34,7 @@ use crate::{
     source::{Counts, Factory, Fault, Instance, Ledger, NotCreated, Traits, reader::Reader},
 };
 
-/// A source whose events a test puts into it.
+/// A source that gives the events of a test.
 #[derive(Debug, Clone, Default)]
 struct Fed(Arc<Mutex<VecDeque<Event>>>);
 
@@ -63,7 +63,7 @@ struct FedInstance {
 }
 
 impl FedInstance {
-    /// Does not return until the test is over, whoever asks.
+    /// Does not return until the test is over, even if a stop is requested.
     fn hang(&self) -> Result<Progress, Fault> {
         while Arc::strong_count(&self.events.0) > 1 {
             std::thread::park_timeout(Duration::from_millis(5));
@@ -247,7 +247,7 @@ impl House {
     }
     fn stop(self) {
         self.command(Command::Stop { grace: Duration::from_secs(1) });
-        // Control is over: nobody waits for it to take back what it published.
+        // Control has ended: the forwarder does not wait for it to remove published state.
         drop(self.commands);
         self.thread.join().unwrap();
     }

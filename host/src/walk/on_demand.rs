@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Gives so many events each time that it is asked for one.
+/// Gives this many events for each trigger.
 #[derive(Debug)]
 struct Asked(usize);
 

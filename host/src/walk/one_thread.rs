@@ -1,4 +1,4 @@
-//! Every call of a source is made on one thread, which is its own.
+//! Every call of a source is made on one thread, the source's own.
 
 use std::thread::{self, ThreadId};
 
@@ -8,7 +8,7 @@ use serde_json::Map;
 use super::*;
 use crate::source::linked::linked;
 
-/// Notes what is called, and on which thread.
+/// Records each call and its thread.
 struct Noted(HostContext);
 
 struct NotedRun(HostContext);

@@ -1,4 +1,4 @@
-//! A reader of small events does not get far ahead of a forwarder that is at work, and never waits for one that can do no more.
+//! A reader of small events does not get far ahead of a working forwarder, and never waits for a forwarder that is itself waiting.
 
 use std::{collections::VecDeque, thread};
 

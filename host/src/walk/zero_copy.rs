@@ -1,7 +1,7 @@
-//! Follows a frame from the buffer that its source filled to the bytes that the kernel is given.
+//! Follows a frame from the buffer that its source filled to the bytes that the kernel gets.
 //!
-//! The source writes into each frame where it lies. What the worker reads there must be the address of a part that was
-//! handed over: then nothing in between has copied it. A linked source goes through the same binary interface as a loaded one.
+//! The source writes each frame's own address into the frame. If the kernel got a piece at the address that the worker
+//! reads, nothing in between has copied the frame. A linked source uses the same binary interface as a loaded one.
 
 use framegate_plugin_api::{EventSink, HostContext, Source, SourceRun};
 use serde_json::Map;
@@ -9,14 +9,14 @@ use serde_json::Map;
 use super::*;
 use crate::{output::connection::HANDED, source::linked::linked};
 
-/// Gives one event, of a large frame and a small one.
+/// Gives one event with a large frame and a small one.
 struct Addressed;
 
 struct AddressedRun {
     done: bool,
 }
 
-/// Unusual, so that no other test hands over as many.
+/// An unusual size, so that no other test sends a piece with it.
 const LARGE: usize = 1_234_567;
 const SMALL: usize = 321;
 
@@ -50,7 +50,7 @@ fn addressed(len: usize) -> Frame {
     Frame::from_vec(bytes)
 }
 
-/// Whether the frame that a worker got was handed over where its source had made it, in as many pieces as the kernel took it.
+/// Whether the frame that a worker got was sent from where its source created it, in as many pieces as the kernel took.
 fn handed_over_in_place(frame: &[u8]) -> bool {
     let address = usize::from_le_bytes(frame[..8].try_into().unwrap());
     let handed = HANDED.lock().unwrap();
@@ -66,7 +66,7 @@ fn large_frames_are_handed_to_every_worker_where_their_source_made_them() {
     house.assign(scan, &[(0, &[("a", &["w1", "w2"])])]);
     for worker in &workers {
         let frames = receive(worker).1;
-        // Small ones are copied, so that one which waits does not pin what it was received in.
+        // Small frames are copied, so that a waiting one does not pin the buffer that it was received in.
         let in_place: Vec<bool> = frames.iter().map(|frame| handed_over_in_place(frame)).collect();
         assert_eq!(in_place, [true, false, false, true]);
     }

@@ -1,7 +1,7 @@
 //! The events of one call of `next`, in arrays that the host owns and the plugin fills.
 //!
-//! An event's frames lie behind those of the event before it. The host offers room for a usual batch; an event of many
-//! frames asks for more. Nothing is allocated for an event, and nothing is cleared in advance.
+//! The frames of all events are in one array, in the order of the events. The host offers room for a usual batch; an
+//! event with many frames asks for more. Nothing is allocated per event, and the arrays are not cleared in advance.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -15,13 +15,13 @@ use crate::{
     text::Text,
 };
 
-/// One event as it crosses.
+/// One event in the form that crosses the boundary.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct RawEvent {
-    /// The protocol's name as workers see it in the header; read by the host before it calls again.
+    /// The protocol's name as workers see it in the header; the host reads it before its next call.
     pub typ: Text,
-    /// Number of frames; they are the next ones in the array of frames.
+    /// Number of frames; they are the next ones in the frames array.
     pub frames: usize,
     /// An [`EventKind`]'s code.
     pub kind: i32,
@@ -33,32 +33,33 @@ pub struct RawEvent {
 pub struct Batch {
     /// Room for events; not initialised.
     pub events: *mut RawEvent,
-    /// Events in it; the plugin counts up.
+    /// Number of events in the array; the plugin increments it.
     pub events_len: usize,
-    /// Size of the room.
+    /// Capacity of the array.
     pub events_capacity: usize,
     /// Room for frames; not initialised.
     pub frames: *mut RawFrame,
-    /// Frames in it; the plugin counts up, after it wrote the frame: a frame that is counted belongs to the host, whatever comes then.
+    /// Number of frames in the array. The plugin increments it after it has written the frame: a counted frame belongs
+    /// to the host, even if the call fails.
     pub frames_len: usize,
-    /// Size of the room.
+    /// Capacity of the array.
     pub frames_capacity: usize,
-    /// A batch is large enough with this many events …
+    /// The batch is full at this number of events …
     pub max_events: usize,
-    /// … or with this many bytes of frames.
+    /// … or at this number of frame bytes.
     pub max_bytes: usize,
     /// A [`Progress`]'s code; `next` sets it.
     pub progress: i32,
-    /// `[instance thread, inside the call that got the batch]` Makes room for so many events and frames more, and keeps what is there. Answers an outcome's
-    /// code: `Failed` when the host refuses.
+    /// `[instance thread, inside the call that got the batch]` Makes room for this many more events and frames; keeps
+    /// the existing ones. Returns an outcome's code: `Failed` when the host refuses.
     pub grow: unsafe extern "C" fn(batch: *mut Batch, events: usize, frames: usize) -> i32,
 }
 
 /// The plugin's side of a batch, for one call.
 pub struct BatchWriter {
-    /// Not a reference: `grow` is given the same pointer and changes what it points to.
+    /// A pointer, not a reference: `grow` gets the same pointer and changes the struct behind it.
     batch: *mut Batch,
-    /// What the host refused to take.
+    /// Number of frames that the host refused to take.
     refused: Option<usize>,
 }
 
@@ -66,13 +67,13 @@ impl BatchWriter {
     /// Writes into a batch.
     ///
     /// # Safety
-    /// - `batch` and its arrays are valid, and nobody else uses them, as long as the writer lives.
+    /// - `batch` and its arrays are valid, and nobody else uses them while the writer lives.
     #[must_use]
     pub unsafe fn new(batch: *mut Batch) -> Self {
         Self { batch, refused: None }
     }
 
-    /// Puts one event into the batch; returns how many bytes its frames have.
+    /// Adds one event to the batch; returns the number of bytes in its frames.
     pub fn push(&mut self, typ: &'static str, kind: EventKind, frames: impl Iterator<Item = Frame>) -> usize {
         let mut event = Unfinished { writer: self, frames: 0 };
         let mut bytes = 0;
@@ -84,14 +85,14 @@ impl BatchWriter {
         bytes
     }
 
-    /// Events after which the batch is large enough.
+    /// Number of events at which the batch is full.
     #[must_use]
     pub fn max_events(&self) -> usize {
         // SAFETY: `batch` is valid while the writer lives.
         unsafe { (*self.batch).max_events }
     }
 
-    /// Bytes after which the batch is large enough.
+    /// Number of bytes at which the batch is full.
     #[must_use]
     pub fn max_bytes(&self) -> usize {
         // SAFETY: `batch` is valid while the writer lives.
@@ -101,7 +102,7 @@ impl BatchWriter {
     /// Ends the batch.
     ///
     /// # Errors
-    /// When the host refused an event: it is lost, so the run is over.
+    /// The host refused an event: that event is lost, so the run is over.
     pub fn finish(self, progress: Progress) -> Result<(), SourceError> {
         if let Some(frames) = self.refused {
             return Err(SourceError::internal(format!("the host has no room for an event of {frames} frames")));
@@ -111,7 +112,7 @@ impl BatchWriter {
         Ok(())
     }
 
-    /// The batch, with room for one event more and so many frames more, if the host gives it.
+    /// The batch, with room for one more event and `frames` more frames, if the host grants it.
     fn with_room_for(&mut self, frames: usize) -> Option<&mut Batch> {
         let fits = |batch: &Batch| {
             batch.events_len < batch.events_capacity && batch.frames_capacity - batch.frames_len >= frames
@@ -120,7 +121,8 @@ impl BatchWriter {
         let batch = unsafe { &mut *self.batch };
         if !fits(batch) {
             let grow = batch.grow;
-            // SAFETY: called inside the call that got the batch, on its thread; no reference to it is used after.
+            // SAFETY: called inside the call that got the batch, on its thread; no earlier reference to the batch is
+            // used afterwards.
             unsafe { grow(self.batch, 1, frames) };
         }
         // SAFETY: as above.
@@ -129,11 +131,11 @@ impl BatchWriter {
     }
 }
 
-/// An event whose frames are being written. If it is not finished, because the source's iterator panicked, they are released:
-/// the host must not find frames of no event.
+/// An event while its frames are being written. If the source's iterator panics before `finish`, drop releases these
+/// frames: the host must not find frames that belong to no event.
 struct Unfinished<'a> {
     writer: &'a mut BatchWriter,
-    /// Invariant: so many frames at the end of the batch belong to this event.
+    /// Invariant: the last `frames` frames of the batch belong to this event.
     frames: usize,
 }
 
@@ -143,14 +145,14 @@ impl Unfinished<'_> {
             self.writer.refused = Some(self.frames + 1);
             return;
         };
-        // SAFETY: there is room for one frame more.
+        // SAFETY: there is room for one more frame.
         unsafe { put(batch.frames, batch.frames_len, frame.into_raw()) }
         batch.frames_len += 1;
         self.frames += 1;
     }
 
     fn finish(mut self, typ: &'static str, kind: EventKind) {
-        // An event that lacks a frame is no event; its frames go with `self`.
+        // An event that lacks a frame is not valid; dropping `self` releases its frames.
         if self.writer.refused.is_some() {
             return;
         }
@@ -159,7 +161,7 @@ impl Unfinished<'_> {
             return;
         };
         let event = RawEvent { typ: Text::new(typ), frames: self.frames, kind: kind.code() };
-        // SAFETY: there is room for one event more.
+        // SAFETY: there is room for one more event.
         unsafe { put(batch.events, batch.events_len, event) }
         batch.events_len += 1;
         self.frames = 0;
@@ -172,11 +174,11 @@ impl Drop for Unfinished<'_> {
             // SAFETY: valid and used by nobody else while the writer lives.
             let batch = unsafe { &mut *self.writer.batch };
             batch.frames_len -= 1;
-            // SAFETY: this frame was written by `add`, so it is within the array.
+            // SAFETY: `add` wrote this frame, so it is within the array.
             let last = unsafe { batch.frames.add(batch.frames_len) };
-            // SAFETY: as above; it is not counted any more, so nobody reads it again.
+            // SAFETY: as above; the frame is no longer counted, so nobody reads it again.
             let raw = unsafe { last.read() };
-            // SAFETY: `add` made it from a frame, and nobody else owns it.
+            // SAFETY: `add` created `raw` from a frame, and nobody else owns it.
             drop(unsafe { Frame::from_raw(raw, None) });
         }
     }
@@ -189,7 +191,7 @@ impl Drop for Unfinished<'_> {
 unsafe fn put<T>(start: *mut T, at: usize, element: T) {
     // SAFETY: within the room, as the caller promises.
     let place = unsafe { start.add(at) };
-    // SAFETY: as above; what was there needs no drop.
+    // SAFETY: as above; the old content needs no drop.
     unsafe { place.write(element) }
 }
 

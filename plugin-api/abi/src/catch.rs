@@ -1,4 +1,4 @@
-//! Panics become values.
+//! Turns panics into values.
 
 use std::{
     any::Any,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{error::SourceError, hook};
 
-/// Calls; a panic comes back as its message and place.
+/// Calls; returns a panic as its message and place.
 pub(crate) fn catch<T>(call: impl FnOnce() -> Result<T, SourceError>) -> Result<Result<T, SourceError>, String> {
     hook::guarded(|| catch_unwind(AssertUnwindSafe(call))).map_err(|payload| {
         let message = message(payload);
@@ -19,7 +19,7 @@ pub(crate) fn catch<T>(call: impl FnOnce() -> Result<T, SourceError>) -> Result<
     })
 }
 
-/// Calls; a panic comes back as `None`.
+/// Calls; returns `None` after a panic.
 pub(crate) fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(answer) => Some(answer),
@@ -30,7 +30,7 @@ pub(crate) fn quietly<T>(call: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-/// What a panic said. The payload's own drop may panic too; that payload is forgotten.
+/// The message of a panic. The payload's own drop may panic too; that second payload is forgotten.
 fn message(payload: Box<dyn Any + Send>) -> String {
     let message = said(&*payload).to_owned();
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -39,7 +39,7 @@ fn message(payload: Box<dyn Any + Send>) -> String {
     message
 }
 
-/// The words of a panic.
+/// The text of a panic's payload.
 pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
     match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => text,

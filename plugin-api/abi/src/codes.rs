@@ -1,6 +1,6 @@
-//! The integer codes that cross the boundary, and the enums they stand for: one table each.
+//! The integer codes that cross the boundary, and their enums: one table each.
 //!
-//! Enums never cross as such: an integer that is no variant would be undefined behaviour, a code that is none is an error.
+//! Enums never cross as such: an integer without a variant would be undefined behaviour; an unknown code is only an error.
 
 macro_rules! codes {
     ($($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal,)* })*) => {$(
@@ -18,7 +18,7 @@ macro_rules! codes {
                 match self { $(Self::$variant => $code,)* }
             }
 
-            /// What a code stands for.
+            /// The variant of a code.
             #[must_use]
             pub const fn from_code(code: i32) -> Option<Self> {
                 match code { $($code => Some(Self::$variant),)* _ => None }
@@ -30,11 +30,11 @@ macro_rules! codes {
 codes! {
     /// How a call ended.
     Outcome {
-        /// As it should.
+        /// Success.
         Done = 0,
-        /// With an error, which stands in the error buffer.
+        /// An error; the error buffer contains it.
         Failed = 1,
-        /// With a panic, whose message stands in the error buffer. The instance is poisoned.
+        /// A panic; the error buffer contains its message. The instance is poisoned.
         Panicked = 2,
         /// Not called: the instance is poisoned.
         Poisoned = 3,
@@ -42,11 +42,11 @@ codes! {
 
     /// What `next` answers.
     Progress {
-        /// There may be more at once: call again.
+        /// There may be more immediately: call again.
         More = 1,
-        /// The deadline is reached, or the stop token rang; nothing is waiting.
+        /// The deadline is reached, or a stop was requested; nothing is waiting.
         Idle = 2,
-        /// The run's last event was given. Later calls read and count what still arrives, and give none.
+        /// The run's last event was delivered. Later calls read and count further messages, and deliver no events.
         End = 3,
     }
 
@@ -56,27 +56,27 @@ codes! {
         Settings = 1,
         /// The network or the machine: an address cannot be used, a connection broke for good.
         Connect = 2,
-        /// The detector: it sent what its protocol does not allow, and the run cannot go on.
+        /// The detector: it sent what its protocol does not allow, and the run cannot continue.
         Protocol = 3,
         /// The plugin itself.
         Internal = 4,
     }
 
-    /// Where an event stands in its run.
+    /// The position of an event in its run.
     EventKind {
-        /// The detector's header: control without Redis sends it to every worker.
+        /// The detector's header: without a controller it is sent to every worker.
         Start = 1,
         /// Ordinary data.
         Data = 2,
-        /// The detector's end message: control without Redis sends it to every worker.
+        /// The detector's end message: without a controller it is sent to every worker.
         End = 3,
     }
 
-    /// How much a log line matters.
+    /// The severity of a log line.
     LogLevel {
         /// Something is broken.
         Error = 1,
-        /// Something is odd, and was dealt with.
+        /// Something is unusual, and was handled.
         Warn = 2,
         /// A change of state, for the operator.
         Info = 3,

@@ -1,4 +1,4 @@
-//! What a source says when it cannot go on, and the buffer in which it crosses.
+//! The error that a source returns when it cannot continue, and the buffer that carries it across the boundary.
 #![allow(unsafe_code)]
 
 use std::{fmt, ptr};
@@ -35,7 +35,7 @@ impl SourceError {
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
-    /// Whose fault it is.
+    /// The cause of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -55,35 +55,35 @@ impl fmt::Display for SourceError {
 
 impl std::error::Error for SourceError {}
 
-/// Where a plugin writes why a call failed. The host owns it and lends it for the call.
+/// Where a plugin writes why a call failed. The host owns it; it is valid during the call.
 #[repr(C)]
 #[derive(StableAbi, Debug)]
 pub struct ErrorBuffer {
     /// Room for the message; not initialised.
     pub data: *mut u8,
-    /// Size of the room in bytes.
+    /// Capacity in bytes.
     pub capacity: usize,
-    /// Bytes of the message, UTF-8; the plugin sets it. Longer messages are cut.
+    /// Length of the message in bytes, UTF-8; the plugin sets it. Longer messages are cut.
     pub len: usize,
     /// An [`ErrorKind`]'s code; the plugin sets it.
     pub kind: i32,
 }
 
 impl ErrorBuffer {
-    /// Writes kind and message, cut to what there is room for. Does nothing without a buffer.
+    /// Writes kind and message, cut to the capacity. Does nothing without a buffer.
     ///
     /// # Safety
     /// - `buffer` is null, or points to a buffer whose `data` has room for `capacity` bytes;
     /// - nobody else uses the buffer during the call.
     pub unsafe fn fill(buffer: *mut Self, kind: ErrorKind, message: &str) {
-        // SAFETY: null, or valid and ours during the call, as the caller promises.
+        // SAFETY: null, or valid and exclusive during the call, as the caller promises.
         let Some(buffer) = (unsafe { buffer.as_mut() }) else { return };
         let cut = (0..=message.len().min(buffer.capacity)).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
         buffer.kind = kind.code();
         buffer.len = cut;
         if cut > 0 {
-            // SAFETY: `cut` is at most the message's length and at most `capacity`, for which `data` has room; a message
-            // of ours and a buffer of the host do not overlap.
+            // SAFETY: `cut` is at most the message's length and at most `capacity`, the size of `data`; our message and
+            // the host's buffer do not overlap.
             unsafe { ptr::copy_nonoverlapping(message.as_ptr(), buffer.data, cut) }
         }
     }

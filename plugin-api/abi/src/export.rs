@@ -1,9 +1,9 @@
-//! What makes a library a plugin: two statics, the note and the root.
+//! Makes a library a plugin: two statics, the note and the root.
 
 /// Writes a plugin's note and root into the crate that calls it. Authors call `framegate_plugin_api::export_source!` instead.
 ///
-/// Both carry the crate's name, so that several sources can be linked into one program. Nothing else is written, because only an
-/// attribute that is named here may be `unsafe` in a crate that forbids unsafe code.
+/// Both contain the crate's name, so that several sources can be linked into one program. The macro writes nothing
+/// else: in a crate that forbids unsafe code, only an attribute that is named here may be `unsafe`.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ty) => {

@@ -1,7 +1,7 @@
-//! A byte buffer with an owner, and how it crosses the boundary.
+//! A byte buffer with an owner, and the form in which it crosses the boundary.
 //!
-//! A frame is made on the reader thread and dropped on any thread: usually on the forwarder's, when the last worker
-//! has been served. Its bytes never move and never change in between.
+//! A frame is created on the reader thread and dropped on any thread: usually on the forwarder's, when the last worker
+//! has received it. Its bytes never move and never change in between.
 #![allow(unsafe_code)]
 
 use std::{
@@ -20,7 +20,7 @@ use abi_stable::StableAbi;
 
 use crate::{catch, small};
 
-/// One frame as it crosses the boundary: where the bytes are, and who gives them back.
+/// One frame in the form that crosses the boundary: the address of its bytes, and the function that releases them.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct RawFrame {
@@ -30,18 +30,19 @@ pub struct RawFrame {
     pub len: usize,
     /// Passed to `release` unchanged.
     pub owner: *mut c_void,
-    /// [any thread] Gives the bytes back; called exactly once. `None` for bytes that live as long as the process.
+    /// [any thread] Releases the bytes; called exactly once. `None` for bytes that live as long as the process.
     pub release: Option<unsafe extern "C" fn(owner: *mut c_void)>,
 }
 
-/// How many frames one loaded plugin gave, and how many came back to it. Lives as long as the process, like the plugin.
+/// Counts the frames that one loaded plugin delivered, and the frames that were released. Lives as long as the process,
+/// like the plugin.
 #[derive(Debug, Default)]
 pub struct Ledger {
     delivered: Line,
     released: Line,
 }
 
-/// On a cache line of its own: one count is kept by the instance's thread, the other by whoever releases frames.
+/// Has its own cache line: the instance's thread writes one count, the threads that release frames write the other.
 #[repr(align(64))]
 #[derive(Debug, Default)]
 struct Line(AtomicU64);
@@ -53,38 +54,39 @@ impl Ledger {
         Self { delivered: Line(AtomicU64::new(0)), released: Line(AtomicU64::new(0)) }
     }
 
-    /// Frames that the plugin gave so far.
+    /// Number of frames that the plugin has delivered.
     #[must_use]
     pub fn delivered(&self) -> u64 {
-        self.delivered.0.load(Ordering::Relaxed) // a count for people, guards nothing
+        self.delivered.0.load(Ordering::Relaxed) // statistics for people; guards nothing
     }
 
-    /// Frames that were released so far.
+    /// Number of frames that were released.
     #[must_use]
     pub fn released(&self) -> u64 {
-        // PAIR released: with the Release in `Frame::drop`: whoever sees a frame counted sees what its owner's drop did.
+        // PAIR released: with the Release in `Frame::drop`: a thread that sees a frame counted also sees what its
+        // owner's drop did.
         self.released.0.load(Ordering::Acquire)
     }
 
-    /// Counts frames that arrived.
+    /// Counts delivered frames.
     pub fn add_delivered(&self, frames: u64) {
         self.delivered.0.fetch_add(frames, Ordering::Relaxed); // see `delivered`
     }
 }
 
-/// A byte buffer with an owner, released once, on whatever thread drops it.
+/// A byte buffer with an owner. The owner is released once, on the thread that drops the frame.
 ///
 /// In odin-data "frame" means an image; here it is one buffer of an event, as in ZeroMQ and dranspose.
 pub struct Frame {
     raw: RawFrame,
-    /// Where the release is counted; none for a frame that has not crossed.
+    /// The ledger that counts the release; `None` for a frame that has not crossed the boundary.
     ledger: Option<&'static Ledger>,
 }
 
 // SAFETY: the owner behind a frame is `Send` (required by `from_owner`; promised by the plugin for `from_raw`), and the
-// release function may be called on any thread by the contract of `RawFrame::release`.
+// contract of `RawFrame::release` allows it on any thread.
 unsafe impl Send for Frame {}
-// SAFETY: a shared frame gives out only `&[u8]` of bytes that nobody changes while the frame lives.
+// SAFETY: a shared frame exposes only `&[u8]`, and nobody changes these bytes while the frame lives.
 unsafe impl Sync for Frame {}
 
 impl Frame {
@@ -94,8 +96,8 @@ impl Frame {
         Self::from_owner(bytes)
     }
 
-    /// Copies `bytes`. For small frames this is cheaper than holding on to a big receive buffer: up to 2 KiB they share chunks that
-    /// their thread fills again and again, so that a copy allocates nothing.
+    /// Copies `bytes`. For small frames this is cheaper than keeping a big receive buffer: frames of up to 2 KiB share
+    /// chunks that their thread reuses, so that a copy allocates nothing.
     #[must_use]
     pub fn copy(bytes: &[u8]) -> Self {
         match small::copy(bytes) {
@@ -105,32 +107,34 @@ impl Frame {
         }
     }
 
-    /// Bytes that live as long as the process.
+    /// Uses bytes that live as long as the process.
     #[must_use]
     pub fn from_static(bytes: &'static [u8]) -> Self {
         let raw = RawFrame { data: bytes.as_ptr(), len: bytes.len(), owner: ptr::null_mut(), release: None };
         Self { raw, ledger: None }
     }
 
-    /// Uses the bytes of `owner` where they are; `owner` is dropped when the last worker has been served, on any thread.
+    /// Uses the bytes of `owner` in place; `owner` is dropped on any thread, when the last worker has received the
+    /// frame.
     ///
-    /// `owner` moves first, so bytes that it keeps inline are safe too: if it is small, as those that only point to their bytes are, into a chunk that
-    /// its thread fills again and again, so that this allocates nothing; else to the heap. A panic in its `Drop` is caught.
+    /// `owner` moves first, so bytes that it keeps inline are safe too. A small owner (one that only points to its
+    /// bytes) moves into a chunk that its thread reuses, so that this allocates nothing; a larger one moves to the
+    /// heap. A panic in its `Drop` is caught.
     #[must_use]
     pub fn from_owner<O: AsRef<[u8]> + Send + 'static>(owner: O) -> Self {
         let owner = match small::keep(owner) {
             Ok(raw) => return Self { raw, ledger: None },
             Err(owner) => Box::into_raw(Box::new(owner)),
         };
-        // SAFETY: made one line up, and nobody else has it. Bytes that are inside the owner are borrowed from where they
-        // stay: the box is not moved any more.
+        // SAFETY: created one line up, and nobody else has it. Bytes that are inside the owner are borrowed from their
+        // final place: the box does not move again.
         let bytes = unsafe { &*owner }.as_ref();
         let (data, len) = (bytes.as_ptr(), bytes.len());
         let raw = RawFrame { data, len, owner: owner.cast(), release: Some(release_box::<O>) };
         Self { raw, ledger: None }
     }
 
-    /// Some bytes of a buffer that several frames share; the buffer is dropped with the last of them, on any thread.
+    /// Uses a range of a buffer that several frames share; the buffer is dropped with its last frame, on any thread.
     ///
     /// # Panics
     /// If `range` is not within the buffer.
@@ -143,13 +147,13 @@ impl Frame {
         Self { raw, ledger: None }
     }
 
-    /// The frame as it crosses the boundary; whoever gets it must call `release` once.
+    /// The frame in the form that crosses the boundary; the receiver must call `release` once.
     #[must_use]
     pub fn into_raw(self) -> RawFrame {
         ManuallyDrop::new(self).raw
     }
 
-    /// Takes over a frame that crossed the boundary; its release is counted in the ledger.
+    /// Takes over a frame that crossed the boundary; the ledger counts its release.
     ///
     /// # Safety
     /// - `raw.data` points to `raw.len` bytes that stay readable and unchanged until `raw.release` is called;
@@ -177,7 +181,8 @@ impl Frame {
         self.raw.len
     }
 
-    /// The address of what owns the bytes, 0 for bytes that live as long as the process: two frames of one owner have the same.
+    /// The address of the owner, 0 for bytes that live as long as the process. Two frames of one owner return the same
+    /// address.
     #[must_use]
     pub fn owner(&self) -> usize {
         self.raw.owner as usize
@@ -193,7 +198,8 @@ impl Frame {
 impl Drop for Frame {
     fn drop(&mut self) {
         if let Some(release) = self.raw.release {
-            // SAFETY: `into_raw` forgets the frame, so this runs once for each owner; any thread is allowed.
+            // SAFETY: `into_raw` forgets the frame, so this runs once for each owner; `release` is allowed on any
+            // thread.
             unsafe { release(self.raw.owner) }
         }
         if let Some(ledger) = self.ledger {
@@ -215,18 +221,18 @@ impl AsRef<[u8]> for Frame {
     }
 }
 
-/// Drops the boxed owner; a panic ends here and not in the host.
+/// Drops the boxed owner; a panic is caught here and does not reach the host.
 ///
 /// # Safety
 /// - `owner` came from `Box::into_raw` of a `Box<O>`, and was not passed here before.
 unsafe extern "C" fn release_box<O>(owner: *mut c_void) {
     catch::quietly(|| {
-        // SAFETY: `from_owner` made `owner` from a `Box<O>`, and `Frame::drop` calls once.
+        // SAFETY: `from_owner` created `owner` from a `Box<O>`, and `Frame::drop` calls once.
         drop(unsafe { Box::from_raw(owner.cast::<O>()) });
     });
 }
 
-/// Gives back one count of a shared owner; a panic of its drop ends here and not in the host.
+/// Releases one count of a shared owner; a panic of its drop is caught here and does not reach the host.
 ///
 /// # Safety
 /// - `owner` came from `Arc::into_raw` of an `Arc<O>`, and was not passed here before for this count.

@@ -1,8 +1,8 @@
 //! The plugin's side of the tables: safe Rust inside, C functions outside, and no panic gets through.
 //!
-//! A panic that left an `extern "C"` function would abort the host. So every function here catches it, writes its message and
-//! place into the error buffer, and drops the source, as a thread that panics drops what it has: what it held (connections, a
-//! port) is free for the next instance. The instance is not called again.
+//! A panic that left an `extern "C"` function would abort the host. So every function here catches it, writes its
+//! message and place into the error buffer, and drops the source. Its resources (connections, a port) are then free for
+//! the next instance. The instance is not called again.
 #![allow(unsafe_code)]
 
 use std::{ffi::c_void, marker::PhantomData, sync::Arc, time::Duration};
@@ -23,7 +23,8 @@ use crate::{
     vtable::{EXCLUSIVE, PluginTable},
 };
 
-/// What the tables are made from; `framegate-plugin-api` implements it for every source. All of it is called on the instance's thread.
+/// The trait behind the tables; `framegate-plugin-api` implements it for every source. Everything is called on the
+/// instance's thread.
 pub trait Plugin: Sized + 'static {
     /// The protocol's name, for the note.
     const PROTOCOL: &'static str;
@@ -32,46 +33,46 @@ pub trait Plugin: Sized + 'static {
     /// Whether the plugin offers [`TriggerTable`].
     const ON_DEMAND: bool;
 
-    /// Makes an instance from settings in JSON.
+    /// Creates an instance from settings in JSON.
     ///
     /// # Errors
-    /// Settings that cannot work, and whatever else makes the source impossible.
+    /// Settings that cannot work, and anything else that makes the source impossible.
     fn create(stream: &str, settings: &str, host: Arc<dyn HostServices>) -> Result<Self, SourceError>;
     /// Opens the run of a scan; an earlier one is dropped first.
     ///
     /// # Errors
-    /// What makes the run impossible.
+    /// The reason why the run is impossible.
     fn open(&mut self) -> Result<(), SourceError>;
     /// Gives the next events.
     ///
     /// # Errors
-    /// What ends the run.
+    /// The error that ends the run.
     fn next(&mut self, out: &mut BatchWriter, left: Duration) -> Result<Progress, SourceError>;
-    /// Gives the event of a number.
+    /// Gives the event with this number.
     ///
     /// # Errors
-    /// What ends the run.
+    /// The error that ends the run.
     fn trigger(&mut self, event_number: u64, out: &mut BatchWriter) -> Result<(), SourceError>;
     /// Drops the run, if one is open.
     fn close(&mut self);
     /// Describes the run-time parameters, in JSON.
     fn parameters(&self) -> String;
-    /// Takes the value of a parameter.
+    /// Sets a parameter.
     ///
     /// # Errors
     /// When the value cannot be used.
     fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), SourceError>;
-    /// Tells what arrived in this run and gave no event.
+    /// Reports the messages of this run that gave no event, counted by reason.
     fn skipped(&self, tell: &mut dyn FnMut(&str, u64));
-    /// Tells what this run has received, in numbers of the source's own.
+    /// Reports what this run has received, in counters that the source defines.
     fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
         let _ = tell;
     }
-    /// Bytes received in this run and not given yet.
+    /// Bytes received in this run and not yet delivered.
     fn bytes_waiting(&self) -> u64 {
         0
     }
-    /// Tells why the last message of this run that was invalid was so, if one was.
+    /// Reports why the last invalid message of this run was invalid, if there was one.
     fn last_invalid(&self, tell: &mut dyn FnMut(&str)) {
         let _ = tell;
     }
@@ -83,15 +84,16 @@ pub const fn table<P: Plugin>() -> &'static PluginTable {
     &Tables::<P>::PLUGIN
 }
 
-/// What an instance's address points to.
+/// The target of an instance's address.
 struct Guarded<P> {
-    /// None: it has panicked.
+    /// `None`: the source has panicked.
     living: Option<Living<P>>,
 }
 
 struct Living<P> {
     plugin: P,
-    /// Kept although the plugin may have let go of it: panics on its threads are reported there. Dropped after the plugin.
+    /// Kept even if the plugin drops its own handle: panics on the plugin's threads are reported there. Dropped after
+    /// the plugin.
     _host: Arc<HostHandle>,
 }
 
@@ -119,7 +121,7 @@ impl<P: Plugin> Tables<P> {
 }
 
 /// # Safety
-/// - As [`PluginTable::create`] says; `instance` is valid for a write.
+/// - The rules of [`PluginTable::create`] hold; `instance` is valid for a write.
 unsafe extern "C" fn create<P: Plugin>(
     host: *const HostTable,
     stream: Text,
@@ -130,7 +132,7 @@ unsafe extern "C" fn create<P: Plugin>(
     let made = catch(|| {
         // SAFETY: the host gives a valid table.
         let table = unsafe { *host };
-        // SAFETY: the table's context belongs to us from here on.
+        // SAFETY: from here on this handle owns the table's context.
         let host = Arc::new(unsafe { HostHandle::new(table) });
         hook::report_to(&host);
         // SAFETY: the host keeps the text during the call.
@@ -146,14 +148,14 @@ unsafe extern "C" fn create<P: Plugin>(
             unsafe { instance.write(Box::into_raw(guarded).cast()) }
         })
     });
-    // SAFETY: the host's buffer, lent for this call.
+    // SAFETY: the host's buffer, valid during this call.
     unsafe { answer(made, error) }
 }
 
 /// # Safety
-/// - As [`PluginTable::destroy`] says; `instance` came from `create` and is not used again.
+/// - The rules of [`PluginTable::destroy`] hold; `instance` came from `create` and is not used again.
 unsafe extern "C" fn destroy<P: Plugin>(instance: *mut c_void, error: *mut ErrorBuffer) -> i32 {
-    // SAFETY: `create` made it from a box, and the host gives it back once.
+    // SAFETY: `create` created it from a box, and the host passes it here once.
     let guarded = unsafe { Box::from_raw(instance.cast::<Guarded<P>>()) };
     if guarded.living.is_none() {
         return Outcome::Poisoned.code();
@@ -162,19 +164,20 @@ unsafe extern "C" fn destroy<P: Plugin>(instance: *mut c_void, error: *mut Error
         drop(guarded);
         Ok(())
     });
-    // SAFETY: the host's buffer, lent for this call.
+    // SAFETY: the host's buffer, valid during this call.
     unsafe { answer(dropped, error) }
 }
 
 /// # Safety
-/// - As [`PluginTable::open`] says; `instance` came from `create`.
+/// - The rules of [`PluginTable::open`] hold; `instance` came from `create`.
 unsafe extern "C" fn open<P: Plugin>(instance: *mut c_void, error: *mut ErrorBuffer) -> i32 {
     // SAFETY: the caller promises what `call` asks for.
     unsafe { call::<P>(instance, error, |plugin| plugin.open()) }
 }
 
 /// # Safety
-/// - As [`PluginTable::next`] says; `instance` came from `create`, `batch` is valid and unshared during the call.
+/// - The rules of [`PluginTable::next`] hold; `instance` came from `create`, `batch` is valid and unshared during the
+///   call.
 unsafe extern "C" fn next<P: Plugin>(
     instance: *mut c_void,
     batch: *mut Batch,
@@ -192,7 +195,8 @@ unsafe extern "C" fn next<P: Plugin>(
 }
 
 /// # Safety
-/// - As [`TriggerTable::trigger`] says; `instance` came from `create`, `batch` is valid and unshared during the call.
+/// - The rules of [`TriggerTable::trigger`] hold; `instance` came from `create`, `batch` is valid and unshared during
+///   the call.
 unsafe extern "C" fn trigger<P: Plugin>(
     instance: *mut c_void,
     event_number: u64,
@@ -210,7 +214,7 @@ unsafe extern "C" fn trigger<P: Plugin>(
 }
 
 /// # Safety
-/// - As [`PluginTable::close`] says; `instance` came from `create`.
+/// - The rules of [`PluginTable::close`] hold; `instance` came from `create`.
 unsafe extern "C" fn close<P: Plugin>(instance: *mut c_void, error: *mut ErrorBuffer) -> i32 {
     let closed = |plugin: &mut P| {
         plugin.close();
@@ -221,14 +225,14 @@ unsafe extern "C" fn close<P: Plugin>(instance: *mut c_void, error: *mut ErrorBu
 }
 
 /// # Safety
-/// - As [`ParametersTable::describe`] says; `instance` came from `create`, `out` is lent for the call.
+/// - The rules of [`ParametersTable::describe`] hold; `instance` came from `create`, `out` is valid during the call.
 unsafe extern "C" fn describe<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
     // SAFETY: the caller promises what `tell` asks for.
     unsafe { tell::<P>(instance, out, error, |plugin, give| give(&plugin.parameters(), 0)) }
 }
 
 /// # Safety
-/// - As [`ParametersTable::set`] says; `instance` came from `create`.
+/// - The rules of [`ParametersTable::set`] hold; `instance` came from `create`.
 unsafe extern "C" fn set<P: Plugin>(instance: *mut c_void, name: Text, value: Text, error: *mut ErrorBuffer) -> i32 {
     let taken = |plugin: &mut P| {
         // SAFETY: the host keeps the text during the call.
@@ -241,21 +245,21 @@ unsafe extern "C" fn set<P: Plugin>(instance: *mut c_void, name: Text, value: Te
 }
 
 /// # Safety
-/// - As [`SkippedTable::skipped`] says; `instance` came from `create`, `out` is lent for the call.
+/// - The rules of [`SkippedTable::skipped`] hold; `instance` came from `create`, `out` is valid during the call.
 unsafe extern "C" fn skipped<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
     // SAFETY: the caller promises what `tell` asks for.
     unsafe { tell::<P>(instance, out, error, P::skipped) }
 }
 
 /// # Safety
-/// - As [`CountersTable::counters`] says; `instance` came from `create`, `out` is lent for the call.
+/// - The rules of [`CountersTable::counters`] hold; `instance` came from `create`, `out` is valid during the call.
 unsafe extern "C" fn counters<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
     // SAFETY: the caller promises what `tell` asks for.
     unsafe { tell::<P>(instance, out, error, P::counters) }
 }
 
 /// # Safety
-/// - As [`PresentTable::bytes_waiting`] says; `instance` came from `create`, `bytes` is valid for a write.
+/// - The rules of [`PresentTable::bytes_waiting`] hold; `instance` came from `create`, `bytes` is valid for a write.
 unsafe extern "C" fn bytes_waiting<P: Plugin>(instance: *mut c_void, bytes: *mut u64, error: *mut ErrorBuffer) -> i32 {
     let told = |plugin: &mut P| {
         // SAFETY: valid for a write, as the host promises.
@@ -267,16 +271,16 @@ unsafe extern "C" fn bytes_waiting<P: Plugin>(instance: *mut c_void, bytes: *mut
 }
 
 /// # Safety
-/// - As [`PresentTable::last_invalid`] says; `instance` came from `create`, `out` is lent for the call.
+/// - The rules of [`PresentTable::last_invalid`] hold; `instance` came from `create`, `out` is valid during the call.
 unsafe extern "C" fn last_invalid<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
     // SAFETY: the caller promises what `tell` asks for.
     unsafe { tell::<P>(instance, out, error, |plugin, give| plugin.last_invalid(&mut |reason| give(reason, 0))) }
 }
 
 /// # Safety
-/// - `id` is lent for the call.
+/// - `id` is valid during the call.
 unsafe extern "C" fn get_extension<P: Plugin>(id: Text) -> Extension {
-    // SAFETY: lent for the call.
+    // SAFETY: valid during the call.
     match unsafe { id.as_str() } {
         Ok(CountersTable::ID) => Extension::new(Tables::<P>::COUNTERS),
         Ok(ParametersTable::ID) => Extension::new(Tables::<P>::PARAMETERS),
@@ -287,10 +291,10 @@ unsafe extern "C" fn get_extension<P: Plugin>(id: Text) -> Extension {
     }
 }
 
-/// Calls an instance for what it tells the host.
+/// Calls an instance to get texts and counts.
 ///
 /// # Safety
-/// - As for [`call`]; `out` is lent for this call.
+/// - As for [`call`]; `out` is valid during this call.
 unsafe fn tell<P: Plugin>(
     instance: *mut c_void,
     out: *const Sink,
@@ -301,7 +305,7 @@ unsafe fn tell<P: Plugin>(
         // SAFETY: valid during the call.
         let out = unsafe { &*out };
         what(plugin, &mut |text, count| {
-            // SAFETY: lent for this call, and this is its thread.
+            // SAFETY: valid during this call, and this is its thread.
             unsafe { out.give(text, count) }
         });
         Ok(())
@@ -310,43 +314,43 @@ unsafe fn tell<P: Plugin>(
     unsafe { call::<P>(instance, error, told) }
 }
 
-/// Calls an instance, unless it has panicked; a panic is the end of its source.
+/// Calls an instance, unless it has panicked; after a panic, drops its source.
 ///
 /// # Safety
 /// - `instance` came from `create` of the same `P`, was not destroyed, and this is its thread;
-/// - `error` is null or lent for this call.
+/// - `error` is null or valid during this call.
 unsafe fn call<P: Plugin>(
     instance: *mut c_void,
     error: *mut ErrorBuffer,
     what: impl FnOnce(&mut P) -> Result<(), SourceError>,
 ) -> i32 {
-    // SAFETY: `create` made it, it lives, and only this thread uses it.
+    // SAFETY: `create` created it, it lives, and only this thread uses it.
     let guarded = unsafe { &mut *instance.cast::<Guarded<P>>() };
     let Some(living) = &mut guarded.living else { return Outcome::Poisoned.code() };
     let called = catch(|| what(&mut living.plugin));
     if called.is_err() {
         let living = guarded.living.take();
-        // What panicked once may panic again: then what it has not dropped by then stays.
+        // Its drop may panic too: then the parts that were not yet dropped stay.
         let _ = catch(move || {
             drop(living);
             Ok(())
         });
     }
-    // SAFETY: null or lent for this call.
+    // SAFETY: null or valid during this call.
     unsafe { answer(called, error) }
 }
 
-/// The code of a call's outcome; the reason goes into the buffer.
+/// The code of a call's outcome; writes the error into the buffer.
 ///
 /// # Safety
-/// - `error` is null or lent for this call.
+/// - `error` is null or valid during this call.
 unsafe fn answer(called: Result<Result<(), SourceError>, String>, error: *mut ErrorBuffer) -> i32 {
     let (outcome, kind, message) = match &called {
         Ok(Ok(())) => return Outcome::Done.code(),
         Ok(Err(failed)) => (Outcome::Failed, failed.kind(), failed.message()),
         Err(panic) => (Outcome::Panicked, ErrorKind::Internal, panic.as_str()),
     };
-    // SAFETY: null or lent for this call, as the caller promises.
+    // SAFETY: null or valid during this call, as the caller promises.
     unsafe { ErrorBuffer::fill(error, kind, message) }
     outcome.code()
 }

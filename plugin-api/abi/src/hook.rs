@@ -1,8 +1,8 @@
-//! Knows where a plugin panics.
+//! A panic hook that finds out where a plugin panics.
 //!
-//! A loaded plugin has a standard library of its own, so the host's panic hook does not see its panics; this one does.
-//! A panic in a guarded call is remembered for the guard, which reports it; one on another thread of the plugin goes to
-//! the host's log. Installed only in a loaded plugin: a linked source shares the program's own hook.
+//! A loaded plugin has its own standard library, so the host's panic hook does not see its panics; this one does. For a
+//! panic in a guarded call, the hook stores the place, and the guard reports it; a panic on another thread of the
+//! plugin goes to the host's log. Installed only in a loaded plugin: a linked source shares the program's own hook.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,13 +18,13 @@ use crate::{
 };
 
 thread_local! {
-    /// Whether a guarded call is under way on this thread.
+    /// Whether a guarded call is running on this thread.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
-    /// Where the last panic of a guarded call on this thread happened.
+    /// The place of the last panic in a guarded call on this thread.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Where panics of other threads are reported: the host of the newest instance. A loaded copy serves one stream.
+/// The host that logs panics of other threads: the host of the newest instance. A loaded copy serves one stream.
 static HOST: OnceLock<Mutex<Weak<HostHandle>>> = OnceLock::new();
 
 /// Installs the hook, once.
@@ -44,7 +44,7 @@ pub(crate) fn install() {
     });
 }
 
-/// Remembers where to report panics of other threads; does nothing in a linked source.
+/// Sets the host that logs panics of other threads; does nothing in a linked source.
 pub(crate) fn report_to(host: &Arc<HostHandle>) {
     if let Some(last) = HOST.get() {
         *last.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(host);
@@ -59,15 +59,15 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> T {
     answer
 }
 
-/// Where the last panic of a guarded call happened, if the hook is installed.
+/// The place of the last panic in a guarded call, if the hook is installed.
 pub(crate) fn place() -> Option<String> {
     PLACE.with(|last| last.borrow_mut().take())
 }
 
-/// Tells the host of a panic on a thread of the plugin's own.
+/// Reports a panic on a thread that the plugin started to the host.
 fn report(panic: &PanicHookInfo<'_>) -> bool {
     let Some(last) = HOST.get() else { return false };
-    // Taken out of the lock first: the host's log is not called under it.
+    // Cloned out of the lock first: the host's log is not called under it.
     let host = last.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
     let Some(host) = host else { return false };
     let thread = thread::current();

@@ -1,7 +1,7 @@
-//! What the host offers a plugin, as a trait and as the table in which it crosses.
+//! The functions that the host offers a plugin, as a trait and as the table that crosses the boundary.
 //!
-//! The table has a context with one owner: whoever got it calls `release` once. So a thread that a plugin left behind can
-//! go on calling it.
+//! The table's context has one owner, who calls `release` once. So a thread that a plugin left behind can still call
+//! it.
 #![allow(unsafe_code)]
 
 use std::{ffi::c_void, fmt, os::fd::RawFd};
@@ -22,17 +22,17 @@ pub trait HostServices: Send + Sync {
     fn stop_requested(&self) -> bool;
     /// A descriptor that is readable while a stop is requested; never read from it. `[any thread]`
     fn stop_descriptor(&self) -> RawFd;
-    /// Who is told of calls that a plugin makes after it has given these services back; nobody by default. Asked for once, when it gives
-    /// them back; kept for ever, so it should hold no descriptor. `[any thread]`
+    /// The callback for calls that a plugin makes after it has released these services; `None` by default. The host
+    /// asks for it once, at the release, and keeps it for ever, so it should hold no descriptor. `[any thread]`
     fn stray_calls(&self) -> Option<StrayCalls> {
         None
     }
 }
 
-/// Is told the name of each function of the host that is called by a plugin that has no right to any more. `[any thread]`
+/// Gets the name of each host function that a plugin calls after the release. `[any thread]`
 pub type StrayCalls = std::sync::Arc<dyn Fn(&'static str) + Send + Sync>;
 
-/// The table of the host's functions, made for one instance.
+/// The table of the host's functions, created for one instance.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct HostTable {
@@ -42,9 +42,10 @@ pub struct HostTable {
     pub stop_requested: unsafe extern "C" fn(context: *mut c_void) -> i32,
     /// `[any thread]` A descriptor that is readable while a stop is requested; never read from it.
     pub stop_descriptor: unsafe extern "C" fn(context: *mut c_void) -> i32,
-    /// `[any thread]` What else the host offers, by the extension's id.
+    /// `[any thread]` Returns an extension of the host, by its id.
     pub get_extension: unsafe extern "C" fn(context: *mut c_void, id: Text) -> Extension,
-    /// `[any thread]` Gives the context back, once; the table is not used after. Whoever does it all the same gets nothing, and the host tells it.
+    /// `[any thread]` Releases the context, once; the table is not used afterwards. The host refuses and logs later
+    /// calls.
     pub release: unsafe extern "C" fn(context: *mut c_void),
 }
 
@@ -54,8 +55,8 @@ pub struct HostHandle {
     log: Option<&'static LogTable>,
 }
 
-// SAFETY: all functions of a `HostTable` may be called on any thread, which is part of their declaration; the context is
-// only passed to them.
+// SAFETY: all functions of a `HostTable` may be called on any thread, as their declaration says; the context is only
+// passed to them.
 unsafe impl Send for HostHandle {}
 // SAFETY: as above; they may be called on several threads at once.
 unsafe impl Sync for HostHandle {}
@@ -70,7 +71,7 @@ impl HostHandle {
         let mut handle = Self { table, log: None };
         // SAFETY: the context was not released.
         let extension = unsafe { (table.get_extension)(table.context, Text::new(LogTable::ID)) };
-        // SAFETY: the answer is the host's to `LogTable::ID`, and what it points to is static.
+        // SAFETY: this is the host's answer to `LogTable::ID`, and it points to static data.
         handle.log = unsafe { extension.table::<LogTable>() }.ok().flatten();
         handle
     }
@@ -99,7 +100,7 @@ impl HostServices for HostHandle {
 
 impl Drop for HostHandle {
     fn drop(&mut self) {
-        // SAFETY: this handle is the context's one owner and ends here.
+        // SAFETY: this handle is the only owner of the context and ends here.
         unsafe { (self.table.release)(self.table.context) }
     }
 }

@@ -1,9 +1,9 @@
-//! What crosses the boundary, held against a file for each version: `layout/MAJOR.MINOR.txt`.
+//! Compares everything that crosses the boundary with a file for each version: `layout/MAJOR.MINOR.txt`.
 //!
-//! The file says where every field of every struct lies and what type it has, which code stands for what, and which extensions
-//! there are. A change of any of it fails here until the version has gone a step, and a step of the minor version may only
-//! add. The C header is held against the same file (`tests/tests/c_header.rs`), and a plugin of version 1.0 is built and
-//! loaded from a frozen copy (`tests/old-plugins/`).
+//! The file contains the offset and type of every field of every struct, the meaning of every code, and all extensions.
+//! A change of any of these fails here until the version is increased, and a minor version may only add. The C header
+//! is compared with the same file (`tests/tests/authors/header.rs`), and a plugin of version 1.0 is built from a frozen copy
+//! and loaded (`tests/old-plugins/`).
 
 use std::{any::type_name, collections::BTreeSet, fmt::Write as _, fs, mem::offset_of, path::PathBuf};
 
@@ -23,7 +23,7 @@ use crate::{
     vtable::{EXCLUSIVE, PluginTable, Root},
 };
 
-/// Tells of structs. One that has a field which is not named here does not compile.
+/// Describes structs. A struct with a field that is not named here does not compile.
 macro_rules! structs {
     ($text:ident: $($name:ident { $($field:ident),* $(,)? })*) => {$(
         let _ = |all: $name| { let $name { $($field: _),* } = all; };
@@ -36,7 +36,7 @@ macro_rules! structs {
     )*};
 }
 
-/// Tells of codes.
+/// Describes codes.
 macro_rules! codes {
     ($text:ident: $($name:ident { $all:expr })*) => {$(
         let _ = writeln!($text, "\ncodes {}", stringify!($name));
@@ -46,7 +46,7 @@ macro_rules! codes {
     )*};
 }
 
-/// What crosses, as this version has it.
+/// The layout of this version.
 fn now() -> String {
     let mut text = format!("version {}.{}\n", ABI_VERSION.0, ABI_VERSION.1);
     structs!(text:
@@ -72,7 +72,7 @@ fn now() -> String {
         Description { abi_major, abi_minor, language, debug, root, protocol, name, version, compiler }
         Note { owner_len, description_len, kind, owner, description }
     );
-    // What C has no part in: the root of a plugin in Rust.
+    // Not part of the C interface: the root of a plugin in Rust.
     structs!(text: Root { table });
     codes!(text:
         Outcome { Outcome::ALL }
@@ -113,7 +113,7 @@ fn without_modules(name: &str) -> String {
     text
 }
 
-/// What a later version of the same major version lacks of an earlier one, or has in another way.
+/// The parts that a later version of the same major version lacks or has changed.
 fn lacks(later: &str, earlier: &str) -> Vec<String> {
     let parts = |text: &str| text.split("\n\n").skip(1).map(|part| part.trim_end().to_owned()).collect::<BTreeSet<_>>();
     parts(earlier).difference(&parts(later)).cloned().collect()
@@ -136,12 +136,12 @@ fn what_crosses_is_what_the_file_of_this_version_says() {
     );
 }
 
-/// The structs that one file of this crate makes ready to cross.
+/// The structs in one file of this crate that derive `StableAbi`.
 fn crossing(text: &str) -> impl Iterator<Item = &str> {
     let derived = text.split("#[derive(StableAbi").skip(1);
     let names =
         derived.filter_map(|rest| rest.split_once("pub struct ")?.1.split(|c: char| !c.is_alphanumeric()).next());
-    names.filter(|name| !name.is_empty()) // as in this file
+    names.filter(|name| !name.is_empty()) // an empty name comes from this file itself
 }
 
 #[test]

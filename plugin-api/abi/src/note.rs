@@ -1,7 +1,7 @@
-//! The ELF note of a plugin: what is known of a file before any of its code runs.
+//! The ELF note of a plugin: what the host learns from a file before any of its code runs.
 //!
-//! `export_source!` puts a [`Note`] into the section `.note.framegate`; `readelf -n` shows it, and a plugin in C writes the same. It says which ABI the plugin
-//! was built for, which symbol leads to its functions, and what it is.
+//! `export_source!` puts a [`Note`] into the section `.note.framegate`; `readelf -n` shows it, and a plugin in C writes
+//! the same. It contains the plugin's ABI version, the symbol that leads to its functions, and its name and version.
 
 use crate::guard::Plugin;
 
@@ -12,12 +12,12 @@ pub const OWNER: &str = "Framegate";
 /// The note's type.
 pub const KIND: u32 = 1;
 
-/// In what a plugin is written, which says what stands under its symbol.
+/// The language of a plugin; it determines what the symbol points to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    /// Under the symbol is a `LibHeader` of abi_stable, with a description of the layout.
+    /// The symbol points to a `LibHeader` of abi_stable, with a description of the layout.
     Rust,
-    /// Under the symbol is a [`PluginTable`](crate::vtable::PluginTable).
+    /// The symbol points to a [`PluginTable`](crate::vtable::PluginTable).
     C,
 }
 
@@ -31,7 +31,7 @@ impl Language {
         }
     }
 
-    /// What a code stands for.
+    /// The language of a code.
     #[must_use]
     pub const fn from_code(code: u32) -> Option<Self> {
         match code {
@@ -42,7 +42,7 @@ impl Language {
     }
 }
 
-/// An ELF note, as it lies in the file.
+/// An ELF note, as stored in the file.
 #[repr(C, align(4))]
 #[derive(Debug)]
 pub struct Note {
@@ -53,9 +53,10 @@ pub struct Note {
     pub(crate) description: Description,
 }
 
-/// What the note says. Numbers in the machine's order; texts in UTF-8, filled up with zeros.
+/// The note's content. Numbers are in the machine's byte order; texts are UTF-8, padded with zeros.
 ///
-/// Its fields never change, whatever the ABI's version is, so that every host can say what it found; new ones come behind.
+/// Its fields never change in any version of the ABI, so that every host can report what it found; new fields are
+/// appended.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Description {
@@ -71,16 +72,16 @@ pub struct Description {
     pub root: [u8; 128],
     /// The protocol's name.
     pub protocol: [u8; 32],
-    /// The plugin's name: that of its package.
+    /// The plugin's name: the name of its package.
     pub name: [u8; 64],
     /// The plugin's version.
     pub version: [u8; 32],
-    /// The compiler that built it.
+    /// The compiler that built the plugin.
     pub compiler: [u8; 96],
 }
 
 impl Note {
-    /// The note of a plugin in Rust. A text that is too long ends the build.
+    /// The note of a plugin in Rust. A text that is too long fails the build.
     #[must_use]
     pub const fn new<P: Plugin>(root: &str, name: &str, version: &str, debug: bool) -> Self {
         Self {
@@ -103,13 +104,13 @@ impl Note {
     }
 }
 
-/// A text of at most `N - 1` bytes, filled up with zeros.
+/// A text of at most `N - 1` bytes, padded with zeros.
 const fn text<const N: usize>(text: &str) -> [u8; N] {
     assert!(text.len() < N, "a name of the plugin is too long for its note: see framegate_plugin_abi::note");
     cut(text)
 }
 
-/// As much of a text as fits into `N - 1` bytes, filled up with zeros.
+/// The first `N - 1` bytes of a text, padded with zeros.
 const fn cut<const N: usize>(text: &str) -> [u8; N] {
     let mut bytes = [0; N];
     let mut at = 0;

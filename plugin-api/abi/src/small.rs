@@ -1,7 +1,8 @@
-//! Small frames, and owners of large ones, in chunks that they share, so that they cost no allocation.
+//! Small frames, and small owners of large frames, in shared chunks, so that they cost no allocation.
 //!
-//! Each thread fills a chunk of its own, one behind the other. They are read and released on any thread; the chunk goes back with the last of
-//! them, and is filled again. A chunk is small itself, because a frame that is held for long pins all of it.
+//! Each thread fills its own chunk, entry after entry. Any thread may read and release an entry; when the last entry is
+//! released, the chunk returns to its thread, which fills it again. Chunks are small, because a frame that is held for
+//! long pins its whole chunk.
 #![allow(unsafe_code)]
 
 use std::{
@@ -17,14 +18,14 @@ use std::{
 
 use crate::{catch, frame::RawFrame};
 
-/// Bytes of a chunk.
+/// Size of a chunk in bytes.
 const CHUNK: usize = 8 << 10;
-/// Longer ones are worth a buffer of their own.
+/// Maximum size of an entry; longer ones get their own buffer.
 const LONGEST: usize = CHUNK / 4;
-/// Empty chunks that wait to be filled again; others are freed. As many as come back at once, usually.
+/// Maximum number of empty chunks that wait to be filled again; further ones are freed. Usually no more return at once.
 const MOST_EMPTY: usize = 128;
 
-/// A copy of `bytes` in this thread's chunk; none if it is too long, or the thread is about to end.
+/// Copies `bytes` into this thread's chunk; `None` if they are too long, or the thread is about to end.
 pub(crate) fn copy(bytes: &[u8]) -> Option<RawFrame> {
     if bytes.is_empty() || bytes.len() > LONGEST {
         return None;
@@ -32,7 +33,8 @@ pub(crate) fn copy(bytes: &[u8]) -> Option<RawFrame> {
     FILLER.try_with(|filler| filler.borrow_mut().copy(bytes)).ok()
 }
 
-/// The bytes of `owner`, which moves into this thread's chunk. It comes back if it does not fit there, or the thread is about to end.
+/// Moves `owner` into this thread's chunk and returns its bytes. Returns `owner` if it does not fit, or the thread is
+/// about to end.
 pub(crate) fn keep<O: AsRef<[u8]> + Send + 'static>(owner: O) -> Result<RawFrame, O> {
     if size_of::<Placed<O>>() > LONGEST || align_of::<Placed<O>>() > align_of::<Chunk>() {
         return Err(owner);
@@ -40,8 +42,8 @@ pub(crate) fn keep<O: AsRef<[u8]> + Send + 'static>(owner: O) -> Result<RawFrame
     let mut owner = Some(owner);
     let placed = FILLER.try_with(|filler| filler.borrow_mut().place(owner.take().expect("it is taken once")));
     let Ok(placed) = placed else { return Err(owner.expect("nobody has taken it")) };
-    // SAFETY: it was just placed, and stays there until its release, which is up to whoever gets the frame. The filler is not borrowed any more, because
-    // this is foreign code, which may make frames.
+    // SAFETY: it was just placed, and stays there until its release, which the frame's holder controls. The filler is
+    // not borrowed any more, because `as_ref` is foreign code, which may create frames.
     let bytes = unsafe { (*placed.as_ptr()).owner.as_ref() };
     Ok(RawFrame {
         data: bytes.as_ptr(),
@@ -59,34 +61,35 @@ struct Placed<O> {
     owner: O,
 }
 
-/// In the order of C: what is in it is aligned as it is itself.
+/// In the order of C, because an owner in `bytes` must be aligned relative to the chunk.
 #[repr(C)]
 struct Chunk {
-    /// Who needs it: each frame in it, and the thread that fills it. While it is filled it has all frames that it could hold, so that giving one
-    /// out counts nothing.
+    /// Number of users: the frames in it, and the thread that fills it. While the thread fills it, the count includes
+    /// all frames that the chunk could hold, so that adding a frame changes no count.
     holds: AtomicUsize,
-    /// Back to the thread that fills it.
+    /// Returns the chunk to the thread that fills it.
     home: SyncSender<Box<Chunk>>,
     bytes: UnsafeCell<[MaybeUninit<u8>; CHUNK]>,
 }
 
-/// An owner is placed at an offset of `bytes` that is a multiple of its alignment, which is at most that of the chunk: so `bytes` must begin at
-/// such an address too. On every target.
+/// An owner's offset in `bytes` is a multiple of its alignment, which is at most the chunk's alignment: so `bytes` must
+/// have the chunk's alignment too, on every target.
 const _: () = assert!(std::mem::offset_of!(Chunk, bytes).is_multiple_of(align_of::<Chunk>()));
 
-/// Its frames, of which none is empty, and the thread that fills it: there are no more.
+/// The maximum number of users: the frames (none is empty), and the thread that fills the chunk.
 const MOST_HOLDS: usize = CHUNK + 1;
 
 struct Filler {
-    /// Invariant: it has [`MOST_HOLDS`], less those of its frames that were released.
+    /// Invariant: this thread has [`MOST_HOLDS`] holds, minus the frames that were given out.
     chunk: NonNull<Chunk>,
-    /// Bytes of it that belong to frames; the others are this thread's alone.
+    /// Bytes that belong to frames; the other bytes belong to this thread alone.
     used: usize,
-    /// Frames in it.
+    /// Number of frames in the chunk.
     given: usize,
-    /// Chunks in which nothing is left, as they come back.
+    /// Receives chunks whose frames were all released.
     returned: Receiver<Box<Chunk>>,
-    /// Those that this thread has taken from there, to begin with the last one: it is in the processor's cache, if any is.
+    /// Empty chunks that were received there. The last one is used first: it is the most likely to be in the
+    /// processor's cache.
     empty: Vec<Box<Chunk>>,
 }
 
@@ -96,7 +99,7 @@ impl Filler {
         Self { chunk: Self::first(home), used: 0, given: 0, returned, empty: Vec::new() }
     }
 
-    /// A new chunk.
+    /// Creates a new chunk.
     fn first(home: SyncSender<Box<Chunk>>) -> NonNull<Chunk> {
         let bytes = UnsafeCell::new([MaybeUninit::uninit(); CHUNK]);
         NonNull::from(Box::leak(Box::new(Chunk { holds: AtomicUsize::new(MOST_HOLDS), home, bytes })))
@@ -104,36 +107,36 @@ impl Filler {
 
     fn copy(&mut self, bytes: &[u8]) -> RawFrame {
         let place = self.room(bytes.len(), 1);
-        // SAFETY: the room is this frame's alone, and `bytes` is none of it: it would belong to another.
+        // SAFETY: the room belongs to this frame alone, and does not overlap `bytes`, which belong to somebody else.
         unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         RawFrame { data: place, len: bytes.len(), owner: self.chunk.as_ptr().cast(), release: Some(release) }
     }
 
-    /// `O` must not be longer than [`LONGEST`], nor more aligned than a chunk.
+    /// `O` must not be longer than [`LONGEST`], nor have a larger alignment than a chunk.
     fn place<O>(&mut self, owner: O) -> NonNull<Placed<O>> {
         let place = self.room(size_of::<Placed<O>>(), align_of::<Placed<O>>()).cast::<Placed<O>>();
-        // SAFETY: the room is this owner's alone, long enough, and aligned.
+        // SAFETY: the room belongs to this owner alone, is long enough, and is aligned.
         unsafe { place.write(Placed { chunk: self.chunk, owner }) };
         // SAFETY: within a chunk, so not null.
         unsafe { NonNull::new_unchecked(place) }
     }
 
-    /// Room in the chunk, with one of its holds.
+    /// Reserves room in the chunk, with one hold.
     fn room(&mut self, len: usize, align: usize) -> *mut u8 {
         self.used = self.used.next_multiple_of(align);
         if self.used + len > CHUNK {
             self.next_chunk();
         }
-        // SAFETY: this thread has holds, so the chunk is there. Only the field's address is taken.
+        // SAFETY: this thread has holds, so the chunk exists. Only the field's address is taken.
         let start = unsafe { &raw const (*self.chunk.as_ptr()).bytes };
-        // SAFETY: `used + len` is within the chunk: looked at above. From `used` on nobody else reads or writes.
+        // SAFETY: `used + len` is within the chunk, as checked above. Nobody else reads or writes from `used` on.
         let place = unsafe { UnsafeCell::raw_get(start).cast::<u8>().add(self.used) };
         self.used += len;
         self.given += 1;
         place
     }
 
-    /// Leaves the chunk to what is in it, and takes one that is empty.
+    /// Gives up the chunk to its frames, and takes an empty one.
     fn next_chunk(&mut self) {
         if self.empty.is_empty() {
             self.empty.extend(self.returned.try_iter());
@@ -145,7 +148,7 @@ impl Filler {
                 NonNull::from(Box::leak(chunk))
             }
             None => {
-                // SAFETY: this thread has holds, so the chunk is there.
+                // SAFETY: this thread has holds, so the chunk exists.
                 let home = unsafe { &(*self.chunk.as_ptr()).home };
                 Self::first(home.clone())
             }
@@ -154,9 +157,9 @@ impl Filler {
         (self.chunk, self.used, self.given) = (next, 0, 0);
     }
 
-    /// Leaves the chunk to what is in it.
+    /// Gives up the chunk to its frames.
     fn leave(&mut self) {
-        // SAFETY: so many holds were never given out, and one is this thread's, which uses it no more.
+        // SAFETY: these holds were never given out, including this thread's own, and the thread uses the chunk no more.
         unsafe { let_go(self.chunk, MOST_HOLDS - self.given) };
     }
 }
@@ -167,42 +170,42 @@ impl Drop for Filler {
     }
 }
 
-/// Gives holds back; with the last, the chunk goes home.
+/// Releases holds; the last one returns the chunk to its thread.
 ///
 /// # Safety
-/// - The caller owns so many holds, and forgets them.
+/// - The caller owns this many holds, and uses them no more.
 unsafe fn let_go(chunk: NonNull<Chunk>, holds: usize) {
-    // SAFETY: it is there for as long as somebody has a hold.
+    // SAFETY: the chunk exists as long as anybody has a hold.
     let count = unsafe { &(*chunk.as_ptr()).holds };
-    // PAIR holds: what this thread has read or written of the chunk comes before it is freed or filled again.
+    // PAIR holds: this thread's reads and writes of the chunk happen before it is freed or filled again.
     if count.fetch_sub(holds, Ordering::Release) == holds {
         fence(Ordering::Acquire);
-        // SAFETY: leaked from a box by whoever filled it, and these were the last holds.
+        // SAFETY: its thread leaked it from a box, and these were the last holds.
         let chunk = unsafe { Box::from_raw(chunk.as_ptr()) };
         let home = chunk.home.clone();
-        // There may be enough, or nobody who fills it: then it comes back in the error, and is freed.
+        // If the channel is full, or the thread is gone, the error returns the chunk, and it is freed.
         let _ = home.try_send(chunk);
     }
 }
 
-/// [any thread] Gives back one frame.
+/// [any thread] Releases one frame.
 ///
 /// # Safety
-/// - `owner` is that of a frame made here, which is used no more.
+/// - `owner` belongs to a frame that was created here and is not used again.
 unsafe extern "C" fn release(owner: *mut c_void) {
-    // SAFETY: frames are made with the address of their chunk.
+    // SAFETY: each frame's owner is the address of its chunk.
     let chunk = unsafe { NonNull::new_unchecked(owner.cast::<Chunk>()) };
     // SAFETY: the frame's one hold.
     unsafe { let_go(chunk, 1) };
 }
 
-/// [any thread] Drops an owner, and gives back its place. A panic of its drop ends here and not in the host.
+/// [any thread] Drops an owner, and releases its place. A panic of its drop is caught here and does not reach the host.
 ///
 /// # Safety
-/// - `owner` is that of a frame made by [`keep`] of an `O`, which is used no more.
+/// - `owner` belongs to a frame that [`keep`] created from an `O`, and that is not used again.
 unsafe extern "C" fn release_owner<O>(owner: *mut c_void) {
     let placed = owner.cast::<Placed<O>>();
-    // SAFETY: it is where `keep` placed it, because of the frame's hold.
+    // SAFETY: the frame's hold keeps it where `keep` placed it.
     let Placed { chunk, owner } = unsafe { &mut *placed };
     let chunk = *chunk;
     // SAFETY: nobody uses it any more, and it is dropped only here.
@@ -222,7 +225,7 @@ mod tests {
     use crate::frame::Frame;
 
     fn frame(filler: &mut Filler, number: u8, len: usize) -> Frame {
-        // SAFETY: it was just made, and nobody else has it.
+        // SAFETY: just created, and nobody else has it.
         unsafe { Frame::from_raw(filler.copy(&vec![number; len]), None) }
     }
 
@@ -230,16 +233,16 @@ mod tests {
     fn frames_keep_their_bytes_whoever_holds_them_for_how_long() {
         let mut filler = Filler::new();
         let mut held = VecDeque::new();
-        // Slices are compared as wholes, which is what makes this bearable under Miri.
+        // Slices are compared as a whole, because comparing single bytes is too slow under Miri.
         let is_whole = |(number, frame): &(u8, Frame)| frame.as_slice() == vec![*number; frame.len()];
         for number in 0..2000_usize {
             held.push_back((number as u8, frame(&mut filler, number as u8, 1 + number * 7 % LONGEST)));
-            // From none to many, and back.
+            // The number of held frames grows from none to many, and shrinks again.
             while held.len() > number % 1000 {
                 assert!(is_whole(&held.pop_front().unwrap()));
             }
         }
-        // The thread that filled them may be gone.
+        // The frames may outlive the thread that filled them.
         drop(filler);
         std::thread::spawn(move || assert!(held.iter().all(is_whole))).join().unwrap();
     }

@@ -1,11 +1,11 @@
-//! Text and bytes that are borrowed for a call, and how a plugin hands text of any length to the host.
+//! Text and bytes that are borrowed for a call, and the callback that takes text of any length from a plugin.
 #![allow(unsafe_code)]
 
 use std::{ffi::c_void, slice};
 
 use abi_stable::StableAbi;
 
-/// Bytes that the caller keeps unchanged during the call; UTF-8 where a field or parameter says text.
+/// Bytes that the caller keeps unchanged during the call; UTF-8 if the field or parameter is documented as text.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct Text {
@@ -16,19 +16,19 @@ pub struct Text {
 }
 
 impl Text {
-    /// Lends `text`.
+    /// Borrows `text`.
     #[must_use]
     pub const fn new(text: &str) -> Self {
         Self::bytes(text.as_bytes())
     }
 
-    /// Lends `bytes`.
+    /// Borrows `bytes`.
     #[must_use]
     pub const fn bytes(bytes: &[u8]) -> Self {
         Self { data: bytes.as_ptr(), len: bytes.len() }
     }
 
-    /// The bytes, for as long as the caller keeps them. Null is taken as none.
+    /// The bytes, for as long as the caller keeps them. A null pointer gives an empty slice.
     ///
     /// # Safety
     /// - `data` is null, or points to `len` bytes that stay readable and unchanged during `'a`.
@@ -42,7 +42,7 @@ impl Text {
         unsafe { slice::from_raw_parts(self.data, self.len) }
     }
 
-    /// The text, or why it is none.
+    /// The text, or an error.
     ///
     /// # Safety
     /// - As for [`Text::as_bytes`].
@@ -55,13 +55,13 @@ impl Text {
     }
 }
 
-/// A function of the host that takes text and a count, with what it needs to be called; lent for a call.
+/// A host function that takes text and a count, with its context; valid during one call.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct Sink {
     /// Passed to `take` unchanged.
     pub context: *mut c_void,
-    /// `[instance thread, inside the call that got the sink]` Takes one text and a count that belongs to it (0 where there is none).
+    /// `[instance thread, inside the call that got the sink]` Takes one text and its count (0 for a text without one).
     pub take: unsafe extern "C" fn(context: *mut c_void, text: Text, count: u64),
 }
 
@@ -69,9 +69,9 @@ impl Sink {
     /// Hands over one text and its count.
     ///
     /// # Safety
-    /// - The sink was lent for the call that is under way, and this is the thread of that call.
+    /// - The call that got the sink is still running, and this is its thread.
     pub unsafe fn give(&self, text: &str, count: u64) {
-        // SAFETY: the caller promises that the sink is still lent; the text lives during the call.
+        // SAFETY: the caller promises that the sink is still valid; the text lives during the call.
         unsafe { (self.take)(self.context, Text::new(text), count) }
     }
 }

@@ -1,10 +1,10 @@
-//! The table of a plugin's functions, and how it is found in the file.
+//! The table of a plugin's functions, and how the host finds it in the file.
 //!
-//! A plugin in Rust exports abi_stable's `LibHeader` under the symbol that its note names; the header describes the layout of
-//! [`Root`], which leads to the table. A plugin in another language exports the [`PluginTable`] itself under that symbol:
-//! its head says its size and version.
+//! A plugin in Rust exports abi_stable's `LibHeader` under the symbol that its note names; the header describes the
+//! layout of [`Root`], which leads to the table. A plugin in another language exports the [`PluginTable`] itself under
+//! that symbol: the table's first fields contain its size and version.
 //!
-//! Frozen: a field more or less in anything that is reached from here is another major version of the ABI.
+//! Frozen: adding or removing a field in anything reachable from here needs a new major version of the ABI.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -35,7 +35,7 @@ use crate::{
 /// Only one instance can hold what the source holds (a listening port). See [`PluginTable::flags`].
 pub const EXCLUSIVE: u32 = 1;
 
-/// What a plugin can do. All functions answer an [`Outcome`](crate::codes::Outcome)'s code, except `get_extension`.
+/// What a plugin can do. All functions return an [`Outcome`](crate::codes::Outcome)'s code, except `get_extension`.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct PluginTable {
@@ -47,8 +47,8 @@ pub struct PluginTable {
     pub abi_minor: u32,
     /// [`EXCLUSIVE`], or 0.
     pub flags: u32,
-    /// `[instance thread]` Makes an instance from settings in JSON and puts its address into `instance`. The table behind
-    /// `host` is copied; its context belongs to the plugin from here on, whatever the outcome.
+    /// `[instance thread]` Creates an instance from settings in JSON and writes its address into `instance`. The plugin
+    /// copies the table behind `host`; from here on it owns the context, regardless of the outcome.
     pub create: unsafe extern "C" fn(
         host: *const HostTable,
         stream: Text,
@@ -56,7 +56,7 @@ pub struct PluginTable {
         instance: *mut *mut c_void,
         error: *mut ErrorBuffer,
     ) -> i32,
-    /// `[instance thread, closed]` Ends the instance: threads that it started have ended when this returns.
+    /// `[instance thread, closed]` Destroys the instance: threads that it started have ended when this returns.
     pub destroy: unsafe extern "C" fn(instance: *mut c_void, error: *mut ErrorBuffer) -> i32,
     /// `[instance thread, closed]` Opens the run of a scan.
     pub open: unsafe extern "C" fn(instance: *mut c_void, error: *mut ErrorBuffer) -> i32,
@@ -66,11 +66,11 @@ pub struct PluginTable {
         unsafe extern "C" fn(instance: *mut c_void, batch: *mut Batch, left_ns: u64, error: *mut ErrorBuffer) -> i32,
     /// `[instance thread, open]` Ends the run.
     pub close: unsafe extern "C" fn(instance: *mut c_void, error: *mut ErrorBuffer) -> i32,
-    /// `[any thread]` What else the plugin offers, by the extension's id.
+    /// `[any thread]` Returns an extension of the plugin, by its id.
     pub get_extension: unsafe extern "C" fn(id: Text) -> Extension,
 }
 
-/// The root module of a plugin in Rust. Frozen: one field, for ever.
+/// The root module of a plugin in Rust. Frozen: it will always have one field.
 #[repr(C)]
 #[derive(StableAbi, Debug)]
 #[sabi(kind(Prefix(prefix_ref = RootRef, prefix_fields = RootPrefix)))]
@@ -91,17 +91,17 @@ impl RootModule for RootRef {
 /// What a plugin exports under the symbol that its note names.
 #[must_use]
 pub const fn header<P: Plugin>() -> LibHeader {
-    // SAFETY: `root` returns a `RootRef`, as `RootRef` is asked for here.
+    // SAFETY: `root` returns a `RootRef`, the type that is named here.
     unsafe { LibHeader::from_constructor::<RootRef>(root::<P>, CheckTypeLayout::Yes) }
 }
 
-/// Called once by the loader of a plugin file, before anything else; never in a program into which the source is linked.
+/// The loader of a plugin file calls this once, before anything else. Never called in a program that links the source.
 extern "C" fn root<P: Plugin>() -> RootModuleResult {
     let made = catch::quietly(|| {
         hook::install();
         let root: RootRef = Root { table: guard::table::<P>() }.leak_into_prefix();
         let erased = root.to_prefix_ref();
-        // SAFETY: the loader casts it back to the type that `header` named, which is this one.
+        // SAFETY: the loader casts it back to the type that `header` named, which is `RootRef`.
         unsafe { erased.cast::<ErasedPrefix>() }
     });
     match made {

@@ -1,7 +1,8 @@
 //! Source plugin for ALBA Em# electrometers: a JSON message for each sample, over ZeroMQ PUB.
 //!
-//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
-//! protocol is in [`messages`], what it means for a run in [`run`]; connecting and receiving are in `framegate-zmq-source`.
+//! The same crate is a loadable plugin (`cdylib`) and a source that a program embedding the host can link (`rlib`).
+//! [`messages`] has the protocol, [`run`] maps messages to the states of a run; `framegate-zmq-source` connects and
+//! receives.
 #![forbid(unsafe_code)]
 
 pub mod messages;
@@ -14,14 +15,14 @@ use framegate_zmq_source::{Pattern, PerMessage, Upstream, ZmqRun, ZmqSettings};
 
 use crate::run::AlbaemProtocol;
 
-/// One electrometer, connected anew for each scan.
+/// One electrometer. Each scan makes a new connection.
 #[derive(Debug)]
 pub struct Albaem {
     upstream: Upstream,
 }
 
 impl Source for Albaem {
-    /// `upstream_url`, and what all ZeroMQ sources have.
+    /// `upstream_url` and the settings that all ZeroMQ sources share.
     type Settings = ZmqSettings;
     type Run = ZmqRun<PerMessage<AlbaemProtocol>>;
 

@@ -7,22 +7,22 @@
 //! end     {"version": 1, "message_type": "series-end", "message_id": 6, "detector_specific": {…}}
 //! ```
 //!
-//! Pure: bytes in, [`Packet`] out. The rules are those of dranspose's `AlbaemPacket`, a pydantic union: unknown fields
-//! are allowed, numbers may be strings. `message_type` alone says which kind it is.
+//! Pure: bytes in, [`Packet`] out. The rules are the same as for dranspose's `AlbaemPacket`, a pydantic union: unknown
+//! fields are allowed, and numbers may be strings. `message_type` alone decides the kind.
 
 use framegate_zmq_source::{Malformed, json, json::Value};
 
-/// What a message is.
+/// Kind of a message.
 ///
-/// No serde derive: the fields are checked where they are, in one pass over the text and without allocating, because
-/// this runs for every event and nothing of them is needed afterwards.
+/// No serde derive: this runs for every event and no field is needed afterwards, so the fields are checked in place, in
+/// one pass over the text and without allocating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packet {
     /// `message_id` and `version`.
     SeriesStart,
-    /// Those, and `frame_number`, `timestamp` and `acquisition_timestamp`.
+    /// The same fields, and `frame_number`, `timestamp` and `acquisition_timestamp`.
     Data {
-        /// The frame's number, if it fits.
+        /// The frame's number, if it fits into an `i64`.
         frame_number: Option<i64>,
     },
     /// `message_id` and `version`.
@@ -33,7 +33,7 @@ impl Packet {
     /// Reads a first part.
     ///
     /// # Errors
-    /// It is not JSON as pydantic takes it, or none of the three kinds.
+    /// The part is not JSON that pydantic accepts, or is none of the three kinds.
     pub fn read(part: &[u8]) -> Result<Self, Malformed> {
         let [message_type, message_id, version, frame_number, timestamp, acquired] = json::fields(part, &FIELDS)?;
 

@@ -1,14 +1,14 @@
 //! A message in, an event out: the run of an electrometer.
 //!
-//! Pure. The states (before the start, running, ended) are those of every ZeroMQ source and live in
-//! `framegate-zmq-source`; here is only which message is which.
+//! Pure. All sources share the states (before the start, running, ended), which are in `framegate-source-kit`;
+//! this file only decides the kind of each message.
 
 use framegate_plugin_api::Frame;
 use framegate_zmq_source::{Malformed, Protocol, Role};
 
 use crate::messages::Packet;
 
-/// The protocol. Electrometers send one part; more would be passed on as they came.
+/// The protocol. Electrometers send one part; further parts would be forwarded unchanged.
 #[derive(Debug, Default)]
 pub struct AlbaemProtocol;
 

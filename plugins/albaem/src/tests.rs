@@ -51,7 +51,7 @@ fn malformed_messages_are_counted_and_the_next_good_one_is_served() {
     }
 }
 
-/// A capture of a beamline (`tests/data/albaem-dump.cbors` of dranspose's source distribution), whole.
+/// A complete beamline capture (`tests/data/albaem-dump.cbors` in dranspose's source distribution).
 #[test]
 fn a_capture_comes_out_byte_for_byte() {
     let messages = testing::capture(include_bytes!("../fixtures/albaem-dump.cbors"));
@@ -61,7 +61,8 @@ fn a_capture_comes_out_byte_for_byte() {
     assert_eq!(kinds(&played).iter().filter(|kind| **kind == EventKind::Data).count(), 4);
 }
 
-/// Verdicts of dranspose's own model (`AlbaemPacket`, dranspose 0.2.0, pydantic 2.14.3), made by `fixtures/golden.py`.
+/// Verdicts of dranspose's own model (`AlbaemPacket`, dranspose 0.2.0, pydantic 2.14.3), written by
+/// `fixtures/golden.py`.
 #[test]
 fn each_message_is_what_the_reference_takes_it_for() {
     let golden: Vec<(String, String)> = serde_json::from_str(include_str!("../fixtures/golden.json")).unwrap();

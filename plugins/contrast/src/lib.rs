@@ -1,9 +1,9 @@
 //! Source plugin for Contrast, the acquisition program of MAX IV's NanoMAX: a pickled dictionary for each step of a
 //! scan, over ZeroMQ PUB.
 //!
-//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
-//! protocol is in [`messages`], what it means for a run in [`run`]; connecting and receiving are in
-//! `framegate-zmq-source`. [`pickle`] reads pickles without executing anything.
+//! The same crate is a loadable plugin (`cdylib`) and a source that a program embedding the host can link (`rlib`).
+//! [`messages`] has the protocol, [`run`] maps messages to the states of a run; `framegate-zmq-source` connects and
+//! receives. [`pickle`] reads pickles without executing anything.
 #![forbid(unsafe_code)]
 
 pub mod messages;
@@ -17,14 +17,14 @@ use framegate_zmq_source::{Pattern, Upstream, ZmqRun, ZmqSettings};
 
 use crate::run::ContrastRun;
 
-/// One publisher, connected anew for each scan.
+/// One publisher. Each scan makes a new connection.
 #[derive(Debug)]
 pub struct Contrast {
     upstream: Upstream,
 }
 
 impl Source for Contrast {
-    /// `upstream_url`, and what all ZeroMQ sources have.
+    /// `upstream_url` and the settings that all ZeroMQ sources share.
     type Settings = ZmqSettings;
     type Run = ZmqRun<ContrastRun>;
 

@@ -7,13 +7,13 @@
 //! nothing   {'status': 'heartbeat'}
 //! ```
 //!
-//! Pure: a pickle in, [`Packet`] out. The rules are those of dranspose's `ContrastPacket`, a pydantic union used with
-//! `validate_python`: unknown fields are allowed, and an absent `status` takes each kind's default, in which case the
-//! kind with the most of its fields present counts.
+//! Pure: a pickle in, [`Packet`] out. The rules are the same as for dranspose's `ContrastPacket`, a pydantic union used
+//! with `validate_python`: unknown fields are allowed. A missing `status` matches every kind's default; then the kind
+//! with the most fields present wins.
 
 use crate::pickle::{Dictionary, Field, Reader, Refusal, Value};
 
-/// What a message is.
+/// Kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packet {
     /// `path`, `scannr` and `description`.
@@ -22,7 +22,7 @@ pub enum Packet {
     Running,
     /// `path`, `scannr` and `description`.
     Finished,
-    /// Nothing else is needed, and nothing comes of it.
+    /// No fields needed; gives no event.
     Heartbeat,
 }
 
@@ -30,7 +30,7 @@ impl Packet {
     /// Reads a first part.
     ///
     /// # Errors
-    /// It is no pickle that can be read without executing anything, or none of the four kinds.
+    /// The part is not a pickle that can be read without executing anything, or is none of the four kinds.
     pub fn read(reader: &mut Reader, part: &[u8]) -> Result<Self, Refusal> {
         Self::of(reader.read(part)?).map_err(Refusal)
     }
@@ -46,7 +46,7 @@ impl Packet {
 
         let status = message.get(Field::Status);
         if status.is_some_and(|status| status.is_literal("heartbeat")) {
-            // The only kind that does not keep unknown fields, so that their names do not matter.
+            // The only kind that does not keep unknown fields, so their names do not matter.
             return Ok(Packet::Heartbeat);
         }
         if !message.has_only_text_keys() {
@@ -75,7 +75,7 @@ impl Packet {
                 }
             }
             Some(_) => Err("an unknown status"),
-            // The most fields: three of a start or an end (the start comes first), one of data.
+            // The kind with the most fields wins: start and end have three (the start comes first), data has one.
             None if scan() => Ok(Packet::Started),
             None if running() => Ok(Packet::Running),
             None => Err("no status"),

@@ -1,8 +1,8 @@
 //! A message in, an event out: the run of a scan of Contrast.
 //!
-//! Pure. The states (before the start, running, ended) are those of every ZeroMQ source and live in
-//! `framegate-zmq-source`; here is only which message is which. What is kept between messages is the pickle reader's
-//! buffers, never a message.
+//! Pure. All sources share the states (before the start, running, ended), which are in `framegate-source-kit`;
+//! this file only decides the kind of each message. Between messages only the pickle reader's buffers are kept, never a
+//! message.
 
 use framegate_plugin_api::Frames;
 use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
@@ -12,7 +12,7 @@ use crate::{
     pickle::{Reader, Refusal},
 };
 
-/// What one run makes of its messages: one event each, all parts passed on as they came.
+/// Turns each message of one run into one event; forwards all parts unchanged.
 #[derive(Debug, Default)]
 pub struct ContrastRun {
     reader: Reader,
@@ -28,7 +28,7 @@ impl Assembler for ContrastRun {
             Ok(Packet::Running) => flow.data(message),
             Ok(Packet::Finished) => flow.end(message),
             Ok(Packet::Heartbeat) => {}
-            // Before the start everything else is junk.
+            // Before the start, every other message is junk.
             Err(Refusal(why)) if flow.phase() == Phase::Before => flow.junk(first.as_slice(), why),
             Err(Refusal(why)) => flow.skip(Malformed::new(why)),
         }

@@ -20,7 +20,7 @@ fn kinds(played: &testing::Played) -> Vec<EventKind> {
     played.events.iter().map(|event| event.kind).collect()
 }
 
-/// Name, pickle and the reference's verdict.
+/// Name, pickle and verdict of the reference.
 fn golden() -> Vec<(String, Vec<u8>, String)> {
     let mut bytes = &include_bytes!("../fixtures/golden.cbors")[..];
     let mut rows = Vec::new();
@@ -87,7 +87,7 @@ fn what_asks_for_a_call_is_an_event_like_any_other_and_is_passed_on_as_it_came()
     assert!(testing::same_bytes(&played.events, &[STARTED, asks, FINISHED].map(|message| vec![message])));
 }
 
-/// A capture of a beamline (`tests/data/contrast-dump.cbors` of dranspose's source distribution), whole.
+/// A complete beamline capture (`tests/data/contrast-dump.cbors` in dranspose's source distribution).
 #[test]
 fn a_capture_comes_out_byte_for_byte_without_its_heartbeats() {
     let messages = testing::capture(include_bytes!("../fixtures/contrast-dump.cbors"));
@@ -99,8 +99,9 @@ fn a_capture_comes_out_byte_for_byte_without_its_heartbeats() {
     assert!(played.skipped.is_empty());
 }
 
-/// Verdicts of dranspose's own model (`ContrastPacket`, dranspose 0.2.0, pydantic 2.14.3) on pickles of Python 3.11 with
-/// numpy 1.26 and 2.4, made by `fixtures/golden.py`; more than 120 kinds of objects of Python's library and numpy are among them.
+/// Verdicts of dranspose's own model (`ContrastPacket`, dranspose 0.2.0, pydantic 2.14.3) on pickles of Python 3.11
+/// with numpy 1.26 and 2.4, written by `fixtures/golden.py`. They include more than 120 kinds of objects of Python's
+/// library and numpy.
 #[test]
 fn each_message_is_what_the_reference_takes_it_for() {
     let mut reader = Reader::default();
@@ -123,7 +124,7 @@ fn each_message_is_what_the_reference_takes_it_for() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Opcodes of all kinds with arguments that are often sensible.
+/// Opcodes of all kinds, often with valid arguments.
 fn opcode() -> impl Strategy<Value = Vec<u8>> {
     let names = prop::sample::select(vec![
         &b"cnumpy.core.multiarray\n_reconstruct\n"[..],
@@ -155,7 +156,7 @@ fn opcode() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Good pickles with some changes, opcodes in any order, and bytes of any kind.
+/// Valid pickles with some changes, opcodes in any order, and random bytes.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let good: Vec<Vec<u8>> =
         golden().into_iter().map(|(_, pickle, _)| pickle).filter(|pickle| pickle.len() < 3000).collect();
@@ -182,13 +183,13 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// A short run; `PROPTEST_CASES=1000000` makes it a long one (see the README).
+    /// A short run; `PROPTEST_CASES=1000000` makes it long (see the README).
     #[test]
     fn no_pickle_panics_or_takes_memory_and_each_answer_is_the_same_again(pickle in hostile()) {
         let mut reader = Reader::default();
         let first = Packet::read(&mut reader, &pickle);
         prop_assert!(reader.memory() <= (100 * pickle.len() + 4096).max(16 << 20), "{}", reader.memory());
-        // Nothing of a message stays for the next.
+        // The first message leaves no state for the next.
         prop_assert_eq!(Packet::read(&mut reader, &pickle), first);
         prop_assert_eq!(Packet::read(&mut reader, RUNNING), Ok(Packet::Running));
     }

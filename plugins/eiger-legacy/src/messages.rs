@@ -1,4 +1,4 @@
-//! What a detector sends: a JSON object in the first part, and what belongs to it in the others.
+//! What a detector sends: a JSON object in the first part, its data in the others.
 //!
 //! ```text
 //! start   {"htype": "dheader-1.0", "header_detail": "all", "series": 6}              [settings, flatfield, mask, …]
@@ -6,22 +6,22 @@
 //! end     {"htype": "dseries_end-1.0", "series": 6}
 //! ```
 //!
-//! Pure: bytes in, [`Packet`] out. The rules are those of dranspose's `EigerLegacyPacket`, a pydantic union: unknown
-//! fields are allowed, `frame` may be a number in a string. `htype` alone says which kind it is.
+//! Pure: bytes in, [`Packet`] out. The rules are the same as for dranspose's `EigerLegacyPacket`, a pydantic union:
+//! unknown fields are allowed, and `frame` may be a number in a string. `htype` alone decides the kind.
 
 use framegate_zmq_source::{Malformed, json, json::Value};
 
-/// What a first part says the message is.
+/// Kind of a message, from its first part.
 ///
-/// No serde derive: the fields are checked where they are, in one pass over the text and without allocating, because
-/// this runs for every event and nothing of them is needed afterwards.
+/// No serde derive: this runs for every event and no field is needed afterwards, so the fields are checked in place, in
+/// one pass over the text and without allocating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packet {
-    /// Nothing else is needed.
+    /// No other field is needed.
     Header,
     /// `frame`.
     Image,
-    /// Nothing else is needed.
+    /// No other field is needed.
     SeriesEnd,
 }
 
@@ -29,12 +29,12 @@ impl Packet {
     /// Reads a first part.
     ///
     /// # Errors
-    /// It is not JSON as pydantic takes it, or none of the three kinds.
+    /// The part is not JSON that pydantic accepts, or is none of the three kinds.
     pub fn read(part: &[u8]) -> Result<Self, Malformed> {
         Self::of(json::fields(part, &FIELDS)?)
     }
 
-    /// The same, for its [`FIELDS`]. Of those that are [`LOOSE`] no digit may matter.
+    /// The same, from the values of [`FIELDS`]. The digits of [`LOOSE`] fields must not matter.
     pub(crate) fn of([frame, htype]: [Option<Value<'_>>; FIELDS.len()]) -> Result<Self, Malformed> {
         match htype {
             Some(kind) if kind.is_str("dimage-1.0") => {
@@ -51,8 +51,8 @@ impl Packet {
     }
 }
 
-/// What is looked at; the first is the message's number.
+/// The fields that are read; the first is the message's number.
 pub(crate) const FIELDS: [&str; 2] = ["frame", "htype"];
 
-/// Those of which only matters here whether they are whole numbers.
+/// Fields for which it only matters whether they are whole numbers.
 pub(crate) const LOOSE: &[&str] = &["frame"];

@@ -17,7 +17,7 @@ fn kinds(played: &testing::Played) -> Vec<EventKind> {
 
 #[test]
 fn a_run_goes_from_the_header_to_the_series_end_with_any_number_of_parts() {
-    // header_detail "none" gives one part, "basic" two, "all" eight; an appendix one more.
+    // header_detail "none" gives one part, "basic" two, "all" eight; an appendix adds one.
     for parts in [1, 2, 8, 9] {
         let header: Vec<_> = std::iter::once(HEADER).chain(std::iter::repeat("more")).take(parts).collect();
         let image = vec![IMAGE, "{}", "pixels", "{}", "appendix"];
@@ -63,7 +63,7 @@ fn malformed_messages_are_counted_and_the_next_good_one_is_served() {
     }
 }
 
-/// A capture of a beamline (`tests/data/eiger-small.cbors` of dranspose's source distribution), whole.
+/// A complete beamline capture (`tests/data/eiger-small.cbors` in dranspose's source distribution).
 #[test]
 fn a_capture_comes_out_byte_for_byte() {
     let messages = testing::capture(include_bytes!("../fixtures/eiger-small.cbors"));
@@ -73,7 +73,7 @@ fn a_capture_comes_out_byte_for_byte() {
     assert_eq!(kinds(&played).iter().filter(|kind| **kind == EventKind::Data).count(), 3);
 }
 
-/// Verdicts of dranspose's own model (`EigerLegacyPacket`, dranspose 0.2.0, pydantic 2.14.3), made by
+/// Verdicts of dranspose's own model (`EigerLegacyPacket`, dranspose 0.2.0, pydantic 2.14.3), written by
 /// `fixtures/golden.py`.
 #[test]
 fn each_message_is_what_the_reference_takes_it_for() {

@@ -1,9 +1,8 @@
-//! Source plugin for LeCroy oscilloscopes over ZeroMQ PUB: the traces of a sequence come in messages of their own, and all of a
-//! sequence are one event.
+//! Source plugin for LeCroy oscilloscopes over ZeroMQ PUB: each trace of a sequence is a message of its own, and all
+//! messages of a sequence form one event.
 //!
-//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
-//! protocol is in [`messages`], how messages become sequences in [`run`]; connecting and receiving are in
-//! `framegate-zmq-source`.
+//! The same crate is a loadable plugin (`cdylib`) and a source that a program embedding the host can link (`rlib`).
+//! [`messages`] has the protocol, [`run`] builds sequences from messages; `framegate-zmq-source` connects and receives.
 #![forbid(unsafe_code)]
 
 pub mod messages;
@@ -17,23 +16,23 @@ use serde::Deserialize;
 
 use crate::run::LecroyAssembler;
 
-/// One oscilloscope, connected anew for each scan.
+/// One oscilloscope. Each scan makes a new connection.
 #[derive(Debug)]
 pub struct Lecroy {
     upstream: Upstream,
     max_sequence: u64,
 }
 
-/// What all ZeroMQ sources have, and one limit.
+/// The settings that all ZeroMQ sources share, and one limit.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LecroySettings {
-    /// Where the oscilloscope's service is, and how to listen to it.
+    /// Where the oscilloscope's service is, and how to connect to it.
     #[serde(flatten)]
     pub zmq: ZmqSettings,
 
-    /// A sequence is kept until its last message has come; one of more bytes than this is dropped and counted. Each part counts
-    /// for at least 64 bytes.
+    /// A sequence is kept until its last message arrives; a sequence with more bytes than this is dropped and counted.
+    /// Each part counts for at least 64 bytes.
     #[serde(default = "max_sequence")]
     pub max_sequence: Bytes,
 }
@@ -54,7 +53,7 @@ impl Source for Lecroy {
     }
 }
 
-/// Real sequences have 3 MiB (two channels, 20 triggers); it stands beside the host's `memory_limit`.
+/// Real sequences have 3 MiB (two channels, 20 triggers). This memory is not part of the host's `memory_limit`.
 fn max_sequence() -> Bytes {
     Bytes(256 << 20)
 }

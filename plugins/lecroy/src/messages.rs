@@ -1,4 +1,4 @@
-//! What the oscilloscope's service publishes: a JSON header in the first part, and for traces two parts of data.
+//! What the oscilloscope's service publishes: a JSON header in the first part, and for traces two more parts with data.
 //!
 //! ```text
 //! prepare         {"htype": "msg", "what": 0, "frame": 0}
@@ -9,22 +9,22 @@
 //! end             {"what": 3, "frame": 66, "frames": 66}
 //! ```
 //!
-//! Pure: bytes in, [`Packet`] out. The rules are those of dranspose's `LecroyPacket`, a pydantic union: unknown fields are allowed,
-//! numbers may be strings, `what` may also be a float or a boolean of the same value.
+//! Pure: bytes in, [`Packet`] out. The rules are the same as for dranspose's `LecroyPacket`, a pydantic union: unknown
+//! fields are allowed, numbers may be strings, and `what` may also be a float or a boolean of the same value.
 
 use framegate_zmq_source::{
     Malformed,
     json::{self, Value},
 };
 
-/// What a first part says the message is.
+/// Kind of a message, from its first part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packet {
-    /// A run will begin.
+    /// A run is about to start.
     Prepare,
-    /// A sequence begins.
+    /// A sequence starts.
     SequenceStart {
-        /// `ntriggers` is -1: the sequences that follow have no start of their own.
+        /// `ntriggers` is -1: later sequences have no start message.
         continuous: bool,
     },
     /// The traces of one channel.
@@ -39,12 +39,13 @@ impl Packet {
     /// Reads a first part.
     ///
     /// # Errors
-    /// It is not JSON as pydantic takes it, or none of the five kinds.
+    /// The part is not JSON that pydantic accepts, or is none of the five kinds.
     pub fn read(part: &[u8]) -> Result<Self, Malformed> {
         Self::read_with_frame(part).map(|(packet, _)| packet)
     }
 
-    /// Reads a first part, and its `frame` if that fits: the number of traces; in the other messages how many traces came before.
+    /// Reads a first part, and its `frame` if it fits: the trace's number, or in other messages the number of traces so
+    /// far.
     ///
     /// # Errors
     /// As [`Packet::read`].
@@ -64,9 +65,9 @@ impl Packet {
             numbers && ints(shape) && dtype.is_some_and(|dtype| dtype.text().is_some())
         };
         let packet = match htype {
-            // What is traces and an end at once is traces: pydantic prefers the kind with more fields.
+            // A message that matches traces and end is traces: pydantic prefers the kind with more fields.
             Some(htype) if htype.is_str("traces") && traces() => Ok(Packet::Traces),
-            // Only the end needs no htype, and takes any.
+            // Only the end needs no htype, and accepts any.
             _ if what(3) => {
                 if int(frames) {
                     Ok(Packet::End)

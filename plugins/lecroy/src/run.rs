@@ -7,8 +7,8 @@
 //!                                                          │ sequence end: gives all that was kept, and itself
 //! ```
 //!
-//! Pure; runs on the reader thread. Keeps the parts of one sequence, up to a limit, where they were received. It never waits for a
-//! sequence: one that is cut by the end of the run is counted and said.
+//! Pure; runs on the reader thread. Keeps the parts of one sequence, up to a limit, without copying them. Does not wait
+//! for the rest of a sequence: one that the end of the run interrupts is counted and logged.
 
 use std::{mem, sync::Arc};
 
@@ -17,24 +17,24 @@ use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
 
 use crate::messages::Packet;
 
-/// All parts of a sequence, from its start to its end, are one event.
+/// Combines all parts of a sequence, from its start to its end, into one event.
 #[derive(Debug)]
 pub struct LecroyAssembler {
     max_bytes: u64,
-    /// The prepare that a sequence start has still to confirm. `None` while a run is running.
+    /// A prepare message that no sequence start has confirmed yet. `None` while running.
     prepared: Option<Frames>,
-    /// In continuous mode the first part of the run's only start, which is put before every later sequence.
+    /// In continuous mode, the first part of the only start message; it is put before every later sequence.
     start: Option<Arc<[u8]>>,
-    /// What came of the sequence so far, without what continuous mode puts before it.
+    /// The parts of the current sequence, without the repeated start of continuous mode.
     kept: Frames,
-    /// What `kept` counts for. Above `max_bytes` the sequence is dropped, and nothing is kept until its end.
+    /// Size of `kept`. Above `max_bytes` the sequence is dropped, and nothing is kept until its end.
     bytes: u64,
-    /// Whether the sequence is the run's first: it has a start of its own in continuous mode too.
+    /// Whether this is the run's first sequence; it has its own start in continuous mode too.
     first: bool,
 }
 
 impl LecroyAssembler {
-    /// Drops sequences of more than `max_bytes`.
+    /// Creates an assembler that drops sequences of more than `max_bytes`.
     #[must_use]
     pub fn new(max_bytes: u64) -> Self {
         Self { max_bytes, prepared: None, start: None, kept: Frames::new(), bytes: 0, first: true }
@@ -83,7 +83,7 @@ impl LecroyAssembler {
         let first = mem::replace(&mut self.first, false);
         let kept = self.next_sequence();
         match &self.start {
-            // Counted when it became too long.
+            // Already counted when it became too long.
             _ if too_long => {}
             Some(start) if !first => flow.data([Frame::from_owner(start.clone())].into_iter().chain(kept)),
             _ => flow.data(kept),
@@ -91,7 +91,7 @@ impl LecroyAssembler {
     }
 
     fn run_ends(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
-        // In continuous mode the only start is no beginning of a sequence that lacks its end.
+        // In continuous mode, the start message alone is not an incomplete sequence.
         let complete = usize::from(self.first && self.start.is_some());
         if self.next_sequence().len() > complete {
             flow.skip(Malformed::new("a sequence that the end of the run cut"));
@@ -99,7 +99,7 @@ impl LecroyAssembler {
         flow.end(message);
     }
 
-    /// What was kept; from here on the next sequence is.
+    /// Returns the kept parts and starts the next sequence.
     fn next_sequence(&mut self) -> Frames {
         self.bytes = 0;
         mem::take(&mut self.kept)
@@ -115,7 +115,7 @@ impl Assembler for LecroyAssembler {
         let frame = read.ok().and_then(|(_, frame)| frame);
         if flow.phase() == Phase::Before {
             self.before(packet, message, flow);
-            // If this was the start of a run.
+            // Only if this message started a run.
             number(packet, frame, flow);
             return;
         }
@@ -139,8 +139,8 @@ fn first(message: &Frames) -> &[u8] {
     message.first().map_or(&[], Frame::as_slice)
 }
 
-/// Traces are numbered through the run; every other message tells how many there were, so that each that was lost is missed at the
-/// end of its sequence.
+/// Counts lost traces. They are numbered through the run, and every other message has the number of traces so far, so a
+/// lost trace is noticed at the end of its sequence.
 fn number(packet: Result<Packet, Malformed>, frame: Option<i64>, flow: &mut Flow<'_, '_>) {
     match (packet, frame) {
         (Ok(Packet::Traces), Some(frame)) => flow.number(frame),
@@ -151,5 +151,5 @@ fn number(packet: Result<Packet, Malformed>, frame: Option<i64>, flow: &mut Flow
     }
 }
 
-/// What an empty part counts for: about its place in memory, so that a flood of them is limited too.
+/// Size of an empty part: about its place in memory, so that the limit also stops a flood of them.
 const PART: u64 = 64;

@@ -14,7 +14,7 @@ const TRACES: &str = r#"{"htype": "traces", "ch": 2, "ts": 1.5, "frame": 0, "sha
 const SEQUENCE_END: &str = r#"{"htype": "msg", "what": 2, "frame": 2}"#;
 const END: &str = r#"{"what": 3, "frame": 2, "frames": 2}"#;
 
-/// The leak keeps the tests short; each makes few.
+/// Leaks the text to keep the tests short; each test makes few.
 fn start(ntriggers: i32) -> &'static str {
     format!(r#"{{"htype": "msg", "what": 1, "frame": 0, "ntriggers": {ntriggers}, "seqno": 0, "channels": [2]}}"#)
         .leak()
@@ -111,12 +111,12 @@ fn traces_that_were_lost_are_missed_at_the_latest_by_the_end_of_their_sequence()
     for (ntriggers, lost, came) in [
         (-1, 0, vec![traces(0), traces(1), sequence_end(2), traces(2), traces(3), sequence_end(4)]),
         (20, 0, vec![traces(0), sequence_end(1), numbered(start(20), 1), traces(1), sequence_end(2)]),
-        // The first, one in the middle, the last of a sequence, a whole one.
+        // The first trace lost, one in the middle, the last of a sequence, a whole sequence.
         (-1, 1, vec![traces(1), sequence_end(2)]),
         (-1, 1, vec![traces(0), traces(2), sequence_end(3)]),
         (-1, 1, vec![traces(0), sequence_end(2), traces(2), sequence_end(3)]),
         (20, 2, vec![traces(0), sequence_end(1), numbered(start(20), 3), traces(3), sequence_end(4)]),
-        // Others number nothing.
+        // A publisher that numbers no traces: nothing is counted as lost.
         (20, 0, vec![traces(0), traces(0), sequence_end(0), traces(0), sequence_end(0)]),
     ] {
         let mut messages = vec![vec![PREPARE.to_owned()], vec![start(ntriggers).to_owned()]];
@@ -196,7 +196,7 @@ fn malformed_messages_are_counted_and_the_sequence_goes_on() {
     assert_eq!(played.skipped.iter().map(|(_, count)| count).sum::<u64>(), 6);
 }
 
-/// Messages or events, each its parts.
+/// Messages or events, each as its parts.
 type Parts = Vec<Vec<String>>;
 
 #[derive(Deserialize)]
@@ -213,9 +213,10 @@ struct Capture {
     sha256: String,
 }
 
-/// What dranspose's own model and ingester make of them (dranspose 0.2.0, pydantic 2.14.3), written by `fixtures/golden.py`.
+/// The result of dranspose's own model and ingester for the messages (dranspose 0.2.0, pydantic 2.14.3), written by
+/// `fixtures/golden.py`.
 ///
-/// `FRAMEGATE_LECROY_GOLDEN` names another such table, for a longer comparison (`golden.py SEED COUNT`).
+/// `FRAMEGATE_LECROY_GOLDEN` selects another such table, for a longer comparison (`golden.py SEED COUNT`).
 fn golden() -> Golden {
     let table = std::env::var("FRAMEGATE_LECROY_GOLDEN").map_or_else(
         |_| include_str!("../fixtures/golden.json").to_owned(),
@@ -224,7 +225,7 @@ fn golden() -> Golden {
     serde_json::from_str(&table).unwrap()
 }
 
-/// A character of the table stands for the byte of its number.
+/// Each character of the table is the byte with its code point.
 fn bytes(part: &str) -> Vec<u8> {
     part.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
 }
@@ -261,8 +262,8 @@ fn each_run_gives_the_events_of_the_reference() {
     }
 }
 
-/// Two real oscilloscope runs (`tests/data` of dranspose's source distribution). The one in continuous mode is small and stands
-/// here; the other is read from the distribution where `FRAMEGATE_PEER_SUITE` says that it is.
+/// Two real oscilloscope runs (`tests/data` in dranspose's source distribution). The small one, in continuous mode, is
+/// stored here; the other is read from the distribution in `FRAMEGATE_PEER_SUITE`.
 #[test]
 fn the_captures_give_the_events_of_the_reference_byte_for_byte() {
     let here = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"));

@@ -1,7 +1,7 @@
 //! Source plugin for a thermometer that is read once for each event: an example of a stream without a detector of its own.
 //!
-//! The host asks for an event when the other streams of the same ingester have delivered theirs for its number; a stream
-//! that is alone is asked at once. Where a detector decides when events come, start from `plugins/template`.
+//! The host asks for an event when the other streams of the same ingester have delivered their events with this number;
+//! if there are no other streams, at once. If a detector decides when events come, start from `plugins/template`.
 #![forbid(unsafe_code)]
 
 use framegate_plugin_api::{
@@ -9,16 +9,16 @@ use framegate_plugin_api::{
 };
 use serde::Deserialize;
 
-/// What stands under `[ingester.stream.settings]`.
+/// The settings under `[ingester.stream.settings]`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What the thermometer shows, in kelvin; a real one would have an address instead.
+    /// The temperature in kelvin; a real thermometer would have an address instead.
     #[serde(default = "temperature")]
     pub temperature: f64,
 }
 
-/// The temperature of dranspose's example, which this takes the place of (`examples/dummy/sw_trig_ingester.py`).
+/// The temperature of dranspose's example, which this plugin replaces (`examples/dummy/sw_trig_ingester.py`).
 fn temperature() -> f64 {
     315.15
 }
@@ -61,7 +61,7 @@ impl SourceRun for Run {
     }
 
     fn trigger(&mut self, _event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
-        // Read the instrument here. It must answer soon: the event of all streams waits for it.
+        // Read the instrument here. It must answer soon: the events of all streams wait for it.
         let reading = format!(r#"{{"temperature": {}}}"#, self.settings.temperature);
         out.push("JSON", EventKind::Data, [Frame::from_vec(reading.into_bytes())]);
         Ok(())

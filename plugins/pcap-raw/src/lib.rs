@@ -1,8 +1,8 @@
 //! Source plugin for PandABox position capture over its own TCP data port: one line of numbers is one event.
 //!
-//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
-//! protocol is in [`messages`], what it means for a run in [`run`]; taking lines out of a stream of bytes is in `lines`,
-//! connecting in `link`.
+//! The same crate is a loadable plugin (`cdylib`) and a source that a program embedding the host can link (`rlib`).
+//! [`messages`] has the protocol, [`run`] maps lines to the states of a run, `lines` splits the byte stream into lines,
+//! `link` connects.
 #![forbid(unsafe_code)]
 
 mod lines;
@@ -24,12 +24,12 @@ use tokio::runtime;
 pub use crate::settings::PcapRawSettings;
 use crate::{link::Link, run::PcapRawRun};
 
-/// One PandABox, connected anew for each scan.
+/// One PandABox. Each scan makes a new connection.
 #[derive(Debug)]
 pub struct PcapRaw {
     settings: Rc<PcapRawSettings>,
-    /// Waits for the network on the reader thread, inside the calls of the host. Its drop waits for a name server that is being
-    /// asked.
+    /// Waits for the network on the reader thread, inside the host's calls. Dropping it waits for a pending name
+    /// lookup.
     reactor: Rc<Reactor>,
     runs: Runs,
     host: HostContext,

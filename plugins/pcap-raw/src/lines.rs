@@ -1,27 +1,27 @@
-//! Lines out of a stream of bytes, each up to a limit.
+//! Splits a byte stream into lines of limited length.
 //!
-//! Pure; on the reader thread. Holds what was received and not yet taken, never more than one line's limit and one read. A line
-//! that is too long is thrown away while it comes, so that a server that never ends its line costs no memory.
+//! Pure; runs on the reader thread. Holds received bytes until they are taken, at most one line's limit and one read. A
+//! line that is too long is discarded while it arrives, so a server that never ends its line costs no memory.
 
-/// What was received, to be taken line by line.
+/// Received bytes, to be taken line by line.
 #[derive(Debug)]
 pub(crate) struct Lines {
     limit: usize,
     buffer: Vec<u8>,
-    /// Where in `buffer` the next line begins.
+    /// Start of the next line in `buffer`.
     from: usize,
-    /// Up to where no end of line was found. Invariant: `from <= searched <= buffer.len()`.
+    /// Up to here there is no line end. Invariant: `from <= searched <= buffer.len()`.
     searched: usize,
-    /// The beginning of the current line was thrown away.
+    /// Whether the beginning of the current line was discarded.
     too_long: bool,
 }
 
-/// What [`Lines::next`] found.
+/// Result of [`Lines::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
     /// A line, with its `\n`.
     Whole(&'a [u8]),
-    /// A line was longer than the limit.
+    /// A line longer than the limit.
     TooLong,
 }
 
@@ -30,7 +30,7 @@ impl Lines {
         Self { limit, buffer: Vec::new(), from: 0, searched: 0, too_long: false }
     }
 
-    /// Adds what was received. All whole lines have been taken before.
+    /// Adds received bytes. The caller has taken all complete lines before.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.from);
         self.searched -= self.from;
@@ -38,12 +38,12 @@ impl Lines {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Bytes that are held and not taken.
+    /// Bytes held and not yet taken.
     pub(crate) fn bytes(&self) -> usize {
         self.buffer.len() - self.from
     }
 
-    /// The next line, if its end was received.
+    /// The next line, if its end has been received.
     pub(crate) fn next(&mut self) -> Option<Line<'_>> {
         let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
         let Some(end) = end.map(|place| self.searched + place + 1) else {
@@ -62,7 +62,7 @@ impl Lines {
         Some(if too_long { Line::TooLong } else { Line::Whole(&self.buffer[from..end]) })
     }
 
-    /// At the end of the stream: what was received of a line without its end. Begins anew.
+    /// At the end of the stream: returns the incomplete last line and resets.
     pub(crate) fn finish(&mut self) -> Option<Vec<u8>> {
         let mut rest = std::mem::replace(self, Self::new(self.limit));
         rest.buffer.drain(..rest.from);

@@ -1,7 +1,7 @@
-//! The connection of one run: made, greeted, and made again when it breaks.
+//! The connection of one run: connect, greet, and reconnect when it breaks.
 //!
-//! Runs on the reader thread, inside the calls of the host; between them nothing happens. Owns the socket. It never gives up, never
-//! waits longer than it is asked to, and does not look at what is received.
+//! Runs on the reader thread, inside the host's calls; nothing happens between them. Owns the socket. Never gives up,
+//! never waits longer than the caller asks, and does not inspect the received bytes.
 //!
 //! ```text
 //!   connecting ── connected, "OK" ──> open ── end of file, error ──> lost ── asked to ──> connecting, after a pause
@@ -23,62 +23,62 @@ use crate::{
     settings::PcapRawSettings,
 };
 
-/// A connection that is being made, or is there.
+/// A connection, pending or open.
 pub(crate) struct Link {
     settings: Rc<PcapRawSettings>,
     host: HostContext,
-    /// The pauses between tries. They go on where they were until an arm has begun, so that a server that accepts and says nothing is
-    /// not hurried. Shared with the future that connects.
+    /// The pauses between attempts. They keep growing until an arm has started, so that a server that accepts and then
+    /// stays silent is not hurried. Shared with the future that connects.
     pauses: Rc<RefCell<ExponentialBackoff>>,
     state: State,
 }
 
 enum State {
-    /// Lives across the calls of the host, so that a slow connection is not begun anew by each.
+    /// Kept across the host's calls, so that a call does not restart a slow connection attempt.
     Connecting(Pin<Box<dyn Future<Output = TcpStream>>>),
     Open(TcpStream),
     /// Between [`Read::Lost`] and [`Link::connect_again`].
     Lost,
 }
 
-/// What [`Link::read`] found.
+/// Result of [`Link::read`].
 pub(crate) enum Read {
-    /// So many bytes.
+    /// Number of bytes.
     Bytes(usize),
     /// Nothing is waiting.
     Nothing,
-    /// The connection is gone: say how, by [`Link::connect_again`].
+    /// The connection is lost; the caller passes the kind of end to [`Link::connect_again`].
     Lost,
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// After a whole arm, and before the next.
+    /// After a complete arm and before the next.
     Between,
     /// Anywhere else.
     Broken,
 }
 
 impl Link {
-    /// Begins to connect when it is waited for.
+    /// Connects on the first wait.
     pub(crate) fn new(settings: Rc<PcapRawSettings>, host: HostContext) -> Self {
         let pauses = Rc::new(RefCell::new(pauses()));
         let state = State::Connecting(Box::pin(connect(settings.clone(), host.clone(), pauses.clone(), None)));
         Self { settings, host, pauses, state }
     }
 
-    /// Connects if that is to do, and returns when something can be read; right after connecting too.
+    /// Connects if necessary, and returns when something can be read or right after connecting.
     pub(crate) async fn ready(&mut self) {
         match &mut self.state {
             State::Connecting(connecting) => self.state = State::Open(connecting.as_mut().await),
-            // An error shows when it is read.
+            // The next read reports an error.
             State::Open(stream) => drop(stream.readable().await),
             State::Lost => std::future::pending().await,
         }
     }
 
-    /// Takes what is there; never waits.
+    /// Reads what has arrived; never waits.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Read {
         let State::Open(stream) = &mut self.state else { return Read::Nothing };
         let why = match stream.try_read(buffer) {
@@ -94,7 +94,7 @@ impl Link {
         Read::Lost
     }
 
-    /// Makes the connection again, after a pause.
+    /// Reconnects after a pause.
     pub(crate) fn connect_again(&mut self, ending: Ending) {
         let pause = match ending {
             Ending::Between => Some(self.settings.pause_after_end.0),
@@ -104,7 +104,7 @@ impl Link {
         self.state = State::Connecting(Box::pin(connecting));
     }
 
-    /// An arm has begun: the server does what it should, and after the next break it is asked again soon.
+    /// An arm has started: the server works, so the next reconnect is soon again.
     pub(crate) fn serves(&mut self) {
         *self.pauses.borrow_mut() = pauses();
     }
@@ -120,7 +120,7 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Tries until a server answers the greeting; says once why it does not.
+/// Tries until a server answers the greeting; logs the reason for a failure once.
 async fn connect(
     settings: Rc<PcapRawSettings>,
     host: HostContext,
@@ -148,21 +148,21 @@ async fn connect(
     }
 }
 
-/// One try: connection, greeting, answer.
+/// One attempt: connection, greeting, answer.
 async fn attempt(settings: &PcapRawSettings) -> Result<TcpStream, String> {
     let limit = settings.handshake_timeout.0;
     let mut stream = timeout(limit, TcpStream::connect((settings.upstream_url.host(), settings.upstream_url.port())))
         .await
         .map_err(|_| format!("no connection within {} ms", limit.as_millis()))?
         .map_err(|error| format!("cannot connect: {error}"))?;
-    // A PandABox that lost its power never says goodbye: find out, and connect anew.
+    // A PandABox that loses power does not close the connection; keep-alive detects it, so that framegate reconnects.
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(|error| format!("an option was refused: {error}"))?;
 
     let greeted = timeout(limit, async {
         stream.write_all(GREETING).await?;
-        // Not a byte more: what follows is data.
+        // Read not a byte more: data follows.
         let mut answer = [0; ANSWER.len()];
         stream.read_exact(&mut answer).await?;
         Ok::<_, io::Error>(answer)
@@ -182,8 +182,8 @@ fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LAST_PAUSE).without_max_times().build()
 }
 
-/// A PandABox that is started late is found soon.
+/// Short, so that a PandABox that is started late is found soon.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// On an empty port a try costs a packet or two.
+/// An attempt on a closed port costs a packet or two.
 const LAST_PAUSE: Duration = Duration::from_secs(1);

@@ -16,34 +16,35 @@
 //!         END 2 Disarmed                              end
 //! ```
 //!
-//! Pure. A line keeps its end (`\n`). Nothing of the data's numbers is looked at. `missed` is how many samples the PandABox had taken before
-//! it was asked, `END` is followed by how many it has sent (its documentation, "Data Header" and "Experiment Completion").
+//! Pure. A line includes its end (`\n`). The numbers in the data are not parsed. `missed` is the number of samples
+//! taken before the connection, `END` is followed by the number of samples sent (PandABox documentation, "Data Header"
+//! and "Experiment Completion").
 
-/// What is sent to be served: the options of the connection, all left out.
+/// What the client sends to get data: the connection's options, all left out.
 pub const GREETING: &[u8] = b"\n";
 
-/// The answer to it.
+/// The answer to the greeting.
 pub const ANSWER: &[u8] = b"OK\n";
 
-/// Whether a line begins a header.
+/// Whether a line starts a header.
 #[must_use]
 pub fn arms(line: &[u8]) -> bool {
     line.starts_with(b"arm_time: ")
 }
 
-/// Whether a line ends a header: nothing but white space, as Python sees it.
+/// Whether a line ends a header: only white space, as Python defines it.
 #[must_use]
 pub fn is_empty(line: &[u8]) -> bool {
     line.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0x0B)
 }
 
-/// How many samples were lost before the header was sent, if it says so.
+/// Number of samples lost before the header was sent, if the line has it.
 #[must_use]
 pub fn missed(header: &[u8]) -> Option<u64> {
     number(header.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"missed:"))?)
 }
 
-/// How many samples were sent, if the last line of an arm says so.
+/// Number of samples sent, if this is the last line of an arm.
 #[must_use]
 pub fn samples(end: &[u8]) -> Option<u64> {
     number(end.strip_prefix(b"END")?.split(|byte| *byte == b' ').find(|word| !word.is_empty())?)

@@ -1,4 +1,4 @@
-//! Lines in, events out: the run of position capture, of one arm or several.
+//! Lines in, events out: a run of position capture, with one or more arms.
 //!
 //! ```text
 //!   outside ── arm_time: ──> header ── empty line ──> data ── END ──> outside
@@ -6,8 +6,8 @@
 //!      └──── connection lost ───┴───────────────────────┘
 //! ```
 //!
-//! Runs on the reader thread. A scan may have several arms, so the run never ends of itself. No end is made up: an arm that the
-//! connection's end broke is counted, and the next one goes on.
+//! Runs on the reader thread. A scan may have several arms, so the run never ends by itself. It invents no end: an arm
+//! interrupted by a lost connection is counted, and the next arm continues the run.
 
 use std::{mem, rc::Rc};
 
@@ -21,7 +21,7 @@ use crate::{
     settings::PcapRawSettings,
 };
 
-/// One scan's connection and what it yields.
+/// The connection of one scan and its events.
 #[derive(Debug)]
 pub struct PcapRawRun {
     link: Link,
@@ -30,7 +30,7 @@ pub struct PcapRawRun {
     state: RunState,
     reactor: Rc<Reactor>,
     host: HostContext,
-    /// To receive into.
+    /// Receive buffer.
     received: Box<[u8]>,
 }
 
@@ -58,7 +58,7 @@ impl PcapRawRun {
 impl SourceRun for PcapRawRun {
     fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
         loop {
-            // What was received comes first.
+            // Handle received lines first.
             while let Some(line) = self.lines.next() {
                 self.state.received(if let Line::Whole(line) = line { line.len() } else { 0 });
                 let was = self.state.phase();
@@ -83,7 +83,7 @@ impl SourceRun for PcapRawRun {
                     }
                 }
             }
-            // A server that never stops talking, and says nothing.
+            // A server may send without pause and without giving an event.
             if deadline.passed() || self.host.stop_requested() {
                 return Ok(Progress::More);
             }
@@ -107,12 +107,12 @@ impl SourceRun for PcapRawRun {
     }
 }
 
-/// Where among the arms the lines are.
+/// Position within the arms.
 #[derive(Debug)]
 pub(crate) struct Arms {
     max_header: usize,
     place: Place,
-    /// The last arm of this connection was whole.
+    /// Whether the last arm of this connection was complete.
     whole: bool,
 }
 
@@ -121,7 +121,7 @@ enum Place {
     Outside,
     /// The lines of the header so far.
     Header(Vec<u8>),
-    /// How many lines came.
+    /// Number of lines so far.
     Data(u64),
 }
 
@@ -130,7 +130,7 @@ impl Arms {
         Self { max_header, place: Place::Outside, whole: false }
     }
 
-    /// Takes a line.
+    /// Handles a line.
     pub(crate) fn take(&mut self, line: Line<'_>, flow: &mut Flow<'_, '_>) {
         match (&mut self.place, line) {
             (Place::Outside, Line::Whole(line)) if messages::arms(line) => self.place = Place::Header(line.to_vec()),
@@ -164,13 +164,13 @@ impl Arms {
         }
     }
 
-    /// The connection is gone; `rest` is what was received of a line without its end.
+    /// Handles a lost connection; `rest` is the received part of an incomplete line.
     pub(crate) fn lost(&mut self, rest: Option<Vec<u8>>, flow: &mut Flow<'_, '_>) -> Ending {
         match (&self.place, rest) {
             (Place::Outside, None) => {}
             (Place::Outside, Some(line)) => flow.junk(&line, NO_ARM),
             (Place::Header(_), _) => self.give_up(Malformed::new("the connection broke inside a header"), flow),
-            // It was said, if not to the end of the line.
+            // The end was received, except for the rest of its line.
             (Place::Data(count), Some(line)) if messages::ends(&line) => self.end(&line, *count, flow),
             (Place::Data(_), rest) => {
                 if rest.is_some() {
@@ -182,12 +182,12 @@ impl Arms {
         if mem::take(&mut self.whole) { Ending::Between } else { Ending::Broken }
     }
 
-    /// Bytes of a header that has not ended.
+    /// Bytes of an incomplete header.
     fn bytes(&self) -> usize {
         if let Place::Header(header) = &self.place { header.len() } else { 0 }
     }
 
-    /// The end of an arm of which so many lines came.
+    /// Ends an arm of `count` lines.
     fn end(&mut self, line: &[u8], count: u64, flow: &mut Flow<'_, '_>) {
         flow.lost(messages::samples(line).unwrap_or(0).saturating_sub(count));
         flow.end([Frame::copy(line)]);
@@ -207,8 +207,8 @@ impl Arms {
 /// The protocol's name as workers see it.
 pub(crate) const TYP: &str = "PCAP_RAW";
 
-/// What a line between arms is not.
+/// Description of a line that is expected between arms and did not come.
 const NO_ARM: &str = "no line that begins with \"arm_time: \"";
 
-/// Bytes read at once: some hundred lines.
+/// Bytes per read: some hundred lines.
 const RECEIVE: usize = 64 << 10;

@@ -1,6 +1,6 @@
 //! The settings, checked when they are read.
 //!
-//! Pure: asks no name server and connects to nothing.
+//! Pure: no name lookups, no connections.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use framegate_plugin_api::Address;
 use framegate_source_kit::{Bytes, Millis};
 use serde::Deserialize;
 
-/// Where the PandABox is, and how long to wait for what.
+/// Where the PandABox is, and the time limits.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PcapRawSettings {
     /// The data port: `tcp://host:port`. Required.
     pub upstream_url: Address,
 
-    /// How long opening a run waits for the connection before it goes on connecting in the background.
+    /// How long opening a run waits for the connection; after that it continues in the background.
     #[serde(default = "connect_wait")]
     pub connect_wait: Millis,
 
-    /// Within this time the connection must be made, and within as much again the greeting be answered; then another is tried.
+    /// Time limit for the connection, and again for the answer to the greeting; then framegate tries again.
     #[serde(default = "handshake_timeout")]
     pub handshake_timeout: Millis,
 
-    /// How long framegate stays away from a server that closed the connection between two arms. One that breaks off elsewhere is asked
-    /// again at once.
+    /// How long framegate waits before reconnecting to a server that closed the connection between two arms. If the
+    /// connection breaks elsewhere, it reconnects at once.
     #[serde(default = "pause_after_end")]
     pub pause_after_end: Millis,
 
@@ -37,17 +37,18 @@ pub struct PcapRawSettings {
     pub max_header: Bytes,
 }
 
-/// A LAN's connection takes a millisecond; an absent PandABox delays the start of a scan by this much.
+/// Connecting in a LAN takes a millisecond; an absent PandABox delays the start of a scan by this time.
 fn connect_wait() -> Millis {
     Millis(Duration::from_millis(250))
 }
 
-/// A PandABox answers at once, also when it is busy capturing.
+/// A PandABox answers at once, even while it captures.
 fn handshake_timeout() -> Millis {
     Millis(Duration::from_secs(2))
 }
 
-/// A server that closes after a whole arm has nothing more, as simulators do; a PandABox that restarts takes longer than this.
+/// A server that closes after a complete arm has nothing more, for example a simulator; a PandABox takes longer than
+/// this to restart.
 fn pause_after_end() -> Millis {
     Millis(Duration::from_secs(10))
 }

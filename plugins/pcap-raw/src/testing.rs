@@ -1,4 +1,4 @@
-//! For tests of the protocol: what a server sends, played without a socket.
+//! For tests of the protocol: plays a server without a socket.
 
 use framegate_plugin_api::{Event, EventSink};
 use framegate_source_kit::{RunState, Runs, testing::TestHost};
@@ -8,7 +8,8 @@ use crate::{
     run::{Arms, TYP},
 };
 
-/// What becomes of connections that each send a text and then break, with lines of 100 bytes and headers of 200.
+/// Events and counts of connections that each send a text and then break, with a limit of 100 bytes for lines and 200
+/// for headers.
 #[must_use]
 pub fn play<T: AsRef<[u8]>>(connections: &[T]) -> (Vec<Event>, Vec<(&'static str, u64)>) {
     let (_, host) = TestHost::new();

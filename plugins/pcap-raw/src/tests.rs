@@ -50,7 +50,7 @@ fn the_end_of_the_connection_never_makes_up_an_end_and_the_next_arm_goes_on() {
             2,
             vec!["a line that the connection's end cut", "the connection broke inside an arm"],
         ),
-        // It was said, if not to the end of the line; dranspose takes it too.
+        // The end was received, except for the rest of its line; dranspose accepts it too.
         ("arm_time: 2\n\n 1\nEND 1 Dis", 3, vec![]),
     ] {
         let (events, skipped) = play(&[broken, arm.as_str()]);
@@ -92,7 +92,7 @@ fn lines_and_headers_have_limits() {
     assert_eq!(texts(&events), [HEADER, " 1\n", " 2\n", "END 2 Ok\n", HEADER, " 1\n", "END 1 Ok\n"]);
     assert_eq!(skipped, [("before the start of a run", 1), ("a line longer than max_line", 1)]);
 
-    // The rest of an arm whose header is refused is junk, its end too.
+    // After a refused header, the rest of the arm is junk, including its end.
     for (header, reason) in [
         (format!("arm_time: 2\n{}", "field\n".repeat(50)), "a header longer than max_header"),
         (format!("arm_time: 2\n{long}\n"), "a header with a line longer than max_line"),
@@ -103,12 +103,12 @@ fn lines_and_headers_have_limits() {
     }
 }
 
-/// What dranspose's own ingester makes of it (dranspose 0.2.0), written by `fixtures/golden.py`.
+/// The result of dranspose's own ingester (dranspose 0.2.0), written by `fixtures/golden.py`.
 #[test]
 fn whole_arms_give_the_events_of_the_reference() {
     let golden: Vec<(String, Vec<String>)> = serde_json::from_str(include_str!("../fixtures/golden.json")).unwrap();
     assert!(golden.len() >= 60, "the table is there");
-    // A character of the table stands for the byte of its number.
+    // Each character of the table is the byte with its code point.
     let bytes = |text: &String| text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect::<Vec<u8>>();
     for (sent, expected) in golden {
         let (events, _) = play(&[bytes(&sent)]);

@@ -1,4 +1,4 @@
-//! The source against real TCP servers, good and bad ones.
+//! Tests the source with real TCP servers, good and bad ones.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -19,7 +19,7 @@ use framegate_plugin_api::{
 const LIMIT: Duration = Duration::from_secs(20);
 const HEADER: &str = "arm_time: 2023-12-19T07:51:12.754Z\nmissed: 0\nfields:\n PCAP.BITS0 uint32 Value\n\n";
 
-/// A server; each connection is served by the next of the scripts, in turn.
+/// A server; each connection runs the next script.
 fn serve(scripts: Vec<Box<dyn FnOnce(TcpStream) + Send>>) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
@@ -34,7 +34,7 @@ fn greet(stream: &mut TcpStream) {
     stream.write_all(b"OK\n").unwrap();
 }
 
-/// Greets, says the text, and stays until the other side closes.
+/// Greets, sends the text, and waits until the other side closes.
 fn saying(text: impl Into<String>) -> Box<dyn FnOnce(TcpStream) + Send> {
     let text = text.into();
     Box::new(move |mut stream| {
@@ -44,7 +44,7 @@ fn saying(text: impl Into<String>) -> Box<dyn FnOnce(TcpStream) + Send> {
     })
 }
 
-/// Greets, says the text, and closes.
+/// Greets, sends the text, and closes.
 fn breaking(text: impl Into<String>) -> Box<dyn FnOnce(TcpStream) + Send> {
     let text = text.into();
     Box::new(move |mut stream| {
@@ -64,7 +64,7 @@ fn step(run: &mut impl SourceRun, into: &mut Vec<Event>) -> Progress {
     testing::step(run, into).unwrap()
 }
 
-/// The texts of the events, once there are so many.
+/// Collects the texts of the events until there are `count`.
 fn until(run: &mut impl SourceRun, count: usize) -> Vec<String> {
     let events = testing::until(run, LIMIT, "all events", |events, _| events.len() >= count).unwrap();
     events.iter().map(|event| String::from_utf8(event.frames[0].as_slice().to_vec()).unwrap()).collect()
@@ -89,7 +89,7 @@ fn an_arm_of_many_lines_comes_whole_in_batches() {
         assert!(began.elapsed() < LIMIT);
     }
     assert!(events[1..10_001].iter().zip(&lines).all(|(event, line)| event.frames[0].as_slice() == line.as_bytes()));
-    // The run does not end: there may be another arm.
+    // The run does not end: another arm may follow.
     assert_eq!(step(&mut run, &mut events), Progress::Idle);
     assert_eq!(events.len(), 10_002);
     drop(run);
@@ -133,7 +133,7 @@ fn a_server_that_closes_between_two_arms_is_left_alone_for_a_while() {
         let (came, next) = mpsc::channel();
         let again = Box::new(move |mut stream: TcpStream| {
             came.send(Instant::now()).unwrap();
-            // The run may be dropped before or after it has greeted.
+            // The run may be dropped before or after the greeting.
             let _ = stream.read_to_end(&mut Vec::new());
         });
         let (url, server) = serve(vec![breaking(arm.clone()), again]);
@@ -151,7 +151,7 @@ fn a_server_that_closes_between_two_arms_is_left_alone_for_a_while() {
                     }
                     assert!(ended.elapsed() < LIMIT);
                 };
-                // The end is seen a moment before the connection's.
+                // The source sees the end of the arm slightly before the end of the connection.
                 assert!(again - ended > pause / 2);
                 drop(run);
             }
@@ -180,7 +180,7 @@ fn a_server_that_comes_late_is_found() {
     let listener = TcpListener::bind(address).unwrap();
     let server = thread::spawn(move || saying(format!("{HEADER}END 0 Ok\n"))(listener.accept().unwrap().0));
     assert_eq!(until(&mut run, 2), [HEADER, "END 0 Ok\n"]);
-    // One line for all the tries.
+    // One log line for all attempts.
     assert_eq!(host.lines().iter().filter(|(_, line)| line.contains("cannot connect")).count(), 1);
     drop(run);
     server.join().unwrap();
@@ -189,7 +189,7 @@ fn a_server_that_comes_late_is_found() {
 #[test]
 fn a_server_that_accepts_and_says_nothing_is_left_for_another_try() {
     let silent = |stream: TcpStream| {
-        // Until the other side gives up.
+        // Until the other side closes.
         let mut received = Vec::new();
         (&stream).read_to_end(&mut received).unwrap();
         assert_eq!(received, b"\n");

@@ -1,9 +1,9 @@
 //! Source plugin for PandABox position capture over ZeroMQ PUB, as the *pcap-zmq* service publishes it: one message carries
 //! many samples, and each sample is an event.
 //!
-//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
-//! protocol is in [`messages`], taking a message apart in [`split`], what it means for a run in [`run`]; connecting and
-//! receiving are in `framegate-zmq-source`, reading and writing Python's JSON in `framegate-source-kit`.
+//! The same crate is a loadable plugin (`cdylib`) and a source that a program embedding the host can link (`rlib`).
+//! [`messages`] has the protocol, [`split`] splits a message into samples, [`run`] maps messages to the states of a
+//! run. `framegate-zmq-source` connects and receives; `framegate-source-kit` reads and writes Python's JSON.
 #![forbid(unsafe_code)]
 
 pub mod messages;
@@ -18,23 +18,23 @@ use serde::Deserialize;
 
 use crate::run::PcapAssembler;
 
-/// One detector, connected anew for each scan.
+/// One detector. Each scan makes a new connection.
 #[derive(Debug)]
 pub struct Pcap {
     upstream: Upstream,
     max_split: u64,
 }
 
-/// What all ZeroMQ sources have, and one limit.
+/// The settings that all ZeroMQ sources share, and one limit.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PcapSettings {
-    /// Where the detector is, and how to listen to it.
+    /// Where the detector is, and how to connect to it.
     #[serde(flatten)]
     pub zmq: ZmqSettings,
 
-    /// A message whose samples would have more bytes than this in all is skipped and counted: each sample repeats what is not
-    /// a list, so a message can be worth many times its own size.
+    /// A message whose samples have more bytes than this in total is skipped and counted: each sample repeats every
+    /// field that is not a list, so the samples can be many times larger than the message.
     #[serde(default = "max_split")]
     pub max_split: Bytes,
 }
@@ -55,7 +55,7 @@ impl Source for Pcap {
     }
 }
 
-/// Real messages are worth 4 KiB; the samples are made one after the other and never lie in memory together.
+/// Samples of a real message have 4 KiB in total; they are made one by one and are never in memory together.
 fn max_split() -> Bytes {
     Bytes(1 << 30)
 }

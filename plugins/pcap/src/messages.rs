@@ -7,8 +7,9 @@
 //! end     {"message_id": 3, "version": 1, "message_type": "series-end", …}
 //! ```
 //!
-//! Pure: bytes in, [`Packet`] out. The rules are those of dranspose's `PCAPPacket`, a pydantic union that `message_type` decides:
-//! unknown fields are allowed, numbers may be strings, `arm_time` is whatever pydantic takes for a date and time.
+//! Pure: bytes in, [`Packet`] out. The rules are the same as for dranspose's `PCAPPacket`, a pydantic union with
+//! `message_type` as discriminator: unknown fields are allowed, numbers may be strings, and `arm_time` is anything that
+//! pydantic accepts as a date and time.
 
 use std::borrow::Cow;
 
@@ -18,12 +19,12 @@ use framegate_zmq_source::{
 };
 use speedate::{Date, DateTime, DateTimeConfigBuilder, MicrosecondsPrecisionOverflowBehavior, TimeConfigBuilder};
 
-/// What a first part says the message is.
+/// Kind of a message, from its first part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet<'a> {
     /// `message_id`, `version` and `arm_time`.
     Start,
-    /// `message_id`, `version` and `frame_number`; the lists in it are samples.
+    /// `message_id`, `version` and `frame_number`; its lists contain the samples.
     Data {
         /// As Python prints it.
         message_id: Cow<'a, str>,
@@ -38,7 +39,7 @@ impl<'a> Packet<'a> {
     /// Reads a first part.
     ///
     /// # Errors
-    /// It is not JSON as pydantic takes it, or none of the three kinds.
+    /// The part is not JSON that pydantic accepts, or is none of the three kinds.
     pub fn read(part: &'a [u8]) -> Result<Self, Malformed> {
         let [message_id, version, kind, arm_time, frame_number] = json::fields(part, &FIELDS)?;
 
@@ -66,10 +67,10 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// The fields with a meaning, in the order in which pydantic writes those that data has.
+/// The fields with a meaning, in the order in which pydantic writes the ones of a data message.
 pub(crate) const FIELDS: [&str; 5] = ["message_id", "version", "message_type", "arm_time", "frame_number"];
 
-/// Whether a `datetime` field takes the value: ISO 8601 texts, dates alone, and Unix times as numbers or texts.
+/// Whether a `datetime` field accepts the value: ISO 8601 texts, dates alone, and Unix times as numbers or texts.
 fn is_date_and_time(value: Value<'_>) -> bool {
     let time = TimeConfigBuilder::new()
         .microseconds_precision_overflow_behavior(MicrosecondsPrecisionOverflowBehavior::Truncate)
@@ -82,7 +83,7 @@ fn is_date_and_time(value: Value<'_>) -> bool {
             let text = text.as_bytes();
             DateTime::parse_bytes_with_config(text, &config).map(|both| both.date).or_else(|_| Date::parse_bytes(text))
         }
-        // Beyond 64 bit pydantic does not look at a number as a time.
+        // Beyond 64 bits, pydantic does not interpret a number as a time.
         Value::Int(number) => match number.parse() {
             Ok(seconds) => DateTime::from_timestamp_with_config(seconds, 0, &config).map(|both| both.date),
             Err(_) => return false,
@@ -95,6 +96,6 @@ fn is_date_and_time(value: Value<'_>) -> bool {
         },
         _ => return false,
     };
-    // Python knows no year 0.
+    // Python has no year 0.
     date.is_ok_and(|date| date.year > 0)
 }

@@ -1,23 +1,23 @@
 //! A message in, its samples out: the run of position capture.
 //!
-//! Pure; runs on the reader thread. Keeps one message that is being taken apart, so that the host can hold back in the middle of
-//! it, and nothing else. The states of the run are those of every source and live in `framegate-source-kit`.
+//! Pure; runs on the reader thread. Keeps only the message that is being split, so that the host can pause in the
+//! middle of it. All sources share the states of the run, which are in `framegate-source-kit`.
 
 use framegate_plugin_api::{Frame, Frames};
 use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
 
 use crate::{messages::Packet, split::Split};
 
-/// Start and end go on as they came; of data each sample is an event.
+/// Forwards start and end unchanged; each sample of a data message becomes an event.
 #[derive(Debug)]
 pub struct PcapAssembler {
     max_split: u64,
-    /// The message whose samples are being given.
+    /// The message that is being split.
     open: Option<Split>,
 }
 
 impl PcapAssembler {
-    /// Skips messages whose samples would have more than `max_split` bytes in all.
+    /// Creates an assembler that skips messages whose samples have more than `max_split` bytes in total.
     #[must_use]
     pub fn new(max_split: u64) -> Self {
         Self { max_split, open: None }
@@ -59,7 +59,7 @@ impl Assembler for PcapAssembler {
             let number = split.number();
             match split.next() {
                 Some(sample) => {
-                    // Frame numbers that the publisher left out are counted as lost on the way.
+                    // Also counts frame numbers that the publisher skipped as lost.
                     if let Some(number) = number {
                         flow.number(number);
                     }

@@ -1,7 +1,7 @@
-//! One message taken apart into its samples.
+//! Splits one message into its samples.
 //!
-//! Pure. What all samples share is written once; a sample is then put together from pieces, byte for byte as pydantic writes
-//! it. Holds copies of what it needs and nothing of the message. It decides nothing about runs: that is `run.rs`.
+//! Pure. The text common to all samples is written once; each sample is then built from pieces, byte for byte as
+//! pydantic writes it. Keeps copies of the pieces and nothing of the message. `run.rs` handles the run's states.
 
 use std::{mem, str::FromStr};
 
@@ -13,15 +13,15 @@ use num_bigint::BigInt;
 
 use crate::messages::FIELDS;
 
-/// The samples of a message, given one after the other.
+/// The samples of a message, one after the other.
 #[derive(Debug)]
 pub struct Split {
-    /// What stands before the frame number, the same for all.
+    /// The text before the frame number, the same for all samples.
     head: Vec<u8>,
     first: FrameNumber,
-    /// What stands behind it, in order.
+    /// The pieces after the frame number, in order.
     pieces: Vec<Piece>,
-    /// Invariant: each `Piece::Element` has as many elements.
+    /// Invariant: each `Piece::Element` has this many elements.
     samples: usize,
     next: usize,
 }
@@ -31,11 +31,11 @@ pub struct Split {
 enum Piece {
     /// The same for all samples.
     Same(Vec<u8>),
-    /// The elements of a list, one for each sample: their texts in a row, and where each ends.
+    /// The elements of a list, one for each sample: their texts one after the other, and the end of each.
     Element { texts: Vec<u8>, ends: Vec<usize> },
 }
 
-/// A whole number of any size, as Python has it.
+/// A whole number of any size, as in Python.
 #[derive(Debug)]
 enum FrameNumber {
     Small(i64),
@@ -43,10 +43,11 @@ enum FrameNumber {
 }
 
 impl Split {
-    /// Takes a data message apart; `message_id` and `frame_number` are what [`Packet::read`](crate::messages::Packet::read) found in it.
+    /// Splits a data message; [`Packet::read`](crate::messages::Packet::read) found its `message_id` and
+    /// `frame_number`.
     ///
     /// # Errors
-    /// No list, lists of different lengths, empty lists, or samples of more than `max_bytes` in all.
+    /// No list, lists of different lengths, empty lists, or samples of more than `max_bytes` in total.
     pub fn new(message: &[u8], message_id: &str, frame_number: &str, max_bytes: u64) -> Result<Self, Malformed> {
         let first = FrameNumber::read(frame_number)?;
         let head = format!(r#"{{"message_id":{message_id},"version":1,"message_type":"data","frame_number":"#);
@@ -55,7 +56,7 @@ impl Split {
         let mut pieces = Vec::new();
         let mut same = Vec::new();
         for (key, value) in json::dictionary(message)? {
-            // `arm_time` has no meaning in data, so it is a field like any other.
+            // `arm_time` has no meaning in data, so it is treated like an unknown field.
             if FIELDS.contains(&&*key) && key != "arm_time" {
                 continue;
             }
@@ -86,7 +87,7 @@ impl Split {
         Ok(split)
     }
 
-    /// The number of the sample that comes next, if it is one that can be compared.
+    /// The number of the next sample, if it fits into an `i64`.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
         match &self.first {
@@ -95,7 +96,7 @@ impl Split {
         }
     }
 
-    /// About how many bytes the samples have that are still to give.
+    /// About how many bytes the remaining samples have.
     #[must_use]
     pub fn bytes_left(&self) -> u64 {
         let left = self.samples.saturating_sub(self.next) as u128;

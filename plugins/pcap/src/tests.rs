@@ -135,9 +135,10 @@ struct Capture {
     sha256: String,
 }
 
-/// What dranspose's own ingester makes of the messages (dranspose 0.2.0, pydantic 2.14.3), written by `fixtures/golden.py`.
+/// The result of dranspose's own ingester for the messages (dranspose 0.2.0, pydantic 2.14.3), written by
+/// `fixtures/golden.py`.
 ///
-/// `FRAMEGATE_PCAP_GOLDEN` names another such table, for a longer comparison (`golden.py SEED COUNT`).
+/// `FRAMEGATE_PCAP_GOLDEN` selects another such table, for a longer comparison (`golden.py SEED COUNT`).
 fn golden() -> Golden {
     let table = std::env::var("FRAMEGATE_PCAP_GOLDEN").map_or_else(
         |_| include_str!("../fixtures/golden.json").to_owned(),
@@ -152,7 +153,7 @@ fn each_message_becomes_what_the_reference_makes_of_it() {
     assert!(golden.len() > 250, "the table is there");
     let mut wrong = Vec::new();
     for (parts, what, events) in golden {
-        // A character of the table stands for the byte of its number.
+        // Each character of the table is the byte with its code point.
         let bytes = |part: &String| part.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect::<Vec<u8>>();
         let message: Vec<Vec<u8>> = parts.iter().map(bytes).collect();
         let alone = play([message.clone()]);
@@ -174,7 +175,7 @@ fn each_message_becomes_what_the_reference_makes_of_it() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
 }
 
-/// A capture of a real beamline (`tests/data/pcap-zmq.cbors` of dranspose's source distribution), whole: it is small.
+/// A complete, small capture of a real beamline (`tests/data/pcap-zmq.cbors` in dranspose's source distribution).
 #[test]
 fn a_capture_gives_the_events_of_the_reference_byte_for_byte() {
     let Some(expected) = golden().capture else { return };

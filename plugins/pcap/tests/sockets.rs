@@ -1,4 +1,4 @@
-//! The source against a real PUB socket: what a plugin must do besides its protocol.
+//! Tests the source with a real PUB socket: what a plugin must do besides its protocol.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -25,7 +25,7 @@ fn runs_come_over_a_subscription_in_batches_that_the_host_can_hold_back() {
     let mut source = Pcap::create(settings, TestHost::new().1).unwrap();
     let samples = vec!["1.0"; 500].join(",");
     for scan in 0..20 {
-        // When the run is open, nothing is lost: the second open in a row is a connection of its own.
+        // Once the run is open, nothing is lost. The second `open` makes a connection of its own.
         let mut run = source.open().unwrap();
         for text in [
             START,

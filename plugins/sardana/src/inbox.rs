@@ -1,7 +1,8 @@
-//! Between the server and the run: what was posted and not yet read.
+//! The queue between server and run: posts that were not yet read.
 //!
-//! The server's tasks put in, the reader thread takes out. Bounded in bytes: who posts to a full inbox is answered when there is room. It
-//! is open while a scan is active; what comes otherwise is counted and dropped. The lock is held for moves only, never over a wait.
+//! The server's tasks put packets in, the reader thread takes them out. Bounded in bytes: a client that posts to a full
+//! inbox gets its answer when there is room. The inbox is open while a scan is active; posts at other times are counted
+//! and dropped. The lock is held only to move packets, never while waiting.
 
 use std::{
     collections::VecDeque,
@@ -12,32 +13,32 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::messages::Packet;
 
-/// What was posted and not yet read.
+/// Posts that were not yet read.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
-    /// Rung for each packet and each refusal; keeps one ring for a reader that is not waiting.
+    /// Notified for each packet and each refusal; keeps one notification for a reader that is not waiting.
     arrived: Notify,
-    /// A permit for each [`UNIT`] of the limit; a packet holds its own until it is read or dropped.
+    /// One permit for each [`UNIT`] of the limit; a packet holds its permits until it is read or dropped.
     room: Arc<Semaphore>,
-    /// All permits there are: a packet larger than the limit passes alone.
+    /// Total number of permits: a packet larger than the limit takes all of them.
     capacity: u32,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Goes up with each scan, so that a post that waited for room does not get into the next.
+    /// Incremented with each scan, so that a post that waited for room does not get into the next scan.
     scan: u64,
     open: bool,
     queue: VecDeque<(Packet, OwnedSemaphorePermit)>,
-    /// Posts that came while no scan was active, since the last scan was opened.
+    /// Posts without an active scan since the last scan was opened.
     early: u64,
-    /// Posts that did not validate and were not told yet, and why the last did not.
+    /// Number of invalid posts that were not yet reported, and what was wrong with the last.
     refused: (u64, String),
 }
 
 impl Inbox {
-    /// Empty and closed; holds at most `limit` bytes.
+    /// Creates an empty, closed inbox that holds at most `limit` bytes.
     pub(crate) fn new(limit: u64) -> Self {
         let units = limit.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS as u64);
         let capacity = u32::try_from(units).unwrap_or(u32::MAX);
@@ -49,7 +50,7 @@ impl Inbox {
         }
     }
 
-    /// A scan begins; the number of posts that came while none was active.
+    /// Starts a scan; returns the number of posts that arrived while no scan was active.
     pub(crate) fn open(&self) -> u64 {
         let mut state = self.lock();
         state.scan += 1;
@@ -58,7 +59,7 @@ impl Inbox {
         std::mem::take(&mut state.early)
     }
 
-    /// The scan is over; what was not read is dropped, and who waits for room is answered.
+    /// Ends the scan: drops unread posts, and answers clients that wait for room.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.open = false;
@@ -66,7 +67,7 @@ impl Inbox {
         state.queue.clear();
     }
 
-    /// Puts a packet in, waiting for room.
+    /// Adds a packet; waits for room.
     pub(crate) async fn put(&self, packet: Packet) {
         let Some(scan) = self.active_scan() else { return };
         let units = (packet.json.len() as u64).div_ceil(UNIT).clamp(1, u64::from(self.capacity));
@@ -83,7 +84,7 @@ impl Inbox {
         }
     }
 
-    /// A post did not validate.
+    /// Records an invalid post.
     pub(crate) fn refuse(&self, why: String) {
         let mut state = self.lock();
         state.refused = (state.refused.0 + 1, why);
@@ -96,22 +97,22 @@ impl Inbox {
         self.lock().queue.pop_front().map(|(packet, _room)| packet)
     }
 
-    /// Bytes that were posted and not yet read.
+    /// Bytes of unread posts.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().queue.iter().map(|(packet, _)| packet.json.len() as u64).sum()
     }
 
-    /// How many posts did not validate since the last time, and why the last did not.
+    /// Number of invalid posts since the last call, and what was wrong with the last.
     pub(crate) fn take_refused(&self) -> (u64, String) {
         std::mem::take(&mut self.lock().refused)
     }
 
-    /// Returns when something has arrived since the last time.
+    /// Returns when something has arrived since the last call.
     pub(crate) async fn arrived(&self) {
         self.arrived.notified().await;
     }
 
-    /// The scan that a post belongs to; counts it if there is none.
+    /// The active scan, for a new post; without one, counts the post as early.
     fn active_scan(&self) -> Option<u64> {
         let mut state = self.lock();
         if state.open {
@@ -123,10 +124,10 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under it.
+        // No code under the lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Bytes for a permit: limits beyond the semaphore's counter stay possible, and a small packet counts for what it costs.
+/// Bytes per permit: allows limits beyond the semaphore's maximum, and makes a small packet count for its real cost.
 const UNIT: u64 = 256;

@@ -1,7 +1,7 @@
-//! Source plugin for Sardana scans: Sardana posts what it records over HTTP, and each post is an event.
+//! Source plugin for Sardana scans: Sardana posts its records over HTTP, and each post is an event.
 //!
-//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
-//! protocol is in [`messages`], what it means for a run in [`run`]; between the two stands `inbox`, which `server` fills.
+//! The same crate is a loadable plugin (`cdylib`) and a source that a program embedding the host can link (`rlib`).
+//! [`messages`] has the protocol, [`run`] maps posts to the states of a run; between them are `server` and `inbox`.
 //!
 //! ```text
 //!   Sardana ── HTTP ──> server (its own threads) ──> inbox (bounded in bytes) ──> run (reader thread) ──> events
@@ -26,10 +26,10 @@ use tokio::runtime;
 pub use crate::settings::SardanaSettings;
 use crate::{inbox::Inbox, run::SardanaRun, server::Server};
 
-/// A port on which Sardana is listened to, also between scans.
+/// A port that listens for Sardana's posts, also between scans.
 #[derive(Debug)]
 pub struct Sardana {
-    /// Its drop closes the port before it returns, so that a successor can have it.
+    /// Dropping it closes the port before returning, so that the next source can bind it.
     server: Server,
     inbox: Arc<Inbox>,
     /// Waits for the inbox on the reader thread.
@@ -39,7 +39,7 @@ pub struct Sardana {
 }
 
 impl Sardana {
-    /// Where it listens: as many addresses as the host's name has.
+    /// The addresses it listens on, one for each address of the host's name.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         self.server.addresses()

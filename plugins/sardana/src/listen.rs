@@ -1,4 +1,4 @@
-//! Binds the addresses to listen on. Knows nothing of HTTP.
+//! Binds the listening addresses. Knows nothing of HTTP.
 
 use std::{
     io,
@@ -8,8 +8,8 @@ use std::{
 use framegate_plugin_api::SourceError;
 use socket2::{Domain, Socket, Type};
 
-/// Binds every address that the name has, as uvicorn does, and for `*` all of IPv4 and of IPv6; one that this machine does not have is passed over if
-/// another works.
+/// Binds every address of the name, as uvicorn does, and for `*` all of IPv4 and of IPv6. An address that this machine
+/// does not have is skipped if another works.
 pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, SourceError> {
     let everywhere = host == "*";
     let addresses = if everywhere {
@@ -23,7 +23,7 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, SourceErro
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut failed = None;
     for mut address in addresses {
-        // Where any port will do, it is the same one for all.
+        // If any port will do, use the same one for all addresses.
         if port == 0
             && let Some(first) = listeners.first().and_then(|first| first.local_addr().ok())
         {
@@ -48,13 +48,13 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, SourceErro
     }
 }
 
-/// `apart`: an address of IPv6 is not one of IPv4 too, which has a listener of its own.
+/// `apart`: an IPv6 socket does not accept IPv4, which has its own listener.
 fn listen(address: SocketAddr, apart: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if apart && address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // As std does: a port whose last connections have just ended is free.
+    // As std does: allows binding a port whose last connections have just ended.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(WAITING)?;

@@ -1,4 +1,4 @@
-//! What Sardana posts: a JSON object, whose kind the path says.
+//! What Sardana posts: a JSON object; the path gives its kind.
 //!
 //! ```text
 //! start   POST /v1/data_desc    {"serialno": 20338, "scandir": "/data/20230413", "title": "ascan m 0 1 2 0.1", …}
@@ -7,17 +7,17 @@
 //! –       POST /v1/custom_data  {…}
 //! ```
 //!
-//! Pure: bytes in, [`Packet`] out, written anew as pydantic writes dranspose's models: `type` first, then the declared fields, coerced,
-//! then the others in their order. What is wrong is told for all fields at once.
+//! Pure: bytes in, [`Packet`] out, rewritten as pydantic writes dranspose's models: `type` first, then the declared
+//! fields, coerced, then the others in their order. Errors of all fields are reported at once.
 
 use std::borrow::Cow;
 
 use framegate_source_kit::json::{self, Value};
 
-/// What a post is.
+/// Kind of a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A scan begins: `serialno` int, `scandir` and `title` str.
+    /// A scan starts: `serialno` int, `scandir` and `title` str.
     Description,
     /// A point was recorded: `timestamp` float.
     Record,
@@ -25,14 +25,14 @@ pub enum Kind {
     End,
 }
 
-/// A post that is what it should be.
+/// A valid post.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// By its path.
+    /// The kind, from the path.
     pub kind: Kind,
-    /// As it goes to the workers.
+    /// The JSON sent to the workers.
     pub json: Vec<u8>,
-    /// A record's `point_nb`, if it has one that can be compared.
+    /// A record's `point_nb`, if it fits into an `i64`.
     pub number: Option<i64>,
 }
 
@@ -41,11 +41,11 @@ pub struct Packet {
 pub struct Problem {
     /// The field; `None` for the whole body.
     pub field: Option<&'static str>,
-    /// What is wrong with it.
+    /// The description of the error.
     pub what: Cow<'static, str>,
 }
 
-/// What a declared field takes.
+/// The type of a declared field.
 #[derive(Debug, Clone, Copy)]
 enum Type {
     Int,
@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// The fields that must be there, in the order in which they are written.
+    /// The required fields, in the order in which they are written.
     fn declared(self) -> &'static [(&'static str, Type)] {
         match self {
             Kind::Description => &[("serialno", Type::Int), ("scandir", Type::Text), ("title", Type::Text)],
@@ -77,7 +77,7 @@ impl Packet {
     /// Reads a body.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// All errors in the body.
     pub fn read(kind: Kind, body: &[u8]) -> Result<Self, Vec<Problem>> {
         let fields = object(body).map_err(|problem| vec![problem])?;
         let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
@@ -111,12 +111,12 @@ impl Packet {
     }
 }
 
-/// The fields of a body, whatever it is about.
+/// The fields of a body of any kind.
 ///
 /// # Errors
-/// It is no JSON object.
+/// The body is not a JSON object.
 pub(crate) fn object(body: &[u8]) -> Result<Vec<(Cow<'_, str>, Value<'_>)>, Problem> {
-    // Python's reader of JSON allows the mark.
+    // Python's JSON reader allows a byte order mark.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     json::dictionary(body).map_err(|error| Problem { field: None, what: error.to_string().into() })
 }
@@ -128,13 +128,13 @@ fn write_key(key: &str, json: &mut Vec<u8>) {
 }
 
 impl Type {
-    /// Writes the value as the field has it.
+    /// Writes the value coerced to the field's type.
     fn write(self, value: Value<'_>, json: &mut Vec<u8>) -> Result<(), &'static str> {
         match self {
             Type::Int => json.extend_from_slice(value.to_int().ok_or("must be a whole number")?.as_bytes()),
             Type::Float => {
                 let float = value.to_float().ok_or("must be a number")?;
-                // Python does not make a whole number infinite.
+                // Python does not convert a whole number to infinity.
                 if matches!(value, Value::Int(_)) && float.is_infinite() {
                     return Err("must be a number that fits into 64 bit floating point");
                 }

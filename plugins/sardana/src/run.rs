@@ -1,7 +1,8 @@
 //! Posts in, events out: the run of a Sardana scan.
 //!
-//! Runs on the reader thread. Its life opens and closes the inbox. The states of the run are those of every source and live in
-//! `framegate-source-kit`; here is only which post is which. It answers no one: the server has done that.
+//! Runs on the reader thread. Opens the inbox when created and closes it when dropped. All sources share the states of
+//! the run, which are in `framegate-source-kit`; this file only decides the kind of each post. The server answers the
+//! clients.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -31,12 +32,12 @@ impl SardanaRun {
         Self { inbox, state, early, reactor, host }
     }
 
-    /// Posts that came while no scan was active, before this one.
+    /// Posts that arrived before this scan, while none was active.
     pub(crate) fn early(&self) -> u64 {
         self.early
     }
 
-    /// Counts the posts that the server has refused.
+    /// Reports the invalid posts that the server refused.
     fn tell_refused(&mut self) {
         let (posts, why) = self.inbox.take_refused();
         for _ in 0..posts {
@@ -64,12 +65,12 @@ impl SourceRun for SardanaRun {
             if !out.is_empty() {
                 return Ok(if ended { Progress::End } else { Progress::More });
             }
-            // After the end too: what arrives is read and counted, and a host that calls in a loop must not spin.
+            // Waits after the end too: posts are still read and counted, and a host that calls in a loop must not spin.
             if self.reactor.wait(self.inbox.arrived(), deadline).is_none() {
                 self.tell_refused();
                 return Ok(if ended { Progress::End } else { Progress::Idle });
             }
-            // Posts that give no event, one after the other.
+            // Many posts in a row may give no event.
             if deadline.passed() {
                 return Ok(if ended { Progress::End } else { Progress::More });
             }
@@ -99,7 +100,8 @@ impl Drop for SardanaRun {
     }
 }
 
-/// What a post is in its run: its number is noted, so that points that were left out are counted. Inside a run all three kinds are events, a second description too.
+/// Handles a post in its run. Notes its number, so that missing points are counted. Inside a run all three kinds are
+/// events, a second description too.
 pub(crate) fn take(packet: Packet, flow: &mut Flow<'_, '_>) {
     if let Some(number) = packet.number {
         flow.number(number);

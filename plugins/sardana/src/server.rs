@@ -1,7 +1,8 @@
 //! The HTTP server: takes posts, answers them, and puts them into the inbox.
 //!
-//! Owns its runtime and with it one thread, its listeners and connections; its drop ends them all and closes the port before it returns. It
-//! knows no runs. Everything that a client sends is limited: connections, headers, bodies, and the time they take.
+//! Owns its runtime with one thread, its listeners and its connections; dropping it ends them all and closes the port
+//! before returning. It knows nothing of runs. Everything that a client sends is limited: connections, headers, bodies,
+//! and the time they take.
 
 use std::{borrow::Cow, error::Error as _, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -35,11 +36,11 @@ use crate::{
     settings::SardanaSettings,
 };
 
-/// A server that lives as long as this.
+/// The HTTP server; stops when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     addresses: Vec<SocketAddr>,
-    /// Its drop waits until its thread has ended.
+    /// Dropping it waits until its thread has ended.
     _runtime: Runtime,
 }
 
@@ -49,12 +50,12 @@ struct Shared {
     inbox: Arc<Inbox>,
     max_body: usize,
     body_timeout: Duration,
-    /// Bodies above [`SMALL_BODY`] that may be received at once.
+    /// Limits the bodies above [`SMALL_BODY`] that are received at the same time.
     large_bodies: Arc<Semaphore>,
 }
 
 impl Server {
-    /// Binds, and serves from now on.
+    /// Binds the port and starts to serve.
     pub(crate) fn start(
         settings: &SardanaSettings,
         inbox: Arc<Inbox>,
@@ -101,7 +102,7 @@ impl Server {
     }
 }
 
-/// Serves one listener's connections, for ever.
+/// Accepts and serves one listener's connections, for ever.
 async fn accept(
     listener: net::TcpListener,
     router: Router,
@@ -111,7 +112,7 @@ async fn accept(
 ) {
     let mut told = false;
     loop {
-        // The semaphore is never closed. Those who do not get in wait in the kernel's backlog.
+        // The semaphore is never closed. Further connections wait in the kernel's backlog.
         let Ok(place) = connections.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -131,7 +132,7 @@ async fn accept(
             .max_buf_size(MAX_HEAD)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         tokio::spawn(async move {
-            // What breaks a connection is its client's affair.
+            // A broken connection concerns only its client.
             let _ = served.await;
             drop(place);
         });
@@ -160,7 +161,7 @@ fn router(shared: Shared) -> Router {
         ("/v1/custom_data", post(nothing)),
     ];
     let with_routes = |router: Router<Shared>, (path, method): (&'static str, MethodRouter<Shared>)| {
-        // As dranspose answers it; clients post again.
+        // The answer that dranspose gives; clients post again.
         let moved = async move |State(shared): State<Shared>, body: Body| {
             pass_over(&shared, body).await;
             Redirect::temporary(path)
@@ -190,14 +191,14 @@ async fn take(kind: Kind, shared: &Shared, headers: &HeaderMap, body: Body) -> R
     Ok(())
 }
 
-/// The whole body.
+/// Receives the whole body.
 async fn receive(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<body::Bytes, Refused> {
     if !is_json(headers) {
         pass_over(shared, body).await;
         let what = "the content-type must be application/json".into();
         return Err(Refused::Body(vec![Problem { field: None, what }]));
     }
-    // Small ones together are as large as the connections allow; of the others there may be few at a time.
+    // Small bodies are bounded by the number of connections; only a few large ones are received at the same time.
     let size = body.size_hint().upper().unwrap_or(u64::MAX);
     let _place = if size > SMALL_BODY { shared.large_bodies.acquire().await.ok() } else { None };
     let too_long = || {
@@ -221,20 +222,20 @@ async fn receive(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<bod
     }
 }
 
-/// Reads a body that nobody wants, within the limits of the others: hyper closes a connection that still has one when it is answered,
-/// and its client would find out when it posts again.
+/// Reads a body that is not needed, within the usual limits: hyper closes a connection whose body is unread when it is
+/// answered, and the client would notice only on its next post.
 async fn pass_over(shared: &Shared, body: Body) {
     let mut body = Limited::new(body, shared.max_body);
     let all = async { while let Some(Ok(_)) = body.frame().await {} };
-    // What is late or too long costs its connection, as it does elsewhere.
+    // A late or too long body closes its connection, as elsewhere.
     let _ = timeout(shared.body_timeout, all).await;
 }
 
-/// Why a post is not taken.
+/// Why a post is refused.
 enum Refused {
-    /// All that is wrong with its body.
+    /// All errors in its body.
     Body(Vec<Problem>),
-    /// Something else, in words.
+    /// Another reason, as text.
     Other(StatusCode, Cow<'static, str>),
 }
 
@@ -253,7 +254,7 @@ impl fmt::Display for Refused {
 }
 
 impl IntoResponse for Refused {
-    /// In the form of FastAPI, which dranspose uses.
+    /// In FastAPI's format, because dranspose uses FastAPI.
     fn into_response(self) -> Response {
         let (status, detail) = match self {
             Refused::Body(problems) => {
@@ -269,24 +270,24 @@ impl IntoResponse for Refused {
     }
 }
 
-/// As FastAPI, which dranspose uses, decides it.
+/// FastAPI's rule, because dranspose uses FastAPI.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind.strip_prefix("application/").is_some_and(|sub| sub == "json" || sub.ends_with("+json"))
 }
 
-/// Bytes of a request line and its headers; clients send some hundred.
+/// Bytes of a request line and its headers; clients send some hundred bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// Lines of a header; clients send some ten.
+/// Maximum number of headers; clients send about ten.
 const MAX_HEADERS: usize = 64;
 
-/// Bodies up to this size are received as they come.
+/// Bodies up to this size are received without a permit.
 const SMALL_BODY: u64 = 64 << 10;
 
-/// Larger bodies that are received at once: with `max_body` they bound the memory.
+/// Larger bodies received at the same time; together with `max_body` this bounds the memory.
 const LARGE_BODIES: usize = 4;
 
-/// After an error such as too many open files.
+/// Pause after an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

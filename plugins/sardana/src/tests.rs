@@ -15,7 +15,8 @@ fn kind(path: &str) -> Kind {
     }
 }
 
-/// What dranspose's own server makes of the posts (dranspose 0.2.0, pydantic 2.14.3, FastAPI 0.165), written by `fixtures/golden.py`.
+/// The result of dranspose's own server for the posts (dranspose 0.2.0, pydantic 2.14.3, FastAPI 0.165), written by
+/// `fixtures/golden.py`.
 #[test]
 fn each_post_becomes_what_the_reference_makes_of_it() {
     let golden: Vec<(String, String, Option<String>)> =
@@ -23,7 +24,7 @@ fn each_post_becomes_what_the_reference_makes_of_it() {
     assert!(golden.len() > 300, "the table is there");
     let mut wrong = Vec::new();
     for (path, body, expected) in golden {
-        // A character of the table stands for the byte of its number.
+        // Each character of the table is the byte with its code point.
         let bytes: Vec<u8> = body.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
         let ours = Packet::read(kind(&path), &bytes).map(|packet| String::from_utf8(packet.json).unwrap());
         if ours.as_ref().ok() != expected.as_ref() {

@@ -1,4 +1,5 @@
-//! How long it takes to read the fields of common headers: `cargo run --release -p framegate-source-kit --example classify`
+//! Measures how long reading the fields of common headers takes: `cargo run --release -p framegate-source-kit --example
+//! classify`
 
 use std::{hint::black_box, time::Instant};
 

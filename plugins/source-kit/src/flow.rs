@@ -1,7 +1,7 @@
-//! The states of a run: before its start, running, ended; and the account of what gave no event.
+//! The states of a run (before its start, running, ended), and the counts of messages that gave no event.
 //!
-//! Pure; used on the reader thread, by every source. It sees events only on their way to the sink and keeps none. A protocol cannot yield
-//! data before the start or anything after the end, whatever it does.
+//! Pure; every source uses it on the reader thread. Events pass through it to the sink; it keeps none. A protocol
+//! cannot yield data before the start or anything after the end.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use framegate_plugin_api::{EventKind, EventSink, Frame, HostContext, LogLevel};
 
 use crate::state::{Malformed, Phase, RunState};
 
-/// Where an assembler puts what it made of a message.
+/// The interface through which an assembler yields events and counts.
 pub struct Flow<'a, 'b> {
     state: &'a mut RunState,
     out: &'a mut EventSink<'b>,
@@ -17,20 +17,20 @@ pub struct Flow<'a, 'b> {
 }
 
 impl RunState {
-    /// The way to the sink, for as long as one call of the host lasts.
+    /// The interface to the sink, for one call of the host.
     pub fn flow<'a, 'b>(&'a mut self, out: &'a mut EventSink<'b>, host: &'a HostContext) -> Flow<'a, 'b> {
         Flow { state: self, out, host }
     }
 }
 
 impl Flow<'_, '_> {
-    /// Where the run stands.
+    /// The state of the run.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.state.phase
     }
 
-    /// Gives the event that starts the run. A second start inside a run is counted and gives nothing.
+    /// Yields the event that starts the run. A second start inside a run is counted and gives no event.
     pub fn start(&mut self, frames: impl IntoIterator<Item = Frame>) {
         self.release_end();
         if self.state.phase == Phase::Before {
@@ -43,7 +43,7 @@ impl Flow<'_, '_> {
         }
     }
 
-    /// Gives an event of a running run; before the start it is junk.
+    /// Yields an event of a running run; before the start it is junk.
     pub fn data(&mut self, frames: impl IntoIterator<Item = Frame>) {
         match self.state.phase {
             Phase::Running => self.out.push(self.state.typ, EventKind::Data, frames),
@@ -52,26 +52,26 @@ impl Flow<'_, '_> {
         }
     }
 
-    /// Takes note of the detector's own number of the data that is given, so that gaps are counted. Decides nothing.
+    /// Records the detector's own number of this data, so that gaps are counted. Has no other effect.
     pub fn number(&mut self, number: i64) {
         if self.state.phase == Phase::Running {
             self.state.received.number(number);
         }
     }
 
-    /// Takes note that the detector has numbered its data up to below this number.
+    /// Records that the detector has numbered its data up to below `next`.
     pub fn numbers_below(&mut self, next: i64) {
         if self.state.phase == Phase::Running {
             self.state.received.numbers_below(next);
         }
     }
 
-    /// Takes note of so many data that the detector tells of and that did not come; 0 if it tells of none.
+    /// Counts data that the detector reports as sent and that did not arrive; `count` may be 0.
     pub fn lost(&mut self, count: u64) {
         self.state.received.lost(count);
     }
 
-    /// Gives the run's last event, or holds it if ends are held; before the start it is junk.
+    /// Yields the run's last event, or holds it if ends are held; before the start it is junk.
     pub fn end(&mut self, frames: impl IntoIterator<Item = Frame>) {
         match self.state.phase {
             Phase::Running if self.state.held.is_some() => self.state.late(self.host),
@@ -82,7 +82,7 @@ impl Flow<'_, '_> {
         }
     }
 
-    /// Gives the end that was held, if one was.
+    /// Yields the held end, if there is one.
     pub fn release_end(&mut self) {
         if let Some(frames) = self.state.held.take() {
             self.give_end(frames);
@@ -95,31 +95,29 @@ impl Flow<'_, '_> {
         self.state.phase = Phase::Ended;
     }
 
-    /// After an end, or when a run broke off: what comes next may start a run again, in the same scan. For protocols that allow
-    /// it.
+    /// After an end, or when a run broke off: allows another start in the same scan. For protocols that allow it.
     pub fn again(&mut self) {
         self.state.phase = Phase::Before;
     }
 
-    /// Whether the batch is large enough; what is still to give belongs into the next.
+    /// Whether the batch is large enough; further events belong into the next.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.out.is_full()
     }
 
-    /// Counts and logs a message that does not validate.
+    /// Counts and logs an invalid message.
     pub fn skip(&mut self, why: Malformed) {
         self.state.invalid(why, self.host);
     }
 
-    /// Like [`Flow::skip`], for a reason that differs from message to message in something that people need to know:
-    /// `detail` follows it.
+    /// Like [`Flow::skip`], with a `detail` appended that differs from message to message and that people need to know.
     pub fn skip_with(&mut self, why: Malformed, detail: impl fmt::Display) {
         self.state.invalid_with(why, &format_args!(": {detail}"), self.host);
     }
 
-    /// Counts a message that came before the run's start. `first` is its first part, `why` what it is instead of a start, or what is wrong
-    /// with it: the first such message in a scan is logged with both.
+    /// Counts a message that came before the run's start. `first` is its first part; `why` is its kind, or what is
+    /// wrong with it. The first such message of a scan is logged with both.
     pub fn junk(&mut self, first: &[u8], why: impl fmt::Display) {
         self.state.early(first, &why, self.host);
     }
@@ -175,7 +173,7 @@ mod tests {
         let early = "X: message skipped before the start of a run: no start (message 1 of the scan); it begins with: {\"a\":\\n \\u{9b}}; others";
         assert!(warnings()[0].1.starts_with(early), "{:?}", warnings());
         assert!(host.lines().iter().any(|(_, line)| line.contains("X: message skipped: asks: a (message 4")));
-        // The next scan says it again, and goes on counting runs.
+        // The next scan logs it again and continues the count of runs.
         let mut state = RunState::new("X", &runs);
         state.flow(&mut out, &context).skip(Malformed::new("asks"));
         assert_eq!(warnings().len(), 4);

@@ -1,12 +1,13 @@
-//! What all of framegate's sources share, whatever brings their messages: ZeroMQ, TCP or HTTP.
+//! What all of framegate's sources share, independent of the transport (ZeroMQ, TCP or HTTP).
 //!
-//! - [`RunState`] and [`Flow`]: the states of a run (before its start, running, ended), and the account of what gave no event;
+//! - [`RunState`] and [`Flow`]: the states of a run (before its start, running, ended), and the counts of messages that
+//!   gave no event;
 //! - [`json`]: JSON as Python's detectors write it, read and written exactly as pydantic does;
-//! - [`Millis`], [`Bytes`]: times and sizes in settings, as people write them;
-//! - `Reactor` (feature `reactor`): waiting with tokio, for sources that speak TCP or HTTP;
+//! - [`Millis`], [`Bytes`]: human-readable times and sizes in settings;
+//! - `Reactor` (feature `reactor`): waiting with tokio, for TCP and HTTP sources;
 //! - [`testing`]: a host to test a source with.
 //!
-//! It knows no socket. Sources on ZeroMQ use `framegate-zmq-source`, which passes all of this on.
+//! It knows no socket. ZeroMQ sources use `framegate-zmq-source`, which re-exports all of this.
 #![forbid(unsafe_code)]
 
 mod flow;

@@ -1,6 +1,7 @@
-//! Times and sizes in settings, as people write them: a text with a unit, or a number.
+//! Times and sizes in settings: a text with a unit, or a number.
 //!
-//! Pure. What cannot be meant (a scan's start that waits for hours, a limit of nothing) is refused where it is read.
+//! Pure. Values that cannot be intended (a scan start that waits for hours, a limit of 0) are refused when they are
+//! read.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub struct Millis(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 
-/// The two ways in which people write a quantity.
+/// The two ways to write a quantity.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a number or a text with a unit")]
 enum Quantity {
@@ -29,7 +30,7 @@ impl<'de> Deserialize<'de> for Millis {
             Quantity::Text(text) => humantime::parse_duration(&text)
                 .map_err(|error| de::Error::custom(format!("{text:?}: {error}; expected a time like \"250 ms\"")))?,
         };
-        // A scan's start waits for this.
+        // The start of a scan waits for this long.
         if time > Duration::from_secs(60) {
             return Err(de::Error::custom("at most 60 s are allowed: the start of a scan waits for it"));
         }

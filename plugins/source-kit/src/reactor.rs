@@ -1,7 +1,7 @@
-//! Waiting for something of tokio, for the host's stop, and for a deadline, on the thread that the host calls.
+//! Waits for tokio I/O, for the host's stop, and for a deadline, on the thread that calls the source.
 //!
-//! Runs on the reader thread; owns the runtime, which lives as long as the source. Between the calls of the host nothing happens on
-//! a runtime of the current thread. Never called from inside a runtime: the host's reader threads are none.
+//! Runs on the reader thread; owns a current-thread runtime, which lives as long as the source. Nothing happens between
+//! the host's calls. Must not be called from inside a runtime: the host's reader threads are outside of one.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// A runtime, and the host's stop in it.
+/// A runtime, with the host's stop registered in it.
 pub struct Reactor {
     // Dropped in this order: the registration belongs to the runtime.
     stop: AsyncFd<StopDescriptor>,
@@ -24,14 +24,14 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// Takes a runtime with I/O and time.
+    /// Uses a runtime with I/O and time enabled.
     ///
     /// # Errors
-    /// The machine refuses to watch the host's stop.
+    /// The machine refuses to watch the host's stop descriptor.
     pub fn new(runtime: Runtime, host: &HostContext) -> Result<Self, SourceError> {
         let entered = runtime.enter();
-        // `register` asks, as `unsafe`, for the promise that the descriptor stays open. The host gives it; without it a wait would
-        // end too late, and nothing worse.
+        // `register` is `unsafe`: it needs the promise that the descriptor stays open. The host promises it; without
+        // it, a wait would end too late, nothing worse.
         #[allow(deprecated, reason = "the new name is unsafe, which sources are forbidden")]
         let stop = AsyncFd::with_interest(StopDescriptor(host.stop_descriptor()), Interest::READABLE)
             .map_err(|error| SourceError::internal(format!("the host's stop cannot be waited for: {error}")))?;
@@ -39,7 +39,7 @@ impl Reactor {
         Ok(Self { stop, runtime, host: host.clone() })
     }
 
-    /// What `future` gives; `None` when the deadline has passed or a stop is requested. The future is then dropped.
+    /// Returns the future's result; `None` when the deadline passes or a stop is requested. The future is then dropped.
     pub fn wait<T>(&self, future: impl Future<Output = T>, deadline: Deadline) -> Option<T> {
         if self.host.stop_requested() {
             return None;
@@ -50,7 +50,7 @@ impl Reactor {
                 value = future => Some(value),
                 () = sleep_until(Instant::now() + deadline.left()) => None,
                 rung = self.stop.readable() => {
-                    // The next ring is a new one; whether this one still counts, `stop_requested` says.
+                    // Clear this ring. `stop_requested` tells whether it still applies.
                     if let Ok(mut rung) = rung {
                         rung.clear_ready();
                     }

@@ -1,15 +1,16 @@
-//! What a run has received, in numbers: for people who look for what was lost.
+//! Counts of received messages in a run: helps people to find where data was lost.
 //!
-//! Pure; used on the reader thread. It counts and decides nothing.
+//! Pure; used on the reader thread. Only counts.
 
 /// Counts of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     messages: u64,
     bytes: u64,
-    /// The detector's number of the last data; `None` until there was one.
+    /// The detector's number of the last data; `None` before the first.
     last: Option<i64>,
-    /// Numbers that the detector left out between one data and the next, or that it tells of itself; `None` until it gave a number.
+    /// Numbers missing between consecutive data, plus losses that the detector reports itself; `None` until it gave a
+    /// number.
     lost: Option<u64>,
 }
 
@@ -23,20 +24,21 @@ impl Received {
         self.messages
     }
 
-    /// Takes the detector's own number of data. One that is not above the last begins a new count.
+    /// Takes the detector's own number of data. A number that is not above the last starts a new count.
     pub(crate) fn number(&mut self, number: i64) {
         self.numbers_below(number);
         self.last = Some(number);
     }
 
-    /// The detector has numbered its data up to below `next`: what lies between the last that came and this is lost.
+    /// The detector has numbered its data up to below `next`: numbers between the last one received and `next` are
+    /// lost.
     pub(crate) fn numbers_below(&mut self, next: i64) {
         let left_out = self.last.and_then(|last| next.checked_sub(last)?.checked_sub(1)).unwrap_or(0);
         self.lost(u64::try_from(left_out).unwrap_or(0));
         self.last = next.checked_sub(1);
     }
 
-    /// So many were lost.
+    /// Counts lost data.
     pub(crate) fn lost(&mut self, count: u64) {
         let lost = self.lost.get_or_insert(0);
         if count <= LARGEST_GAP {
@@ -53,7 +55,7 @@ impl Received {
     }
 }
 
-/// A jump beyond this is no loss but another way of counting.
+/// A larger jump is not a loss: the detector has started another numbering.
 const LARGEST_GAP: u64 = 1_000_000_000;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Where a run stands, and the account of what gave no event.
+//! The state of a run, and the counts of messages that gave no event.
 //!
-//! Pure; used on the reader thread, by every source. `flow.rs` moves it.
+//! Pure; every source uses it on the reader thread. `flow.rs` changes it.
 
 use std::{cell::Cell, fmt, fmt::Write as _, rc::Rc};
 
@@ -8,14 +8,14 @@ use framegate_plugin_api::{Frames, HostContext, LogLevel};
 
 use crate::received::Received;
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The start message has not come: everything else is junk.
+    /// The start message has not arrived: every other message is junk.
     Before,
     /// Between start and end.
     Running,
-    /// The end was given: what arrives is read, dropped and counted.
+    /// The end was given: later messages are read, dropped and counted.
     Ended,
 }
 
@@ -24,13 +24,13 @@ pub enum Phase {
 pub struct Malformed(&'static str);
 
 impl Malformed {
-    /// A reason, in a few words: it is the key of the count that people see.
+    /// A reason, in a few words: it is the name of the counter shown to people.
     #[must_use]
     pub const fn new(reason: &'static str) -> Self {
         Self(reason)
     }
 
-    /// The words.
+    /// The reason's text.
     #[must_use]
     pub fn reason(self) -> &'static str {
         self.0
@@ -43,7 +43,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// Runs of a detector that a source has seen, over all scans: the source holds one, and the run of each scan counts in it.
+/// Number of a detector's runs, over all scans: the source holds it, and the run of each scan increments it.
 #[derive(Debug, Clone, Default)]
 pub struct Runs(Rc<Cell<u64>>);
 
@@ -53,27 +53,27 @@ impl Runs {
     }
 }
 
-/// The part of a [`Flow`](crate::Flow) that lasts as long as the run.
+/// The part of a [`Flow`](crate::Flow) that lives as long as the run.
 #[derive(Debug)]
 pub struct RunState {
     pub(crate) typ: &'static str,
     pub(crate) phase: Phase,
-    /// Invariant: each reason stands once. Few, so a search beats a map.
+    /// Invariant: each reason occurs once. There are few, so a search is faster than a map.
     skipped: Vec<(&'static str, u64)>,
     pub(crate) received: Received,
-    /// Messages that should have been some, and are not.
+    /// Invalid messages.
     invalid: u64,
-    /// Why the last of them was not, in words; written over by the next, so that a flood of them allocates nothing.
+    /// Reason of the last invalid message, as text; the next overwrites it, so that a flood of them allocates nothing.
     last_invalid: String,
     pub(crate) runs: Runs,
-    /// Whether an end waits for data that may still come, over another connection.
+    /// Whether an end waits for data that may still arrive over another connection.
     pub(crate) holds_ends: bool,
-    /// The end that waits.
+    /// The waiting end.
     pub(crate) held: Option<Frames>,
 }
 
 impl RunState {
-    /// Before the start; `typ` is the protocol's name as workers see it.
+    /// A run before its start; `typ` is the protocol's name as workers see it.
     #[must_use]
     pub fn new(typ: &'static str, runs: &Runs) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl RunState {
         }
     }
 
-    /// From now on an end waits until [`release_end`](crate::Flow::release_end): for runs that come over several connections.
+    /// From now on an end waits until [`release_end`](crate::Flow::release_end). For runs over several connections.
     pub fn hold_ends(&mut self) {
         self.holds_ends = true;
     }
@@ -100,24 +100,24 @@ impl RunState {
         self.held.is_some()
     }
 
-    /// Where the run stands.
+    /// The state of the run.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// What gave no event, each reason with its count.
+    /// Messages that gave no event: each reason with its count.
     #[must_use]
     pub fn skipped(&self) -> &[(&'static str, u64)] {
         &self.skipped
     }
 
-    /// Takes note of a message that has arrived, whatever becomes of it.
+    /// Counts a received message of any kind.
     pub fn received(&mut self, bytes: usize) {
         self.received.message(bytes);
     }
 
-    /// What was received: `messages`, `bytes`, how many of them were `invalid`, `lost_on_the_way` if the detector numbers its data, and
+    /// Counters: `messages`, `bytes`, `invalid` messages, `lost_on_the_way` if the detector numbers its data, and
     /// `runs_so_far`, over all scans.
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
@@ -126,13 +126,13 @@ impl RunState {
         counters
     }
 
-    /// Why the last message that was invalid was so, and which it was.
+    /// The reason and number of the last invalid message.
     #[must_use]
     pub fn last_invalid(&self) -> Option<String> {
         (self.invalid > 0).then(|| self.last_invalid.clone())
     }
 
-    /// Counts what gave no event, without a word. Answers how often it happened in this run.
+    /// Counts messages without an event; logs nothing. Returns the total for this reason in this run.
     pub fn count(&mut self, reason: &'static str, count: u64) -> u64 {
         match self.skipped.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, known)) => {
@@ -148,7 +148,7 @@ impl RunState {
         }
     }
 
-    /// Counts a message that does not validate; the first of each reason is logged.
+    /// Counts an invalid message; the first for each reason is logged.
     pub fn invalid(&mut self, why: Malformed, host: &HostContext) {
         self.invalid_with(why, &"", host);
     }
@@ -160,8 +160,9 @@ impl RunState {
         }
     }
 
-    /// Counts a message that came while a start was waited for. The first in a scan is logged, with how it begins and why it is no start:
-    /// otherwise a detector that does not fit its source would give empty scans, and nobody would learn why.
+    /// Counts a message that arrived before the start. The first in a scan is logged, with its beginning and the reason
+    /// why it is no start. Without the log line, nobody would know why a detector that does not fit its source gives
+    /// empty scans.
     pub(crate) fn early(&mut self, first: &[u8], why: &dyn fmt::Display, host: &HostContext) {
         if self.count(BEFORE_START, 1) == 1 {
             let line = format!(
@@ -174,7 +175,7 @@ impl RunState {
         }
     }
 
-    /// Like `invalid`, with what differs from message to message.
+    /// Like `invalid`, with a detail that differs from message to message.
     pub fn invalid_with(&mut self, why: Malformed, detail: &dyn fmt::Display, host: &HostContext) {
         self.invalid += 1;
         self.last_invalid.clear();
@@ -190,13 +191,13 @@ impl RunState {
     }
 }
 
-/// What arrives after the end of a run and before the next scan.
+/// Messages after the end of a run and before the next scan.
 pub(crate) const AFTER_END: Malformed = Malformed("after the end of the run");
 
-/// What arrives while a start is waited for.
+/// Messages before the start of a run.
 const BEFORE_START: &str = "before the start of a run";
 
-/// The beginning of a message, for a line of the log.
+/// The beginning of a message, for a log line.
 fn shown(message: &[u8]) -> String {
     let beginning = &message[..message.len().min(SHOWN)];
     let mut text = String::new();
@@ -206,5 +207,5 @@ fn shown(message: &[u8]) -> String {
     if beginning.len() < message.len() { text + "..." } else { text }
 }
 
-/// Bytes of a message that are shown: the names of a header's first fields.
+/// Bytes of a message to show: enough for the names of a header's first fields.
 const SHOWN: usize = 120;

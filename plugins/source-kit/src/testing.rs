@@ -1,3 +1,3 @@
-//! For the tests of sources: a host that keeps what it is told, and whose stop can be rung.
+//! For tests of sources: a host that records what the source reports, and whose stop can be triggered.
 
 pub use framegate_plugin_api::testing::TestHost;

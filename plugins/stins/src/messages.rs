@@ -1,4 +1,4 @@
-//! What a STINS detector sends: a JSON header in the first part, and whatever belongs to it in the others.
+//! What a STINS detector sends: a JSON header in the first part, and its data in the others.
 //!
 //! ```text
 //! start   {"htype": "header", "msg_number": 0, "filename": "/data/test.h5", …}                      [anything …]
@@ -7,16 +7,16 @@
 //! end     {"htype": "series_end", "msg_number": 2, …}                                               [anything …]
 //! ```
 //!
-//! Pure: bytes in, [`Packet`] out. The rules are those of dranspose's `Stream1Packet`, a pydantic union: unknown fields are
-//! allowed, numbers may be strings, and an absent `htype` takes each kind's default, in which case the kind
-//! with the most of its fields present counts.
+//! Pure: bytes in, [`Packet`] out. The rules are the same as for dranspose's `Stream1Packet`, a pydantic union: unknown
+//! fields are allowed, and numbers may be strings. A missing `htype` matches every kind's default; then the kind with
+//! the most fields present wins.
 
 use framegate_zmq_source::{Malformed, json, json::Value};
 
-/// What a first part says the message is.
+/// Kind of a message, from its first part.
 ///
-/// No serde derive: the fields are checked where they are, in one pass over the text and without allocating, because
-/// this runs for every event and nothing of them is needed afterwards.
+/// No serde derive: this runs for every event and no field is needed afterwards, so the fields are checked in place, in
+/// one pass over the text and without allocating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packet {
     /// `msg_number` and `filename`.
@@ -31,16 +31,16 @@ impl Packet {
     /// Reads a first part.
     ///
     /// # Errors
-    /// It is not JSON as pydantic takes it, or none of the three kinds.
+    /// The part is not JSON that pydantic accepts, or is none of the three kinds.
     pub fn read(part: &[u8]) -> Result<Self, Malformed> {
         Self::of(json::fields(part, &FIELDS)?)
     }
 
-    /// The same, for its [`FIELDS`]. Of those that are [`LOOSE`] no digit may matter.
+    /// The same, from the values of [`FIELDS`]. The digits of [`LOOSE`] fields must not matter.
     pub(crate) fn of(fields: [Option<Value<'_>>; FIELDS.len()]) -> Result<Self, Malformed> {
         let [msg_number, htype, filename, frame, shape, typ, compression] = fields;
 
-        // The fields each kind needs besides `msg_number`; an absent one never fits.
+        // The fields that each kind needs besides `msg_number`; a missing field never matches.
         let int = |field: Option<Value<'_>>| field.is_some_and(Value::is_int);
         let text = |field: Option<Value<'_>>| field.is_some_and(|value| value.text().is_some());
         let header = || text(filename);
@@ -68,7 +68,7 @@ impl Packet {
             }
             Some(kind) if kind.is_str("series_end") => Ok(Packet::SeriesEnd),
             Some(_) => Err(Malformed::new("an unknown htype")),
-            // The most fields: five of an image, two of a header, one of an end.
+            // The kind with the most fields wins: an image has five, a header two, an end one.
             None if image() => Ok(Packet::Image),
             None if header() => Ok(Packet::Header),
             None => Ok(Packet::SeriesEnd),
@@ -76,8 +76,8 @@ impl Packet {
     }
 }
 
-/// What is looked at; the first is the message's number.
+/// The fields that are read; the first is the message's number.
 pub(crate) const FIELDS: [&str; 7] = ["msg_number", "htype", "filename", "frame", "shape", "type", "compression"];
 
-/// Those of which only matters here whether they are whole numbers.
+/// Fields for which it only matters whether they are whole numbers.
 pub(crate) const LOOSE: &[&str] = &["msg_number", "frame"];

@@ -1,14 +1,14 @@
 //! A message in, an event out: the run of a STINS detector.
 //!
-//! Pure. The states (before the header, running, ended) are those of every ZeroMQ source and live in
-//! `framegate-zmq-source`; here is only which message is which.
+//! Pure. All sources share the states (before the header, running, ended), which are in `framegate-source-kit`;
+//! this file only decides the kind of each message.
 
 use framegate_plugin_api::Frame;
 use framegate_zmq_source::{Malformed, Protocol, Role, json};
 
 use crate::messages::{FIELDS, LOOSE, Packet};
 
-/// The protocol; any number of parts, passed on as they came.
+/// The protocol; forwards any number of parts unchanged.
 #[derive(Debug)]
 pub struct StinsProtocol(json::Alike<Packet, { FIELDS.len() }>);
 

@@ -1,7 +1,7 @@
 //! A simulated STINS detector, for demonstrations and tests: binds PUSH and streams scans.
 //!
-//! Runs on the caller's thread, owns its context and socket, and knows nothing of framegate: it is what would stand on the
-//! other side of the network. Behind the feature `simulate`, so that the plugin does not carry it.
+//! Runs on the caller's thread, owns its context and socket, and knows nothing of framegate: it plays the other side of
+//! the network. Behind the feature `simulate`, so that the plugin does not include it.
 
 use std::{
     fmt, thread,
@@ -19,9 +19,9 @@ pub struct Simulation {
     pub frames: u32,
     /// Bytes of each image.
     pub bytes: usize,
-    /// Images a second; `None`: as fast as they are taken.
+    /// Images per second; `None`: as fast as the receiver takes them.
     pub rate: Option<f64>,
-    /// How long to rest between two runs, so that the receiver can start its next scan.
+    /// Pause between two runs, so that the receiver can start its next scan.
     pub pause: Duration,
 }
 
@@ -29,26 +29,26 @@ pub struct Simulation {
 pub struct Detector {
     simulation: Simulation,
     socket: zmq::Socket,
-    /// Goes on counting over all runs, as real detectors do.
+    /// Counts on over all runs, as real detectors do.
     msg_number: u64,
 }
 
-/// What a simulated detector has just done; for progress displays.
+/// The last step of a simulated detector; for progress displays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The header of run `scan` (from 0) was taken.
+    /// The header of run `scan` (from 0) was sent.
     Started {
         /// The run, from 0.
         scan: u32,
     },
-    /// An image was taken.
+    /// An image was sent.
     Image {
         /// The run, from 0.
         scan: u32,
         /// The image, from 0.
         frame: u32,
     },
-    /// The end of a run was taken.
+    /// The end of a run was sent.
     Ended {
         /// The run, from 0.
         scan: u32,
@@ -56,30 +56,30 @@ pub enum Step {
 }
 
 impl Detector {
-    /// Binds; from then on a receiver can connect.
+    /// Binds the socket; receivers can connect afterwards.
     ///
     /// # Errors
     /// The address cannot be bound.
     pub fn bind(simulation: Simulation) -> zmq::Result<Self> {
         let socket = zmq::Context::new().socket(zmq::PUSH)?;
-        // What nobody fetches within this time is given up, or a detector without receiver would never end.
+        // Unsent messages are dropped after this time, or a detector without receiver would never end.
         socket.set_linger(LINGER_MS)?;
         socket.bind(&simulation.bind)?;
         Ok(Self { simulation, socket, msg_number: 0 })
     }
 
-    /// The address that receivers use, with the port that was found.
+    /// The address for receivers, with the port that libzmq chose.
     ///
     /// # Errors
-    /// libzmq does not tell.
+    /// libzmq does not give the address.
     pub fn endpoint(&self) -> zmq::Result<String> {
         self.socket.get_last_endpoint()?.map_err(|_| zmq::Error::EINVAL)
     }
 
-    /// Streams all runs; `progress` sees each step and may end the simulation by answering false.
+    /// Streams all runs; calls `progress` for each step and ends the simulation if it returns false.
     ///
     /// # Errors
-    /// A message cannot be sent. (That nobody receives is not an error: it waits.)
+    /// A message cannot be sent. (Without a receiver it waits, which is not an error.)
     pub fn stream(mut self, mut progress: impl FnMut(Step) -> bool) -> zmq::Result<()> {
         let Simulation { scans, frames, bytes, rate, pause, .. } = self.simulation;
         for scan in 0..scans {
@@ -137,7 +137,7 @@ impl fmt::Debug for Detector {
     }
 }
 
-/// The bytes of an image: known from its numbers, so that a receiver can check them.
+/// The bytes of an image. They follow from its numbers, so that a receiver can check them.
 #[must_use]
 pub fn image(scan: u32, frame: u32, bytes: usize) -> Vec<u8> {
     let mut image = vec![(scan.wrapping_mul(31).wrapping_add(frame)) as u8; bytes];

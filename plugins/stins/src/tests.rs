@@ -56,14 +56,15 @@ fn malformed_messages_are_counted_and_the_next_good_one_is_served() {
     assert!(played.skipped.contains(&("after the end of the run", 2)));
 }
 
-/// Verdicts of dranspose's own model (`Stream1Packet`, dranspose 0.2.0, pydantic 2.14.3), made by `fixtures/golden.py`.
+/// Verdicts of dranspose's own model (`Stream1Packet`, dranspose 0.2.0, pydantic 2.14.3), written by
+/// `fixtures/golden.py`.
 #[test]
 fn each_message_is_what_the_reference_takes_it_for() {
     let golden: Vec<(String, String)> = serde_json::from_str(include_str!("../fixtures/golden.json")).unwrap();
     assert!(golden.len() > 1000, "the table is there");
     let mut wrong = Vec::new();
     for (message, verdict) in golden {
-        // A character of the table stands for the byte of its number.
+        // Each character of the table is the byte with its code point.
         let message: Vec<u8> = message.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
         let ours = match Packet::read(&message) {
             Ok(Packet::Header) => "header",

@@ -1,4 +1,4 @@
-//! The source against a real PUSH socket: detectors that come late, go away, send between scans.
+//! Tests the source with a real PUSH socket: detectors that start late, leave, or send between scans.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -15,7 +15,7 @@ use framegate_stins::{
 };
 use framegate_zmq_source::testing::TestHost;
 
-/// How long a condition may take to come true.
+/// Time limit for a condition to become true.
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn header(number: u64) -> String {
@@ -35,14 +35,14 @@ fn source(url: &str, more: &str) -> Stins {
     Stins::create(settings, TestHost::new().1).unwrap()
 }
 
-/// Like `source`, with the host to talk to.
+/// Like `source`, and returns its host too.
 fn source_and_host(url: &str, more: &str) -> (Stins, Arc<TestHost>) {
     let settings = serde_json::from_str(&format!(r#"{{"upstream_url": "{url}"{more}}}"#)).unwrap();
     let (host, context) = TestHost::new();
     (Stins::create(settings, context).unwrap(), host)
 }
 
-/// An address on which nobody listens yet.
+/// An address on which no socket listens yet.
 fn free_url() -> String {
     Detector::on_any_port().url
 }
@@ -67,7 +67,7 @@ fn to_the_end(run: &mut impl SourceRun) -> Vec<Event> {
     events
 }
 
-/// Calls `next` until so many events are there.
+/// Calls `next` until there are `count` events.
 fn until(run: &mut impl SourceRun, count: usize) -> Vec<Event> {
     let mut events = Vec::new();
     let began = Instant::now();
@@ -93,7 +93,7 @@ impl Detector {
         socket.set_linger(0).unwrap();
         socket.set_sndtimeo(i32::try_from(LIMIT.as_millis()).unwrap()).unwrap();
         let began = Instant::now();
-        // A port that was just left may take a moment to be free again.
+        // A port may take a moment to become free again.
         while let Err(error) = socket.bind(url) {
             assert!(error == zmq::Error::EADDRINUSE && began.elapsed() < LIMIT, "{url}: {error}");
             thread::yield_now();
@@ -139,7 +139,7 @@ fn a_run_arrives_whole_with_large_and_small_parts() {
     }
     assert_eq!(events.last().unwrap().kind, EventKind::End);
     assert!(run.skipped().is_empty());
-    // The frames live on when connection and detector are gone.
+    // The frames outlive connection and detector.
     drop((run, detector));
     assert!(events[8].frames[1].as_slice() == images[7].as_slice());
 }
@@ -191,7 +191,7 @@ fn what_is_sent_between_scans_is_read_and_counted_and_never_reaches_the_next() {
     detector.say(&header(0));
     detector.say(&end(1));
     to_the_end(&mut run);
-    // A whole stale run, and far more than fits into any buffer: the detector must not block.
+    // A complete stale run, far larger than any buffer: the detector must not block.
     detector.say(&header(100));
     for number in 0..5000 {
         detector
@@ -225,7 +225,7 @@ fn a_closed_connection_between_scans_leaves_the_messages_to_the_next() {
     detector.say(&end(1));
     to_the_end(&mut run);
     assert_eq!(step(&mut run, &mut Vec::new()), Progress::End);
-    // The detector needs a moment to notice; from then on it keeps what it is given.
+    // The detector notices after a moment; from then on it keeps what it is to send.
     let began = Instant::now();
     let mut sent = Vec::new();
     while detector.socket.poll(zmq::POLLOUT, 0).unwrap() != 0 {
@@ -246,7 +246,7 @@ fn of_a_hundred_scans_whose_header_comes_at_once_none_is_lost() {
     let detector = Detector::on_any_port();
     let mut source = source(&detector.url, "");
     for scan in 0..100 {
-        // Opened, and only then may the detector be told to start.
+        // Tell the detector to start only after `open` has returned.
         let mut run = source.open().unwrap();
         detector.say(&header(scan * 10));
         detector.send(&[image(scan * 10 + 1).as_bytes(), b"pixels"]);
@@ -307,7 +307,7 @@ fn a_batch_ends_when_the_host_has_enough() {
     assert_eq!(all.len(), 1001);
 }
 
-/// A dump of dranspose at a real beamline (`tests/data/dump_xrd.cbors` of its source distribution), whole: it is small.
+/// A complete, small dranspose dump from a real beamline (`tests/data/dump_xrd.cbors` in its source distribution).
 #[test]
 fn a_capture_comes_out_byte_for_byte() {
     let messages: Vec<Vec<Vec<u8>>> = capture(include_bytes!("../fixtures/dump_xrd.cbors"));
@@ -353,7 +353,7 @@ fn the_simulated_detector_streams_whole_runs() {
         pause: Duration::ZERO,
     };
     let detector = simulate::Detector::bind(simulation).unwrap();
-    // Both runs come over one connection here, so the second one arrives while the first is over: only it is counted.
+    // Both runs use one connection here, so the second arrives after the first has ended and is only counted.
     let mut run = source(&detector.endpoint().unwrap(), "").open().unwrap();
     let streaming = thread::spawn(move || {
         let mut steps = Vec::new();

@@ -1,4 +1,4 @@
-//! Source plugin for a detector that does not exist: it makes up images at a steady rate.
+//! Source plugin for an imaginary detector: generates images at a steady rate.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use framegate_plugin_api::{
 };
 use serde::Deserialize;
 
-/// What stands under `[ingester.stream.settings]`.
+/// The settings under `[ingester.stream.settings]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Images in each scan.
     pub images: u32,
-    /// Bytes of an image.
+    /// Bytes per image.
     #[serde(default = "image_bytes")]
     pub bytes: usize,
-    /// Images a second.
+    /// Images per second.
     #[serde(default = "rate")]
     pub rate: f64,
 }
@@ -31,7 +31,8 @@ fn rate() -> f64 {
     100.0
 }
 
-/// Lives as long as a host uses this plugin for a stream. Takes what must last between scans; talks to no detector.
+/// Lives as long as a host uses this plugin for a stream. Holds the state that must survive between scans; makes no
+/// connection.
 #[derive(Debug)]
 pub struct Template {
     settings: Settings,
@@ -68,7 +69,7 @@ impl Source for Template {
 }
 
 impl Run {
-    /// When the next image is there.
+    /// The time of the next image.
     fn due(&self) -> Instant {
         self.opened + Duration::from_secs_f64(f64::from(self.given) / self.settings.rate)
     }
@@ -76,7 +77,7 @@ impl Run {
 
 impl SourceRun for Run {
     fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
-        // Wait for the detector here, no longer than the deadline allows; then give what is there.
+        // Wait for the detector here, no longer than the deadline allows; then yield what has arrived.
         let wait = self.due().saturating_duration_since(Instant::now());
         std::thread::sleep(wait.min(deadline.left()));
         while !out.is_full() && self.given < self.settings.images && Instant::now() >= self.due() {
@@ -84,7 +85,7 @@ impl SourceRun for Run {
             for (place, byte) in image.iter_mut().zip(self.given.to_le_bytes()) {
                 *place = byte;
             }
-            // The vector's memory goes to the network as it is; nothing copies it.
+            // The vector's memory is sent as it is; nothing copies it.
             out.push("TEMPLATE", EventKind::Data, [Frame::from_vec(image)]);
             self.given += 1;
         }

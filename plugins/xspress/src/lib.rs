@@ -1,8 +1,7 @@
 //! Source plugin for Xspress3 detectors: JSON headers, histograms and pickled metadata, over ZeroMQ PUB.
 //!
-//! The same crate is a plugin to load (`cdylib`) and a source to link into a program that embeds the host (`rlib`). The
-//! protocol is in [`messages`], how messages become events in [`run`]; connecting and receiving are in
-//! `framegate-zmq-source`.
+//! The same crate is a loadable plugin (`cdylib`) and a source that a program embedding the host can link (`rlib`).
+//! [`messages`] has the protocol, [`run`] builds events from messages; `framegate-zmq-source` connects and receives.
 #![forbid(unsafe_code)]
 
 pub mod messages;
@@ -16,22 +15,22 @@ use serde::Deserialize;
 
 use crate::run::{Limits, XspressRun};
 
-/// One detector, connected anew for each scan.
+/// One detector. Each scan makes a new connection.
 #[derive(Debug)]
 pub struct Xspress {
     upstream: Upstream,
     limits: Limits,
 }
 
-/// `upstream_url`, what all ZeroMQ sources have, and a limit for images that come in three messages.
+/// `upstream_url`, the settings that all ZeroMQ sources share, and a limit for images that arrive in three messages.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct XspressSettings {
-    /// An image of three messages that is longer than this is dropped and counted.
+    /// A longer image in three messages is dropped and counted.
     #[serde(default = "max_image")]
     pub max_image: Bytes,
 
-    /// Where the detector is, and how to listen to it.
+    /// Where the detector is, and how to connect to it.
     #[serde(flatten)]
     pub zmq: ZmqSettings,
 }
@@ -45,7 +44,7 @@ impl Source for Xspress {
     fn create(settings: XspressSettings, host: HostContext) -> Result<Self, SourceError> {
         let XspressSettings { max_image, mut zmq } = settings;
         let limits = Limits { json: length(zmq.max_header), image: length(max_image) };
-        // The array of an image may be the first part of a message of its own; only JSON is held to `max_header`.
+        // The array of an image may be the first part of its own message; `max_header` limits only JSON.
         zmq.max_header = Bytes(zmq.max_header.0.max(max_image.0));
         Ok(Self { upstream: Upstream::new(zmq, Pattern::SubscribeAll, host)?, limits })
     }

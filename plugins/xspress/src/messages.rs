@@ -7,26 +7,26 @@
 //! end     {"htype": "series_end"}
 //! ```
 //!
-//! Pure: bytes in, [`Packet`] out. The rules are those of dranspose's `XspressPacket`, a pydantic union: unknown fields
-//! are allowed, numbers may be strings, `exptime` and `compression` may be absent or null, and an absent `htype` takes
-//! each kind's default, in which case the kind with the most of its fields present counts.
+//! Pure: bytes in, [`Packet`] out. The rules are the same as for dranspose's `XspressPacket`, a pydantic union: unknown
+//! fields are allowed, numbers may be strings, and `exptime` and `compression` may be missing or null. A missing
+//! `htype` matches every kind's default; then the kind with the most fields present wins.
 
 use framegate_zmq_source::{Malformed, json, json::Value};
 
-/// What a first part says the message is.
+/// Kind of a message, from its first part.
 ///
-/// No serde derive: the fields are checked where they are, in one pass over the text and without allocating, because
-/// this runs for every event and nothing of them is needed afterwards.
+/// No serde derive: this runs for every event and no field is needed afterwards, so the fields are checked in place, in
+/// one pass over the text and without allocating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packet {
     /// `filename`.
     Header,
-    /// `frame`, `shape` and `type`; `exptime` and `compression` if they are there.
+    /// `frame`, `shape` and `type`; `exptime` and `compression` are optional.
     Image {
-        /// The frame's number, if it fits.
+        /// The frame's number, if it fits into an `i64`.
         frame: Option<i64>,
     },
-    /// Nothing else is needed.
+    /// No other field is needed.
     SeriesEnd,
 }
 
@@ -34,12 +34,12 @@ impl Packet {
     /// Reads a first part.
     ///
     /// # Errors
-    /// It is not JSON as pydantic takes it, or none of the three kinds.
+    /// The part is not JSON that pydantic accepts, or is none of the three kinds.
     pub fn read(part: &[u8]) -> Result<Self, Malformed> {
         Self::read_with_htype(part).map(|(packet, _)| packet)
     }
 
-    /// Reads a first part; whether it says itself what it is, or is only taken for it.
+    /// Reads a first part, and whether its `htype` or its other fields decided the kind.
     ///
     /// # Errors
     /// As [`Packet::read`].
@@ -75,7 +75,7 @@ impl Packet {
             }
             Some(kind) if kind.is_str("series_end") => Ok((Packet::SeriesEnd, HasHtype::Yes)),
             Some(_) => Err(Malformed::new("an unknown htype")),
-            // The most fields: at least three of an image, one of a header, none of an end.
+            // The kind with the most fields wins: an image has at least three, a header one, an end none.
             None if image() => Ok((Packet::Image { frame: number() }, HasHtype::No)),
             None if header() => Ok((Packet::Header, HasHtype::No)),
             None => Ok((Packet::SeriesEnd, HasHtype::No)),
@@ -83,7 +83,7 @@ impl Packet {
     }
 }
 
-/// Whether a message says itself what it is.
+/// Whether a message has an `htype`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HasHtype {
     /// It has an `htype`.

@@ -1,4 +1,4 @@
-//! How messages become events: one message each, except an image, which may come as three.
+//! Builds events from messages: one message each, except an image, which may arrive as three.
 //!
 //! ```text
 //!   Header ─────────────────────────────────> start
@@ -7,49 +7,49 @@
 //!   SeriesEnd ──────────────────────────────> end
 //! ```
 //!
-//! Pure. The states of the run itself are those of every ZeroMQ source and live in `framegate-zmq-source`. What is kept
-//! between messages is at most one image, and limited in bytes.
+//! Pure. All sources share the states of the run, which are in `framegate-source-kit`. At most one image is kept
+//! between messages, limited in bytes.
 
 use framegate_plugin_api::{Frame, Frames};
 use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
 
 use crate::messages::{HasHtype, Packet};
 
-/// What one run makes of its messages.
+/// Builds the events of one run.
 #[derive(Debug)]
 pub struct XspressRun {
     limits: Limits,
-    /// An image of several messages of which not all have come.
+    /// An image in several messages that is not complete yet.
     gathering: Option<Gathering>,
 }
 
-/// What a message or an image may have at most.
+/// Limits for messages and images.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of a part that is read as JSON.
+    /// Maximum bytes of a part that is read as JSON.
     pub json: usize,
-    /// Bytes of an image that comes in three messages.
+    /// Maximum bytes of an image in three messages.
     pub image: usize,
 }
 
-/// The beginning of an image.
+/// The received part of an image.
 #[derive(Debug)]
 struct Gathering {
-    /// The parts of all messages so far. Invariant: `bytes` long together, at most `Limits::image`.
+    /// The parts of all messages so far. Invariant: `bytes` in total, at most `Limits::image`.
     parts: Frames,
     bytes: usize,
-    /// Messages that are still to come: 2 or 1.
+    /// Number of missing messages: 2 or 1.
     missing: u8,
 }
 
 impl XspressRun {
-    /// Before the first message.
+    /// A run before its first message.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self { limits, gathering: None }
     }
 
-    /// Takes a message that says itself what it is, or an error if it does not.
+    /// Reads a message's header; an error if it has none.
     fn header(&self, first: &Frame) -> Result<(Packet, HasHtype), Malformed> {
         if first.as_slice().len() > self.limits.json {
             return Err(Malformed::new("first part too long"));
@@ -63,7 +63,7 @@ impl XspressRun {
         image.parts.extend(message);
         image.missing -= 1;
         if image.bytes > self.limits.image {
-            // What still comes of it is no JSON, and will be skipped as such.
+            // The rest of the image is not JSON and will be skipped as such.
             flow.skip(Malformed::new("an image in three messages is longer than max_image"));
         } else if image.missing == 0 {
             flow.data(image.parts);
@@ -79,14 +79,14 @@ impl Assembler for XspressRun {
     fn take(&mut self, message: Frames, flow: &mut Flow<'_, '_>) {
         let Some(first) = message.first() else { return };
 
-        // Before the start only a message of one part can mean anything; after the end nothing does.
+        // Before the start, only a message of one part can be a header; after the end, every message is dropped.
         if flow.phase() == Phase::Before && message.len() != 1 {
             return flow.junk(first.as_slice(), "several parts, which a header has not");
         }
 
         if let Some(image) = self.gathering.take() {
-            // An array or metadata that happens to be JSON with a fitting htype: nobody sends that. A publisher that lost
-            // a message on its way is real; to go on counting would pair every later image with wrong parts.
+            // If JSON with a valid htype arrives here, the publisher has lost a message; to keep counting would give
+            // every later image wrong parts. No real array or metadata looks like such a header.
             let begins_anew = first.as_slice().trim_ascii_start().first() == Some(&b'{')
                 && matches!(self.header(first), Ok((_, HasHtype::Yes)));
             if !begins_anew {
@@ -108,7 +108,7 @@ impl Assembler for XspressRun {
                 }
             }
             Ok((Packet::SeriesEnd, _)) => flow.end(message),
-            // Before the start everything else is junk, whatever it looks like.
+            // Before the start, every other message is junk.
             Err(why) if flow.phase() == Phase::Before => flow.junk(first.as_slice(), why),
             Err(why) => flow.skip(why),
         }

@@ -25,7 +25,7 @@ fn kinds(played: &testing::Played) -> Vec<EventKind> {
     played.events.iter().map(|event| event.kind).collect()
 }
 
-/// The messages of `capture`, with three in a row joined where the first is an image alone.
+/// The messages of `capture`; an image alone and the two messages after it are joined.
 fn as_events(capture: &[Vec<Vec<u8>>]) -> Vec<Vec<Vec<u8>>> {
     let mut messages = capture.iter();
     let mut events = Vec::new();
@@ -128,7 +128,7 @@ fn malformed_messages_are_counted_and_the_next_good_one_is_served() {
     assert!(played.skipped.contains(&("nested more than 200 deep", 1)));
 }
 
-/// Beginning and end of captures of beamlines (`tests/data` of dranspose's source distribution), as they were sent.
+/// Beginning and end of beamline captures (`tests/data` in dranspose's source distribution), as they were sent.
 #[test]
 fn captures_come_out_byte_for_byte() {
     for (capture, events) in [
@@ -142,7 +142,8 @@ fn captures_come_out_byte_for_byte() {
     }
 }
 
-/// The same captures whole. They are large; `FRAMEGATE_PEER_SUITE` names the unpacked source distribution that has them.
+/// The same captures, complete. They are large; `FRAMEGATE_PEER_SUITE` is the unpacked source distribution that has
+/// them.
 #[test]
 fn whole_captures_come_out_byte_for_byte_if_they_are_there() {
     let Some(source) = std::env::var_os("FRAMEGATE_PEER_SUITE") else {
@@ -157,7 +158,8 @@ fn whole_captures_come_out_byte_for_byte_if_they_are_there() {
     }
 }
 
-/// Verdicts of dranspose's own model (`XspressPacket`, dranspose 0.2.0, pydantic 2.14.3), made by `fixtures/golden.py`.
+/// Verdicts of dranspose's own model (`XspressPacket`, dranspose 0.2.0, pydantic 2.14.3), written by
+/// `fixtures/golden.py`.
 #[test]
 fn each_message_is_what_the_reference_takes_it_for() {
     let golden: Vec<(String, String)> = serde_json::from_str(include_str!("../fixtures/golden.json")).unwrap();

@@ -1,7 +1,8 @@
-//! Ends contexts of libzmq, and waits for that no longer than it may.
+//! Terminates libzmq contexts, and limits the time to wait for it.
 //!
-//! A context's end waits for libzmq's own thread. That is a moment, unless the thread is asking a name server that does not answer. Then the context
-//! ends in the background: it has no connection that could take a message of the next run. How many do is limited.
+//! Terminating a context waits for libzmq's own thread. This is short, unless the thread waits for a name server that
+//! does not answer. Then the context terminates in the background; it has no connection left that could take a message
+//! of the next run. The number of such contexts is limited.
 
 use std::{
     sync::{
@@ -16,24 +17,24 @@ use std::{
 use framegate_plugin_api::Deadline;
 use zmq::Context;
 
-/// A context that is ending.
+/// A context that is terminating.
 pub(crate) struct Closing {
     ended: Receiver<()>,
     state: Arc<AtomicU8>,
 }
 
-/// Ends a context, whose sockets are closed, when it is dropped.
+/// Terminates a context when dropped; its sockets are closed.
 struct Ending {
     context: Option<Context>,
     state: Arc<AtomicU8>,
 }
 
-/// Begins to end a context whose sockets are closed.
+/// Starts to terminate a context whose sockets are closed.
 pub(crate) fn close(context: Context) -> Closing {
     let (done, ended) = mpsc::channel::<()>();
     let state = Arc::new(AtomicU8::new(WAITED_FOR));
     let ending = Ending { context: Some(context), state: state.clone() };
-    // Without a thread it ends here, which takes as long as it takes.
+    // If no thread can be started, it terminates here, however long it takes.
     let _ = thread::Builder::new().name("zmq-close".into()).spawn(move || {
         drop(ending);
         drop(done);
@@ -42,7 +43,7 @@ pub(crate) fn close(context: Context) -> Closing {
 }
 
 impl Closing {
-    /// Waits until it has ended; false if it has not by then, and goes on in the background.
+    /// Waits until it has terminated; returns false at the deadline, and it continues in the background.
     pub(crate) fn wait(self, deadline: Deadline) -> bool {
         if self.ended.recv_timeout(deadline.left()) != Err(RecvTimeoutError::Timeout) {
             return true;
@@ -64,18 +65,18 @@ impl Drop for Ending {
     }
 }
 
-/// Whether so many contexts end in the background that no other must be made before one of them has ended.
+/// Whether so many contexts terminate in the background that no new one may be created.
 pub(crate) fn are_too_many() -> bool {
     IN_BACKGROUND.load(Ordering::Relaxed) >= MOST
 }
 
-/// Contexts of this copy of the plugin.
+/// Contexts of this copy of the plugin that terminate in the background.
 static IN_BACKGROUND: AtomicUsize = AtomicUsize::new(0);
 
-/// Each has two threads and some ten descriptors.
+/// Maximum number; each has two threads and some ten descriptors.
 pub(crate) const MOST: usize = 8;
 
-/// How long the end of a run waits for its connections to be closed, all together.
+/// How long the end of a run waits until its connections are closed, all together.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 const WAITED_FOR: u8 = 0;

@@ -1,6 +1,6 @@
 //! Addresses of detectors, checked when they are read.
 //!
-//! Pure: it asks no name server and connects to nothing.
+//! Pure: no name lookups, no connections.
 
 use std::{fmt, net::IpAddr};
 
@@ -14,10 +14,10 @@ use crate::settings::Attach;
 pub struct Endpoint(String);
 
 impl Endpoint {
-    /// Checks the form of an address; asks no name server and connects to nothing.
+    /// Checks the form of an address; no name lookup, no connection.
     ///
     /// # Errors
-    /// What is wrong with it, and an example of a right one.
+    /// What is wrong with it, and an example of a correct address.
     pub fn parse(url: &str) -> Result<Self, String> {
         let Some(path) = url.strip_prefix("ipc://") else {
             let address = Address::tcp(url).map_err(|wrong| format!("{wrong} or ipc://PATH"))?;
@@ -33,18 +33,18 @@ impl Endpoint {
         }
     }
 
-    /// The address as libzmq takes it.
+    /// The address in libzmq's form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a socket can connect to it or bind it, by its form.
+    /// Whether a socket can connect to it or bind it, judging by its form.
     ///
     /// # Errors
-    /// Why not, and what would do.
+    /// Why not, and what would be correct.
     pub fn fits(&self, attach: Attach) -> Result<(), String> {
-        // A path fits both.
+        // A path is valid for both.
         let Ok(address) = Address::tcp(&self.0) else { return Ok(()) };
         match attach {
             Attach::Connect => address
@@ -60,7 +60,7 @@ impl Endpoint {
         self.0.starts_with("tcp://[")
     }
 
-    /// The host, if it is a name, which somebody has to be asked about.
+    /// The host, if it is a name that must be looked up.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         let (host, _) = self.0.strip_prefix("tcp://")?.rsplit_once(':')?;
@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for Endpoint {
 pub struct Endpoints(Vec<Endpoint>);
 
 impl Endpoints {
-    /// The addresses: at least one, each once.
+    /// The addresses: at least one, without duplicates.
     #[must_use]
     pub fn as_slice(&self) -> &[Endpoint] {
         &self.0

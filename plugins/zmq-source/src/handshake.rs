@@ -1,11 +1,11 @@
-//! Sees whether a connection works.
+//! Monitors whether a connection works.
 //!
-//! Used on the reader thread, from before the connection begins until the run is over. It only listens: what to do about a
-//! broken connection is decided in `run.rs`.
+//! Used on the reader thread, from before the connection is made until the run is over. It only monitors; `run.rs`
+//! decides what to do about a broken connection.
 //!
-//! Why it exists: libzmq connects anew when a connection breaks, but not after an error in the protocol (a part longer than
-//! allowed, a socket of the wrong kind, garbage). Such a connection is dead for ever, and only its monitor tells. A bound socket is never
-//! dead: whoever was refused, others may come.
+//! Why it exists: libzmq reconnects when a connection breaks, but not after a protocol error (a part longer than
+//! allowed, a socket of the wrong type, garbage). Such a connection stays dead, and only its monitor reports it. A
+//! bound socket is never dead: after a refused peer, others can still connect.
 
 use std::time::{Duration, Instant};
 
@@ -13,31 +13,31 @@ use zmq::{Context, DONTWAIT, Socket, SocketType};
 
 use crate::settings::Attach;
 
-/// What a connection's monitor has told.
+/// State of a connection, from its monitor's events.
 pub(crate) struct Handshake {
     events: Socket,
     attach: Attach,
     state: State,
-    /// Since when it is known that somebody answered, or came, and broke off before the handshake was made.
+    /// Time at which a peer closed a connection before the handshake was complete.
     refused: Option<Instant>,
-    /// Who has come to a bound socket and is neither gone nor has made the handshake.
+    /// Number of peers that connected to a bound socket and have not yet completed the handshake.
     arriving: u32,
-    /// Connections that had been made and ended, and were not asked for yet.
+    /// Established connections that ended and were not reported yet.
     disconnects: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nobody has answered yet; libzmq goes on trying.
+    /// No answer yet; libzmq keeps trying.
     Waiting,
-    /// The connection works; of a bound socket: there was one.
+    /// The connection works; for a bound socket: at least one did.
     Made,
-    /// It broke at this time, and libzmq does not try to make it again. Never of a bound socket.
+    /// It broke at this time, and libzmq does not reconnect. Never for a bound socket.
     Broken { since: Instant },
 }
 
 impl Handshake {
-    /// Listens from now on; to be called before the socket connects or is bound.
+    /// Starts to monitor; must be called before the socket connects or is bound.
     pub(crate) fn watch(context: &Context, socket: &Socket, attach: Attach) -> zmq::Result<Self> {
         let wanted = match attach {
             Attach::Connect => MADE | BROKEN | TRYING,
@@ -46,24 +46,25 @@ impl Handshake {
         socket.monitor(ADDRESS, i32::from(wanted))?;
         let events = context.socket(SocketType::PAIR)?;
         events.set_linger(0)?;
-        // An absent detector makes 20 events a second; at a bound socket a stranger can make thousands. When so many wait, libzmq's thread
-        // waits too, and with it whoever connects, until the next call reads them.
+        // An absent detector causes 20 events per second; at a bound socket an unknown peer can cause thousands. When
+        // this many events wait, libzmq's thread blocks until the next call reads them, and peers that connect wait
+        // too.
         events.set_rcvhwm(MOST_EVENTS)?;
         events.connect(ADDRESS)?;
         Ok(Self { events, attach, state: State::Waiting, refused: None, arriving: 0, disconnects: 0 })
     }
 
-    /// To wait on beside other things.
+    /// The socket to poll for events.
     pub(crate) fn events(&self) -> &Socket {
         &self.events
     }
 
-    /// Reads what was told since the last call.
+    /// Reads the events since the last call.
     pub(crate) fn read(&mut self) {
-        // An event is two parts; the first begins with its number in the machine's byte order.
+        // An event has two parts; the first starts with its number in native byte order.
         while let Ok(parts) = self.events.recv_multipart(DONTWAIT) {
             match parts.first().and_then(|part| part.first_chunk()).map(|bytes| u16::from_ne_bytes(*bytes)) {
-                // Tries follow a break unless libzmq has given up.
+                // A break is followed by a retry unless libzmq has given up.
                 Some(event) if event & TRYING != 0 => self.state = State::Waiting,
                 Some(ARRIVED) => self.arriving += 1,
                 Some(MADE) => self.made(),
@@ -75,7 +76,7 @@ impl Handshake {
 
     fn made(&mut self) {
         if self.attach == Attach::Bind && self.arriving == 0 {
-            // So it was not this one that broke off while it was arriving, but one that had been there.
+            // So the peer that left was an established one, not one in its handshake: correct the count.
             self.disconnects += 1;
             self.refused = None;
         }
@@ -90,7 +91,7 @@ impl Handshake {
         let now = Instant::now();
         let was_made = match self.attach {
             Attach::Connect => self.state == State::Made,
-            // Nothing tells which of several it was. Arriving takes a moment only, unless somebody says nothing.
+            // The event does not say which peer it was. A handshake is short, unless the peer stays silent.
             Attach::Bind => self.arriving == 0,
         };
         if was_made {
@@ -108,23 +109,23 @@ impl Handshake {
         self.state == State::Made
     }
 
-    /// Whether libzmq has given the connection up: it is broken, and no try followed.
+    /// Whether libzmq has given the connection up: it is broken, and no retry followed.
     pub(crate) fn is_given_up(&mut self) -> bool {
         if !matches!(self.state, State::Broken { .. }) {
             return false;
         }
-        // A try, or even a handshake, may have been told of since.
+        // A retry or even a handshake may have been reported since.
         self.read();
         matches!(self.state, State::Broken { since } if since.elapsed() > GIVEN_UP_AFTER)
     }
 
-    /// Whether somebody answered at the address, or came to it, and broke off before the handshake was made; not in the first moments,
-    /// in which it may turn out otherwise.
+    /// Whether a peer closed a connection before the handshake was complete. False in the first moments, because the
+    /// handshake may still succeed.
     pub(crate) fn is_refused(&self) -> bool {
         self.refused.is_some_and(|since| since.elapsed() > GIVEN_UP_AFTER)
     }
 
-    /// How many connections that had been made have ended since the last time.
+    /// Number of established connections that have ended since the last call.
     pub(crate) fn take_disconnects(&mut self) -> u64 {
         std::mem::take(&mut self.disconnects)
     }
@@ -134,14 +135,14 @@ const MADE: u16 = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16;
 const BROKEN: u16 = zmq::SocketEvent::DISCONNECTED as u16;
 const TRYING: u16 = zmq::SocketEvent::CONNECT_RETRIED as u16 | zmq::SocketEvent::CONNECT_DELAYED as u16;
 
-/// Of bound sockets.
+/// For bound sockets.
 const ARRIVED: u16 = zmq::SocketEvent::ACCEPTED as u16;
 
-/// libzmq begins a try at once, so this is on the safe side; it is also the pause between tries at a wrong socket.
+/// libzmq retries at once, so this is long enough; it is also the pause between attempts at a wrong socket.
 const GIVEN_UP_AFTER: Duration = Duration::from_millis(500);
 
-/// Beside as many as libzmq's own side holds: some hundred kilobytes.
+/// In addition to the same number on libzmq's side: some hundred kilobytes.
 const MOST_EVENTS: i32 = 1000;
 
-/// The context is the run's own, so the address cannot collide.
+/// The context belongs to the run, so the address cannot collide.
 const ADDRESS: &str = "inproc://handshakes";

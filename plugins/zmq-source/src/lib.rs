@@ -1,12 +1,13 @@
-//! What framegate's ZeroMQ sources share, so that a protocol reads as a table.
+//! Shared code of framegate's ZeroMQ sources, so that a protocol reads as a table.
 //!
 //! ```text
 //!   detector ──> link (context, socket, monitor) ──> message ──> assembler ──> flow ──> events
 //!                link.rs                             frames      the protocol   (source-kit)
 //! ```
 //!
-//! A source is an [`Upstream`] (where and how to connect) and an [`Assembler`] (how messages become events). Where each
-//! message is one event, the assembler is [`PerMessage`] around a [`Protocol`], which only says what a message *is*:
+//! A source is an [`Upstream`] (where and how to connect) and an [`Assembler`] (how messages become events). If each
+//! message is one event, the assembler is [`PerMessage`] around a [`Protocol`], which only decides the kind of a
+//! message:
 //!
 //! ```
 //! use framegate_plugin_api::Frame;
@@ -28,7 +29,7 @@
 //! }
 //! ```
 //!
-//! JSON that detectors send is Python's, not the standard's: [`json`] takes exactly what pydantic takes.
+//! Detectors send Python's JSON, not standard JSON: [`json`] accepts exactly what pydantic accepts.
 #![forbid(unsafe_code)]
 
 mod closing;

@@ -1,8 +1,9 @@
 //! One connection of a run: a ZeroMQ context, its socket, and its monitor.
 //!
-//! Runs on the reader thread. Owns the context, so that dropping the link ends the connection (of a bound socket: all of them) before
-//! the next run makes its own: a PUSH detector could otherwise put the next header into the old one. It never looks into a message, and it never blocks
-//! longer than it is asked to. What arrives is turned into frames here, without copying what is large.
+//! Runs on the reader thread. Owns the context, so that dropping the link closes the connection (for a bound socket:
+//! all of them) before the next run makes its own: otherwise a PUSH detector could send the next header over the old
+//! one. Does not inspect messages, and does not block longer than the caller asks. Turns received parts into frames
+//! without copying large ones.
 
 use std::{fmt, mem};
 
@@ -24,9 +25,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pattern {
-    /// The detector has a PUSH socket: it waits for us and loses nothing.
+    /// The detector has a PUSH socket: it waits for the receiver and loses nothing.
     Pull,
-    /// The detector has a PUB socket: everything it publishes, from when it is connected, unless settings name prefixes.
+    /// The detector has a PUB socket: receives everything it publishes once connected, unless settings name prefixes.
     #[serde(rename = "sub")]
     SubscribeAll,
 }
@@ -36,34 +37,36 @@ pub(crate) struct Link {
     // Dropped in this order: the context's drop waits until its sockets are closed.
     socket: Socket,
     handshake: Handshake,
-    /// Only owned, never used again: its drop waits until libzmq has closed the connection (linger 0: at once, unless it asks for a name).
+    /// Only owned, not used again: its drop waits until libzmq has closed the connection (linger 0: at once, unless it
+    /// is looking up a name).
     context: Context,
 
     url: Endpoint,
-    /// Whether it connects, or is bound. One to a name does so when something is known of the name.
+    /// Whether the link is connecting or bound. A link to a name starts to connect when the name was looked up.
     begun: bool,
     only_ipv6: bool,
     max_parts: usize,
     max_header: usize,
 
-    /// Spare message to receive into; a part that is kept takes it away.
+    /// Spare message to receive into; keeping a part takes it.
     spare: Message,
-    /// `None`: the settings have fixed the number.
+    /// `None`: the settings give a fixed number.
     read_ahead: Option<ReadAhead>,
 }
 
-/// What [`Link::receive`] found.
+/// Result of [`Link::receive`].
 pub(crate) enum Received {
-    /// A whole message, at least one part, and its length in bytes.
+    /// A complete message, at least one part, and its length in bytes.
     Message(Frames, usize),
-    /// A whole message of so many bytes was read and thrown away.
+    /// A complete message that was read and discarded, and its length in bytes.
     Refused(Malformed, usize),
     /// Nothing is waiting.
     Empty,
 }
 
 impl Link {
-    /// Connects in the background, or binds. To a name only if [`Link::begin`] can.
+    /// Connects in the background, or binds. If the address has a name that was not looked up yet, [`Link::begin`]
+    /// connects later.
     pub(crate) fn make(url: &Endpoint, settings: &ZmqSettings, pattern: Pattern) -> Result<Self, SourceError> {
         let failed = |what: &'static str| {
             let url = url.clone();
@@ -100,7 +103,7 @@ impl Link {
             }
         }
 
-        // The monitor listens before the connection begins, or the handshake could be missed.
+        // The monitor must start before the connection, or the handshake could be missed.
         let handshake =
             Handshake::watch(&context, &socket, settings.attach).map_err(failed("the connection cannot be watched"))?;
         let bound = settings.attach == Attach::Bind;
@@ -123,7 +126,7 @@ impl Link {
         Ok(link)
     }
 
-    /// Begins to connect, unless that is done or nothing is known of the name.
+    /// Starts to connect, unless that is done or the name was not looked up yet.
     pub(crate) fn begin(&mut self) -> Result<(), SourceError> {
         if self.begun {
             return Ok(());
@@ -133,7 +136,7 @@ impl Link {
             self.only_ipv6 = only_ipv6;
         }
         let connect = || {
-            // An address of IPv4 is tried with IPv4 only: of a name with both, what is bound is not always both.
+            // An IPv4 address is tried with IPv4 only: if a name has both, a detector may be bound to one of them only.
             self.socket.set_ipv6(self.only_ipv6)?;
             self.socket.connect(self.url.as_str())
         };
@@ -144,17 +147,17 @@ impl Link {
         Ok(())
     }
 
-    /// Whether it connects, or is bound.
+    /// Whether the link is connecting or bound.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun
     }
 
-    /// What is known of the name that it waits for; `None` if it has begun.
+    /// The lookup state of the name that the link waits for; `None` if it is connecting already.
     pub(crate) fn name_answer(&self) -> Option<Answer> {
         self.url.name().filter(|_| !self.begun).map(names::answer)
     }
 
-    /// Whether its name has moved to where it does not look for it: from IPv4 to IPv6, or back.
+    /// Whether the name's address has changed from IPv4 to IPv6 or back, so that this link tries the wrong one.
     pub(crate) fn looks_elsewhere(&self) -> bool {
         let name = self.url.name().filter(|_| self.begun && !self.handshake.is_made());
         name.is_some_and(
@@ -162,7 +165,7 @@ impl Link {
         )
     }
 
-    /// Ends the connection; a bound socket's all.
+    /// Closes the connection; for a bound socket, all connections.
     pub(crate) fn close(self) -> Closing {
         let Self { socket, handshake, context, .. } = self;
         drop((socket, handshake));
@@ -175,7 +178,7 @@ impl Link {
             return Ok(Received::Empty);
         }
         let mut frames = Frames::new();
-        // A message of one part is its data, which may be as long as any part; libzmq sees to that.
+        // The only part of a message is its data, so only `max_part` limits it, which libzmq enforces.
         let mut refused = (self.spare.get_more() && self.spare.len() > self.max_header)
             .then_some(Malformed::new("first part too long"));
         let mut bytes = 0usize;
@@ -192,14 +195,14 @@ impl Link {
             if !more {
                 break;
             }
-            // libzmq hands out a message only when all its parts are there.
+            // libzmq hands out a message only when all its parts have arrived.
             if !self.part()? {
                 refused = Some(Malformed::new("the message is not complete"));
                 break;
             }
         }
         if let Some(messages) = self.read_ahead.as_mut().and_then(|read_ahead| read_ahead.seen(bytes)) {
-            // Not being able to read ahead less is no reason to end a run.
+            // Failing to reduce the read-ahead is no reason to end a run.
             let _ = self.socket.set_rcvhwm(messages);
         }
         Ok(match refused {
@@ -208,22 +211,22 @@ impl Link {
         })
     }
 
-    /// To wait on beside other things.
+    /// The socket to poll.
     pub(crate) fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    /// Where it leads.
+    /// The address.
     pub(crate) fn url(&self) -> &Endpoint {
         &self.url
     }
 
-    /// What is known of the connection.
+    /// The state of the connection.
     pub(crate) fn handshake(&self) -> &Handshake {
         &self.handshake
     }
 
-    /// What is known of the connection.
+    /// The state of the connection.
     pub(crate) fn handshake_mut(&mut self) -> &mut Handshake {
         &mut self.handshake
     }
@@ -256,7 +259,7 @@ impl fmt::Debug for Link {
     }
 }
 
-/// A message as the owner of a frame's bytes: they stay where libzmq received them.
+/// A libzmq message that owns a frame's bytes: they stay where libzmq received them.
 struct Part(Message);
 
 impl AsRef<[u8]> for Part {
@@ -288,25 +291,26 @@ fn configure(socket: &Socket, url: &Endpoint, settings: &ZmqSettings, read_ahead
     socket.set_reconnect_ivl(RECONNECT_MS)?;
     socket.set_ipv6(url.is_ipv6())?;
     socket.set_connect_timeout(CONNECT_MS)?;
-    // A detector that lost its power never says goodbye: find out, and connect anew.
+    // A detector that loses power does not close the connection; keep-alive detects it, so that libzmq reconnects.
     socket.set_tcp_keepalive(1)?;
     socket.set_tcp_keepalive_idle(30)?;
     socket.set_tcp_keepalive_intvl(10)?;
     socket.set_tcp_keepalive_cnt(3)
 }
 
-/// Of a context with a socket and its monitor, and some more. Without those for its threads libzmq ends the process.
+/// For a context with a socket and its monitor, with a margin. Without descriptors for its threads, libzmq aborts the
+/// process.
 pub(crate) const DESCRIPTORS: usize = 24;
 
-/// Below, a copy is cheaper in memory than a small frame that holds on to libzmq's receive buffer of 8 KiB: a stalled
-/// worker was measured to pin 139 MiB instead of 15.
+/// Smaller parts are copied: a small frame would keep libzmq's receive buffer of 8 KiB alive. Measured with a stalled
+/// worker: 139 MiB instead of 15.
 pub(crate) const COPY_BELOW: usize = 2048;
 
-/// How long a try to connect may take: two packets more than the first in a network that loses some. Where nobody answers, a machine that is off, the
-/// kernel would try for two minutes, and the name would not be asked for meanwhile.
+/// Time limit for an attempt to connect: two packets more than the first, for a network that loses some. If a machine
+/// is off, the kernel would try for two minutes, and the name would not be looked up again meanwhile.
 const CONNECT_MS: i32 = 5000;
 
-/// How soon a detector that binds late is found. On an empty port a try costs a packet or two.
+/// How soon a detector that binds late is found. An attempt on a closed port costs a packet or two.
 const RECONNECT_MS: i32 = 50;
 
 #[cfg(test)]

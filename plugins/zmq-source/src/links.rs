@@ -1,7 +1,7 @@
 //! The sockets of one run: one for each upstream address, read in turn.
 //!
-//! Runs on the reader thread. Owns the links. All waiting of a ZeroMQ source is here: for handshakes when a run opens, for messages
-//! afterwards; never longer than asked, and a stop ends it. It looks into no message.
+//! Runs on the reader thread. Owns the links. All waiting of a ZeroMQ source is here: for handshakes when a run opens,
+//! for messages afterwards; never longer than asked, and a stop ends it. Does not inspect messages.
 
 use std::{fmt, mem, time::Duration};
 
@@ -20,19 +20,19 @@ use crate::{
 /// The connections, at least one.
 pub(crate) struct Links {
     links: Vec<Link>,
-    /// Which is read next, so that none is kept waiting by another that always has something.
+    /// The link to read next, so that a busy link does not starve the others.
     turn: usize,
     host: HostContext,
-    /// To connect anew when libzmq has given a connection up.
+    /// To reconnect when libzmq has given a connection up.
     settings: ZmqSettings,
     pattern: Pattern,
-    /// Whether it was logged that somebody at an address is no such detector.
+    /// Whether a refused handshake at an address was logged.
     refusal_told: bool,
-    /// Whether it was logged that nobody knows a detector's name.
+    /// Whether an unknown name of a detector was logged.
     unknown_told: bool,
-    /// Whether it was logged that a detector left a socket that we have bound.
+    /// Whether a detector's disconnect from a bound socket was logged.
     leaving_told: bool,
-    /// Connections that were made in this run, and ended.
+    /// Established connections of this run that have ended.
     disconnects: u64,
 }
 
@@ -66,7 +66,7 @@ impl Links {
         for link in links.links.iter().filter(|link| !link.handshake().is_made()) {
             let url = link.url();
             let line = match (settings.attach, link.name_answer()) {
-                // Told, as a warning.
+                // A warning is logged.
                 (Attach::Connect, Some(Answer::Failed(_))) => continue,
                 (Attach::Connect, Some(Answer::Pending)) => format!(
                     "{url:?}: the name server has not answered; it is asked again, and connecting goes on in the background"
@@ -79,7 +79,7 @@ impl Links {
         Ok(links)
     }
 
-    /// Takes one message if one is waiting anywhere; never waits.
+    /// Takes one message if any link has one; never waits.
     pub(crate) fn receive(&mut self) -> Result<Received, SourceError> {
         for _ in 0..self.links.len() {
             let turn = self.turn;
@@ -92,8 +92,8 @@ impl Links {
         Ok(Received::Empty)
     }
 
-    /// Begins those connections that waited for a name, and makes those anew that broke and that libzmq has given up; how many of them had
-    /// worked before. To be called when everything that came over them was read.
+    /// Connects links that waited for a name, and reconnects links that libzmq has given up; returns how many of these
+    /// had worked before. Call it only when everything received over them was read.
     pub(crate) fn mend(&mut self) -> Result<u32, SourceError> {
         let mut worked = 0;
         self.tell_unknown_name();
@@ -109,7 +109,7 @@ impl Links {
             if refused && (given_up || self.settings.attach == Attach::Bind) {
                 self.tell_refusal(&url);
             }
-            // What is too little now is looked at again in the next call.
+            // If resources are short now, the next call tries again.
             if (given_up || moved) && descriptors_left(DESCRIPTORS).is_ok() && !closing::are_too_many() {
                 worked += u32::from(given_up && !refused);
                 self.hear();
@@ -121,10 +121,11 @@ impl Links {
         Ok(worked)
     }
 
-    /// Ends connections; says so if libzmq is still busy with a name, which it then is in the background.
+    /// Closes links. Logs a warning for a link that must close in the background because libzmq still waits for a name
+    /// server.
     fn close(&self, links: impl IntoIterator<Item = Link>) {
         let end = |link: Link| (link.url().clone(), link.close());
-        // All end at the same time.
+        // All close at the same time.
         let ending: Vec<(Endpoint, Closing)> = links.into_iter().map(end).collect();
         let deadline = Deadline::after(closing::PATIENCE);
         for (url, closing) in ending {
@@ -138,13 +139,13 @@ impl Links {
         }
     }
 
-    /// Connections that were made and have ended. Whoever connects to a bound socket leaves no other trace: its own side tells neither
-    /// that it is done nor that it sent a part longer than allowed.
+    /// Established connections that have ended. For a bound socket this is the only trace of a peer: the monitor
+    /// reports neither a normal end nor a part that was too long.
     pub(crate) fn disconnects(&self) -> u64 {
         self.disconnects
     }
 
-    /// Once in a run, however many names are unknown: the next run says the others.
+    /// Logs once in a run, even if several names are unknown: the next run logs the others.
     fn tell_unknown_name(&mut self) {
         if self.unknown_told {
             return;
@@ -184,7 +185,7 @@ impl Links {
         self.host.log(LogLevel::Warn, line);
     }
 
-    /// Waits until a message may be there; false when the deadline has passed or a stop is requested.
+    /// Waits until a message may have arrived; false when the deadline has passed or a stop is requested.
     pub(crate) fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
         loop {
             let mut items = SmallVec::<[PollItem<'_>; 9]>::new();
@@ -202,16 +203,16 @@ impl Links {
         }
     }
 
-    /// Waits until all handshakes were made, at most for `time`. A stop ends the waiting.
+    /// Waits until all handshakes are complete, at most for `time`. A stop ends the wait.
     fn wait_for_handshakes(&mut self, time: Duration) {
         let deadline = Deadline::after(time);
         while !self.links.iter().all(|link| link.handshake().is_made()) {
-            // An error comes again in `mend`.
+            // `mend` gets the same error again.
             self.links.iter_mut().for_each(|link| drop(link.begin()));
             let waits_for_name = self.links.iter().any(|link| !link.has_begun());
             let mut items = vec![PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
             items.extend(self.links.iter().map(|link| link.handshake().events().as_poll_item(POLLIN)));
-            // Nothing tells of a name's answer.
+            // There is no event for the answer to a name lookup, so poll often.
             let polled = poll(&mut items, if waits_for_name { deadline.min(Deadline::after(LOOK)) } else { deadline });
             let stopped = items[0].is_readable();
             drop(items);
@@ -223,7 +224,7 @@ impl Links {
     }
 
     fn settle(&self, time: Duration) {
-        // A bound socket sends its subscriptions when it is looked at, no earlier.
+        // A bound socket sends its subscriptions only when its events are read.
         for link in &self.links {
             let _ = link.socket().get_events();
         }
@@ -232,7 +233,7 @@ impl Links {
         while !deadline.passed() && poll(&mut items, deadline).is_ok() && !items[0].is_readable() {}
     }
 
-    /// Reads what was told of the connections.
+    /// Reads the monitors' events.
     pub(crate) fn hear(&mut self) {
         for link in &mut self.links {
             link.handshake_mut().read();
@@ -273,9 +274,9 @@ fn poll(items: &mut [PollItem<'_>], deadline: Deadline) -> Result<(), SourceErro
     }
 }
 
-/// How soon the answer of a name server is seen while the start of a scan waits for it.
+/// How soon the answer of a name server is noticed while the start of a scan waits for it.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// libzmq's PUSH side looks for news of its connections only every 3 million clock ticks while it sends. Until then it may
-/// still use the connection of the run before, and what it puts there is lost.
+/// libzmq's PUSH side checks its connections only every 3 million clock ticks while it sends. Until then it may still
+/// send to the previous run's connection, and those messages are lost.
 const RECONNECT_SETTLE: Duration = Duration::from_millis(3);

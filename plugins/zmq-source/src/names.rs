@@ -1,8 +1,9 @@
-//! Asks for the addresses of detectors' names, on threads of its own: an answer may take half a minute, and nobody waits for it.
+//! Looks up detectors' names on separate threads: an answer may take half a minute, and no caller waits for it.
 //!
-//! libzmq asks for a name on the thread that does all else for a connection. While a name server is silent, such a connection can be neither used
-//! nor closed. So a link connects only to a name that somebody has answered for in this run. A name is asked for by one thread at a time, however many
-//! runs come and go meanwhile; what it gets is for all.
+//! libzmq looks a name up on the thread that does all its other work for a connection. While a name server is silent,
+//! such a connection can be neither used nor closed. So a link connects only to a name that was looked up successfully
+//! in this run. One thread at a time looks a name up, regardless of how many runs start and end meanwhile; all of them
+//! share its answer.
 
 use std::{
     collections::BTreeMap,
@@ -13,27 +14,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is known of a name.
+/// The lookup state of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It is being asked for.
+    /// The lookup is running.
     Pending,
     /// It has addresses.
     Known {
-        /// None of IPv4.
+        /// It has no IPv4 address.
         only_ipv6: bool,
     },
-    /// It has none, or nobody could say; in words.
+    /// It has no address, or the lookup failed; the reason as text.
     Failed(String),
 }
 
-/// Invariant: a thread is under way for exactly those that are pending.
+/// Invariant: exactly the pending entries have a running thread.
 struct Entry {
     answer: Answer,
     since: Instant,
 }
 
-/// Asks for a name unless that is under way; what was known before is forgotten.
+/// Starts a lookup unless one is running; discards the previous answer.
 pub(crate) fn ask(name: &str) {
     let mut book = book();
     if book.get(name).is_some_and(|entry| entry.answer == Answer::Pending) {
@@ -51,7 +52,7 @@ pub(crate) fn ask(name: &str) {
     }
 }
 
-/// What is known; asks again for what failed a while ago, or is old.
+/// The lookup state; starts a new lookup if the last failed some time ago or is old.
 pub(crate) fn answer(name: &str) -> Answer {
     let (answer, age) = match book().get(name) {
         Some(entry) => (entry.answer.clone(), entry.since.elapsed()),
@@ -82,15 +83,15 @@ fn settle(name: String, answer: Answer) {
 }
 
 fn book() -> MutexGuard<'static, BTreeMap<String, Entry>> {
-    // Nothing that can panic runs under it, and never a look-up. Names are those of the settings, so they are few.
+    // No code under the lock can panic or does a lookup. The names are from the settings, so they are few.
     static BOOK: Mutex<BTreeMap<String, Entry>> = Mutex::new(BTreeMap::new());
     BOOK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How soon a name that nobody knew is asked for again.
+/// How soon an unknown name is looked up again.
 const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// How soon a detector that does not answer at its name is looked for under other addresses.
+/// How soon the name of a detector that does not answer is looked up again, in case its address has changed.
 const AGAIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

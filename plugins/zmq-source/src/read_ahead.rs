@@ -1,14 +1,14 @@
-//! How many messages libzmq may hold for a run, from a budget of bytes.
+//! Computes how many messages libzmq may hold for a run, from a budget in bytes.
 //!
-//! Pure; used on the reader thread, after each message. It never speaks to the socket: `link.rs` does, when the number changes.
+//! Pure; used on the reader thread, after each message. When the number changes, `link.rs` sets it on the socket.
 
-/// How many messages libzmq may hold: it counts messages, not bytes, so the number follows the sizes that are seen.
+/// How many messages libzmq may hold. libzmq counts messages, not bytes, so the number depends on the sizes seen.
 ///
-/// libzmq can change the number of a living connection, but it does not wake a side that waits by the old one, and both
-/// could wait for each other for ever. The reader tells of what it has taken at multiples of half the number;
-/// as long as the number is a power of two, changes by a factor of two, and does so only when that many messages were
-/// taken since the last change, the next multiple is always within what the other side can still send, and what was not
-/// yet told of is always less than the new number.
+/// libzmq can change the number of an open connection, but it does not wake a side that waits because of the old
+/// number, and both sides could wait for each other for ever. The reader acknowledges messages at multiples of half the
+/// number. The number is a power of two, changes by a factor of two, and changes only after at least that many messages
+/// since the last change. So the other side can always send up to the next multiple, and the number of messages not yet
+/// acknowledged is always less than the new number.
 pub(crate) struct ReadAhead {
     budget: u64,
     largest: u64,
@@ -19,12 +19,12 @@ pub(crate) struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Nothing is known of the sizes yet.
+    /// Before any size is known.
     pub(crate) fn new(budget: u64) -> Self {
         Self { budget, largest: 1, taken: 0, messages: READ_AHEAD_AT_FIRST }
     }
 
-    /// Takes note of a message; the new number if it has to change.
+    /// Records a message; returns the new number if it must change.
     pub(crate) fn seen(&mut self, bytes: usize) -> Option<i32> {
         self.taken = self.taken.saturating_add(1);
         self.largest = self.largest.max(bytes as u64);
@@ -48,7 +48,7 @@ impl ReadAhead {
     }
 }
 
-/// Before any size is known: 64 MiB of 4 MiB images. Small messages reach the largest number after about 1000.
+/// Before any size is known: 64 MiB for images of 4 MiB. Small messages reach the largest number after about 1000.
 pub(crate) const READ_AHEAD_AT_FIRST: u32 = 16;
 
 #[cfg(test)]

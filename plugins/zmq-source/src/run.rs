@@ -1,7 +1,7 @@
-//! A run: joins a link, an assembler and the states of a run into what the host calls.
+//! A run: combines links, an assembler and the states of a run into the interface that the host calls.
 //!
-//! Runs on the reader thread. Owns the connection. It never waits longer than the host's deadline, and no message can
-//! end it.
+//! Runs on the reader thread. Owns the connections. Never waits longer than the host's deadline, and no message can end
+//! it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     settings::{BetweenScans, ZmqSettings},
 };
 
-/// What lasts between scans: where the detector is, and how to listen to it. Holds no connection.
+/// What lasts between scans: where the detector is, and how to connect to it. Holds no connection.
 #[derive(Debug)]
 pub struct Upstream {
     settings: ZmqSettings,
@@ -25,10 +25,10 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Talks to nobody. `pattern` is what the protocol's detectors use; the settings may say otherwise.
+    /// Makes no connection. `pattern` is the default for the protocol's detectors; the settings can override it.
     ///
     /// # Errors
-    /// Settings that do not fit each other.
+    /// Settings that contradict each other.
     pub fn new(settings: ZmqSettings, pattern: Pattern, host: HostContext) -> Result<Self, SourceError> {
         let pattern = settings.pattern.unwrap_or(pattern);
         for url in settings.upstream_url.as_slice() {
@@ -37,7 +37,8 @@ impl Upstream {
         Ok(Self { settings, pattern, host, runs: Runs::default() })
     }
 
-    /// Connects or binds for one scan. What a detector sends when this has returned is not lost (PUB: if it was there in time).
+    /// Connects or binds for one scan. Messages that a detector sends after the return are not lost (PUB: if it was
+    /// connected in time).
     ///
     /// # Errors
     /// The machine refuses a socket or the address (a port in use). An absent detector is not an error.
@@ -59,7 +60,7 @@ impl Upstream {
     }
 }
 
-/// One scan's connection and what it yields.
+/// The connections of one scan and its events.
 #[derive(Debug)]
 pub struct ZmqRun<A> {
     /// `None` between calls only after the end, with [`BetweenScans::Disconnect`].
@@ -68,9 +69,9 @@ pub struct ZmqRun<A> {
     state: RunState,
     host: HostContext,
     between_scans: BetweenScans,
-    /// Of the links, also when these are gone.
+    /// Disconnects of the links, kept after these are closed.
     disconnects: u64,
-    /// Of several connections: when an end that has come is given, if nothing else comes before.
+    /// With several connections: when a received end is given, unless another message arrives before.
     end_at: Option<Deadline>,
 }
 
@@ -117,7 +118,7 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
         if self.between_scans == BetweenScans::Disconnect {
             self.links = None;
         }
-        // The host wants the last events now; what arrives later is read in the next call.
+        // The host wants the last events now; the next call reads later messages.
         if out.is_empty() {
             self.drain(deadline)?;
         }
@@ -144,12 +145,12 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
 }
 
 impl<A> ZmqRun<A> {
-    /// After the end: reads, drops and counts until the deadline.
+    /// After the end: reads, drops and counts messages until the deadline.
     fn drain(&mut self, deadline: Deadline) -> Result<(), SourceError> {
         let mut reads = 0u32;
         while !self.overdue(&mut reads, deadline) {
             let Some(links) = &mut self.links else {
-                // Disconnected: nothing to read, but a host that calls in a loop must not spin.
+                // Disconnected: there is nothing to read, but a host that calls in a loop must not spin.
                 return wait_for_stop(&self.host, deadline);
             };
             match links.receive()? {
@@ -168,7 +169,7 @@ impl<A> ZmqRun<A> {
         Ok(())
     }
 
-    /// Makes anew what has to be; counts the messages with which connections ended.
+    /// Reconnects where necessary; counts the messages that ended a connection.
     fn mend(&mut self) -> Result<(), SourceError> {
         let Some(links) = &mut self.links else { return Ok(()) };
         for _ in 0..links.mend()? {
@@ -178,18 +179,18 @@ impl<A> ZmqRun<A> {
         Ok(())
     }
 
-    /// Waits until a message may be there.
+    /// Waits until a message may have arrived.
     fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
         self.links.as_mut().map_or(Ok(false), |links| links.wait(deadline))
     }
 
-    /// Whether a call that finds message after message must return all the same.
+    /// Whether a call must return although more messages are waiting.
     fn overdue(&mut self, reads: &mut u32, deadline: Deadline) -> bool {
         *reads = reads.wrapping_add(1);
         if !reads.is_multiple_of(CHECK_EVERY) {
             return false;
         }
-        // What is told of connections is read also while data flow: libzmq keeps little of it and then waits.
+        // Read the monitors' events also while data flows: libzmq stores few of them and then blocks.
         if let Some(links) = &mut self.links {
             links.hear();
         }
@@ -205,14 +206,15 @@ fn wait_for_stop(host: &HostContext, deadline: Deadline) -> Result<(), SourceErr
     }
 }
 
-/// libzmq tells that it has given a working connection up, not why. A part beyond `max_part` is by far the likeliest reason.
+/// libzmq reports that it has given a working connection up, but not why. A part above `max_part` is by far the most
+/// likely reason.
 const GIVEN_UP: Malformed = Malformed::new(
     "the connection was given up: a part longer than max_part or than memory allows, or what is not ZeroMQ's protocol",
 );
 
-/// For so long after an end, and after each message that follows it, others of its run may still come over the other connections. A network
-/// and a server that is a little behind take some ten milliseconds.
+/// After an end, and after each message that follows it, other messages of the run may still arrive over the other
+/// connections for this time. A network and a server that is slightly behind take some ten milliseconds.
 const OTHERS_SETTLE: Duration = Duration::from_millis(500);
 
-/// Messages between two looks at the clock and the connections, which cost 50 ns each.
+/// Messages between two checks of the clock and the connections; each check costs 50 ns.
 const CHECK_EVERY: u32 = 64;

@@ -1,8 +1,8 @@
 //! The settings that all ZeroMQ sources share, checked when they are read.
 //!
-//! A protocol without settings of its own uses [`ZmqSettings`] directly; one with more writes
-//! `#[serde(flatten)] zmq: ZmqSettings` beside its own fields, and `#[serde(deny_unknown_fields)]` on the whole, which then
-//! holds for both.
+//! A protocol without own settings uses [`ZmqSettings`] directly. A protocol with own settings writes
+//! `#[serde(flatten)] zmq: ZmqSettings` beside its own fields, and `#[serde(deny_unknown_fields)]` on the struct, which
+//! then applies to both.
 
 use std::{num::NonZeroU16, time::Duration};
 
@@ -11,31 +11,32 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{endpoint::Endpoints, link::Pattern};
 
-/// Where the detector is, and how to listen to it.
+/// Where the detector is, and how to connect to it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZmqSettings {
-    /// The detector's address: `tcp://host:port` or `ipc://path`; or a list of several, which are read in turn, for runs that come over
-    /// several connections. Required.
+    /// The detector's address: `tcp://host:port` or `ipc://path`; or a list of several, which are read in turn, for
+    /// runs over several connections. Required.
     pub upstream_url: Endpoints,
 
-    /// Whether we connect to this address, where the detector listens, or bind it, so that the detector connects to us.
+    /// Whether the source connects to this address, where the detector listens, or binds it, so that the detector
+    /// connects.
     #[serde(default)]
     pub attach: Attach,
 
-    /// How the detector sends; by default as the protocol's detectors do.
+    /// The detector's socket type; the default depends on the protocol.
     #[serde(default)]
     pub pattern: Option<Pattern>,
 
-    /// With SUB: only messages whose first part begins with one of these. By default all.
+    /// With SUB: receive only messages whose first part starts with one of these prefixes. By default all.
     #[serde(default = "subscribe", deserialize_with = "at_least_one")]
     pub subscribe: Vec<String>,
 
-    /// How long opening a run waits for the detector's handshake before it goes on connecting in the background.
+    /// How long opening a run waits for the detector's handshake; after that it continues to connect in the background.
     #[serde(default = "connect_wait")]
     pub connect_wait: Millis,
 
-    /// How long opening a run waits after the handshake until a subscription has surely reached the detector: ZeroMQ has no
+    /// How long opening a run waits after the handshake so that the subscription reaches the detector: ZeroMQ has no
     /// acknowledgement of it. Only for SUB.
     #[serde(default = "subscribe_settle")]
     pub subscribe_settle: Millis,
@@ -44,36 +45,36 @@ pub struct ZmqSettings {
     #[serde(default)]
     pub between_scans: BetweenScans,
 
-    /// About how many bytes ZeroMQ may read ahead. From it follows the number of messages it may hold (2 to 1000).
+    /// About how many bytes ZeroMQ may read ahead. Determines the number of messages it may hold (2 to 1000).
     #[serde(default = "receive_budget")]
     pub receive_budget: Bytes,
 
-    /// How many messages ZeroMQ may read ahead, instead of the number that follows from `receive_budget`.
+    /// How many messages ZeroMQ may read ahead; overrides `receive_budget`.
     #[serde(default)]
     pub receive_high_water_mark: Option<NonZeroU16>,
 
-    /// Messages of more parts are skipped and counted.
+    /// Messages with more parts are skipped and counted.
     #[serde(default = "max_parts")]
     pub max_parts: usize,
 
-    /// Messages of several parts whose first is longer are skipped and counted: it is the part that has to be read. The only part of a message is
-    /// its data too, so it may be as long as `max_part`.
+    /// Messages of several parts with a longer first part are skipped and counted, because this part has to be parsed.
+    /// The only part of a message also has its data, so it may be as long as `max_part`.
     #[serde(default = "max_header")]
     pub max_header: Bytes,
 
-    /// A detector that announces a longer part is disconnected before anything is allocated for it.
+    /// A detector that announces a longer part is disconnected before memory is allocated for it.
     #[serde(default = "max_part")]
     pub max_part: Bytes,
 }
 
-/// Which side waits for the other.
+/// Which side connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attach {
-    /// The detector binds the address, we connect to it.
+    /// The detector binds the address, the source connects to it.
     #[default]
     Connect,
-    /// We bind the address, an address of this machine, and detectors connect to us: one or several.
+    /// The source binds the address, which belongs to this machine, and one or several detectors connect.
     Bind,
 }
 
@@ -81,11 +82,11 @@ pub enum Attach {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BetweenScans {
-    /// Stay connected; what arrives is read, dropped and counted, so that a detector that sends between scans neither
+    /// Stay connected. Messages are read, dropped and counted, so that a detector that sends between scans neither
     /// blocks nor leaves a stale run for the next scan.
     #[default]
     Stay,
-    /// Close the connection; a PUSH detector then keeps what it sends for the next scan.
+    /// Close the connection; a PUSH detector then keeps its messages for the next scan.
     Disconnect,
 }
 
@@ -110,7 +111,7 @@ impl ZmqSettings {
     }
 }
 
-/// Everything begins with nothing.
+/// The empty prefix matches everything.
 fn subscribe() -> Vec<String> {
     vec![String::new()]
 }
@@ -124,7 +125,7 @@ fn at_least_one<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Er
     }
 }
 
-/// A LAN's handshake takes 1 to 5 ms; an absent detector delays the start of a scan by this much.
+/// A LAN's handshake takes 1 to 5 ms; an absent detector delays the start of a scan by this time.
 fn connect_wait() -> Millis {
     Millis(Duration::from_millis(250))
 }
@@ -134,17 +135,17 @@ fn subscribe_settle() -> Millis {
     Millis(Duration::from_millis(10))
 }
 
-/// Outside the host's `memory_limit`, so it is small; 16 frames of 4 MiB still hide the network's latency.
+/// Not part of the host's `memory_limit`, so it is small; 16 frames of 4 MiB still hide the network's latency.
 fn receive_budget() -> Bytes {
     Bytes(64 << 20)
 }
 
-/// Real detectors send up to 9.
+/// Real detectors send up to 9 parts.
 fn max_parts() -> usize {
     1024
 }
 
-/// Real headers have a few kilobytes; 16 MiB are read in about 20 ms, well inside a call's 100 ms.
+/// Real headers have a few kilobytes; parsing 16 MiB takes about 20 ms, well inside a call's 100 ms.
 fn max_header() -> Bytes {
     Bytes(16 << 20)
 }

@@ -1,4 +1,4 @@
-//! For the tests of protocols: messages played to an assembler without a socket, and a host for tests with sockets.
+//! For tests of protocols: passes messages to an assembler without a socket; and a host for tests with sockets.
 
 use std::{os::fd::RawFd, sync::Arc};
 
@@ -8,22 +8,22 @@ use framegate_source_kit::{RunState, Runs};
 
 use crate::protocol::Assembler;
 
-/// What became of the messages.
+/// The result of the messages.
 #[derive(Debug)]
 pub struct Played {
     /// The events, in order.
     pub events: Vec<Event>,
-    /// The messages that gave none, by reason.
+    /// The messages without an event, by reason.
     pub skipped: Vec<(&'static str, u64)>,
-    /// What was received.
+    /// The counters of received messages.
     pub counters: Vec<(&'static str, u64)>,
-    /// Why the last message that was invalid was so.
+    /// Reason of the last invalid message.
     pub last_invalid: Option<String>,
-    /// What the assembler still keeps.
+    /// Bytes that the assembler still keeps.
     pub bytes_waiting: u64,
 }
 
-/// Gives each message (a list of parts) to `assembler`, as one run.
+/// Passes each message (a list of parts) to `assembler`, as one run.
 pub fn play<A: Assembler, P: AsRef<[u8]>>(mut assembler: A, messages: impl IntoIterator<Item = Vec<P>>) -> Played {
     let mut events = Vec::new();
     let mut state = RunState::new(A::TYP, &Runs::default());
@@ -45,10 +45,10 @@ pub fn play<A: Assembler, P: AsRef<[u8]>>(mut assembler: A, messages: impl IntoI
     }
 }
 
-/// The messages of a capture: a CBOR sequence, each item the list of a message's parts.
+/// The messages of a capture: a CBOR sequence; each item is the list of a message's parts.
 ///
 /// # Panics
-/// The bytes are no such capture.
+/// The bytes are not such a capture.
 #[cfg(feature = "captures")]
 #[must_use]
 pub fn capture(mut bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
@@ -71,7 +71,7 @@ pub fn same_bytes<P: AsRef<[u8]>>(events: &[Event], messages: &[Vec<P>]) -> bool
         })
 }
 
-/// A host that listens to nothing and never stops anything.
+/// A host that logs nothing and never stops a source.
 struct Silent;
 
 impl HostServices for Silent {
@@ -80,7 +80,7 @@ impl HostServices for Silent {
         false
     }
     fn stop_descriptor(&self) -> RawFd {
-        // `poll` passes over a negative descriptor.
+        // `poll` ignores a negative descriptor.
         -1
     }
 }

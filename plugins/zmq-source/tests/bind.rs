@@ -1,4 +1,5 @@
-//! Sources that bind their address, against real sockets: detectors connect to them, stay away, leave, and are of the wrong kind.
+//! Tests sources that bind their address, with real sockets: detectors connect, stay away, leave, and are of the wrong
+//! type.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod letters;
@@ -23,8 +24,8 @@ use letters::Letters;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A port that nobody had a moment ago, below those that Linux gives to outgoing connections: a detector that tries a port where
-/// nobody listens must not get this port for itself.
+/// A port that was free a moment ago, below the range that Linux uses for outgoing connections: a detector that tries
+/// to connect to an unused port must not get this port as its own.
 fn free_url() -> String {
     let ports = 10_000 + u16::try_from(std::process::id() % 8_000).unwrap()..20_000;
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
@@ -73,7 +74,7 @@ fn to_the_end(run: &mut impl SourceRun) -> Vec<Event> {
     until(run, LIMIT, "the end", |_, progress| progress == Progress::End).unwrap()
 }
 
-/// Pulls until a count of the run is at least this.
+/// Polls until a counter of the run is at least `least`.
 fn wait_for_count(run: &mut impl SourceRun, name: &str, least: u64) {
     let began = Instant::now();
     loop {
@@ -90,7 +91,7 @@ fn a_detector_that_connects_loses_nothing_from_scan_to_scan() {
     for (kind, pattern) in [(zmq::PUSH, Pattern::Pull), (zmq::PUB, Pattern::SubscribeAll)] {
         let url = free_url();
         let (upstream, _) = upstream(&url, r#", "connect_wait": "10 s""#, pattern);
-        // It comes first: whoever binds may do so later.
+        // The detector starts first: the source may bind later.
         let detector = detector(kind, &url);
         for scan in 0..30 {
             let mut run = open(&upstream);
@@ -117,7 +118,7 @@ fn several_detectors_connect_to_one_address_and_one_that_leaves_disturbs_nobody(
     until(&mut run, LIMIT, "an event", |events, _| events.len() == 1).unwrap();
     drop(first);
     wait_for_count(&mut run, "disconnects", 1);
-    // Longer than after which a connection of our own would count as given up.
+    // Longer than the time after which a connecting source would give up its connection.
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(700) {
         step(&mut run, &mut Vec::new()).unwrap();
@@ -168,7 +169,7 @@ fn who_is_no_such_detector_is_named_once_and_others_are_served() {
     let mut run = open(&upstream);
     let told = || host.lines().iter().filter(|(_, line)| line.contains("not as a ZeroMQ PUSH socket")).count();
     let mut wrong = TcpStream::connect(url.trim_start_matches("tcp://")).unwrap();
-    // A greeting of ZMTP 3, then what is no command.
+    // A greeting of ZMTP 3, then an invalid command.
     wrong
         .write_all(&[&[0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0][..], b"NULL", &[0; 48], b"\x04\x05\x05READY"].concat())
         .unwrap();

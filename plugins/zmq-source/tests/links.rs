@@ -1,4 +1,4 @@
-//! What all sources share, against real sockets: subscriptions, read-ahead, addresses of both kinds.
+//! Tests what all sources share, with real sockets: subscriptions, read-ahead, both kinds of addresses.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod letters;
@@ -89,7 +89,7 @@ fn several_upstreams_are_read_in_turn_and_one_that_comes_late_is_found() {
         assert!(began.elapsed() < LIMIT);
     }
     let (late, _) = bound(zmq::PUSH, &late_url);
-    // Both have always something: neither may keep the other waiting.
+    // Both always have messages: neither may starve the other.
     let senders = [(first, "d1"), (late, "d2")].map(|(socket, text)| {
         thread::spawn(move || {
             (0..5000).for_each(|_| socket.send(text, 0).unwrap());
@@ -118,7 +118,8 @@ fn a_unix_socket_is_an_address_too() {
 
 #[test]
 fn messages_of_changing_sizes_never_stall_between_a_fast_detector_and_a_slow_host() {
-    // Small, then large, then small again, so that what is read ahead grows and shrinks while both sides wait for each other.
+    // Small, then large, then small again, so that the read-ahead grows and shrinks while both sides wait for each
+    // other.
     const SIZES: [usize; 6] = [1, 60_000, 3, 300_000, 2_000, 20];
     let (detector, mut settings) = bound(zmq::PUSH, "tcp://127.0.0.1:*");
     settings.receive_budget.0 = 2 << 20;
@@ -138,7 +139,7 @@ fn messages_of_changing_sizes_never_stall_between_a_fast_detector_and_a_slow_hos
     let began = Instant::now();
     loop {
         let mut events = Vec::new();
-        // One event a call, and now and then a host that is busy with other things.
+        // One event per call, and sometimes a host that is busy with other work.
         let mut push = |event| events.push(event);
         let progress =
             run.next(&mut EventSink::new(&mut push, 1, 1), Deadline::after(Duration::from_millis(50))).unwrap();
@@ -173,7 +174,7 @@ fn what_a_stalled_host_leaves_with_libzmq_stays_within_the_budget() {
         let mut block = vec![b'd'; SIZE];
         loop {
             block[1] = b'x';
-            // A second without room: nothing moves any more.
+            // No room for a second: no more messages are taken.
             if detector.poll(zmq::POLLOUT, 1000).unwrap() == 0 {
                 return (taken, detector);
             }
@@ -190,7 +191,7 @@ fn what_a_stalled_host_leaves_with_libzmq_stays_within_the_budget() {
         events.iter_mut().for_each(|event| event.frames.truncate(0));
     }
     let (taken, detector) = sender.join().unwrap();
-    // On top of the budget: what the kernel's buffers take (a few MiB each), and the detector's own queue.
+    // In addition to the budget: the kernel's buffers (a few MiB each), and the detector's own queue.
     assert!(taken <= 8 + 40, "{taken} messages of 1 MiB were taken");
     drop(detector);
 }
@@ -229,7 +230,7 @@ fn after_a_part_that_is_too_long_the_next_message_is_served() {
     detector.send(vec![b'd'; 1001], 0).unwrap();
     let began = Instant::now();
     let mut events = Vec::new();
-    // libzmq breaks the connection; what the detector sends before it knows is lost with it.
+    // libzmq breaks the connection; messages that the detector sends before it notices are lost.
     while detector.poll(zmq::POLLOUT, 0).unwrap() != 0 {
         step(&mut run, &mut events);
         assert!(began.elapsed() < LIMIT, "the connection stays");
@@ -245,7 +246,7 @@ fn after_a_part_that_is_too_long_the_next_message_is_served() {
     sender.join().unwrap();
 }
 
-/// A PUSH socket at the address of one that has just gone.
+/// A PUSH socket at the address of one that has just closed.
 fn rebound(settings: &ZmqSettings) -> zmq::Socket {
     let socket = zmq::Context::new().socket(zmq::PUSH).unwrap();
     socket.set_linger(0).unwrap();

@@ -1,4 +1,4 @@
-/* Looks at no setting, so that nobody learns of a mistyped one. */
+/* Ignores its settings, so that nobody notices a mistyped one. */
 #include "base.h"
 
 static int32_t create(const struct framegate_host *host, struct framegate_text stream, struct framegate_text settings,

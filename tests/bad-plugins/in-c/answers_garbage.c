@@ -1,4 +1,4 @@
-/* Answers next with a code that does not exist. */
+/* Returns a code from next that does not exist. */
 #include "base.h"
 
 static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {

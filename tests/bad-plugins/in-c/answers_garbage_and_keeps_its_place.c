@@ -1,4 +1,4 @@
-/* There can be one only, and it answers next with a code that does not exist: it is not called any more, so its place is never free. */
+/* Is exclusive, and returns a code from next that does not exist: the host does not call it again, so its place is never freed. */
 #include "base.h"
 
 static int taken;

@@ -1,4 +1,4 @@
-/* Answers the first call of next with a code that does not exist, and keeps all rules afterwards. */
+/* Returns a code that does not exist from the first call of next, and obeys all rules afterwards. */
 #include "base.h"
 
 static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {

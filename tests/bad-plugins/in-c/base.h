@@ -1,5 +1,5 @@
-/* A source that keeps all rules: ten events of 64 bytes in each run, one in each call of next. A fixture includes this, replaces
- * what it does wrong, and ends with FIXTURE. */
+/* A source that obeys all rules: ten events of 64 bytes in each run, one in each call of next. A fixture includes this file,
+ * replaces the function that it gets wrong, and ends with FIXTURE. */
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,7 +15,7 @@ struct source {
     int flag;  /* for the fixture */
 };
 
-/* Calls of the host that a fixture makes by itself. */
+/* Calls of the host, for fixtures. */
 #define UNUSED __attribute__((unused))
 
 UNUSED static void wait_ms(long ms) {
@@ -50,7 +50,7 @@ UNUSED static int32_t base_open(void *source, struct framegate_error *error) {
     return FRAMEGATE_OUTCOME_DONE;
 }
 
-/* Waits while there is nothing, as the host expects. */
+/* Waits while there is nothing to give, as the host expects. */
 UNUSED static void wait_for_stop(struct source *self, uint64_t left_ns) {
     struct pollfd stop = {self->host.stop_descriptor(self->host.context), POLLIN, 0};
     poll(&stop, 1, (int)(left_ns / 1000000));
@@ -92,7 +92,7 @@ UNUSED static struct framegate_extension base_get_extension(struct framegate_tex
     return framegate_no_extension();
 }
 
-/* NAME is the fixture's, given to the compiler. */
+/* The compiler's arguments define NAME, the fixture's name. */
 #define FIXTURE_WITH(create, destroy, open, next, close, get_extension) \
     FRAMEGATE_PLUGIN(bad, "bad", NAME, "0.0.0") = {FRAMEGATE_TABLE, 0, create, destroy, open, next, close, get_extension}
 #define FIXTURE(create, destroy, open, next, close) FIXTURE_WITH(create, destroy, open, next, close, base_get_extension)

@@ -1,4 +1,4 @@
-/* A thread of it goes on calling the host for two seconds after its end. */
+/* One of its threads keeps calling the host for two seconds after the source's end. */
 #include "base.h"
 
 static struct framegate_host host;

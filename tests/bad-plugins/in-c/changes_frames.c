@@ -1,4 +1,4 @@
-/* Gives the same buffer again and again, and writes into it while the host still has it. */
+/* Gives the same buffer repeatedly, and writes into it while the host still has it. */
 #include "base.h"
 
 static uint8_t buffer[64];

@@ -1,4 +1,4 @@
-/* Reads what a detector sends over TCP, and crashes at a byte that is 0. */
+/* Reads from a detector over TCP, and crashes at a byte that is 0. */
 #include <arpa/inet.h>
 #include <sys/socket.h>
 

@@ -1,4 +1,4 @@
-/* Describes its parameters in words instead of JSON. */
+/* Describes its parameters as plain text instead of JSON. */
 #include "base.h"
 
 static int32_t describe(void *source, const struct framegate_sink *out, struct framegate_error *error) {

@@ -1,4 +1,4 @@
-/* Takes memory until there is none, and aborts then. Touches nothing of it, and is content with 64 GiB. */
+/* Allocates memory until there is none, then aborts. Touches none of it, and stops at 64 GiB. */
 #include <sys/mman.h>
 
 #include "base.h"

@@ -1,4 +1,4 @@
-/* Says at once that the run is over, as often as it is asked. That is allowed. */
+/* Reports the end of the run at once, on every call. That is allowed. */
 #include "base.h"
 
 static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {

@@ -1,10 +1,10 @@
-/* Frees a frame twice when the host releases it after the source is gone. */
+/* Frees a frame twice when the host releases it after the source was destroyed. */
 #include "base.h"
 
 static int gone;
 
 static void release(void *owner) {
-    /* The compiler must not see it. */
+    /* Hides the double free from the compiler. */
     void *volatile again = owner;
     free(owner);
     if (gone) free(again);

@@ -1,4 +1,4 @@
-/* Gives the same buffer of 64 KiB, which nobody copies, as two frames of an event. Counts what owns it, so that nothing but the
+/* Gives the same buffer of 64 KiB, which is not copied, as two frames of an event. The buffer has a reference count, so only the
  * count goes wrong. */
 #include "base.h"
 

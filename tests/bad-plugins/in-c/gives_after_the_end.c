@@ -1,4 +1,4 @@
-/* Goes on giving events after it has said that the run is over. */
+/* Keeps giving events after it has reported the end of the run. */
 #include "base.h"
 
 static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {

@@ -1,4 +1,4 @@
-/* Gives a frame whose bytes are nowhere. */
+/* Gives a frame whose bytes are at an invalid address. */
 #include "base.h"
 
 static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {

@@ -1,4 +1,4 @@
-/* Never ends its static constructor. */
+/* Its static constructor never returns. */
 #include "base.h"
 
 __attribute__((constructor)) static void loaded(void) {

@@ -1,4 +1,4 @@
-/* Takes a descriptor in each run, and gives them back only at its end. */
+/* Opens a descriptor in each run, and closes them only at its end. */
 #include "base.h"
 
 static int taken[1000], count;

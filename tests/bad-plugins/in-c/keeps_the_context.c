@@ -1,4 +1,4 @@
-/* Never gives the host's context back. */
+/* Never releases the host's context. */
 #include "base.h"
 
 static int32_t destroy(void *source, struct framegate_error *error) {

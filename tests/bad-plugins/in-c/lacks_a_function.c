@@ -1,4 +1,4 @@
-/* Has no next. */
+/* Has no next function. */
 #include "base.h"
 
 FIXTURE(base_create, base_destroy, base_open, NULL, base_close);

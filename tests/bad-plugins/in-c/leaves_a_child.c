@@ -1,5 +1,5 @@
-/* Starts a process in create that never ends, and holds what its parent holds. With FRAMEGATE_TEST_SESSION it is in a session of its
- * own. Its id is written to FRAMEGATE_TEST_FILE. */
+/* Starts a process in create that never ends and inherits all descriptors. With FRAMEGATE_TEST_SESSION, the process has a session
+ * of its own. Its id is written to FRAMEGATE_TEST_FILE. */
 #include "base.h"
 #include "leaves_a_child.h"
 

@@ -6,7 +6,7 @@ static void leave_a_child(void) {
         if (getenv("FRAMEGATE_TEST_SESSION")) setsid();
         for (;;) pause();
     }
-    /* It is where it shall be before anybody can end it. */
+    /* Wait for its session before anybody can end it. */
     while (getenv("FRAMEGATE_TEST_SESSION") && getsid(child) != child) wait_ms(1);
     FILE *file = path ? fopen(path, "a") : NULL;
     if (file) fprintf(file, "%d\n", (int)child);

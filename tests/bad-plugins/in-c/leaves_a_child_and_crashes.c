@@ -1,4 +1,4 @@
-/* Starts a process when it is loaded, and crashes: the process holds the pipes of the one that is gone. */
+/* Starts a process when it is loaded, and crashes: the process still holds the pipes of the crashed one. */
 #include "base.h"
 #include "leaves_a_child.h"
 

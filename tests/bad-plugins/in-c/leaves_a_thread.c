@@ -1,4 +1,4 @@
-/* A thread of it is still there after its end. */
+/* One of its threads still runs after the source's end. */
 #include "base.h"
 
 static void *stay(void *unused) {

@@ -1,4 +1,4 @@
-/* Its symbol is one byte behind the beginning of its table. */
+/* Its symbol is one byte after the start of its table. */
 #include "base.h"
 
 extern const struct framegate_plugin framegate_root_bad __asm__("moved_table");

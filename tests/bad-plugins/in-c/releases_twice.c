@@ -1,4 +1,4 @@
-/* Gives the host's context back twice. */
+/* Releases the host's context twice. */
 #include "base.h"
 
 static int32_t destroy(void *source, struct framegate_error *error) {

@@ -1,4 +1,4 @@
-/* Gives four static buffers in turn, without a release, and is over before the host looks again. */
+/* Gives four static buffers in turn, without a release function, and ends before the host checks them again. */
 #include "base.h"
 
 static uint8_t ring[4][64];

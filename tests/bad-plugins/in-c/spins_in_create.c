@@ -1,4 +1,4 @@
-/* Computes for ever, on two threads. */
+/* Runs an endless loop in create, on two threads. */
 #include "base.h"
 
 static volatile long counted;

@@ -1,4 +1,4 @@
-/* Says at once that there is nothing, instead of waiting for it. */
+/* Returns at once from next when there is nothing, instead of waiting. */
 #include "base.h"
 
 static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {

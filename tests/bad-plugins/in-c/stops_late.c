@@ -1,4 +1,4 @@
-/* Takes 1.5 s to end when it was asked to stop. */
+/* Takes 1.5 s to return after a stop request. */
 #include "base.h"
 
 static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {

@@ -1,4 +1,4 @@
-/* Gives two events for each number that it is asked for. */
+/* Gives two events for each requested number. */
 #include "base.h"
 
 static int32_t trigger(void *source, uint64_t number, struct framegate_batch *batch, struct framegate_error *error) {

@@ -1,4 +1,4 @@
-/* Does nothing wrong, but something before it is asked to: whoever wants to know what this file is must not run it. */
+/* Obeys all rules, but acts when it is loaded: the host must not load a file only to find out what it is. */
 #include "base.h"
 
 __attribute__((constructor)) static void loaded(void) {

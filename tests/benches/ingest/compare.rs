@@ -1,5 +1,5 @@
-//! Rounds: in each, every row of a group with each of its sides, one after the other. Who comes first alternates, so a machine that
-//! slows down slows all of them.
+//! Runs rounds: each round runs every row of a group with each of its sides, one after the other. The order alternates,
+//! so a machine that slows down slows all of them.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     sides::Side,
 };
 
-/// A row, and what its rounds have shown; the k-th of each side are of one round.
+/// A row and the results of its rounds; the k-th results of all sides are from the same round.
 #[derive(Debug)]
 pub(crate) struct Rounds {
     pub(crate) row: Row,
@@ -21,7 +21,7 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// How many there are.
+    /// The number of rounds.
     pub(crate) fn count(&self) -> usize {
         self.sides.values().map(Vec::len).max().unwrap_or(0)
     }
@@ -43,7 +43,7 @@ impl Rounds {
     }
 }
 
-/// Runs the rows of a group that are wanted.
+/// Runs the selected rows of a group.
 pub(crate) fn compare(group: Group, options: &Options, kind: Kind) -> anyhow::Result<Vec<Rounds>> {
     let wanted = group.rows.into_iter().filter(|row| options.wants(&row.name));
     let mut all: Vec<_> = wanted.map(|row| Rounds { row, sides: BTreeMap::new() }).collect();
@@ -51,7 +51,7 @@ pub(crate) fn compare(group: Group, options: &Options, kind: Kind) -> anyhow::Re
     for round in 0..count {
         for Rounds { row, sides } in &mut all {
             let mut order = row.sides.clone();
-            // It takes seconds to start.
+            // Python takes seconds to start.
             order.retain(|side| !(options.smoke && *side == Side::Python && row.payload > 64));
             if round % 2 == 1 {
                 order.reverse();

@@ -1,7 +1,8 @@
-//! The played controller's hand: every event to its workers, in lists, some time before it comes.
+//! The simulated controller's assignments: they send every event to its workers, in lists, some time before the event
+//! arrives.
 //!
-//! What it says is prepared before the run begins, so that it takes little of the machine; it runs on a thread of whoever
-//! measures, and knows from the workers' words how far they are.
+//! The lists are prepared before the run starts, so that they take little CPU. They are sent on a thread of the
+//! measuring process, which knows the workers' progress.
 
 use std::{
     fmt::Write as _,
@@ -14,38 +15,38 @@ use framegate_tests::{bench::ends, controller::Controller};
 
 use crate::{rows::Row, sides::stream};
 
-/// How assignments come.
+/// How assignments are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Dealing {
-    /// Events of a list.
+    /// Events per list.
     pub(crate) list: usize,
-    /// Lists that go to Redis before one waits for its answers.
+    /// Lists sent to Redis before waiting for its answers.
     pub(crate) lists_at_once: usize,
-    /// Events that are assigned before they are forwarded, at most; none: all of them before the first comes.
+    /// How many events may be assigned ahead of the workers; `None`: all events are assigned before the first arrives.
     pub(crate) ahead: Option<u64>,
 }
 
 impl Dealing {
-    /// As a controller with much to do deals.
+    /// As a busy controller assigns.
     pub(crate) const USUAL: Self = Self { list: 200, lists_at_once: 1, ahead: Some(20_000) };
 }
 
-/// Everything that is to be said in a run.
+/// All assignments of a run.
 pub(crate) struct Hand {
     dealing: Dealing,
     lists: Vec<String>,
 }
 
-/// How far a run is: told by the workers, read by the controller's hand.
+/// Progress of a run: the workers write it, the controller reads it.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Events that have come to the workers.
+    /// Events received by the workers.
     pub(crate) events: AtomicU64,
     pub(crate) is_over: AtomicBool,
 }
 
 impl Hand {
-    /// For so many images, and the detectors' starts and ends around them.
+    /// For `images` images, and the detectors' starts and ends.
     pub(crate) fn new(row: &Row, images: u64) -> Self {
         let all: Vec<_> = (0..row.workers).map(ends::name).collect();
         let streams: Vec<_> = (0..row.streams).map(stream).collect();
@@ -71,17 +72,17 @@ impl Hand {
         Self { dealing: row.dealing, lists }
     }
 
-    /// How many events are assigned before the first comes.
+    /// Whether all events are assigned before the first arrives.
     pub(crate) fn deals_before(&self) -> bool {
         self.dealing.ahead.is_none()
     }
 
-    /// Deals, as far ahead as it may, until everything is dealt or the run is over.
+    /// Sends assignments, as far ahead as allowed, until all are sent or the run is over.
     pub(crate) fn deal(self, controller: &mut Controller, watch: &Watch) {
         let key = format!("dranspose:assigned:{}", controller.mapping);
         let mut dealt = 0;
         for lists in self.lists.chunks(self.dealing.lists_at_once) {
-            // Relaxed: only how large it is matters.
+            // Relaxed: only the value matters.
             while self.dealing.ahead.is_some_and(|ahead| dealt > watch.events.load(Ordering::Relaxed) + ahead) {
                 if watch.is_over.load(Ordering::Relaxed) {
                     return;
@@ -92,7 +93,7 @@ impl Hand {
             for list in lists {
                 pipe.xadd(&key, "*", &[("data", list)]).ignore();
             }
-            // A Redis that is gone ends the run by itself: nothing comes any more.
+            // If Redis is gone, the run ends by itself because no assignments arrive.
             if pipe.query::<()>(controller.redis()).is_err() || watch.is_over.load(Ordering::Relaxed) {
                 return;
             }

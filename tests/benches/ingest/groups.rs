@@ -1,4 +1,4 @@
-//! Which rows there are, in groups: one for each dimension of what framegate has to bear.
+//! The rows, in groups: one for each dimension of framegate's load.
 
 use crate::{
     deal::Dealing,
@@ -14,7 +14,7 @@ pub(crate) struct Group {
     pub(crate) rows: Vec<Row>,
 }
 
-/// All of them; the first is what runs unless others are asked for.
+/// All groups; the first is the default.
 pub(crate) fn all() -> Vec<Group> {
     let group = |name, rows| Group { name, rows };
     vec![
@@ -32,7 +32,7 @@ pub(crate) fn all() -> Vec<Group> {
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// The goal with libzmq on both sides: events a second at least, CPU per event at most, both relative to the relay.
+/// The goal with libzmq on both sides: minimum events per second, maximum CPU per event, both relative to the relay.
 fn goal(rate: f64, cpu: f64) -> Vec<Limit> {
     let beside = |figure, bound| Limit::of(Side::Framegate, figure, Beside::Side(Side::Relay), bound);
     vec![beside(Figure::Rate, Bound::Least(rate)), beside(Figure::Cpu, Bound::Most(cpu))]
@@ -56,8 +56,8 @@ fn sizes() -> Vec<Row> {
         Row {
             workers: 8,
             broadcast: true,
-            // Long enough that the first touch of its memory, a GiB that a process does once, is not a part of what is measured: with 400 it was
-            // a sixth of it.
+            // Long enough that the first touch of its memory, a GiB that happens once per process, does not distort the
+            // result: with 400 images it was a sixth of it.
             images: Some(1500),
             sides: vec![Side::Relay, Side::Framegate],
             ..row("4M-to-8", 4 * MIB, goal(0.95, 1.0))
@@ -71,7 +71,7 @@ fn sizes() -> Vec<Row> {
     rows
 }
 
-/// How the cost grows with workers: beside a relay with as many, not at all.
+/// How the cost grows with workers: compared with a relay with the same number, not at all.
 fn workers() -> Vec<Row> {
     let mut rows = Vec::new();
     for (size, payload) in [("1K", KIB), ("64K", 64 * KIB)] {
@@ -93,7 +93,7 @@ fn workers() -> Vec<Row> {
     rows
 }
 
-/// One worker, because the relay knows the end of a run by its one part.
+/// One worker, because the relay recognizes the end of a run by its single part.
 fn parts() -> Vec<Row> {
     let sizes = [("64B", 64), ("4K", 4 * KIB)];
     let of = |(size, payload)| {
@@ -102,9 +102,9 @@ fn parts() -> Vec<Row> {
     sizes.into_iter().flat_map(of).collect()
 }
 
-/// Every event is of all streams. To the relay every stream's image is a message of its own.
+/// Every event has all streams. For the relay, each stream's image is a separate message.
 fn streams() -> Vec<Row> {
-    // Long enough for a steady state also where queues of many MiB fill first.
+    // Long enough for a steady state, even where queues of many MiB fill first.
     let row = |name, streams, ingesters| Row { streams, ingesters, images: Some(400_000), ..Row::new(name, KIB) };
     let in_one = [1, 2, 4, 8].map(|streams| row(format!("{streams}-in-one"), streams, 1));
     let several = [2, 4, 8].map(|ingesters| row(format!("{ingesters}-ingesters"), ingesters, ingesters));
@@ -125,7 +125,7 @@ fn assignments() -> Vec<Row> {
         row("lists-of-100", 100, 2, usual),
         row("lists-of-10000", 10_000, 1, usual),
         Row { images: Some(1_000_000), ..row("million-ahead", 10_000, 1, None) },
-        // Each event waits until Redis has answered for the one before.
+        // Each event waits until Redis has answered for the previous one.
         Row { images: Some(20_000), ..row("round-trips", 1, 1, usual) },
     ]
 }
@@ -155,7 +155,7 @@ fn latency() -> Vec<Row> {
     rows
 }
 
-/// Three workers in turn; two of them count.
+/// Three workers in turn; two of them are measured.
 fn stalled() -> Vec<Row> {
     let limit = |figure, beside, bound| Limit::of(Side::Stalled, figure, beside, bound);
     let undisturbed = || Beside::RateOf(Side::Framegate);
@@ -163,7 +163,7 @@ fn stalled() -> Vec<Row> {
         workers: 3,
         apart: true,
         images: Some(3_000),
-        // Long against the time in which the memory fills, so that a silence is seen.
+        // Long compared with the time in which the memory fills, so that a stall is visible.
         keys: "memory_limit = \"1 GiB\"\nworker_timeout = \"4 s\"\n",
         sides: vec![Side::Framegate, Side::Stalled],
         limits: vec![

@@ -1,4 +1,4 @@
-//! What a row is held against: a figure of one side, alone or beside another's, and how it may be. Pure.
+//! The limits of a row: a figure of one side, alone or compared with another side, and its bound. Pure.
 
 use framegate_tests::bench::spread::Spread;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::{compare::Rounds, measure::Measured, sides::Side};
 /// One limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Limit {
-    /// Whose figure.
+    /// The side of the figure.
     pub(crate) side: Side,
     pub(crate) figure: Figure,
     pub(crate) beside: Beside,
@@ -18,55 +18,55 @@ pub(crate) struct Limit {
 /// A figure of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Figure {
-    /// Events a second.
+    /// Events per second.
     Rate,
     /// CPU per event.
     Cpu,
     /// CPU per event and stream.
     CpuPerFrame,
-    /// The median of the latency.
+    /// The median latency.
     Latency,
     /// Peak memory, MiB.
     Memory,
-    /// Events a second of the other workers until a stalled one stops everything.
+    /// Events per second of the other workers until a stalled worker stops everything.
     RateUntilFull,
-    /// The same after it was given up.
+    /// The same after the stalled worker was given up.
     RateAfter,
 }
 
-/// What the figure is seen beside, in the same round.
+/// What the figure is compared with, in the same round.
 #[derive(Debug, Clone)]
 pub(crate) enum Beside {
     Nothing,
-    /// As a ratio to another side's.
+    /// Ratio to another side's figure.
     Side(Side),
-    /// As a ratio to another side's events a second, over its whole run.
+    /// Ratio to another side's events per second, over its whole run.
     RateOf(Side),
-    /// As what is more than another side's.
+    /// Difference to another side's figure.
     MoreThan(Side),
-    /// How many times it goes into another side's.
+    /// Ratio of another side's figure to this one.
     TimesLess(Side),
-    /// As a ratio to the same side's in another row.
+    /// Ratio to the same side's figure in another row.
     Row(String),
-    /// Its ratio to a side as a ratio to the same in another row.
+    /// The ratio to a side, relative to the same ratio in another row.
     SideInRow(Side, String),
 }
 
-/// How it may be.
+/// The bound.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bound {
-    /// The median is no less, or no more.
+    /// The median is at least, or at most, this.
     Least(f64),
     Most(f64),
-    /// The same, where only noise is between the two: most rounds say otherwise before it counts as missed.
+    /// The same where the two differ only by noise: missed only if most rounds miss it.
     LeastOfMost(f64),
     MostOfMost(f64),
 }
 
-/// What came of a limit.
+/// The result of a limit.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Verdict {
-    /// In words, with the limit.
+    /// Description, with the limit.
     pub(crate) what: String,
     pub(crate) value: Spread,
     pub(crate) is_held: bool,
@@ -77,7 +77,7 @@ impl Limit {
         Self { side, figure, beside, bound }
     }
 
-    /// None if not everything was measured that it needs.
+    /// `None` if not everything it needs was measured.
     pub(crate) fn judge(&self, own: &Rounds, others: &[Rounds]) -> Option<Verdict> {
         let measured = |rounds: &Rounds, side: Side, round: usize, figure: Figure| {
             let measured = rounds.sides.get(&side)?.get(round)?;

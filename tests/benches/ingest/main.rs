@@ -1,12 +1,13 @@
-//! What framegate costs: against a bare relay of libzmq, against itself in other shapes, and against dranspose's ingester.
+//! Measures framegate's cost, compared with a bare libzmq relay, other variants of framegate, and dranspose's ingester.
 //!
-//!     cargo bench-ingest                     the group `sizes`, seven rounds, held against its limits
+//!     cargo bench-ingest                     the group `sizes`, seven rounds, compared with its limits
 //!     cargo bench-ingest --group latency     another group
 //!     cargo bench-ingest --all --json FILE   everything
 //!
-//! It is told in BENCHMARKING.md. `groups` says what is measured, `compare` in which order, `measure` is one run of it: a generator,
-//! a forwarder, workers, each a process (`sides`, and `framegate_tests::bench::ends`), between them a Redis and a played controller (`deal`). `limits` and `report` say what
-//! came of it. It builds and sets up what it needs.
+//! BENCHMARKING.md describes it. `groups` has the rows, `compare` the order, `measure` does one run: a generator, a
+//! forwarder and workers, each a process (`sides`, and `framegate_tests::bench::ends`), and between them Redis and a
+//! simulated controller (`deal`). `limits` and `report` evaluate the results. It builds and sets up everything it
+//! needs.
 
 mod compare;
 mod deal;
@@ -76,7 +77,7 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     let options = &flags.options;
-    // Who wants one row need not know its group.
+    // To select one row, its group is not necessary.
     let is_wanted = |group: &Group| match &options.only {
         Some(only) => group.rows.iter().any(|row| row.name == *only),
         None => flags.all || options.smoke || group.name == flags.group,
@@ -92,7 +93,7 @@ fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         let name = group.name;
         let rounds = compare::compare(group, options, flags.ends)?;
         report::table::print(name, &rounds);
-        // A smoke is too short to say anything.
+        // A smoke run is too short for limits.
         missed += if options.smoke { 0 } else { report::table::judge(&rounds) };
         measured.push((name, rounds));
     }

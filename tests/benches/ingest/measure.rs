@@ -1,10 +1,12 @@
-//! One run: starts who takes part, lets the load go, waits until all has come, and reads what everybody has used meanwhile.
+//! One run: starts all processes, starts the load, waits until everything has arrived, and reads what each process has
+//! used.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write as _,
     path::Path,
+    process::Command,
     sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
@@ -19,7 +21,7 @@ use framegate_tests::{
     },
     controller::Controller,
     framegate::built,
-    process::free_port,
+    process::{free_port, text},
     redis::RedisServer,
 };
 use serde::Serialize;
@@ -31,29 +33,29 @@ use crate::{
     sides::{Forwarder, Ports, Side},
 };
 
-/// What a run has shown.
+/// The results of a run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Measured {
     pub(crate) events: u64,
-    /// Events a second, at the workers, from the first message to the last.
+    /// Events per second, at the workers, from the first message to the last.
     pub(crate) rate: f64,
     /// CPU time of the forwarder, all threads, user and kernel: microseconds per event.
     pub(crate) cpu_us: f64,
-    /// The same of its threads, by name.
+    /// The same per thread, by name.
     pub(crate) threads_us: BTreeMap<String, f64>,
     /// Context switches of the forwarder's threads, per event.
     pub(crate) switches: f64,
-    /// The most memory that it had resident.
+    /// Its peak resident memory.
     pub(crate) peak_mib: f64,
-    /// Of a paced run.
+    /// For a run at a fixed rate.
     pub(crate) latency: Option<Latency>,
-    /// Of a run in which a worker stalls.
+    /// For a run with a stalled worker.
     pub(crate) stall: Option<Stall>,
-    /// Who took which part of the machine's CPU time.
+    /// Shares of the machine's CPU time.
     pub(crate) shares: Shares,
 }
 
-/// Parts of the machine.
+/// Shares of the machine's CPU time.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Shares {
     pub(crate) forwarder: f64,
@@ -100,7 +102,7 @@ fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow:
         forwarder.wait_until_read(images);
     }
     thread::scope(|scope| {
-        // Whatever happens, the controller's hand ends.
+        // Ends the controller's assignments in every case.
         let _over = Over(&watch);
         let redis = redis.as_ref().map(RedisServer::id);
         let all = [Some(forwarder.id()), Some(generator.id()), Some(receiver.id()), Some(std::process::id()), redis];
@@ -122,7 +124,12 @@ fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow:
                 }
                 Ok(Said::Ready) => {}
                 Err(_) if silent.elapsed() < SILENCE && !forwarder.has_ended() => {}
-                Err(error) => bail!("{error:#}; of {expected} messages: {:?}\n{}", progress.last(), forwarder.log()),
+                Err(error) => bail!(
+                    "{error:#}; of {expected} messages: {:?}\n{}\n{}",
+                    progress.last(),
+                    forwarder.log(),
+                    connections(&ports)
+                ),
             }
         };
         let (after, wall) = (cpu()?, began.elapsed());
@@ -157,7 +164,15 @@ fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow:
     })
 }
 
-/// Says that the run is over when it is dropped.
+/// The connections at these ports, as ss(8) shows them.
+fn connections(ports: &Ports) -> String {
+    let all = Command::new("ss").args(["-tanp"]).output().map(|output| text(&output.stdout)).unwrap_or_default();
+    let of_ours =
+        |line: &&str| ports.detectors.iter().chain(&ports.workers).any(|port| line.contains(&format!(":{port} ")));
+    all.lines().filter(of_ours).collect::<Vec<_>>().join("\n")
+}
+
+/// Marks the run as over when dropped.
 struct Over<'a>(&'a Watch);
 
 impl Drop for Over<'_> {
@@ -166,7 +181,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// For what a run writes: on the disk that cargo builds on, or in memory.
+/// The folder for a run's output: on the disk that cargo builds on, or in memory.
 fn folder(side: Side) -> anyhow::Result<TempDir> {
     Ok(match side {
         Side::CaptureTmpfs => tempfile::tempdir_in("/dev/shm")?,
@@ -175,7 +190,7 @@ fn folder(side: Side) -> anyhow::Result<TempDir> {
     })
 }
 
-/// What the disk takes, asked as the capture asks it: one write after the other, no wait for the platters.
+/// The disk's own speed, used as the capture uses it: one write after the other, without sync.
 fn write_alone(folder: &Path, payload: usize, images: u64) -> anyhow::Result<Measured> {
     let image = vec![7; payload];
     let path = folder.join("alone");
@@ -199,9 +214,9 @@ fn write_alone(folder: &Path, payload: usize, images: u64) -> anyhow::Result<Mea
     })
 }
 
-/// Messages that have come when a worker stalls.
+/// Messages received before a worker stalls.
 const STALLS_AFTER: u64 = 20;
 const START: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
-/// Longer than a stalled worker holds up the others.
+/// Longer than a stalled worker delays the others.
 const SILENCE: Duration = Duration::from_secs(40);

@@ -1,14 +1,14 @@
-//! The bare relay: a PULL or SUB socket, a ROUTER socket and one loop between them; libzmq as it comes.
+//! The bare relay: a PULL or SUB socket, a ROUTER socket and one loop between them; libzmq with its defaults.
 //!
-//! It does what no forwarder can do without, and nothing else: no checks, no limits, no statistics. It needs `zmq_msg_copy`,
-//! which shares a frame between messages and which the `zmq` crate does not have; hence the unsafe calls.
+//! It does only what every forwarder must do: no checks, no limits, no statistics. It needs `zmq_msg_copy`, which
+//! shares a frame between messages and which the `zmq` crate does not have; hence the unsafe calls.
 #![allow(unsafe_code)]
 
 use std::{collections::BTreeSet, ffi::c_int, mem::MaybeUninit};
 
 use anyhow::bail;
 
-/// Says `ready` when it knows its workers, and forwards for ever: every message to the next worker, or to all.
+/// Prints `ready` when its workers are connected, and forwards for ever: every message to the next worker, or to all.
 pub(crate) fn run(
     pattern: zmq::SocketType,
     upstreams: &[&str],
@@ -45,7 +45,7 @@ pub(crate) fn run(
                 break;
             }
         }
-        // The header and the end of a run are single parts; everybody gets them.
+        // The header and the end of a run are single parts; every worker gets them.
         let all = broadcast || parts.len() == 1;
         let to = if all { &names[..] } else { &names[number % workers..][..1] };
         for name in to {
@@ -85,18 +85,18 @@ impl Msg {
         unsafe { zmq_sys::zmq_msg_more(std::ptr::from_ref(&*self.0).cast_mut()) != 0 }
     }
 
-    /// A second message around the same bytes.
+    /// A second message that shares the same bytes.
     fn copy(&self) -> anyhow::Result<Self> {
         let mut copy = Self::empty();
-        // SAFETY: both messages were initialised. libzmq changes the source's counter of owners, which only this thread
-        // reaches through `self`.
+        // SAFETY: both messages were initialised. libzmq changes the source's reference count, which only this thread
+        // accesses through `self`.
         check(unsafe { zmq_sys::zmq_msg_copy(&mut *copy.0, std::ptr::from_ref(&*self.0).cast_mut()) })?;
         Ok(copy)
     }
 
     fn send(mut self, socket: &mut zmq::Socket, more: bool) -> anyhow::Result<()> {
         let flags = if more { zmq::SNDMORE } else { 0 };
-        // SAFETY: as in `receive`; a message that was sent is left empty and may be closed.
+        // SAFETY: as in `receive`; a sent message is left empty and may be closed.
         check(unsafe { zmq_sys::zmq_msg_send(&mut *self.0, socket.as_mut_ptr(), flags) })
     }
 }

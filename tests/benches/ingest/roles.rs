@@ -1,4 +1,4 @@
-//! The processes of a run that are made from this program: the ends, the bare relay, and a host with a linked source.
+//! The processes of a run that are this program: the ends, the bare relay, and a host with a linked source.
 
 use std::{fs, thread};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::relay;
 
-/// Plays the role that the arguments name.
+/// Runs the role in the arguments.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// What the relay is to do.
+/// The relay's configuration.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Forwarding {
     pub(crate) upstreams: Vec<String>,
@@ -35,16 +35,16 @@ pub(crate) struct Forwarding {
     pub(crate) broadcast: bool,
 }
 
-/// A program that embeds a host, as the command does, and has the STINS source linked in.
+/// A program that embeds a host, as the command does, with a linked STINS source.
 fn host(configuration: &str) -> anyhow::Result<()> {
     framegate::allocator::keep_large_buffers();
     let settings = Settings::from_toml(&fs::read_to_string(configuration)?)?;
     let _host = framegate::Host::start(settings, Linked::none().with::<Stins>(LINKED))?;
-    // Ends when the run's measuring is over.
+    // The benchmark ends this process after the run.
     loop {
         thread::park();
     }
 }
 
-/// What the source that is linked in is called in the configuration.
+/// The name of the linked source in the configuration.
 pub(crate) const LINKED: &str = "linked-stins";

@@ -1,32 +1,32 @@
-//! A row of the table, and how much of it is a run. Which rows there are stands in `groups`.
+//! A row of the table, and the length of its runs. `groups` has the list of rows.
 
 use serde::Serialize;
 
 use crate::{deal::Dealing, limits::Limit, sides::Side};
 
-/// One row: what is sent to whom, who forwards it in turn, and what that may cost.
+/// One row: the messages, the workers, the sides that forward them, and the limits.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// Bytes of each part of an image; of two parts the first is the detector's JSON.
+    /// Bytes of each part of an image; with two parts, the first is the detector's JSON.
     pub(crate) payload: usize,
     pub(crate) parts: usize,
     pub(crate) workers: usize,
     /// Every event goes to every worker.
     pub(crate) broadcast: bool,
     pub(crate) streams: usize,
-    /// The streams are dealt out among so many ingesters of one process.
+    /// The streams are divided among this many ingesters in one process.
     pub(crate) ingesters: usize,
     pub(crate) dealing: Dealing,
-    /// Images a second; none: as fast as they are taken.
+    /// Images per second; `None`: as fast as possible.
     pub(crate) rate: Option<f64>,
-    /// Images; none: as many as take a second or two.
+    /// Images; `None`: as many as take a second or two.
     pub(crate) images: Option<u64>,
-    /// The last worker is not counted: it stalls with [`Side::Stalled`].
+    /// The last worker is not measured: it stalls with [`Side::Stalled`].
     pub(crate) apart: bool,
-    /// Keys of the ingester in the configuration.
+    /// Further keys of the ingester in the configuration.
     pub(crate) keys: &'static str,
-    /// The first is what the others are compared to.
+    /// The others are compared with the first.
     pub(crate) sides: Vec<Side>,
     #[serde(skip)]
     pub(crate) limits: Vec<Limit>,
@@ -58,7 +58,7 @@ impl Row {
         let copies = if self.broadcast { self.workers } else { 1 };
         let bytes = (self.payload * self.parts.saturating_sub(1).max(1) * copies * self.streams) as f64;
         let messages = (copies * self.streams * self.parts) as f64;
-        // Roughly what an event takes on a small machine, in seconds, for who forwards it.
+        // Rough time for an event on a small machine, in seconds, for each forwarder.
         let python = messages * 60e-6 + bytes * 0.9e-9;
         let others = messages * 1.2e-6 + bytes * 0.4e-9;
         let usual = match (side, self.images, self.rate) {
@@ -71,7 +71,7 @@ impl Row {
         (images as u64).max(20)
     }
 
-    /// Messages that come to the workers that count: images, and the start and the end that everybody gets.
+    /// Messages to the measured workers: images, and the start and the end, which every worker gets.
     pub(crate) fn messages(&self, side: Side, images: u64) -> u64 {
         let counted = (self.workers - usize::from(self.apart)) as u64;
         // Event 0 is the start, so the first image goes to worker 1.
@@ -79,13 +79,13 @@ impl Row {
         let of_images = if self.broadcast { images * counted } else { in_turn() };
         let ends = 2 * counted;
         match side {
-            // A message of its own for every stream.
+            // A separate message for every stream.
             Side::Relay => self.streams as u64 * (of_images + ends),
             _ => self.ingesters as u64 * (of_images + ends),
         }
     }
 }
 
-/// How long a run takes, roughly.
+/// Rough duration of a run.
 const SECONDS: f64 = 1.5;
 const PACED_SECONDS: f64 = 4.0;

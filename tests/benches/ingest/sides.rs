@@ -1,6 +1,7 @@
-//! Who stands between the ends: the bare relay, framegate in its ways of being, dranspose's ingester.
+//! The forwarders to compare: the bare relay, framegate in several variants, dranspose's ingester.
 //!
-//! Each is started from its file with what a user would give it, and is ready when it knows its workers and the scan has begun.
+//! Each is started from its file with a user's configuration, and is ready when its workers are connected and the scan
+//! has started.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -21,32 +22,32 @@ use crate::{
     rows::Row,
 };
 
-/// What a run of a row is made with.
+/// The forwarder of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Side {
     /// The bare relay.
     Relay,
-    /// The command, with the STINS plugin loaded from its file, Redis and a played controller.
+    /// The command, with the STINS plugin loaded from its file, Redis and a simulated controller.
     Framegate,
-    /// A program that embeds framegate and has the STINS source linked in; the same otherwise.
+    /// The same with a program that embeds framegate and links the STINS source.
     Linked,
     /// The command without Redis and controller.
     Standalone,
     /// dranspose's own ingester.
     Python,
-    /// The command with its capture on, in memory.
+    /// The command with capture to memory.
     CaptureTmpfs,
-    /// The same, on a disk.
+    /// The command with capture to a disk.
     CaptureDisk,
-    /// The command, and the last of its workers stops to read.
+    /// The command; its last worker stops reading.
     Stalled,
-    /// Nobody: so many events' bytes are written to a file on the disk.
+    /// No forwarder: the bytes of as many events are written to a file on the disk.
     Disk,
 }
 
 impl Side {
-    /// As the table calls it.
+    /// Its name in the table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Relay => "relay",
@@ -61,25 +62,25 @@ impl Side {
         }
     }
 
-    /// Whether a controller deals assignments.
+    /// Whether a controller sends assignments.
     pub(crate) fn has_controller(self) -> bool {
         !matches!(self, Self::Relay | Self::Standalone | Self::Disk)
     }
 
-    /// The ports for workers: the relay has one whatever the row says.
+    /// Number of ports for workers: the relay always has one.
     pub(crate) fn ingesters(self, row: &Row) -> usize {
         if self == Self::Relay { 1 } else { row.ingesters }
     }
 }
 
-/// A forwarder, running.
+/// A running forwarder.
 pub(crate) enum Forwarder {
     /// The relay, or dranspose's ingester.
     Process(Process),
     Host(Host),
 }
 
-/// Where it takes from, and where workers find it.
+/// Where it receives, and where workers connect.
 #[derive(Debug, Clone)]
 pub(crate) struct Ports {
     pub(crate) detectors: Vec<u16>,
@@ -128,7 +129,7 @@ impl Forwarder {
         }
     }
 
-    /// What it printed, for an error.
+    /// Its output, for an error message.
     pub(crate) fn log(&self) -> String {
         match self {
             Self::Process(process) => process.output(),
@@ -143,7 +144,7 @@ impl Forwarder {
         }
     }
 
-    /// Waits until it knows its workers, and begins a scan if there is somebody to begin it.
+    /// Waits until its workers are connected, and starts a scan if there is a controller.
     pub(crate) fn wait_until_ready(&mut self, row: &Row, controller: Option<&mut Controller>) {
         if let Some(controller) = controller {
             let names: Vec<_> = (0..row.ingesters).map(ingester).collect();
@@ -171,7 +172,7 @@ impl Forwarder {
         }
     }
 
-    /// Waits until it has read what waits for it in Redis, or as much of it as it takes.
+    /// Waits until it has read all assignments in Redis, or as many as it takes.
     pub(crate) fn wait_until_read(&self, assignments: u64) {
         let Self::Host(host) = self else { return };
         let mut before = 0;
@@ -185,7 +186,7 @@ impl Forwarder {
     }
 }
 
-/// The configuration of a host: everything at its default that the row does not speak of.
+/// The configuration of a host: defaults, except for the row's keys.
 fn configuration(
     row: &Row,
     side: Side,
@@ -205,7 +206,7 @@ fn configuration(
     for (index, port) in ports.workers.iter().enumerate() {
         text += &format!("[[ingester]]\nname = \"{}\"\nurl = \"{}\"\n", ingester(index), upstream(*port));
         if matches!(side, Side::CaptureTmpfs | Side::CaptureDisk) {
-            // Whoever captures less than everything is faster than who captures.
+            // "block", because a side that captures only some events would be faster.
             let path = folder.join("capture.cbors");
             text += &format!("dump_path = \"{}\"\ncapture_when_full = \"block\"\n", path.display());
         }

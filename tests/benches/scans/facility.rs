@@ -1,5 +1,5 @@
-//! What stands around framegate: a real Redis, a played controller, a detector. It looks without a pause: what is measured is the
-//! other side.
+//! The surroundings of framegate: a real Redis, a simulated controller, a detector. They poll without a pause, because
+//! the other side is measured.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub(crate) struct Facility {
     pub(crate) controller: Controller,
     pub(crate) detector: Detector,
-    /// What workers connect to.
+    /// The workers' address.
     pub(crate) url: String,
     pub(crate) folder: TempDir,
     configuration: String,
@@ -53,7 +53,7 @@ impl Facility {
         Ok(host)
     }
 
-    /// Begins a scan, and waits until its uuid is published.
+    /// Starts a scan, and waits until its uuid is published.
     pub(crate) fn begin(&mut self) -> anyhow::Result<()> {
         let mapping = json!(self.controller.start_scan(&["bench"]));
         self.wait(|state| state["mapping_uuid"] == mapping)
@@ -69,7 +69,7 @@ impl Facility {
         Ok(())
     }
 
-    /// Waits until the ingester publishes what is wanted.
+    /// Waits until the ingester publishes a state for which `wanted` is true.
     pub(crate) fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<()> {
         let began = Instant::now();
         while !self.controller.state(NAME).is_some_and(|state| wanted(&state)) {

@@ -1,10 +1,11 @@
-//! What starts, scans and swaps cost in time, and what streams, workers and generations cost in memory.
+//! Measures the time of starts, scans and swaps, and the memory of streams, workers and generations.
 //!
-//!     cargo bench -p framegate-tests --bench scans              1000 scans, held against the limits below
+//!     cargo bench -p framegate-tests --bench scans              1000 scans, compared with the limits below
 //!     cargo bench -p framegate-tests --bench scans -- --smoke   a few seconds, no limits: shows that it works
 //!
-//! The real command with a real Redis, the STINS plugin loaded from its file; controller, detector and worker are played by this
-//! program. Times are those of whoever waits: from the word in Redis to its answer there, or to the message at the worker.
+//! Runs the real command with a real Redis and the STINS plugin loaded from its file; this program simulates
+//! controller, detector and worker. Times are measured by the waiting side: from the request in Redis to its answer
+//! there, or to the message at the worker.
 
 mod facility;
 mod memory;
@@ -22,7 +23,7 @@ struct Row {
     name: &'static str,
     unit: &'static str,
     values: Vec<f64>,
-    /// The median may be this at most.
+    /// Maximum for the median.
     most: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! What more streams and more workers cost.
+//! The cost of further streams and workers.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ pub(crate) fn rows(smoke: bool) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// The memory of an idle framegate with so many streams and workers.
+/// The memory of an idle framegate with `streams` streams and `workers` workers.
 fn with(streams: usize, workers: usize) -> anyhow::Result<(f64, Vec<Worker>)> {
     let folder = tempfile::tempdir()?;
     let url = format!("tcp://127.0.0.1:{}", free_port());

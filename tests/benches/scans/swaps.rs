@@ -1,4 +1,4 @@
-//! Swap after swap, each to a plugin that was never loaded before: the same file with some bytes more behind its end.
+//! Repeated swaps, each to a plugin that was never loaded before: the same file with some bytes appended.
 
 use std::{fs, time::Instant};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Row, facility::Facility, row};
 
-/// Until whatever is made once is made.
+/// Swaps before the measurement, until everything that is created once exists.
 const WARM_UP: u64 = 3;
 
 pub(crate) fn rows(smoke: bool) -> anyhow::Result<Vec<Row>> {
@@ -44,11 +44,11 @@ pub(crate) fn rows(smoke: bool) -> anyhow::Result<Vec<Row>> {
     Ok(times)
 }
 
-/// Lets a new generation feed the stream. Milliseconds from the word of `framegate swap` until its source was made, as the receipt has
-/// them: the command itself looks now and then only.
+/// Swaps the stream to a new generation. Returns the milliseconds from the request of `framegate swap` until its source
+/// was created, from the receipt: the command itself polls only now and then.
 fn swap(facility: &Facility, host: &Host, number: u64) -> anyhow::Result<f64> {
     let file = facility.folder.path().join("libswapped.so");
-    // Another content: what lies behind the sections changes nothing.
+    // Changes the content only: bytes after the sections have no effect.
     fs::write(&file, [&fs::read(plugin("stins"))?[..], &number.to_le_bytes()].concat())?;
     let path = file.to_str().expect("a temporary folder's name is text");
     let output = host.swap(&["bench", path, "--json"]);
@@ -58,7 +58,7 @@ fn swap(facility: &Facility, host: &Host, number: u64) -> anyhow::Result<f64> {
     receipt["ready_ms"].as_f64().context("it is made")
 }
 
-/// What a process has in memory: of its own, and of files.
+/// The resident memory of a process: its own, and mapped files.
 fn held(host: &Host) -> anyhow::Result<f64> {
     let sample = Sample::of(host.id())?;
     Ok(sample.memory + sample.files)

@@ -1,4 +1,4 @@
-//! Start after start, and scan after scan.
+//! Repeated starts and repeated scans.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ pub(crate) fn rows(smoke: bool) -> anyhow::Result<Vec<Row>> {
     let mut start = row("start", None);
     let mut host = None;
     for _ in 0..starts {
-        // The one before ends well, and takes its state along.
+        // The previous host stops cleanly and removes its state.
         host.take().map_or(Ok(()), stop)?;
         let began = Instant::now();
         host = Some(facility.start()?);

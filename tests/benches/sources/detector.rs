@@ -1,4 +1,4 @@
-//! A detector that sends a run as fast as it is taken, and never gets far ahead.
+//! A detector that sends a run as fast as the receiver takes it, with a limited window.
 
 use std::{
     io::{BufRead as _, BufReader, BufWriter, ErrorKind, Write as _},
@@ -20,18 +20,18 @@ use crate::{
 pub(crate) enum Bound {
     Zmq(zmq::Socket),
     Tcp(TcpListener),
-    /// Sardana looks for its receiver.
+    /// Sardana connects to its receiver.
     Http(u16),
 }
 
-/// What a run is to be, and how far it is.
+/// Parameters and progress of a run.
 pub(crate) struct Run<'a> {
     pub(crate) traffic: &'a Traffic,
     pub(crate) loops: u64,
-    /// Messages that workers get of one repetition, and that may be on the way at once.
+    /// Messages that workers get per repetition; the next is the maximum in flight.
     pub(crate) outputs: u64,
     pub(crate) window: u64,
-    /// What the worker has got.
+    /// What the worker has received.
     pub(crate) got: &'a Got,
 }
 
@@ -41,11 +41,11 @@ impl Bound {
             Detector::Tcp => return Ok(Self::Tcp(TcpListener::bind(("127.0.0.1", port))?)),
             Detector::Http => return Ok(Self::Http(port)),
             Detector::Push => zmq::PUSH,
-            // Sees the subscription, which PUB does not.
+            // XPUB sees the subscription, PUB does not.
             Detector::Publish => zmq::XPUB,
         };
         let socket = zmq::Context::new().socket(kind)?;
-        // What is not taken waits; the window bounds it.
+        // Unsent messages wait; the window limits them.
         socket.set_sndhwm(0)?;
         socket.set_linger(0)?;
         socket.set_rcvtimeo(LIMIT.as_millis() as i32)?;
@@ -54,7 +54,7 @@ impl Bound {
         Ok(Self::Zmq(socket))
     }
 
-    /// Sends one run, when its receiver is there.
+    /// Sends one run as soon as its receiver is there.
     pub(crate) fn run(self, run: &Run<'_>) -> anyhow::Result<()> {
         match self {
             Self::Zmq(socket) => {
@@ -62,7 +62,7 @@ impl Bound {
                     socket.recv_bytes(0).context("nobody subscribes")?;
                 }
                 run.send(|message| Ok(socket.send_multipart(message, 0)?))?;
-                // Everything is taken when the run has been seen.
+                // All messages have been received when the whole run has been seen.
                 run.wait_for(run.loops * run.outputs)
             }
             Self::Tcp(listener) => {
@@ -89,7 +89,7 @@ impl Run<'_> {
         self.traffic.end.iter().try_for_each(&mut send)
     }
 
-    /// Until the worker has so many messages.
+    /// Waits until the worker has `messages` messages.
     fn wait_for(&self, messages: u64) -> anyhow::Result<()> {
         while self.seen() < messages {
             self.pause()?;
@@ -98,7 +98,7 @@ impl Run<'_> {
     }
 
     fn seen(&self) -> u64 {
-        // Relaxed: only its size matters.
+        // Relaxed: only the value matters.
         self.got.messages.load(Ordering::Relaxed)
     }
 
@@ -123,7 +123,7 @@ fn accept(listener: &TcpListener, run: &Run<'_>) -> anyhow::Result<TcpStream> {
     }
 }
 
-/// Several clients post the records at the same time, so that waiting for answers does not decide.
+/// Several clients post the records at the same time, so that waiting for answers is not the bottleneck.
 fn post_all(run: &Run<'_>, port: u16) -> anyhow::Result<()> {
     let post = |agent: &ureq::Agent, message: &Parts| {
         let path = String::from_utf8_lossy(&message[0]);
@@ -136,7 +136,7 @@ fn post_all(run: &Run<'_>, port: u16) -> anyhow::Result<()> {
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         run.pause()?;
     }
-    // dranspose's ingester forgets what is posted before its first assignment has come.
+    // dranspose's ingester drops posts that arrive before its first assignment.
     while run.seen() == 0 {
         run.traffic.start.iter().try_for_each(|message| post(&agent, message))?;
         let posted = Instant::now();

@@ -1,12 +1,14 @@
-//! What each source costs: against dranspose's own ingester of the same class, and against a bare relay of libzmq.
+//! Measures the cost of each source: compared with dranspose's own ingester of the same class, and with a bare relay of
+//! libzmq.
 //!
-//!     cargo bench -p framegate-tests --bench sources              all sources, seven rounds, held against the limits below
+//!     cargo bench -p framegate-tests --bench sources              all sources, seven rounds, compared with the limits below
 //!     cargo bench -p framegate-tests --bench sources -- --smoke   a few seconds for each, no limits: shows that it works
 //!
-//! Also `--rounds N` and `--only ROW`. Each source gets the capture of a real detector in a loop. framegate and dranspose are started with
-//! the same command line and stand between the same Redis, a played controller that assigns every event, and a worker; the relay
-//! forwards the same messages without any of it. In a round all of them run one after the other; ratios are of CPU time per event within a
-//! round, and the median over all rounds: a machine that slows down slows all of them.
+//! Also `--rounds N` and `--only ROW`. Each source gets the capture of a real detector in a loop. framegate and
+//! dranspose are started with the same command line, between the same Redis, a simulated controller that assigns every
+//! event, and a worker; the relay only forwards the same messages. In a round all of them run one after the other.
+//! Ratios are of CPU time per event within a round, and the median is over all rounds: a machine that slows down slows
+//! all of them.
 
 mod detector;
 mod measure;
@@ -52,7 +54,7 @@ fn forward(args: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// What a round has shown; not everything has a relay.
+/// The results of a round; not every row has a relay.
 type Round = (Option<Measured>, Measured, Measured);
 
 fn compare(options: &Options) -> anyhow::Result<ExitCode> {
@@ -89,7 +91,7 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
                 Detector::Push | Detector::Publish => measure(&row, &traffic, Forwarder::Relay, many).map(Some),
                 Detector::Tcp | Detector::Http => Ok(None),
             };
-            // Who comes first alternates.
+            // The order alternates.
             let first = if round % 2 == 0 { relay()? } else { None };
             let framegate = measure(&row, &traffic, Forwarder::Framegate, many)?;
             let python = measure(&row, &traffic, Forwarder::Python, fewer)?;
@@ -105,7 +107,7 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Prints a row; whether it holds its limit.
+/// Prints a row; returns whether it is within its limit.
 fn show(row: &Row, bytes: u64, rounds: &[Round]) -> bool {
     let of = |value: &dyn Fn(&Round) -> Option<f64>| {
         let values: Vec<f64> = rounds.iter().filter_map(value).collect();
@@ -136,9 +138,9 @@ fn show(row: &Row, bytes: u64, rounds: &[Round]) -> bool {
     least.is_none_or(|least| less >= least) && most.zip(more).is_none_or(|(most, more)| more <= most)
 }
 
-/// Below so many bytes an event is held against Python, above against the relay.
+/// An event smaller than this is compared with Python, a larger one with the relay.
 const SMALL: u64 = 4 << 10;
-/// Times that framegate's CPU per event goes into Python's.
+/// Minimum ratio of Python's CPU per event to framegate's.
 const LEAST: f64 = 10.0;
 /// CPU per event relative to the relay.
 const MOST: f64 = 1.2;

@@ -1,4 +1,5 @@
-//! One run: a detector, a forwarder in a process of its own, a worker; between Redis and a played controller but for the bare relay.
+//! One run: a detector, a forwarder in a separate process, a worker; and except for the bare relay, Redis and a
+//! simulated controller.
 
 use std::{
     path::Path,
@@ -25,33 +26,33 @@ use crate::{
     worker::{Got, NAME, work},
 };
 
-/// Who forwards.
+/// The forwarder of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Forwarder {
-    /// The bare relay: every message as it comes, whatever it is.
+    /// The bare relay: forwards every message unchanged.
     Relay,
     Framegate,
     /// dranspose's own ingester.
     Python,
 }
 
-/// What a run has shown.
+/// The results of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
-    /// Events a second, at the worker.
+    /// Events per second, at the worker.
     pub(crate) rate: f64,
     /// CPU time of the forwarder, microseconds per event.
     pub(crate) cpu_us: f64,
-    /// The most memory that the forwarder had resident.
+    /// The forwarder's peak resident memory.
     pub(crate) peak_mib: f64,
 }
 
-/// Runs a row with a forwarder, repeating its messages so many times.
+/// Runs a row with a forwarder; repeats its messages `loops` times.
 pub(crate) fn measure(row: &Row, traffic: &Traffic, forwarder: Forwarder, loops: u64) -> anyhow::Result<Measured> {
     let folder = tempfile::tempdir()?;
     let (upstream, port, service) = (free_port(), free_port(), Uuid::new_v4());
     let bound = Bound::new(row, upstream)?;
-    // What a worker gets: the relay's are messages, of the others events.
+    // Messages that a worker gets: the relay forwards messages, the others events.
     let (outputs, of_ends) = match forwarder {
         Forwarder::Relay => (traffic.repeated.len() as u64, (traffic.start.len() + traffic.end.len()) as u64),
         _ => (row.events, EVENTS_OF_ENDS),
@@ -59,7 +60,7 @@ pub(crate) fn measure(row: &Row, traffic: &Traffic, forwarder: Forwarder, loops:
     let total = loops * outputs + of_ends;
     let got = Got::default();
     thread::scope(|scope| {
-        // Whatever happens, everybody's thread ends.
+        // Ends all threads in every case.
         let _over = Over(&got);
         let worker = scope.spawn(|| work(port, service, total, &got));
         let (mut process, control) = start(row, forwarder, upstream, port, service, folder.path())?;
@@ -95,7 +96,7 @@ pub(crate) fn measure(row: &Row, traffic: &Traffic, forwarder: Forwarder, loops:
     })
 }
 
-/// Says that the run is over when it is dropped.
+/// Marks the run as over when dropped.
 struct Over<'a>(&'a Got);
 
 impl Drop for Over<'_> {
@@ -104,7 +105,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// A forwarder that knows its worker and may get the first message; and who assigns, with his Redis.
+/// Starts a forwarder and waits until its worker is connected; also returns the controller, which assigns, with its
+/// Redis.
 fn start(
     row: &Row,
     forwarder: Forwarder,
@@ -126,7 +128,7 @@ fn start(
         Forwarder::Framegate => framegate::command(),
         Forwarder::Python => Command::new(script("dranspose")),
     };
-    // The same line for both.
+    // The same command line for both.
     if row.detector == Detector::Http {
         let app = "dranspose.ingesters.http_sardana:app";
         command.args(["http_ingester", "-c", app, "--host", "127.0.0.1", "-p", &upstream.to_string(), "-n", row.name]);
@@ -143,7 +145,7 @@ fn start(
     Ok((process, Some((controller, redis))))
 }
 
-/// Assigns event after event to the worker, some time before it comes, as a controller does.
+/// Assigns every event to the worker, some time before it arrives, as a controller does.
 fn assign(mut controller: Controller, stream: &str, got: &Got) {
     let one: &[(&str, &[&str])] = &[(stream, &[NAME])];
     let mut assigned = 0;
@@ -160,11 +162,11 @@ fn assign(mut controller: Controller, stream: &str, got: &Got) {
 const TOGETHER: usize = 200;
 const AHEAD: u64 = 8_000;
 
-/// Bytes on the way at once, and messages.
+/// Maximum bytes in flight, and messages.
 const WINDOW: u64 = 64 << 20;
 const MOST_ON_THE_WAY: u64 = 20_000;
 
-/// How long the last messages may take when all is sent.
+/// How long the last messages may take after all were sent.
 const SILENCE: Duration = Duration::from_secs(20);
 const START: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_secs(120);

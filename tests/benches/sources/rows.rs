@@ -1,4 +1,4 @@
-//! The rows: what each detector sends, in a loop, and how much of it.
+//! The rows: the messages of each detector, sent in a loop, and their number.
 
 use framegate_tests::captures::{self, Parts};
 
@@ -9,13 +9,13 @@ pub(crate) struct Row {
     /// The ingester class of dranspose: both programs are started with it.
     pub(crate) class: &'static str,
     pub(crate) detector: Detector,
-    /// A file of dranspose's source distribution; "" for what it only simulates.
+    /// A file of dranspose's source distribution; "" if it only has a simulation.
     capture: &'static str,
-    /// Messages before and behind those that are repeated.
+    /// Number of messages before and after the repeated ones.
     ends: (usize, usize),
-    /// Events that one repetition gives.
+    /// Events per repetition.
     pub(crate) events: u64,
-    /// Repetitions, for a second or two: of relay and framegate, and of Python.
+    /// Repetitions, for a second or two: for relay and framegate, and for Python.
     pub(crate) loops: (u64, u64),
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Detector {
     Http,
 }
 
-/// One run, the middle to be repeated. Of HTTP a message is path and body, of TCP bytes.
+/// One run; its middle is repeated. For HTTP a message is path and body, for TCP bytes.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     pub(crate) start: Vec<Parts>,
@@ -81,7 +81,7 @@ impl Row {
         Traffic { start: messages, repeated, end }
     }
 
-    /// Bytes of an event, all its frames together, as the detector sends them.
+    /// Bytes of an event, all its frames together, as sent by the detector.
     pub(crate) fn bytes(&self, traffic: &Traffic) -> u64 {
         let skip = usize::from(self.detector == Detector::Http);
         let sizes = traffic.repeated.iter().flat_map(|parts| parts.iter().skip(skip)).map(Vec::len);
@@ -89,5 +89,5 @@ impl Row {
     }
 }
 
-/// Start and end are an event each, whatever messages they consist of.
+/// Start and end are one event each, regardless of the number of their messages.
 pub(crate) const EVENTS_OF_ENDS: u64 = 2;

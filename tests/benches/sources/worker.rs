@@ -1,4 +1,4 @@
-//! The worker of a run: takes messages, counts them, and lets them go.
+//! The worker of a run: receives messages, counts them, and frees them.
 
 use std::{
     sync::{
@@ -10,11 +10,11 @@ use std::{
 
 use uuid::Uuid;
 
-/// What it has got. Written by the worker's thread, read by all.
+/// What the worker has received. The worker's thread writes it, the other threads read it.
 #[derive(Debug, Default)]
 pub(crate) struct Got {
     pub(crate) messages: AtomicU64,
-    /// When the first and the latest came.
+    /// The time of the first and of the latest message.
     times: Mutex<Option<(Instant, Instant)>>,
     pub(crate) is_over: AtomicBool,
 }
@@ -27,7 +27,7 @@ impl Got {
     }
 }
 
-/// Serves until the run is over; `last` is the number of the last message.
+/// Works until the run is over; `last` is the number of the last message.
 pub(crate) fn work(port: u16, service: Uuid, last: u64, got: &Got) -> anyhow::Result<()> {
     let dealer = zmq::Context::new().socket(zmq::DEALER)?;
     dealer.set_identity(NAME.as_bytes())?;
@@ -37,7 +37,7 @@ pub(crate) fn work(port: u16, service: Uuid, last: u64, got: &Got) -> anyhow::Re
     let mut ping_at = Instant::now();
     let mut part = zmq::Message::new();
     for turn in 0u64.. {
-        // Not at every message: asking for the time would count.
+        // Not for every message: reading the clock would distort the result.
         if turn % 64 == 0 && Instant::now() >= ping_at {
             dealer.send(&service.as_bytes()[..], 0)?;
             ping_at = Instant::now() + PING;
@@ -48,7 +48,7 @@ pub(crate) fn work(port: u16, service: Uuid, last: u64, got: &Got) -> anyhow::Re
         match dealer.recv(&mut part, 0) {
             Ok(()) => {}
             Err(zmq::Error::EAGAIN) => {
-                // Nothing comes: the next turn looks at the clock.
+                // No message has arrived: the next iteration reads the clock.
                 ping_at = ping_at.min(Instant::now());
                 dealer.send(&service.as_bytes()[..], 0)?;
                 continue;
@@ -68,8 +68,8 @@ pub(crate) fn work(port: u16, service: Uuid, last: u64, got: &Got) -> anyhow::Re
     Ok(())
 }
 
-/// Its name.
+/// The worker's name.
 pub(crate) const NAME: &str = "bench";
 
-/// As dranspose's workers, or a little more often.
+/// As often as dranspose's workers, or slightly more often.
 const PING: Duration = Duration::from_secs(1);

@@ -1,11 +1,12 @@
-//! The smallest file that passes for a plugin until it is loaded: a head, a segment, a section with the note, and names.
+//! The smallest file that looks like a plugin until it is loaded: an ELF header, a segment, a section with the note,
+//! and names.
 
 use framegate_plugin_abi::{
     ABI_VERSION,
     note::{KIND, OWNER, SECTION},
 };
 
-/// In 64 bits, or in 32; little-endian.
+/// 64-bit if `wide`, otherwise 32-bit; little-endian.
 pub(crate) fn plugin(wide: bool) -> Vec<u8> {
     let names = format!("\0{SECTION}\0.shstrtab\0");
     let note = note();

@@ -1,9 +1,9 @@
-//! Everything in framegate that parses what comes from outside, as functions of bytes.
+//! All parsers of external input in framegate, as functions of bytes.
 //!
-//! A [`Target`] is such a function with the seeds from which nonsense is made: real captures, and the tables that the parsers are held
-//! against. It panics when something is wrong that can be seen from outside: a panic inside, events that no order of a run can
-//! have, bytes that do not come back. Two drive them: `tests/short.rs`, in every run of the tests, with [`mutate`]; and libFuzzer
-//! (`libfuzzer/`), which finds its way by coverage, with `tests/run fuzz`.
+//! A [`Target`] is such a function with seeds: real captures, and the tables that the parsers are tested with. It
+//! panics if the parser panics or gives a visibly wrong result: an impossible order of events, or bytes that are never
+//! freed. Two programs call the targets: `tests/short.rs`, in every run of the tests, with [`mutate`]; and libFuzzer
+//! (`libfuzzer/`), guided by coverage, with `tests/run fuzz`.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod elf;
@@ -16,15 +16,15 @@ mod sources;
 /// One parser under test.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// What people call it.
+    /// The target's name.
     pub name: &'static str,
-    /// Feeds it; panics when something is wrong.
+    /// Feeds it an input; panics if the result is wrong.
     pub feed: fn(&[u8]),
-    /// What it normally gets.
+    /// Examples of its usual input.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 17] = [
     Target { name: "updates", feed: outside::updates, seeds: seeds::updates },
     Target { name: "assignments", feed: outside::assignments, seeds: seeds::assignments },
@@ -45,7 +45,7 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "xspress", feed: sources::xspress, seeds: seeds::xspress },
 ];
 
-/// The target of this name.
+/// The target with this name.
 #[must_use]
 pub fn target(name: &str) -> Option<Target> {
     TARGETS.into_iter().find(|target| target.name == name)

@@ -1,8 +1,8 @@
-//! Nonsense made of sense: what libFuzzer does, without coverage, on any compiler.
+//! Mutates valid input: what libFuzzer does, but without coverage, on any compiler.
 
 use fastrand::Rng;
 
-/// The longest input that is made.
+/// Maximum length of an input.
 const LONGEST: usize = 64 << 10;
 
 /// Bytes that parsers look for.
@@ -31,7 +31,7 @@ const TOKENS: [&[u8]; 22] = [
     b"htype",
 ];
 
-/// Changes an input in some places; `others` may lend pieces.
+/// Changes an input in some places; pieces of `others` may be inserted.
 pub fn mutate(input: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Rng) {
     for _ in 0..random.usize(1..=4) {
         let at = random.usize(0..=input.len());

@@ -1,4 +1,4 @@
-//! What reaches the host itself: Redis, the workers' port, files.
+//! The host's own input: Redis, the workers' port, files.
 
 use framegate::{fuzz, settings::Settings};
 
@@ -9,12 +9,12 @@ pub(crate) fn updates(bytes: &[u8]) {
     fuzz::updates(bytes);
 }
 
-/// A controller's assignments, likewise.
+/// A controller's assignments, in the same form.
 pub(crate) fn assignments(bytes: &[u8]) {
     fuzz::assignments(bytes);
 }
 
-/// All that comes on a connection at the workers' port.
+/// All bytes on a connection at the workers' port.
 pub(crate) fn connection(bytes: &[u8]) {
     let whole = fuzz::connection(bytes, bytes.len().max(1));
     for size in [1, 7, 64] {

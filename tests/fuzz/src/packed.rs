@@ -1,6 +1,6 @@
-//! Several pieces in one input: any bytes are some pieces, and a changed byte changes little.
+//! Packs several pieces into one input. Every input is valid, and a changed byte changes little.
 
-/// Pieces one after the other, each with its length in two bytes before it.
+/// Packs pieces one after the other, each with a length of two bytes before it.
 pub(crate) fn pack<P: AsRef<[u8]>>(pieces: impl IntoIterator<Item = P>) -> Vec<u8> {
     let mut packed = Vec::new();
     for piece in pieces {
@@ -11,7 +11,7 @@ pub(crate) fn pack<P: AsRef<[u8]>>(pieces: impl IntoIterator<Item = P>) -> Vec<u
     packed
 }
 
-/// The reverse; a length beyond the end means what is left.
+/// The reverse of [`pack`]; a length beyond the end means the rest.
 pub(crate) fn unpack(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut pieces = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<2>() {

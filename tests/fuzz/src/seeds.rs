@@ -1,5 +1,5 @@
-//! Where nonsense begins: what is real. Captures of detectors, the tables that the parsers are held against, what a controller
-//! writes.
+//! The seeds are real input: captures of detectors, the tables that the parsers are tested with, a controller's
+//! entries.
 
 use framegate_tests::captures;
 use serde_json::Value;
@@ -16,12 +16,12 @@ macro_rules! fixture {
     };
 }
 
-/// A real capture holds large frames; what is looked at stands at the front of a part.
+/// A real capture has large frames; parsers only read the beginning of a part.
 const PART: usize = 4096;
-/// Messages in an input: a whole small run.
+/// Maximum messages in an input: a complete small run.
 const MESSAGES: usize = 12;
 
-/// The messages of a capture, some at a time, and those of a table, a message at a time between a start and an end.
+/// The messages of a capture, some at a time; and each message of a table, between a start and an end.
 fn run_of(capture: &[u8], name: &str, table: &[u8]) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     let cut = |message: Vec<Vec<u8>>| message.into_iter().map(|part| part[..part.len().min(PART)].to_vec()).collect();
@@ -38,13 +38,13 @@ fn run_of(capture: &[u8], name: &str, table: &[u8]) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// The texts of a table: the first of each line; a character stands for the byte of its number.
+/// The first text of each line of a table; each character is the byte with its code point.
 fn texts(table: &[u8]) -> Vec<Vec<u8>> {
     let table: Value = serde_json::from_slice(table).unwrap();
     let lines = table.get("messages").or(table.get("rows")).unwrap_or(&table).as_array().unwrap();
     let first = |line: &Value| line.get(0)?.as_str().or_else(|| line.get(0)?.get(0)?.as_str()).map(str::to_owned);
     let bytes = |text: String| text.chars().map(|c| u32::from(c) as u8).collect();
-    // Every seventh: the tables have thousands that differ in one character, which is what mutation does.
+    // Every seventh: the tables have thousands that differ in one character, which mutation does anyway.
     let texts: Vec<_> = lines.iter().step_by(7).filter_map(|line| Some(bytes(first(line)?))).collect();
     assert!(lines.is_empty() || !texts.is_empty(), "the table has texts");
     texts
@@ -127,7 +127,7 @@ fn entries(text: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// As libzmq 4.3 introduces a DEALER, which then pings; and one of REQ that asks for an answer to a heartbeat.
+/// A DEALER's connection as libzmq 4.3 opens it, then pings; and a REQ's, which asks for an answer to a heartbeat.
 pub(crate) fn connection() -> Vec<Vec<u8>> {
     let greeting = |minor: u8| {
         let mut greeting = [0; 64];

@@ -1,4 +1,4 @@
-//! What detectors send.
+//! Input from detectors.
 
 use framegate_albaem::run::AlbaemProtocol;
 use framegate_contrast::run::ContrastRun;
@@ -13,10 +13,10 @@ use framegate_zmq_source::{Assembler, PerMessage, json as kit, testing};
 
 use crate::packed::{unpack, unpack_messages};
 
-/// Bytes that a source may keep, or make of a message.
+/// Maximum bytes that a source may keep, or make from a message.
 const LIMIT: u64 = 1 << 20;
 
-/// A source that speaks ZeroMQ: messages of several parts, as one run.
+/// Feeds a ZeroMQ source messages of several parts, as one run.
 fn run<A: Assembler>(assembler: A, bytes: &[u8]) {
     let messages = unpack_messages(bytes);
     let count = messages.len() as u64;
@@ -29,7 +29,7 @@ fn run<A: Assembler>(assembler: A, bytes: &[u8]) {
     assert_eq!(invalid > 0, played.last_invalid.is_some(), "what is invalid is told");
 }
 
-/// Each run begins with a start, and nothing comes after an end but a start.
+/// Checks that each run begins with a start, and only a start follows an end.
 fn hold(events: &[Event]) {
     let mut inside = false;
     for event in events {
@@ -67,19 +67,19 @@ pub(crate) fn xspress(bytes: &[u8]) {
     run(XspressRun::new(Limits { json: limit, image: limit }), bytes);
 }
 
-/// Each piece is a connection that breaks after it.
+/// Each piece is sent over its own connection, which then breaks.
 pub(crate) fn pcap_raw(bytes: &[u8]) {
     let connections = unpack(bytes);
     let (events, _) = framegate_pcap_raw::testing::play(&connections);
     let given: usize = events.iter().map(Event::bytes).sum();
     assert!(given <= bytes.len(), "{given} bytes of {}", bytes.len());
-    // An arm that its connection broke has no end, and the next one starts anew.
+    // An arm interrupted by its connection has no end, and the next one starts again.
     for pair in events.windows(2) {
         assert!(pair[0].kind != EventKind::End || pair[1].kind == EventKind::Start);
     }
 }
 
-/// The first byte says what is posted, the rest is the body.
+/// The first byte is the kind of the post, the rest is the body.
 pub(crate) fn sardana(bytes: &[u8]) {
     let Some((kind, body)) = bytes.split_first() else { return };
     let kind = [Kind::Description, Kind::Record, Kind::End][usize::from(*kind) % 3];
@@ -89,7 +89,7 @@ pub(crate) fn sardana(bytes: &[u8]) {
     }
 }
 
-/// What is written is read again as the same.
+/// Checks that the written JSON is read back as the same value.
 pub(crate) fn json(bytes: &[u8]) {
     let Ok(first) = kit::dictionary(bytes) else { return };
     let written = write(&first);

@@ -1,8 +1,8 @@
-//! Every parser of what comes from outside gets nonsense for a while, and never panics.
+//! Feeds every parser of external input with random input for a while; none may panic.
 //!
-//! `FRAMEGATE_FUZZ_MS` is how long for each (300), `FRAMEGATE_FUZZ_SEED` chooses other nonsense. An input that is not survived
-//! is kept; `FRAMEGATE_FUZZ_INPUT=file cargo test -p framegate-fuzz --test short NAME` feeds it again. What looks by coverage, for longer, is
-//! `tests/run fuzz`.
+//! `FRAMEGATE_FUZZ_MS` is the time for each parser (300), `FRAMEGATE_FUZZ_SEED` selects other input. A failing input is
+//! kept; `FRAMEGATE_FUZZ_INPUT=file cargo test -p framegate-fuzz --test short NAME` feeds it again. `tests/run fuzz`
+//! runs longer and is guided by coverage.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -16,7 +16,7 @@ use std::{
 
 use framegate_fuzz::{mutate::mutate, target};
 
-/// An input that takes longer is as bad as one that panics: each byte of it is looked at a few times only.
+/// An input that takes longer fails like one that panics: each of its bytes is read a few times only.
 const LONG: Duration = Duration::from_secs(5);
 
 fn survives(name: &str) {
@@ -27,7 +27,7 @@ fn survives(name: &str) {
     let number = |variable: &str, default| env::var(variable).map_or(default, |value| value.parse().unwrap());
     let mut random = fastrand::Rng::with_seed(number("FRAMEGATE_FUZZ_SEED", 1));
     let seeds = (target.seeds)();
-    // Where the input stands while it is fed: an abort leaves it behind, too.
+    // The input is stored here while it is fed, so that it survives an abort.
     let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
     let file = fs::File::create(&kept).unwrap();
     let feed = |input: &[u8]| {
@@ -52,7 +52,7 @@ fn survives(name: &str) {
     fs::remove_file(kept).unwrap();
 }
 
-/// One test for each target: the name of the test, and that of the target.
+/// One test for each target: the name of the test, and the target's name.
 macro_rules! survive {
     ($($test:ident = $name:literal,)*) => {
         $(#[test] fn $test() { survives($name); })*

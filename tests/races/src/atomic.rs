@@ -1,4 +1,5 @@
-//! Loom's atomics, with the order that `SeqCst` promises: loom takes it for `AcqRel`, and keeps the promise for fences alone.
+//! Loom's atomics, with the order that `SeqCst` promises: loom treats it as `AcqRel`, and keeps the promise for fences
+//! only.
 
 pub(crate) use std::sync::atomic::Ordering;
 

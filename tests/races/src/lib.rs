@@ -1,11 +1,11 @@
-//! The host's queue, wake-up and accounts in every order in which threads can run, with loom.
+//! Tests the host's queue, wake-up and accounts with loom, in every order in which threads can run.
 //!
-//! The host's own files are compiled here a second time, with `sync` as loom has it instead of the host's. So the host is built as
-//! always, and what is proven is its code and no copy. Loom also takes apart what processors may reorder: a `Relaxed` that has
-//! to be more is found, too.
+//! The host's own files are compiled here a second time, with loom's `sync` instead of the host's. So the host's build
+//! does not change, and its own code is tested, not a copy. Loom also tries the reorderings of processors: it finds a
+//! `Relaxed` that must be stronger.
 //!
-//! Each function below is one model: a few threads, a few steps. It panics when an order is found in which a wake-up is lost
-//! (all threads stand still), an event is lost, doubled or out of order, or bytes do not come back exactly once.
+//! Each function below is one model: a few threads, a few steps. It panics if in some order a wake-up is lost (all
+//! threads block), an event is lost, duplicated or out of order, or bytes are not returned exactly once.
 #![allow(dead_code, clippy::unwrap_used, reason = "the host's files have more than the models use; a model is a test")]
 
 mod atomic;

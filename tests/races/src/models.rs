@@ -1,10 +1,14 @@
-//! The models; what each holds is its name in `tests/models.rs`.
+//! The models; the test's name in `tests/models.rs` states what each checks.
 //!
-//! Each was seen to fail, with these in the host, one at a time: the wake's flag is cleared before its descriptor is read, or with
-//! less than `AcqRel`; who gives bytes back looks for a waiter before; a waiter does not look again, or sets its flag with less than
-//! `SeqCst`; an account looks and takes in two steps; a queue
-//! is emptied before it is marked as given up; a push does not ring; an order rings after it was left, or clears the bell of one behind it;
-//! every order rings; a dropped event's place is not behind what was queued.
+//! Each model was seen to fail with these faults in the host, one at a time:
+//! - the wake's flag is cleared before its descriptor is read, or with an order less than `AcqRel`;
+//! - a thread that returns bytes looks for a waiter first;
+//! - a waiter does not check again, or sets its flag with an order less than `SeqCst`;
+//! - an account checks and takes in two steps;
+//! - a queue is emptied before it is marked as given up;
+//! - a push does not ring;
+//! - an order rings after it was left, or clears the bell of one behind it; every order rings;
+//! - a dropped event's place is not behind what was queued.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -26,7 +30,7 @@ use crate::{
     wake::Wake,
 };
 
-/// In every order with at most three switches in the middle of a thread: with more, nothing was found that was not found so.
+/// Every order with at most three preemptions: more found nothing further.
 fn every_order(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
@@ -37,14 +41,14 @@ fn wake() -> (Wake, EventFd) {
     (Wake::new().unwrap(), EventFd::last())
 }
 
-/// Two threads leave work and ring; one sleeps until all is there.
+/// Two threads add work and ring; a third sleeps until all work is there.
 pub fn two_ringers_and_a_sleeper() {
     every_order(|| {
         let ((wake, descriptor), work) = (wake(), Arc::new(AtomicUsize::new(0)));
         let ringers = [(); 2].map(|()| {
             let (wake, work) = (wake.clone(), work.clone());
             thread::spawn(move || {
-                // What orders it is the ring alone.
+                // Only the ring orders it.
                 work.fetch_add(1, Relaxed);
                 wake.ring();
             })
@@ -62,7 +66,7 @@ pub fn two_ringers_and_a_sleeper() {
     });
 }
 
-/// One waits until an account has room, two give bytes back.
+/// One thread waits until an account has room, two return bytes.
 pub fn a_full_account_and_who_gives_back() {
     every_order(|| {
         let (wake, descriptor) = wake();
@@ -81,7 +85,7 @@ pub fn a_full_account_and_who_gives_back() {
     });
 }
 
-/// Two want what only one can have.
+/// Two threads want bytes; there is room for one.
 pub fn two_takers_and_room_for_one() {
     every_order(|| {
         let account = Account::new(100, || ());
@@ -112,7 +116,7 @@ fn queue(when_full: WhenFull, limit: u64, wake: &Wake) -> (Arc<Queue>, Arc<Accou
     (Queue::new(when_full, account.clone(), space.clone(), wake.clone()), account, space)
 }
 
-/// A reader with three events, of which one finds room at a time, and the forwarder.
+/// A reader with three events, and room for one at a time; and the forwarder.
 pub fn a_reader_and_the_forwarder(drops: bool) {
     every_order(move || {
         let (wake, descriptor) = wake();
@@ -153,7 +157,7 @@ pub fn a_reader_and_the_forwarder(drops: bool) {
     });
 }
 
-/// A scan is replaced while its reader still gives.
+/// A scan is replaced while its reader still yields events.
 pub fn a_reader_and_a_new_scan() {
     every_order(|| {
         let (wake, _) = wake();
@@ -179,7 +183,7 @@ pub fn a_reader_and_a_new_scan() {
     });
 }
 
-/// A source waits for the bell of its reader, which takes orders when it rings.
+/// A source waits for its reader's bell; the reader takes orders when it rings.
 pub fn a_reader_and_its_orders() {
     every_order(|| {
         let (bell, descriptor) = wake();
@@ -201,7 +205,7 @@ pub fn a_reader_and_its_orders() {
     });
 }
 
-/// An order that can wait comes before one that is urgent, and one after it; the source looks at its bell in between.
+/// One order that can wait is before an urgent order, and one after it; the source checks its bell in between.
 pub fn orders_that_can_wait_and_one_that_is_urgent() {
     every_order(|| {
         let (bell, descriptor) = wake();
@@ -217,11 +221,11 @@ pub fn orders_that_can_wait_and_one_that_is_urgent() {
             match orders.take() {
                 Next::Order(order) => {
                     taken.push(order);
-                    // Each call of the source ends with such a look.
+                    // Each call of the source ends with such a check.
                     let stops = bell.is_rung();
                     assert!(!stops || !taken.contains(&"urgent"), "{taken:?}: it would stop what it is asked to do");
                 }
-                // Nothing else announces the urgent one to a source that waits.
+                // Only the bell announces the urgent order to a waiting source.
                 _ if !taken.contains(&"urgent") => descriptor.wait(),
                 _ => thread::yield_now(),
             }
@@ -232,7 +236,7 @@ pub fn orders_that_can_wait_and_one_that_is_urgent() {
     });
 }
 
-/// Two urgent orders wait: the first is taken, and the source must still be told of the second.
+/// Two urgent orders wait: after the first is taken, the bell must still ring for the second.
 pub fn an_urgent_order_behind_another() {
     every_order(|| {
         let (bell, descriptor) = wake();
@@ -245,7 +249,7 @@ pub fn an_urgent_order_behind_another() {
                 break order;
             }
         };
-        // What the first order asks for does not return before it is told to stop.
+        // What the first order starts does not return before it is told to stop.
         descriptor.wait();
         let Next::Order(second) = orders.take() else { panic!("it was rung for an order") };
         giver.join().unwrap();

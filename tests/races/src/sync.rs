@@ -1,4 +1,4 @@
-//! What `host/src/sync.rs` gives, as loom has it.
+//! The same items as `host/src/sync.rs`, based on loom.
 
 use std::{
     cell::RefCell,
@@ -13,11 +13,11 @@ pub(crate) use nix::sys::eventfd::EfdFlags;
 
 pub(crate) use crate::atomic;
 
-/// A wait may end at any time, because the host's has a limit: what it waits for must be looked at again.
+/// A wait may end at any time, because the host's waits have a limit: the caller must check its condition again.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar;
 
-/// A wait; the host does not look why it ended.
+/// Result of a wait; the host does not check why it ended.
 pub(crate) struct Waited;
 
 impl Drop for Waited {
@@ -46,7 +46,7 @@ pub(crate) struct EventFd {
 }
 
 thread_local! {
-    /// Loom runs all its threads on one.
+    /// Loom runs all its threads on one thread.
     static LAST: RefCell<Option<EventFd>> = const { RefCell::new(None) };
 }
 
@@ -57,7 +57,7 @@ impl EventFd {
         Ok(made)
     }
 
-    /// The one that was made last.
+    /// The descriptor that was created last.
     pub(crate) fn last() -> Self {
         LAST.take().unwrap()
     }
@@ -79,7 +79,7 @@ impl EventFd {
         *self.inner.0.lock().unwrap() > 0
     }
 
-    /// What `poll` does, without a limit: who is not rung stands still, and loom finds it.
+    /// Like `poll` without a limit: a thread that is not woken blocks, and loom reports it.
     pub(crate) fn wait(&self) {
         let mut count = self.inner.0.lock().unwrap();
         while *count == 0 {

@@ -1,4 +1,4 @@
-//! No wake-up is lost, no event, no byte; whatever order the threads run in.
+//! In every thread order, no wake-up, no event and no byte is lost.
 
 use framegate_races as models;
 

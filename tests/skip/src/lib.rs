@@ -1,6 +1,7 @@
-//! How a test says that it did not run.
+//! Lets a test report that it did not run.
 //!
-//! A skipped test is green for cargo. `tests/run` counts skips, and fails where CI is set and `tests/allowed-skips` does not name them.
+//! For cargo, a skipped test has passed. `tests/run` counts skips; where CI is set, it fails unless
+//! `tests/allowed-skips` names them.
 
 #![forbid(unsafe_code)]
 
@@ -13,13 +14,13 @@ use std::{
     thread,
 };
 
-/// The file to which skips are added; `tests/run` sets it.
+/// The file that collects skips; `tests/run` sets it.
 pub const FILE: &str = "FRAMEGATE_SKIPS";
 
-/// Says that the test that calls it does not run, or not all of it. The caller returns then.
+/// Reports that the calling test does not run, or only partly. The caller then returns.
 ///
 /// # Panics
-/// If the file of skips cannot be written: a skip would not be counted.
+/// The file of skips cannot be written, so a skip would not be counted.
 #[track_caller]
 pub fn skip(reason: &str) {
     let caller = Location::caller();
@@ -31,7 +32,7 @@ pub fn skip(reason: &str) {
     }
 }
 
-/// One write for one line: tests run side by side.
+/// One write for each line, because tests run in parallel.
 fn add(file: &Path, test: &str, reason: &str) -> io::Result<()> {
     let line = format!("{test}: {}\n", reason.replace('\n', " "));
     OpenOptions::new().create(true).append(true).open(file)?.write_all(line.as_bytes())

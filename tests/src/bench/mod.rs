@@ -1,4 +1,4 @@
-//! What the benchmarks share: their flags, cheap ends of a run, what rounds say together, and what a process has used.
+//! Shared by the benchmarks: flags, cheap ends of a run, statistics of rounds, and the resources of a process.
 
 pub mod ends;
 pub mod spread;

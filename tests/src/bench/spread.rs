@@ -1,22 +1,22 @@
-//! What the values of several rounds say together. Pure.
+//! Statistics of the values of several rounds. Pure.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The value in the middle, and between which values most of them are.
+/// The median and the quartiles of some values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// The value in the middle.
+    /// The median.
     pub median: f64,
-    /// The lower quartile; the least of fewer than five values.
+    /// The lower quartile; with fewer than five values, the minimum.
     pub low: f64,
-    /// The upper quartile; the most of fewer than five values.
+    /// The upper quartile; with fewer than five values, the maximum.
     pub high: f64,
 }
 
 impl Spread {
-    /// None of no values.
+    /// `None` without values.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
@@ -28,20 +28,20 @@ impl Spread {
     }
 }
 
-/// Fractions as ratios are written.
+/// Fractions are written as ratios.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.2} ({:.2}–{:.2})", self.median, self.low, self.high)
     }
 }
 
-/// The value in the middle; not a number if there is none.
+/// The median; NaN without values.
 #[must_use]
 pub fn median(values: Vec<f64>) -> f64 {
     Spread::of(values).map_or(f64::NAN, |spread| spread.median)
 }
 
-/// The value at this part of the way from the least to the most.
+/// The value at this fraction of the way from minimum to maximum.
 fn at(sorted: &[f64], part: f64) -> f64 {
     let place = part * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);

@@ -1,4 +1,4 @@
-//! What a worker that stalls does to the others, read from when their messages came. Pure.
+//! The effect of a stalled worker on the others, computed from the times of their messages. Pure.
 //!
 //! ```text
 //!   messages come │ the memory is full: nothing comes │ it is given up: messages come
@@ -7,19 +7,20 @@
 
 use serde::Serialize;
 
-/// See the module. Rates are events a second, those of the stalled worker included.
+/// See the module. Rates are events per second and include the stalled worker's events.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Stall {
-    /// While the memory fills.
+    /// While the memory fills up.
     pub rate_before: f64,
-    /// How long nothing came.
+    /// How long no message arrived.
     pub waited_seconds: f64,
-    /// From then to the end.
+    /// After that, until the end.
     pub rate_after: f64,
 }
 
 impl Stall {
-    /// From pairs of time and count, the worker stalling at this count; so many events are a message. None if nobody had to wait.
+    /// From pairs of time and count; the worker stalls at the count `after`; each message stands for several events.
+    /// `None` if no worker had to wait.
     #[must_use]
     pub fn find(progress: &[(u64, u64)], stalls_at: u64, events: f64) -> Option<Self> {
         let from = progress.iter().position(|(_, messages)| *messages >= stalls_at)?;
@@ -37,7 +38,7 @@ impl Stall {
     }
 }
 
-/// Seconds without a message that are no accident.
+/// A pause of this many seconds is no coincidence.
 const LEAST: f64 = 1.0;
 
 #[cfg(test)]

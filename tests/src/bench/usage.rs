@@ -1,4 +1,4 @@
-//! What a process has used, as the kernel's scheduler accounts for it.
+//! Resources used by a process, from the kernel's scheduler.
 
 use std::{collections::BTreeMap, fs};
 
@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// CPU time of a process: user and kernel, all its threads, also those that have ended.
+/// CPU time of a process: user and kernel, all its threads, including ended ones.
 ///
 /// # Errors
 /// The process has ended.
@@ -17,7 +17,7 @@ pub fn cpu_ns(pid: u32) -> anyhow::Result<u64> {
     Ok(u64::try_from(time.tv_sec())? * 1_000_000_000 + u64::try_from(time.tv_nsec())?)
 }
 
-/// What the living threads of a process have used, by their names; threads of one name are one.
+/// Resources used by the living threads of a process, by name; threads with the same name are added up.
 ///
 /// # Errors
 /// The process has ended.
@@ -25,7 +25,7 @@ pub fn threads(pid: u32) -> anyhow::Result<BTreeMap<String, Thread>> {
     let mut all: BTreeMap<String, Thread> = BTreeMap::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let folder = task?.path();
-        // One that ends meanwhile is as one that has ended before.
+        // A thread that ends meanwhile is treated as already ended.
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
         let thread = all.entry(read("comm").trim().to_owned()).or_default();
         let cpu = read("schedstat").split(' ').next().and_then(|cpu| cpu.parse::<u64>().ok());
@@ -40,7 +40,7 @@ pub fn threads(pid: u32) -> anyhow::Result<BTreeMap<String, Thread>> {
 pub struct Thread {
     /// CPU time, user and kernel.
     pub cpu_ns: u64,
-    /// Context switches: those in which it began to wait, and those in which another took its place.
+    /// Context switches, voluntary and involuntary.
     pub switches: u64,
 }
 
@@ -49,7 +49,7 @@ fn switches(status: &str) -> u64 {
     lines.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
 }
 
-/// The most memory that a process had resident.
+/// The peak resident memory of a process.
 ///
 /// # Errors
 /// The process has ended.

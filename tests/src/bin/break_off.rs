@@ -1,11 +1,12 @@
-//! A detector that dies in the middle of a message, or falls silent: says what is in two files to its peer, and nothing more.
+//! A detector that dies in the middle of a message, or falls silent: sends the contents of two files to its peer, and
+//! nothing more.
 //!
 //! ```text
-//! break_off listen ADDRESS FIRST BYTES SECOND     to whoever connects
-//! break_off connect ADDRESS FIRST BYTES SECOND    to whoever is there
+//! break_off listen ADDRESS FIRST BYTES SECOND     sends to every client
+//! break_off connect ADDRESS FIRST BYTES SECOND    sends to the server
 //! ```
 //!
-//! Between the files it waits until it has heard so many bytes. It keeps its connections until it is killed.
+//! Between the files it waits until it has received BYTES bytes. It keeps its connections until it is killed.
 
 use std::{
     env, fs,
@@ -28,7 +29,7 @@ fn main() -> io::Result<()> {
     };
     let mut all = Vec::new();
     if how == "listen" {
-        // Who has gone again has heard enough.
+        // A peer that has disconnected needs no more.
         TcpListener::bind(address)?.incoming().flatten().for_each(|stream| all.extend(say(stream)));
     } else {
         all.push(say(TcpStream::connect(address)?)?);

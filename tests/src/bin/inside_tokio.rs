@@ -1,10 +1,10 @@
-//! A program that has a host inside an async runtime, as most programs with tokio would.
+//! A program with a host inside an async runtime, like most programs with tokio.
 //!
 //! ```text
 //! inside_tokio RUNTIME PORT END
 //! ```
 //!
-//! RUNTIME is `multi`, `current` or `none`; END says how the host goes: see [`end`]. It says what it has done.
+//! RUNTIME is `multi`, `current` or `none`; END selects how the host ends: see [`end`]. It prints what it has done.
 
 use std::{env, error::Error, net::TcpListener, time::Duration};
 
@@ -30,7 +30,7 @@ fn main() -> Outcome {
     }
 }
 
-/// Starts a host and ends it in this way.
+/// Starts a host and ends it in the selected way.
 async fn end(how: &str, port: u16) -> Outcome {
     let mut settings = settings(port);
     match how {

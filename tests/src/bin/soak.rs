@@ -1,4 +1,4 @@
-//! framegate for a long time, with everything going wrong: `tests/soak`, or this program.
+//! Runs framegate for a long time with random faults; started by `tests/soak` or directly.
 //!
 //! Exit status: 0 when nothing was lost and nothing grew, 1 otherwise.
 

@@ -1,6 +1,6 @@
-//! The detectors of all sources: each sends the run that a plan says, and knows the events that must come of it.
+//! The detectors of all sources: each sends the run in the plan, and knows the expected events.
 //!
-//! A detector lives for one scan, bound to the same address in each. It is there before the scan begins.
+//! A detector lives for one scan, with the same address in each scan. It is present before the scan starts.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -26,7 +26,7 @@ use crate::{
 pub const SOURCES: [&str; 9] =
     ["stins", "eiger-legacy", "albaem", "contrast", "lecroy", "pcap", "xspress", "pcap-raw", "sardana"];
 
-/// The address of each detector; for Sardana, that of its receiver.
+/// The address of each detector; for Sardana, the receiver's address.
 #[derive(Debug)]
 pub struct Addresses([u16; SOURCES.len()]);
 
@@ -49,21 +49,21 @@ impl Addresses {
     pub fn settings(&self, source: &str) -> Value {
         match source {
             "sardana" => json!({ "port": self.port(source) }),
-            // Each is there before its scan, but on a machine that does other things at once not always within 250 ms.
+            // Each detector is present before its scan, but on a busy machine connecting may take longer than 250 ms.
             _ => json!({ "upstream_url": format!("tcp://127.0.0.1:{}", self.port(source)), "connect_wait": "1 s" }),
         }
     }
 }
 
-/// A detector before its run. Made before the scan begins.
+/// A detector before its run. Created before the scan starts.
 #[derive(Debug)]
 pub struct Detector {
     link: Link,
-    /// What is sent for each event.
+    /// The messages for each event.
     sends: Vec<Vec<Parts>>,
-    /// What must come of it.
+    /// The expected events.
     pub events: Vec<Parts>,
-    /// How many of them are handed over.
+    /// Number of events to send.
     handed_over: usize,
 }
 
@@ -85,7 +85,7 @@ impl std::fmt::Debug for Link {
 }
 
 impl Detector {
-    /// The detector of a stream in this scan; one that is not patient gives up soon when nobody takes what it has.
+    /// The detector of a stream in this scan; if not `patient`, it gives up soon when no receiver takes its messages.
     ///
     /// # Errors
     /// Its port cannot be bound.
@@ -99,7 +99,7 @@ impl Detector {
             }
             (None, "pcap-raw") => {
                 let sends = lines(plan, scan);
-                // An event has one frame, whatever lines it came in.
+                // An event has one frame, regardless of the reads its lines arrive in.
                 let events = sends.iter().map(|lines| vec![lines.concat().concat()]).collect();
                 (Link::Tcp(Listening::new(port)?), sends, events)
             }
@@ -113,10 +113,11 @@ impl Detector {
         Ok(Self { link, sends, events, handed_over: plan.handed_over() })
     }
 
-    /// Hands its events over, and returns when the network has them; the connection of one that keeps it until the next scan.
+    /// Sends its events, and returns when the network has them. Returns the connection if the detector keeps it until
+    /// the next scan.
     ///
     /// # Errors
-    /// Nobody takes them.
+    /// No receiver takes them.
     pub fn run(self) -> anyhow::Result<Option<TcpStream>> {
         let sends = &self.sends[..self.handed_over];
         match self.link {
@@ -124,12 +125,12 @@ impl Detector {
                 for parts in sends.iter().flatten() {
                     socket.send_multipart(parts, 0).context("nobody takes what the detector sends")?;
                 }
-                // Its end waits until everything is in the network.
+                // Dropping the socket waits until everything is in the network.
             }
             Link::Tcp(mut listening) => {
                 let mut stream = listening.greeted()?;
                 sends.iter().flatten().flatten().try_for_each(|part| stream.write_all(part))?;
-                // A PandABox does not close it, also not after an arm.
+                // A PandABox keeps the connection open, even after an arm.
                 return Ok(Some(stream));
             }
             Link::Http(port) => {
@@ -144,7 +145,7 @@ impl Detector {
     }
 }
 
-/// A PandABox's port: whoever connects is greeted at once, by a thread that owns the port.
+/// A PandABox's port: a thread owns the port and greets every client at once.
 struct Listening {
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<anyhow::Result<TcpStream>>>,
@@ -159,7 +160,7 @@ impl Listening {
         let thread = thread::spawn(move || {
             while !for_thread.load(Ordering::Relaxed) {
                 let greeted = listener.accept().map_err(anyhow::Error::from).and_then(|(stream, _)| greet(stream));
-                // One that breaks is followed by another.
+                // A broken connection is followed by another.
                 let Ok(stream) = greeted else {
                     thread::sleep(LOOK);
                     continue;
@@ -171,13 +172,13 @@ impl Listening {
         Ok(Self { is_over, thread: Some(thread) })
     }
 
-    /// The first that was.
+    /// The first greeted connection.
     fn greeted(&mut self) -> anyhow::Result<TcpStream> {
         let thread = self.thread.take().context("it is asked once")?;
         let deadline = Instant::now() + LIMIT;
         while !thread.is_finished() {
             if Instant::now() > deadline {
-                self.is_over.store(true, Ordering::Relaxed); // the thread looks at it all the time
+                self.is_over.store(true, Ordering::Relaxed); // the thread checks it all the time
             }
             thread::sleep(LOOK);
         }
@@ -250,7 +251,7 @@ fn ask(connection: &mut TcpStream, path: &[u8], body: &[u8]) -> anyhow::Result<(
     connection.write_all(format!("{head}content-length: {length}\r\n\r\n").as_bytes())?;
     connection.write_all(body)?;
     let mut answer = Vec::new();
-    // `null` is the body of every answer that takes a post.
+    // `null` is the body of every answer that accepts a post.
     while !answer.ends_with(b"\r\n\r\nnull") {
         let mut bytes = [0; 1024];
         match connection.read(&mut bytes)? {
@@ -262,7 +263,7 @@ fn ask(connection: &mut TcpStream, path: &[u8], body: &[u8]) -> anyhow::Result<(
     Ok(())
 }
 
-/// How long anything may take: longer than any fault.
+/// Limit for every step: longer than any fault.
 const LIMIT: Duration = Duration::from_secs(30);
 const IMPATIENCE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(5);

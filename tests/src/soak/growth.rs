@@ -1,15 +1,15 @@
-//! Whether a process grows: memory, threads and descriptors of one life, over time, by a straight line through them.
+//! Detects whether a process grows: fits a straight line to memory, threads and descriptors over one life.
 
 use std::{fmt, fs};
 
 use anyhow::Context as _;
 
-/// What a process has at one time.
+/// The resources of a process at one time.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// Memory of its own in KiB: without the files that are mapped.
+    /// Anonymous memory in KiB, without mapped files.
     pub memory: f64,
-    /// What is in memory of mapped files, in KiB.
+    /// Resident part of mapped files, in KiB.
     pub files: f64,
     /// Threads.
     pub threads: f64,
@@ -17,16 +17,16 @@ pub struct Sample {
     pub descriptors: f64,
 }
 
-/// Samples of one life.
+/// Samples of one life of the process.
 #[derive(Debug, Default)]
 pub struct Growth(Vec<Sample>);
 
-/// What it grew by.
+/// The growth of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Grown {
-    /// How many samples there were after the first third, in which everything is used for the first time.
+    /// Number of samples after the first third, in which everything is used for the first time.
     pub samples: usize,
-    /// From the beginning to the end of the line, in KiB, and in numbers.
+    /// From the beginning to the end of the line, in KiB; threads and descriptors as numbers.
     pub memory: f64,
     /// See above.
     pub threads: f64,
@@ -37,10 +37,10 @@ pub struct Grown {
 }
 
 impl Sample {
-    /// What a process has now.
+    /// The current resources of a process.
     ///
     /// # Errors
-    /// It is gone.
+    /// The process has ended.
     pub fn of(process: u32) -> anyhow::Result<Self> {
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
         let number = |key: &str| {
@@ -52,8 +52,8 @@ impl Sample {
         Ok(Self { memory: number("RssAnon:")?, files, threads: number("Threads:")?, descriptors })
     }
 
-    /// Without the stop descriptors of sources that panicked: a source is not called any more then, not even to end it, and one
-    /// of its threads may still wait for that descriptor.
+    /// Subtracts the stop descriptors of sources that panicked: such a source is not called again, not even to destroy
+    /// it, and one of its threads may still wait for that descriptor.
     #[must_use]
     pub fn without_descriptors(self, of_panicked: usize) -> Self {
         Self { descriptors: self.descriptors - of_panicked as f64, ..self }
@@ -68,17 +68,17 @@ impl fmt::Display for Sample {
 }
 
 impl Growth {
-    /// Another sample.
+    /// Adds a sample.
     pub fn add(&mut self, sample: Sample) {
         self.0.push(sample);
     }
 
-    /// A new life begins.
+    /// Starts a new life.
     pub fn restart(&mut self) {
         self.0.clear();
     }
 
-    /// What it grew by so far in this life.
+    /// The growth in this life so far.
     #[must_use]
     pub fn grown(&self) -> Grown {
         let settled = &self.0[self.0.len() / 3..];
@@ -95,7 +95,7 @@ impl Growth {
 }
 
 impl Grown {
-    /// Whether nothing grew, within what comes and goes from scan to scan.
+    /// Whether nothing grew, except for the usual variation from scan to scan.
     #[must_use]
     pub fn is_flat(&self) -> bool {
         self.samples < ENOUGH
@@ -116,7 +116,7 @@ impl fmt::Display for Grown {
     }
 }
 
-/// The line of least squares: its rise from the first to the last value, and its value there.
+/// The least-squares line: its rise from the first to the last value, and its value at the end.
 fn line(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {
     let count = values.len() as f64;
     if count < 2.0 {
@@ -134,9 +134,9 @@ fn line(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {
     (slope * (count - 1.0), mean + slope * middle)
 }
 
-/// Fewer samples say nothing.
+/// With fewer samples there is no verdict.
 const ENOUGH: usize = 20;
-/// In KiB: what memory may differ by at least.
+/// In KiB: smaller growth of memory is ignored.
 const MEMORY: f64 = 16.0 * 1024.0;
 
 #[cfg(test)]

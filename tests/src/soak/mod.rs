@@ -1,7 +1,7 @@
-//! The long run: scan after scan at random, with faults at random, and the oracle throughout.
+//! The soak run: random scans with random faults, all checked by the oracle.
 //!
-//! `plan` says from a seed what happens in a scan; `world` is everything that takes part, `detectors` and `trouble` do their
-//! part, `scan` plays it all and asks the oracle; `growth` watches the process.
+//! `plan` derives from a seed what happens in a scan. `world` has all participants, `detectors` and `trouble` act on
+//! them, `scan` plays a plan and calls the oracle; `growth` monitors the process.
 
 pub mod detectors;
 pub mod growth;
@@ -26,42 +26,42 @@ use self::{
 };
 use crate::oracle::Outcome;
 
-/// What is to be run.
+/// Parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Wish {
-    /// From it follows everything that happens.
+    /// Determines everything that happens.
     pub seed: u64,
     /// The first scan.
     pub first: u32,
     /// How many scans at most.
     pub scans: u32,
-    /// For how long.
+    /// Time limit.
     pub time: Duration,
 }
 
-/// What was seen.
+/// Results of a run.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Scans played.
+    /// Number of scans.
     pub scans: u32,
-    /// Faults by their kind.
+    /// Number of faults by kind.
     pub faults: BTreeMap<String, u32>,
-    /// What became of everything.
+    /// Outcome of all messages.
     pub outcome: Outcome,
-    /// Of it, what framegate held when it was killed.
+    /// Messages that framegate held when it was killed.
     pub with_the_ingester: u64,
     /// Starts of framegate.
     pub starts: u32,
-    /// What its last life grew by.
+    /// The growth in its last life.
     pub grown: Grown,
-    /// How much it said, in lines for each scan.
+    /// Log lines per scan.
     pub lines: f64,
 }
 
-/// Runs it; `told` hears every plan before it is played, and what framegate has after it.
+/// Runs the scans; calls `told` with every plan before its scan, and with framegate's resources after it.
 ///
 /// # Errors
-/// The first scan that is not as it must be, with how to play it again.
+/// The first failed scan, and how to replay it.
 pub fn run(wish: &Wish, mut told: impl FnMut(&dyn fmt::Display)) -> anyhow::Result<Report> {
     let mut world = World::new()?;
     let began = Instant::now();

@@ -1,6 +1,6 @@
-//! What happens in a scan: who streams what to whom, in which order, and what goes wrong when.
+//! What happens in a scan: streams, workers, assignments, faults, and their order.
 //!
-//! All of it follows from a seed and the scan's number, so each scan can be played again alone.
+//! All of it follows from a seed and the scan's number, so each scan can be replayed alone.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -13,19 +13,19 @@ use super::detectors::SOURCES;
 pub struct Plan {
     /// The scan's number, from 0.
     pub number: u32,
-    /// Who streams.
+    /// The streams.
     pub streams: Vec<StreamPlan>,
-    /// Who works.
+    /// The workers.
     pub workers: Vec<String>,
-    /// Who gets which stream of which event.
+    /// The workers of each stream of each event.
     pub assignments: Vec<Assignment>,
-    /// In lists up to these events.
+    /// The end of each list of assignments.
     pub lists: Vec<usize>,
-    /// Detectors begin after this many lists.
+    /// Detectors start after this many lists.
     pub detectors_after: usize,
-    /// Where events are captured.
+    /// Where the capture is written.
     pub capture: Capture,
-    /// What goes wrong: after this many lists, and for how long.
+    /// The faults: after how many lists, and how long.
     pub faults: Vec<(usize, Fault, Duration)>,
 }
 
@@ -35,71 +35,71 @@ pub type Assignment = BTreeMap<&'static str, Vec<String>>;
 /// One stream in a scan.
 #[derive(Debug)]
 pub struct StreamPlan {
-    /// The source, and the name of the stream.
+    /// Name of the source and of the stream.
     pub source: &'static str,
-    /// How many bytes are added to each event between start and end.
+    /// Additional bytes of each event between start and end.
     pub events: Vec<usize>,
-    /// The detector ends after this many events, without a word.
+    /// The detector stops after this many events, without an end.
     pub stops_after: Option<usize>,
-    /// Its plugin panics: there is no event of it in this scan.
+    /// Its plugin panics, so the stream has no events in this scan.
     pub panics: bool,
 }
 
-/// Where events are captured.
+/// Where the capture is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capture {
     /// Nowhere.
     Off,
-    /// On a disk with room.
+    /// To a disk with room.
     Disk,
-    /// On one without.
+    /// To a full disk.
     FullDisk,
 }
 
-/// What goes wrong, with the worker that it concerns.
+/// A fault, with the worker that it affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// The network between framegate and Redis passes nothing on.
+    /// The network between framegate and Redis forwards nothing.
     RedisHeld,
     /// It resets all connections.
     RedisCut,
-    /// It takes 200 ms each way.
+    /// It delays by 200 ms in each direction.
     RedisSlow,
-    /// `redis-server` under SIGSTOP.
+    /// SIGSTOP for `redis-server`.
     RedisPaused,
-    /// `redis-server` killed, and started again with its data.
+    /// `redis-server` is killed, and restarted with its data.
     RedisRestarted,
-    /// `redis-server` killed, and started again with nothing.
+    /// `redis-server` is killed, and restarted without data.
     RedisEmptied,
-    /// A worker ends; another comes under its name.
+    /// A worker ends; a new one with its name connects.
     WorkerKilled(usize),
-    /// The same, and the end of the first is not seen: its connection is half open.
+    /// The same, but the first one's end is not visible: its connection is half open.
     WorkerHalfOpen(usize),
-    /// A worker pings and does not read.
+    /// A worker pings but does not read.
     WorkerStalled(usize),
     /// It neither pings nor reads.
     WorkerSilent(usize),
-    /// Its network passes nothing on.
+    /// Its network forwards nothing.
     WorkerHeld(usize),
-    /// Its connection is reset; it connects again.
+    /// Its connection is reset; it reconnects.
     WorkerCut(usize),
-    /// Noise, HTTP, pings that are none, and connections that say nothing.
+    /// Noise, HTTP, invalid pings, and silent connections.
     Strangers,
-    /// Updates and assignments that are none.
+    /// Invalid updates and assignments.
     Nonsense,
-    /// The controller says everything again: the update and the last assignments.
+    /// The controller repeats the update and the last assignments.
     Repeated,
-    /// framegate has no descriptor left.
+    /// framegate has no descriptors left.
     NoDescriptors,
-    /// framegate is killed, and started again.
+    /// framegate is killed and restarted.
     IngesterKilled,
-    /// framegate is ended by SIGTERM before the scan, and started again.
+    /// framegate is ended by SIGTERM before the scan and restarted.
     IngesterEnded,
 }
 
-/// framegate is killed and ended only in so many first scans, so that what follows is one life, long enough to see growth in.
+/// framegate is killed or ended only in this many first scans; the rest is one life, long enough to detect growth.
 const RESTARTS_BEFORE: u32 = 10;
-/// The worker that never comes.
+/// A worker that never connects.
 pub const NOBODY: &str = "nobody";
 
 impl Plan {
@@ -128,7 +128,7 @@ impl Plan {
         plan.detectors_after = rng.usize(0..=plan.lists.len());
         for _ in 0..[0, 0, 1, 1, 1, 2][rng.usize(0..6)] {
             let fault = plan.fault(rng);
-            // Short ones more often than long ones.
+            // Short faults are more frequent than long ones.
             let lasts = Duration::from_millis(20 << rng.u32(0..=7));
             plan.faults.push((rng.usize(0..=plan.lists.len()), fault, lasts));
         }
@@ -136,7 +136,7 @@ impl Plan {
         plan
     }
 
-    /// A scan in which little happens and nothing goes wrong: after it framegate has what it had after the one before.
+    /// A short scan without faults: after it, framegate must have the same resources as after the previous such scan.
     #[must_use]
     pub fn rest() -> Self {
         let stream = StreamPlan { source: SOURCES[0], events: vec![0], stops_after: None, panics: false };
@@ -154,7 +154,8 @@ impl Plan {
         }
     }
 
-    /// Deals this many events: in turn, at random, to all; some streams of some events to nobody, or not at all.
+    /// Assigns this many events: in turn, at random, or to all; some streams of some events get no worker, or no
+    /// assignment.
     fn assign(&mut self, rng: &mut Rng, events: usize) {
         let manner = rng.u8(0..4);
         let absent = rng.u8(0..12) == 0;
@@ -169,7 +170,7 @@ impl Plan {
                 if absent && rng.u8(0..8) == 0 {
                     workers.push(NOBODY.to_owned());
                 }
-                // A stream that is not named in an assignment has its next event in a later one.
+                // A stream that is missing in an assignment has its next event in a later one.
                 if manner != 3 || self.streams.len() == 1 || rng.u8(0..5) > 0 {
                     assignment.insert(stream.source, workers);
                 }
@@ -207,19 +208,19 @@ impl Plan {
         }
     }
 
-    /// Whether framegate loses what it holds.
+    /// Whether framegate loses the messages that it holds.
     #[must_use]
     pub fn kills_the_ingester(&self) -> bool {
         self.faults.iter().any(|(_, fault, _)| *fault == Fault::IngesterKilled)
     }
 
-    /// How often the connection of a worker ends in this scan.
+    /// How often a worker's connection ends in this scan.
     #[must_use]
     pub fn lost_connections(&self, name: &str) -> usize {
         let is_it = |index: &usize| self.workers[*index] == name;
         let faults = self.faults.iter().filter(|(_, fault, _)| match fault {
             Fault::WorkerKilled(worker) | Fault::WorkerHalfOpen(worker) | Fault::WorkerCut(worker) => is_it(worker),
-            // It needs a descriptor, and makes one free by ending somebody's connection.
+            // A new connection needs a descriptor; framegate frees one by closing a worker's connection.
             Fault::NoDescriptors => is_it(&0),
             _ => false,
         });
@@ -231,13 +232,13 @@ impl StreamPlan {
     fn new(rng: &mut Rng, source: &'static str, events: usize) -> Self {
         let most = [10, 1000, 1000, 50_000][rng.usize(0..4)];
         let events: Vec<_> = (0..events).map(|_| rng.usize(0..most)).collect();
-        // Of an oscilloscope's prepare alone nothing is given: what it is shows with the first sequence.
+        // An oscilloscope's prepare alone gives no event: only the first sequence shows the mode.
         let least = if source == "lecroy" { 2 } else { 1 };
         let stops_after = (rng.u8(0..12) == 0).then(|| rng.usize(least..events.len() + 2));
         Self { source, events, stops_after, panics: rng.u8(0..25) == 0 }
     }
 
-    /// How many events the detector hands over: start, data, end.
+    /// Number of events that the detector sends: start, data, end.
     #[must_use]
     pub fn handed_over(&self) -> usize {
         if self.panics { 0 } else { self.stops_after.unwrap_or(self.events.len() + 2) }
@@ -265,7 +266,7 @@ impl fmt::Display for Plan {
 }
 
 impl Fault {
-    /// Without the worker.
+    /// Name without the worker.
     #[must_use]
     pub fn kind(&self) -> String {
         let text = format!("{self:?}");

@@ -1,4 +1,4 @@
-//! Plays one scan as its plan says, with its faults, and hands everything to the oracle.
+//! Plays one scan and its faults as planned, and passes the results to the oracle.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ use crate::{
 /// Plays a scan.
 ///
 /// # Errors
-/// Something is wrong: lost, doubled, mixed up, or it does not end.
+/// An error: lost, duplicated or mixed-up messages, or a scan that does not end.
 pub fn play(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
     let outcome = play_it(world, plan)?;
     for stream in plan.streams.iter().filter(|stream| stream.panics) {
@@ -61,7 +61,7 @@ fn play_it(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
         account.lost_connections.insert(worker.clone(), plan.lost_connections(worker));
     }
 
-    // Faults before the first list begin before the scan does, but for those that need it.
+    // Redis faults before the first list begin before the scan; the others need the scan.
     let mut troubles = Vec::new();
     let mut faults = plan.faults.iter().filter(|(_, fault, _)| *fault != Fault::IngesterEnded).peekable();
     let in_redis = |fault: &Fault| matches!(fault, Fault::RedisHeld | Fault::RedisCut | Fault::RedisSlow);
@@ -78,7 +78,7 @@ fn play_it(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
         thread::sleep(LOOK);
     }
 
-    // They were of the last scan.
+    // They belong to the previous scan.
     world.kept.clear();
     let mut running = Vec::new();
     let mut told = 0;
@@ -90,7 +90,7 @@ fn play_it(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
         }
         while let Some((_, fault, lasts)) = faults.next_if(|(after, ..)| *after <= list) {
             if *fault == Fault::RedisEmptied {
-                // What was told and not read would be lost with it; no controller goes on after that.
+                // Assignments that are not yet read would be lost; a real controller would not continue after that.
                 wait(world, "the assignments to be read", |status| assigned(status) >= named(plan, told))?;
             }
             was_killed |= *fault == Fault::IngesterKilled;
@@ -118,7 +118,7 @@ fn play_it(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
         world.controller.finish_and_wait(INGESTER);
         collect(world, &mut account, false)?;
         end_capture(capture)?;
-        // The detectors have sent to somebody who is gone.
+        // The detectors have sent to the ingester that was killed.
         drop(running);
         return account.check_order().map_err(|wrong| anyhow!(wrong.join("\n")));
     }
@@ -134,7 +134,7 @@ fn play_it(world: &mut World, plan: &Plan) -> anyhow::Result<Outcome> {
     account.check(&status).map_err(|wrong| anyhow!("{}\n{status:#}", wrong.join("\n")))
 }
 
-/// Whether the ingester publishes the mapping. Redis may be slow or away.
+/// Whether the ingester publishes the mapping. Redis may be slow or unavailable.
 fn is_ready(world: &mut World) -> anyhow::Result<bool> {
     world.host()?;
     let mapping = json!(world.controller.mapping);
@@ -146,18 +146,18 @@ fn tell(world: &mut World, plan: &Plan, events: std::ops::Range<usize>) {
     world.controller.assign_raw(json!(events.map(event).collect::<Vec<_>>()).to_string());
 }
 
-/// How many of the first events name a stream.
+/// Number of events with a stream among the first `told`.
 fn named(plan: &Plan, told: usize) -> u64 {
     plan.assignments[..told].iter().filter(|assignment| !assignment.is_empty()).count() as u64
 }
 
-/// Events that the ingester knows of.
+/// Number of events assigned, according to the ingester.
 fn assigned(status: &Value) -> u64 {
     let count = |what: &str| status[what].as_u64().unwrap_or(0);
     count("processed_events") + count("assignments_waiting")
 }
 
-/// Ends those whose time is over; or waits for that.
+/// Ends faults whose time is over; waits for it if `wait`.
 fn end_troubles(troubles: &mut Vec<Trouble>, world: &mut World, plan: &Plan, wait: bool) -> anyhow::Result<()> {
     let mut lasting = Vec::new();
     for trouble in troubles.drain(..) {
@@ -188,7 +188,7 @@ fn wait(world: &mut World, what: &str, wanted: impl Fn(&Value) -> bool) -> anyho
     }
 }
 
-/// Reads what comes until all is there that can come.
+/// Reads messages until all possible ones have arrived.
 fn collect(world: &mut World, account: &mut Account, all: bool) -> anyhow::Result<()> {
     if all {
         let whole = account.whole_events();
@@ -203,7 +203,7 @@ fn collect(world: &mut World, account: &mut Account, all: bool) -> anyhow::Resul
         let expected = expected.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
         let is_whole = all && account.lost_connections.get(name) == Some(&0);
         let got = account.arrived.entry(name.clone()).or_default();
-        // One whose connection ended may have lost something: it has all when nothing more comes.
+        // A worker whose connection ended may have lost messages: it is done when no more arrive.
         while let Some(message) = match is_whole && got.len() < expected {
             true => station.worker.within(LIMIT),
             false => station.worker.within(if is_whole { Duration::ZERO } else { SILENCE }),
@@ -221,7 +221,7 @@ fn join(detector: JoinHandle<anyhow::Result<Option<TcpStream>>>) -> anyhow::Resu
     }
 }
 
-/// Takes a new mapping, and says where the scan is captured; the file.
+/// Creates a new mapping and sets the capture's path; returns the path.
 fn begin_capture(world: &mut World, plan: &Plan) -> anyhow::Result<std::path::PathBuf> {
     let mapping = world.controller.new_mapping();
     let prefix = world.folder.path().join("capture-");
@@ -257,10 +257,10 @@ fn end_capture(path: std::path::PathBuf) -> anyhow::Result<()> {
     }
 }
 
-/// The event that the plugin `panics_in_next` gives before it panics.
+/// The event that the plugin `panics_in_next` yields before it panics.
 const BEFORE_THE_PANIC: &[u8] = &[7; 10];
-/// How long anything may take that faults delay.
+/// Limit for every step that faults can delay.
 const LIMIT: Duration = Duration::from_secs(30);
-/// After so long without a message there is none.
+/// After this time without a message, there are no more.
 const SILENCE: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(5);

@@ -1,4 +1,4 @@
-//! Makes faults happen, for real, and makes them go away.
+//! Causes real faults, and ends them.
 
 use std::{
     collections::BTreeMap,
@@ -14,26 +14,26 @@ use super::{
 };
 use crate::worker::Message;
 
-/// A fault that lasts, and until when.
+/// An active fault, and when it ends.
 #[derive(Debug)]
 pub struct Trouble {
     fault: Fault,
     until: Instant,
-    /// Connections of strangers; they end with it.
+    /// Connections of unrelated clients; they end with the fault.
     _strangers: Vec<TcpStream>,
 }
 
 impl Trouble {
-    /// How long it still lasts.
+    /// The remaining time.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Begins a fault. One in Redis itself is over when this returns, because nobody could say anything meanwhile.
+    /// Begins a fault. A fault in Redis itself is over on return, because the controller could not write meanwhile.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be caused.
     pub fn begin(
         world: &mut World,
         plan: &Plan,
@@ -67,11 +67,11 @@ impl Trouble {
                 if matches!(fault, Fault::WorkerHalfOpen(_)) {
                     station.proxy.hold();
                 }
-                // What it has read was not lost on the way.
+                // Messages that it has read were not lost in transit.
                 let got = arrived.entry(name(worker).to_owned()).or_default();
                 got.extend(station.worker.end());
                 if matches!(fault, Fault::WorkerHalfOpen(_)) {
-                    // At once, while the old connection is there.
+                    // At once, while the old connection still exists.
                     station.worker = connect(name(worker), &station.proxy);
                 }
             }
@@ -101,16 +101,16 @@ impl Trouble {
                 thread::sleep(lasts);
                 world.start()?;
             }
-            // Before the scan.
+            // Done before the scan.
             Fault::IngesterEnded => {}
         }
         Ok(Self { fault, until: Instant::now() + lasts, _strangers: strangers })
     }
 
-    /// Ends it.
+    /// Ends the fault.
     ///
     /// # Errors
-    /// It does not go away.
+    /// It does not end.
     pub fn end(self, world: &mut World, plan: &Plan) -> anyhow::Result<()> {
         let name = |worker: usize| plan.workers[worker].as_str();
         match self.fault {
@@ -134,7 +134,7 @@ impl Trouble {
     }
 }
 
-/// Somebody who takes the workers' port for something else.
+/// Unrelated clients that connect to the workers' port by mistake.
 fn strange(port: u16) -> anyhow::Result<Vec<TcpStream>> {
     let mut strangers = Vec::new();
     for number in 0..20_usize {
@@ -145,7 +145,7 @@ fn strange(port: u16) -> anyhow::Result<Vec<TcpStream>> {
             1 => &noise,
             _ => b"",
         };
-        // It may be closed before everything is said.
+        // The connection may be closed before everything is sent.
         let _ = stream.write_all(says);
         strangers.push(stream);
     }
@@ -159,5 +159,5 @@ fn strange(port: u16) -> anyhow::Result<Vec<TcpStream>> {
     Ok(strangers)
 }
 
-/// What framegate gets back when it has run out: enough.
+/// framegate's descriptor limit after the fault: enough.
 const DESCRIPTORS: &str = "1024:";

@@ -1,4 +1,4 @@
-//! Everything that takes part: Redis, the ingester under test, workers, each with a network of its own.
+//! All participants: Redis, the ingester under test, and workers, each with its own network.
 
 use std::{
     collections::BTreeMap,
@@ -31,19 +31,19 @@ pub const INGESTER: &str = "soak-ingester";
 /// See the module.
 #[derive(Debug)]
 pub struct World {
-    /// Where captures and logs are.
+    /// Folder for captures and logs.
     pub folder: TempDir,
-    /// The Redis, and the network before it.
+    /// The Redis server.
     pub redis: RedisServer,
     /// The network between it and framegate.
     pub redis_proxy: Proxy,
-    /// Who says what happens.
+    /// The simulated controller.
     pub controller: Controller,
     /// The addresses of detectors.
     pub addresses: Addresses,
     /// Workers by name.
     pub workers: BTreeMap<String, Station>,
-    /// Connections of detectors that stay until the next scan has begun.
+    /// Connections of detectors that stay open until the next scan has started.
     pub kept: Vec<TcpStream>,
     /// How often framegate was started.
     pub starts: u32,
@@ -53,17 +53,17 @@ pub struct World {
     port: u16,
 }
 
-/// A worker's place: the network before it stays, the worker may change.
+/// A worker's place: its network stays, the worker may change.
 #[derive(Debug)]
 pub struct Station {
     /// Its network.
     pub proxy: Proxy,
-    /// Who works there now.
+    /// The current worker.
     pub worker: Worker,
 }
 
 impl World {
-    /// Everything started, and nothing going on.
+    /// Starts everything; no scan is active.
     ///
     /// # Errors
     /// Something does not start.
@@ -97,7 +97,7 @@ impl World {
     /// Starts framegate, and waits until it is published.
     ///
     /// # Errors
-    /// It is not soon.
+    /// It is not published in time.
     pub fn start(&mut self) -> anyhow::Result<()> {
         let began = Instant::now();
         let mut command = framegate::command();
@@ -119,7 +119,7 @@ impl World {
     /// Ends framegate as a service manager does.
     ///
     /// # Errors
-    /// It does not end well.
+    /// It does not end cleanly.
     pub fn end(&mut self) -> anyhow::Result<()> {
         let mut host = self.host.take().context("framegate runs")?;
         let status = host.stop(Duration::from_secs(5));
@@ -130,7 +130,7 @@ impl World {
     /// The running framegate.
     ///
     /// # Errors
-    /// It does not run.
+    /// It is not running.
     pub fn host(&mut self) -> anyhow::Result<&mut Host> {
         let host = self.host.as_mut().context("framegate is not started")?;
         if let Some(status) = host.ended() {
@@ -139,7 +139,7 @@ impl World {
         Ok(host)
     }
 
-    /// Its ingester's status, if it answers now.
+    /// Its ingester's status, if it answers.
     ///
     /// # Errors
     /// It has ended.
@@ -164,7 +164,7 @@ impl World {
         self.port
     }
 
-    /// Sees to it that these workers are there; others leave.
+    /// Makes these workers present; others leave.
     pub fn have_workers(&mut self, names: &[String]) {
         self.workers.retain(|name, _| names.contains(name));
         for name in names {
@@ -182,16 +182,16 @@ impl World {
         self.controller.wait_state(INGESTER, "the workers", published);
     }
 
-    /// Everything framegate said since it was started the first time.
+    /// framegate's log since its first start.
     #[must_use]
     pub fn log(&self) -> String {
         self.host.as_ref().map(Host::log).unwrap_or_default()
     }
 
-    /// Sets how many descriptors framegate may have (prlimit(1)).
+    /// Sets framegate's descriptor limit (prlimit(1)).
     ///
     /// # Errors
-    /// It is not allowed.
+    /// The limit cannot be set.
     pub fn limit_descriptors(&mut self, limit: &str) -> anyhow::Result<()> {
         let id = self.host()?.id().to_string();
         let status = Command::new("prlimit").args(["--pid", &id, &format!("--nofile={limit}")]).status()?;
@@ -199,7 +199,7 @@ impl World {
         Ok(())
     }
 
-    /// How many descriptors framegate has.
+    /// Number of framegate's descriptors.
     ///
     /// # Errors
     /// It has ended.
@@ -208,7 +208,7 @@ impl World {
     }
 }
 
-/// A worker behind its network.
+/// A worker behind its own network.
 #[must_use]
 pub fn connect(name: &str, proxy: &Proxy) -> Worker {
     Worker::connect(name, &format!("tcp://127.0.0.1:{}", proxy.port()))
@@ -230,5 +230,5 @@ fn configuration(redis: u16, port: u16, addresses: &Addresses) -> anyhow::Result
     Ok(text)
 }
 
-/// How long a start may take on a busy machine, with plugins that were built for debugging.
+/// How long a start may take on a busy machine, with plugins in a debug build.
 const RESTART: Duration = Duration::from_secs(15);

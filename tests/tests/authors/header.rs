@@ -1,5 +1,5 @@
-//! The C header says the same as the Rust side: everything in the newest file of `plugin-api/abi/layout/` becomes an assertion of C, and
-//! C and C++ compile it. (The Rust side is held against the same file in `plugin-api/abi/src/layout.rs`.)
+//! The C header matches the Rust side: everything in the newest file of `plugin-api/abi/layout/` becomes a C assertion,
+//! and C and C++ compile it. (`plugin-api/abi/src/layout.rs` compares the Rust side with the same file.)
 
 use std::{fmt::Write as _, fs, path::PathBuf, process::Command};
 
@@ -20,7 +20,7 @@ fn constant_name(rust: &str) -> String {
     spread.collect()
 }
 
-/// A type in C. `name` is what is declared; empty for the type alone.
+/// A type in C. `name` is the declared name; empty for the type alone.
 fn c_type(rust: &str, name: &str) -> String {
     if let Some(function) = rust.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')) {
         return c_type(function, name);
@@ -32,7 +32,7 @@ fn c_type(rust: &str, name: &str) -> String {
         return format!("{result}(*{name})({})", parameters.join(", "));
     }
     if let Some((element, len)) = rust.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')?.split_once("; ")) {
-        // What is text, and closed by a zero, is char in C.
+        // A zero-terminated text is char in C.
         assert_eq!(element, "u8");
         return format!("char {name}[{len}]");
     }
@@ -63,7 +63,7 @@ const PRELUDE: &str = r#"#include "framegate_plugin.h"
 #endif
 "#;
 
-/// A program that compiles, and answers 0, if the header says what the layout says.
+/// A program that compiles, and returns 0, if the header matches the layout.
 fn assertions(layout: &str) -> String {
     let mut program = PRELUDE.to_owned();
     let (mut declared, mut checks, mut texts) = (Vec::new(), Vec::new(), Vec::new());
@@ -78,7 +78,7 @@ fn assertions(layout: &str) -> String {
                 check(&format!("FRAMEGATE_ABI_MAJOR == {major}"));
                 check(&format!("FRAMEGATE_ABI_MINOR == {minor}"));
             }
-            // Where abi_stable's description of a plugin in Rust begins.
+            // Start of abi_stable's description of a plugin in Rust.
             ["struct", "Root", ..] => {}
             ["struct", name, "of", size, "bytes", "aligned", "to", align] => {
                 let name = struct_name(name);
@@ -134,7 +134,7 @@ fn holds(compiler: &str, standard: &str, program: &str) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err("a text differs".to_owned()) }
 }
 
-/// Of all versions.
+/// The newest of all versions.
 fn newest_layout() -> String {
     let version = |path: &PathBuf| -> Vec<u32> {
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -1,4 +1,4 @@
-//! The template in C, as its user takes it; under the address sanitizer, too; and what is refused of plugins in C.
+//! The template in C, as an author uses it; also under the address sanitizer; and refusals of C plugins.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ fn the_commands_of_its_readme_lead_from_an_empty_folder_to_a_plugin_that_streams
     assert!(log.contains("mine will count to 50"), "{log}");
 }
 
-/// Compiles the template after an edit of its source: what stands there once, and what is put in its place.
+/// Compiles the template after an edit: replaces `from`, which occurs once, by `to`.
 fn edited(folder: &Path, from: &str, to: &str, options: &[&str]) -> PathBuf {
     let original = fs::read_to_string(root().join("plugins/template-c/counter.c")).unwrap();
     assert_eq!(original.matches(from).count(), 1, "{from}");
@@ -45,7 +45,8 @@ fn edited(folder: &Path, from: &str, to: &str, options: &[&str]) -> PathBuf {
     plugin
 }
 
-/// What the sanitizers of C say of a scan with this plugin, in a host that ends after it. The exit status of a finding is not 0.
+/// Runs a scan with this plugin under the C sanitizers, in a host that ends after it. The exit status of a finding is
+/// not 0.
 fn under_the_sanitizers(from: &str, to: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let options = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
@@ -78,7 +79,7 @@ fn the_sanitizers_find_nothing_in_it_and_would_find_what_is_wrong() {
     }
 }
 
-/// What a host says that is asked to run a plugin, and refuses it.
+/// The host's output when it refuses to run a plugin.
 fn refused(folder: &Path, plugin: &Path) -> String {
     let (config, _) = write_configuration(folder, &configuration(plugin, free_port(), 1, ""));
     let output = framegate::command().args(["run", "--config"]).arg(config).output().unwrap();
@@ -98,7 +99,7 @@ fn a_plugin_in_c_that_lacks_a_function_is_refused() {
 
 #[test]
 fn a_plugin_that_asks_to_be_bound_late_is_bound_at_once() {
-    // rustc asks for early binding itself; with late binding the first call of `open` would end the process.
+    // rustc requests early binding itself; with late binding the first call of `open` would end the process.
     let folder = tempfile::tempdir().unwrap();
     let call = "extern void function_that_nobody_has(void); function_that_nobody_has(); self->given = 0;";
     let plugin = edited(folder.path(), "self->given = 0;", call, &["-Wl,-z,lazy"]);

@@ -1,5 +1,5 @@
-//! What authors of plugins are given works: the templates in Rust and in C, the C header, and the promise that a plugin which
-//! was built once goes on working.
+//! Tests the material for plugin authors: the templates in Rust and in C, the C header, and the promise that a plugin
+//! built once keeps working.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -20,13 +20,13 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// What is printed of both kinds.
+/// Standard output and standard error.
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Runs the commands of the shell that stand under a heading of a document, one after the other, in an empty folder beside which
-/// `framegate/` would be a copy of this repository.
+/// Runs the shell commands under a heading of a document, one after the other, in an empty folder. In the commands,
+/// `framegate/` is replaced by this repository.
 fn run_commands(document: &str, heading: &str, folder: &Path, edit: impl Fn(String) -> String) -> String {
     let text = std::fs::read_to_string(root().join(document)).unwrap();
     let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("{document}: no {heading}"));
@@ -43,7 +43,7 @@ fn run_commands(document: &str, heading: &str, folder: &Path, edit: impl Fn(Stri
     said(&output)
 }
 
-/// A configuration with one stream, `mine`, from this plugin; `more` are its settings.
+/// A configuration with one stream, `mine`, from this plugin; `more` has its settings.
 fn configuration(plugin: &Path, port: u16, scans: u32, more: &str) -> String {
     let plugin = plugin.display();
     format!(
@@ -52,7 +52,7 @@ fn configuration(plugin: &Path, port: u16, scans: u32, more: &str) -> String {
     )
 }
 
-/// Runs this plugin in two scans of a host; the first frame of each event is handed to `check`. Gives the host's log.
+/// Runs this plugin in two scans of a host; passes the first frame of each event to `check`. Returns the host's log.
 fn streams_through_a_host(plugin: &Path, settings: &str, events: u64, check: impl Fn(u64, &[u8])) -> String {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();

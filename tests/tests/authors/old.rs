@@ -1,4 +1,4 @@
-//! A plugin that was built with an earlier version of the interface works in this host.
+//! A plugin built with an earlier version of the interface works in this host.
 
 use std::{path::Path, time::Duration};
 
@@ -6,7 +6,7 @@ use framegate_tests::{alone, host::Host, process::free_port, worker::Worker};
 
 use super::configuration;
 
-/// Everything that `tests/old-plugins/VERSION` does is seen in a host.
+/// Checks all functions of `tests/old-plugins/VERSION` in a host.
 fn still_works(version: &str) {
     let plugin: &Path = &alone::old_plugin(version);
     let folder = tempfile::tempdir().unwrap();
@@ -24,7 +24,7 @@ fn still_works(version: &str) {
     assert!(host.wait(Duration::from_secs(10)).success(), "{}", host.log());
     assert!(host.log().contains("mine is fed by an old plugin"), "{}", host.log());
 
-    // Its errors cross too.
+    // Its errors are passed on too.
     let mut host = Host::start(folder.path(), &configuration(plugin, port, 1, "wrong = 1"));
     assert_eq!(host.wait(Duration::from_secs(10)).code(), Some(2), "{}", host.log());
     assert!(host.log().contains("settings.wrong: there is no such setting"), "{}", host.log());

@@ -1,4 +1,4 @@
-//! The template in Rust, as its user takes it: copied out of the repository, renamed, tested, built and loaded.
+//! The template in Rust, as an author uses it: copied out of the repository, renamed, tested, built and loaded.
 
 use framegate_tests::alone;
 
@@ -7,7 +7,7 @@ use super::{run_commands, streams_through_a_host};
 #[test]
 fn the_first_steps_of_the_guide_lead_from_an_empty_folder_to_a_plugin_that_streams() {
     let folder = tempfile::tempdir().unwrap();
-    // Where everything that stands alone is built, so that dependencies are built once.
+    // The target folder of the standalone crates, so that dependencies are built once.
     let built = alone::target().join("debug");
     let here = |script: String| script.replace("target/debug/", &format!("{}/", built.display()));
     let said = run_commands("docs/plugin-authors.md", "Ten minutes, in Rust", folder.path(), here);

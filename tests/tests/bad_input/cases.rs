@@ -1,23 +1,23 @@
-//! What may come instead of data, for each protocol on ZeroMQ.
+//! Bad input instead of data, for each protocol on ZeroMQ.
 
 use framegate_tests::protocols::{Parts, Protocol};
 
-/// Something that a detector may send in the middle of a run.
+/// Input that a detector may send in the middle of a run.
 pub(crate) struct Case {
     pub(crate) what: &'static str,
     pub(crate) messages: Vec<Parts>,
     pub(crate) becomes: Becomes,
 }
 
-/// What must come of it.
+/// The expected result.
 pub(crate) enum Becomes {
-    /// An event: it is unusual, and valid.
+    /// An event: the input is unusual, but valid.
     Event,
-    /// Nothing but a count, for a reason with these words in it.
+    /// Only a count, for a reason that contains this text.
     Invalid(&'static str),
 }
 
-/// The cases that are neither long nor many; data has this number.
+/// The cases that are neither long nor many; `number` is their data's number.
 pub(crate) fn small(protocol: &Protocol, number: u32) -> Vec<Case> {
     let value = |what, value: &[u8], becomes| {
         let messages = with_value(protocol, number, value);
@@ -39,7 +39,7 @@ pub(crate) fn small(protocol: &Protocol, number: u32) -> Vec<Case> {
             bytes("no pickle", b"not a pickle", "no pickle of protocol"),
             value("a text that is not UTF-8", b"X\x01\x00\x00\x00\xff", Becomes::Invalid("UTF-8")),
             value("20,000 marks", &b"(".repeat(20_000), Becomes::Invalid("nested more than 4096 deep")),
-            // Not called, and passed on.
+            // Not called, but forwarded.
             value("a call", b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R", Becomes::Event),
             value("a memo beyond the message", b"Nr\xff\xff\x0f\x00", Becomes::Invalid("beyond the message's length")),
             value("duplicate keys", b"K\x01X\x04\x00\x00\x00moreK\x02", Becomes::Event),
@@ -47,10 +47,10 @@ pub(crate) fn small(protocol: &Protocol, number: u32) -> Vec<Case> {
             second_start,
         ];
     }
-    // Of these a part that is read is the data too.
+    // In these protocols, the parsed part also has the data.
     let only_part = matches!(protocol.name, "albaem" | "pcap");
     let nested = |levels| [b"[".repeat(levels), b"]".repeat(levels)].concat();
-    // The message is a level, and this object another.
+    // The message is one level, and this object another.
     let deepest = [b"{\"k\":".as_slice(), &nested(198), b"}"].concat();
     let long = |mebibytes: usize| [b"\"".as_slice(), &vec![b'y'; mebibytes << 20], b"\""].concat();
     let digits = [b"1".as_slice(), &b"0".repeat(400), b",\"y\":-1e999"].concat();
@@ -69,7 +69,7 @@ pub(crate) fn small(protocol: &Protocol, number: u32) -> Vec<Case> {
         ),
         value("a first part of 8 MiB", &long(8), Becomes::Event),
         value("duplicate keys", b"1,\"x\":2", Becomes::Event),
-        // As the reference takes them; too many digits for a number of Python's are none.
+        // As the reference accepts them; too many digits for Python's numbers are invalid.
         value("numbers beyond 64 bit", &digits, Becomes::Event),
         second_start,
     ]
@@ -91,7 +91,7 @@ fn plain(protocol: &Protocol) -> &'static [u8] {
     if protocol.name == "contrast" { b"K\x05" } else { b"5" }
 }
 
-/// The messages of data in which a field has this value: JSON, or what builds it in a pickle.
+/// The messages of data in which a field has this value: JSON, or the opcodes that build it in a pickle.
 fn with_value(protocol: &Protocol, number: u32, value: &[u8]) -> Vec<Parts> {
     let (more, placeholder): (_, &[u8]) = match protocol.name {
         "contrast" => ("@@", b"X\x02\x00\x00\x00@@"),
@@ -106,7 +106,7 @@ fn with_value(protocol: &Protocol, number: u32, value: &[u8]) -> Vec<Parts> {
     messages
 }
 
-/// The message with the value, out of those that make an event.
+/// The message with the value, among the messages of an event.
 fn odd(messages: Vec<Parts>, value: &[u8]) -> Parts {
     messages.into_iter().find(|message| find(&message[0], value).is_some()).expect("one has it")
 }

@@ -1,8 +1,8 @@
-//! Bad input over real sockets: what may come from a detector, into the real program with the plugin loaded from its file.
+//! Bad input over real sockets: from a detector into the real program, with the plugin loaded from its file.
 //!
-//! Each source is put through the same cases: `zmq.rs` has those of all sources on ZeroMQ, `tcp.rs` those of position capture over
-//! TCP. Whatever came is counted and logged once with its reason, the next good message is served, memory stays flat, and nothing
-//! else of the program takes notice.
+//! Each source gets the same cases: `zmq.rs` has the ones for all sources on ZeroMQ, `tcp.rs` the ones for position
+//! capture over TCP. Bad input is counted and logged once with its reason, the next valid message is served, memory
+//! stays flat, and the rest of the program is not affected.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -28,9 +28,9 @@ struct Room {
     source: String,
     host: Host,
     worker: Worker,
-    /// Events that the worker has got.
+    /// Number of events that the worker has received.
     events: u64,
-    /// How often each reason must be counted: the whole of it, or a part.
+    /// The expected count for each reason, given completely or in part.
     expected: BTreeMap<&'static str, u64>,
     _folder: TempDir,
 }
@@ -52,7 +52,7 @@ impl Room {
         Self { source: source.to_owned(), host, worker, events: 0, expected: BTreeMap::new(), _folder: folder }
     }
 
-    /// The next event is this one.
+    /// Checks that the next event is this one.
     fn gets(&mut self, event: &Parts, when: &str) {
         let got = self.worker.next();
         assert!(got.frames == *event, "{when}: {:?} instead of {:?}", shown(&got.frames), shown(event));
@@ -60,12 +60,12 @@ impl Room {
         self.events += 1;
     }
 
-    /// So many messages must be counted for this reason.
+    /// Expects `count` further messages under this reason.
     fn expects(&mut self, reason: &'static str, count: u64) {
         *self.expected.entry(reason).or_default() += count;
     }
 
-    /// Waits until what was sent is counted as it must be; the stream then.
+    /// Waits until the counts are as expected; returns the stream's status.
     fn counted(&mut self, what: &str) -> Value {
         let expected = self.expected.clone();
         let is_as_expected = |ingester: &Value| {
@@ -79,7 +79,7 @@ impl Room {
         self.host.wait_for(&format!("{what}: {expected:?}"), is_as_expected)["streams"]["camera"].take()
     }
 
-    /// Runs `send`, and looks how much more memory there was at once until everything is counted.
+    /// Runs `send`, and checks how much the peak memory grew until everything is counted.
     fn memory_stays_flat(&mut self, what: &str, limit: u64, send: impl FnOnce(&mut Self)) {
         self.host.forget_peak();
         let before = self.host.peak_memory();
@@ -90,14 +90,14 @@ impl Room {
         assert!(more <= limit, "{what}: {more} bytes more than before");
     }
 
-    /// What must be true before the run ends, when all was sent.
+    /// Checks the counts before the run ends, when everything was sent.
     fn account(&mut self, last_invalid: &str, runs: u64) {
         let stream = self.counted("the whole account");
         let junk = stream["skipped"]["before the start of a run"].as_u64().unwrap();
         let invalid: u64 = self.expected.values().sum::<u64>() - junk;
         assert_eq!(stream["received"]["invalid"], invalid, "{stream:#}");
         assert_eq!(stream["received"]["runs_so_far"], runs, "{stream:#}");
-        // All number their data, except one.
+        // All protocols number their data, except one.
         let numbered = !stream["received"]["lost_on_the_way"].is_null();
         assert_eq!(numbered, self.source != "contrast", "{stream:#}");
         let last = stream["last_invalid"].as_str().unwrap();
@@ -123,7 +123,7 @@ impl Room {
         assert!(self.host.ended().is_none());
     }
 
-    /// The program ends when it is told to.
+    /// The program ends on request.
     fn ends(mut self) {
         assert!(self.host.stop(Duration::from_secs(10)).success());
     }
@@ -133,5 +133,5 @@ fn shown(parts: &[Vec<u8>]) -> Vec<String> {
     parts.iter().map(|part| part[..part.len().min(200)].escape_ascii().to_string()).collect()
 }
 
-/// What a limit on memory allows beside the message itself: threads, buffers of the network, what the allocator keeps.
+/// Allowance in memory limits besides the message itself: threads, network buffers, memory kept by the allocator.
 const LITTLE: u64 = 64 << 20;

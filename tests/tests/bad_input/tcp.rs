@@ -12,12 +12,12 @@ use crate::{LITTLE, Room};
 fn pcap_raw() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
-    // Greeted while the program starts, which waits for it.
+    // In a thread, because the program waits for the greeting while it starts.
     let greeting = thread::spawn(move || (greeted(&listener), listener));
     let mut room = Room::new("pcap-raw", &url);
     let (mut panda, listener) = greeting.join().unwrap();
 
-    // Data without a header, an end without data: the wrong way round.
+    // Data without a header, an end without data: the wrong order.
     panda.write_all(b" 1 2\nEND 1 Ok\n\n").unwrap();
     room.expects("before the start of a run", 3);
     let mut arms = 0;
@@ -28,7 +28,7 @@ fn pcap_raw() {
             room.gets(&vec![line.to_vec()], &bad[..bad.len().min(40)].escape_ascii().to_string());
         }
     };
-    // A line is a line, whatever is in it; only its length counts.
+    // A line may have any content; only its length matters.
     for line in [&b"\xff\xfe not UTF-8\n"[..], b"\n", b" 1e999 999999999999999999999999\n", b"arm_time: again\n"] {
         arm(&mut room, &mut panda, line, &[line]);
     }
@@ -38,12 +38,12 @@ fn pcap_raw() {
         arm(&mut room, &mut panda, &long, &[]);
     }
 
-    // A header without end, of a million lines; what follows of its arm is no arm.
+    // A header without end, of a million lines; the rest of its arm is junk.
     room.memory_stays_flat("a header of a million lines", LITTLE, |room| {
         let lines = [b"arm_time: 1\n".as_slice(), &b"field\n".repeat(1_000_000)].concat();
         panda.write_all(&lines).unwrap();
         room.expects("a header longer than max_header", 1);
-        // 1 MiB of it was a header: the line that begins it, and as many fields as have room.
+        // 1 MiB of it was a header: its first line, and as many fields as fit.
         let kept = ((1 << 20) - 12) / 6;
         room.expects("before the start of a run", 1_000_000 - kept - 1);
     });
@@ -60,7 +60,7 @@ fn pcap_raw() {
         room.expects("a line longer than max_line", 1);
     });
 
-    // It ends in the middle.
+    // It ends in the middle of a line.
     panda.write_all(&[HEADER, b" 1 2\n 3."].concat()).unwrap();
     drop(panda);
     for line in [HEADER, b" 1 2\n"] {
@@ -71,13 +71,13 @@ fn pcap_raw() {
     let mut panda = greeted(&listener);
     arm(&mut room, &mut panda, b"", &[]);
 
-    // Those beside.
+    // Besides `arms`, there were two other runs.
     let runs = arms + 2;
     room.account("the connection broke inside an arm", runs);
     room.ends();
 }
 
-/// The next connection, as a PandABox takes it.
+/// The next connection, greeted as a PandABox does.
 fn greeted(listener: &TcpListener) -> TcpStream {
     let (mut stream, _) = listener.accept().unwrap();
     stream.read_exact(&mut [0]).unwrap();

@@ -1,4 +1,4 @@
-//! All sources on ZeroMQ, each in a test of its own, by one table of cases.
+//! All sources on ZeroMQ, each in its own test, with one table of cases.
 
 use framegate_tests::protocols::{self, Parts, Protocol, wait_for_subscription};
 use zmq::SocketType;
@@ -43,14 +43,14 @@ fn xspress() {
     suite("xspress");
 }
 
-/// Puts a source through everything, in one run.
+/// Runs all cases with a source, in one run.
 fn suite(name: &str) {
     let protocol = protocols::ALL.into_iter().find(|protocol| protocol.name == name).unwrap();
     let detector = Detector::bind(&protocol);
     let mut room = Room::new(name, &detector.url);
     detector.wait_for_connection();
 
-    // Data without a header, an end without data: the wrong way round.
+    // Data without a header, an end without data: the wrong order.
     let early = [cases::good(&protocol, 0), (protocol.end)(0)].concat();
     early.iter().for_each(|message| detector.send(message));
     room.expects("before the start of a run", early.len() as u64);
@@ -67,7 +67,7 @@ fn suite(name: &str) {
         room.gets(&protocol.event(&start), "the start");
         good(&mut room, "the first data");
     } else {
-        // The start is given when the first sequence begins.
+        // The start is yielded when the first sequence begins.
         let first = cases::good(&protocol, 0);
         first.iter().for_each(|message| detector.send(message));
         room.gets(&protocol.event(&start), "the start");
@@ -78,7 +78,7 @@ fn suite(name: &str) {
         for _ in 0..2 {
             case.messages.iter().for_each(|message| detector.send(message));
             match case.becomes {
-                // Position capture writes its samples anew, and of two keys one.
+                // Position capture rewrites its samples, with one of two duplicate keys.
                 Becomes::Event if name == "pcap" && case.what == "duplicate keys" => {
                     let messages = case.messages[0][0].clone();
                     let once = String::from_utf8(messages).unwrap().replace(r#""x":1,"#, "");
@@ -96,7 +96,7 @@ fn suite(name: &str) {
         }
     }
 
-    // Where several messages make an event: what has come of it waits, and is said to.
+    // If several messages form an event, the received ones wait, and status shows it.
     let messages = cases::good(&protocol, 2000);
     if let [beginning @ .., last] = messages.as_slice()
         && !beginning.is_empty()
@@ -128,7 +128,7 @@ fn suite(name: &str) {
     room.ends();
 }
 
-/// A bound socket that sees who comes.
+/// A bound socket that sees its peers connect.
 struct Detector {
     socket: zmq::Socket,
     url: String,
@@ -158,7 +158,7 @@ impl Detector {
         }
     }
 
-    /// Its pages are never touched, so that it costs this process nothing.
+    /// The pages are never touched, so that they cost this process nothing.
     fn send_gibibyte(&self) {
         self.socket.send(zmq::Message::from(vec![0; 1 << 30]), 0).expect("somebody takes a message within 20 s");
     }

@@ -1,4 +1,4 @@
-//! A disk that is full, or cannot be written to.
+//! A disk that is full or not writable.
 
 use std::{fs, process::Command};
 
@@ -11,7 +11,7 @@ use framegate_tests::{
 
 use crate::{Beamline, Gets, read};
 
-/// Asserts that a capture which fails from its beginning costs nothing but itself, and that it is told once, with a reason.
+/// Asserts that a capture that fails from its beginning affects nothing else, and is reported once, with a reason.
 fn fails_from_the_beginning(path: &str, reason: &str) {
     let ingester = format!("dump_path = \"{path}\"");
     let mut house = House::new(&Wish { standalone: "scans = 1", ingester: &ingester, ..Wish::default() });
@@ -43,13 +43,13 @@ fn a_path_that_cannot_be_written_ends_the_capture_and_nothing_else() {
     fails_from_the_beginning("/proc/version/capture.cbors", "Not a directory");
 }
 
-/// Images that make a capture of 2 MB.
+/// Images for a capture of 2 MB.
 fn large() -> impl Iterator<Item = Vec<u8>> {
     (0..20).map(|image| vec![image; 100_000])
 }
 
-/// Asserts that a capture larger than its disk ends with its last whole event and costs nothing else, and that the next one is whole.
-/// `root` is where the process has its files, seen from here.
+/// Asserts that a capture larger than its disk ends with its last complete event and affects nothing else, and that the
+/// next capture is complete. `root` is the process's root folder, as this test sees it.
 fn outgrows(mut beamline: Beamline, prefix: &str, root: &str, reason: &str) {
     beamline.capture_to(prefix);
     let (scan, got) = beamline.scan(large(), Gets::All);
@@ -60,7 +60,7 @@ fn outgrows(mut beamline: Beamline, prefix: &str, root: &str, reason: &str) {
     assert!(written > 2 && written + not == 22, "{capture}");
     let file = |scan| format!("{root}{prefix}{}-{scan}.cbors", crate::NAME);
     assert_eq!(read(&fs::read(file(scan)).unwrap()).len() as u64, written);
-    // Somebody makes room.
+    // Frees disk space.
     fs::remove_file(file(scan)).unwrap();
     let (scan, got) = beamline.scan([vec![7; 100_000]], Gets::All);
     assert_eq!(got.len(), 3);
@@ -79,7 +79,7 @@ fn a_file_that_may_not_grow_further_ends_its_capture_and_nothing_else() {
 
 #[test]
 fn a_disk_that_fills_up_ends_its_capture_and_nothing_else() {
-    // A disk of its own, which only the process sees.
+    // A separate disk that only the process sees.
     let alone = ["--user", "--map-root-user", "--mount"];
     if !Command::new("unshare").args(alone).arg("true").status().is_ok_and(|status| status.success()) {
         return framegate_skip::skip("this machine does not let a user mount a disk");

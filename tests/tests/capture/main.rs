@@ -1,4 +1,4 @@
-//! Captures of the real program: whole while the disk is well, and never in the way when it is not.
+//! Captures of the real program: complete with a working disk, and never blocking the stream with a faulty one.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -26,14 +26,14 @@ use uuid::Uuid;
 /// One event of a capture: its number, and each stream with its type and frames.
 type Captured = (u64, Vec<(String, String, Vec<Vec<u8>>)>);
 
-/// Reads a capture, which must be whole.
+/// Reads a capture, which must be complete.
 fn read(bytes: &[u8]) -> Vec<Captured> {
     let (events, rest) = read_whole(bytes);
     assert!(rest.is_empty(), "{} bytes of an event that is not whole", rest.len());
     events
 }
 
-/// Reads a capture; what is left after its last whole event.
+/// Reads a capture; also returns the rest after its last complete event.
 fn read_whole(bytes: &[u8]) -> (Vec<Captured>, &[u8]) {
     let mut rest = bytes;
     let mut events = Vec::new();
@@ -60,7 +60,7 @@ fn tagged(value: &Cbor, tag: u64) -> Cbor {
     }
 }
 
-/// The program between a detector, a worker and a played controller that says where captures go.
+/// The program between a detector, a worker and a simulated controller that sets the capture's path.
 struct Beamline {
     folder: TempDir,
     controller: Controller,
@@ -73,7 +73,7 @@ struct Beamline {
 const NAME: &str = "camera-ingester";
 
 impl Beamline {
-    /// With lines at the top of its configuration; the process may be started in some special way.
+    /// Starts it with further lines at the top of its configuration; `start` may change the command.
     fn start(top: &str, start: impl FnOnce(Command) -> Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let redis = RedisServer::start();
@@ -94,15 +94,15 @@ impl Beamline {
         let mut host = Host::with(&mut start(command), folder.path(), admin);
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
         let (mut controller, worker) = (Controller::new(&redis), Worker::connect("w1", &url));
-        // Published only when it listens to updates: earlier ones are not looked for.
+        // Published only after the ingester reads updates: earlier ones are not read.
         controller.wait_state(NAME, "its state", |_| true);
         Self { folder, controller, detector, worker, host, _redis: redis }
     }
 
-    /// Says where captures go.
+    /// Sets the capture's path.
     fn capture_to(&mut self, prefix: &str) {
         self.controller.set_parameter("dump_prefix", prefix.as_bytes());
-        // A controller repeats itself until it is heard: what was told before the ingester listened is not looked for.
+        // A controller repeats itself until it is heard, because updates from before the ingester's start are not read.
         wait_for("the parameter", LIMIT, || {
             self.controller.repeat();
             let hash = self.controller.hash();
@@ -110,7 +110,8 @@ impl Beamline {
         });
     }
 
-    /// A scan of these images, of which the worker gets all, or only every second message. Returns the scan, and what it got.
+    /// A scan of these images; the worker gets all of them, or every second message. Returns the scan and the worker's
+    /// messages.
     fn scan(&mut self, images: impl IntoIterator<Item = Vec<u8>>, gets: Gets) -> (Uuid, Vec<Message>) {
         let images: Vec<_> = images.into_iter().collect();
         let scan = self.controller.scan(NAME, &["camera"]);
@@ -123,7 +124,7 @@ impl Beamline {
         (scan, got)
     }
 
-    /// What its status says of the capture.
+    /// The capture's status.
     fn capture(&self) -> Value {
         self.host.ingester().unwrap()["capture"].take()
     }
@@ -132,7 +133,7 @@ impl Beamline {
 const W1: &[(&str, &[&str])] = &[("camera", &["w1"])];
 const NOBODY: &[(&str, &[&str])] = &[("camera", &[])];
 
-/// What a worker gets.
+/// The messages that a worker gets.
 #[derive(Clone, Copy)]
 enum Gets {
     All,
@@ -147,7 +148,7 @@ fn a_capture_holds_every_event_also_those_that_nobody_gets() {
     let (scan, got) = beamline.scan([vec![1; 1000], vec![2; 100_000], vec![3; 10]], Gets::EverySecond);
     assert_eq!(got.len(), 3);
 
-    // People read it as soon as the notice is in.
+    // People read the file as soon as the notice has arrived.
     let file = folder.join(format!("run-{NAME}-{scan}.cbors"));
     let events = read(&fs::read(&file).unwrap());
     assert_eq!(events.iter().map(|event| event.0).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
@@ -155,7 +156,7 @@ fn a_capture_holds_every_event_also_those_that_nobody_gets() {
     assert_eq!(pixels, [vec![1; 1000], vec![2; 100_000], vec![3; 10]]);
     assert!(events.iter().all(|event| event.1[0].0 == "camera" && event.1[0].1 == "STINS"));
 
-    // And replay plays it.
+    // `replay` can read it.
     let upstream = format!("tcp://127.0.0.1:{}", free_port());
     let mut replay = framegate::command();
     replay.arg("replay").arg(&file).args(["--bind", &upstream]);

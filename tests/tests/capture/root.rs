@@ -1,4 +1,4 @@
-//! With `capture_root` no capture is outside of that folder, whatever `dump_prefix` and `dump_path` say.
+//! With `capture_root` no capture is written outside of that folder, regardless of `dump_prefix` and `dump_path`.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -48,7 +48,7 @@ fn no_dump_prefix_leads_a_capture_out_of_capture_root() {
         assert!(matches!(lines[..], [line] if line.contains("ERROR") && line.contains("capture_root")), "{log}");
     }
     assert_eq!(entries(&outside), 0);
-    // Those inside are as ever: relative ones begin at the root.
+    // Captures inside work as usual: relative paths begin at the root.
     for (prefix, folder) in [("day/run-".to_owned(), root.join("day")), (format!("{}/", root.display()), root.clone())]
     {
         beamline.capture_to(&prefix);

@@ -10,7 +10,7 @@ use nix::{fcntl::OFlag, sys::stat::Mode, unistd::mkfifo};
 
 use crate::{read, read_whole};
 
-/// A disk that writes nothing until somebody reads: a named pipe, open at its other end.
+/// A disk that writes nothing until the test reads: a named pipe, open at its other end.
 fn slow_disk(folder: &Path) -> (String, File) {
     let path = folder.join("slow-disk");
     mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -19,7 +19,7 @@ fn slow_disk(folder: &Path) -> (String, File) {
     (path.display().to_string(), end)
 }
 
-/// Lets the disk be fast from now on: what it gets until the writer closes it.
+/// Makes the disk fast from now on; returns its data up to the writer's close.
 fn drain(disk: File) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut disk = disk;
@@ -123,7 +123,7 @@ fn a_capture_may_hold_back_forwarding_and_then_nothing_is_missing() {
 #[test]
 fn a_disk_that_hangs_takes_no_room_from_the_workers_whatever_the_limits_and_the_size_of_frames() {
     const IMAGE: usize = 1 << 20;
-    // What messages and the capture may hold, bytes of an image, and how many.
+    // Memory limits for messages and for the capture, bytes of an image, and number of images.
     let cases = [
         ("900 KB", "500 KB", 100_000, 60),
         ("900 KB", "500 KB", IMAGE, 8),
@@ -150,7 +150,7 @@ fn a_disk_that_hangs_takes_no_room_from_the_workers_whatever_the_limits_and_the_
             let message = worker.within(LIMIT).unwrap_or_else(|| panic!("{case}: {image} of {images} images arrived"));
             assert!(message.frames[1] == vec![image as u8; bytes], "{case}: image {image}");
         }
-        // The workers' room is all there again, while the disk still has its own.
+        // The memory for workers is free again, while the disk still has data waiting.
         let status = house.host.wait_for(&case, |ingester| {
             ingester["memory_used"] == 0 && ingester["capture"]["bytes_waiting"].as_u64() > Some(0)
         });
@@ -181,7 +181,7 @@ fn a_disk_that_hangs_at_a_scans_end_is_told_once() {
 fn a_disk_that_hangs_delays_the_end_by_no_more_than_its_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hangs");
-    // Nobody reads from it: opening it waits for ever.
+    // No reader: opening it waits for ever.
     mkfifo(&path, Mode::S_IRWXU).unwrap();
     let ingester = format!("dump_path = \"{}\"", path.display());
     let mut house = House::new(&Wish { ingester: &ingester, ..Wish::default() });

@@ -1,4 +1,4 @@
-//! What real detectors sent, and which protocol each capture is of.
+//! The captures of real detectors, and the protocol of each.
 
 use framegate_tests::captures;
 
@@ -11,11 +11,11 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) parts: Vec<Vec<u8>>,
-    /// Whether bytes of it were changed at random.
+    /// Whether some of its bytes were changed at random.
     pub(crate) is_damaged: bool,
 }
 
-/// What one detector sent.
+/// The messages of one detector.
 #[derive(Debug)]
 pub(crate) struct Capture {
     pub(crate) name: &'static str,
@@ -34,7 +34,7 @@ impl Message {
 }
 
 impl Capture {
-    /// The same with short payloads: nobody looks into them, and much of it costs time in each of many cases.
+    /// The same with short payloads: no code reads them, and long ones cost time in each of many cases.
     pub(crate) fn shortened(&self) -> Self {
         let mut messages = self.messages.clone();
         messages.iter_mut().flat_map(|message| &mut message.parts).for_each(|part| part.truncate(ENOUGH));

@@ -1,6 +1,6 @@
-//! Cases: what a detector sends, and how that differs from what a real one sent.
+//! Cases: a detector's messages, and how they differ from a real detector's.
 //!
-//! A case is made from the seed, the capture and its own number alone, so any one can be made again.
+//! A case depends only on the seed, the capture and its own number, so it can be reproduced.
 
 use std::{fmt::Write as _, ops::Range};
 
@@ -18,24 +18,24 @@ pub(crate) struct Case {
     pub(crate) protocol: &'static Protocol,
     pub(crate) messages: Vec<Message>,
     pub(crate) reach: Reach,
-    /// What was done to the capture, in this order.
+    /// The changes to the capture, in order.
     mutations: Vec<String>,
 }
 
 impl Case {
-    /// A capture as it is.
+    /// A capture without changes.
     pub(crate) fn plain(capture: &Capture) -> Self {
         let Capture { name, protocol, messages } = capture;
         Self { capture: name, protocol, messages: messages.clone(), reach: Reach::default(), mutations: Vec::new() }
     }
 
-    /// The same over another way.
+    /// The same with another kind of connection.
     pub(crate) fn reached(self, reach: Reach) -> Self {
         let mutations = vec![format!("nothing, but the way is {reach:?}")];
         Self { reach, mutations, ..self }
     }
 
-    /// Messages that no capture has.
+    /// Messages that are in no capture.
     pub(crate) fn of(
         name: &'static str,
         protocol: &'static Protocol,
@@ -50,7 +50,7 @@ impl Case {
         }
     }
 
-    /// For the person who reads why a test failed.
+    /// A description for the message of a failed test.
     pub(crate) fn describe(&self, ours: &Outcome, theirs: &Outcome) -> String {
         let mut text = format!("--- {}, {}", self.capture, self.protocol.class);
         self.mutations.iter().for_each(|mutation| text.push_str(&format!("\n    mutation: {mutation}")));
@@ -75,7 +75,7 @@ impl Case {
 /// `count` mutations of each capture.
 pub(crate) fn mutated(captures: &[Capture], count: u64, seed: u64) -> Vec<Case> {
     let one = |number: u64, capture: &Capture| {
-        // Any odd number spreads the bits of what differs little.
+        // An odd factor spreads the bits of similar numbers.
         let mut draw = Rng::with_seed((seed << 32 | number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut case = Case::plain(capture);
         case.excerpt(&mut draw);
@@ -88,9 +88,9 @@ pub(crate) fn mutated(captures: &[Capture], count: u64, seed: u64) -> Vec<Case> 
 }
 
 impl Case {
-    /// Leaves out messages from the middle of a long capture, in whole units of what belongs together.
+    /// Removes messages from the middle of a long capture, in complete units.
     fn excerpt(&mut self, draw: &mut Rng) {
-        // The sum of the header, some images of three messages, and the end.
+        // The length of the header, some images of three messages, and the end.
         let (length, keep) = (self.messages.len(), 1 + 3 * draw.usize(2..6));
         if length > keep + 4 {
             self.messages.drain(keep..length - 1);
@@ -167,7 +167,7 @@ impl Case {
         }
     }
 
-    /// Other bytes in the part that is read, or, less often, in any.
+    /// Changes bytes in the part that is parsed, or less often in any part.
     fn flip(&mut self, at: usize, draw: &mut Rng) -> String {
         let message = &mut self.messages[at];
         message.is_damaged = true;
@@ -189,7 +189,7 @@ impl Case {
         text
     }
 
-    /// Another value for a field of JSON.
+    /// Changes the value of a JSON field.
     fn change_value(&mut self, at: usize, draw: &mut Rng) -> String {
         let message = &mut self.messages[at];
         let first = &mut message.parts[0];
@@ -204,7 +204,7 @@ impl Case {
     }
 }
 
-/// Something that does not belong here.
+/// A message that does not belong here.
 fn junk(captures: &[Capture], draw: &mut Rng) -> (Message, String) {
     if draw.bool() {
         let capture = draw.choice(captures).expect("there are captures");

@@ -1,8 +1,8 @@
-//! Where our sources differ from dranspose on purpose; the reasons are in the plugins' README.md, under "Where it differs from
-//! dranspose". What differs in memory and time only is tested in the plugins themselves.
+//! The intended differences between our sources and dranspose; the reasons are in the plugins' README.md, under "Where
+//! it differs from dranspose". Differences in memory and time only are tested in the plugins themselves.
 //!
-//! A difference is written as what dranspose has to be spared: without these messages it gives the same events. So a case
-//! that differs is not just passed over, and everything else in it is still compared.
+//! A difference is defined by the messages that dranspose must not get: without them it gives the same events. So a
+//! case with a difference is not skipped, and everything else in it is still compared.
 
 use framegate_contrast::pickle::Reader;
 use framegate_lecroy::messages::Packet as Lecroy;
@@ -14,7 +14,7 @@ use crate::{
     sardana::{Post, post},
 };
 
-/// The case without what dranspose makes something else of.
+/// The case without the messages that dranspose handles differently.
 pub(crate) fn spare(case: &Case) -> Case {
     let mut case = case.clone();
     match case.protocol {
@@ -27,8 +27,8 @@ pub(crate) fn spare(case: &Case) -> Case {
     case
 }
 
-/// Whether our events are those that dranspose gives of the spared case, and our answers those of the whole. In damaged arrays numpy has
-/// its own verdict, which may be either: such an event counts on neither side.
+/// Whether our events equal dranspose's for the reduced case, and our answers equal its answers for the whole case. For
+/// damaged arrays numpy may decide either way: such events are ignored on both sides.
 pub(crate) fn agree(case: &Case, ours: &Outcome, theirs: &Outcome, spared: &Outcome) -> bool {
     let is_of_arrays =
         |message: &&Message| message.is_damaged && message.first().windows(5).any(|word| word == b"numpy");
@@ -40,7 +40,7 @@ pub(crate) fn agree(case: &Case, ours: &Outcome, theirs: &Outcome, spared: &Outc
     others(ours) == others(spared) && answers_agree(case, ours, theirs)
 }
 
-/// Sardana: one answer for all bodies that are wrong, and for those that dranspose takes and cannot pass on.
+/// Sardana: one answer for all invalid bodies, and for those that dranspose accepts but cannot pass on.
 fn answers_agree(case: &Case, ours: &Outcome, theirs: &Outcome) -> bool {
     let both = ours.answers.iter().zip(&theirs.answers);
     let agree = |((ours, theirs), message): ((&u16, &u16), &Message)| match (ours, theirs) {
@@ -51,14 +51,14 @@ fn answers_agree(case: &Case, ours: &Outcome, theirs: &Outcome) -> bool {
     ours.answers.len() == theirs.answers.len() && both.zip(&case.messages).all(agree)
 }
 
-/// Contrast: a pickle that is not well-formed, or of an old protocol, is refused, whatever Python would make of it.
+/// Contrast: a pickle that is not well-formed or of an old protocol is refused, even if Python would read it.
 fn spare_what_is_not_read(messages: &mut Vec<Message>) {
     let mut reader = Reader::default();
-    // What a real detector sent must be read.
+    // A real detector's message must be read.
     messages.retain(|message| !message.is_damaged || reader.read(message.first()).is_ok());
 }
 
-/// LeCroy: dranspose takes the start of a sequence only right behind a prepare.
+/// LeCroy: dranspose accepts the start of a sequence only directly after a prepare.
 fn spare_what_follows_a_prepare(messages: &mut Vec<Message>) {
     let mut prepared = None;
     let mut spared = Vec::new();
@@ -80,7 +80,7 @@ fn spare_what_follows_a_prepare(messages: &mut Vec<Message>) {
     remove(messages, &spared);
 }
 
-/// Xspress3: of an image in three messages one was lost; dranspose takes whatever follows for it.
+/// Xspress3: an image in three messages has lost one; dranspose takes the following messages as its rest.
 fn spare_broken_images(messages: &mut Vec<Message>) {
     let says_what_it_is = |message: &Message| {
         let begins_as_json = message.first().trim_ascii_start().starts_with(b"{");
@@ -107,7 +107,7 @@ fn spare_broken_images(messages: &mut Vec<Message>) {
     remove(messages, &spared);
 }
 
-/// Sardana: what dranspose takes, and mostly dies of when it writes it anew.
+/// Sardana: bodies that dranspose accepts, but mostly fails on when it rewrites them.
 fn is_taken_there(message: &Message) -> bool {
     let post = Post::of(message);
     let is_wide = post.body.iter().take(4).any(|byte| *byte == 0);

@@ -1,5 +1,5 @@
-//! The captures through plugins that are loaded from their files, into a host between Redis and a worker: what crosses the boundary is
-//! compared too.
+//! The captures through plugins loaded from their files, in a host between Redis and a worker: compares the plugin
+//! boundary too.
 
 use framegate::names::StreamName;
 use framegate_tests::{framegate::plugin, process::free_port, redis::RedisServer, stage::Stage};
@@ -12,7 +12,7 @@ use crate::{
     sardana::post_all,
 };
 
-/// What a worker gets of a case that is to give so many events.
+/// The messages that a worker gets for a case with `events` expected events.
 pub(crate) fn outcome(case: &Case, events: usize) -> Outcome {
     let port = free_port();
     let address = format!("tcp://127.0.0.1:{port}");
@@ -29,7 +29,7 @@ pub(crate) fn outcome(case: &Case, events: usize) -> Outcome {
     if let Some(detector) = &detector {
         detector.bind(&address).unwrap();
     }
-    // A name that gets no simulated detector.
+    // A name without a simulated detector.
     let stream = "played-by-a-plugin";
     let mut stage = Stage::with(RedisServer::start(), &[stream], 0, |all| {
         let own = &mut all.ingesters[0].streams[0];
@@ -38,7 +38,7 @@ pub(crate) fn outcome(case: &Case, events: usize) -> Outcome {
     });
     let worker = stage.worker("w1");
     stage.scan(&[stream]);
-    // One more than may come.
+    // One more than expected.
     let one: &[(&str, &[&str])] = &[(stream, &["w1"])];
     stage.controller.assign(&vec![one; events + 1]);
 
@@ -54,7 +54,7 @@ pub(crate) fn outcome(case: &Case, events: usize) -> Outcome {
         None => {}
     }
     let mut got: Vec<_> = (0..events).map(|_| worker.next()).collect();
-    // The end of a scan delivers what has arrived by then: one too many would be among it.
+    // The end of a scan delivers everything that has arrived: a surplus event would be included.
     stage.controller.finish_and_wait(&stage.name);
     let read = stage.host().reports()[0].streams[&StreamName::new(stream).unwrap()].read;
     got.extend((events as u64..read).map(|_| worker.next()));

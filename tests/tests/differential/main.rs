@@ -1,16 +1,16 @@
-//! The same messages through dranspose's own ingester classes and through our sources: every event must be equal, its type and
-//! each byte of its frames.
+//! Compares dranspose's own ingester classes with our sources, for the same messages: the type of every event and each
+//! byte of its frames must be equal.
 //!
-//! The messages are the captures of real detectors in dranspose's source distribution, as they are and with mutations that a
-//! seed decides. Ours come over a real socket; theirs are in `tests/peer/reference.py`, and what Sardana posts comes to both over
-//! HTTP. Ours are linked into the test, and one pass goes through the plugins loaded from their files. Where the two differ on
-//! purpose, `differences.rs` says how, and the plugins' README.md say why.
+//! The messages are the captures of real detectors in dranspose's source distribution, unchanged and with mutations
+//! derived from a seed. Our sources get them over a real socket; dranspose's classes run in `tests/peer/reference.py`;
+//! Sardana's posts reach both over HTTP. Our sources are linked into the test, and one pass uses the plugins loaded
+//! from their files. `differences.rs` has the intended differences, and the plugins' README.md give the reasons.
 //!
 //! ```text
 //!     FRAMEGATE_DIFFERENTIAL=2000 FRAMEGATE_DIFFERENTIAL_SEED=7 cargo test -p framegate-tests --test differential
 //! ```
 //!
-//! runs 2000 mutations of each capture, which are others with each seed.
+//! runs 2000 mutations of each capture; another seed gives other mutations.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -77,7 +77,8 @@ fn mutated_captures_give_the_events_that_dranspose_gives() {
     let cases = cases::mutated(&captures, count, seed);
     let (ours, theirs) = outcomes(&cases);
 
-    // A case that differs must be one of the known differences: then dranspose gives the same when it is spared what it cannot do.
+    // A case that differs must be a known difference: without the messages that dranspose cannot handle, it gives the
+    // same events.
     let differing: Vec<_> = (0..cases.len()).filter(|case| !ours[*case].is_as(&theirs[*case])).collect();
     let spared: Vec<_> = differing.iter().map(|case| differences::spare(&cases[*case])).collect();
     let mut wrong = String::new();
@@ -113,11 +114,11 @@ fn a_connection_that_ends_inside_an_arm_gives_no_flood_of_empty_events() {
     let died = theirs[0].died.as_ref().unwrap();
     assert!(died.contains("events without end"), "{died}");
     assert_eq!(ours[0].events[..2], theirs[0].events[..2]);
-    // What came of the next connection.
+    // The events of the next connection.
     assert_eq!(ours[0].events[2..].len(), 2);
 }
 
-/// What both make of the cases; they work at the same time.
+/// The outcomes of both sides for the cases; both run at the same time.
 fn outcomes(cases: &[Case]) -> (Vec<Outcome>, Vec<Outcome>) {
     std::thread::scope(|scope| {
         let theirs = scope.spawn(|| reference::outcomes(cases));

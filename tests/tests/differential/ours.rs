@@ -1,4 +1,4 @@
-//! Our side: each source as a plugin is written, with its own socket, connected to a detector that plays the messages.
+//! Our side: each source as in a plugin, with its own socket, connected to a detector that sends the messages.
 
 use std::{
     io::{Read as _, Write as _},
@@ -15,37 +15,37 @@ use zmq::SocketType;
 
 use crate::{Case, Message, sardana};
 
-/// What is made of a case.
+/// The outcome of a case.
 #[derive(Debug, PartialEq, Eq, serde::Deserialize)]
 pub(crate) struct Outcome {
     /// Each event's type and frames; a frame as [`digest`] writes it.
     pub(crate) events: Vec<(String, Vec<String>)>,
-    /// What each message was answered; only Sardana gets answers.
+    /// The answer to each message; only Sardana gets answers.
     pub(crate) answers: Vec<u16>,
-    /// What ended the source, if something did: not so with ours.
+    /// The error that ended the source, if any; ours never end.
     pub(crate) died: Option<String>,
 }
 
 impl Outcome {
-    /// Whether workers and detector see the same.
+    /// Whether workers and detector see the same outcome.
     pub(crate) fn is_as(&self, other: &Self) -> bool {
         self.events == other.events && self.answers == other.answers
     }
 }
 
-/// A protocol, and both who speak it.
+/// A protocol, and its implementation on both sides.
 #[derive(Debug)]
 pub(crate) struct Protocol {
-    /// Of dranspose.
+    /// dranspose's class.
     pub(crate) class: &'static str,
-    /// Of ours, as in its file's name.
+    /// Our plugin, as in its file's name.
     pub(crate) plugin: &'static str,
-    /// How its detectors send.
+    /// The detector's way of sending.
     pub(crate) detector: Detector,
     ours: fn(&Case) -> Made,
 }
 
-/// How a detector sends.
+/// A detector's way of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detector {
     Zmq(SocketType),
@@ -55,23 +55,23 @@ pub(crate) enum Detector {
     Http,
 }
 
-/// How a source on ZeroMQ reaches its detector.
+/// How a source on ZeroMQ connects to its detector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Reach {
-    /// As dranspose does.
+    /// Like dranspose.
     #[default]
     Plainly,
-    /// By PULL where dranspose has SUB, and the other way round.
+    /// With PULL where dranspose has SUB, and vice versa.
     OtherPattern,
-    /// The detector connects to us.
+    /// The detector connects to the source.
     Bound,
-    /// By a subscription to what begins with a brace.
+    /// With a subscription to the prefix `{`.
     Braces,
-    /// With as little read ahead as can be.
+    /// With the smallest possible read-ahead.
     OneAhead,
 }
 
-/// What a source made of messages.
+/// The result of a source.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     pub(crate) events: Vec<Event>,
@@ -97,7 +97,7 @@ pub(crate) static PCAP_RAW: Protocol =
 pub(crate) static SARDANA: Protocol =
     Protocol { class: "HttpSardanaIngester", plugin: "sardana", detector: Detector::Http, ours: sardana::ours };
 
-/// What our sources make of the cases. They mostly wait for connections, so several run at a time.
+/// The outcomes of our sources. They mostly wait for connections, so several run at a time.
 pub(crate) fn outcomes(cases: &[Case]) -> Vec<Outcome> {
     thread::scope(|scope| {
         let some = cases.chunks(cases.len().div_ceil(AT_A_TIME).max(1));
@@ -114,7 +114,7 @@ fn outcome(case: &Case) -> Outcome {
     Outcome { events: events.into_iter().map(event).collect(), answers, died: None }
 }
 
-/// How a frame is compared: its length and the beginning of its digest.
+/// The form in which frames are compared: length and beginning of the digest.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -155,7 +155,7 @@ fn zmq<S: Source>(case: &Case) -> Made {
     source.open().unwrap();
     if case.reach == Reach::Bound {
         socket.connect(&address).unwrap();
-        // A bound SUB subscribes when its owner looks after it.
+        // A bound SUB sends its subscription only when its owner reads events.
         while detector == PUB && socket.poll(zmq::POLLIN, 10).unwrap() == 0 {
             assert!(source.pull().unwrap().0.is_empty());
         }
@@ -168,7 +168,7 @@ fn zmq<S: Source>(case: &Case) -> Made {
     for message in &case.messages {
         socket.send_multipart(&message.parts, 0).unwrap();
     }
-    // What is refused before the protocol sees it, and counted: when it was, all before it was read.
+    // Refused before the protocol sees it, and counted: when it is counted, all earlier messages were read.
     socket.send_multipart(vec![&b"{"[..]; MAX_PARTS + 1], 0).unwrap();
 
     let began = Instant::now();
@@ -183,8 +183,8 @@ fn zmq<S: Source>(case: &Case) -> Made {
     }
 }
 
-/// A PandABox at an address that it binds. A message without parts ends the connection; what follows comes over the next. When all is sent it
-/// gives the last connection, which stays open as long as it is kept.
+/// A PandABox at an address that it binds. A message without parts closes the connection; later messages use the next
+/// connection. When everything is sent, returns the last connection, which stays open until dropped.
 pub(crate) fn panda_box(messages: &[Message]) -> (String, JoinHandle<Option<TcpStream>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
@@ -224,13 +224,13 @@ fn position_capture(case: &Case) -> Made {
     Made { events: all, ..Made::default() }
 }
 
-/// A line and an arm that end whatever was going on. Both sides get it.
+/// A line and an arm that end any open state. Both sides get them.
 pub(crate) const LAST: &[u8] = b"\n\nEND\narm_time: last\n\nEND last\n";
 
-/// Sees the subscription, which PUB does not.
+/// XPUB sees the subscription, PUB does not.
 const PUB: SocketType = SocketType::XPUB;
 const PUSH: SocketType = SocketType::PUSH;
-/// More than any detector sends.
+/// More parts than any detector sends.
 const MAX_PARTS: usize = 64;
 const AT_A_TIME: usize = 4;
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);

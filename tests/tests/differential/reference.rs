@@ -14,7 +14,7 @@ use crate::{
     sardana::Post,
 };
 
-/// What dranspose makes of the cases.
+/// dranspose's outcomes for the cases.
 pub(crate) fn outcomes(cases: &[Case]) -> Vec<Outcome> {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("cases.cbor"), folder.path().join("outcomes.json"));

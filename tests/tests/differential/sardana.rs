@@ -1,7 +1,7 @@
-//! Sardana's posts: how a message is one, what a scan of Sardana posts, and our source behind a real client.
+//! Sardana's posts: how a message encodes a post, the posts of a scan, and our source with a real client.
 //!
-//! The first part of a message is the body, because it is what mutations change most; the second is the path below `/v1/`, the third
-//! the content type. `tests/peer/reference.py` posts the same.
+//! The first part of a message is the body, because mutations mostly change the first part; the second is the path
+//! below `/v1/`, the third the content type. `tests/peer/reference.py` posts the same.
 
 use framegate_plugin_api::testing::Trial;
 use framegate_sardana::{
@@ -16,7 +16,7 @@ use crate::{
     ours::{self, LIMIT, Made},
 };
 
-/// A message as it is posted.
+/// A message as a post.
 pub(crate) struct Post {
     pub(crate) path: String,
     pub(crate) content_type: String,
@@ -24,7 +24,7 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    /// Any message is some post.
+    /// Any message is a valid encoding.
     pub(crate) fn of(message: &Message) -> Self {
         let part = |number: usize| message.parts.get(number);
         let mut path = "/v1/".to_owned();
@@ -40,7 +40,7 @@ impl Post {
         Self { path, content_type, body: message.first().to_vec() }
     }
 
-    /// What is wrong with it, if it is a packet at all.
+    /// What is wrong with the body, if the path is that of a packet.
     pub(crate) fn problems(&self) -> Vec<String> {
         let kind = match self.path.as_str() {
             "/v1/data_desc" => Kind::Description,
@@ -53,7 +53,7 @@ impl Post {
     }
 }
 
-/// What Sardana posts in a scan, and what is no event.
+/// Sardana's posts in a scan, and some that give no event.
 pub(crate) fn scan() -> Capture {
     let mut messages: Vec<_> = captures::sardana(7).iter().map(|(path, body)| post(path, body)).collect();
     messages.insert(2, post("custom_data", r#"{"anything": [1, {"a": null}]}"#));
@@ -66,7 +66,7 @@ pub(crate) fn post(path: &str, body: impl AsRef<[u8]>) -> Message {
     Message::new([body.as_ref(), path.as_bytes()])
 }
 
-/// Posts, one after the other over one connection; what was answered.
+/// Sends posts, one after the other over one connection; returns the status codes.
 pub(crate) fn post_all(port: u16, messages: &[Message]) -> Vec<u16> {
     let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).timeout_global(Some(LIMIT));
     let client = ureq::Agent::from(config.build());
@@ -86,7 +86,7 @@ pub(crate) fn ours(case: &Case) -> Made {
     let mut source = Trial::<Sardana>::create(&json!({ "port": port }).to_string()).unwrap();
     source.open().unwrap();
     let answers = post_all(port, &case.messages);
-    // Whatever was answered lies there to be read.
+    // All answered posts are waiting in the inbox.
     let mut all = Vec::new();
     loop {
         let (events, _) = source.pull().unwrap();

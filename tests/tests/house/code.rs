@@ -1,7 +1,7 @@
-//! Reads Rust sources as far as the rules need it: which paths a file names, and which words stand in its code.
+//! Reads Rust sources as far as the rules need it: the paths that a file names, and the words in its code.
 //!
-//! Works on tokens, so comments and strings never count as code, and what stands inside macros does. Code under
-//! `#[cfg(test)]` is left out: tests may know everything.
+//! Works on tokens, so comments and strings do not count as code, but the contents of macros do. Code under
+//! `#[cfg(test)]` is skipped: tests may use everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,17 +16,17 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Code {
     pub(crate) lines: usize,
-    /// Every path, absolute as far as it is within the crate: `crate::names::ScanId`, `std::fs::read`.
+    /// Every path, absolute within the crate where possible: `crate::names::ScanId`, `std::fs::read`.
     pub(crate) paths: BTreeSet<String>,
-    /// Every identifier, those of tests included.
+    /// Every identifier, including those in tests.
     pub(crate) words: BTreeSet<String>,
     /// Identifiers and texts outside of tests, in lower case.
     pub(crate) named: BTreeSet<String>,
-    /// Modules that exist for tests alone: `#[cfg(test)] mod walk;`.
+    /// Test-only modules: `#[cfg(test)] mod walk;`.
     test_modules: Vec<String>,
 }
 
-/// All files of Rust below `root`, by their path from there. Files that are wholly tests keep lines and words only.
+/// All Rust files below `root`, with paths relative to it. Test-only files keep only lines and words.
 pub(crate) fn read_all(root: &Path) -> BTreeMap<String, Code> {
     let mut all = BTreeMap::new();
     read_folder(root, root, &mut all);
@@ -58,7 +58,7 @@ fn read_folder(root: &Path, folder: &Path, all: &mut BTreeMap<String, Code>) {
     }
 }
 
-/// Reads one file; its path says which module it is.
+/// Reads one file; its path determines its module.
 pub(crate) fn read(path: &str, text: &str) -> Code {
     let tokens: TokenStream = text.parse().unwrap_or_else(|error| panic!("{path} is not Rust: {error}"));
     let mut code = Code { lines: text.lines().count(), ..Code::default() };
@@ -96,7 +96,7 @@ fn words(tokens: TokenStream, into: &mut BTreeSet<String>) {
     }
 }
 
-/// Identifiers and literals, those of attributes (and so of documentation) left out.
+/// Identifiers and literals, except in attributes (which include documentation).
 fn named(tokens: TokenStream, into: &mut BTreeSet<String>) {
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
@@ -110,7 +110,7 @@ fn named(tokens: TokenStream, into: &mut BTreeSet<String>) {
     }
 }
 
-/// Takes what follows a `#`: the text of the attribute, empty for an inner one.
+/// Consumes the attribute after a `#`; returns its text, empty for an inner attribute.
 fn attribute(tokens: &mut Peekable<token_stream::IntoIter>) -> String {
     let inner = tokens.next_if(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '!')).is_some();
     let group = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket);
@@ -118,7 +118,7 @@ fn attribute(tokens: &mut Peekable<token_stream::IntoIter>) -> String {
     if inner { String::new() } else { text }
 }
 
-/// Leaves out items under `#[cfg(test)]`, down to their `;` or closing brace.
+/// Skips items under `#[cfg(test)]`, down to their `;` or closing brace.
 fn without_tests(tokens: TokenStream, module: &str, test_modules: &mut Vec<String>) -> TokenStream {
     let mut kept = Vec::new();
     let mut tokens = tokens.into_iter().peekable();
@@ -144,7 +144,7 @@ fn without_tests(tokens: TokenStream, module: &str, test_modules: &mut Vec<Strin
     kept.into_iter().collect()
 }
 
-/// Passes over an item, and says what it was made of before its `;` or body.
+/// Skips an item; returns its tokens before its `;` or body.
 fn skip_item(tokens: &mut Peekable<token_stream::IntoIter>) -> Vec<String> {
     let mut item = Vec::new();
     for token in tokens.by_ref() {
@@ -176,7 +176,7 @@ fn collect_paths(tokens: TokenStream, prefix: &[String], into: &mut Vec<Vec<Stri
                         Some(TokenTree::Ident(next)) if colons == 2 => path.push(next.to_string()),
                         Some(TokenTree::Group(group)) if colons == 2 && group.delimiter() == Delimiter::Brace => {
                             collect_paths(group.stream(), &path, into);
-                            path.clear(); // what stands in the braces was named, not the module itself
+                            path.clear(); // the names in the braces are used, not the module itself
                             tokens.next();
                             break;
                         }

@@ -1,4 +1,4 @@
-//! What documents name is there: paths, tests, and the sentences that tests hold.
+//! Everything that documents name exists: paths, tests, and the sentences that tests check.
 
 use std::fs;
 
@@ -54,7 +54,7 @@ fn every_promise_stands_in_its_document_and_has_the_tests_that_it_names() {
     assert!(complaints.is_empty(), "tests/promises.toml:\n{}\n", complaints.join("\n"));
 }
 
-/// Whether a test of this name is anywhere.
+/// Whether a test with this name exists.
 fn tests_that_are_there() -> impl Fn(&str) -> bool {
     let files = read_all(&root()).into_keys();
     let code: Vec<_> = files.filter_map(|path| fs::read_to_string(root().join(path)).ok()).collect();

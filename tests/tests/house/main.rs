@@ -1,7 +1,7 @@
-//! The rules of the house, held against its sources.
+//! The rules of the house, checked against the sources.
 //!
-//! Each rule is a function from sources to complaints. It is asked about the real sources, which must leave it silent, and
-//! about an invented one that breaks the rule, which must not: a rule that cannot fail says nothing.
+//! Each rule is a function from sources to complaints. It must have no complaint about the real sources, and must have
+//! one about an invented source that breaks the rule: a rule that cannot fail is useless.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -19,7 +19,7 @@ use code::{Code, module_of, read, read_all, within};
 
 type Sources = BTreeMap<String, Code>;
 
-/// A room of the host, and the rooms that it may use besides itself. What is not here may use everything.
+/// A room of the host, and the other rooms that it may use. Rooms that are not listed may use everything.
 const ROOMS: &[(&str, &[&str])] = &[
     ("allocator", &[]),
     ("names", &[]),
@@ -52,7 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Who may name a crate, or a part of the standard library. The rest of the host may not.
+/// The modules that may name a crate or a part of the standard library. The rest of the host may not.
 const KNOWN_BY: &[(&str, &[&str])] = &[
     ("redis", &["control::redis"]),
     ("zmq", &["cli::listen", "cli::replay", "cli::plugin::check::upstream"]),
@@ -64,9 +64,10 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("toml", &["settings"]),
     ("tokio", &["control", "cli", "observe", "host", "forwarder"]),
-    // `plugin`: where this program's file is and its plugins may be, what machine this is, where temporary files go.
+    // `plugin`: the locations of this program's file and its plugins, the kind of machine, the folder for temporary
+    // files.
     ("std::env", &["settings", "cli", "observe::logs", "plugin"]),
-    // The clock on the wall, which people set: for what is shown to them. Whoever waits uses `Instant`.
+    // The wall clock, which people can set: only for times shown to people. Waits use `Instant`.
     ("jiff::Timestamp::now", &["control::report"]),
     ("jiff::Zoned::now", &[]),
     (
@@ -83,7 +84,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What the heart must never name.
+/// What the heart must not name.
 const NOT_IN_THE_HEART: &[&str] = &[
     "std::net",
     "std::fs",
@@ -97,19 +98,19 @@ const NOT_IN_THE_HEART: &[&str] = &[
     "tokio",
 ];
 
-/// Where `unsafe` may stand.
+/// Where `unsafe` is allowed.
 const UNSAFE: &[&str] = &[
     "plugin-api/abi/src/",
     "host/src/plugin/load.rs",
     "host/src/output/unconfirmed.rs",
     "host/src/allocator.rs",
     "tests/benches/ingest/relay.rs",
-    // Not part of the program: wrong on purpose, and old.
+    // Not part of the program: plugins that are wrong on purpose, or old.
     "tests/bad-plugins/",
     "tests/old-plugins/",
 ];
 
-/// The protocols of detectors. The host knows the class names of dranspose as data, in one file.
+/// The detector protocols. The host has dranspose's class names as data, in one file.
 const PROTOCOLS: &[&str] = &["stins", "eiger", "contrast", "xspress", "albaem", "pcap", "lecroy", "sardana"];
 const PROTOCOLS_AS_DATA: &str = "host/src/settings/dranspose.rs";
 
@@ -119,7 +120,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Asserts that the rule is silent about the real sources and complains about `broken`.
+/// Asserts that the rule has no complaint about the real sources and one about each of `broken`.
 #[track_caller]
 fn holds(rule: impl Fn(&Sources) -> Vec<String>, broken: &[(&str, &str)]) {
     for (path, text) in broken {
@@ -130,7 +131,7 @@ fn holds(rule: impl Fn(&Sources) -> Vec<String>, broken: &[(&str, &str)]) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// A host's files with their modules: `host/src/source/queue.rs` is `source::queue`.
+/// The host's files with their modules: `host/src/source/queue.rs` is `source::queue`.
 fn of_host(sources: &Sources) -> impl Iterator<Item = (&String, String, &Code)> {
     sources.iter().filter_map(|(path, code)| {
         let module = module_of(path);
@@ -170,7 +171,7 @@ fn each_crate_is_known_where_it_belongs_and_nowhere_else() {
         let mut complaints = Vec::new();
         for (path, module, code) in of_host(sources) {
             for (name, by) in KNOWN_BY {
-                // A word alone may be a module of ours.
+                // A single word may be a module of the host.
                 let is_named = |path: &String| within(path, name) && (path != name || name.contains("::"));
                 if code.paths.iter().any(is_named) && !by.iter().any(|by| within(&module, by)) {
                     complaints.push(format!("{path}: names {name}, which only {by:?} know"));
@@ -191,7 +192,7 @@ fn each_crate_is_known_where_it_belongs_and_nowhere_else() {
     );
 }
 
-/// A rule about a module that is gone permits something to whatever takes its name.
+/// A rule for a removed module would apply to a new module with the same name.
 #[test]
 fn each_module_that_a_rule_names_is_there() {
     let rule = |sources: &Sources| {
@@ -329,7 +330,7 @@ fn every_setting_of_a_plugin_stands_in_its_readme() {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// The manifests of the plugins, from the root.
+/// The plugins' manifests, relative to the root.
 fn plugins() -> impl Iterator<Item = PathBuf> {
     let manifest = |folder: fs::DirEntry| PathBuf::from("plugins").join(folder.file_name()).join("Cargo.toml");
     let folders = fs::read_dir(root().join("plugins")).unwrap().map(move |folder| manifest(folder.unwrap()));

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-/// What a manifest of a plugin, or of the plugin API, may not depend on.
+/// Dependencies that a manifest of a plugin, or of the plugin API, must not have.
 pub(crate) fn dependencies(path: &str, manifest: &str) -> Vec<String> {
     let manifest: toml::Table = manifest.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
     let names = manifest.get("dependencies").and_then(toml::Value::as_table).map(|table| table.keys().cloned());
     let own: &[&str] = match path {
         _ if path.starts_with("plugin-api/abi/") => &[],
         _ if path.starts_with("plugin-api/") => &["framegate-plugin-abi"],
-        // What the plugins share is in two crates, which are no plugins.
+        // The plugins share two crates, which are not plugins.
         _ => &["framegate-plugin-api", "framegate-source-kit", "framegate-zmq-source"],
     };
     let forbidden = |name: &String| {
@@ -20,8 +20,8 @@ pub(crate) fn dependencies(path: &str, manifest: &str) -> Vec<String> {
     names.into_iter().flatten().filter(forbidden).map(complaint).collect()
 }
 
-/// The settings that a file of a plugin declares: the public fields of structs whose names end with `Settings`, but not what they
-/// flatten.
+/// The settings declared in a plugin's file: the public fields of structs whose names end with `Settings`, without
+/// flattened fields.
 pub(crate) fn settings(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut inside = false;
@@ -40,7 +40,7 @@ pub(crate) fn settings(code: &str) -> Vec<String> {
     found
 }
 
-/// The paths that a text names: in backticks, or as the target of a link.
+/// The paths in a text: in backticks, or as the target of a link.
 pub(crate) fn paths(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let code = text.split('`').skip(1).step_by(2);
@@ -56,7 +56,7 @@ pub(crate) fn paths(text: &str) -> Vec<String> {
     found
 }
 
-/// What is wrong with a page of faults: the last column of each line names a test, or a folder of them, and the tests are there.
+/// Complaints about a page of faults: the last column of each line must name existing tests, or a folder of them.
 pub(crate) fn faults(page: &str, is_there: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut complaints = Vec::new();
     for line in page.lines().filter(|line| line.starts_with("| ")).skip(1) {
@@ -71,7 +71,8 @@ pub(crate) fn faults(page: &str, is_there: &dyn Fn(&str) -> bool) -> Vec<String>
     complaints
 }
 
-/// What is wrong with the table of promises: each sentence stands in its document, however its lines are broken, and its tests are there.
+/// Complaints about the table of promises: each sentence must be in its document (line breaks are ignored), and its
+/// tests must exist.
 pub(crate) fn promises(
     table: &str,
     read: &dyn Fn(&str) -> Option<String>,
@@ -105,8 +106,8 @@ pub(crate) fn promises(
     complaints
 }
 
-/// Whether a path exists: from the root, or from where most of what is named is: the sources of the host and the plugin API, the tests.
-/// What is under `target/` is made by the tests.
+/// Whether a path exists: relative to the root, or to the folders that documents mostly refer to (the sources of the
+/// host and the plugin API, the tests). The tests create the files under `target/`.
 pub(crate) fn exists(root: &Path, path: &str) -> bool {
     path.starts_with("target/")
         || ["", "host", "host/src", "plugin-api/src", "tests/tests"]

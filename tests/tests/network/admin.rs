@@ -1,4 +1,4 @@
-//! The admin endpoint, asked from another machine.
+//! The admin endpoint, used from another machine.
 
 use std::{fs, net::SocketAddr};
 
@@ -11,7 +11,7 @@ use framegate_tests::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A program whose admin endpoint is open to the network.
+/// A program with an admin endpoint open to the network.
 fn start(more: &str) -> (Host, SocketAddr, TempDir) {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let file = folder.path().join("framegate.toml");
@@ -29,7 +29,7 @@ fn start(more: &str) -> (Host, SocketAddr, TempDir) {
     (host, (HERE, port).into(), folder)
 }
 
-/// Asks for a swap from the other machine; the answer's status.
+/// Requests a swap from the other machine; returns the status code.
 fn swap_from_far(network: &Network, admin: SocketAddr) -> u16 {
     let request = json!({ "stream": "camera", "source": framegate::plugin("stins") });
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();

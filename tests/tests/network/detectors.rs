@@ -1,4 +1,5 @@
-//! Detectors on another machine: one that the source connects to over ZeroMQ, one that connects to the source, a PandABox, and Sardana over HTTP.
+//! Detectors on another machine: a ZeroMQ detector that the source connects to, one that connects to the source, a
+//! PandABox, and Sardana over HTTP.
 
 use std::{
     fmt::Write as _,
@@ -23,7 +24,7 @@ use tempfile::TempDir;
 
 use super::{LONG, SHORT, next};
 
-/// ZeroMQ that the source connects to, a PandABox; Sardana, ZeroMQ that connects to the source.
+/// ZeroMQ with a connecting source, a PandABox, Sardana, ZeroMQ with a connecting detector.
 const ALL: Range<usize> = 0..4;
 
 /// Detectors on the other machine; the program with a stream for each, and a worker.
@@ -39,7 +40,7 @@ fn stream(index: usize, detector: &Detector) -> String {
 }
 
 impl Beamline {
-    /// With some of the four.
+    /// Starts it with some of the four.
     fn start(network: &Network, which: Range<usize>) -> Self {
         let (folder, mut detectors) = (tempfile::tempdir().unwrap(), Detector::of_each_transport(FAR, HERE));
         assert_eq!(detectors.len(), ALL.len());
@@ -75,17 +76,17 @@ impl Beamline {
         all.iter().for_each(Detector::wait_for_source);
     }
 
-    /// All say this; what shall come of it.
+    /// All detectors send `what`; returns the expected events.
     fn say(&mut self, network: &Network, what: Say) -> Vec<Parts> {
         let all = &mut self.detectors;
-        // In an order in which those that wait for an answer come last.
+        // In an order in which those that wait for an answer are last.
         network.far(|| {
             all.sort_by_key(Detector::comes);
             all.iter().map(|one| one.say(what)).collect()
         })
     }
 
-    /// How many connections between the two machines the program's machine has.
+    /// The program's number of connections to the other machine.
     fn connections_to_far(&self) -> usize {
         let far = format!("{:08X}:", u32::from_le_bytes(FAR.octets()));
         let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.host.id())).unwrap();
@@ -118,9 +119,9 @@ fn the_cable_is_out_for(time: Duration) {
         }
         network.unplug();
         let while_out = thread::scope(|scope| {
-            // Sardana's post is answered only when the cable is in again.
+            // Sardana's post is answered only after the cable is plugged in again.
             let says = scope.spawn(|| beamline.say(network, Say::Data(1)));
-            // How long it is out is what is tried here.
+            // The test is about the length of the outage.
             thread::sleep(time);
             network.plug();
             says.join().unwrap()
@@ -143,7 +144,7 @@ fn no_event_of_any_detector_is_lost_while_its_cable_is_out_for_15_s() {
     the_cable_is_out_for(LONG);
 }
 
-/// Their machine vanishes in a scan, and what they say when it is back belongs to the same scan.
+/// Their machine vanishes in a scan; what they send after its return belongs to the same scan.
 fn their_machine_vanishes(which: Range<usize>, says_then: [Say; 2], limit: Duration) {
     between(|network| {
         let mut beamline = Beamline::start(network, which);
@@ -157,7 +158,7 @@ fn their_machine_vanishes(which: Range<usize>, says_then: [Say; 2], limit: Durat
         let began = Instant::now();
         let all = &mut beamline.detectors;
         network.far(|| all.iter_mut().for_each(Detector::appear));
-        // One that the source connects to is found when the kernel has asked for it, 30 s after it was last heard.
+        // For a connecting source, the kernel's keep-alive detects it, 30 s after the last packet.
         for one in &beamline.detectors {
             let here = comes_within(limit, || one.has_source().then_some(()));
             assert!(here.is_some(), "the source of {} does not come back", one.name);
@@ -182,7 +183,7 @@ fn a_detector_that_a_zeromq_source_connects_to_is_found_when_its_machine_has_van
 
 #[test]
 fn a_pandabox_that_has_vanished_is_found_when_it_is_back_under_its_address() {
-    // It has to be armed again; a scan may have several arms.
+    // It must be armed again; a scan may have several arms.
     their_machine_vanishes(1..2, [Say::Start(2), Say::Data(0)], Duration::from_secs(60));
 }
 
@@ -197,7 +198,7 @@ fn a_detector_whose_cable_is_out_for_good_is_given_up_and_hinders_no_end() {
         // Sardana's connections end with each post.
         assert_eq!(beamline.connections_to_far(), 3);
         network.unplug();
-        // After 30 s the kernel asks, three times, 10 s apart.
+        // After 30 s the kernel sends three keep-alive probes, 10 s apart.
         let ended = comes_within(Duration::from_secs(90), || (beamline.connections_to_far() == 0).then_some(()));
         assert!(ended.is_some(), "{} connections are still there", beamline.connections_to_far());
         let began = Instant::now();

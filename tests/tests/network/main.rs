@@ -1,5 +1,5 @@
-//! Real networks: machines of their own (network namespaces) with cables between them, which are pulled, slow, or lead to a machine that has lost
-//! its power. Tests run beside each other, so that they take no longer than the longest, some 60 s.
+//! Real networks: simulated machines (network namespaces) with cables that are unplugged, slow, or lead to a machine
+//! that has lost power. The tests run in parallel, so that they take no longer than the longest one, some 60 s.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use framegate_tests::worker::{Message, Worker};
 
-/// A pulled cable that TCP does not notice much, and one that it waits for: after 15 s the kernel tries every 13 s or so.
+/// A short outage that TCP hardly notices, and a long one: after 15 s the kernel retries about every 13 s.
 const SHORT: Duration = Duration::from_secs(4);
 const LONG: Duration = Duration::from_secs(15);
-/// How long something may take after a cable is in again: the kernel's next try, and a busy machine.
+/// How long a recovery may take after a cable is plugged in again: the kernel's next retry, and a busy machine.
 const BACK: Duration = Duration::from_secs(50);
 
-/// A worker's next message, after its network was gone.
+/// A worker's next message after an outage of its network.
 fn next(worker: &Worker) -> Message {
     worker.within(BACK).unwrap_or_else(|| panic!("nothing comes for worker {}", worker.name()))
 }

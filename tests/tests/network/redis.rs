@@ -81,11 +81,11 @@ fn the_cable_is_out_for(time: Duration) {
         beamline.detector.header();
         assert_eq!(beamline.worker.next().number(), 0);
         network.out_for(time, || {
-            // What is assigned goes on meanwhile.
+            // Assigned events continue meanwhile.
             (0..10u8).for_each(|image| beamline.detector.image(&[image; 5000]));
             let got: Vec<_> = (0..10).map(|_| beamline.worker.next()).collect();
             assert_eq!(images(&got), (0..10u8).map(|image| vec![image; 5000]).collect::<Vec<_>>());
-            // The controller's machine has Redis beside it.
+            // Redis runs on the controller's machine.
             beamline.controller.assign(&[TO_IT; 2]);
             beamline.detector.image(&[10; 5000]);
             beamline.detector.end();
@@ -184,7 +184,7 @@ fn a_redis_behind_ten_megabits_hands_out_all_assignments() {
         let images = images(&got);
         assert_eq!(images.len(), EVENTS - 2);
         assert!(images.iter().all(|image| *image == [7; 100]));
-        // An assignment is 30 bytes and more.
+        // An assignment has at least 30 bytes.
         let took = began.elapsed();
         assert!(took > Duration::from_millis(400), "{EVENTS} assignments through 10 Mbit/s in {took:?}");
         beamline.controller.finish_and_wait(NAME);

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{BACK, LONG, SHORT, next};
 
-/// What workers on the other machine connect to.
+/// The address for workers on the other machine.
 fn url(house: &House) -> String {
     house.url.replace("127.0.0.1", &HERE.to_string())
 }
@@ -34,7 +34,7 @@ fn descriptors(host: &Host) -> usize {
     fs::read_dir(format!("/proc/{}/fd", host.id())).unwrap().count()
 }
 
-/// Waits for another ping, with which the worker's kernel confirms what the worker has.
+/// Waits for another ping: with it, the worker's kernel confirms received data.
 fn confirmed(house: &mut House, name: &str) {
     let seen = |ingester: &Value| {
         let workers = ingester["workers"].as_array().unwrap();
@@ -94,7 +94,7 @@ fn a_worker_whose_cable_is_out_for_good_is_given_up_and_the_others_go_on() {
         assert_eq!((next(&far).number(), next(&near).number()), (0, 0));
         confirmed(&mut house, "far");
         network.unplug();
-        // More than the network holds for it; as long as it is connected it has its turns.
+        // More than the network buffers for it; while it is connected, it still gets its share.
         let mut sent = 0;
         let given_up = comes_within(LIMIT, || {
             house.detector.image(&vec![sent; 1 << 20]);
@@ -106,7 +106,7 @@ fn a_worker_whose_cable_is_out_for_good_is_given_up_and_the_others_go_on() {
         house.detector.end();
         let got = until_end(&near);
         assert!(got.iter().any(|message| message.frames.get(1).is_some_and(|image| image.len() == 1 << 10)));
-        // All since the header are accounted for: delivered, dropped, or on their way when its connection ended.
+        // All events since the header are accounted for: delivered, dropped, or in transit when the connection ended.
         let all = u64::from(sent) + 2;
         house.host.wait_for("the count of all others", |ingester| {
             let what = ["messages dropped with evicted workers", "messages lost with connections of workers"];
@@ -157,7 +157,7 @@ fn a_worker_whose_machine_vanishes_and_comes_back_under_its_address_is_served_at
         let got = numbers(&until_end(&returned));
         let status = house.host.ingester().unwrap();
         let lost = count(&status, "messages lost with connections of workers");
-        // What had not been confirmed is counted; what comes is without a gap from there.
+        // Messages that were not confirmed are counted as lost; the following ones arrive without a gap.
         assert_eq!(got, (1 + lost..6).collect::<Vec<_>>());
         assert!(lost <= 3, "{lost}");
     });

@@ -1,5 +1,5 @@
-//! How sources receive: from networks, names and clocks that go wrong, and what they say of messages that give no event. Each with the real plugins in the
-//! real program.
+//! How sources receive: faulty networks, names and clocks, and the log lines for messages that give no event. Each with
+//! the real plugins in the real program.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 const NAME: &str = "all-ingester";
 
-/// The program with some streams, a played controller and a worker.
+/// The program with some streams, a simulated controller and a worker.
 struct Beamline {
     streams: Vec<String>,
     controller: Controller,
@@ -34,7 +34,7 @@ struct Beamline {
 }
 
 impl Beamline {
-    /// Streams with their plugins and the settings of these; `prepare` changes the command that is started, in its folder.
+    /// Starts it with streams, their plugins and settings; `prepare` changes the command, which runs in its own folder.
     fn start(streams: &[(&str, &str, Value)], prepare: impl FnOnce(&mut Command)) -> Self {
         let (folder, redis) = (tempfile::tempdir().unwrap(), RedisServer::start());
         let url = format!("tcp://127.0.0.1:{}", free_port());
@@ -55,20 +55,20 @@ impl Beamline {
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
         let worker = Worker::connect("w1", &url);
         let uuid = worker.service_uuid().to_string();
-        // Published only when it listens to updates: earlier ones are not looked for.
+        // Published only after the ingester reads updates: earlier ones are not read.
         let mut controller = Controller::new(&redis);
         controller.wait_state(NAME, "the worker", |state| state["connected_workers"].get(&uuid).is_some());
         let streams = streams.iter().map(|(name, ..)| (*name).to_owned()).collect();
         Self { streams, controller, worker, host, _folder: folder, _redis: redis }
     }
 
-    /// Begins a scan of all streams, and waits until it has begun.
+    /// Starts a scan of all streams, and waits until it has started.
     fn begin(&mut self) {
         let streams: Vec<_> = self.streams.iter().map(String::as_str).collect();
         self.controller.scan(NAME, &streams);
     }
 
-    /// The next event of one stream goes to the worker, and is this one.
+    /// Assigns the next event of one stream to the worker, and checks that it is this one.
     fn gets(&mut self, stream: &str, event: &Parts) {
         self.controller.assign(&[&[(stream, &["w1"][..])]]);
         let message = self.worker.within(LIMIT).unwrap_or_else(|| {
@@ -78,13 +78,13 @@ impl Beamline {
         assert!(got == event.as_slice(), "{stream}: {:?}", got.iter().map(|part| part.len()).collect::<Vec<_>>());
     }
 
-    /// Lines of the log that warn and have this in them.
+    /// The log's warnings that contain this text.
     fn warnings(&self, what: &str) -> Vec<String> {
         let log = self.host.log();
         log.lines().filter(|line| line.contains("WARN") && line.contains(what)).map(str::to_owned).collect()
     }
 
-    /// The program has written off no source, and ends when it is told to.
+    /// The program has written off no source, and ends on request.
     fn ends(mut self) {
         let ingester = self.host.ingester().unwrap();
         assert!(ingester["counters"]["failures of sources"].as_u64().unwrap_or(0) == 0, "{ingester:#}");

@@ -1,4 +1,4 @@
-//! Messages that are large, and those that give no event: the log says why.
+//! Large messages, and messages that give no event: the log gives the reason.
 
 use framegate_tests::detectors::{Attach, Detector, Say};
 use serde_json::json;
@@ -11,7 +11,7 @@ fn of(name: &str) -> Detector {
     detector
 }
 
-/// NanoMAX' microscope camera sends its image inside the pickle.
+/// NanoMAX's microscope camera sends its image inside the pickle.
 #[test]
 fn a_contrast_message_of_31_mb_is_an_event() {
     let detector = zmq::Context::new().socket(zmq::XPUB).unwrap();

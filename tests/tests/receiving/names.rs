@@ -1,4 +1,4 @@
-//! Detectors that are given by a name, with a name server that a test plays.
+//! Detectors addressed by name, with a simulated name server.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ fn by_name(name: &str, port: u16) -> Value {
     json!({ "upstream_url": format!("tcp://{name}:{port}") })
 }
 
-/// A PUSH socket at an address in numbers.
+/// A PUSH socket at a numeric address.
 fn push(address: &str, port: u16) -> zmq::Socket {
     let socket = zmq::Context::new().socket(zmq::PUSH).unwrap();
     socket.set_linger(0).unwrap();
@@ -53,7 +53,7 @@ fn a_name_server_that_does_not_answer_holds_up_no_scan_and_the_detectors_are_fou
     for scan in 0..3 {
         let began = Instant::now();
         beamline.begin();
-        // A start waits for an absent detector for a quarter of a second; the server is silent for a minute.
+        // A start waits a quarter of a second for an absent detector; the server is silent for a minute.
         assert!(began.elapsed() < Duration::from_secs(5), "scan {scan} begins after {:?}", began.elapsed());
     }
     names.set(&known("127.0.0.1"));
@@ -64,7 +64,8 @@ fn a_name_server_that_does_not_answer_holds_up_no_scan_and_the_detectors_are_fou
             beamline.gets(detector.name, &said);
         }
     }
-    // It falls silent when the connections are there, and these break: libzmq itself asks for the names, and closing cannot wait for that.
+    // The server becomes silent after the connections are made, and these break: libzmq itself then looks the names up,
+    // and closing cannot wait for that.
     names.set(&known("silent"));
     detectors.iter_mut().for_each(Detector::vanish);
     wait_for("the connections to break", LIMIT, || {
@@ -101,7 +102,7 @@ fn a_name_that_nobody_knows_is_one_warning_in_a_scan_and_the_detector_is_found_w
     names.set(&[("camera.test", "127.0.0.1")]);
     detector.send(HEADER, 0).unwrap();
     beamline.gets("camera", &vec![HEADER.to_vec()]);
-    // It was looked for all the time.
+    // It was looked up all the time.
     assert_eq!(beamline.warnings("camera.test").len(), 2, "{}", beamline.host.log());
     beamline.ends();
 }
@@ -111,7 +112,7 @@ fn a_detector_whose_name_moves_away_from_a_machine_that_is_off_is_found() {
     let files = tempfile::tempdir().unwrap();
     let names = Names::new(files.path());
     let port = free_port();
-    // As a machine that is off: what asks for a connection gets no answer, because no more may wait for one.
+    // Like a machine that is off: connection requests get no answer, because the backlog is full.
     let off = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     off.bind(&SocketAddr::from(([127, 0, 0, 2], port)).into()).unwrap();
     off.listen(0).unwrap();

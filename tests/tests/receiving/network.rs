@@ -1,4 +1,4 @@
-//! Connections: peers that vanish, clocks that are set, runs over several connections.
+//! Connections: peers that vanish, clocks that are changed, runs over several connections.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::{Beamline, NAME};
 
-/// A connection of loopback as Linux shows it in /proc/net/tcp: ports of both ends, its state, and which timer runs.
+/// A loopback connection as in Linux's /proc/net/tcp: ports of both ends, its state, and its active timer.
 struct Connection {
     local: u16,
     remote: u16,
@@ -24,7 +24,7 @@ struct Connection {
 }
 
 const ESTABLISHED: u8 = 1;
-/// Of a connection that has nothing to send: that of keep-alive.
+/// The timer of a connection with nothing to send: keep-alive.
 const KEEP_ALIVE: u8 = 2;
 
 fn connections() -> Vec<Connection> {
@@ -39,7 +39,7 @@ fn connections() -> Vec<Connection> {
     table.lines().skip(1).filter_map(read).collect()
 }
 
-/// A detector that vanishes without a word (its machine lost its power) is found out by TCP's keep-alive alone.
+/// If a detector vanishes without closing (its machine lost power), only TCP's keep-alive notices it.
 #[test]
 fn each_connection_to_a_detector_is_asked_whether_it_still_is_one() {
     for (attach, mut detectors) in [("connect", Detector::all()), ("bind", Detector::on_zeromq(Attach::Bind))] {
@@ -80,7 +80,7 @@ fn a_clock_that_is_set_back_holds_up_neither_an_idle_source_nor_the_search_for_a
     let said = idle.say(Say::Start(1));
     beamline.gets("idle", &said);
     clock.set(-3600);
-    // A call that lasted as long as the clock is off would be written off in this time.
+    // A call that waits as long as the clock is wrong would be written off in this time.
     let began = Instant::now();
     wait_for("twice what a call may take", LIMIT, || (began.elapsed() > 2 * SOURCE_TIMEOUT).then_some(()));
     let said = idle.say(Say::Data(0));
@@ -101,7 +101,8 @@ fn of_a_run_over_two_connections_what_is_behind_the_end_on_the_other_is_not_lost
         beamline.begin();
         let start = detectors[0].say(Say::Start(scan));
         beamline.gets("two", &start);
-        // The sources take a message of each in turn, so the end on the one comes long before the last of the other.
+        // The sources take one message from each connection in turn, so the end on one is read long before the last
+        // message on the other.
         let end = detectors[0].say(Say::End(scan));
         let images: Vec<_> = (0..200).map(|image| detectors[1].say(Say::Data(image))).collect();
         images.iter().for_each(|image| beamline.gets("two", image));
@@ -129,5 +130,5 @@ fn a_pandabox_that_is_started_again_between_two_arms_is_found_again() {
     beamline.ends();
 }
 
-/// As `Beamline` sets it.
+/// The value that `Beamline` sets.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(3);

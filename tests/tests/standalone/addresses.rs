@@ -1,16 +1,16 @@
-//! A wrong address is told in the same words wherever it stands, and a host that nobody knows is not waited for.
+//! A wrong address gives the same message in every place, and framegate does not wait for an unknown host.
 
 use std::{fs, process::Command};
 
 use framegate_tests::{framegate, process::text};
 
-/// What the command says when it refuses, and its exit status.
+/// The output of a command that is refused, and its exit status.
 fn refused(command: &mut Command) -> (Option<i32>, String) {
     let output = command.output().unwrap();
     (output.status.code(), text(&output.stderr))
 }
 
-/// What `run` says of a configuration with these addresses.
+/// The output of `run` for a configuration with these addresses.
 fn configured(url: &str, upstream: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("framegate.toml");
@@ -67,14 +67,14 @@ fn the_address_of_the_admin_endpoint_is_told_in_the_same_words() {
 
 #[test]
 fn a_host_that_nobody_knows_is_told_at_once() {
-    // `.invalid` is no name of any host (RFC 2606).
+    // `.invalid` is never a host name (RFC 2606).
     let (status, told) = refused(framegate::command().args(["listen", "tcp://nowhere.invalid:31300"]));
     assert_eq!(status, Some(1), "{told}");
     assert!(
         told.contains("cannot connect to tcp://nowhere.invalid:31300") && told.contains("does not know the host"),
         "{told}"
     );
-    // Who binds needs an address of this machine.
+    // To bind, an address of this machine is needed.
     let (status, told) =
         refused(framegate::command().args(["replay", "x.cbors", "--bind", "tcp://nowhere.invalid:31300"]));
     assert_eq!(status, Some(2), "{told}");

@@ -1,4 +1,5 @@
-//! A reader that stops, such as `head`, ends every command that prints as it ends git: without a word. Nobody's panic, nobody's error.
+//! If a reader such as `head` stops, every printing command ends as git does: silently, without a panic and without an
+//! error.
 
 use std::{
     fs::File,
@@ -13,13 +14,13 @@ use framegate_tests::{
     worker::LIMIT,
 };
 
-/// Runs the command with standard output that nobody reads; its exit status and what it says on standard error.
+/// Runs the command with its standard output closed by the reader; returns its exit status and standard error.
 fn unread(command: &mut Command) -> (Option<i32>, String) {
     let (reader, writer) = pipe().unwrap();
     drop(reader);
     let mut child = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
     let ended = comes_within(LIMIT, || child.try_wait().unwrap());
-    // What it said tells more than that it did not end.
+    // Its output explains more than a time-out.
     let _ = child.kill();
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -52,7 +53,7 @@ fn what_prints_once_ends_silently_when_nobody_reads() {
     ] {
         assert_eq!(unread(&mut command(arguments)), (Some(0), String::new()), "{arguments:?}");
     }
-    // What it found stays its exit status.
+    // The exit status still shows what it found.
     let (status, _) = unread(&mut command(&["plugin", "check", "/dev/null"]));
     assert_eq!(status, Some(3));
 }

@@ -1,4 +1,4 @@
-//! Who gets which event, from scan to scan.
+//! The distribution of events among workers, from scan to scan.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn images_go_in_turn_and_starts_and_ends_go_to_everyone() {
     for message in got.iter().flat_map(|got| &got[1..6]) {
         assert_eq!(message.frames[1], vec![message.number() as u8 - 1; 5000]);
     }
-    // In turn: every second one.
+    // In turn: every second event.
     assert!(got.iter().all(|got| numbers(&got[1..6]).windows(2).all(|pair| pair[1] == pair[0] + 2)));
 }
 
@@ -75,7 +75,7 @@ fn events_wait_until_enough_workers_are_there() {
     let waiting = house.host.wait_for("the events", |ingester| ingester["streams"]["camera"]["read"] == 4);
     assert_eq!(waiting["streams"]["camera"]["forwarded"], 0, "one of two workers is there");
     let second = house.worker("w2");
-    // The second gets the start and its half: nothing was dealt before it came.
+    // The second worker gets the start and its half: no event was sent before it connected.
     assert_eq!((first.until(is_end).len(), second.until(is_end).len()), (3, 3));
 }
 
@@ -89,7 +89,7 @@ fn a_worker_that_leaves_costs_its_own_events_only_and_serves_again_when_it_retur
     (0..10).for_each(|image| house.detector.image(&[image; 1000]));
     (0..6).for_each(|_| drop(leaves.next()));
     drop(leaves);
-    // At most what is in its turn until it is missed is gone with it; what waited is counted.
+    // At most the events sent before its absence is noticed are lost with it; waiting ones are counted.
     let mut sent = 10;
     let after = wait_for("the eviction", LIMIT, || {
         house.detector.image(&[0; 1000]);

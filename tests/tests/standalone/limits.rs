@@ -1,4 +1,4 @@
-//! What happens when somebody does not keep up, and how it ends.
+//! Workers that are too slow, and the end of the program.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn a_stream_that_may_drop_keeps_the_places_of_what_it_drops() {
         let camera = &ingester["streams"]["camera"]["since_start"];
         camera["read"] == 202 && camera["dropped"].as_u64() > Some(100)
     });
-    // Counted since the start: what was kept may fit into the kernel's buffers, and then the next scan begins at once.
+    // Counts since the start: the kept events may fit into the kernel's buffers, and then the next scan starts at once.
     let dropped = full["streams"]["camera"]["since_start"]["dropped"].as_u64().unwrap();
     worker.read(true);
     let got = worker.until(is_end);
@@ -86,7 +86,7 @@ fn a_detector_that_never_ends_does_not_keep_the_program_from_ending() {
     house.detector.header();
     house.detector.image(&[7; 1000]);
     assert_eq!(images(&[worker.next(), worker.next()]).len(), 1);
-    // The grace is a second, and a second more is promised; the rest is for a machine that is busy.
+    // The grace period is a second, and the end is promised within another second; the rest is for a busy machine.
     assert!(house.host.stop(Duration::from_secs(4)).success());
 }
 

@@ -1,4 +1,4 @@
-//! Framegate without a controller, as the real program.
+//! The real program without a controller.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 

@@ -1,4 +1,4 @@
-//! `framegate listen` as a worker and `framegate replay` as a detector, each a process of its own.
+//! `framegate listen` as a worker and `framegate replay` as a detector, each in a separate process.
 
 use std::{
     fs::{self, File},
@@ -17,7 +17,7 @@ use framegate_tests::{
 };
 use serde_json::{Value, json};
 
-/// A dump of dranspose at a real beamline, `tests/data/dump_xrd.cbors` of its source distribution: 11 messages.
+/// A dranspose dump from a real beamline, `tests/data/dump_xrd.cbors` in its source distribution: 11 messages.
 pub(crate) fn dump() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/stins/fixtures/dump_xrd.cbors")
 }
@@ -57,7 +57,7 @@ fn listen_shows_a_table_to_people() {
     assert!(!output.contains('\u{1b}'), "no colours, no moving lines without a terminal: {output:?}");
 }
 
-/// Plays a file to framegate; what a worker got.
+/// Replays a file to framegate; returns what a worker got.
 fn replayed(file: &Path, flags: &[&str]) -> (Vec<Vec<Vec<u8>>>, String) {
     let folder = tempfile::tempdir().unwrap();
     let (url, upstream) = (format!("tcp://127.0.0.1:{}", free_port()), format!("tcp://127.0.0.1:{}", free_port()));

@@ -1,4 +1,4 @@
-//! On which addresses workers are served, and which workers.
+//! The addresses on which workers are served, and the workers that are allowed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
@@ -105,7 +105,7 @@ fn workers_whose_names_are_not_allowed_get_nothing_and_are_told_of_once() {
     assert!(stranger.within(std::time::Duration::ZERO).is_none());
 }
 
-/// As a drop-in, from the environment, with a real Redis; the controller insists.
+/// As a drop-in, configured by the environment, with a real Redis; the controller keeps assigning events to the worker.
 #[test]
 fn a_worker_that_is_not_allowed_is_never_published_and_its_messages_are_counted() {
     use framegate_tests::{controller::Controller, detector::Detector};

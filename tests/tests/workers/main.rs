@@ -1,4 +1,4 @@
-//! Workers that go wrong, and strangers at their port: the real program, with real processes and sockets.
+//! Faulty workers, and unrelated clients at their port: the real program, with real processes and sockets.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -14,12 +14,12 @@ mod strangers;
 
 use serde_json::Value;
 
-/// Something that an ingester's status counts.
+/// A counter in an ingester's status.
 fn count(ingester: &Value, what: &str) -> u64 {
     ingester["counters"][what].as_u64().unwrap_or_else(|| panic!("{what:?} is not counted: {ingester:#}"))
 }
 
-/// What the status says of one worker.
+/// The status of one worker.
 fn of_worker<'a>(ingester: &'a Value, name: &str) -> &'a Value {
     let workers = ingester["workers"].as_array().unwrap();
     workers.iter().find(|worker| worker["name"] == name).unwrap_or_else(|| panic!("no {name}: {ingester:#}"))

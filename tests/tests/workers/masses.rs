@@ -1,4 +1,4 @@
-//! Masses of connections on which somebody pings once, as a worker does that vanishes, or a stranger.
+//! Large numbers of connections that ping once, like workers that vanish, or unrelated clients.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use super::{
 
 const ENDED: &str = "connections ended because too many had no worker";
 
-/// Connects under a name and pings once. An error: it was ended before that.
+/// Connects under a name and pings once. Error: the connection was closed before that.
 fn pings_once(house: &House, name: &str) -> io::Result<TcpStream> {
     use std::io::Write as _;
 
@@ -30,10 +30,11 @@ fn pings_once(house: &House, name: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Ten thousand of them, which the test holds open, a worker beside and one after them; for workers and for strangers there are so many places.
+/// Opens ten thousand such connections and keeps them, with one worker before and one after them; `of_workers` and
+/// `of_strangers` are the numbers of places.
 fn masses_leave_places(mut house: House, of_workers: usize, of_strangers: usize) {
     let worker = house.worker("w1");
-    // With its second ping it is more than a name that somebody made up.
+    // After its second ping it is more than an invented name.
     let seen = |ingester: &Value| of_worker(ingester, "w1")["last_seen"].clone();
     let first = seen(&house.host.ingester().unwrap());
     house.host.wait_for("its second ping", |ingester| seen(ingester) != first);
@@ -42,26 +43,26 @@ fn masses_leave_places(mut house: House, of_workers: usize, of_strangers: usize)
     for number in 0..10_000 {
         match pings_once(&house, &format!("once-{number}")) {
             Ok(stream) => held.push(stream),
-            // A time limit: nobody answers.
+            // A time-out: there is no answer.
             Err(error) => assert!(error.kind() != io::ErrorKind::WouldBlock, "connection {number}: {error}"),
         }
         if number % 50 == 0 {
             peak = peak.max(descriptors(&house.host));
         }
     }
-    // Some more strangers may come between two looks.
+    // Some more unrelated clients may connect between two checks.
     assert!(peak <= before + of_workers + 2 * of_strangers, "{peak} descriptors, {before} before");
     let began = Instant::now();
     let late = house.worker("late");
     let took = began.elapsed();
-    // SECURITY.md: within a second, also among ten thousand.
+    // SECURITY.md: within a second, even with ten thousand connections.
     assert!(took < Duration::from_secs(1), "a worker waits {took:?}");
     wait_for("the surplus to end", LIMIT, || {
         (descriptors(&house.host) <= before + of_workers + of_strangers).then_some(())
     });
     house.host.wait_for("the count", |ingester| count(ingester, ENDED) as usize + of_workers + of_strangers >= 10_000);
     drop(held);
-    // Until they are forgotten, events are dealt to those that have pinged.
+    // Until they are forgotten, events are sent to those that have pinged.
     let status = house.host.wait_for("the two to be the only ones", |ingester| {
         let connected = ingester["workers"].as_array().unwrap().iter().filter(|one| one["connected"] == true);
         connected.count() == 2
@@ -83,7 +84,7 @@ fn ten_thousand_connections_that_ping_once_leave_places_where_descriptors_are_fe
 
 #[test]
 fn workers_that_ping_once_and_vanish_scan_after_scan_give_their_connections_back_and_a_quiet_one_keeps_its_own() {
-    // 50 for workers.
+    // 50 places for workers.
     let mut house = House::with_descriptors(164, &Wish::default());
     let worker = house.worker("w1");
     let quiet = house.worker("quiet");
@@ -102,13 +103,13 @@ fn workers_that_ping_once_and_vanish_scan_after_scan_give_their_connections_back
             .host
             .wait_for("all others to be forgotten", |ingester| ingester["workers"].as_array().unwrap().len() == 1);
         if scan == 0 {
-            // Nobody needs their places.
+            // Their places are not needed.
             assert_eq!(count(&house.host.ingester().unwrap(), ENDED), 0);
             quiet.ping(true);
             house.wait_for_worker("quiet");
             let ended = count(&house.host.ingester().unwrap(), ENDED);
             assert_eq!(ended, 0, "the quiet one comes back by the connection that it has");
-            // One more or less: of a request for the status, which may not have ended yet.
+            // One more or less, for a status request that has not ended yet.
             assert!((before + 39..=before + 41).contains(&descriptors(&house.host)), "{before} before");
         }
     }

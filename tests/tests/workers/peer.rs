@@ -1,4 +1,4 @@
-//! Strangers beside the real workers of dranspose, which end themselves when one thing that is published is wrong.
+//! Unrelated clients beside dranspose's real workers, which end themselves if anything published is wrong.
 
 use framegate_tests::{
     detector::Detector,
@@ -22,7 +22,7 @@ fn pings_that_are_none_do_not_end_the_workers_of_dranspose() {
     let _process = Process::start("framegate", &mut command, folder.path());
     peer.wait_for_stream("camera");
 
-    // The right length but no v4 uuid; a v4 uuid from names that cannot be; another name's shape; nothing at all.
+    // No v4 uuid, although the length is right; a v4 uuid from invalid names; an empty ping; no name.
     let v4 = Uuid::new_v4();
     let v7 = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
     let junk: [(&[u8], &[u8]); 8] = [
@@ -54,7 +54,7 @@ fn pings_that_are_none_do_not_end_the_workers_of_dranspose() {
         let counted = status["ingesters"][0]["counters"]["junk messages from workers' side"].as_u64();
         (counted == Some(3 * junk.len() as u64)).then_some(())
     });
-    // Whatever is published now was read by everybody when they answer in a scan.
+    // All workers have read the published state when they answer in a scan.
     let scan = peer.start_scan("camera", 6);
     detector.run((0..6u8).map(|image| vec![image; 5000]));
     peer.wait_for_finish();

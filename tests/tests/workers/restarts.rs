@@ -1,4 +1,4 @@
-//! Workers that are killed, and come back under their names.
+//! Workers that are killed and return under their names.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const WISH: Wish<'static> = Wish {
     settings: "",
 };
 
-/// Sends images to a worker that does not take them, until they wait in framegate itself; how many it took to that.
+/// Sends images to a worker that does not read, until they wait in framegate; returns their number.
 fn fill(house: &mut House) -> u64 {
     let mut sent = 0;
     let mut waits = || {
@@ -43,7 +43,7 @@ fn a_killed_worker_is_served_at_once_when_it_returns_although_its_connection_is_
     let proxy = Proxy::to(port);
     let dies = Listener::connect("w1", &format!("tcp://127.0.0.1:{}", proxy.port()), house.folder());
     house.wait_for_worker("w1");
-    // From now on nobody hears of its end, and the network holds all that it may.
+    // From now on its end is not visible, and the network holds as much as it can.
     proxy.hold();
     dies.kill();
     house.detector.header();
@@ -60,7 +60,7 @@ fn a_killed_worker_is_served_at_once_when_it_returns_although_its_connection_is_
     house.detector.end();
     let got = returned.until(is_end);
     let numbers = numbers(&got);
-    // What waited in framegate is there, in order and whole.
+    // The messages that waited in framegate have arrived, in order and complete.
     let first = numbers[0];
     assert_eq!(numbers, (first..sent + 2).collect::<Vec<_>>());
     let expected: Vec<_> = (first - 1..sent).map(|image| vec![image as u8; IMAGE]).collect();
@@ -102,11 +102,11 @@ fn a_worker_that_connects_again_after_the_network_broke_is_served_again() {
     for _ in 0..3 {
         proxy.refuse(true);
         proxy.cut();
-        // Until framegate hears of it, what it sends is lost; then there is nobody to deal to.
+        // Messages that framegate sends before it notices are lost; after that there is no worker to send to.
         let mut waits = || {
             house.detector.image(&[sent as u8; 5000]);
             sent += 1;
-            // What status shows may be some 200 ms old.
+            // The status may be some 200 ms old.
             let is_read = || {
                 let camera = house.host.ingester().ok()?["streams"]["camera"].take();
                 (camera["read"] == sent + 1).then_some(camera)
@@ -116,7 +116,7 @@ fn a_worker_that_connects_again_after_the_network_broke_is_served_again() {
         };
         wait_for("messages to wait", LIMIT, &mut waits);
         proxy.refuse(false);
-        // It is the same worker, by another connection: what waited for it comes now.
+        // The same worker, over another connection: its waiting messages arrive now.
         let got = worker.until(|message| message.number() == sent);
         assert!(got.len() >= 3 && numbers(&got) == (sent + 1 - got.len() as u64..=sent).collect::<Vec<_>>());
         assert!(got.iter().all(|message| message.frames[1] == [(message.number() - 1) as u8; 5000]));
@@ -136,7 +136,7 @@ fn a_worker_that_was_assigned_and_never_came_costs_its_own_events_only() {
     let to: [&[(&str, &[&str])]; 2] = [&[("eiger", &["here"])], &[("eiger", &["ghost"])]];
     let events: Vec<_> = (0..42).map(|number| to[number % 2]).collect();
     stage.controller.assign(&events);
-    // The others' are there while the ghost's wait.
+    // The other workers' messages arrive while the vanished one's wait.
     for number in (0..42).step_by(2) {
         assert_eq!(here.next().number(), number);
     }

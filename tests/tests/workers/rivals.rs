@@ -1,4 +1,4 @@
-//! Two live workers under one name.
+//! Two live workers with one name.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn of_two_live_workers_with_one_name_one_keeps_it_and_a_warning_has_both_address
     let taken_over = count(&status, TAKEN_OVER);
     assert!(taken_over <= 5, "the name went from hand to hand {taken_over} times");
     let keeps = of_worker(&status, "twin")["service_uuid"].clone();
-    // Events are not split, and what is shown is one worker.
+    // Events are not split between them, and status shows one worker.
     house.detector.header();
     for image in 0..20u8 {
         house.detector.image(&[image; 5000]);
@@ -44,7 +44,7 @@ fn of_two_live_workers_with_one_name_one_keeps_it_and_a_warning_has_both_address
     let lines: Vec<_> = log.lines().filter(|line| line.contains("two workers have the name twin")).collect();
     assert!(lines.len() == 1 && lines[0].matches("127.0.0.1:").count() == 2, "{log}");
 
-    // When it goes, the other one is served.
+    // When it leaves, the other one is served.
     let _ = has[0].end();
     let uuid = other[0].service_uuid().to_string();
     house.host.wait_for("the other one", |ingester| of_worker(ingester, "twin")["service_uuid"] == uuid.as_str());

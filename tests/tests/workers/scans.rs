@@ -1,4 +1,4 @@
-//! What one scan leaves to the next: evicted workers, and frames that nobody took.
+//! What one scan leaves for the next: evicted workers, and frames that no worker took.
 
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ fn an_evicted_worker_that_wakes_gets_nothing_until_it_has_another_uuid_or_the_ne
     let to_both: &[(&str, &[&str])] = &[("eiger", &["stopped", "reads"])];
     let next = |from: u64, to: u64| (from..to).for_each(|number| check(&reads.next(), "eiger", number, 0, FRAMES));
     stage.controller.assign(&vec![to_both; FRAMES as usize + 2]);
-    // The network's buffers take some; then the other one gets its own no later than after worker_timeout.
+    // The network's buffers take some messages; then the other worker waits no longer than worker_timeout.
     next(0, 6000);
-    // A report may be 200 ms old; if it never says so, the images are too few.
+    // A report may be 200 ms old; if the eviction never appears, there were too few images.
     let evicted = stage.wait_report("the eviction", |report| report.counters["workers evicted"] == 1);
 
     stopped.resume();
@@ -59,7 +59,7 @@ fn an_evicted_worker_that_wakes_gets_nothing_until_it_has_another_uuid_or_the_ne
     assert!(got.is_sorted() && got.last().is_none_or(|last| *last < 6000), "{:?}", got.last());
     assert_eq!(got, (0..got.len() as u64).collect::<Vec<_>>(), "what it got before it was given up");
 
-    // Another start of it is another worker.
+    // A restarted process is another worker.
     stopped.kill();
     let restarted = Listener::connect("stopped", &url, folder.path());
     connected(&stage, "stopped", uuid);
@@ -129,9 +129,9 @@ fn a_new_scan_gets_nothing_of_what_waited_in_the_old() {
     let [dropped, begun] =
         ["messages of a scan that was replaced", "messages of the last scan that were begun when the next began"]
             .map(|what| report.counters.get(what).copied().unwrap_or(0));
-    // What the network had taken meanwhile is little: nobody reads.
+    // The network has taken few messages meanwhile, because the worker does not read.
     assert!(dropped <= old.1 && dropped + 100 > old.1, "{dropped} of {} are counted", old.1);
-    // The one of which the network has a part is completed, unless it has none.
+    // A message that was partly sent is completed.
     assert!(begun <= 1, "{begun} were begun");
     stage.controller.assign(&vec![to_it; OLD as usize + 2]);
     worker.read(true);
@@ -146,7 +146,7 @@ fn a_new_scan_gets_nothing_of_what_waited_in_the_old() {
         assert!(number == of_old && pixels.is_none_or(|pixels| *pixels == image(0, number as u32 - 1, IMAGE_BYTES)));
         of_old += 1;
     }
-    // All that the network had, and nothing that waited.
+    // All messages that the network had, and none that waited.
     assert_eq!(of_old, u64::from(OLD) + 2 - dropped);
     (1..u64::from(OLD) + 2).for_each(|number| check(&worker.next(), "eiger", number, 1, OLD));
     stage.finish();

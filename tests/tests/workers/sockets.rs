@@ -1,4 +1,4 @@
-//! Which sockets of ZeroMQ the workers' port serves. They are libzmq's own.
+//! The ZeroMQ socket types that the workers' port serves. They are libzmq's own.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::count;
 
-/// A socket of a context of its own that connects once it is set up.
+/// A socket with its own context; connects after `set_up`.
 fn socket(house: &House, kind: zmq::SocketType, set_up: impl FnOnce(&zmq::Context, &zmq::Socket)) -> zmq::Socket {
     let context = zmq::Context::new();
     let socket = context.socket(kind).unwrap();
@@ -27,7 +27,7 @@ fn a_worker_whose_socket_asks_for_heartbeats_is_answered() {
     let worker = socket(&house, zmq::DEALER, |context, socket| {
         socket.set_identity(b"w1").unwrap();
         socket.set_heartbeat_ivl(20).unwrap();
-        // Whoever does not answer for so long is disconnected.
+        // Disconnects a peer that does not answer in this time.
         socket.set_heartbeat_timeout(200).unwrap();
         socket.monitor("inproc://news", i32::from(zmq::SocketEvent::DISCONNECTED.to_raw())).unwrap();
         let news = context.socket(zmq::PAIR).unwrap();
@@ -39,7 +39,7 @@ fn a_worker_whose_socket_asks_for_heartbeats_is_answered() {
     house.wait_for_worker("w1");
     let news = monitor.unwrap().recv_bytes(0);
     assert!(matches!(news, Err(zmq::Error::EAGAIN)), "it was disconnected: {news:?}");
-    // In the middle of messages too.
+    // Also in the middle of messages.
     house.detector.run((0..50u8).map(|image| vec![image; 500_000]));
     worker.set_rcvtimeo(i32::try_from(LIMIT.as_millis()).unwrap()).unwrap();
     let got: Vec<_> = (0..52).map(|_| worker.recv_multipart(0).unwrap()).collect();
@@ -73,7 +73,7 @@ fn whoever_wants_security_or_has_another_pattern_is_refused_and_counted() {
 fn a_socket_that_asks_in_its_own_form_is_heard_and_its_words_are_junk() {
     let mut house = House::new(&Wish::default());
     let asks = socket(&house, zmq::REQ, |_, socket| socket.set_identity(b"asks").unwrap());
-    // An empty part before the payload, as of every REQ.
+    // An empty part before the payload, as every REQ sends it.
     asks.send(&Uuid::new_v4().as_bytes()[..], 0).unwrap();
     house.host.wait_for("the junk", |ingester| count(ingester, "junk messages from workers' side") == 1);
     assert_eq!(count(&house.host.ingester().unwrap(), "connections that were no ZeroMQ"), 0);

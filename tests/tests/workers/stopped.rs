@@ -12,7 +12,7 @@ use super::count;
 const IMAGE: usize = 4 << 20;
 const MIB: u64 = 1 << 20;
 
-/// One of two workers is stopped while more arrives than there is memory for.
+/// One of two workers is stopped while more data arrives than fits into memory.
 fn one_of_two_is_stopped(memory_limit: u64) {
     let keys = format!("memory_limit = \"{memory_limit} MiB\"\nworker_timeout = \"2 s\"\nstall_timeout = \"off\"");
     let wish = Wish {
@@ -30,7 +30,7 @@ fn one_of_two_is_stopped(memory_limit: u64) {
     for message in &got[1..got.len() - 1] {
         assert!(message.frames[1] == vec![(message.number() - 1) as u8; IMAGE], "event {}", message.number());
     }
-    // In turn while both are there, and all when the other one is given up.
+    // In turn while both are connected, and all after the other one is given up.
     let numbers = numbers(&got);
     assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] <= 2), "{numbers:?}");
     let status = house.host.wait_for("the end of the stopped connection", |ingester| {
@@ -43,7 +43,7 @@ fn one_of_two_is_stopped(memory_limit: u64) {
         count(&status, "messages dropped with evicted workers"),
         count(&status, "messages lost with connections of workers"),
     );
-    // The kernel may have the end of a message, and all of none: what it had passed to the stopped one's buffers is nobody's any more.
+    // The kernel may still have the end of a message. All data in the stopped worker's buffers is lost and not counted.
     assert!(dropped > 0 && lost <= 1, "{dropped} dropped, {lost} lost");
     assert!(house.host.log().contains("it neither pings nor reads, and memory_limit is reached"));
 }
@@ -71,7 +71,7 @@ fn a_stopped_worker_that_wakes_in_time_gets_all_of_its_own_in_order() {
     stopped.pause();
     house.detector.header();
     let mut sent = 0;
-    // On a machine that is slow it ends sooner: then less waits, and what follows holds all the same.
+    // On a slow machine it ends sooner: then less waits, and all later checks still apply.
     while !house.detector.is_held_back_for(Duration::from_millis(700)) {
         house.detector.image(&vec![sent as u8; IMAGE]);
         sent += 1;
@@ -91,7 +91,7 @@ fn a_stopped_worker_that_wakes_in_time_gets_all_of_its_own_in_order() {
     assert_eq!(count(&status, "workers evicted") + count(&status, "messages lost with connections of workers"), 0);
 }
 
-/// Times are a fifth of the defaults and of a worker that reads one event in 3 s.
+/// Times are a fifth of the defaults, and of a worker that reads one event in 3 s.
 fn a_slow_worker(pings: bool) {
     let wish = Wish {
         ingester: "memory_limit = \"32 MiB\"\nworker_timeout = \"2 s\"\nstall_timeout = \"off\"",
@@ -102,11 +102,11 @@ fn a_slow_worker(pings: bool) {
     let worker = Worker::slow("slow", &house.url, Duration::from_millis(600));
     house.wait_for_worker("slow");
     let began = Instant::now();
-    // Whatever it gets, it is connected: the first pings count for 8 s while messages wait for it.
+    // It stays connected: the first pings count for 8 s while messages wait for it.
     worker.ping(pings);
     house.detector.run((0..8u8).map(|image| vec![image; IMAGE]));
     let got = worker.until(is_end);
-    // Longer than `worker_timeout` twice over: else nothing was tried.
+    // More than twice `worker_timeout`, or nothing was tested.
     assert!(began.elapsed() > Duration::from_secs(5), "it is slow: {:?}", began.elapsed());
     assert_eq!(images(&got), (0..8u8).map(|image| vec![image; IMAGE]).collect::<Vec<_>>());
     assert_eq!(count(&house.host.ingester().unwrap(), "workers evicted"), 0);

@@ -1,4 +1,4 @@
-//! Whoever reaches the workers' port and is no worker: junk, noise, other protocols, masses.
+//! Clients at the workers' port that are not workers: junk, noise, other protocols, large numbers.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ fn connect(house: &House) -> TcpStream {
     stream
 }
 
-/// Descriptors that a host has open.
+/// Number of a host's open descriptors.
 pub(super) fn descriptors(host: &Host) -> usize {
     fs::read_dir(format!("/proc/{}/fd", host.id())).unwrap().count()
 }
@@ -44,7 +44,7 @@ fn dealer(house: &House, identity: &[u8]) -> zmq::Socket {
     socket
 }
 
-/// Introduces itself as a DEALER of ZMTP 3.0 does, by hand.
+/// Sends the handshake of a ZMTP 3.0 DEALER by hand.
 fn introduce(mut stream: &TcpStream, identity: &[u8]) -> std::io::Result<()> {
     let mut greeting = [0; 64];
     (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
@@ -56,18 +56,18 @@ fn introduce(mut stream: &TcpStream, identity: &[u8]) -> std::io::Result<()> {
     stream.write_all(&[&[4, ready.len() as u8], &ready[..]].concat())
 }
 
-/// A connection that has done so, and may send messages. An error: it was ended before that.
+/// A connection after this handshake, which may send messages. Error: it was closed before that.
 pub(super) fn by_hand(house: &House, identity: &[u8]) -> std::io::Result<TcpStream> {
     let mut stream = connect(house);
     introduce(&stream, identity)?;
-    // Whoever goes on before the other side is ready is no ZeroMQ.
+    // A ZeroMQ peer must wait until the other side is ready.
     let mut greeting_and_head = [0; 64 + 2];
     stream.read_exact(&mut greeting_and_head)?;
     stream.read_exact(&mut vec![0; usize::from(greeting_and_head[65])])?;
     Ok(stream)
 }
 
-/// A run of images in the background of whatever is done to the port; the worker gets them all, right.
+/// Runs images while `disturb` acts on the port; the worker gets them all, unchanged.
 fn is_served(house: &mut House, worker: &Worker, disturb: impl FnOnce(&mut House)) {
     house.detector.header();
     (0..5u8).for_each(|image| house.detector.image(&[image; 20_000]));
@@ -83,7 +83,7 @@ fn junk_pings_noise_and_http_are_counted_and_harm_nobody() {
     let mut house = House::new(&Wish::default());
     let worker = house.worker("w1");
     is_served(&mut house, &worker, |house| {
-        // Pings that are none, and too long ones.
+        // Invalid pings, and pings that are too long.
         let junk = dealer(house, b"w2");
         for _ in 0..100 {
             junk.send(&[7; 16][..], 0).unwrap();
@@ -136,12 +136,12 @@ fn a_thousand_connections_of_strangers_leave_places_for_workers() {
     let worker = house.worker("w1");
     let before = (descriptors(&house.host), house.host.peak_memory());
     is_served(&mut house, &worker, |house| {
-        // Silent ones, and ones that introduce themselves and never ping.
+        // Silent clients, and clients that complete the handshake and never ping.
         let mut strangers: Vec<TcpStream> = Vec::new();
         for number in 0..1000 {
             let stranger = connect(house);
             if number % 2 == 0 {
-                // One that was ended already is as good.
+                // It may already have been disconnected.
                 let _ = introduce(&stranger, format!("s{number}").as_bytes());
             }
             strangers.push(stranger);
@@ -149,10 +149,10 @@ fn a_thousand_connections_of_strangers_leave_places_for_workers() {
         house.host.wait_for("the end of most of them", |ingester| {
             ingester["counters"]["connections ended because too many had no worker"].as_u64() >= Some(800)
         });
-        // A quarter of what is beyond the first 64 is for strangers.
+        // A quarter of the descriptors beyond the first 64 is for unrelated clients.
         let most = before.0 + 84 + 10;
         wait_for("their descriptors", LIMIT, || (descriptors(&house.host) <= most).then_some(()));
-        // Somebody who comes now is served.
+        // A worker that connects now is served.
         let late = house.worker("late");
         drop(late);
         house.host.wait_for("the end of the late one", |ingester| {
@@ -182,7 +182,7 @@ fn a_message_without_an_end_costs_its_connection_and_no_memory() {
         house.host.wait_for("the count", |ingester| {
             ingester["counters"]["connections ended because of a message without an end"].as_u64() == Some(1)
         });
-        // A message of the same kind that has an end is junk like any other.
+        // A complete message of the same kind is junk like any other.
         let mut long = by_hand(house, b"long").unwrap();
         long.write_all(&[[1u8, 1, 0].repeat(5000), vec![0, 1, 0]].concat()).unwrap();
         house.host.wait_for("the junk", |ingester| {
@@ -202,7 +202,7 @@ fn made_up_names_find_no_place_beyond_a_limit_and_give_it_back() {
         .map(|number| {
             let socket = dealer(&house, format!("made-up-{number}").as_bytes());
             socket.send(&Uuid::new_v4().as_bytes()[..], 0).unwrap();
-            // One after the other: masses at once are another test.
+            // One after the other: another test opens many at once.
             thread::sleep(Duration::from_millis(5));
             socket
         })
@@ -211,11 +211,11 @@ fn made_up_names_find_no_place_beyond_a_limit_and_give_it_back() {
         ingester["counters"]["pings of workers for which there was no place"].as_u64() >= Some(5)
     });
     assert_eq!(full["workers"].as_array().unwrap().len(), 50);
-    // A thread of its own writes the log.
+    // The log is written by another thread.
     let lines = |house: &House| house.host.log().matches("new ones are not served").count();
     wait_for("the log to say it", LIMIT, || (lines(&house) > 0).then_some(()));
     drop(names);
-    // A place is free when its worker has not pinged for some seconds.
+    // A place becomes free when its worker has not pinged for some seconds.
     let late = house.worker("late");
     house.host.wait_for("the end of the made-up ones", |ingester| {
         let connected = ingester["workers"].as_array().unwrap().iter().filter(|one| one["connected"] == true);

@@ -1,8 +1,8 @@
 //! Reads capture files: dumps of events and captures of messages, plain or gzip.
 //!
-//! Runs on whatever thread calls it; owns the open file. Files come from anywhere, so it never panics, never allocates on
-//! the word of a length alone, and holds at most one item of limited size. It does not nest: only the known shapes are
-//! accepted, so there is no depth to exhaust.
+//! Runs on the caller's thread; owns the open file. Files are untrusted, so it never panics, never allocates on a
+//! claimed length alone, and holds at most one item of limited size. It does not nest: only the known shapes are
+//! accepted, so input cannot exhaust the stack.
 //!
 //! The bytes and heads of CBOR are read in [`decode`](crate::capture::decode).
 
@@ -28,13 +28,13 @@ pub(crate) struct Capture {
     path: PathBuf,
     decoder: Decoder<Box<dyn Read + Send>>,
     compressed: bool,
-    /// Bytes of the file that were read, for progress.
+    /// Number of bytes read from the file, for progress.
     consumed: Arc<AtomicU64>,
     items: u64,
     failed: bool,
 }
 
-/// Why a capture file could not be read on.
+/// Why reading a capture file failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// The file cannot be opened.
@@ -42,22 +42,22 @@ pub(crate) enum ReadError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system said. Not its `source`: whoever shows the chain of causes would say it twice.
+        /// The system's error. Not its `source`: printing the chain of causes would show it twice.
         problem: std::io::Error,
     },
-    /// What stands there is no capture, or damaged.
+    /// The file is no capture, or damaged.
     #[error("{}, byte {offset}{}: {what}; {items} whole items stand before it",
         path.display(), if *compressed { " (uncompressed)" } else { "" })]
     Item {
         /// The file.
         path: PathBuf,
-        /// Where the fault is.
+        /// Position of the fault.
         offset: u64,
-        /// Whether `offset` counts in what gzip unpacked.
+        /// Whether `offset` counts uncompressed bytes.
         compressed: bool,
-        /// What is wrong.
+        /// The problem.
         what: String,
-        /// Items that were read before.
+        /// Number of items read before.
         items: u64,
     },
 }
@@ -72,12 +72,12 @@ impl Capture {
         let compressed = magic == [0x1f, 0x8b];
 
         let consumed = Arc::default();
-        // A pipe cannot go back, so the first bytes are put before the rest.
+        // A pipe cannot seek back, so the first bytes are chained before the rest.
         let whole = std::io::Cursor::new(magic).chain(file);
         Ok(Self::of(path, compressed, whole, consumed))
     }
 
-    /// What a file of this content would be.
+    /// Reads `content` as a file with this name.
     pub(crate) fn read(name: &str, content: Vec<u8>) -> Self {
         let compressed = content.starts_with(&[0x1f, 0x8b]);
         Self::of(Path::new(name), compressed, std::io::Cursor::new(content), Arc::default())
@@ -91,9 +91,9 @@ impl Capture {
         Self { path: path.to_owned(), decoder, compressed, consumed, items: 0, failed: false }
     }
 
-    /// Bytes of the file that were read so far, before unpacking.
+    /// Number of bytes read from the file so far, before decompression.
     pub(crate) fn consumed(&self) -> u64 {
-        self.consumed.load(Ordering::Relaxed) // only shown
+        self.consumed.load(Ordering::Relaxed) // for display only
     }
 }
 
@@ -126,7 +126,7 @@ impl std::fmt::Debug for Capture {
     }
 }
 
-/// One item, or none at the end of the file.
+/// Reads one item; `None` at the end of the file.
 fn item<R: Read>(decoder: &mut Decoder<R>) -> Result<Option<Item>, Bad> {
     let Some(mut first) = decoder.first_head()? else { return Ok(None) };
     if first == Head::Tag(TAG_SELF_DESCRIBED) {
@@ -211,7 +211,7 @@ fn byte_strings<R: Read>(decoder: &mut Decoder<R>, array: Head, what: &'static s
     Ok(strings)
 }
 
-/// A time in either form, as text.
+/// Reads a time in either form, as text.
 fn time<R: Read>(decoder: &mut Decoder<R>) -> Result<String, Bad> {
     match decoder.head()? {
         Head::Tag(TAG_TIME_TEXT) => {
@@ -234,7 +234,7 @@ fn time<R: Read>(decoder: &mut Decoder<R>) -> Result<String, Bad> {
     }
 }
 
-/// Counts what passes.
+/// Counts the bytes that are read through it.
 struct Counted<R> {
     inner: R,
     count: Arc<AtomicU64>,
@@ -248,7 +248,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Bytes of memory that one item may take. The largest messages of detectors are some 100 MB.
+/// Maximum number of bytes in memory for one item. The largest messages of detectors have some 100 MB.
 const ITEM_LIMIT: u64 = 1 << 30;
 
 #[cfg(test)]

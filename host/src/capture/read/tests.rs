@@ -99,7 +99,7 @@ fn errors_say_what_stands_there() {
 fn a_length_that_lies_costs_nothing_and_large_items_are_refused() {
     let error = decoded(b"\x81\x5b\xff\xff\xff\xff\xff\xff\xff\xff", 1000).unwrap_err();
     assert!(error.to_string().contains("larger than"), "{error}");
-    // A list that claims four billion parts, and one that brings more empty ones than fit.
+    // A list that claims four billion parts, and one with more empty parts than fit.
     assert!(decoded(b"\x9a\xff\xff\xff\xff\x40", 1000).is_err());
     let many = [&b"\x9a\x00\x00\x10\x00"[..], &[0x40; 4096]].concat();
     assert!(decoded(&many, 1000).is_err());
@@ -136,7 +136,7 @@ proptest! {
     }
 }
 
-/// The captures that come with the peer's sources.
+/// Reads the captures from the peer's sources.
 #[test]
 fn the_peers_captures_are_read() {
     let Some(suite) = std::env::var_os("FRAMEGATE_PEER_SUITE") else {

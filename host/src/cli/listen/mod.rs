@@ -1,9 +1,9 @@
 //! `framegate listen URL`: a worker that shows what arrives.
 //!
-//! Runs on the main thread; owns one DEALER socket. To the ingester it is a worker like any other, so in standalone mode
-//! it takes its share of the events. It keeps none of the data.
+//! Runs on the main thread; owns one DEALER socket. To the ingester it is a worker like any other, so in standalone
+//! mode it gets its share of the events. It keeps none of the data.
 //!
-//! Neighbour: [`tally`] counts and draws.
+//! Neighbour: [`tally`] counts and formats.
 
 mod tally;
 
@@ -63,7 +63,7 @@ fn listen(args: &Args, stop: &dyn Fn() -> bool, out: &mut dyn Write) -> anyhow::
         Some(name) => name.to_string(),
         None => format!("listen-{}", &service.simple().to_string()[..8]),
     };
-    // libzmq would try again for ever, without a word.
+    // libzmq would retry silently for ever.
     let (url, host) = (&args.url, args.url.host());
     let found = (host, url.port()).to_socket_addrs();
     let found =
@@ -82,7 +82,7 @@ fn listen(args: &Args, stop: &dyn Fn() -> bool, out: &mut dyn Write) -> anyhow::
     let mut pinged: Option<Instant> = None;
     while !stop() && args.count.is_none_or(|count| tally.events < count) {
         if pinged.is_none_or(|at| at.elapsed() >= PING_EVERY) {
-            // Not waiting: while there is no connection the socket has no room, and the next ping is as good.
+            // Without waiting: while there is no connection the socket has no room, and the next ping will do.
             match socket.send(&service.as_bytes()[..], zmq::DONTWAIT) {
                 Ok(()) | Err(zmq::Error::EAGAIN) => pinged = Some(Instant::now()),
                 Err(error) => return Err(error).context("cannot ping"),
@@ -102,7 +102,7 @@ fn listen(args: &Args, stop: &dyn Fn() -> bool, out: &mut dyn Write) -> anyhow::
                 writeln!(out, "{line}")?;
             }
             Ok(_) => {}
-            // The first one is shown, the rest are counted.
+            // The first one is shown, the others are only counted.
             Err(why) if tally.malformed == 1 => bar.suspend(|| out::note(format_args!("not an event message: {why}"))),
             Err(_) => {}
         }
@@ -141,7 +141,7 @@ fn name(text: &str) -> Result<WorkerName, String> {
     WorkerName::from_identity(text.as_bytes()).map_err(|error| error.to_string())
 }
 
-/// A line that is redrawn on a terminal, nothing elsewhere.
+/// A line that is redrawn on a terminal; nothing elsewhere.
 fn progress_bar(args: &Args) -> ProgressBar {
     if args.json || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -152,13 +152,13 @@ fn progress_bar(args: &Args) -> ProgressBar {
     bar
 }
 
-/// What workers of dranspose do too; an ingester forgets a worker after four seconds.
+/// The same interval as dranspose's workers; an ingester forgets a worker after four seconds.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
-/// How late a ctrl-c is seen.
+/// Maximum delay before ctrl-c is noticed.
 const POLL_MS: i64 = 100;
 
-/// Messages that wait inside the socket: few, because they may be large.
+/// Number of messages that wait in the socket: few, because they may be large.
 const RECEIVE_QUEUE: i32 = 16;
 
 #[cfg(test)]

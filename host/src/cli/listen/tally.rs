@@ -1,6 +1,6 @@
-//! What `listen` has seen so far, and how it is shown.
+//! The counts of `listen` so far, and their display.
 //!
-//! Owns the counts only. Messages come from a network, so nothing in them is trusted.
+//! Owns only the counts. Messages come from a network, so nothing in them is trusted.
 
 use std::{
     collections::BTreeMap,
@@ -15,14 +15,14 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::words::cell;
 
-/// The header of a message to a worker. Streams stay in the order of the message, which is the order of the frames.
+/// The header of a message to a worker. Streams keep the order of the message, which is the order of the frames.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Header {
     /// The event's number.
     pub(super) event_number: u64,
     /// Each stream with its [`StreamHeader`].
     pub(super) streams: Map<String, Value>,
-    /// When the event was assembled.
+    /// Time of assembly.
     pub(super) created_at: Option<String>,
 }
 
@@ -32,24 +32,24 @@ struct StreamHeader {
     length: usize,
 }
 
-/// Everything that was counted.
+/// All counts.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Messages that were events.
+    /// Number of event messages.
     pub(super) events: u64,
-    /// Messages that were not.
+    /// Number of other messages.
     pub(super) malformed: u64,
-    /// Bytes of frames.
+    /// Number of bytes in frames.
     pub(super) bytes: u64,
-    /// Event numbers that were passed over.
+    /// Number of skipped event numbers.
     pub(super) missing: u64,
-    /// How often numbers were passed over.
+    /// How often numbers were skipped.
     pub(super) gaps: u64,
     /// How often the numbers went back: a new scan.
     pub(super) scans: u64,
     last_number: Option<u64>,
     streams: BTreeMap<String, StreamTally>,
-    /// From the first to the last event.
+    /// Times of the first and the last event.
     span: Option<(Instant, Instant)>,
     drawn: Option<Drawn>,
 }
@@ -63,7 +63,7 @@ struct StreamTally {
     bytes: u64,
 }
 
-/// What stood in the line when it was drawn last.
+/// The values of the last drawn line.
 #[derive(Debug)]
 struct Drawn {
     at: Instant,
@@ -73,7 +73,7 @@ struct Drawn {
 }
 
 impl Tally {
-    /// Counts a message; its header, or why it is none.
+    /// Counts a message; returns its header, or the reason why it is not an event message.
     pub(super) fn take<P: Deref<Target = [u8]>>(&mut self, parts: &[P]) -> Result<Header, String> {
         let checked = check(parts);
         if checked.is_err() {
@@ -100,8 +100,8 @@ impl Tally {
     fn number(&mut self, number: u64) {
         let expected = match self.last_number {
             Some(last) if number > last => last + 1,
-            // The first message may come in the middle of a scan: what was before is not missing. A number that is not
-            // above the last one begins a new scan.
+            // The first message may come in the middle of a scan: earlier events are not missing. A number that is not
+            // greater than the last one begins a new scan.
             _ => {
                 self.scans += 1;
                 number
@@ -112,12 +112,12 @@ impl Tally {
         self.last_number = Some(number);
     }
 
-    /// Whether it is time to draw the line again.
+    /// Whether the line should be drawn again.
     pub(super) fn redraw(&mut self) -> bool {
         self.drawn.as_ref().is_none_or(|drawn| drawn.at.elapsed() >= REDRAW_EVERY)
     }
 
-    /// One line for the terminal, with the rates since the last one.
+    /// A line for the terminal, with the rates since the last one.
     pub(super) fn line(&mut self) -> String {
         let now = Instant::now();
         let rate = match &self.drawn {
@@ -168,7 +168,7 @@ impl Tally {
         text
     }
 
-    /// The closing line of `--json`.
+    /// The closing line for `--json`.
     pub(super) fn json(&self) -> Value {
         json!({ "events": self.events, "bytes": self.bytes, "seconds": self.seconds(), "scans": self.scans,
             "missing": self.missing, "gaps": self.gaps, "malformed": self.malformed, "streams": self.streams })
@@ -181,7 +181,7 @@ impl Tally {
 
 type Streams = Vec<(String, StreamHeader)>;
 
-/// Reads the header and holds it against the frames.
+/// Parses the header and compares it with the frames.
 fn check<P: Deref<Target = [u8]>>(parts: &[P]) -> Result<(Header, Streams), String> {
     let first = parts.first().ok_or("it has no parts")?;
     let header: Header = serde_json::from_slice(first).map_err(|error| format!("its header: {error}"))?;
@@ -197,5 +197,5 @@ fn check<P: Deref<Target = [u8]>>(parts: &[P]) -> Result<(Header, Streams), Stri
     Ok((header, streams))
 }
 
-/// How often the line changes.
+/// Redraw interval.
 const REDRAW_EVERY: Duration = Duration::from_millis(500);

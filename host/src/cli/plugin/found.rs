@@ -1,7 +1,7 @@
-//! `framegate plugin list` and `framegate plugin info PATH`: what is known of plugin files without running any of them.
+//! `framegate plugin list` and `framegate plugin info PATH`: show what is known about plugin files without running any of them.
 //!
-//! Runs on the main thread. Reads files, loads none: a file that is listed here without a refusal has passed the first two of four
-//! gates, and meets the others when a host starts.
+//! Runs on the main thread. Reads files, loads none: a file that is listed here without a refusal has passed the first two of
+//! four gates; the others are checked when a host starts.
 
 use std::{
     path::{Path, PathBuf},
@@ -56,7 +56,7 @@ pub(super) struct InfoArgs {
     json: bool,
 }
 
-/// Lists.
+/// Lists the plugins.
 pub(super) fn run_list(args: &ListArgs, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let found = find(&args.dir, trust);
     if args.json {
@@ -67,7 +67,7 @@ pub(super) fn run_list(args: &ListArgs, trust: Trust<'_>) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// Describes.
+/// Describes a plugin.
 pub(super) fn run_info(args: &InfoArgs, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let found = Found::look(None, &args.path, None, trust);
     match &found.about {
@@ -87,14 +87,14 @@ pub(super) fn run_info(args: &InfoArgs, trust: Trust<'_>) -> anyhow::Result<Exit
 
 /// One file.
 struct Found {
-    /// What it is asked for by.
+    /// The name under which it is found.
     name: Option<String>,
     path: PathBuf,
-    /// What its note says, if it has one.
+    /// The content of its note, if it has one.
     about: Option<About>,
     /// Why a host would not load it.
     refusal: Option<Refusal>,
-    /// The file that is found under the same name before it.
+    /// The earlier file that is found under the same name.
     behind: Option<PathBuf>,
 }
 
@@ -151,7 +151,7 @@ impl Found {
     }
 }
 
-/// Every file with the name of a plugin, in the order in which names are looked for.
+/// All files with the name of a plugin, in lookup order.
 fn find(dirs: &[PathBuf], trust: Trust<'_>) -> Vec<Found> {
     let mut all: Vec<Found> = Vec::new();
     for place in locate::places(dirs) {
@@ -194,7 +194,7 @@ fn list(found: &[Found], dirs: &[PathBuf]) -> String {
     text
 }
 
-/// What to write as `source` so that only this content is accepted.
+/// The value of `source` that accepts only this content.
 fn pin(found: &Found) -> Option<String> {
     let sha256 = &found.about.as_ref()?.sha256;
     let what = found.name.clone().unwrap_or_else(|| found.path.display().to_string());

@@ -1,7 +1,7 @@
-//! `framegate plugin`: what is known of plugin files without running any of them (`list`, `info`), and what they do when they
-//! are tried out (`check`).
+//! `framegate plugin`: shows what is known about plugin files without running any of them (`list`, `info`), and tests
+//! them (`check`).
 //!
-//! Runs on the main thread. No code of a plugin runs in the process that a person starts: a check runs in a child.
+//! Runs on the main thread. The process that a person starts runs no code of a plugin: checks run in a child.
 
 mod check;
 mod found;
@@ -36,7 +36,7 @@ struct ChildArgs {
     role: String,
 }
 
-/// Does what was asked.
+/// Runs the subcommand.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let allow_writable = match layers::allow_writable_plugins(&Environment::new(std::env::vars_os())) {
         Ok(allowed) => allowed,

@@ -1,7 +1,7 @@
 //! `framegate replay FILE`: plays a capture as a detector.
 //!
-//! Runs on the main thread; owns one bound socket. It reads one item at a time, so a capture may be larger than memory. It
-//! knows no protocol: it sends what the file holds.
+//! Runs on the main thread; owns one bound socket. It reads one item at a time, so a capture may be larger than memory.
+//! It knows no protocol: it sends the file's content.
 //!
 //! Neighbours: `capture::read` knows the files.
 
@@ -64,7 +64,7 @@ enum Kind {
     Pub,
 }
 
-/// What was sent.
+/// Counts of sent data.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Played {
     messages: u64,
@@ -73,7 +73,7 @@ struct Played {
 
 /// Plays the file.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // Fails before anybody is kept waiting.
+    // Fails before a peer is kept waiting.
     Capture::open(&args.file)?;
     let context = zmq::Context::new();
     let socket = bind(&context, &args)?;
@@ -86,7 +86,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let took = started.elapsed();
     bar.finish_and_clear();
     drop(socket);
-    // Ends when the last message was handed to the network, or after the linger time.
+    // Returns when the last message was handed to the network, or after the linger time.
     drop(context);
     out::note(format_args!(
         "replayed {} messages, {} in {:.1} s: {:.0} messages/s",
@@ -99,7 +99,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn bind(context: &zmq::Context, args: &Args) -> anyhow::Result<zmq::Socket> {
-    // XPUB is PUB that also shows who subscribes.
+    // XPUB is PUB that also reports subscriptions.
     let kind = if args.socket == Kind::Push { zmq::PUSH } else { zmq::XPUB };
     let socket = context.socket(kind)?;
     socket.set_linger(LINGER_MS)?;
@@ -143,17 +143,17 @@ fn play(args: &Args, socket: &zmq::Socket, bar: &ProgressBar) -> anyhow::Result<
     Ok(played)
 }
 
-/// Which stream of a dump is played.
+/// The stream of a dump to play.
 #[derive(Debug)]
 struct Choice {
-    /// What was asked for, or the only stream there is.
+    /// The requested stream, or the only one.
     wanted: Option<String>,
     /// All streams of the file so far, for messages.
     seen: Vec<String>,
 }
 
 impl Choice {
-    /// The message that an item stands for; none if it has nothing of the stream.
+    /// The message of an item; `None` if the item has nothing of the stream.
     fn parts(&mut self, item: Item, file: &Path) -> anyhow::Result<Option<Vec<Vec<u8>>>> {
         let event = match item {
             Item::Message(parts) => return Ok(Some(parts)),
@@ -201,7 +201,7 @@ fn wait_for_subscriber(socket: &zmq::Socket, wait: Option<Duration>) -> anyhow::
     take_subscriptions(socket)
 }
 
-/// Takes what subscribers send, so that it does not pile up.
+/// Reads the messages of subscribers, so that they do not pile up.
 fn take_subscriptions(socket: &zmq::Socket) -> anyhow::Result<()> {
     loop {
         match socket.recv_multipart(zmq::DONTWAIT) {
@@ -223,7 +223,7 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// As sources check their addresses; here a port may also be `*`, any that is free.
+/// Checks an address like sources do; here the port may also be `*`, any free one.
 fn to_bind(text: &str) -> Result<String, String> {
     if text.strip_prefix("ipc://").is_some_and(|path| !path.is_empty()) {
         return Ok(text.to_owned());
@@ -237,13 +237,13 @@ fn to_bind(text: &str) -> Result<String, String> {
     Ok(if any { text.to_owned() } else { address.to_string() })
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// A progress bar on a terminal; nothing elsewhere.
 fn progress_bar(args: &Args) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     if args.forever {
-        // It has no end that a bar could show.
+        // There is no end that a bar could show.
         let style =
             ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}").expect("the template is constant");
         return ProgressBar::new_spinner().with_style(style);
@@ -253,13 +253,13 @@ fn progress_bar(args: &Args) -> ProgressBar {
     ProgressBar::new(len).with_style(style)
 }
 
-/// How long the last messages may wait for a peer that reads slowly.
+/// How long the last messages may wait for a slow peer.
 const LINGER_MS: i32 = 10_000;
 
-/// Messages that wait inside the socket: few, because they may be large.
+/// Number of messages that wait in the socket: few, because they may be large.
 const SEND_QUEUE: i32 = 100;
 
-/// Stream names that are kept for messages.
+/// Maximum number of stream names that are kept for messages.
 const STREAMS_SHOWN: usize = 32;
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ fn dump(streams: &[&str]) -> Vec<u8> {
     (0..3).flat_map(|n| written(n, &streams.iter().map(|name| stream(name, n)).collect::<Vec<_>>())).collect()
 }
 
-/// Plays and receives; the messages, or the error.
+/// Plays and receives; returns the messages, or the error.
 fn replay(args: &Args) -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
     let context = zmq::Context::new();
     let socket = bind(&context, args)?;
@@ -43,7 +43,7 @@ fn replay(args: &Args) -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
     thread::scope(|scope| {
         let player = scope.spawn(move || {
             let played = play(args, &socket, &ProgressBar::hidden());
-            // Tells the peer that this was all, also after an error.
+            // Tells the receiver that this is the end, even after an error.
             socket.send("END", 0).unwrap();
             played
         });

@@ -1,6 +1,6 @@
-//! `framegate status`: asks a running framegate over its admin endpoint, and shows what it says.
+//! `framegate status`: asks a running framegate over its admin endpoint, and shows the answer.
 //!
-//! Runs on the main thread. Neighbour: [`picture`] draws the tables.
+//! Runs on the main thread. Neighbour: [`picture`] formats the tables.
 
 mod picture;
 
@@ -68,10 +68,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let stop = Stop::listen()?;
     while !stop.is_asked() {
-        // What cannot be asked now may be there again a second later.
+        // An unreachable endpoint may be reachable again a second later.
         let shown = look().unwrap_or_else(|error| format!("{error:#}"));
         if io::stdout().is_terminal() && !args.json {
-            // To the upper left corner, and everything below it cleared.
+            // Moves to the upper left corner, and clears everything below.
             write!(out, "\x1b[H\x1b[J")?;
         }
         writeln!(out, "{shown}")?;
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every framegate of this machine that can be found.
+/// The status of all framegates found on this machine.
 fn all(args: &Args) -> anyhow::Result<String> {
     let shown = Found::all()?.into_iter().map(|found| shown(args, &found.body)).collect::<Result<Vec<_>, _>>()?;
     Ok(shown.join(if args.json { "\n" } else { "\n\n" }))
@@ -104,5 +104,5 @@ fn shown(args: &Args, answer: &str) -> anyhow::Result<String> {
     Ok(picture::picture(&status))
 }
 
-/// As often as ingesters' rates change.
+/// The interval at which ingesters' rates change.
 const EVERY: Duration = Duration::from_secs(1);

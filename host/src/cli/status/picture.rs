@@ -1,7 +1,6 @@
-//! A status as readable tables.
+//! Formats a status as tables.
 //!
-//! Reads the JSON as it comes, field by field: a program of another version may be asked, and what it does not tell is a
-//! dash.
+//! Reads the JSON field by field: the other program may have another version, and a missing value is shown as a dash.
 
 use std::{fmt::Write as _, time::SystemTime};
 
@@ -14,7 +13,7 @@ use crate::cli::{
     words::{cell, plain},
 };
 
-/// The whole picture.
+/// The whole output.
 pub(super) fn picture(status: &Value) -> String {
     let mut out = String::new();
     let up = std::time::Duration::from_secs(status["uptime_seconds"].as_f64().unwrap_or_default() as u64);
@@ -60,7 +59,7 @@ fn control(out: &mut String, control: &Value) {
     }
 }
 
-/// What is wrong now with an ingester, or with the host as a whole.
+/// The current faults of an ingester, or of the host as a whole.
 fn marks(out: &mut String, faults: &Value, ingester: &Value) {
     for fault in list(faults).filter(|fault| fault["ingester"] == *ingester) {
         let _ = writeln!(out, "  ! {}", word(&fault["what"]));
@@ -182,7 +181,7 @@ fn generations(out: &mut String, generations: &Value) {
     }
 }
 
-/// The latest swaps of sources, the newest first.
+/// The latest swaps of sources, newest first.
 fn swaps(out: &mut String, swaps: &Value) {
     let row = |swap: &Value| {
         let old = &swap["old"];
@@ -213,7 +212,7 @@ fn swaps(out: &mut String, swaps: &Value) {
     }
 }
 
-/// Swaps that are shown; all that are kept are at /swaps.
+/// Number of swaps that are shown; /swaps has all that are kept.
 const SWAPS: usize = 10;
 
 fn workers(out: &mut String, ingester: &Value) {

@@ -1,8 +1,8 @@
-//! Where Redis is, and what opens it: user, password, certificates.
+//! The address of Redis, and its credentials: user, password, certificates.
 //!
-//! Runs where the host starts, and then on the tasks of the driver, for each connection. Files of secrets are read anew for
-//! each connection, so that an exchanged password or certificate needs no restart. It holds secrets, and shows none: `Debug` and
-//! messages have the place alone.
+//! Used where the host starts, and later on the driver's tasks, for each connection. Credential files are read again
+//! for each connection, so that a new password or certificate needs no restart. It holds secrets and shows none:
+//! `Debug` and messages contain only the place.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError};
 
@@ -18,10 +18,10 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Checks the address, and reads every file that it needs once.
+    /// Checks the address, and reads all its files once.
     ///
     /// # Errors
-    /// What is wrong with it; never repeats the address, nor what is in a file.
+    /// The problem; never contains the address, nor the content of a file.
     pub(crate) fn new(settings: &RedisSettings) -> Result<Self, String> {
         let wrong = |problem: RedisError| format!("no address of Redis: {problem}");
         let info = settings.url.as_str().into_connection_info().map_err(wrong)?;
@@ -31,9 +31,9 @@ impl Address {
             );
         }
         let place = format!("{}/{}", info.addr(), info.redis_settings().db());
-        // Replies are read as RESP 2 has them, whatever the address asks for.
+        // Our parsers read replies in RESP 2, regardless of the address.
         let mut redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-        // One right less to ask for.
+        // Our user then needs one right less.
         redis = redis.set_skip_set_lib_name();
         if let Some(user) = &settings.user {
             redis = redis.set_username(user);
@@ -47,7 +47,7 @@ impl Address {
         let own = settings.certificate.clone().zip(settings.key.clone());
         files.tls = settings.is_tls().then(|| TlsFiles { ca: settings.ca.clone(), own });
         if files.tls.is_some() {
-            // Err: the program that embeds us has chosen. Without a choice rustls panics where two are compiled in.
+            // Err: the embedding program has chosen a provider. Without a choice rustls panics if two are compiled in.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let address = Self { info: info.set_redis_settings(redis), secrets: Secrets::new(files), place };
@@ -60,10 +60,10 @@ impl Address {
         &self.info
     }
 
-    /// What the files hold now.
+    /// The current content of the files.
     ///
     /// # Errors
-    /// A file that cannot be read or holds something else.
+    /// A file that cannot be read or has the wrong content.
     pub(super) async fn keys(&self) -> Result<Keys, String> {
         self.secrets.read().await
     }

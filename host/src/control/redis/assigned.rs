@@ -1,7 +1,7 @@
 //! Reads the assignments of the scan that the ingester has reported ready, from the first on.
 //!
-//! What waits here and in the ingester is bounded: the ingester takes no more than it holds room for, then the queue to it
-//! is full, then nothing more is read.
+//! Waiting assignments are bounded, here and in the ingester: the ingester stops taking them at its limit, then its
+//! queue fills up, then this task stops reading.
 
 use tokio::sync::watch;
 
@@ -12,8 +12,8 @@ use crate::{
     names::ScanId,
 };
 
-/// Events and workers handed over in one piece: a controller's list may be as long as the scan, and name any number of
-/// workers.
+/// Maximum number of events, and of workers, in one piece: a controller's list may be as long as the scan, and name any
+/// number of workers.
 const AT_ONCE: usize = 2000;
 
 pub(super) async fn run(mut link: Link, mut context: Context, mut stop: watch::Receiver<bool>) {
@@ -30,7 +30,7 @@ pub(super) async fn run(mut link: Link, mut context: Context, mut stop: watch::R
                 Err(Stopped) = read(&mut link, &context, scan) => return,
                 _ = report.wait_for(|report| report.ready != Some(scan)) => {}
             }
-            // The read that was abandoned still blocks on the server.
+            // The abandoned read still blocks on the server.
             link.abandon();
         }
     };
@@ -40,7 +40,7 @@ pub(super) async fn run(mut link: Link, mut context: Context, mut stop: watch::R
     }
 }
 
-/// Reads one scan's assignments until it is abandoned. Ends only when the ingester has stopped.
+/// Reads one scan's assignments until it is cancelled. Returns only when the ingester has stopped.
 async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), Stopped> {
     let health = &context.health;
     let mut tail = Tail::from_start(keys::assigned(scan), health);
@@ -64,7 +64,7 @@ async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), St
     }
 }
 
-/// The next events that are handed over together; None when all were.
+/// The next events to hand over together; `None` at the end.
 fn piece(events: &mut impl Iterator<Item = Assignment>) -> Option<Vec<Assignment>> {
     let mut piece = Vec::new();
     let mut weight = 0;

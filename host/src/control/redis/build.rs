@@ -1,6 +1,6 @@
-//! BUILD_META_FILE: what the deployment says of its build, shown to people (`BuildGitMeta` of dranspose 0.2.0).
+//! BUILD_META_FILE: the deployment's description of its build, shown to people (`BuildGitMeta` of dranspose 0.2.0).
 //!
-//! Written anew from checked types: a value that the peer's model refuses would hide this ingester from everybody.
+//! Serialized again from checked types: a value that the peer's model refuses would hide this ingester from all peers.
 
 use std::{io, path::Path, time::Duration};
 
@@ -18,7 +18,7 @@ pub(super) struct BuildMeta {
 }
 
 impl BuildMeta {
-    /// The file's content; None, with a line in the log, if there is none or it is not right.
+    /// The file's content; `None`, with a log line, if the file is missing or invalid.
     pub(super) async fn read(path: &Path) -> Option<Self> {
         let shown = path.display();
         let content = match tokio::time::timeout(LIMIT, tokio::fs::read(path)).await {
@@ -39,10 +39,10 @@ impl BuildMeta {
     }
 }
 
-/// How long reading may take: a file system may hang.
+/// Time limit for reading: a file system may hang.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// RFC 3339, the same without an offset (taken as UTC), a date, or seconds since the epoch: what build systems write.
+/// Accepts what build systems write: RFC 3339, the same without an offset (taken as UTC), a date, or seconds since the epoch.
 fn timestamp<'de, D: Deserializer<'de>>(from: D) -> Result<jiff::Timestamp, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -1,6 +1,6 @@
-//! What an answer of Redis, or none, means to a person.
+//! Explains errors and missing answers of Redis to people.
 //!
-//! Pure. A message never has more of our own words in it than the command and its key: values may be secret.
+//! Pure functions. A message contains of our own command only its name and its key: values may be secret.
 
 use std::{error::Error, io, sync::Arc};
 
@@ -8,17 +8,17 @@ use redis::{Arg, Cmd, RedisError, ServerError};
 use rustls::CertificateError;
 use uuid::Uuid;
 
-/// What is known where a connection could not be made, or had no use.
+/// What is known about a connection that failed or was refused.
 pub(super) struct Circumstances {
     /// We speak TLS.
     pub(super) tls: bool,
-    /// This address has served us: whether it speaks TLS is known.
+    /// This address has worked before: whether it uses TLS is known.
     pub(super) served_before: bool,
-    /// What Redis said last.
+    /// The last error of Redis.
     pub(super) word: Option<String>,
 }
 
-/// Why there is no connection, and what to do if that is known.
+/// Why connecting failed, and what to do if that is known.
 pub(super) fn no_connection(problem: &RedisError, known: &Circumstances) -> String {
     if let Some(word) = &known.word {
         let hint = if PASSWORD.iter().any(|start| word.starts_with(start)) { WRONG_PASSWORD } else { "" };
@@ -29,11 +29,11 @@ pub(super) fn no_connection(problem: &RedisError, known: &Circumstances) -> Stri
     let hint = match tls_problem(problem).map(tls_hint) {
         Some(hint) => hint,
         None if served_before => "",
-        // Nothing is said to us. A Redis without TLS takes the first message of TLS for the beginning of a command, and
-        // waits for its rest; one with TLS ends a connection that begins with something else.
+        // No error arrived. A Redis without TLS takes the TLS greeting for the beginning of a command, and waits for
+        // the rest; a Redis with TLS closes a connection that begins with anything else.
         None if tls && problem.is_timeout() => WITHOUT_TLS,
         None if !tls && ended => WITH_TLS,
-        // Its reason may get lost on the way.
+        // The reason may get lost in transit.
         None if tls && ended => ASKS_FOR_OURS,
         None => "",
     };
@@ -41,11 +41,11 @@ pub(super) fn no_connection(problem: &RedisError, known: &Circumstances) -> Stri
     format!("{problem}{separator}{hint}")
 }
 
-/// How the errors begin that Redis has for a password or user.
+/// The first words of Redis' errors about a user or password.
 const PASSWORD: [&str; 4] = ["WRONGPASS", "NOAUTH", "ERR invalid password", "ERR AUTH"];
 const WRONG_PASSWORD: &str = "; user or password is wrong: redis_user, redis_password_file, or those in the address";
 
-/// The problem of TLS, if it is one.
+/// The TLS error, if it is one.
 fn tls_problem(problem: &RedisError) -> Option<&rustls::Error> {
     let inner = problem.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
     inner.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
@@ -54,7 +54,7 @@ fn tls_problem(problem: &RedisError) -> Option<&rustls::Error> {
 fn tls_hint(problem: &rustls::Error) -> &'static str {
     match problem {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
-            // A signature is bad where an authority was made anew under its old name.
+            // The signature is bad if an authority was recreated under its old name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "nobody whom we trust has signed it: redis_ca names the file of who may"
             }
@@ -79,12 +79,12 @@ const WITHOUT_TLS: &str = "if this is a port without TLS, its address begins wit
 const ASKS_FOR_OURS: &str = "if Redis asks for our certificate, redis_certificate and redis_key name it";
 const WITH_TLS: &str = "if this is a port with TLS, its address begins with rediss://";
 
-/// What Redis answers instead of serving.
+/// The error with which Redis refuses a command.
 pub(super) fn refusal(asked: &Cmd, error: &ServerError) -> String {
     format!("{}: {} {}", right(asked), error.code(), error.details().unwrap_or_default())
 }
 
-/// The right that a command needs, as `COMMAND KEY`, with a `*` for every uuid in the key: what stands in an ACL.
+/// The right that a command needs, as `COMMAND KEY`, with a `*` for every uuid in the key: the form of an ACL.
 pub(super) fn right(command: &Cmd) -> String {
     let mut words = command.args_iter().filter_map(|word| match word {
         Arg::Simple(word) => std::str::from_utf8(word).ok(),
@@ -96,7 +96,7 @@ pub(super) fn right(command: &Cmd) -> String {
     format!("{name} {}", pattern.collect::<Vec<_>>().join(":"))
 }
 
-/// How every key that we use begins.
+/// The prefixes of all our keys.
 const OURS: [&str; 2] = ["dranspose", "framegate"];
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! What Redis answers, for `tests/fuzz`.
+//! Parses replies of Redis, for `tests/fuzz`.
 
 use super::{messages::ControllerUpdate, tail, work::WorkReader};
 use crate::names::StreamName;
 
-/// The texts in a reply; what is no reply is a text itself.
+/// The texts in a reply; invalid replies are used as a text themselves.
 fn texts(bytes: &[u8]) -> Vec<Vec<u8>> {
     match redis::parse_redis_value(bytes) {
         Ok(reply) => tail::entries(reply).into_iter().map(|entry| entry.data).collect(),

@@ -1,6 +1,8 @@
-//! How Redis and what comes from it fare: says each change once, counts the rest, and keeps it for status.
+//! The state of Redis and of the data that comes from it: logs each change once, counts repetitions, and keeps the
+//! state for status.
 //!
-//! What it is told has text from outside in it, and is kept as a line for people. Shared by all tasks of the driver: several connections that break together are one line in the log, not one each.
+//! Its arguments contain text from outside; they are stored as plain lines for people. Shared by all tasks of the
+//! driver: when several connections break together, the log gets one line, not one for each.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -19,9 +21,9 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Health {
     report: watch::Sender<ControlReport>,
-    /// Links that cannot reach Redis now. A lock of its own, because a line is logged between counting and reporting.
+    /// Number of links that cannot reach Redis now. Has its own lock, because a line is logged between counting and reporting.
     lost: Arc<Mutex<usize>>,
-    /// Whether Redis has served us since the start.
+    /// Whether Redis was reachable at least once since the start.
     served_before: Arc<AtomicBool>,
 }
 
@@ -30,7 +32,7 @@ impl Health {
         Self { report, lost: Arc::default(), served_before: Arc::default() }
     }
 
-    /// A link lost its connection, or never had one.
+    /// A link lost its connection, or could not connect.
     pub(super) fn lost(&self, problem: &str) {
         let problem = short(problem);
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +52,7 @@ impl Health {
         );
     }
 
-    /// A link that is lost is so for another reason by now: for status, no news for the log.
+    /// A lost link now has another problem: updates the status, but logs nothing.
     pub(super) fn still_lost(&self, problem: &str) {
         let problem = short(problem);
         self.report.send_if_modified(|report| {
@@ -62,11 +64,11 @@ impl Health {
         });
     }
 
-    /// A link is served, after [`Health::lost`] if `again`.
+    /// A link works, after [`Health::lost`] if `again`.
     pub(super) fn served(&self, again: bool) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         *lost -= usize::from(again);
-        self.served_before.store(true, Ordering::Relaxed); // for a message
+        self.served_before.store(true, Ordering::Relaxed); // only for a message
         if *lost > 0 || self.report.borrow().state == "up" {
             return;
         }
@@ -78,12 +80,12 @@ impl Health {
         tracing::info!("Redis at {address} serves us");
     }
 
-    /// Whether a link was ever served at this address.
+    /// Whether a link ever worked at this address.
     pub(super) fn served_before(&self) -> bool {
         self.served_before.load(Ordering::Relaxed)
     }
 
-    /// Something that came could not be used: counted, and said once for each kind.
+    /// Counts input that could not be used, and logs it once for each kind.
     pub(super) fn complain(&self, kind: &'static str, detail: &dyn std::fmt::Display) {
         let mut first = false;
         let detail = short(&detail.to_string());
@@ -98,7 +100,7 @@ impl Health {
         }
     }
 
-    /// Something is wrong until it is set right.
+    /// Records a fault, which stays until it is resolved.
     pub(super) fn fault(&self, about: String, what: &str) {
         let (about, what) = (short(&about), &short(what));
         let mut new = false;
@@ -114,7 +116,7 @@ impl Health {
         }
     }
 
-    /// Whether a younger instance serves for an ingester of ours.
+    /// Records whether a younger instance serves for one of our ingesters.
     pub(super) fn stepped_back(&self, ingester: &IngesterName, is: bool) {
         self.report.send_if_modified(|report| match is {
             true => report.stepped_back.insert(ingester.clone()),
@@ -122,7 +124,7 @@ impl Health {
         });
     }
 
-    /// It is right (again).
+    /// Resolves a fault.
     pub(super) fn right(&self, about: &str) {
         let about = &short(about);
         self.report.send_if_modified(|report| report.faults.remove(about).is_some());

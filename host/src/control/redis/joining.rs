@@ -1,7 +1,7 @@
-//! How an ingester joins a scan that began before it came: what the updates so far say of that scan.
+//! Lets an ingester join a scan that began before the ingester did: reads the scan's streams from the updates so far.
 //!
-//! A restarted ingester is handed the current uuid without its streams, because its parameters differ. The entry that brought
-//! the uuid has them; they can be joined as long as no work was handed out.
+//! The controller sends a restarted ingester the current uuid without its streams, because its parameters differ. The
+//! entry that announced the uuid contains them; streams can join as long as no work was assigned.
 
 use super::{keys, link::Link, messages::ControllerUpdate, tail::Tail};
 use crate::{
@@ -9,18 +9,18 @@ use crate::{
     names::{ScanId, StreamName},
 };
 
-/// What is left to do in a scan that began before.
+/// How an ingester can take part in a scan that has already begun.
 #[derive(Debug, PartialEq)]
 pub(super) enum Joining {
-    /// These own streams can take part from the first event on; perhaps none.
+    /// These own streams can take part from the first event on; the list may be empty.
     Whole(Vec<StreamName>),
-    /// Events of these own streams were handed out already, so those that come can no longer be paired.
+    /// Events of these own streams were already assigned, so further ones can no longer be paired.
     Missed(Vec<StreamName>),
-    /// The controller has said that it is finished.
+    /// The controller has finished the scan.
     Over,
 }
 
-/// Looks at the updates, newest first, and at whether work was handed out.
+/// Reads the updates, newest first, and checks whether work was assigned.
 pub(super) async fn join(scan: ScanId, tail: &Tail, link: &mut Link, line: &Line) -> Joining {
     let Brought { streams: brought, finished } = brought(scan, tail, link).await;
     if finished {
@@ -28,34 +28,34 @@ pub(super) async fn join(scan: ScanId, tail: &Tail, link: &mut Link, line: &Line
     }
     let streams = match &brought {
         Some(active) => own(line, active),
-        // Its entry is lost, so any of ours may be meant.
+        // The scan's entry is lost, so it may include any of our streams.
         None => line.streams.clone(),
     };
     if streams.is_empty() {
         return Joining::Whole(streams);
     }
     match link.ask::<u64>(redis::cmd("XLEN").arg(keys::assigned(scan))).await {
-        // Without an entry: the mapping that a controller has before its first scan.
+        // Without an entry, this is the mapping that a controller has before its first scan.
         Ok(0) => Joining::Whole(if brought.is_some() { streams } else { Vec::new() }),
         _ => Joining::Missed(streams),
     }
 }
 
-/// Own streams among those that are active.
+/// Our own streams among the active ones.
 pub(super) fn own(line: &Line, active: &[String]) -> Vec<StreamName> {
     let is_active = |own: &&StreamName| active.iter().any(|name| name == own.as_str());
     line.streams.iter().filter(is_active).cloned().collect()
 }
 
-/// What the updates say of a scan.
+/// What the updates contain about a scan.
 #[derive(Default)]
 struct Brought {
-    /// The streams in the entry that brought it; None if that is lost.
+    /// The streams in the entry that announced it; `None` if the entry is lost.
     streams: Option<Vec<String>>,
     finished: bool,
 }
 
-/// Reads back to the entry that brought the scan; all entries of a scan stand together.
+/// Reads back to the entry that announced the scan; all entries of a scan are adjacent.
 async fn brought(scan: ScanId, tail: &Tail, link: &mut Link) -> Brought {
     let mut brought = Brought::default();
     let mut before = None;

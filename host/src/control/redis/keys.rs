@@ -1,5 +1,5 @@
-//! Every key of dranspose, once (dranspose 0.2.0, `protocol.py`, `RedisKeys`), and our own. docs/redis.md lists them with the rights
-//! that we need.
+//! All keys of dranspose (dranspose 0.2.0, `protocol.py`, `RedisKeys`), and our own. docs/redis.md lists them with the
+//! rights that we need.
 
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ pub(super) fn config(ingester: &IngesterName) -> String {
     format!("dranspose:ingester:{ingester}:config")
 }
 
-/// Who has our name and has stepped back for us: our own, not dranspose's.
+/// Marks an instance with our name that has stepped back for us: our own key, not dranspose's.
 pub(super) fn stepped_back(ingester: &IngesterName) -> String {
     format!("framegate:ingester:{ingester}:stepped_back")
 }
@@ -27,7 +27,7 @@ pub(super) fn assigned(scan: ScanId) -> String {
     format!("dranspose:assigned:{scan}")
 }
 
-/// Stream in which services say that they have finished a scan.
+/// Stream in which services report that they have finished a scan.
 pub(super) fn ready(scan: ScanId) -> String {
     format!("dranspose:ready:{scan}")
 }

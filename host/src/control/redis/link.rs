@@ -1,7 +1,7 @@
-//! A connection to Redis that comes back.
+//! A connection to Redis that reconnects.
 //!
-//! Each task has one of its own, so that a blocking read delays nobody. It is made anew with back-off for as long as it
-//! takes; only an answer that concerns the key itself (it holds something else) is handed to the caller.
+//! Each task has its own, so that a blocking read delays nobody. It reconnects with back-off until it succeeds; only an
+//! error about the key itself (it holds something else) is returned to the caller.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,13 +15,13 @@ use super::{
     wire::{Heard, MOST, Wire},
 };
 
-/// What the key holds is not for us. Asking again is of no use until somebody sets it right.
+/// The key's value is unusable. Repeating the command is useless until somebody corrects the value.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
-    /// The command is not for this kind of value.
+    /// The value has the wrong type for the command.
     #[error("{0}")]
     WrongKind(String),
-    /// The answer was given up.
+    /// The answer is too large and was aborted.
     #[error("it has more than {} MiB, which is the most that is taken", .0 >> 20)]
     TooLarge(usize),
 }
@@ -31,16 +31,16 @@ pub(super) enum Unusable {
 pub(super) struct Link {
     address: Address,
     connection: Option<Wire>,
-    /// What is known of the connection that there is, or was.
+    /// What is known about the current or last connection.
     heard: Heard,
-    /// How many connections there were.
+    /// Number of connections so far.
     connections: u64,
-    /// Whether this connection has served.
+    /// Whether this connection has answered.
     proven: bool,
     state: State,
-    /// The last problem that was told, while `state` is [`State::Lost`].
+    /// The last problem that was logged, while `state` is [`State::Lost`].
     told: String,
-    /// Rights that our user was refused, and was not given since.
+    /// Rights that Redis has refused to our user, and not granted since.
     refused: BTreeSet<String>,
     health: Health,
     delays: ExponentialBackoff,
@@ -72,12 +72,12 @@ impl Link {
         }
     }
 
-    /// Asks until Redis answers.
+    /// Repeats the command until Redis answers.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, Unusable> {
         self.ask_for(command, MOST).await
     }
 
-    /// The same where the answer may have `most` bytes.
+    /// The same, for an answer of at most `most` bytes.
     pub(super) async fn ask_for<T: FromRedisValue>(&mut self, command: &Cmd, most: usize) -> Result<T, Unusable> {
         loop {
             let outcome = self.connected().await.ask(command, most).await;
@@ -87,14 +87,14 @@ impl Link {
         }
     }
 
-    /// The answer, or none yet: the caller asks again, what it then thinks right. The wait was here.
+    /// Asks once: an answer, or `None`. Then the caller decides what to ask next; the back-off has already been waited for here.
     pub(super) async fn ask_once<T: FromRedisValue>(&mut self, command: &Cmd) -> Option<Result<T, Unusable>> {
         let outcome = self.connected().await.ask(command, MOST).await;
         self.settled(outcome, &[command]).await
     }
 
-    /// The same, for a look before a write: that it is answered does not mean that we are served. A Redis that is full or
-    /// read-only answers it, too, and would be up and down in turn.
+    /// The same, for a read before a write: an answer does not show that Redis serves us. A Redis that is full or
+    /// read-only answers reads too, so the link would alternate between up and down.
     pub(super) async fn peek_once<T: FromRedisValue>(&mut self, command: &Cmd) -> Option<Result<T, Unusable>> {
         let outcome = self.connected().await.ask(command, MOST).await;
         match outcome {
@@ -106,13 +106,13 @@ impl Link {
         }
     }
 
-    /// The same for several commands in one go.
+    /// The same for several commands at once.
     pub(super) async fn ask_all_once(&mut self, commands: &Pipeline) -> Option<Result<(), Unusable>> {
         let outcome = self.connected().await.ask_all(commands).await;
         self.settled(outcome, &commands.cmd_iter().collect::<Vec<_>>()).await
     }
 
-    /// The connection, made anew if need be; tries until there is one.
+    /// The connection; reconnects if necessary, until it succeeds.
     pub(super) async fn connected(&mut self) -> &mut Wire {
         while self.connection.is_none() {
             let keys = match self.address.keys().await {
@@ -137,7 +137,7 @@ impl Link {
         self.connection.as_mut().expect("the loop above ends when it is there")
     }
 
-    /// How many connections there were: whoever answers may be another than before.
+    /// Number of connections so far: after a reconnect, another server may answer.
     pub(super) fn connections(&self) -> u64 {
         self.connections
     }
@@ -147,7 +147,7 @@ impl Link {
         explain::no_connection(problem, &Circumstances { tls, served_before, word: self.heard.word() })
     }
 
-    /// What an outcome means: an answer, or none yet.
+    /// Interprets an outcome: an answer, or `None`.
     async fn settled<T>(&mut self, outcome: RedisResult<T>, asked: &[&Cmd]) -> Option<Result<T, Unusable>> {
         let problem = match outcome {
             Ok(answer) => {
@@ -162,9 +162,9 @@ impl Link {
             if let Some(most) = self.heard.too_large() {
                 return Some(Err(Unusable::TooLarge(most)));
             }
-            // A connection that had served may have been dead since an outage that is over: that is no news.
+            // A connection that worked before may have died in an outage that is over: not worth a log line.
             if !std::mem::take(&mut self.proven) {
-                // Some refusals of TLS come with the first answer only. A silence after its greetings is none of it.
+                // Some TLS refusals come only with the first answer. A silence after the TLS handshake has another reason.
                 let why = match self.address.is_tls() && problem.is_timeout() {
                     true => problem.to_string(),
                     false => self.no_connection(&problem),
@@ -180,7 +180,7 @@ impl Link {
             return Some(Err(Unusable::WrongKind(first)));
         }
         if all("NOPERM") {
-            // It serves us; what it refuses stays refused until somebody gives our user the right to it.
+            // Redis works; the refused right stays refused until somebody grants it to our user.
             self.served();
             for right in
                 errors.iter().filter_map(|(number, _)| asked.get(*number)).map(|command| explain::right(command))
@@ -192,23 +192,23 @@ impl Link {
             return None;
         }
         if all("UNBLOCKED") {
-            // It has become a replica, or a master again, and ends every read that waits: that alone is no refusal.
+            // Redis has become a replica, or a master again, and ends every blocking read: that alone is no refusal.
             tokio::time::sleep(SHORTEST_DELAY).await;
             return None;
         }
-        // It answers, but does not serve: out of memory, loading its data, read-only, …
+        // Redis answers, but does not serve: out of memory, loading its data, read-only, …
         let first = errors.first().and_then(|(number, error)| Some(explain::refusal(asked.get(*number)?, error)));
         self.lost(first.unwrap_or_else(|| problem.to_string())).await;
         None
     }
 
-    /// Drops the connection, and with it a blocking read that nobody waits for any more.
+    /// Drops the connection, and with it a blocking read whose result is no longer needed.
     pub(super) fn abandon(&mut self) {
         self.connection = None;
         self.proven = false;
     }
 
-    /// Nothing is to be asked, and everything would be answered.
+    /// There is nothing to ask now, and Redis would answer.
     pub(super) fn served(&mut self) {
         self.proven = true;
         let before = std::mem::replace(&mut self.state, State::Served);
@@ -218,7 +218,7 @@ impl Link {
         }
     }
 
-    /// We have the rights to these.
+    /// Records that we have the rights to these commands.
     fn given(&mut self, asked: &[&Cmd]) {
         if self.refused.is_empty() {
             return;
@@ -248,7 +248,7 @@ fn about(right: &str) -> String {
 const REFUSED: &str = "Redis refuses it to our user (NOPERM); docs/redis.md has all rights that are needed";
 
 const SHORTEST_DELAY: Duration = Duration::from_millis(50);
-/// With jitter up to twice this. We must be back within two seconds, also where a connection first has to time out.
+/// Jitter may double it. We must reconnect within two seconds, even if a connection attempt first has to time out.
 const LONGEST_DELAY: Duration = Duration::from_millis(250);
 
 fn delays() -> ExponentialBackoff {
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn after_however_long_an_outage_the_next_try_comes_within_half_a_second() {
-        // An outage of a day and more.
+        // An outage of more than a day.
         let longest = delays().take(500_000).max();
         assert!(longest <= Some(2 * LONGEST_DELAY) && 2 * LONGEST_DELAY <= Duration::from_millis(500), "{longest:?}");
         assert_eq!(delays().take(500_000).count(), 500_000);

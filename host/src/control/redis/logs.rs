@@ -1,7 +1,7 @@
 //! Shows our log lines on the controller's log page (package `redis-logs`, which every service of dranspose uses).
 //!
-//! One task for the process. Takes lines from `observe::logs`, where the oldest are dropped while Redis is away; what it
-//! logs itself goes the same way, so it must not log for each line.
+//! One task for the process. Takes lines from `observe::logs`, which drops the oldest ones while Redis is unreachable.
+//! Its own log lines take the same way, so it must not log for each line.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use super::{health::Health, keys, link::Link, stopped};
 use crate::observe::logs::{Line, Lines};
 
-/// What the stream keeps, about.
+/// Approximate length of the stream.
 const KEPT: usize = 1000;
-/// How long the last lines may take when the process ends.
+/// Time limit for the last lines when the process ends.
 const LAST: Duration = Duration::from_millis(100);
-/// How long a key that holds no stream is left alone.
+/// Pause before a retry if the key holds no stream.
 const RETRY: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(mut link: Link, health: Health, mut stop: watch::Receiver<bool>) {
@@ -33,14 +33,14 @@ pub(super) async fn run(mut link: Link, health: Health, mut stop: watch::Receive
         () = serve => {}
         () = stopped(&mut stop) => {}
     }
-    // What was logged while the others ended. Bounded: the process is about to end, with or without Redis.
+    // Lines that were logged while the other tasks ended. Time-limited: the process is about to end, with or without Redis.
     waiting.extend(with_losses(lines.take_now()));
     if !waiting.is_empty() {
         let _ = tokio::time::timeout(LAST, send(&mut link, &health, &waiting)).await;
     }
 }
 
-/// The lines, and one more if some were lost.
+/// The lines, and one more line if some were lost.
 fn with_losses((mut lines, lost): (VecDeque<Line>, u64)) -> VecDeque<Line> {
     if lost > 0
         && let Some(first) = lines.front()
@@ -52,7 +52,7 @@ fn with_losses((mut lines, lost): (VecDeque<Line>, u64)) -> VecDeque<Line> {
     lines
 }
 
-/// Until Redis has them.
+/// Retries until Redis has the lines.
 async fn send(link: &mut Link, health: &Health, lines: &VecDeque<Line>) {
     let mut pipe = redis::pipe();
     for line in lines {

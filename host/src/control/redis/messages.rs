@@ -1,5 +1,5 @@
-//! What is on the wire beside assignments: read as laxly as the controller may write it, written as strictly as its models
-//! demand.
+//! All messages except assignments: the parser is as lenient as the controller may write them, the output as strict as
+//! the controller's models demand.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct ControllerUpdate {
     #[serde(deserialize_with = "uuid4")]
     pub(super) mapping_uuid: Uuid,
-    /// Every parameter there is, with the version it has now.
+    /// All parameters, with their current versions.
     pub(super) parameters_version: BTreeMap<String, Uuid>,
     #[serde(default)]
     pub(super) active_streams: Vec<String>,
@@ -26,7 +26,7 @@ pub(super) struct ControllerUpdate {
     pub(super) finished: bool,
 }
 
-/// We publish the mapping's uuid again, and the peer's model takes no other kind there.
+/// We publish the mapping's uuid again, and the peer's model accepts only version 4 there.
 fn uuid4<'de, D: Deserializer<'de>>(from: D) -> Result<Uuid, D::Error> {
     let uuid = Uuid::deserialize(from)?;
     if uuid.get_version_num() == 4 && uuid.get_variant() == Variant::RFC4122 {
@@ -36,8 +36,8 @@ fn uuid4<'de, D: Deserializer<'de>>(from: D) -> Result<Uuid, D::Error> {
     }
 }
 
-/// An ingester's state (`IngesterState`). One invalid field ends the connection task of every Python worker, so what goes in
-/// here is typed.
+/// An ingester's state (`IngesterState`). One invalid field ends the connection task of every Python worker, so all
+/// fields are typed.
 #[derive(Debug, Serialize)]
 pub(super) struct IngesterState<'a> {
     service_uuid: Uuid,
@@ -60,7 +60,7 @@ struct ConnectedWorker<'a> {
     last_seen: f64,
 }
 
-/// Shown to people: which program this is, and whose wire it speaks.
+/// Shown to people: the program, and the version of the wire format.
 const VERSION: &str = concat!("framegate ", env!("CARGO_PKG_VERSION"), " (wire of dranspose 0.2.0)");
 
 impl<'a> IngesterState<'a> {
@@ -82,7 +82,7 @@ impl<'a> IngesterState<'a> {
             mapreduce_version: build,
             parameters_hash,
             processed_events: report.processed_events,
-            // A NaN would be written as null, which the model refuses.
+            // JSON has no NaN: it would be written as null, which the model refuses.
             event_rate: if report.event_rate.is_finite() { report.event_rate } else { 0.0 },
             name: line.name.as_str(),
             url: &line.url,

@@ -1,9 +1,9 @@
 //! Control by a dranspose controller, through Redis.
 //!
-//! Three tasks for each ingester, each with a connection of its own, so that a blocking read delays nobody: `updates` turns
-//! the controller's updates into commands, `assigned` reads work, `publish` shows our state; and one task for the process's
-//! log lines. Each survives any loss of its connection and goes on from where it was. The data path never waits for any of
-//! them.
+//! Three tasks for each ingester, each with its own connection, so that a blocking read delays nobody: `updates` turns
+//! the controller's updates into commands, `assigned` reads work, `publish` publishes our state. One task publishes the
+//! process's log lines. Each task survives the loss of its connection and continues where it was. The data path never
+//! waits for any of them.
 
 mod address;
 mod assigned;
@@ -36,27 +36,27 @@ pub(crate) use self::address::Address;
 use self::{build::BuildMeta, health::Health, link::Link};
 use super::{Line, report::ControlReport};
 
-/// What the tasks of one ingester work with.
+/// Shared context of one ingester's tasks.
 #[derive(Debug, Clone)]
 struct Context {
     line: Line,
     health: Health,
-    /// A younger instance of our name serves. Set by `publish`, read by `updates` when a scan starts: nothing else depends on
-    /// the order of the two.
+    /// A younger instance with our name serves. Set by `publish`, read by `updates` when a scan starts: the order of
+    /// these two does not matter to anything else.
     stepped_back: Arc<AtomicBool>,
 }
 
-/// What the tasks of one ingester tell each other.
+/// State that the tasks of one ingester share.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Shared {
-    /// Whether updates are listened to: who sees us published may send one at once.
+    /// Whether `updates` is listening: a controller that sees our state may send an update at once.
     listening: bool,
-    /// Hash of the parameters we have; none until the first update was processed: the hash of nothing would stop the
-    /// controller's repetition.
+    /// Hash of our parameters; `None` until the first update was processed: with the hash of an empty set the
+    /// controller would stop repeating its update.
     parameters_hash: Option<String>,
 }
 
-/// Serves all lines until `stop` rings, then removes what was published.
+/// Serves all lines until `stop` rings, then removes our published state.
 pub(crate) async fn run(
     address: Address,
     build_meta: PathBuf,
@@ -86,8 +86,8 @@ pub(crate) async fn run(
     let _ = logs.await;
 }
 
-/// Ends when `stop` rings.
+/// Returns when `stop` rings.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the host is gone, which is a stop as well.
+    // An error means that the host is gone, which counts as a stop.
     let _ = stop.wait_for(|stop| *stop).await;
 }

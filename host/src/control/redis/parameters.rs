@@ -1,4 +1,4 @@
-//! The parameters that the controller announces: which versions we have, and whom their values concern; and the
+//! The controller's parameters: which versions we have, and which of our sources need their values; and the
 //! descriptions of our sources' own parameters.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
@@ -14,22 +14,22 @@ use super::{
 };
 use crate::{control::Stopped, ingester::command::Command, names::StreamName};
 
-/// The versions whose values were fetched.
+/// The versions of all fetched values.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     versions: BTreeMap<String, Uuid>,
 }
 
 impl Parameters {
-    /// Fetches what is new and ours, and hands it on. A value that is not there (yet) does not count as fetched. Values of
-    /// others, such as a detector's mask for the workers, may be large, and are not fetched.
+    /// Fetches new values that concern us, and forwards them. A missing value counts as not fetched. Values for others,
+    /// such as a detector's mask for the workers, may be large, and are not fetched.
     pub(super) async fn update(
         &mut self,
         announced: &BTreeMap<String, Uuid>,
         link: &mut Link,
         context: &Context,
     ) -> Result<(), Stopped> {
-        // Every update names all parameters; one that a new controller does not know would spoil the hash for ever.
+        // Every update names all parameters; a parameter that a new controller does not know would keep the hash wrong for ever.
         self.versions.retain(|name, _| announced.contains_key(name));
         for (name, version) in announced {
             if self.versions.get(name) == Some(version) {
@@ -48,12 +48,12 @@ impl Parameters {
                     context.health.right(&about);
                     hand_on(name, value, context).await?;
                 }
-                // As with one that its source refuses: the scan can begin, with the old value.
+                // As with a value that its source refuses: the scan can begin, with the old value.
                 Err(problem @ Unusable::TooLarge(_)) => {
                     self.versions.insert(name.clone(), *version);
                     context.health.fault(about, &format!("{key}: {problem}; the old value stays"));
                 }
-                // The controller writes it anew, and repeats its update until our hash is right.
+                // The controller writes the value again, and repeats its update until our hash is right.
                 Ok(None) => context.health.complain("values of parameters that are missing", &key),
                 Err(problem) => {
                     context.health.complain("keys of Redis that hold something else", &format!("{key}: {problem}"))
@@ -76,12 +76,12 @@ impl Parameters {
     }
 }
 
-/// Whether a parameter is of our streams' sources, or our own.
+/// Whether a parameter belongs to our streams' sources, or to the ingester itself.
 fn is_ours(name: &str, streams: &[StreamName]) -> bool {
     name == DUMP_PREFIX || streams.iter().any(|stream| own_name(stream, name).is_some())
 }
 
-/// Where captures go.
+/// The parameter with the path of captures.
 const DUMP_PREFIX: &str = "dump_prefix";
 
 async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), Stopped> {
@@ -95,7 +95,7 @@ async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), St
     }
     let value: Arc<[u8]> = value.into();
     for stream in &context.line.streams {
-        // Also what the source does not have: the one that takes its place may.
+        // Includes parameters that the source lacks: its replacement may have them.
         if let Some(name) = own_name(stream, name) {
             let name = name.to_owned();
             commands.command(Command::SetParameter { stream: stream.clone(), name, value: value.clone() }).await?;
@@ -104,7 +104,7 @@ async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), St
     Ok(())
 }
 
-/// Names of parameters are global to a beamline: a source's own name is prefixed with its stream's.
+/// Parameter names are global to a beamline: the published name is the stream's name and the source's own name.
 fn published_name(stream: &StreamName, parameter: &str) -> String {
     format!("{stream}_{parameter}")
 }
@@ -114,15 +114,15 @@ fn own_name<'a>(stream: &StreamName, published: &'a str) -> Option<&'a str> {
     published.strip_prefix(stream.as_str())?.strip_prefix('_')
 }
 
-/// A description as the controller's model takes it.
+/// A description in the form of the controller's model.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Description {
     pub(super) name: String,
     pub(super) json: String,
 }
 
-/// The descriptions of parameters, and what is wrong with those that the controller could not read: one such description
-/// would end its task that sets defaults, for the whole beamline.
+/// The descriptions of parameters, and the errors of descriptions that the controller could not read: one such
+/// description would end its task that sets defaults, for the whole beamline.
 pub(super) fn descriptions(parameters: &[(StreamName, Parameter)]) -> (Vec<Description>, Vec<String>) {
     let mut good = Vec::new();
     let mut wrong = Vec::new();
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_hash_of_the_reference_is_met() {
-        // parameters_hash of dranspose 0.2.0 on the same uuids.
+        // Expected value: parameters_hash of dranspose 0.2.0 on the same uuids.
         let uuid = |last: u8| Uuid::from_bytes([1, 1, 1, 1, 1, 1, 0x41, 1, 0x81, 1, 1, 1, 1, 1, 1, last]);
         let mut parameters = Parameters::default();
         assert_eq!(parameters.hash(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

@@ -1,6 +1,6 @@
-//! Shows our state: when, what, how long it lives, and its removal; and the notice that a scan is finished.
+//! Publishes our state, with an expiry, and removes it at the end; sends the notice that a scan is finished.
 //!
-//! While a younger instance of our name serves ([`super::rival`]) it shows nothing but that we have stepped back.
+//! While a younger instance with our name serves ([`super::rival`]) it publishes only that we have stepped back.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -24,13 +24,13 @@ use crate::{
     names::{ScanId, WorkerName},
 };
 
-/// At least this often (dranspose 0.2.0, `distributed.py`, `register`).
+/// Maximum interval (dranspose 0.2.0, `distributed.py`, `register`).
 const EVERY: Duration = Duration::from_millis(1300);
-/// Changes within this time become one write.
+/// Changes within this time are written together.
 const JOIN: Duration = Duration::from_millis(50);
-/// Seconds after which Redis forgets us.
+/// Redis deletes our state after this many seconds without a write.
 const EXPIRY: u64 = 10;
-/// How long the removal may take: the process is about to end, with or without Redis, and the host does not wait longer.
+/// Time limit for the removal: the process is about to end, with or without Redis, and the host does not wait longer.
 const REMOVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
@@ -53,14 +53,14 @@ async fn serve(
     shared: &mut watch::Receiver<Shared>,
     build: Option<&BuildMeta>,
 ) {
-    // An error means that the host ends; then nothing is published at all.
+    // An error means that the host ends; then nothing is published.
     if shared.wait_for(|shared| shared.listening).await.is_err() {
         return;
     }
     let mut noticed: Option<ScanId> = None;
     let mut rival = Rival::new(context.line.service_uuid);
     loop {
-        // Looked first, so that what is published is not from before Redis went away.
+        // Comes first, because it may wait for Redis: so the state below is not from before an outage.
         let Some(serves) = look(link, context, &mut rival).await else { continue };
         if !serves {
             let last = Landmarks::of(&context.line.report.borrow());
@@ -84,7 +84,7 @@ async fn serve(
             continue;
         }
         rival.wrote();
-        // A scan that was followed by another has nobody who reads its notices.
+        // Nobody reads the notices of a scan that was replaced.
         let over = report.finished.filter(|scan| report.ready == Some(*scan) && noticed != Some(*scan));
         if let Some(scan) = over {
             let mut notice = redis::cmd("XADD");
@@ -95,7 +95,7 @@ async fn serve(
                     let detail = format!("{}: {problem}", keys::ready(scan));
                     context.health.complain("keys of Redis that hold something else", &detail);
                 }
-                // Until Redis takes it, our state is shown nevertheless.
+                // Our state is published even while Redis does not take the notice.
                 None => continue,
             }
             noticed = Some(scan);
@@ -106,7 +106,7 @@ async fn serve(
     }
 }
 
-/// What the sources' parameters are. Descriptions of a source that is gone are not repeated, so Redis forgets them.
+/// The sources' parameters. Descriptions of a removed source are not repeated, so Redis forgets them.
 fn describe(context: &mut Context) -> Vec<Description> {
     let (described, wrong) = descriptions(&context.line.parameters.borrow_and_update());
     let about = format!("descriptions of ingester {}", context.line.name);
@@ -117,7 +117,7 @@ fn describe(context: &mut Context) -> Vec<Description> {
     described
 }
 
-/// Whether we are the instance that serves under our name, said when it changes. None: Redis has not answered.
+/// Whether we are the serving instance with our name; logs changes. `None`: Redis has not answered.
 async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<bool> {
     let Line { name, service_uuid, url, .. } = &context.line;
     let (config, marker) = (keys::config(name), keys::stepped_back(name));
@@ -165,7 +165,7 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
     Some(true)
 }
 
-/// Removes what is ours, and leaves what a second instance of our name has written.
+/// Removes our own entries, but not those of a second instance with our name.
 async fn remove(link: &mut Link, context: &Context) {
     let script = "for _, key in ipairs(KEYS) do local value = redis.call('GET', key) \
                   if value and string.find(value, ARGV[1], 1, true) then redis.call('DEL', key) end end return 0";
@@ -179,7 +179,7 @@ async fn remove(link: &mut Link, context: &Context) {
     }
 }
 
-/// What others must see at once.
+/// Values that others must see at once.
 #[derive(Debug, Default, PartialEq)]
 struct Landmarks {
     ready: Option<ScanId>,
@@ -198,8 +198,8 @@ impl Landmarks {
     }
 }
 
-/// Until something changed that others must see, and a little longer, so that changes come together; or until it is time.
-/// False: the ingester has ended, and nothing of it must be seen any more.
+/// Waits for a change that others must see, and a little longer, so that changes come together; or until the next write
+/// is due. False: the ingester has ended, and its state must no longer be visible.
 async fn wait_for_change(line: &mut Line, shared: &mut watch::Receiver<Shared>, last: &Landmarks) -> bool {
     let due = Instant::now() + EVERY;
     let Line { report, parameters, .. } = line;
@@ -211,14 +211,14 @@ async fn wait_for_change(line: &mut Line, shared: &mut watch::Receiver<Shared>, 
         }
     };
     if tokio::time::timeout_at(due, changed).await.is_ok() {
-        // The start and the finish of a scan are waited for by everybody: they are not held back.
+        // All services wait for the start and the finish of a scan: these are not delayed.
         let is_waited_for = |report: &Report| report.ready != last.ready || report.finished != last.finished;
         let _ = tokio::time::timeout(JOIN, report.wait_for(is_waited_for)).await;
     }
     report.has_changed().is_ok()
 }
 
-/// A change; never if nobody is there any more who could make one.
+/// Waits for a change; for ever if the sender is gone.
 async fn or_never(changed: impl Future<Output = Result<(), watch::error::RecvError>>) {
     if changed.await.is_err() {
         std::future::pending::<()>().await;

@@ -1,47 +1,47 @@
-//! Two instances of one ingester's name: the younger one serves, the older steps back.
+//! Two instances with one ingester's name: the younger one serves, the older steps back.
 //!
-//! Runs on the task that publishes, which looks before each write at who stands in the key; decides only, and has no clock. A
-//! restart that overlaps, as a rolling update does, so changes hands once, and in silence on the data path; without this both
-//! would write the key in turn for ever, and workers would follow each of them every second.
+//! Used on the task that publishes, which reads the key before each write; decides only, and has no clock. So when a
+//! restart overlaps, as in a rolling update, the name changes hands once, and the data path does not notice. Otherwise
+//! both would overwrite the key in turn for ever, and workers would follow each of them every second.
 //!
-//! | whom the key names | we have not written yet | we have written |
+//! | the key names | we have not written yet | we have written |
 //! |---|---|---|
 //! | nobody, or us | ours | ours |
-//! | who was there before us | ours (it is older) | ours; it is told if it goes on |
-//! | somebody else | ours (it is older) | theirs (it is younger) |
+//! | an instance from before us | ours (it is older) | ours; logged if it keeps writing |
+//! | another instance | ours (it is older) | theirs (it is younger) |
 
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// An instance of our name that is not us, as it describes itself.
+/// Another instance with our name, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Instance {
     pub(super) service_uuid: Uuid,
-    /// What its workers connect to.
+    /// The address for its workers.
     #[serde(default)]
     pub(super) url: String,
 }
 
-/// Who serves under our name.
+/// Which instance serves under our name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// We do.
+    /// We serve.
     Serves,
-    /// A younger instance does.
+    /// A younger instance serves.
     SteppedBack(Instance),
 }
 
-/// What we know of the others.
+/// What we know about other instances.
 #[derive(Debug)]
 pub(super) struct Rival {
     own: Uuid,
     /// Whether our state was written.
     published: bool,
-    /// Who was in the key before our first write: it is older.
+    /// The instance in the key before our first write: it is older.
     before: Option<Uuid>,
-    /// When the one from before was first and last seen after our first write, as it does not step back.
+    /// The times when the older instance was first and last seen after our first write, because it does not step back.
     insists: Option<(Instant, Instant, Instance)>,
 }
 
@@ -50,7 +50,7 @@ impl Rival {
         Self { own, published: false, before: None, insists: None }
     }
 
-    /// Whether we may write, with what stands in the key now.
+    /// Whether we may write, given the key's current content.
     pub(super) fn look(&mut self, in_key: Option<Instance>, now: Instant) -> Standing {
         let Some(other) = in_key.filter(|instance| instance.service_uuid != self.own) else { return Standing::Serves };
         if !self.published {
@@ -64,12 +64,12 @@ impl Rival {
         Standing::Serves
     }
 
-    /// Our state was written.
+    /// Records that our state was written.
     pub(super) fn wrote(&mut self) {
         self.published = true;
     }
 
-    /// The older instance that goes on to publish. One that steps back may have had a write under way.
+    /// The older instance, if it keeps publishing. An instance that steps back may still have one write in progress.
     pub(super) fn insists(&mut self, now: Instant) -> Option<&Instance> {
         self.insists.take_if(|(_, last, _)| now.duration_since(*last) > FORGOTTEN);
         let (first, last, instance) = self.insists.as_ref()?;
@@ -77,9 +77,9 @@ impl Rival {
     }
 }
 
-/// Each instance writes every 1.3 s.
+/// More than one write interval: each instance writes every 1.3 s.
 const PATIENCE: Duration = Duration::from_millis(2000);
-/// As long as a state lives.
+/// The expiry of a state.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(rival.look(None, now), Standing::Serves);
             rival.wrote();
         }
-        // The other one has written last.
+        // The other instance has written last.
         assert!(matches!(one.look(instance(second), now), Standing::SteppedBack(_)));
         assert_eq!(other.look(instance(second), now), Standing::Serves);
     }

@@ -1,7 +1,7 @@
-//! What opens Redis, as its files hold it now: a password, certificates and keys.
+//! The current credentials for Redis, from their files: a password, certificates and keys.
 //!
-//! A file system may hang, so files are read on a thread of their own, and only so long is waited for it. There is one such
-//! thread at a time: one that hangs stays, and whoever comes later waits for the same one.
+//! A file system may hang, so files are read on a separate thread, with a time limit. There is one such thread at a
+//! time: if it hangs it stays, and later callers wait for the same one.
 
 use std::{
     fs::File,
@@ -18,16 +18,16 @@ use rustls::{
 };
 use tokio::sync::oneshot;
 
-/// How long reading may take.
+/// Time limit for reading.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Bytes of a file of secrets at most; a system's whole bundle of certificates has some 200 KB.
+/// Maximum size of a credential file; a system's bundle of certificates has some 200 KB.
 const LARGEST: u64 = 4 << 20;
 
-/// Where the secrets are.
+/// The paths of the credentials.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Files {
     pub(super) password: Option<PathBuf>,
-    /// None: without TLS.
+    /// `None`: without TLS.
     pub(super) tls: Option<TlsFiles>,
 }
 
@@ -39,23 +39,23 @@ pub(super) struct TlsFiles {
     pub(super) own: Option<(PathBuf, PathBuf)>,
 }
 
-/// What the files hold.
+/// The content of the files.
 #[derive(Clone, Default)]
 pub(super) struct Keys {
     pub(super) password: Option<String>,
     pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
-/// What a reading will have found.
+/// The result of a running read.
 type Reading = oneshot::Receiver<Result<Keys, String>>;
 
-/// Reads the files, again and again. Cheap to clone; all clones share one thread.
+/// Reads the files repeatedly. Cheap to clone; all clones share one thread.
 #[derive(Clone)]
 pub(super) struct Secrets {
     files: Files,
-    /// The reading that has not come to its end.
+    /// The running read, if any.
     under_way: Arc<tokio::sync::Mutex<Option<Reading>>>,
-    /// What it reads.
+    /// The file that it is reading.
     now: Arc<Mutex<String>>,
 }
 
@@ -64,10 +64,10 @@ impl Secrets {
         Self { files, under_way: Arc::default(), now: Arc::default() }
     }
 
-    /// Reads them where the host starts.
+    /// Reads the files when the host starts.
     ///
     /// # Errors
-    /// A file that cannot be read, or holds something else; never what it holds.
+    /// A file that cannot be read, or has the wrong content; never the content itself.
     pub(super) fn read_at_start(&self) -> Result<Keys, String> {
         if self.are_none() {
             return Ok(Keys::default());
@@ -77,7 +77,7 @@ impl Secrets {
         told.recv_timeout(LIMIT).unwrap_or_else(|_| Err(self.hangs()))
     }
 
-    /// Reads them on a task.
+    /// Reads the files on a task.
     ///
     /// # Errors
     /// As [`Secrets::read_at_start`].
@@ -88,7 +88,7 @@ impl Secrets {
         let read = async {
             let mut under_way = self.under_way.lock().await;
             if let Some(before) = under_way.as_mut() {
-                // What it found may be old by now.
+                // Its result may be outdated by now.
                 let _ = before.await;
             }
             let (tell, told) = oneshot::channel();
@@ -132,7 +132,7 @@ fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
 }
 
 impl Files {
-    /// Blocks for as long as the file system does; says what it reads.
+    /// Blocks as long as the file system does; reports the file that it is reading.
     fn read(&self, says: &dyn Fn(&str)) -> Result<Keys, String> {
         let file = |key: &str, path: &Path| {
             let name = format!("{key}: {}", path.display());
@@ -180,14 +180,14 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Whom the system trusts. A certificate that cannot be used costs only itself; without any, connecting says what helps.
+/// The certificates that the system trusts. An invalid one is skipped; if there are none, the error at connecting says what helps.
 fn roots_of_the_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
 
-/// The password in a file. Editors and `echo` end it with a line break, which is none of it.
+/// The password in a file. Editors and `echo` add a line break, which is not part of it.
 fn password(path: &Path, content: Vec<u8>) -> Result<String, String> {
     let about = |problem: &str| format!("redis_password_file: {}: {problem}", path.display());
     let text = String::from_utf8(content).map_err(|_| about("it is not UTF-8"))?;
@@ -197,7 +197,7 @@ fn password(path: &Path, content: Vec<u8>) -> Result<String, String> {
     }
 }
 
-/// The content of a PEM file, which must have something of this kind in it.
+/// Checks that the content of a PEM file contains an item of this kind.
 fn is_pem(content: Vec<u8>, key: &str, path: &Path, kind: &str) -> Result<Vec<u8>, String> {
     let mark = format!("{kind}-----");
     if content.windows(mark.len()).any(|part| part == mark.as_bytes()) {

@@ -1,7 +1,7 @@
-//! A place in a Redis stream: gives what comes after it, in order, and never gets stuck.
+//! A position in a Redis stream: returns the entries after it, in order, and never gets stuck.
 //!
-//! Whatever an entry holds (bytes that are no text, fields that are not ours), it is passed over or handed on once. A stream
-//! that begins anew, because Redis lost it or its writer deleted it, is followed from its first entry.
+//! An entry with any content (bytes that are not text, unknown fields) is skipped or returned once. If the stream
+//! restarts, because Redis lost it or its writer deleted it, reading continues at its first entry.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -18,15 +18,16 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Tail {
     key: String,
-    /// The id of the last entry that was given.
+    /// The id of the last returned entry.
     last: String,
-    /// Entries for the next read: as many as were good for [`BYTES_AT_ONCE`] in the last.
+    /// Number of entries for the next read: as many as fitted into [`BYTES_AT_ONCE`] in the last read.
     count: usize,
-    /// Bytes of the last entry that was given.
+    /// Size of the last returned entry in bytes.
     size: usize,
-    /// Of [`Link::connections`], when it was last looked whether the stream begins anew; and how often it was not since.
+    /// The value of [`Link::connections`] at the last check whether the stream restarted; and how often the check was
+    /// skipped since.
     looked: (u64, u32),
-    /// While a stream that began anew is read: its newest entry when that was noticed.
+    /// While a restarted stream is read: its newest entry at the time of the check.
     found: Option<String>,
     health: Health,
 }
@@ -35,29 +36,29 @@ pub(super) struct Tail {
 #[derive(Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) id: String,
-    /// The field that holds the JSON; empty if there is none, which is no JSON either.
+    /// The field that holds the JSON; empty if there is none, which is not valid JSON either.
     pub(super) data: Vec<u8>,
-    /// It was there already when we noticed that the stream began anew: perhaps old data of a Redis that was restarted, and
-    /// perhaps new data that came before we looked.
+    /// The entry existed when we noticed that the stream had restarted: it may be old data of a restarted Redis, or new
+    /// data that arrived before the check.
     pub(super) found: bool,
 }
 
-/// Before the first entry of any stream.
+/// The id before the first entry of any stream.
 const START: &str = "0-0";
-/// Bounds what one read brings into memory; a single entry may be larger.
+/// Limits what one read loads into memory; a single entry may be larger.
 const BYTES_AT_ONCE: usize = 4 << 20;
 const ENTRIES_AT_ONCE: usize = 256;
-/// Bytes of an answer with several entries at most. If there are more, each is asked for by itself.
+/// Maximum size of an answer with several entries. If there are more bytes, each entry is requested separately.
 const SEVERAL: usize = 32 << 20;
-/// A newest entry of more bytes is not fetched each second to see whether it is still there, while the connection is the same.
+/// If the newest entry is larger, it is not fetched each second to check for a restart, while the connection is the same.
 const SMALL: usize = 64 << 10;
-/// It is after this many seconds.
+/// It is then fetched after this many seconds.
 const PATIENCE: u32 = 30;
-/// Before it is known how large they are.
+/// Number of entries in a read before their size is known.
 const ENTRIES_AT_FIRST: usize = 4;
 
 impl Tail {
-    /// A place before the first entry.
+    /// A position before the first entry.
     pub(super) fn from_start(key: String, health: &Health) -> Self {
         Self {
             key,
@@ -70,15 +71,15 @@ impl Tail {
         }
     }
 
-    /// A place after the newest entry. For a stream of small entries, of which many shall come in one read.
+    /// A position after the newest entry. For a stream of small entries, to be read many at once.
     pub(super) async fn from_newest(key: String, link: &mut Link, health: &Health) -> Self {
         let mut tail = Self { count: ENTRIES_AT_ONCE, ..Self::from_start(key, health) };
-        // A key that holds no stream has no entries: those that come later are all new.
+        // A key that holds no stream has no entries: all later entries are new.
         tail.last = tail.newest(link).await.unwrap_or_else(|| START.to_owned());
         tail
     }
 
-    /// What came next; empty if nothing came within [`BLOCK`].
+    /// The next entries; empty if none came within [`BLOCK`].
     pub(super) async fn next(&mut self, link: &mut Link) -> Vec<Entry> {
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(self.count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
@@ -101,7 +102,7 @@ impl Tail {
             && let Some(newest) = self.newest(link).await
             && order(&newest, &self.last) == Ordering::Less
         {
-            // A writer that ends deletes its stream; only one that already has new entries is worth a word.
+            // A writer that ends deletes its stream; only a stream that already has new entries is worth a log line.
             if newest != START {
                 tracing::info!("{} begins anew; reading it from its first entry", self.key);
             }
@@ -112,7 +113,7 @@ impl Tail {
         entries
     }
 
-    /// Whether to look now if the stream begins anew. That fetches its newest entry.
+    /// Whether to check now if the stream restarted. The check fetches its newest entry.
     fn is_time_to_look(&mut self, connections: u64) -> bool {
         let (looked_on, idle) = self.looked;
         let is_time = self.size <= SMALL || looked_on != connections || idle >= PATIENCE;
@@ -120,7 +121,7 @@ impl Tail {
         is_time
     }
 
-    /// Marks what was there when the stream was found to begin anew.
+    /// Marks the entries that existed when the restart was noticed.
     fn mark(&mut self, entries: &mut [Entry]) {
         let Some(newest) = &self.found else { return };
         for entry in &mut *entries {
@@ -131,12 +132,12 @@ impl Tail {
         }
     }
 
-    /// The id of the last entry that was given, or after which it begins.
+    /// The id of the last returned entry, or of the entry before the start.
     pub(super) fn last(&self) -> &str {
         &self.last
     }
 
-    /// A page of entries, newest first, from `before` (not included) backwards; None: from the newest on.
+    /// A page of entries, newest first, backwards from `before` (not included); `None`: from the newest on.
     pub(super) async fn back(&self, link: &mut Link, before: Option<&str>) -> Vec<Entry> {
         let from = before.map_or_else(|| "+".to_owned(), |id| format!("({id}"));
         for count in [ENTRIES_AT_ONCE, 1] {
@@ -154,7 +155,7 @@ impl Tail {
         Vec::new()
     }
 
-    /// The id of the newest entry; [`START`] if there is none, None if the key holds no stream.
+    /// The id of the newest entry; [`START`] if there is none, `None` if the key holds no stream.
     async fn newest(&self, link: &mut Link) -> Option<String> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1);
@@ -162,11 +163,11 @@ impl Tail {
         Some(entries(reply).pop().map_or_else(|| START.to_owned(), |entry| entry.id))
     }
 
-    /// What to give in place of what could not be used: an entry that is too large is passed over, as one without data.
+    /// A replacement for an unusable answer: an entry that is too large is skipped, like an entry without data.
     async fn unusable(&self, problem: Unusable, link: &mut Link) -> Vec<Entry> {
         self.complain(&problem);
         if let Unusable::TooLarge(_) = problem {
-            // Its id alone. A key that is told as one would need the right to write it.
+            // Fetches only its id. Passing the key in KEYS would need write permission for it.
             let script = "local next = redis.call('XREAD', 'COUNT', 1, 'STREAMS', ARGV[1], ARGV[2]) \
                           return next and next[1][2][1][1]";
             let mut command = redis::cmd("EVAL");
@@ -184,12 +185,12 @@ impl Tail {
     }
 }
 
-/// Bytes of an answer with this many entries at most.
+/// Maximum size of an answer with this many entries.
 fn most(entries: usize) -> usize {
     if entries > 1 { SEVERAL } else { MOST }
 }
 
-/// How long a key that holds something else is left alone.
+/// Pause before a retry if the key holds another type.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// The entries in a reply of XREAD for one key (`[[key, entries]]`), or of XREVRANGE (`entries`).
@@ -204,7 +205,7 @@ pub(super) fn entries(reply: Value) -> Vec<Entry> {
                 found.extend(entries(Value::Array(inside)));
             }
             Value::Array(fields) => found.extend(entry(id, fields)),
-            // A deleted entry that is still listed has nothing in it.
+            // A deleted entry that is still listed is empty.
             _ => found.extend(entry(id, Vec::new())),
         }
     }

@@ -1,11 +1,11 @@
 //! Turns the controller's updates into commands: every entry, in order.
 //!
-//! Begins after the newest entry. Several entries may come in one read: the parameters of all are processed in order, and
-//! before a scan start in the same entry; of several new uuids only the last is opened.
+//! Begins after the newest entry. Several entries may come in one read: the parameters of all are processed in order,
+//! and before a scan start in the same entry; of several new uuids only the last is opened.
 //!
-//! A scan that is older than the current one is never opened. What is older, the order of entries says: a Redis that was
-//! restarted may have old data, which stands before the entry that brought our scan. That is known by its id, also when the
-//! entry itself is lost.
+//! A scan that is older than the current one is never opened. The order of the entries determines the age: a restarted
+//! Redis may have old data, which precedes the entry that announced our scan. That position is known by the entry's id,
+//! even if the entry itself is lost.
 
 use std::{cmp, collections::VecDeque, sync::atomic::Ordering};
 
@@ -27,7 +27,7 @@ use crate::{
     names::{ScanId, StreamName},
 };
 
-/// Superseded scans of which a late word is known as such. It comes within seconds.
+/// Number of superseded scans that are remembered, to recognise late messages. These come within seconds.
 const PAST: usize = 256;
 
 pub(super) async fn run(link: Link, context: Context, shared: watch::Sender<Shared>, mut stop: watch::Receiver<bool>) {
@@ -47,16 +47,16 @@ struct Updates {
     shared: watch::Sender<Shared>,
     tail: Tail,
     parameters: Parameters,
-    /// The scan that was last asked for.
+    /// The last requested scan.
     current: Option<ScanId>,
-    /// The id of the entry that brought it; where we began to listen, before the first.
+    /// The id of the entry that announced it; before the first, the position where we began to listen.
     brought: String,
-    /// Those before it: a late finish must not bring one back.
+    /// The scans before it: a late finish must not reactivate one.
     past: VecDeque<ScanId>,
 }
 
 impl Updates {
-    /// Ends only when the ingester has stopped.
+    /// Returns only when the ingester has stopped.
     async fn serve(&mut self) -> Result<(), Stopped> {
         self.tail = Tail::from_newest(keys::UPDATES.to_owned(), &mut self.link, &self.context.health).await;
         self.brought = self.tail.last().to_owned();
@@ -111,8 +111,8 @@ impl Updates {
         Ok(())
     }
 
-    /// Whether an entry is from before the current scan. One that comes after we have looked is new, whatever its id: a clock
-    /// may have been set back.
+    /// Whether an entry precedes the current scan's. An entry that arrives after our check is new, regardless of its id: a
+    /// clock may have been set back.
     fn is_older(&self, entry: &Entry) -> bool {
         entry.found && order(&entry.id, &self.brought) != cmp::Ordering::Greater
     }
@@ -132,7 +132,7 @@ impl Updates {
             false => Joining::Whole(own(line, active)),
         };
         let what = match joining {
-            // Both would take the detector's events.
+            // Otherwise both instances would take the detector's events.
             Joining::Whole(streams) if !streams.is_empty() && self.context.stepped_back.load(Ordering::Relaxed) => {
                 format!(
                     "joined scan {scan} without its streams ({}), because a younger instance of this name serves; it has them",

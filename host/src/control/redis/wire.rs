@@ -1,7 +1,7 @@
-//! One connection to Redis, watched: when something last moved on it, how much an answer has, and what Redis said last.
+//! One monitored connection to Redis: the time of its last traffic, the size of the answer, and the last error of Redis.
 //!
-//! An answer may take as long as it likes, as long as it comes; only silence ends it. A slow network and a large value are no
-//! fault.
+//! An answer may take as long as it needs while bytes arrive; only silence ends it. A slow network or a large value is not
+//! a fault.
 
 use std::{
     io,
@@ -26,14 +26,14 @@ use tokio_rustls::TlsConnector;
 
 use super::secrets::Keys;
 
-/// Bytes of an answer at most: more than any parameter that beamlines are known to have, a detector's mask in double precision
-/// included.
+/// Maximum size of an answer: larger than any known parameter of a beamline, including a detector's mask in double
+/// precision.
 pub(super) const MOST: usize = 256 << 20;
-/// A connection on which nothing moves for longer than a blocking read and this, while an answer is waited for, is dead.
+/// If nothing arrives or leaves for a blocking read's time plus this, while an answer is due, the connection is dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(3);
-/// A connection that is not there, greetings included, after this will not come.
+/// Time limit for connecting, with handshakes.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Of Redis' own word.
+/// Maximum length of an error message of Redis.
 const LONGEST_WORD: usize = 400;
 
 /// See the module. Its drop closes it.
@@ -41,30 +41,30 @@ const LONGEST_WORD: usize = 400;
 pub(super) struct Wire {
     connection: MultiplexedConnection,
     heard: Heard,
-    /// Reads and writes; ends with this value.
+    /// Performs the I/O; ends with this value.
     _driver: JoinSet<()>,
 }
 
-/// What is known of the connection. Cheap to clone.
+/// What is known about the connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Heard(Arc<Mutex<Last>>);
 
 #[derive(Debug)]
 struct Last {
-    /// When bytes moved, either way.
+    /// Time of the last traffic, either way.
     moved: Instant,
-    /// Bytes that came since the last question.
+    /// Number of bytes received since the last command.
     bytes: usize,
-    /// How many may come.
+    /// Maximum number of bytes.
     most: usize,
-    /// The error that Redis gave last: to the last question, or before the first.
+    /// Redis' last error: the answer to the last command, or sent before the first.
     word: Option<String>,
-    /// Whether there was a question.
+    /// Whether a command was sent.
     asked: bool,
 }
 
 impl Wire {
-    /// Connects. What Redis said is in `heard` also where that fails.
+    /// Connects. On failure, `heard` contains what Redis sent.
     pub(super) async fn connect(info: &ConnectionInfo, keys: Keys, heard: &Heard) -> RedisResult<Self> {
         let connect = async {
             match info.addr() {
@@ -99,20 +99,20 @@ impl Wire {
         Ok(Self { connection, heard: heard.clone(), _driver: driving })
     }
 
-    /// Asks one thing, whose answer may have `most` bytes.
+    /// Sends one command; its answer may have `most` bytes.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd, most: usize) -> RedisResult<T> {
         self.heard.asked(most);
         self.heard.unless_silent(command.query_async(&mut self.connection)).await
     }
 
-    /// The same for several commands in one go.
+    /// The same for several commands at once.
     pub(super) async fn ask_all(&mut self, commands: &Pipeline) -> RedisResult<()> {
         self.heard.asked(MOST);
         self.heard.unless_silent(commands.query_async(&mut self.connection)).await
     }
 }
 
-/// To the first address of the host that answers.
+/// Connects to the first address of the host that answers.
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut tries: JoinSet<_> = lookup_host((host, port)).await?.map(TcpStream::connect).collect();
     let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "its name has no address"));
@@ -133,12 +133,12 @@ impl Heard {
         Self(Arc::new(Mutex::new(Last { moved: Instant::now(), bytes: 0, most: MOST, word: None, asked: false })))
     }
 
-    /// The error that Redis gave last, if nothing else came after it.
+    /// Redis' last error, if nothing followed it.
     pub(super) fn word(&self) -> Option<String> {
         self.with(|last| last.word.clone())
     }
 
-    /// How many bytes the last answer may have, if it was given up because it has more.
+    /// The limit of the last answer, if the answer was aborted because it exceeded the limit.
     pub(super) fn too_large(&self) -> Option<usize> {
         self.with(|last| (last.bytes > last.most).then_some(last.most))
     }
@@ -163,7 +163,7 @@ impl Heard {
     fn came(&self, bytes: &[u8]) -> io::Result<()> {
         self.with(|last| {
             last.moved = Instant::now();
-            // An answer begins with its kind. Later bytes may be anything, also secret.
+            // The first byte of an answer is its type. Later bytes may be anything, also secret.
             if last.bytes == 0 {
                 last.word = error(bytes);
             }
@@ -175,7 +175,7 @@ impl Heard {
         })
     }
 
-    /// The outcome, or an error once nothing has moved for [`SILENCE`].
+    /// The outcome, or an error if nothing moves for [`SILENCE`].
     async fn unless_silent<T>(&self, outcome: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
         let mut outcome = pin!(outcome);
         loop {
@@ -190,13 +190,13 @@ impl Heard {
     }
 }
 
-/// The error that an answer begins with.
+/// The error at the beginning of an answer.
 fn error(answer: &[u8]) -> Option<String> {
     let line = answer.strip_prefix(b"-")?.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
     Some(String::from_utf8_lossy(&line[..line.len().min(LONGEST_WORD)]).into_owned())
 }
 
-/// A stream of which [`Heard`] knows.
+/// A stream monitored by [`Heard`].
 struct Watched<S> {
     stream: S,
     heard: Heard,
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
         match &written {
             Ok(_) => self.heard.moved(),
-            // It has closed. Why, it may have said, and nobody would read that any more.
+            // Redis has closed the connection. It may have sent the reason, which nobody else would read any more.
             Err(_) => {
                 let mut last = [0; LONGEST_WORD];
                 let mut last = ReadBuf::new(&mut last);

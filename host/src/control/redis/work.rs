@@ -1,6 +1,8 @@
-//! A controller's list of assignments (`list[WorkAssignment]`), read with few allocations: there are as many as events.
+//! A controller's list of assignments (`list[WorkAssignment]`), parsed with few allocations: there are as many
+//! assignments as events.
 //!
-//! Streams of other ingesters are passed over while reading, and a worker's name is made once, not once for each event.
+//! Streams of other ingesters are skipped while parsing, and a worker's name is allocated once, not once for each
+//! event.
 
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
@@ -18,15 +20,15 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct WorkReader {
     own: Vec<StreamName>,
-    /// Names seen so far; the events that were read name them by their place.
+    /// Names seen so far; the parsed events refer to them by index.
     pub(super) workers: Arc<Vec<WorkerName>>,
-    /// Their places.
+    /// Their indexes.
     places: HashMap<WorkerName, usize>,
-    /// Names that no worker can have, since they were last taken: they cost their event that worker.
+    /// Invalid worker names, since they were last taken. An event is not sent to such a worker.
     pub(super) impossible: Vec<String>,
 }
 
-/// Names kept from list to list at most; a beamline has some hundred.
+/// Maximum number of names that are kept from list to list; a beamline has some hundred.
 const MOST_NAMES: usize = 10_000;
 
 impl WorkReader {
@@ -34,7 +36,7 @@ impl WorkReader {
         Self { own: own.to_vec(), workers: Arc::default(), places: HashMap::new(), impossible: Vec::new() }
     }
 
-    /// Every event of the list; also those that name none of our streams, because the numbers show gaps.
+    /// Every event of the list; also events without our streams, because the numbers reveal gaps.
     pub(super) fn read(&mut self, text: &[u8]) -> Result<Vec<Assignment>, serde_json::Error> {
         if self.places.len() > MOST_NAMES {
             self.workers = Arc::default();
@@ -58,7 +60,7 @@ impl WorkReader {
         };
         let place = self.workers.len();
         self.places.insert(worker.clone(), place);
-        // Copied if the ingester still has it: a new name is rare.
+        // Copied if the ingester still holds it: new names are rare.
         Arc::make_mut(&mut self.workers).push(worker);
         Some(place)
     }
@@ -140,7 +142,7 @@ impl<'de> Visitor<'de> for Streams<'_> {
                 continue;
             };
             let workers = streams.next_value_seed(Workers(self.0))?;
-            // A stream occurs once; as in Python, the last one counts.
+            // A stream occurs once; as in Python, the last one wins.
             ours.retain(|(known, _)| *known != stream);
             ours.push((stream, workers));
         }
@@ -172,7 +174,7 @@ impl<'de> Visitor<'de> for Workers<'_> {
     }
 }
 
-/// Text that is borrowed where JSON allows it.
+/// Text that is borrowed if JSON allows it.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 

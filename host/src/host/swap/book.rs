@@ -1,6 +1,6 @@
-//! What feeds each stream, and the receipts of all swaps: values only, no thread, no file, no lock.
+//! The source of each stream, and the receipts of all swaps: values only, no thread, no file, no lock.
 //!
-//! [`Swaps`](super::Swaps) holds it behind a lock, for a look or a note at a time. Each note is a step of one swap:
+//! [`Swaps`](super::Swaps) holds it behind a lock, for one short access at a time. Each update is a step of one swap:
 //!
 //! ```text
 //!   asked ──▶ Making ──ready──▶ Pending ──effective──▶ Effective ──settled──▶ (final)
@@ -9,8 +9,8 @@
 //!            Refused      Superseded, Refused
 //! ```
 //!
-//! A source that can only be made when the old one has gone stays `Pending` until it is: the scan that it may take over in begins
-//! before that is known.
+//! A source that can be created only after the old one is dropped stays `Pending` until then: the scan in which it may
+//! take over begins before the outcome is known.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,12 +26,12 @@ use crate::{
     source::{Factory, reader::Created},
 };
 
-/// What feeds a stream, or is ready to.
+/// The current or next source of a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
-    /// The swap that brought it; 0: the start.
+    /// The swap that brought it; 0: the initial source.
     pub(crate) number: u64,
-    /// What was asked for, settings included.
+    /// The requested settings.
     pub(crate) settings: StreamSettings,
     pub(crate) factory: Arc<dyn Factory>,
     pub(crate) created: Created,
@@ -42,11 +42,11 @@ pub(crate) struct Feed {
 pub(super) struct Book {
     next: u64,
     feeds: BTreeMap<StreamName, Feed>,
-    /// Made and handed over, by the swap's number.
+    /// Sources that were created and handed over, by the swap's number.
     waiting: BTreeMap<u64, Feed>,
-    /// Those of them that are being made now, because the old source has gone; with the scan that they take over in.
+    /// The waiting sources that are being created now, after the old source was dropped; with the scan in which they take over.
     late: BTreeMap<u64, ScanId>,
-    /// The oldest first.
+    /// Oldest first.
     receipts: VecDeque<SwapReceipt>,
 }
 
@@ -55,18 +55,18 @@ impl Book {
         Self { next: 1, feeds, waiting: BTreeMap::new(), late: BTreeMap::new(), receipts: VecDeque::new() }
     }
 
-    /// What feeds a stream.
+    /// The source of a stream.
     pub(super) fn feed(&self, stream: &str) -> Option<&Feed> {
         self.feeds.get(stream)
     }
 
-    /// What feeds a stream, or will from the next scan on.
+    /// The source of a stream from the next scan on.
     pub(super) fn latest(&self, stream: &str) -> Option<&Feed> {
         let waits = |feed: &&Feed| feed.settings.name.as_str() == stream;
         self.waiting.values().rfind(waits).or_else(|| self.feeds.get(stream))
     }
 
-    /// What feeds each stream.
+    /// The source of each stream.
     pub(super) fn feeds(&self) -> impl Iterator<Item = (&StreamName, &Feed)> {
         self.feeds.iter()
     }
@@ -75,18 +75,18 @@ impl Book {
         self.receipts.iter()
     }
 
-    /// Swaps whose sources are being made.
+    /// Number of swaps whose sources are being created.
     pub(super) fn making(&self) -> usize {
         self.receipts.iter().filter(|receipt| receipt.state == SwapState::Making).count()
     }
 
-    /// Whether a swap of this stream is under way.
+    /// Whether a swap of this stream is in progress.
     pub(super) fn is_changing(&self, stream: &StreamName) -> bool {
         let is_open = |state| matches!(state, SwapState::Making | SwapState::Pending);
         self.receipts.iter().any(|receipt| receipt.stream == *stream && is_open(receipt.state))
     }
 
-    /// A swap is asked for. The number is its own.
+    /// Records a requested swap. Returns its number.
     pub(super) fn asked(&mut self, stream: &StreamName, asked_for: &str, asked_by: AskedBy) -> Option<u64> {
         let from = self.feeds.get(stream)?.factory.identity();
         let number = self.next;
@@ -133,7 +133,7 @@ impl Book {
         })
     }
 
-    /// The source is made, and about to be handed over.
+    /// The source is created, and about to be handed over.
     pub(super) fn ready(&mut self, feed: Feed, took_ms: f64) -> Option<SwapReceipt> {
         let number = feed.number;
         self.waiting.insert(number, feed);
@@ -152,11 +152,12 @@ impl Book {
         })
     }
 
-    /// The old source goes, and the new one feeds its stream, or will if it can be made. Returns the old one, and the receipt.
+    /// The old source is replaced; the new one feeds its stream, or will if it can be created. Returns the old one, and
+    /// the receipt.
     pub(super) fn effective(&mut self, number: u64, scan: ScanId) -> Option<(Feed, Option<SwapReceipt>)> {
         let feed = self.waiting.get(&number)?;
         let (stream, waits) = (feed.settings.name.clone(), feed.created.waits);
-        // One that was still to be made when this one took its place.
+        // A replacement that was still to be created when this one replaced it.
         let unmade = self.late.keys().copied().find(|late| *late != number && self.is_for(*late, &stream));
         let unmade = unmade.and_then(|late| {
             let feed = self.waiting.get(&late).cloned();
@@ -176,15 +177,16 @@ impl Book {
         Some((old, self.feeds_from(number, scan)))
     }
 
-    /// The new source could be made when the old one had gone. Returns its receipt.
+    /// The new source was created after the old one was dropped. Returns its receipt.
     pub(super) fn made_late(&mut self, number: u64, created: Created) -> Option<SwapReceipt> {
-        // Unless another source feeds the stream by now.
+        // Unless another source has replaced it since.
         let scan = self.late.remove(&number)?;
         self.waiting.get_mut(&number)?.created = created;
         self.feeds_from(number, scan)
     }
 
-    /// The new source could not be made when the old one had gone; the old one was made again, or not. Returns the stream.
+    /// The new source could not be created after the old one was dropped; whether the old one was created again.
+    /// Returns the stream.
     pub(super) fn not_made_late(
         &mut self,
         number: u64,
@@ -192,7 +194,7 @@ impl Book {
         with: &'static str,
         again: Option<Created>,
     ) -> Option<StreamName> {
-        // Unless another source feeds the stream by now.
+        // Unless another source has replaced it since.
         self.late.remove(&number)?;
         let stream = self.waiting.get(&number)?.settings.name.clone();
         self.refused(number, problem, with);
@@ -206,7 +208,7 @@ impl Book {
         self.waiting.get(&number).is_some_and(|feed| feed.settings.name == *stream)
     }
 
-    /// A source that is made takes its place.
+    /// A created source takes over.
     fn feeds_from(&mut self, number: u64, scan: ScanId) -> Option<SwapReceipt> {
         let feed = self.waiting.remove(&number)?;
         self.feeds.insert(feed.settings.name.clone(), feed);
@@ -217,20 +219,20 @@ impl Book {
         })
     }
 
-    /// How the old source fares.
+    /// Updates the state of the old source.
     pub(super) fn old(&mut self, number: u64, old: OldSource) {
         self.note(number, |receipt| receipt.old = Some(old));
     }
 
     fn note(&mut self, number: u64, what: impl FnOnce(&mut SwapReceipt)) -> Option<SwapReceipt> {
-        // A receipt may have made room for newer ones.
+        // Its receipt may have been removed for newer ones.
         let receipt = self.receipts.iter_mut().find(|receipt| receipt.number == number)?;
         what(receipt);
         Some(receipt.clone())
     }
 }
 
-/// Receipts that are kept, some kilobytes each at most.
+/// Number of receipts kept, a few kilobytes each at most.
 const KEPT: usize = 100;
 
 #[cfg(test)]
@@ -245,7 +247,7 @@ mod tests {
         Created { parameters: Vec::new(), on_demand: false, ledger: None, waits }
     }
 
-    /// A book with one stream, `s`, that source 0 feeds, and swaps that are pending until the old source has gone.
+    /// A book with one stream, `s`, fed by source 0, and pending swaps that wait until the old source is dropped.
     fn book(swaps: u64) -> Book {
         let feed = |number| Feed {
             number,
@@ -289,7 +291,7 @@ mod tests {
     fn a_source_that_was_still_to_be_made_gives_way_to_the_next() {
         let (mut book, scan) = (book(2), ScanId(Uuid::new_v4()));
         book.effective(1, ScanId(Uuid::new_v4())).unwrap();
-        // What leaves is the first swap's, whatever came of it.
+        // The first swap's source is the one that is replaced, regardless of its outcome.
         assert_eq!(book.effective(2, scan).unwrap().0.number, 1);
         assert_eq!(state(&book, 1), (SwapState::Superseded, None, 0));
         assert!(book.made_late(1, created(false)).is_none() && book.not_made_late(1, "no", "settings", None).is_none());

@@ -1,7 +1,7 @@
-//! Sees old sources end, and their frames come back.
+//! Waits for replaced sources to end, and for the release of their frames.
 //!
-//! A task on the control runtime. Owns the readers that were replaced, until their threads have ended or are given up; it
-//! looks at them a few times a second and waits for nobody.
+//! A task on the control runtime. Owns the readers that were replaced, until their threads have ended or are given up;
+//! it checks them a few times a second and never blocks.
 
 use std::{
     sync::Arc,
@@ -21,17 +21,17 @@ use crate::{
     source::{beginning::Late, reader::Reader, replacement::Told},
 };
 
-/// A source that was replaced, and is not settled yet.
+/// A replaced source that is not settled yet.
 struct Leaving {
     number: u64,
-    /// None when its thread is given up.
+    /// `None`: its thread was given up.
     reader: Option<Reader>,
     feed: Feed,
     since: Instant,
     old: OldSource,
 }
 
-/// Follows what forwarders and readers tell, for the life of the host.
+/// Handles messages from forwarders and readers, for the life of the host.
 pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<Told>) {
     let mut leaving: Vec<Leaving> = Vec::new();
     let mut attempts = Attempts::new();
@@ -71,7 +71,7 @@ impl Swaps {
                 }
                 None
             }
-            // Seen to by `keep`.
+            // Handled by `keep`.
             Told::Hangs(_) => None,
             Told::Late { number, late } => {
                 self.come_late(number, late);
@@ -89,7 +89,7 @@ impl Swaps {
         }
     }
 
-    /// A source that had to wait until the old one had gone was made, or the old one was made again.
+    /// A source that had to wait for the end of the old one was created, or the old one was created again.
     fn come_late(&self, number: u64, late: Late) {
         let stream = match late {
             Late::Made(created) => {
@@ -122,7 +122,7 @@ impl Swaps {
         }
     }
 
-    /// Whether nothing more will happen to an old source.
+    /// Whether an old source is settled.
     fn has_settled(&self, one: &mut Leaving) -> bool {
         let before = one.old.clone();
         if let Some(reader) = &one.reader {
@@ -162,7 +162,7 @@ impl Swaps {
     }
 }
 
-/// Says so if it is: one whose source is still to be made is not.
+/// Logs a swap that took effect; not while its source is still to be created.
 fn tell_effective(SwapReceipt { number, stream, from, to, effective_scan, .. }: &SwapReceipt) {
     if let Some(scan) = effective_scan {
         let to = to.as_ref().map_or_else(String::new, ToString::to_string);
@@ -170,5 +170,5 @@ fn tell_effective(SwapReceipt { number, stream, from, to, effective_scan, .. }: 
     }
 }
 
-/// How late a frame that came back is seen. Only while old sources are waited for.
+/// Polling interval for returned frames, while there are old sources.
 const LOOK: Duration = Duration::from_millis(100);

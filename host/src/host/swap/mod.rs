@@ -1,11 +1,11 @@
 //! Hot swap: another source for a stream, from the next scan on.
 //!
 //! Everything that can fail happens before the old source is touched: the file is found, inspected, loaded and checked, and
-//! the source is made, on a reader thread of its own, while the old one goes on. Then the forwarder is handed a source that
-//! only has to be opened, and puts it in place when a scan starts.
+//! the source is created, on its own reader thread, while the old one keeps running. The forwarder then gets a source that
+//! only has to be opened, and installs it when a scan starts.
 //!
-//! [`Swaps`] runs on whatever thread asks, and that thread waits; forwarder and control never do. It owns no source: the new
-//! one is the forwarder's as soon as it is ready, the old one goes to [`keep`], which sees it end and its frames come back.
+//! [`Swaps`] runs on the caller's thread, and only that thread waits; forwarder and control never do. It owns no source: the
+//! forwarder owns the new one as soon as it is ready; the old one goes to [`keep`], which waits for its end and its frames.
 
 mod book;
 mod keep;
@@ -47,12 +47,12 @@ use crate::{
     threads,
 };
 
-/// Where an ingester takes new sources.
+/// Hands new sources to an ingester.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) streams: Vec<StreamName>,
     pub(crate) replacements: mpsc::SyncSender<Replacement>,
-    /// What control publishes of the sources' parameters.
+    /// The sources' parameters, for control to publish.
     pub(crate) parameters: watch::Sender<Parameters>,
 }
 
@@ -60,20 +60,20 @@ pub(crate) struct Exchange {
 #[derive(Debug)]
 pub(crate) struct Swaps {
     linked: Linked,
-    /// How sources are found and how long they may take; and what the configuration said last of each stream.
+    /// How to find sources, and their time limits; and the last configuration of each stream.
     settings: Mutex<Settings>,
     exchanges: Vec<Exchange>,
-    /// What readers tell, on its way to [`keep`].
+    /// Messages from readers to [`keep`].
     told: UnboundedSender<Told>,
-    /// Locked for a look or a note, never while a source is made.
+    /// Locked only for short accesses, never while a source is created.
     book: Arc<Mutex<Book>>,
 }
 
-/// A swap that is asked for and not made yet.
+/// A requested swap whose source is not created yet.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) number: u64,
-    /// By whoever reached the admin endpoint: then the file's owner must be trusted anyway.
+    /// Requested through the admin endpoint: then the file's owner must be trusted in any case.
     pub(crate) from_outside: bool,
     /// See [`AskedBy::Recovery`].
     recovers: bool,
@@ -81,7 +81,7 @@ pub(crate) struct Asked {
     since: Instant,
 }
 
-/// Swaps that are being made at the same time, at most: each costs two threads, and one whose `create` hangs does so for long.
+/// Maximum number of concurrent swaps: each needs two threads, and keeps them if its `create` hangs.
 const MAKING: usize = 8;
 
 impl Swaps {
@@ -102,12 +102,12 @@ impl Swaps {
         }
     }
 
-    /// What feeds each stream.
+    /// The source of each stream.
     pub(crate) fn sources(&self) -> BTreeMap<StreamName, SourceIdentity> {
         self.book().feeds().map(|(stream, feed)| (stream.clone(), feed.factory.identity())).collect()
     }
 
-    /// The receipts that are kept, the oldest first.
+    /// The stored receipts, oldest first.
     pub(crate) fn receipts(&self) -> Vec<SwapReceipt> {
         self.book().receipts().cloned().collect()
     }
@@ -117,7 +117,7 @@ impl Swaps {
         self.book().receipts().find(|receipt| receipt.number == number).cloned()
     }
 
-    /// Gives a swap its number: of two swaps of a stream the one with the higher number wins.
+    /// Assigns a swap its number: of two swaps of a stream, the one with the higher number wins.
     pub(crate) fn ask(&self, stream: &str, spec: &SwapSpec, by: AskedBy) -> Result<Asked, SwapError> {
         let mut book = self.book();
         let Some(feed) = book.feed(stream) else {
@@ -145,7 +145,7 @@ impl Swaps {
         Ok(Asked { number, from_outside: false, recovers, stream, since: Instant::now() })
     }
 
-    /// Finds, checks and makes the source, and hands it over. Takes at most the time that a source may take.
+    /// Finds, checks and creates the source, and hands it over. Takes at most `source_timeout`.
     pub(crate) fn make(&self, asked: &Asked) -> Result<SwapReceipt, SwapError> {
         let Asked { number, stream, since, .. } = asked;
         match self.try_make(asked) {
@@ -185,7 +185,7 @@ impl Swaps {
         }
     }
 
-    /// There is no thread that could make the source of a swap.
+    /// Records that no thread could be started for a swap.
     pub(crate) fn no_thread(&self, number: u64, problem: &io::Error) {
         let text = format!("no thread for the swap: {problem}\n  {}", threads::REMEDY);
         tracing::error!(swap = number, "refused, and nothing has changed: {text}");
@@ -203,14 +203,14 @@ impl Swaps {
         let starting = make::start(stream, &factory, self.before(asked, &factory))?;
         let (reader, created) = starting.wait(&factory, Instant::now() + settings.creation_timeout(), &settings)?;
         for wrong in make::give_parameters(stream, &reader, &created) {
-            // The configuration's are for the source that it names; another one may be asked for.
+            // The configured parameters are for the configured source; this may be another one.
             tracing::warn!(stream = %stream.name, swap = asked.number, "of the stream's parameters: {wrong}");
         }
         Ok((reader, Feed { number: asked.number, settings: stream.clone(), factory, created }))
     }
 
-    /// What feeds the stream: a source that only one can hold waits until it has gone, and leaves its place to it if it cannot be made
-    /// then. Code of which a call hangs is not used again, though.
+    /// The source before this one. An exclusive source waits until the old one is dropped; if it then cannot be
+    /// created, the old one is created again. Code with a hanging call is not used again.
     fn before(&self, asked: &Asked, new: &Arc<dyn Factory>) -> Option<Before> {
         let (number, told) = (asked.number, self.told.clone());
         let (book, stream) = (self.book.clone(), asked.stream.name.clone());
@@ -222,13 +222,13 @@ impl Swaps {
             (new.clone().unwrap_or_else(|| feed.factory.clone()), feed.settings.settings.clone())
         });
         let told = Box::new(move |late| {
-            // Nobody listens any more when the host stops.
+            // The receiver is gone when the host stops.
             let _ = told.send(Told::Late { number, late });
         });
         Some(Before { feed, told })
     }
 
-    /// Tells control of the parameters of an ingester's sources as they are now.
+    /// Sends control the current parameters of an ingester's sources.
     fn publish_parameters(&self, stream: &StreamName) {
         let Some(exchange) = self.exchanges.iter().find(|one| one.streams.contains(stream)) else { return };
         let book = self.book();

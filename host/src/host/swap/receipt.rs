@@ -1,4 +1,4 @@
-//! What is asked of a swap, and what is told of it.
+//! The request and the result of a swap.
 
 use std::fmt;
 
@@ -11,43 +11,43 @@ use crate::{
     settings::WhenFull,
 };
 
-/// What shall feed a stream.
+/// The new source of a stream.
 #[derive(Debug, Clone)]
 pub struct SwapSpec {
-    /// A plugin's name, or a path to its file, or the name of a linked source; a file's content may be pinned with
-    /// `#sha256:HEX` behind it.
+    /// A plugin's name, or a path to its file, or the name of a linked source; append `#sha256:HEX` to pin a file's
+    /// content.
     pub source: String,
-    /// The source's own settings; none: those of the source that feeds the stream now.
+    /// The source's own settings; `None`: those of the stream's current source.
     pub settings: Option<Value>,
-    /// What happens when the stream's share of memory is full; none: as it is.
+    /// What happens when the stream's share of memory is full; `None`: unchanged.
     pub when_full: Option<WhenFull>,
 }
 
 impl SwapSpec {
-    /// This source, with the settings that the stream has.
+    /// This source, with the stream's current settings.
     #[must_use]
     pub fn new(source: &str) -> Self {
         Self { source: source.to_owned(), settings: None, when_full: None }
     }
 
-    /// The same with settings of its own.
+    /// The same with its own settings.
     #[must_use]
     pub fn with_settings(self, settings: Value) -> Self {
         Self { settings: Some(settings), ..self }
     }
 }
 
-/// Who asked for a swap.
+/// The origin of a swap request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AskedBy {
-    /// Somebody with `framegate swap`.
+    /// A person, with `framegate swap`.
     Command,
-    /// A program: one that has the host inside, or one that talks to its admin endpoint.
+    /// A program: one that embeds the host, or uses its admin endpoint.
     Api,
-    /// The configuration file has changed.
+    /// A change of the configuration file.
     Configuration,
-    /// framegate itself: a call of the old source did not return.
+    /// The host itself: a call of the old source did not return.
     Recovery,
 }
 
@@ -62,73 +62,73 @@ impl fmt::Display for AskedBy {
     }
 }
 
-/// How far a swap is.
+/// The progress of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SwapState {
-    /// The new source is looked for, checked, loaded and made. The old one feeds the stream.
+    /// The new source is being found, checked, loaded and created. The old one feeds the stream.
     Making,
-    /// The new source is there, and takes over at the next scan start. The old one feeds the stream.
+    /// The new source is ready, and takes over at the next scan start. The old one feeds the stream.
     Pending,
     /// The new source feeds the stream.
     Effective,
     /// The new source was not accepted; nothing has changed.
     Refused,
-    /// A swap of the stream that was asked for later came before it; it has changed nothing.
+    /// A later swap of the stream overrode it; it has changed nothing.
     Superseded,
 }
 
-/// A swap, from the moment it was asked for: what it was to do, and what of it has happened.
+/// A swap, from its request on: what was requested, and what has happened.
 #[derive(Debug, Clone, Serialize)]
 pub struct SwapReceipt {
-    /// Counts the swaps of a host.
+    /// The number of the swap, within the host.
     pub number: u64,
     /// The stream.
     pub stream: StreamName,
-    /// How far it is.
+    /// Its progress.
     pub state: SwapState,
-    /// Who asked for it.
+    /// The origin of the request.
     pub asked_by: AskedBy,
-    /// When; RFC 3339.
+    /// Time of the request; RFC 3339.
     pub asked_at: String,
-    /// The source that was asked for, as it was written.
+    /// The requested source, as written.
     pub asked_for: String,
-    /// What feeds, or fed, the stream.
+    /// The source before the swap.
     pub from: SourceIdentity,
-    /// What takes its place; none before it was found.
+    /// The new source; `None` before it was found.
     pub to: Option<SourceIdentity>,
-    /// Whether the code had been loaded for this stream already.
+    /// Whether the code had already been loaded for this stream.
     pub reused: bool,
-    /// From asking to a source that is ready to take over, in milliseconds.
+    /// Time from the request until the new source was ready, in milliseconds.
     pub ready_ms: Option<f64>,
-    /// Why it was refused: two lines, what was found and what to do.
+    /// Why it was refused: two lines, the problem and what to do.
     pub problem: Option<String>,
-    /// What that is about: `plugin`, `settings` or `machine`.
+    /// The subject of the problem: `plugin`, `settings` or `machine`.
     pub problem_with: Option<&'static str>,
-    /// The later swap that came before it.
+    /// The later swap that overrode it.
     pub superseded_by: Option<u64>,
     /// When it took effect; RFC 3339.
     pub effective_at: Option<String>,
     /// The first scan that the new source feeds.
     pub effective_scan: Option<ScanId>,
-    /// What became of the old source; none before the swap took effect.
+    /// The state of the old source; `None` before the swap took effect.
     pub old: Option<OldSource>,
 }
 
 /// A source that was replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct OldSource {
-    /// Events that it gave, in all its scans.
+    /// Number of events that it gave, in all its scans.
     pub events: u64,
-    /// Frames that it gave.
+    /// Number of frames that it gave.
     pub frames: u64,
-    /// Of them, those that it got back: nobody holds them any more.
+    /// Number of these frames that were returned: nobody holds them any more.
     pub frames_returned: u64,
     /// Its thread has ended.
     pub ended: bool,
-    /// When its thread had ended and its last frame was back; RFC 3339.
+    /// When its thread had ended and its last frame was returned; RFC 3339.
     pub settled_at: Option<String>,
-    /// Why its thread is not waited for any more: a call does not return.
+    /// Why its thread was given up: a call does not return.
     pub left_behind: Option<String>,
 }
 
@@ -144,7 +144,7 @@ impl SwapReceipt {
     }
 }
 
-/// Why a swap does not come about. The stream has the source that it had.
+/// Why a swap failed. The stream keeps its source.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SwapError {
     /// The host has no such stream.
@@ -153,16 +153,16 @@ pub enum SwapError {
     /// The plugin was not accepted.
     #[error("{0}")]
     Refused(String),
-    /// The source does not take its settings.
+    /// The source refuses its settings.
     #[error("{0}")]
     Settings(String),
-    /// A later swap of the stream was ready before it.
+    /// A later swap of the stream was ready first.
     #[error("swap {0} of the stream was asked for later, and was ready before this one")]
     Superseded(u64),
-    /// So many swaps are being made that another must wait.
+    /// Too many swaps are in progress; this is their number.
     #[error("{0} swaps are being made\n  ask again when one of them is ready or refused")]
     Busy(usize),
-    /// The host stops.
+    /// The host is stopping.
     #[error("the host stops")]
     Stopping,
 }

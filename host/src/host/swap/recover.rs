@@ -1,7 +1,7 @@
-//! Another source for a stream whose source hangs: the same code once more, as a swap that nobody asked for.
+//! Recovers a stream whose source hangs: loads the same code again, as a swap that the host itself requests.
 //!
-//! No thread can be ended from outside, so the old source stays where it is; the new one is another copy of its plugin, and takes over at
-//! the next scan, unless the call has returned by then. Attempts in a row back off: each costs a copy (`max_generations`) and a thread.
+//! A thread cannot be ended from outside, so the old source stays; the new one is another copy of its plugin, and takes over at the
+//! next scan, unless the call has returned by then. Repeated attempts back off: each costs a copy (`max_generations`) and a thread.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ use crate::{
     source::{Factory, row::Row},
 };
 
-/// The attempts of each stream.
+/// The attempts for each stream.
 pub(super) type Attempts = BTreeMap<StreamName, Row>;
 
-/// Between two attempts, at most.
+/// Maximum delay between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 impl Swaps {
-    /// Lets another instance be made for a stream, if none waits for it, and the last attempt was not just now.
+    /// Starts another instance for a stream, if none is waiting, and the last attempt is long enough ago.
     pub(super) fn recover(self: &Arc<Self>, stream: &StreamName, attempts: &mut Attempts) {
         let row = attempts.entry(stream.clone()).or_insert_with(|| Row::new(LONGEST_DELAY));
         row.end_if_old();
@@ -40,7 +40,7 @@ impl Swaps {
         match asked {
             Ok(asked) => {
                 let swaps = self.clone();
-                // What comes of it is in the log and in the receipt.
+                // The outcome is in the log and in the receipt.
                 tokio::task::spawn_blocking(move || drop(swaps.make(&asked)));
             }
             Err(problem) => {
@@ -49,7 +49,7 @@ impl Swaps {
         }
     }
 
-    /// The code of the source that hangs, whatever is in the file by now: a fault must not change the version.
+    /// Finds the code of the hanging source, even if the file has changed since: a fault must not change the version.
     pub(super) fn find_again(&self, stream: &StreamSettings, settings: &Settings) -> Result<Arc<dyn Factory>, Refusal> {
         let identity = self.book().feed(stream.name.as_str()).map(|feed| feed.factory.identity());
         let mut same = stream.clone();

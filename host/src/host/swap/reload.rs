@@ -1,7 +1,7 @@
-//! A changed configuration: which sources are swapped for it, and what cannot change while the host runs.
+//! Applies a changed configuration: which sources are swapped, and which changes need a restart.
 //!
-//! A stream is compared with what the configuration said of it before, not with what feeds it: a swap that somebody asked for
-//! in between stays, as long as the configuration says nothing new of the stream.
+//! A stream is compared with its previous configuration, not with its current source: a swap that was requested in
+//! between stays until the stream's configuration changes.
 
 use super::{AskedBy, SwapError, SwapReceipt, Swaps};
 use crate::{
@@ -11,17 +11,17 @@ use crate::{
     settings::{IngesterSettings, Settings, StreamSettings},
 };
 
-/// What came of a changed configuration.
+/// The result of a changed configuration.
 #[derive(Debug)]
 pub struct Reload {
-    /// Streams of which it says something new, or whose plugin file has another content, with what came of their swaps.
+    /// Streams whose configuration or plugin file has changed, with the results of their swaps.
     pub swaps: Vec<(StreamName, Result<SwapReceipt, SwapError>)>,
-    /// What else is new in it, and counts only after a restart; a line each.
+    /// Other changes, which take effect after a restart; a line each.
     pub needs_restart: Vec<String>,
 }
 
 impl Swaps {
-    /// Swaps every source of which the configuration says something new. Takes at most `source_timeout` for each.
+    /// Swaps every source whose configuration has changed. Takes at most `source_timeout` for each.
     pub(crate) fn reload(&self, new: &Settings) -> Reload {
         let old = self.settings();
         let needs_restart = needs_restart(&old, new);
@@ -41,7 +41,7 @@ impl Swaps {
             let asked = self.asked(&mut self.book(), stream.clone(), AskedBy::Configuration);
             let outcome = asked.and_then(|asked| self.make(&asked));
             if outcome.is_ok() {
-                // One that was refused is tried again with the next change.
+                // A refused swap is tried again with the next change.
                 self.configured(stream);
             }
             swaps.push((stream.name.clone(), outcome));
@@ -49,7 +49,7 @@ impl Swaps {
         Reload { swaps, needs_restart }
     }
 
-    /// Whether a stream is fed as the configuration says, but its plugin file has another content by now.
+    /// Whether a stream has its configured source, but the plugin file has new content.
     fn has_new_content(&self, stream: &StreamSettings) -> bool {
         let book = self.book();
         let Some(feed) = book.latest(stream.name.as_str()).filter(|feed| feed.settings == *stream) else {
@@ -59,7 +59,7 @@ impl Swaps {
         drop(book);
         match make::identify(stream, &self.settings(), &self.linked) {
             Ok(found) => found.is_some_and(|found| Some(found) != identity.sha256),
-            // What feeds the stream does not need a file that is gone. One that cannot be read, or changes, is for the swap to refuse.
+            // A running source does not need its file. If the file cannot be read, or changes, the swap refuses it.
             Err(refusal) => refusal.code() == Code::File,
         }
     }
@@ -77,7 +77,7 @@ fn find<'a>(settings: &'a Settings, stream: &str) -> Option<&'a StreamSettings> 
     settings.ingesters.iter().flat_map(|ingester| &ingester.streams).find(|known| known.name.as_str() == stream)
 }
 
-/// What is new and is no source's.
+/// Changes that do not concern a source.
 fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
     let mut lines = Vec::new();
     let mut top = |is_new: bool, what: &str| {

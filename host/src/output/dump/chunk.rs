@@ -1,7 +1,7 @@
-//! Events of a capture on their way to the disk, as they stand in the file.
+//! Events of a capture on their way to the disk, in the file's format.
 //!
-//! Filled on the forwarder thread, which has them in its processor's cache; written and emptied on the capture thread. Small
-//! frames are copied, as in a message; large ones stay where they are.
+//! Filled on the forwarder thread, which has the events in its processor's cache; written and emptied on the capture
+//! thread. Small frames are copied, as in a message; large ones stay where they are.
 
 use std::{
     fs::File,
@@ -20,18 +20,18 @@ use crate::{
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// Everything but large frames.
+    /// All bytes except large frames.
     own: Vec<u8>,
-    /// Large frames, in order: which of the `wholes` each is of, and its place.
+    /// Large frames, in order: the index in `wholes` of the event of each, and its place.
     apart: Vec<(usize, Place)>,
     wholes: Vec<Pooled<Whole>>,
-    /// Where each event ends, counted from the chunk's first byte.
+    /// The end of each event, counted from the chunk's first byte.
     ends: Vec<u64>,
 }
 
-/// What an event costs beyond its bytes.
+/// Cost of an event beyond its bytes.
 const EVENT_COST: u64 = 128;
-/// Bytes of its own that a chunk keeps when it is emptied.
+/// Maximum size of its own buffer that a chunk keeps when it is emptied.
 const LARGEST_SPARE: usize = 2 * super::CHUNK as usize;
 
 impl Chunk {
@@ -39,12 +39,12 @@ impl Chunk {
         self.ends.len() as u64
     }
 
-    /// In the file.
+    /// Size in the file.
     pub(super) fn bytes(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Bytes of memory that it holds.
+    /// Size in memory.
     pub(super) fn cost(&self) -> u64 {
         self.bytes() + EVENT_COST * self.events()
     }
@@ -69,13 +69,13 @@ impl Chunk {
         self.ends.push(self.bytes() + (self.own.len() - before) as u64 + large);
     }
 
-    /// How many of its events end within its first `bytes`, and where the last of these ends.
+    /// How many events end within the first `bytes`, and where the last of these ends.
     pub(super) fn whole_events(&self, bytes: u64) -> (u64, u64) {
         let events = self.ends.partition_point(|end| *end <= bytes);
         (events as u64, events.checked_sub(1).map_or(0, |last| self.ends[last]))
     }
 
-    /// Writes it all, or as much as the disk takes: `written` grows with that.
+    /// Writes everything, or as much as the disk takes: increases `written` accordingly.
     pub(super) fn write(&self, file: &mut File, written: &mut u64) -> io::Result<()> {
         let mut from = 0;
         let mut slices = SmallVec::<[IoSlice<'_>; 32]>::with_capacity(2 * self.apart.len() + 1);
@@ -100,7 +100,7 @@ impl Chunk {
         Ok(())
     }
 
-    /// Lets go of all that it holds, but for memory that the next one can use.
+    /// Releases everything except memory that can be reused.
     pub(super) fn empty(&mut self) {
         self.own.clear();
         self.own.shrink_to(LARGEST_SPARE);
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(chunk.whole_events(ends[6] - 1), (6, ends[5]));
         assert_eq!(chunk.whole_events(ends[6]), (7, ends[6]));
         assert_eq!(chunk.whole_events(ends[0] - 1), (0, 0));
-        // A pipe takes some 64 KiB at a time.
+        // A pipe accepts some 64 KiB at a time.
         let (mut reader, writer) = io::pipe().unwrap();
         let read = thread::spawn(move || {
             let mut bytes = Vec::new();

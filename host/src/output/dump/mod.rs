@@ -1,8 +1,9 @@
-//! The capture of one ingester: takes assembled events and has them written by a thread of its own.
+//! The capture of one ingester: takes assembled events and writes them on a separate thread.
 //!
-//! [`Dump`] lives on the forwarder thread; the file is with [`writer`] on the capture thread. It owns the queue between
-//! them, bounded by bytes. It never waits, whatever the disk does, and never copies a large frame: events are shared. They go to
-//! the other thread in a [`Chunk`] together: each alone would cost a switch of threads, and the way back of what it is made of.
+//! [`Dump`] lives on the forwarder thread; the capture thread owns the file ([`writer`]). [`Dump`] owns the queue
+//! between them, bounded by bytes. It never waits for the disk, and never copies a large frame: events are
+//! shared. Events are sent to the other thread together, in a [`Chunk`]: single events would cost a thread switch each,
+//! and memory would have to be returned event by event.
 //!
 //! Neighbours: `forwarder` calls it, `capture::write` knows the format.
 
@@ -33,61 +34,61 @@ use crate::{
 /// The capture of one ingester. Lives as long as its forwarder; has a file open between `open` and `close`.
 pub(crate) struct Dump {
     settings: DumpSettings,
-    /// Orders to the writer. Its drop ends the thread.
+    /// Orders to the writer. Dropping it ends the thread.
     orders: Option<mpsc::Sender<Order>>,
     shared: Arc<Shared>,
-    /// Events that the writer does not have yet.
+    /// Events that were not sent to the writer yet.
     chunk: Chunk,
-    /// Chunks that were written and are empty, to be filled again.
+    /// Written and emptied chunks, to be filled again.
     spares: mpsc::Receiver<Chunk>,
-    /// Hears of the end of the thread: its sender lives there.
+    /// Disconnected when the thread ends: its sender lives there.
     ended: mpsc::Receiver<()>,
-    /// The capture that events go to.
+    /// The capture that is being written.
     current: Option<Arc<Tally>>,
     /// The last capture, for the report.
     last: Option<Arc<Tally>>,
-    /// How often closing was asked for.
+    /// How often closing was requested.
     closes: u64,
-    /// The scan whose capture is being closed, and as which of the `closes`.
+    /// The scan whose capture is being closed, and the number of the close request.
     closing: Option<(ScanId, u64)>,
-    /// The scan whose capture was closed last.
+    /// The last scan whose capture was closed.
     closed: Option<ScanId>,
 }
 
 /// Limits and policy of a [`Dump`].
 #[derive(Debug, Clone)]
 pub(crate) struct DumpSettings {
-    /// Bytes of events that wait for the disk at most, and the event that reaches it.
+    /// Maximum number of event bytes that wait for the disk, plus the event that reaches it.
     pub(crate) limit_bytes: u64,
-    /// What happens when they are reached.
+    /// The policy when the limit is reached.
     pub(crate) when_full: CaptureWhenFull,
-    /// The folder that no capture is outside of, if there is one.
+    /// The folder for all captures, if configured.
     pub(crate) root: Option<PathBuf>,
 }
 
-/// What both threads see.
+/// State that both threads see.
 struct Shared {
-    /// Bytes that wait for the disk. Up on the forwarder thread, down on the writer's.
+    /// Bytes that wait for the disk. The forwarder thread adds, the writer's thread subtracts.
     queued: AtomicU64,
-    /// The forwarder holds back and waits for a ring.
+    /// The forwarder waits for room and a ring.
     starved: AtomicBool,
-    /// How often the writer has closed because it was asked to.
+    /// How often the writer has closed on request.
     closed: AtomicU64,
-    /// Captures whose path was not allowed, and that were not asked for yet.
+    /// Number of captures whose path was not allowed, since it was last read.
     refused: AtomicU64,
     /// Wakes the forwarder.
     ring: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// The counts of one capture file. A new file has a new one, so nothing has to be reset.
+/// The counts of one capture file. Each new file has its own, so nothing has to be reset.
 #[derive(Debug)]
 struct Tally {
     path: PathBuf,
     written: AtomicU64,
     not_written: AtomicU64,
-    /// Why it is not written any more. Set once, by either thread; whoever sets it logs it.
+    /// Why writing has stopped. Either thread sets it, once, and logs it.
     fault: OnceLock<String>,
-    /// Whether it was logged that events are skipped.
+    /// Whether skipped events were logged.
     thinned: AtomicBool,
 }
 
@@ -100,7 +101,7 @@ enum Order {
 }
 
 impl Dump {
-    /// Starts the writer thread. `ring` is called on it when the file was closed and when there is room again.
+    /// Starts the writer thread, which calls `ring` when the file is closed and when there is room again.
     pub(crate) fn start(settings: DumpSettings, ring: Arc<dyn Fn() + Send + Sync>) -> std::io::Result<Self> {
         let (orders, queue) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
@@ -132,8 +133,7 @@ impl Dump {
         })
     }
 
-    /// Begins a capture; one that is open is closed first. An existing file is continued. What goes wrong shows in the
-    /// report.
+    /// Begins a capture; closes an open one first. Appends to an existing file. Problems are shown in the report.
     pub(crate) fn open(&mut self, path: PathBuf) {
         self.flush();
         let tally = Arc::new(Tally::new(path));
@@ -142,20 +142,20 @@ impl Dump {
         self.order(Order::Open(tally));
     }
 
-    /// Whether events are wanted; while not, `write` need not be called.
+    /// Whether events are wanted; otherwise the caller need not call `write`.
     pub(crate) fn is_open(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Whether no event shall be paired until the disk has taken some, as `capture_when_full = "block"` has it. It rings when there is room.
+    /// Whether pairing must wait until the disk has taken some events, as with `capture_when_full = "block"`. Rings when there is room.
     pub(crate) fn holds_back(&mut self) -> bool {
         let goes_on = self.current.as_ref().is_none_or(|tally| tally.fault.get().is_some());
         if goes_on || self.settings.when_full != CaptureWhenFull::Block || !self.is_full() {
             return false;
         }
         self.flush();
-        // PAIR starved: the writer takes bytes off and then looks at `starved`; here it is set and then the
-        // bytes are looked at again. Sequentially consistent, so one of the two sees the other.
+        // PAIR starved: the writer subtracts bytes and then reads `starved`; here it is set and then the bytes are read
+        // again. Sequentially consistent, so one of the two sees the other.
         self.shared.starved.store(true, Ordering::SeqCst);
         let is_full = self.is_full();
         if !is_full {
@@ -164,14 +164,14 @@ impl Dump {
         is_full
     }
 
-    /// Gives an event to the writer. Never waits. Returns whether it took it; if not, that is counted.
+    /// Queues an event for the writer. Never waits. Returns whether it was queued; if not, it is counted.
     pub(crate) fn write(&mut self, event: &Seen<'_>) -> bool {
         let Some(tally) = &self.current else { return false };
         if tally.fault.get().is_some() {
             tally.skip();
             return false;
         }
-        // With `block` it was not paired while that was so.
+        // With `block`, no event is paired while it is full.
         if self.settings.when_full != CaptureWhenFull::Block && self.is_full() {
             if self.settings.when_full == CaptureWhenFull::Close {
                 let limit = self.settings.limit_bytes;
@@ -192,12 +192,12 @@ impl Dump {
         true
     }
 
-    /// One event may always wait, whatever the limit.
+    /// One event may always wait, even if it exceeds the limit.
     fn is_full(&self) -> bool {
         self.waiting_bytes() >= self.settings.limit_bytes.max(1)
     }
 
-    /// Gives the writer what was kept to go together. Called now and then: whoever watches the file sees what there is.
+    /// Sends the collected events to the writer. Called regularly, so that a reader of the file sees all events soon.
     pub(crate) fn flush(&mut self) {
         if self.chunk.events() > 0 {
             let next = self.spares.try_recv().unwrap_or_default();
@@ -207,8 +207,8 @@ impl Dump {
         }
     }
 
-    /// Ends the capture after what is queued, without waiting; [`closed`](Self::closed) tells when it is done. Also
-    /// without an open file, so that the caller need not know.
+    /// Ends the capture after the queued events, without waiting; [`closed`](Self::closed) returns when it is done.
+    /// Also allowed without an open file, so that the caller need not check.
     pub(crate) fn close(&mut self, scan: ScanId) {
         self.flush();
         self.current = None;
@@ -218,7 +218,7 @@ impl Dump {
         self.order(Order::Close);
     }
 
-    /// The scan whose capture was closed last. A disk that hangs never closes one: who waits has a limit.
+    /// The last scan whose capture was closed. A hanging disk never closes it: callers need a time limit.
     pub(crate) fn closed(&mut self) -> Option<ScanId> {
         if let Some((scan, which)) = self.closing
             && self.shared.closed.load(Ordering::Acquire) >= which
@@ -228,12 +228,12 @@ impl Dump {
         self.closed
     }
 
-    /// Bytes that wait for the disk.
+    /// Number of bytes that wait for the disk.
     pub(crate) fn waiting_bytes(&self) -> u64 {
         self.shared.queued.load(Ordering::SeqCst) + self.chunk.cost()
     }
 
-    /// How many captures were refused since the last time, because their path leads out of the root or to what is no file.
+    /// Number of captures refused since the last call, because their path leads out of the root or to something that is not a file.
     pub(crate) fn take_refused(&self) -> u64 {
         self.shared.refused.swap(0, Ordering::Relaxed) // a count, guards nothing
     }
@@ -249,7 +249,7 @@ impl Dump {
         })
     }
 
-    /// Writes what is queued, closes the file and ends the thread; a disk that hangs is left behind at `limit`.
+    /// Writes the queued events, closes the file and ends the thread; abandons a hanging disk at `limit`.
     pub(crate) fn join(mut self, limit: Instant) {
         self.end(limit.saturating_duration_since(Instant::now()));
     }
@@ -263,7 +263,7 @@ impl Dump {
         }
     }
 
-    /// Sends an order. It can only fail when the thread has panicked; then the capture says so.
+    /// Sends an order. Fails only if the thread has panicked; then the capture reports it.
     fn order(&self, order: Order) {
         let events = if let Order::Write(chunk) = &order { chunk.events() } else { 0 };
         let sent = self.orders.as_ref().map(|orders| orders.send(order));
@@ -297,7 +297,7 @@ impl Tally {
         }
     }
 
-    /// Ends the capture for a reason; the first one counts, and is logged.
+    /// Ends the capture with a reason; only the first reason is kept and logged.
     fn fail(&self, reason: String) {
         if self.fault.set(reason).is_ok() {
             let reason = self.fault.get().map_or("", String::as_str);
@@ -317,12 +317,12 @@ impl Tally {
     }
 }
 
-/// Bytes of events that go to the disk together, at least.
+/// Minimum number of event bytes that are sent to the disk together.
 const CHUNK: u64 = 256 << 10;
-/// Chunks that wait to be filled again: as many as come together while the disk's thread waits for its turn on a busy machine. Of small
-/// events each keeps 512 KiB at most.
+/// Maximum number of chunks that wait to be filled again: as many as accumulate while the disk's thread waits for its
+/// turn on a busy machine. With small events, each keeps 512 KiB at most.
 const SPARES: usize = 64;
-/// How long a hanging disk can delay the end of a capture that is dropped.
+/// How long a hanging disk can delay the end of a dropped capture.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

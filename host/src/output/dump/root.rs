@@ -1,9 +1,9 @@
-//! Opens the file of a capture; with `capture_root`, nowhere else than in that folder.
+//! Opens the file of a capture; with `capture_root`, only inside that folder.
 //!
-//! Runs on the capture thread. Owns nothing. With a root the kernel itself follows the path (openat2 with RESOLVE_BENEATH, Linux
-//! 5.6): no `..`, no absolute link, and no link that is exchanged meanwhile leads out. Only a regular file is taken there: a named
-//! pipe could hold the thread for ever, and a device is no place for data. Without a root a path means what it means to every
-//! program, as with dranspose.
+//! Runs on the capture thread. Owns nothing. With a root the kernel itself resolves the path (openat2 with
+//! RESOLVE_BENEATH, Linux 5.6): no `..`, no absolute link, and no link that is exchanged meanwhile leads out. Only a
+//! regular file is accepted: a named pipe could block the thread for ever, and a device is no place for data. Without a
+//! root a path has its usual meaning, as with dranspose.
 
 use std::{
     fs::File,
@@ -18,31 +18,31 @@ use nix::{
     sys::stat::Mode,
 };
 
-/// Why there is no file to capture to.
+/// Why the capture has no file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotOpened {
-    /// The operating system says so.
+    /// Error of the operating system.
     #[error("it cannot be opened: {0}")]
     Failed(#[from] io::Error),
     /// The root cannot be opened.
     #[error("the folder {0} (capture_root) cannot be opened: {1}")]
     NoRoot(PathBuf, io::Error),
-    /// It may not be there.
+    /// The path leads out of the root.
     #[error("its path leads out of {0} (capture_root); correct dump_path, or dump_prefix of the controller")]
     Outside(PathBuf),
-    /// It may not be that.
+    /// Not a regular file.
     #[error("it is there and no regular file, which capture_root does not allow")]
     NotRegular,
 }
 
 impl NotOpened {
-    /// Whether it was not allowed, rather than not possible.
+    /// Whether the path was not allowed, rather than not possible.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Outside(_) | Self::NotRegular)
     }
 }
 
-/// Opens a capture to append to it, or makes it. Folders on the way must be there.
+/// Opens a capture to append to it, or creates it. The folders on the way must exist.
 pub(super) fn open(root: Option<&Path>, path: &Path) -> Result<File, NotOpened> {
     match root {
         None => Ok(File::options().append(true).create(true).open(path)?),
@@ -56,7 +56,7 @@ fn open_beneath(root: &Path, path: &Path) -> Result<File, NotOpened> {
     let relative = match path.strip_prefix(root) {
         Ok(rest) => rest,
         Err(_) if path.is_relative() => path,
-        // The root may be named by a link, and the path by what is behind it.
+        // The configured root may be a link, and the path may use the link's target.
         Err(_) => {
             let real = root.canonicalize().map_err(no_root)?;
             path.strip_prefix(real).map_err(|_| outside())?
@@ -64,7 +64,7 @@ fn open_beneath(root: &Path, path: &Path) -> Result<File, NotOpened> {
     };
     let folder = File::options().read(true).custom_flags((OFlag::O_PATH | OFlag::O_DIRECTORY).bits()).open(root);
     let folder = folder.map_err(no_root)?;
-    // What is no regular file shall not hold us while it is opened.
+    // Opening something other than a regular file must not block.
     let flags =
         OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let how = OpenHow::new()
@@ -75,10 +75,10 @@ fn open_beneath(root: &Path, path: &Path) -> Result<File, NotOpened> {
     let file = loop {
         match openat2(&folder, relative, how) {
             Ok(file) => break File::from(file),
-            // Something above was renamed meanwhile, so the kernel cannot say where `..` led.
+            // A parent folder was renamed meanwhile, so the kernel cannot tell where `..` leads.
             Err(Errno::EAGAIN) if tries < TRIES => tries += 1,
             Err(Errno::EXDEV) => return Err(outside()),
-            // A named pipe that nobody reads, a socket.
+            // A named pipe without a reader, or a socket.
             Err(Errno::ENXIO) => return Err(NotOpened::NotRegular),
             Err(error) => return Err(io::Error::from(error).into()),
         }
@@ -86,7 +86,7 @@ fn open_beneath(root: &Path, path: &Path) -> Result<File, NotOpened> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(NotOpened::NotRegular) }
 }
 
-/// Times that a path is followed anew. Whoever renames folders as fast as that gets no capture.
+/// Number of attempts to resolve a path. If folders are renamed faster, the capture fails.
 const TRIES: u32 = 16;
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
         symlink("day", root.join("today")).unwrap();
         symlink(&outside, root.join("away")).unwrap();
         symlink("../outside/stolen", root.join("thief")).unwrap();
-        // Absolute links are refused also if they lead back.
+        // Absolute links are refused even if they lead back.
         symlink(root.join("day"), root.join("absolute")).unwrap();
         mkfifo(&root.join("pipe"), Mode::S_IRWXU).unwrap();
         let in_root = |name: &str| root.join(name).display().to_string();
@@ -150,7 +150,7 @@ mod tests {
         }
         let gone = place.path().join("gone");
         assert!(matches!(open(Some(&gone), Path::new("a")), Err(NotOpened::NoRoot(..))));
-        // Without a root all of this is what it is to every program.
+        // Without a root, all of this has its usual meaning.
         open(None, &root.join("away/free")).unwrap();
         assert!(outside.join("free").is_file());
     }

@@ -30,12 +30,12 @@ fn start(limit_bytes: u64, when_full: CaptureWhenFull) -> (Dump, Receiver<()>) {
     (Dump::start(DumpSettings { limit_bytes, when_full, root: None }, ring).unwrap(), rung)
 }
 
-/// What becomes of an event under a policy.
+/// The outcome of an event under a policy.
 #[derive(Debug, PartialEq, Eq)]
 enum Wrote {
     Queued,
     Skipped,
-    /// It must wait: to be offered again after the ring.
+    /// It must wait, and be offered again after the ring.
     Full,
 }
 
@@ -81,7 +81,7 @@ fn numbers(path: &Path) -> Vec<u64> {
     Capture::open(path).unwrap().map(number).collect()
 }
 
-/// Offers events until one is not queued; returns its number and what became of it.
+/// Offers events until one is not queued; returns its number and its outcome.
 fn fill(dump: &mut Dump, bytes: usize) -> (u64, Wrote) {
     for number in 0.. {
         match write(dump, number, bytes) {
@@ -182,7 +182,7 @@ fn a_path_that_cannot_be_opened_is_a_fault_and_not_an_end() {
     assert_eq!(close(&mut dump, &rung).written, 1);
 }
 
-/// Runs itself again in a process whose files may not grow beyond 200 KiB.
+/// Runs itself again in a process with a file size limit of 200 KiB.
 #[test]
 fn a_disk_that_fails_within_an_event_leaves_only_whole_events() {
     const CHILD: &str = "FRAMEGATE_TEST_FILE_LIMIT";
@@ -219,7 +219,7 @@ fn a_slow_disk_thins_the_capture() {
     let path = fifo(&folder);
     let (mut dump, rung) = start(300_000, CaptureWhenFull::Thin);
     dump.open(path.clone());
-    // Larger than the limit, but alone.
+    // Larger than the limit, but the only one.
     assert_eq!(write(&mut dump, 0, 1_000_000), Wrote::Queued);
     assert_eq!(write(&mut dump, 1, 10), Wrote::Skipped);
     let reader = drain(&path);
@@ -305,7 +305,7 @@ fn a_panic_of_the_capture_thread_ends_the_capture_only_also_while_forwarding_wai
     dump.order(Order::Panic);
     let (events, what) = fill(&mut dump, 20_000);
     assert_eq!(what, Wrote::Full);
-    // The disk takes the first event, and the panic comes. No order follows.
+    // The disk takes the first event, then the thread panics. No order follows.
     let reader = drain(&path);
     while dump.holds_back() {
         rung.recv_timeout(LIMIT).expect("it rings, so that the forwarder looks again");
@@ -314,7 +314,7 @@ fn a_panic_of_the_capture_thread_ends_the_capture_only_also_while_forwarding_wai
     let report = close(&mut dump, &rung);
     assert_eq!((report.written, report.not_written), (1, events));
     assert!(report.fault.unwrap().contains("panicked"));
-    // The next one is as ever.
+    // The next capture works normally.
     let path = folder.path().join("next.cbors");
     dump.open(path.clone());
     assert_eq!(write(&mut dump, 3, 5000), Wrote::Queued);

@@ -1,8 +1,8 @@
 //! The capture thread: writes events to the file.
 //!
-//! Owns the open file. Each event is written whole or not at all: after a failure the file is cut back
-//! to its last whole event. It never touches a socket and never stops for good: after a failure, a panic of its own
-//! included, it counts what it was given until the next file is opened.
+//! Owns the open file. Each event is written whole or not at all: after a failure the file is truncated to its last
+//! whole event. It never touches a socket and never stops for good: after a failure, including a panic of its own, it
+//! counts all events until the next file is opened.
 
 use std::{
     fs::File,
@@ -17,14 +17,14 @@ use std::{
 
 use super::{Chunk, DumpSettings, Order, Shared, Tally, root};
 
-/// What the capture thread owns.
+/// The state of the capture thread.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    /// Room in the queue is announced at half of its limit, so that a starved forwarder gets more than one event in.
+    /// Rings for room at half of the queue's limit, so that a starved forwarder can queue more than one event.
     settings: DumpSettings,
-    /// Where chunks go that were written.
+    /// Returns written chunks.
     spares: SyncSender<Chunk>,
-    /// The capture that is being written, and its file while it is whole.
+    /// The current capture, and its file unless writing has failed.
     capture: Option<(Arc<Tally>, Option<Sink>)>,
 }
 
@@ -33,7 +33,7 @@ impl Writer {
         Self { shared, settings, spares, capture: None }
     }
 
-    /// Serves orders until nobody can give any more.
+    /// Serves orders until all senders are gone.
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
         for order in orders {
             match order {
@@ -43,9 +43,9 @@ impl Writer {
                     if !self.guarded(|writer| writer.write(&chunk)) {
                         self.skip(chunk.events());
                     }
-                    // Before the bytes are given back.
+                    // Before the bytes are released.
                     if self.guarded(|_| chunk.empty()) {
-                        // Enough wait already: its memory is freed.
+                        // If enough are waiting already, its memory is freed.
                         let _ = self.spares.try_send(chunk);
                     }
                     self.give_back(cost);
@@ -62,8 +62,8 @@ impl Writer {
         self.guarded(Self::close);
     }
 
-    /// Does one step. If it panics, the capture is over, and the thread goes on: a forwarder that waits for room
-    /// (`capture_when_full = "block"`) gives no further order by which it could learn that nobody is there. Returns whether it did not.
+    /// Does one step. If it panics, the capture ends, and the thread continues: with `capture_when_full = "block"` a forwarder that
+    /// waits for room sends no further order, so it could not learn that the thread is gone. Returns whether it did not panic.
     fn guarded(&mut self, step: impl FnOnce(&mut Self)) -> bool {
         let goes_on = catch_unwind(AssertUnwindSafe(|| step(self))).is_ok();
         if !goes_on && let Some((tally, sink)) = &mut self.capture {
@@ -129,7 +129,7 @@ impl Writer {
 /// An open file.
 struct Sink {
     file: File,
-    /// Its length, as far as it was written here.
+    /// The file's length, as far as it was written here.
     end: u64,
 }
 
@@ -138,12 +138,12 @@ impl Sink {
         Ok(Self { end: file.metadata()?.len(), file })
     }
 
-    /// Writes a chunk, or its whole events as far as that goes. Returns how many of them.
+    /// Writes a chunk, or as many whole events as possible. Returns the number of written events.
     fn write(&mut self, chunk: &Chunk) -> (u64, io::Result<()>) {
         let mut bytes = 0;
         let result = chunk.write(&mut self.file, &mut bytes);
         let (events, whole) = chunk.whole_events(bytes);
-        // A torn event is taken off. That works on a full disk too; what is no regular file has nothing to cut.
+        // Cuts off an incomplete event. That works on a full disk too; something other than a regular file cannot be truncated.
         if bytes > whole && self.file.set_len(self.end + whole).is_err() {
             tracing::debug!("the last event of the capture is incomplete");
         }

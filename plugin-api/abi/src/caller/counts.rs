@@ -1,6 +1,6 @@
-//! What a source tells of its run: what it has counted, and how it stands.
+//! Counts and state that a source reports about its run.
 //!
-//! On the instance's thread. A plugin that does not offer one of these has simply nothing to tell.
+//! Called on the instance's thread. A plugin that lacks one of these extensions reports nothing.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -12,26 +12,26 @@ use super::{
 use crate::{error::ErrorBuffer, text::Sink};
 
 impl Instance {
-    /// What arrived in this run and gave no event, by reason.
+    /// Messages of this run that gave no event, counted by reason.
     ///
     /// # Errors
-    /// Whatever goes wrong in the source.
+    /// Any fault of the source.
     pub fn skipped(&mut self) -> Result<Vec<(String, u64)>, Fault> {
         self.counts("skipped", self.plugin.skipped.map(|table| table.skipped))
     }
 
-    /// What this run has received, in numbers of the source's own.
+    /// What this run has received, in counters that the source defines.
     ///
     /// # Errors
-    /// Whatever goes wrong in the source.
+    /// Any fault of the source.
     pub fn counters(&mut self) -> Result<Vec<(String, u64)>, Fault> {
         self.counts("counters", self.plugin.counters.map(|table| table.counters))
     }
 
-    /// Bytes that the source has received in this run and not given yet.
+    /// Bytes that the source has received in this run and not yet delivered.
     ///
     /// # Errors
-    /// Whatever goes wrong in the source.
+    /// Any fault of the source.
     pub fn bytes_waiting(&mut self) -> Result<u64, Fault> {
         let (Some(table), true) = (self.plugin.present, self.open) else { return Ok(0) };
         let mut bytes = 0u64;
@@ -40,15 +40,16 @@ impl Instance {
         Ok(bytes)
     }
 
-    /// Why the last message of this run that was invalid was so; none if none was.
+    /// The reason why the last invalid message of this run was invalid; `None` if there was none.
     ///
     /// # Errors
-    /// Whatever goes wrong in the source.
+    /// Any fault of the source.
     pub fn last_invalid(&mut self) -> Result<Option<String>, Fault> {
         let (Some(table), true) = (self.plugin.present, self.open) else { return Ok(None) };
         let mut reason = String::new();
         let sink = Sink { context: (&raw mut reason).cast(), take: take_text };
-        // SAFETY: the instance lives and is not poisoned; the sink is lent for the call, and `take_text` fits its context.
+        // SAFETY: the instance lives and is not poisoned; the sink is valid during the call, and `take_text` fits its
+        // context.
         self.call("last_invalid", |raw, _, error| unsafe { (table.last_invalid)(raw, &raw const sink, error) })?;
         if let Some((end, _)) = reason.char_indices().nth(MOST_CHARS) {
             reason.truncate(end);
@@ -60,7 +61,8 @@ impl Instance {
         let (Some(give), true) = (give, self.open) else { return Ok(Vec::new()) };
         let mut counts: Vec<(String, u64)> = Vec::new();
         let sink = Sink { context: (&raw mut counts).cast(), take: take_count };
-        // SAFETY: the instance lives and is not poisoned; the sink is lent for the call, and `take_count` fits its context.
+        // SAFETY: the instance lives and is not poisoned; the sink is valid during the call, and `take_count` fits its
+        // context.
         self.call(call, |raw, _, error| unsafe { give(raw, &raw const sink, error) })?;
         Ok(counts)
     }

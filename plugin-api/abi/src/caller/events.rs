@@ -1,7 +1,7 @@
-//! The arrays that a plugin fills, and what the host finds in them.
+//! The arrays that a plugin fills, and the host's checks of their content.
 //!
-//! Checked as a whole before the first event is handed out: a batch that breaks a rule is garbage, its frames are released, and
-//! no event of it is used.
+//! A batch is checked as a whole before its first event is handed out. If it breaks a rule, its frames are released and
+//! none of its events is used.
 
 use std::{fmt, slice};
 
@@ -18,30 +18,30 @@ use crate::{
 #[repr(C)]
 pub(super) struct BatchBuffer {
     batch: Batch,
-    /// What `batch.events` points to. Its length is always 0: what is in it is counted in `batch`.
+    /// The memory behind `batch.events`. The vector's length is always 0: `batch` counts the elements.
     events: Vec<RawEvent>,
-    /// What `batch.frames` points to; as above.
+    /// The memory behind `batch.frames`; as above.
     frames: Vec<RawFrame>,
     typs: Typs,
 }
 
-/// Why no event of a batch is used.
+/// Why the events of a batch are not used.
 pub(super) enum Refused {
-    /// It breaks a rule.
+    /// The batch breaks a rule.
     Garbage(String),
-    /// It is in order, and more than an instance may have.
+    /// The batch is valid, but exceeds a limit of the instance.
     TooMuch(String),
 }
 
-/// Room at first; a batch of 64 events of 2 frames, as most are, never asks for more.
+/// Initial capacity; most batches have 64 events of 2 frames and never ask for more.
 const EVENTS: usize = 64;
 const FRAMES: usize = 128;
-/// What is refused: no detector has it, and it would only show that a plugin has lost its way.
+/// Limits for `grow`: no detector needs so many, so such a request only shows that the plugin is broken.
 const MOST_EVENTS: usize = 1 << 20;
 const MOST_FRAMES: usize = 1 << 22;
 
 impl BatchBuffer {
-    /// For an instance of this code, by its address.
+    /// Creates the buffer for an instance of the plugin whose code is at this address.
     pub(super) fn new(code: usize) -> Box<Self> {
         let (mut events, mut frames) = (Vec::with_capacity(EVENTS), Vec::with_capacity(FRAMES));
         let batch = Batch {
@@ -59,7 +59,7 @@ impl BatchBuffer {
         Box::new(Self { batch, events, frames, typs: Typs::new(code) })
     }
 
-    /// Makes ready for a call.
+    /// Prepares the batch for a call.
     pub(super) fn begin(&mut self, limits: Limits) {
         self.point();
         self.batch.max_events = limits.events;
@@ -67,7 +67,7 @@ impl BatchBuffer {
         self.batch.progress = 0;
     }
 
-    /// What the plugin gets. It reaches the whole buffer, which `grow` needs.
+    /// The pointer for the plugin. It covers the whole buffer, because `grow` needs the whole buffer.
     pub(super) fn raw(&mut self) -> *mut Batch {
         (&raw mut *self).cast()
     }
@@ -76,7 +76,8 @@ impl BatchBuffer {
         self.batch.progress
     }
 
-    /// Empties the batch, and lets it point to the arrays: a plugin may have written over what it had no business with.
+    /// Empties the batch and sets its pointers and capacities again: a plugin may have overwritten fields that belong
+    /// to the host.
     fn point(&mut self) {
         self.batch.events = self.events.as_mut_ptr();
         self.batch.events_len = 0;
@@ -97,7 +98,7 @@ impl BatchBuffer {
         let (events_len, frames_len) = (self.batch.events_len, self.batch.frames_len);
         self.point();
         if events_len > self.events.capacity() || frames_len > self.frames.capacity() {
-            // What was written where is unknown, so the frames cannot be released.
+            // It is unknown which memory the plugin has written, so the frames cannot be released.
             return garbage(format!("{events_len} events and {frames_len} frames, for which there was no room"));
         }
         // SAFETY: the plugin counts what it has written, which is within the capacity; `self.events` points there.
@@ -109,7 +110,7 @@ impl BatchBuffer {
         let mut counted = 0_usize;
         for event in &mut *events {
             counted = counted.saturating_add(event.frames);
-            // The text becomes ours: it is read again below.
+            // From here on the text is our own copy: it is read again below.
             // SAFETY: the plugin keeps it until its next call.
             let typ = unsafe { event.typ.as_bytes() };
             event.typ = Text::new(self.typs.known(typ)?);
@@ -127,9 +128,9 @@ impl BatchBuffer {
         }
         for event in events {
             let kind = EventKind::from_code(event.kind).expect("checked above");
-            // SAFETY: it is one of our own static texts since the loop above.
+            // SAFETY: since the loop above this is one of our own static texts.
             let typ = unsafe { event.typ.as_bytes() };
-            // SAFETY: as above, so it was made from a `str`.
+            // SAFETY: as above; it was created from a `str`.
             let typ = unsafe { str::from_utf8_unchecked(typ) };
             let (mine, rest) = all.raw.split_at(event.frames);
             all.raw = rest;
@@ -139,15 +140,15 @@ impl BatchBuffer {
     }
 }
 
-/// The frames of one event. What is not taken is released.
+/// The frames of one event. Drop releases the frames that were not taken.
 pub struct Frames<'a> {
-    /// Invariant: each of them is one frame that nobody else owns.
+    /// Invariant: nobody else owns these frames.
     raw: &'a [RawFrame],
     ledger: &'static Ledger,
 }
 
 impl Frames<'_> {
-    /// Bytes of those that were not taken.
+    /// Number of bytes in the frames that were not taken.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.raw.iter().map(|frame| frame.len).fold(0, usize::saturating_add)
@@ -160,8 +161,8 @@ impl Iterator for Frames<'_> {
     fn next(&mut self) -> Option<Frame> {
         let (first, rest) = self.raw.split_first()?;
         self.raw = rest;
-        // SAFETY: the plugin gave the frame to us with the batch and promises that its bytes stay until `release`, which may be called on any
-        // thread; `first` is not looked at again.
+        // SAFETY: the plugin gave the frame to us with the batch and promises that its bytes stay until `release`,
+        // which may be called on any thread; `first` is not used again.
         Some(unsafe { Frame::from_raw(*first, Some(self.ledger)) })
     }
 
@@ -184,12 +185,12 @@ impl fmt::Debug for Frames<'_> {
     }
 }
 
-/// Makes room for more.
+/// Makes room for more events and frames.
 ///
 /// # Safety
 /// - `batch` is the address of a [`BatchBuffer`], and its arrays hold as many elements as it counts.
 unsafe extern "C" fn grow(batch: *mut Batch, events: usize, frames: usize) -> i32 {
-    // SAFETY: the plugin passes what it got, the address of a whole `BatchBuffer` that is lent to it.
+    // SAFETY: the plugin passes the pointer that it got: the address of a whole `BatchBuffer`, valid during the call.
     let buffer = unsafe { &mut *batch.cast::<BatchBuffer>() };
     let (events_len, frames_len) = (buffer.batch.events_len, buffer.batch.frames_len);
     let sane = events_len <= buffer.events.capacity() && frames_len <= buffer.frames.capacity();
@@ -197,7 +198,7 @@ unsafe extern "C" fn grow(batch: *mut Batch, events: usize, frames: usize) -> i3
         return Outcome::Failed.code();
     }
     let grown = catch::quietly(|| {
-        // SAFETY: so many elements were written, as the plugin's count says.
+        // SAFETY: the plugin has written this many elements, as its count says.
         unsafe { buffer.events.set_len(events_len) };
         // SAFETY: as above.
         unsafe { buffer.frames.set_len(frames_len) };

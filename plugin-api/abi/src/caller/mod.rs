@@ -1,7 +1,9 @@
-//! The host's side of the tables, as safe calls: every answer is checked, and a plugin that broke a rule is not called again.
+//! The host's side of the tables, as safe calls: every answer is checked, and a plugin that broke a rule is not called
+//! again.
 //!
-//! An [`Instance`] stays on the thread that created it. It owns what the plugin fills: the arrays of a batch, the buffer for
-//! errors. It knows nothing of files; whoever makes a [`Plugin`] from a loaded file has checked it.
+//! An [`Instance`] stays on the thread that created it. It owns what the plugin fills: the arrays of a batch, the
+//! buffer for errors. It knows nothing of files: the loader has checked the file before it creates a [`Plugin`] from
+//! it.
 #![allow(unsafe_code)]
 
 mod counts;
@@ -30,7 +32,7 @@ use crate::{
 use events::{BatchBuffer, Refused};
 use sinks::take_text;
 
-/// The functions of one plugin, and what it offers beside the core.
+/// The functions of one plugin, and the extensions that it offers.
 #[derive(Debug, Clone, Copy)]
 pub struct Plugin {
     table: &'static PluginTable,
@@ -42,10 +44,10 @@ pub struct Plugin {
     ledger: &'static Ledger,
 }
 
-/// Why a call failed. It costs its stream the scan, never more.
+/// Why a call failed. A fault ends the stream's part in the scan; other streams continue.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// The source said so.
+    /// The source reported an error.
     Source(SourceError),
     /// The source's code panicked; the instance is never called again.
     Panicked {
@@ -54,14 +56,14 @@ pub enum Fault {
         /// The panic's message, with its place if known.
         message: String,
     },
-    /// The source answered what the interface does not allow; the instance is never called again.
+    /// The source broke a rule of the interface; the instance is never called again.
     Garbage {
         /// `create`, `open`, `next`, …
         call: &'static str,
-        /// What it answered.
+        /// The invalid answer.
         answer: String,
     },
-    /// It panicked or answered garbage earlier, and is not called any more.
+    /// The instance panicked or answered garbage earlier and is no longer called.
     Poisoned(String),
 }
 
@@ -85,13 +87,13 @@ impl Plugin {
     /// - The table's functions are those of a plugin that keeps the rules of [`vtable`](crate::vtable), and stay loaded for ever.
     ///
     /// # Errors
-    /// When what the plugin offers beside the core does not fit.
+    /// An extension that the plugin offers does not fit.
     pub unsafe fn new(table: &'static PluginTable, ledger: &'static Ledger) -> Result<Self, Fault> {
         fn ask<T: Table>(table: &PluginTable) -> Result<Option<&'static T>, Fault> {
             // SAFETY: a function of the plugin, to be called on any thread; the id is static.
             let answer = unsafe { (table.get_extension)(Text::new(T::ID)) };
-            // SAFETY: this is the answer to `T::ID`, and the layout, if there is one, is that of a plugin in Rust, whose abi_stable the loader
-            // has checked.
+            // SAFETY: this is the answer to `T::ID`. If it has a layout, the plugin is in Rust, and the loader has
+            // checked its abi_stable.
             unsafe { answer.table::<T>() }.map_err(|answer| Fault::Garbage { call: "get_extension", answer })
         }
         Ok(Self {
@@ -108,13 +110,13 @@ impl Plugin {
     /// A source that is linked into the program.
     ///
     /// # Errors
-    /// Never, unless the program was put together from different versions of this crate.
+    /// Never, unless the program links different versions of this crate.
     pub fn linked<P: guard::Plugin>(ledger: &'static Ledger) -> Result<Self, Fault> {
-        // SAFETY: the table is made by `guard`, whose functions keep the rules for every `P`; linked code stays loaded.
+        // SAFETY: `guard` creates the table, and its functions keep the rules for every `P`; linked code stays loaded.
         unsafe { Self::new(guard::table::<P>(), ledger) }
     }
 
-    /// The same plugin, whose instances count their frames in a ledger of their own from here on.
+    /// The same plugin; its new instances count their frames in this ledger.
     #[must_use]
     pub fn with_ledger(self, ledger: &'static Ledger) -> Self {
         Self { ledger, ..self }
@@ -132,10 +134,10 @@ impl Plugin {
         self.table.flags & EXCLUSIVE != 0
     }
 
-    /// Makes an instance, on the thread that will run it.
+    /// Creates an instance, on the thread that will run it.
     ///
     /// # Errors
-    /// What the source says, and whatever goes wrong in it.
+    /// The source's own error, or any other fault of the source.
     pub fn create(&self, stream: &str, settings: &str, host: Arc<dyn HostServices>) -> Result<Instance, Fault> {
         let mut error = ErrorRoom::new();
         let mut raw = ptr::null_mut();
@@ -160,19 +162,19 @@ pub struct Instance {
     raw: *mut c_void,
     batch: Box<BatchBuffer>,
     error: ErrorRoom,
-    /// What the source did, after which it is not called any more.
+    /// The fault after which the source is no longer called.
     poison: Option<String>,
     open: bool,
 }
 
 impl Instance {
-    /// The panic or the garbage after which it is not called any more.
+    /// The panic or garbage after which the source is no longer called.
     #[must_use]
     pub fn poison(&self) -> Option<&str> {
         self.poison.as_deref()
     }
 
-    /// Where its frames are counted.
+    /// The ledger that counts the instance's frames.
     #[must_use]
     pub fn ledger(&self) -> &'static Ledger {
         self.plugin.ledger
@@ -184,15 +186,16 @@ impl Instance {
         self.plugin.trigger.is_some()
     }
 
-    /// The source's run-time parameters, in JSON; none if it has none.
+    /// The source's run-time parameters, in JSON; `None` if the plugin does not offer them.
     ///
     /// # Errors
-    /// Whatever goes wrong in the source.
+    /// Any fault of the source.
     pub fn parameters(&mut self) -> Result<Option<String>, Fault> {
         let Some(table) = self.plugin.parameters else { return Ok(None) };
         let mut text = String::new();
         let sink = Sink { context: (&raw mut text).cast(), take: take_text };
-        // SAFETY: the instance lives and is not poisoned; the sink is lent for the call, and `take_text` fits its context.
+        // SAFETY: the instance lives and is not poisoned; the sink is valid during the call, and `take_text` fits its
+        // context.
         self.call("parameters", |raw, _, error| unsafe { (table.describe)(raw, &raw const sink, error) })?;
         Ok(Some(text))
     }
@@ -200,7 +203,7 @@ impl Instance {
     /// Gives the source a new value of a parameter.
     ///
     /// # Errors
-    /// What the source says, and whatever goes wrong in it.
+    /// The source's own error, or any other fault of the source.
     pub fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), Fault> {
         let Some(table) = self.plugin.parameters else {
             return Err(Fault::Source(SourceError::settings("the source has no parameters")));
@@ -213,7 +216,7 @@ impl Instance {
     /// Opens the run of a scan; an earlier one is closed first.
     ///
     /// # Errors
-    /// What the source says, and whatever goes wrong in it.
+    /// The source's own error, or any other fault of the source.
     pub fn open(&mut self) -> Result<(), Fault> {
         self.close()?;
         let table = self.plugin.table;
@@ -223,10 +226,10 @@ impl Instance {
         Ok(())
     }
 
-    /// Pulls events; what was taken counts also when an error follows.
+    /// Pulls events; events that were taken stay valid if an error follows.
     ///
     /// # Errors
-    /// What the source says, and whatever goes wrong in it.
+    /// The source's own error, or any other fault of the source.
     pub fn next(
         &mut self,
         limits: Limits,
@@ -239,7 +242,7 @@ impl Instance {
         let table = self.plugin.table;
         let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         self.batch.begin(limits);
-        // SAFETY: the instance lives, is open and not poisoned; the batch is lent for the call.
+        // SAFETY: the instance lives, is open and not poisoned; the batch is valid during the call.
         let called = self.call("next", |raw, batch, error| unsafe { (table.next)(raw, batch.raw(), left, error) });
         self.take("next", take)?;
         called?;
@@ -249,10 +252,10 @@ impl Instance {
         }
     }
 
-    /// Asks for the event of a number.
+    /// Asks for the event with this number.
     ///
     /// # Errors
-    /// What the source says, and whatever goes wrong in it.
+    /// The source's own error, or any other fault of the source.
     pub fn trigger(
         &mut self,
         event_number: u64,
@@ -261,7 +264,7 @@ impl Instance {
     ) -> Result<(), Fault> {
         let (Some(table), true) = (self.plugin.trigger, self.open) else { return Ok(()) };
         self.batch.begin(limits);
-        // SAFETY: the instance lives, is open and not poisoned; the batch is lent for the call.
+        // SAFETY: the instance lives, is open and not poisoned; the batch is valid during the call.
         let called =
             self.call("trigger", |raw, batch, error| unsafe { (table.trigger)(raw, event_number, batch.raw(), error) });
         self.take("trigger", take)?;
@@ -271,7 +274,7 @@ impl Instance {
     /// Closes the run, if one is open.
     ///
     /// # Errors
-    /// Whatever goes wrong in the source.
+    /// Any fault of the source.
     pub fn close(&mut self) -> Result<(), Fault> {
         if !std::mem::take(&mut self.open) {
             return Ok(());
@@ -281,7 +284,7 @@ impl Instance {
         self.call("close", |raw, _, error| unsafe { (table.close)(raw, error) })
     }
 
-    /// One call, unless the instance is poisoned; then the check of its outcome.
+    /// Makes one call, unless the instance is poisoned, and checks its outcome.
     fn call(
         &mut self,
         call: &'static str,
@@ -299,7 +302,7 @@ impl Instance {
         outcome
     }
 
-    /// Hands over what the batch holds.
+    /// Hands over the events in the batch.
     fn take(&mut self, call: &'static str, take: impl FnMut(&'static str, EventKind, Frames<'_>)) -> Result<(), Fault> {
         self.batch.take(self.plugin.ledger, take).map_err(|refused| match refused {
             Refused::Garbage(answer) => self.garbage(call, answer),
@@ -329,7 +332,7 @@ impl fmt::Debug for Instance {
     }
 }
 
-/// When a batch is large enough: the plugin should return then.
+/// Limits of a batch: the plugin should return when it reaches one.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Events.
@@ -338,7 +341,8 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// Room for an error's message; allocated once. Zeros at first: a plugin that counts more than it has written shows nothing else.
+/// Room for an error's message; allocated once. Zeroed at first: a plugin that counts more bytes than it has written
+/// then exposes only zeros.
 struct ErrorRoom(Box<[u8]>);
 
 /// Longer messages are cut. A message is a few lines for people.

@@ -1,8 +1,8 @@
-//! The host's functions, as a plugin gets them.
+//! The host's functions that a plugin can call.
 //!
-//! Called on any thread of the plugin. Each instance has a context of its own, which the plugin gives back once. A context
-//! stays where it is for ever (some 64 bytes for each instance): a plugin that calls with it afterwards, or gives it back
-//! again, is told of and does no harm. What it led to, with its descriptor, goes when it is given back.
+//! Called on any thread of the plugin. Each instance has its own context, which the plugin releases once. A context is
+//! never freed (some 64 bytes for each instance): a plugin that uses it after the release, or releases it twice, does
+//! no harm, and the host logs it. The release drops the services behind the context, with their descriptor.
 
 use std::{
     ffi::c_void,
@@ -24,11 +24,11 @@ struct Context(Mutex<State>);
 enum State {
     /// The plugin has it.
     Lent(Arc<dyn HostServices>),
-    /// The plugin gave it back; who is told if it calls all the same.
+    /// The plugin has released it; the callback reports later calls.
     GivenBack(Option<StrayCalls>),
 }
 
-/// A table for one instance. Its context passes to whoever calls `release`.
+/// Creates a table for one instance. The caller of `release` owns its context.
 pub(super) fn table(services: Arc<dyn HostServices>) -> HostTable {
     let context: &'static Context = Box::leak(Box::new(Context(Mutex::new(State::Lent(services)))));
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(context);
@@ -45,17 +45,17 @@ impl Context {
     /// # Safety
     /// - `context` came from [`table`].
     unsafe fn at(context: *mut c_void) -> &'static Self {
-        // SAFETY: `table` leaked it, and nothing changes it but its own lock.
+        // SAFETY: `table` leaked it, and only its own lock changes it.
         unsafe { &*context.cast::<Self>() }
     }
 
-    /// The services; none, and a word about it, if they were given back.
+    /// The services; `None`, with a report, if they were released.
     fn services(&self, call: &'static str) -> Option<Arc<dyn HostServices>> {
         let told = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Lent(services) => return Some(services.clone()),
             State::GivenBack(told) => told.clone(),
         };
-        // Without the lock: whoever is told may take his time.
+        // Called without the lock: the callback may block.
         told.inspect(|told| told(call));
         None
     }
@@ -74,7 +74,7 @@ impl Context {
     }
 }
 
-/// All contexts: whoever looks for leaks in a plugin shall not find ours.
+/// All contexts, so that leak checkers do not report them as leaks of a plugin.
 static KEPT: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
 
 static LOG: LogTable = LogTable { log };
@@ -83,11 +83,11 @@ static LOG: LogTable = LogTable { log };
 const LONGEST_LINE: usize = 8192;
 
 /// # Safety
-/// - `context` came from [`table`]; `message` is lent for the call.
+/// - `context` came from [`table`]; `message` is valid during the call.
 unsafe extern "C" fn log(context: *mut c_void, level: i32, message: Text) {
     // SAFETY: as the caller promises.
     let context = unsafe { Context::at(context) };
-    // SAFETY: lent for the call.
+    // SAFETY: valid during the call.
     let message = unsafe { message.as_bytes() };
     catch::quietly(|| {
         let Some(services) = context.services("log") else { return };
@@ -115,9 +115,9 @@ unsafe extern "C" fn stop_descriptor(context: *mut c_void) -> i32 {
 }
 
 /// # Safety
-/// - `id` is lent for the call.
+/// - `id` is valid during the call.
 unsafe extern "C" fn get_extension(_: *mut c_void, id: Text) -> Extension {
-    // SAFETY: lent for the call.
+    // SAFETY: valid during the call.
     match unsafe { id.as_str() } {
         Ok(LogTable::ID) => Extension::new(&LOG),
         _ => Extension::NONE,
@@ -136,7 +136,7 @@ unsafe extern "C" fn release(context: *mut c_void) {
 mod tests {
     use super::*;
 
-    /// Keeps what it is told of.
+    /// Keeps the names of stray calls.
     #[derive(Default)]
     struct Told(Arc<Mutex<Vec<String>>>);
 

@@ -1,6 +1,6 @@
-//! Where a plugin puts texts and counts that it gives: its functions call back into these during a call of the host.
+//! Callbacks for texts and counts: a plugin's function calls them during a call of the host.
 //!
-//! On the instance's thread. What a plugin gives is limited here, so that it cannot fill the host's memory.
+//! Called on the instance's thread. Limits apply here, so that a plugin cannot fill the host's memory.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -10,16 +10,16 @@ use crate::{catch, text::Text};
 /// A [`Sink`](crate::text::Sink) into a `String`.
 ///
 /// # Safety
-/// - `context` points to a `String` that nobody else uses during the call; `text` is lent for it.
+/// - `context` points to a `String` that nobody else uses during the call; `text` is valid during the call.
 pub(super) unsafe extern "C" fn take_text(context: *mut c_void, text: Text, _: u64) {
-    // SAFETY: lent for the call.
+    // SAFETY: valid during the call.
     let bytes = unsafe { text.as_bytes() };
     // SAFETY: as the caller promises.
     let out = unsafe { &mut *context.cast::<String>() };
     catch::quietly(|| {
         let room = MOST_TEXT.saturating_sub(out.len());
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(room)]);
-        // What is not UTF-8 has become longer.
+        // Replacing invalid UTF-8 makes the text longer.
         let end = (0..=text.len().min(room)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         out.push_str(&text[..end]);
     });
@@ -28,9 +28,9 @@ pub(super) unsafe extern "C" fn take_text(context: *mut c_void, text: Text, _: u
 /// A [`Sink`](crate::text::Sink) into a list of counts.
 ///
 /// # Safety
-/// - `context` points to such a list that nobody else uses during the call; `text` is lent for it.
+/// - `context` points to such a list, and nobody else uses it during the call; `text` is valid during the call.
 pub(super) unsafe extern "C" fn take_count(context: *mut c_void, text: Text, count: u64) {
-    // SAFETY: lent for the call.
+    // SAFETY: valid during the call.
     let bytes = unsafe { text.as_bytes() };
     // SAFETY: as the caller promises.
     let out = unsafe { &mut *context.cast::<Vec<(String, u64)>>() };
@@ -41,9 +41,9 @@ pub(super) unsafe extern "C" fn take_count(context: *mut c_void, text: Text, cou
     });
 }
 
-/// A text is read up to this many bytes, in however many pieces it comes.
+/// Maximum total size of a text in bytes, over all its pieces.
 const MOST_TEXT: usize = 1 << 20;
-/// Reasons why messages gave no event; a protocol has a handful.
+/// Maximum number of skip reasons; a protocol has only a few.
 const MOST_REASONS: usize = 64;
 
 #[cfg(test)]
@@ -54,13 +54,13 @@ mod tests {
     fn what_a_plugin_gives_is_limited_in_total_and_not_for_each_piece() {
         let (mut text, mut counts) = (String::new(), Vec::<(String, u64)>::new());
         for piece in [&[b'x'; 700_000][..], &[0xff; 700_000], "ü".repeat(700_000).as_bytes()] {
-            // SAFETY: this string is nobody else's; the piece is lent.
+            // SAFETY: nobody else uses this string; the piece is valid during the call.
             unsafe { take_text((&raw mut text).cast(), Text::bytes(piece), 0) };
             assert!(text.len() <= MOST_TEXT);
         }
         assert!(text.len() > MOST_TEXT - 4, "{}", text.len());
         for count in 0..1000 {
-            // SAFETY: this list is nobody else's; the text is lent.
+            // SAFETY: nobody else uses this list; the text is valid during the call.
             unsafe { take_count((&raw mut counts).cast(), Text::bytes(&[b'x'; 1000]), count) };
         }
         assert_eq!((counts.len(), counts[63].0.len()), (MOST_REASONS, 256));

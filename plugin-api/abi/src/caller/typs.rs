@@ -1,7 +1,8 @@
-//! The types of events, as text that lives for ever: events that still wait outlive the call that gave them.
+//! The types of events, as text that lives for ever: queued events outlive the call that gave them.
 //!
-//! A type is the name of a protocol, so an instance has few. Whoever puts something else into it (a counter, say) comes to an end here,
-//! and takes no room from others: each instance has a limit, and each plugin has one for what it adds to the table that all share.
+//! A type is the name of a protocol, so an instance has few. Each instance has a limit, and each plugin has a limit for
+//! its entries in the shared table. So a plugin that puts something else into it (a counter, say) fails, and takes no
+//! room from other plugins.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,27 +13,28 @@ use super::events::Refused;
 
 /// The types of one instance.
 pub(super) struct Typs {
-    /// Where the plugin's code is: the same for all of its instances.
+    /// Address of the plugin's code: the same for all instances of the plugin.
     code: usize,
-    /// The last event's: most streams have one.
+    /// The last event's type: most streams have only one.
     last: &'static str,
     known: BTreeSet<&'static str>,
 }
 
-/// What all instances share, so that a type is kept once.
+/// The table that all instances share, so that each type is stored once.
 #[derive(Default)]
 struct Shared {
     typs: BTreeSet<&'static str>,
-    /// How many of them came from each plugin.
+    /// Number of types that each plugin has added.
     by: BTreeMap<usize, usize>,
 }
 
 static SHARED: Mutex<Shared> = Mutex::new(Shared { typs: BTreeSet::new(), by: BTreeMap::new() });
 
 const LONGEST: usize = 64;
-/// Of one instance.
+/// Maximum for one instance.
 const MOST: usize = 64;
-/// Added by all instances of one plugin. So the table is bounded, because plugins are (`max_generations`).
+/// Maximum that all instances of one plugin may add. The number of plugins is bounded (`max_generations`), so the table
+/// is too.
 const MOST_BY_PLUGIN: usize = 1024;
 
 impl Typs {
@@ -40,7 +42,7 @@ impl Typs {
         Self { code, last: "", known: BTreeSet::new() }
     }
 
-    /// The type that is written like this.
+    /// The static text that equals `written`.
     pub(super) fn known(&mut self, written: &[u8]) -> Result<&'static str, Refused> {
         if written == self.last.as_bytes() && !written.is_empty() {
             return Ok(self.last);
@@ -94,7 +96,7 @@ mod tests {
     fn an_instance_and_a_plugin_have_limits_of_their_own_and_take_nothing_from_others() {
         let (one, another) = (1, 2);
         let mut added = 0;
-        // Each time a new instance.
+        // A new instance each time.
         for instance in 0.. {
             let mut typs = Typs::new(one);
             for number in 0..MOST {
@@ -114,11 +116,11 @@ mod tests {
                 panic!("instance {instance} has no limit")
             };
             assert!(what.contains("after 64 others"), "{what}");
-            // What it has, it may go on with.
+            // The instance can still use the types that it has.
             assert_eq!(typs.known(format!("{instance} 0").as_bytes()).ok(), Some(format!("{instance} 0").as_str()));
         }
         assert_eq!(added, MOST_BY_PLUGIN);
-        // What is there is shared, and others have room for what is not.
+        // Existing types are shared, and other plugins still have room for new ones.
         assert!(Typs::new(one).known(b"0 0").is_ok());
         let mut typs = Typs::new(another);
         let (old, new) = (typs.known(b"0 0").ok().unwrap(), typs.known(b"new").ok().unwrap());

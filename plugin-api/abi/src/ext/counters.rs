@@ -1,7 +1,7 @@
-//! `framegate.counters`, offered by a plugin: what a run has received, in numbers of the source's own.
+//! `framegate.counters`, offered by a plugin: what a run has received, in counters that the source defines.
 //!
-//! A name is a word or two with underscores, because it becomes a label of metrics; its count only goes up while the run is open.
-//! The host shows them in its status.
+//! A name is one or two words with underscores, because it becomes a label of metrics; its count only goes up while the
+//! run is open. The host shows the counters in its status.
 
 use std::ffi::c_void;
 
@@ -13,7 +13,8 @@ use crate::{error::ErrorBuffer, text::Sink};
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct CountersTable {
-    /// `[instance thread, not poisoned]` Gives each name with its count. Answers an [`Outcome`](crate::codes::Outcome)'s code.
+    /// `[instance thread, not poisoned]` Gives each name with its count. Returns an
+    /// [`Outcome`](crate::codes::Outcome)'s code.
     pub counters: unsafe extern "C" fn(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32,
 }
 

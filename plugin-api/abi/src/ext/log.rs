@@ -1,7 +1,7 @@
 //! `framegate.log`, offered by the host: lines for its log.
 //!
-//! A line becomes a `tracing` event of the host with the stream's name. One line for a change of state; what happens often is
-//! counted, not logged.
+//! A line becomes a `tracing` event of the host with the stream's name. Log one line for a change of state; count
+//! frequent events instead of logging them.
 
 use std::ffi::c_void;
 
@@ -13,7 +13,8 @@ use crate::text::Text;
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct LogTable {
-    /// `[any thread]` Writes one line; `level` is a [`LogLevel`](crate::codes::LogLevel)'s code, `context` that of the host's table.
+    /// `[any thread]` Writes one line; `level` is a [`LogLevel`](crate::codes::LogLevel)'s code, `context` is the
+    /// context of the host's table.
     pub log: unsafe extern "C" fn(context: *mut c_void, level: i32, message: Text),
 }
 

@@ -1,8 +1,8 @@
 //! Extensions: everything beside the frozen core, in both directions.
 //!
-//! Either side asks the other by an id and gets `{size, version, layout, table}`, or nothing. What is new in the ABI is a new
-//! table here, in a file of its own, with an id of its own; an existing one never changes. The side that asks
-//! compares the layout before it uses the table.
+//! Either side asks the other by an id and gets `{size, version, layout, table}`, or nothing. An addition to the ABI is
+//! a new table with its own id, in its own file here; an existing table never changes. The side that asks compares the
+//! layout before it uses the table.
 #![allow(unsafe_code)]
 
 pub mod counters;
@@ -22,9 +22,9 @@ use abi_stable::{
 
 /// A table that one side offers and the other asks for.
 pub trait Table: StableAbi + Sized + 'static {
-    /// The name that it is asked for by.
+    /// The id that the other side asks for.
     const ID: &'static str;
-    /// Goes up when the meaning of a function changes.
+    /// Increases when the meaning of a function changes.
     const VERSION: u32;
 }
 
@@ -32,7 +32,7 @@ pub trait Table: StableAbi + Sized + 'static {
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct Extension {
-    /// Size of the table in bytes; 0: there is no such extension.
+    /// Size of the table in bytes; 0 if there is no such extension.
     pub size: usize,
     /// The table's [`Table::VERSION`].
     pub version: u32,
@@ -61,10 +61,10 @@ impl Extension {
     ///
     /// # Safety
     /// - This is the answer of the other side to `T::ID`;
-    /// - `layout` is null or points to a `TypeLayout` of a plugin or host whose abi_stable was found to fit.
+    /// - `layout` is null, or points to a `TypeLayout` of a plugin or host with a compatible abi_stable.
     ///
     /// # Errors
-    /// What does not fit.
+    /// The part that does not fit.
     pub unsafe fn table<T: Table>(self) -> Result<Option<&'static T>, String> {
         if self.size == 0 || self.table.is_null() {
             return Ok(None);

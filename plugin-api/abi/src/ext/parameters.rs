@@ -1,7 +1,8 @@
 //! `framegate.parameters`, offered by a plugin: values that people change between scans without a restart.
 //!
-//! `describe` gives one text: a JSON list of objects with `name`, `description`, `dtype` (`str`, `binary`, `int`, `float`, `bool`) and
-//! `default`. The host asks once, after `create`. `set` is called between two calls of `next`, or while the instance is closed.
+//! `describe` gives one text: a JSON list of objects with `name`, `description`, `dtype` (`str`, `binary`, `int`,
+//! `float`, `bool`) and `default`. The host calls it once, after `create`. `set` is called between two calls of `next`,
+//! or while the instance is closed.
 
 use std::ffi::c_void;
 
@@ -16,9 +17,10 @@ use crate::{
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct ParametersTable {
-    /// `[instance thread, not poisoned]` Describes the parameters. Answers an [`Outcome`](crate::codes::Outcome)'s code.
+    /// `[instance thread, not poisoned]` Describes the parameters. Returns an [`Outcome`](crate::codes::Outcome)'s
+    /// code.
     pub describe: unsafe extern "C" fn(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32,
-    /// `[instance thread, not poisoned]` A new value: UTF-8, or raw bytes for `binary`. Answers an outcome's code.
+    /// `[instance thread, not poisoned]` Sets a new value: UTF-8, or raw bytes for `binary`. Returns an outcome's code.
     pub set: unsafe extern "C" fn(instance: *mut c_void, name: Text, value: Text, error: *mut ErrorBuffer) -> i32,
 }
 

@@ -1,6 +1,6 @@
-//! `framegate.skipped`, offered by a plugin: what arrived in a run and gave no event.
+//! `framegate.skipped`, offered by a plugin: messages of a run that gave no event.
 //!
-//! A reason is a few words for people; its count is of the current run. The host shows them in its status.
+//! A reason is a few words for people; its count covers the current run. The host shows the reasons in its status.
 
 use std::ffi::c_void;
 
@@ -12,7 +12,8 @@ use crate::{error::ErrorBuffer, text::Sink};
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct SkippedTable {
-    /// `[instance thread, not poisoned]` Gives each reason with its count. Answers an [`Outcome`](crate::codes::Outcome)'s code.
+    /// `[instance thread, not poisoned]` Gives each reason with its count. Returns an
+    /// [`Outcome`](crate::codes::Outcome)'s code.
     pub skipped: unsafe extern "C" fn(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32,
 }
 

@@ -1,7 +1,7 @@
 //! `framegate.trigger`, offered by a plugin whose source has no detector of its own.
 //!
-//! Such a source gives events when it is asked to: once the other streams of an ingester have delivered event N, the
-//! host calls `trigger(N)` instead of `next`.
+//! Such a source delivers events on request: when the other streams of an ingester have delivered event N, the host
+//! calls `trigger(N)` instead of `next`.
 
 use std::ffi::c_void;
 
@@ -13,7 +13,7 @@ use crate::{batch::Batch, error::ErrorBuffer};
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct TriggerTable {
-    /// `[instance thread, open]` Puts the event for `event_number` into the batch. Answers an
+    /// `[instance thread, open]` Puts the event for `event_number` into the batch. Returns an
     /// [`Outcome`](crate::codes::Outcome)'s code.
     pub trigger: unsafe extern "C" fn(
         instance: *mut c_void,

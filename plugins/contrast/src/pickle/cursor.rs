@@ -1,15 +1,15 @@
-//! Reads opcodes' arguments from the message. Pure; keeps nothing but its place.
+//! Reads opcodes' arguments from the message. Pure; the only state is the position.
 
 use crate::pickle::{MAX_NAME, Refusal};
 
-/// A place in the message: where, and how many bytes.
+/// A range in the message: position and length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Span {
     at: u32,
     length: u32,
 }
 
-/// A place in a message, going forward.
+/// A position in a message; moves forward only.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
@@ -18,7 +18,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl Span {
-    /// The bytes, of the message that the span was made from.
+    /// The bytes of this span; `bytes` must be the message that the span was made from.
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.at as usize..).and_then(|rest| rest.get(..self.length as usize)).unwrap_or_default()
     }
@@ -36,12 +36,12 @@ impl<'a> Cursor<'a> {
         self.bytes
     }
 
-    /// So many bytes from here.
+    /// Takes the next `length` bytes.
     pub(super) fn take(&mut self, length: usize) -> Result<Span, Refusal> {
         if length > self.bytes.len() - self.at {
             return Err(CUT_OFF);
         }
-        // Both fit: the message's length does.
+        // Both fit, because the message's length does.
         let span = Span { at: self.at as u32, length: length as u32 };
         self.at += length;
         Ok(span)
@@ -59,17 +59,17 @@ impl<'a> Cursor<'a> {
         Ok(*array)
     }
 
-    /// A length of four bytes.
+    /// A four-byte length.
     pub(super) fn length4(&mut self) -> Result<usize, Refusal> {
         self.array().map(|bytes| u32::from_le_bytes(bytes) as usize)
     }
 
-    /// A length of eight bytes; what does not fit is longer than any message.
+    /// An eight-byte length; a value that does not fit is longer than any message.
     pub(super) fn length8(&mut self) -> Result<usize, Refusal> {
         self.array().map(|bytes| usize::try_from(u64::from_le_bytes(bytes)).unwrap_or(usize::MAX))
     }
 
-    /// The bytes to the end of the line, which is passed over.
+    /// The bytes up to the end of the line; skips the line end.
     pub(super) fn line(&mut self) -> Result<&'a [u8], Refusal> {
         let rest = &self.bytes[self.at..];
         let window = &rest[..rest.len().min(MAX_NAME + 1)];
@@ -82,7 +82,7 @@ impl<'a> Cursor<'a> {
         Ok(&rest[..length])
     }
 
-    /// Fails if fewer bytes are left.
+    /// Fails if fewer than `length` bytes are left.
     pub(super) fn expect(&self, length: usize) -> Result<(), Refusal> {
         if length > self.bytes.len() - self.at { Err(CUT_OFF) } else { Ok(()) }
     }

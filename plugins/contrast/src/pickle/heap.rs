@@ -1,13 +1,13 @@
-//! What a pickle has built so far: numbers, and places in the message.
+//! What a pickle has built so far: numbers and positions in the message.
 //!
-//! Pure data. Nothing here owns bytes of a message, so that the buffers last from message to message.
+//! Pure data. Nothing here owns bytes of a message, so the buffers can be reused from message to message.
 
 use crate::pickle::{Field, MAX_DEPTH, MAX_VALUES, MEMO_BEYOND, Refusal, cursor::Span, known::Known, numpy::Object};
 
-/// A value of the stack. What no rule ever looks into is [`Item::Other`].
+/// A value on the stack. Values that no rule inspects are [`Item::Other`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Item {
-    /// In the memo: nothing was put there.
+    /// An empty entry of the memo.
     Unset,
     None,
     Bool(bool),
@@ -23,15 +23,16 @@ pub(super) enum Item {
     Decimal(Span),
     Tuple(Elements),
     List,
-    /// The first dictionary of the pickle: the outermost, if it is one, because Python begins a container before what is in it.
+    /// The first dictionary of the pickle. If the outermost value is a dictionary, this is it: Python creates a
+    /// container before its contents.
     Outermost,
     Dict,
     Set,
-    /// A name from the list; never called.
+    /// A name from the list in `known.rs`; never called.
     Known(Known),
     /// An index of `Heap::objects`.
     Object(u32),
-    /// A class, a function, or what a call of one would have given: anything.
+    /// A class, a function, or the result of calling one: unknown.
     Opaque,
     Other,
 }
@@ -40,13 +41,13 @@ pub(super) enum Item {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Octets {
     pub(super) span: Span,
-    /// The bytes are written as the text of the same code points: protocol 2 has no bytes.
+    /// Protocol 2 has no bytes, so they are written as a text with the same code points.
     pub(super) as_text: bool,
     /// A `bytearray`.
     pub(super) is_array: bool,
 }
 
-/// The elements of a tuple, in `Heap::elements`; not kept for longer ones than any that matters.
+/// The elements of a tuple, in `Heap::elements`. Tuples longer than any relevant one are not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Elements {
     Kept { at: u32, length: u8 },
@@ -57,25 +58,25 @@ pub(super) enum Elements {
 #[derive(Debug, Default)]
 pub(super) struct Heap {
     pub(super) stack: Vec<Item>,
-    /// Lengths of the stack at which marks stand. Invariant: ascending, the last at most the stack's length.
+    /// Stack lengths at which marks were set. Invariant: ascending, the last at most the stack's length.
     pub(super) marks: Vec<u32>,
     memo: Vec<Item>,
     /// Entries of the memo that are set.
     memoized: usize,
     elements: Vec<Item>,
     objects: Vec<Object>,
-    /// The outermost dictionary's.
+    /// Fields of the outermost dictionary.
     pub(super) fields: [Option<Item>; Field::COUNT],
-    /// The outermost dictionary has a key that is no text, or one that cannot be encoded.
+    /// Whether the outermost dictionary has a key that is not a text, or a text that cannot be encoded.
     pub(super) odd_key: bool,
-    /// There was a dictionary.
+    /// Whether a dictionary was seen.
     has_outermost: bool,
-    /// Entries that the memo may have: the time that they take is in proportion to the message.
+    /// Maximum number of memo entries, so that their cost stays proportional to the message.
     most_memo: usize,
 }
 
 impl Heap {
-    /// Begins a pickle of so many bytes.
+    /// Starts a pickle of `bytes` bytes.
     pub(super) fn clear(&mut self, bytes: usize) {
         self.stack.clear();
         self.marks.clear();
@@ -120,7 +121,7 @@ impl Heap {
         self.stack.last().copied().ok_or(UNDERFLOW)
     }
 
-    /// What is above the last mark stays out of reach of `pop` and `top`.
+    /// Stack index of the last mark; `pop` and `top` cannot go below it.
     pub(super) fn fence(&self) -> usize {
         self.marks.last().map_or(0, |mark| *mark as usize)
     }
@@ -134,7 +135,7 @@ impl Heap {
         Ok(())
     }
 
-    /// Takes the last mark away; where it stood.
+    /// Removes the last mark and returns its position.
     pub(super) fn unmark(&mut self) -> Result<usize, Refusal> {
         self.marks.pop().map(|mark| mark as usize).ok_or(Refusal("a mark is missing"))
     }
@@ -163,7 +164,7 @@ impl Heap {
         }
     }
 
-    /// Replaces what is on the stack from `from` by a tuple of it.
+    /// Replaces the stack's values from `from` on by one tuple of them.
     pub(super) fn tuple(&mut self, from: usize) -> Result<(), Refusal> {
         let items = self.stack.get(from..).ok_or(UNDERFLOW)?;
         let elements = if items.len() > KEPT_ELEMENTS || self.elements.len() + items.len() > MAX_VALUES {
@@ -177,7 +178,7 @@ impl Heap {
         self.push(Item::Tuple(elements))
     }
 
-    /// The elements of a tuple of a few; `None` for anything else.
+    /// The elements of a short tuple; `None` for anything else.
     pub(super) fn elements(&self, item: Item) -> Option<&[Item]> {
         let Item::Tuple(Elements::Kept { at, length }) = item else { return None };
         self.elements.get(at as usize..)?.get(..usize::from(length))
@@ -192,7 +193,7 @@ impl Heap {
         Item::Outermost
     }
 
-    /// Beyond a number of them, one of which nothing is known.
+    /// Adds an object; above the maximum number of objects the result is an unknown value.
     pub(super) fn add_object(&mut self, object: Object) -> Item {
         if self.objects.len() == MAX_VALUES / 4 {
             return Item::Opaque;
@@ -214,8 +215,8 @@ impl Heap {
 
 pub(super) const UNDERFLOW: Refusal = Refusal("the pickle takes what is not there");
 
-/// Buffers that have grown beyond this are given back.
+/// Buffers that have grown larger than this are freed.
 const KEEP: usize = 1 << 20;
 
-/// The longest tuple of interest is the state of a numpy dtype.
+/// The longest relevant tuple is the state of a numpy dtype.
 const KEPT_ELEMENTS: usize = 9;

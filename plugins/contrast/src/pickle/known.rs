@@ -1,8 +1,9 @@
-//! The names of which something is known, and what a call of each would have given.
+//! The known names, and the result that a call of each would have.
 //!
-//! Pure; nothing is called. The list holds what Python and numpy write data with: arrays, scalars, times, sets and the like. Where the
-//! value of a call can matter (bytes, decimals, numpy's scalars), its arguments are kept; where Python would fail on the bytes, so does the reading. A call
-//! with arguments that such data is not written with gives what a call of any other name gives: something of which nothing is known.
+//! Pure; calls nothing. The list has the names that Python and numpy use to write data: arrays, scalars, times, sets
+//! and the like. Where the result of a call can matter (bytes, decimals, numpy's scalars), the arguments are kept;
+//! where Python would fail on the bytes, reading fails too. A call with arguments that such data never has is treated
+//! like a call of an unknown name: its result is unknown.
 
 use crate::pickle::{
     Refusal,
@@ -11,12 +12,12 @@ use crate::pickle::{
     numpy::{Array, DType, Object},
 };
 
-/// A name of the list.
+/// A name in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     /// `_codecs.encode`: how protocol 2 writes bytes.
     Encode,
-    /// `bytes`: how protocol 2 writes empty ones.
+    /// `bytes`: how protocol 2 writes empty bytes.
     Bytes,
     /// `bytearray`
     ByteArray,
@@ -26,13 +27,13 @@ pub(super) enum Known {
     Set,
     /// `Decimal`
     Decimal,
-    /// A value into which no rule looks.
+    /// A value that no rule inspects.
     Plain,
-    /// A type as a value; it is not to be called.
+    /// A type used as a value; never called.
     Type,
     /// `numpy.dtype`
     DType,
-    /// `numpy.ndarray` and its kin, as an argument of the next.
+    /// `numpy.ndarray` and similar types, as an argument of `_reconstruct`.
     ArrayType,
     /// `numpy…multiarray._reconstruct`: an array that gets its contents afterwards.
     Reconstruct,
@@ -75,7 +76,7 @@ pub(super) fn look_up(module: &[u8], name: &[u8]) -> Option<Known> {
 }
 
 impl Known {
-    /// What a call with the tuple `arguments` would have given.
+    /// The result that a call with the tuple `arguments` would have.
     pub(super) fn call(self, bytes: &[u8], heap: &mut Heap, arguments: Item) -> Result<Item, Refusal> {
         let elements = heap.elements(arguments);
         Ok(match (self, elements) {
@@ -117,12 +118,12 @@ impl Known {
     }
 }
 
-/// What the state makes of numpy's object `target`.
+/// The numpy object that `target` becomes with this state.
 pub(super) fn build(bytes: &[u8], heap: &Heap, target: Item, state: Item) -> Result<Object, Refusal> {
     let elements = heap.elements(state);
     Ok(match (heap.object(target), elements) {
         (Some(Object::DType(dtype)), Some([version, Item::Text(order), parts, names, fields, size, rest @ ..])) => {
-            // Since version 4 metadata stands at the end.
+            // Since version 4, metadata is at the end.
             let right = matches!(
                 (version, rest),
                 (Item::Int(3), [Item::Int(_), Item::Int(_)]) | (Item::Int(4), [Item::Int(_), Item::Int(_), _])
@@ -131,7 +132,7 @@ pub(super) fn build(bytes: &[u8], heap: &Heap, target: Item, state: Item) -> Res
             let dtype = right.then(|| dtype.with_state(order.of(bytes), *size)).flatten();
             dtype.map_or(Object::Unknown, Object::DType)
         }
-        // A masked array has one element more.
+        // A masked array has one more element.
         (Some(Object::Array(_)), Some([Item::Int(1), shape, dtype, Item::Bool(_) | Item::Int(_), data, ..])) => {
             let Some(Object::DType(kind)) = heap.object(*dtype) else { return Ok(Object::Unknown) };
             match data {
@@ -150,12 +151,12 @@ fn octets(octets: Octets) -> Item {
     Item::Octets(octets)
 }
 
-/// Bytes written as a text of the same code points.
+/// Bytes written as a text with the same code points.
 fn latin1(bytes: &[u8], span: Span, codec: Span, is_array: bool) -> Result<Item, Refusal> {
     if !matches!(codec.of(bytes), b"latin1" | b"latin-1") {
         return Ok(Item::Opaque);
     }
-    // In UTF-8 the first byte of all code points above 255 is 0xC4 or more.
+    // In UTF-8, code points above 255 have a first byte of 0xC4 or more.
     if span.of(bytes).iter().any(|byte| *byte > 0xc3) {
         return Err(Refusal("bytes above 255"));
     }

@@ -1,7 +1,7 @@
-//! What pydantic takes a value for, in the lax mode of `validate_python`.
+//! The coercions of pydantic's `validate_python` in lax mode.
 //!
-//! Pure; allocates only where a value has to be written anew. Its neighbour for JSON is `framegate_zmq_source::json`; the
-//! rules for texts of numbers are the same and are used from there.
+//! Pure; allocates only where a value must be rewritten. The counterpart for JSON is `framegate_zmq_source::json`; its
+//! rules for numbers in texts are the same and are reused here.
 
 use std::{borrow::Cow, fmt};
 
@@ -25,13 +25,13 @@ impl<'a> Value<'a> {
         Self { bytes, heap, item }
     }
 
-    /// Whether a `Literal` of this text takes the value.
+    /// Whether a `Literal` of this text accepts the value.
     #[must_use]
     pub fn is_literal(self, text: &str) -> bool {
         self.as_python_str().is_some_and(|own| own == text)
     }
 
-    /// Whether a `str` field takes the value: texts (lone surrogates included), and bytes that are UTF-8.
+    /// Whether a `str` field accepts the value: texts (lone surrogates included), and bytes that are UTF-8.
     #[must_use]
     pub fn is_str(self) -> bool {
         match self.item {
@@ -44,8 +44,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether an `int` field takes the value: integers, floats without fraction (within 64 bit), texts and bytes of such
-    /// numbers, booleans, decimals, and numpy's scalars of these kinds.
+    /// Whether an `int` field accepts the value: integers, floats without fraction (within 64 bits), texts and bytes of
+    /// such numbers, booleans, decimals, and numpy's scalars of these kinds.
     #[must_use]
     pub fn is_int(self) -> bool {
         match self.item {
@@ -58,7 +58,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether a `float` field takes the value: numbers that a float can hold, texts and bytes of numbers, booleans,
+    /// Whether a `float` field accepts the value: numbers that fit into a float, texts and bytes of numbers, booleans,
     /// decimals, and numpy's scalars of these kinds.
     #[must_use]
     pub fn is_float(self) -> bool {
@@ -72,7 +72,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The text of a Python `str` or of a subclass of it (numpy's), if it can be encoded.
+    /// The text of a Python `str` or of a subclass (numpy's), if it can be encoded.
     pub(super) fn as_python_str(self) -> Option<Cow<'a, str>> {
         match self.item {
             Item::Text(span) => std::str::from_utf8(span.of(self.bytes)).ok().map(Cow::Borrowed),
@@ -91,7 +91,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The text or the `bytes` in which a number may be written; an empty text for bytes that are none.
+    /// The text or the `bytes` that may contain a number; an empty text for bytes that cannot.
     fn written(self) -> Option<Cow<'a, str>> {
         let of_bytes = |octets: Cow<'a, [u8]>| match octets {
             Cow::Borrowed(octets) => Cow::Borrowed(std::str::from_utf8(octets).unwrap_or_default()),
@@ -103,7 +103,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What Python's `float()` gives, for what is neither number nor text of Python.
+    /// The result of Python's `float()` for a value that is neither a Python number nor a text.
     fn float(self) -> Option<f64> {
         match self.item {
             Item::Decimal(span) => std::str::from_utf8(span.of(self.bytes)).ok()?.trim().parse().ok(),
@@ -133,7 +133,7 @@ impl fmt::Debug for Value<'_> {
     }
 }
 
-/// Whether an integer (little-endian two's complement) still is a finite number when it is rounded to a float.
+/// Whether an integer (little-endian two's complement) is still finite when rounded to a float.
 fn fits_float(integer: &[u8]) -> bool {
     let negative = integer.last().is_some_and(|byte| *byte >= 0x80);
     let filling = if negative { 0xff } else { 0 };
@@ -141,7 +141,7 @@ fn fits_float(integer: &[u8]) -> bool {
     if significant > 128 {
         return false;
     }
-    // Its size without sign, in 129 bytes.
+    // The magnitude without sign, in 129 bytes.
     let mut size = [filling; 129];
     size[..significant].copy_from_slice(&integer[..significant]);
     if negative {
@@ -150,12 +150,12 @@ fn fits_float(integer: &[u8]) -> bool {
             (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
         }
     }
-    // 54 bits of one are rounded up to 2¹⁰²⁴: those from 970 to 1023.
+    // 54 one bits (970 to 1023) are rounded up to 2¹⁰²⁴.
     let rounds_up = size[128] == 0 && size[121] & 0xfc == 0xfc && size[122..128].iter().all(|byte| *byte == 0xff);
     size[128] == 0 && !rounds_up
 }
 
-/// Whether these bytes are UTF-8, except that surrogates may stand alone: what Python's `surrogatepass` decodes.
+/// Whether these bytes are UTF-8 with lone surrogates allowed, as Python's `surrogatepass` decodes it.
 pub(super) fn is_utf8_with_surrogates(mut bytes: &[u8]) -> bool {
     while let Err(error) = std::str::from_utf8(bytes) {
         match &bytes[error.valid_up_to()..] {

@@ -1,7 +1,7 @@
 //! Follows the opcodes of one pickle.
 //!
-//! Pure. It works on the heap's stack and memo as Python's reader does, with the same errors for what is missing, and
-//! makes of each value no more than its kind and place. Calls are looked up in `known.rs`, never made.
+//! Pure. Works on the heap's stack and memo as Python's reader does, with the same errors for missing values. Stores
+//! only the kind and position of each value. Looks calls up in `known.rs` and never makes them.
 
 use crate::pickle::{
     Field, Refusal,
@@ -10,7 +10,7 @@ use crate::pickle::{
     known, lax,
 };
 
-/// The stack machine at work on one pickle.
+/// The stack machine for one pickle.
 #[derive(Debug)]
 pub(super) struct Machine<'a, 'h> {
     cursor: Cursor<'a>,
@@ -22,7 +22,7 @@ impl<'a, 'h> Machine<'a, 'h> {
         Ok(Self { cursor: Cursor::new(bytes)?, heap })
     }
 
-    /// Runs to the pickle's end, where the outermost dictionary must be on the stack.
+    /// Runs to the end of the pickle; the outermost dictionary must then be on the stack.
     pub(super) fn run(mut self) -> Result<(), Refusal> {
         if self.cursor.byte()? != PROTO {
             return Err(Refusal("no pickle of protocol 2 to 5 (0 and 1 are not read; write at least 2)"));
@@ -61,7 +61,7 @@ impl<'a, 'h> Machine<'a, 'h> {
             0x8b => self.cursor.length4().and_then(|length| self.long(length)),
             b'G' => self.cursor.array().and_then(|bytes| self.heap.push(Item::Float(f64::from_be_bytes(bytes)))),
 
-            // Texts and bytes; 'U' and 'T' are Python 2's, which Python 3 takes for texts of ASCII.
+            // Texts and bytes; 'U' and 'T' are from Python 2, and Python 3 reads them as ASCII texts.
             0x8c => self.cursor.byte().and_then(|length| self.text(usize::from(length))),
             b'X' => self.cursor.length4().and_then(|length| self.text(length)),
             0x8d => self.cursor.length8().and_then(|length| self.text(length)),
@@ -122,7 +122,7 @@ impl<'a, 'h> Machine<'a, 'h> {
         self.heap.push(Item::Int(int))
     }
 
-    /// An integer of so many bytes.
+    /// An integer of `length` bytes.
     fn long(&mut self, length: usize) -> Result<(), Refusal> {
         let span = self.cursor.take(length)?;
         let bytes = span.of(self.cursor.bytes());
@@ -172,7 +172,7 @@ impl<'a, 'h> Machine<'a, 'h> {
         Ok(())
     }
 
-    /// Takes a value away, or a mark if there is none above it, as Python does.
+    /// Removes a value, or a mark if no value is above it, as Python does.
     fn pop(&mut self) -> Result<(), Refusal> {
         if !self.heap.marks.is_empty() && self.heap.fence() == self.heap.stack.len() {
             return self.heap.unmark().map(|_| ());
@@ -180,7 +180,7 @@ impl<'a, 'h> Machine<'a, 'h> {
         self.heap.pop().map(|_| ())
     }
 
-    /// What elements were added to can have some: its elements are not kept.
+    /// Checks that the top value can be extended. Its elements are not tracked.
     fn extendable(&self) -> Result<(), Refusal> {
         match self.heap.top()? {
             Item::List | Item::Set | Item::Opaque | Item::Other => Ok(()),
@@ -226,10 +226,10 @@ impl<'a, 'h> Machine<'a, 'h> {
         Ok(())
     }
 
-    /// Takes note of a field of the outermost dictionary.
+    /// Records a field of the outermost dictionary.
     fn take_field(&mut self, key: Item, value: Item) -> Result<(), Refusal> {
         hashable(key)?;
-        // Without allocating for the common case.
+        // The common case does not allocate.
         let field = match key {
             Item::Text(span) => Field::of(std::str::from_utf8(span.of(self.cursor.bytes())).unwrap_or_default()),
             _ => match lax::Value::new(self.cursor.bytes(), self.heap, key).as_python_str() {
@@ -294,7 +294,7 @@ impl<'a, 'h> Machine<'a, 'h> {
         }
     }
 
-    /// An object of a class: all but one value are what it is made from. Of known names Python 3 writes nothing in this way.
+    /// An object of a class: all but one of the values are its arguments. Python 3 writes no known name in this way.
     fn new_object(&mut self, values: usize) -> Result<(), Refusal> {
         for _ in 1..values {
             self.heap.pop()?;
@@ -306,7 +306,7 @@ impl<'a, 'h> Machine<'a, 'h> {
     }
 }
 
-/// Python refuses a key that can change.
+/// Python refuses a mutable key.
 fn hashable(key: Item) -> Result<(), Refusal> {
     match key {
         Item::List | Item::Outermost | Item::Dict | Item::Set | Item::Octets(Octets { is_array: true, .. }) => {

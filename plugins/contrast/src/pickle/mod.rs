@@ -1,10 +1,10 @@
 //! A reader of Python pickles that executes nothing.
 //!
-//! Python's own reader calls whatever a pickle asks for. This one calls nothing: it follows the stack machine of protocols 2
-//! to 5 (`Lib/pickletools.py` of CPython describes each opcode), keeps where in the message the values are, and answers
-//! only what a few fields of the outermost dictionary are. Of the names that a pickle asks for `known.rs` knows those that numbers and numpy's arrays
-//! are written with, because such values can be one of the fields. What any other would have given is opaque: a value of which nothing is known,
-//! and of which nothing needs to be.
+//! Python's own reader calls everything that a pickle asks for. This reader calls nothing: it follows the stack machine
+//! of protocols 2 to 5 (`Lib/pickletools.py` of CPython describes each opcode), records where in the message the values
+//! are, and returns only a few fields of the outermost dictionary. `known.rs` knows the names with which numbers and
+//! numpy's arrays are written, because such values can be fields. The result of any other name is opaque: its value is
+//! unknown and not needed.
 //!
 //! ```text
 //!   bytes ──> machine.rs ──> heap.rs (stack, memo, tuples, numpy's objects: numbers and places only)
@@ -12,8 +12,8 @@
 //!               └────── known.rs, numpy.rs: what a call would have given
 //! ```
 //!
-//! Runs on the reader thread. Its buffers are kept from message to message. It never follows nesting by recursion, never
-//! copies a payload, and takes time in proportion to the message. Limits: see the constants below.
+//! Runs on the reader thread. Reuses its buffers from message to message. Does not recurse into nesting, does not copy
+//! payloads, and takes time proportional to the message. Limits: see the constants below.
 
 mod cursor;
 mod heap;
@@ -30,7 +30,7 @@ use crate::pickle::{heap::Heap, machine::Machine};
 
 pub use crate::pickle::lax::Value;
 
-/// Why a pickle is not read: it is no pickle of protocols 2 to 5, is cut off, or Python would refuse it too.
+/// Why a pickle was refused: it is not a pickle of protocols 2 to 5, is truncated, or Python would refuse it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal(pub &'static str);
 
@@ -42,20 +42,20 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Reads pickles one after the other.
+/// Reads one pickle after the other.
 #[derive(Debug, Default)]
 pub struct Reader {
     heap: Heap,
 }
 
-/// The outermost dictionary of a pickle that was read.
+/// The outermost dictionary of a pickle.
 #[derive(Debug, Clone, Copy)]
 pub struct Dictionary<'a> {
     bytes: &'a [u8],
     heap: &'a Heap,
 }
 
-/// A field of the outermost dictionary that can be asked for. Others are passed over.
+/// A field of the outermost dictionary that can be read. Other fields are skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the fields' own")]
 pub enum Field {
@@ -67,17 +67,17 @@ pub enum Field {
 }
 
 impl Reader {
-    /// Reads a pickle whose outermost value is a dictionary; what follows its end is not looked at, as in Python.
+    /// Reads a pickle with a dictionary as its outermost value; ignores bytes after its end, as Python does.
     ///
     /// # Errors
-    /// Why it is not read. The next call is not concerned.
+    /// Why the pickle was refused. The next call is not affected.
     pub fn read<'a>(&'a mut self, bytes: &'a [u8]) -> Result<Dictionary<'a>, Refusal> {
         self.heap.clear(bytes.len());
         Machine::new(bytes, &mut self.heap)?.run()?;
         Ok(Dictionary { bytes, heap: &self.heap })
     }
 
-    /// Bytes that the buffers hold at present.
+    /// Bytes that the buffers hold now.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.heap.memory()
@@ -85,13 +85,13 @@ impl Reader {
 }
 
 impl<'a> Dictionary<'a> {
-    /// The value of a field; of duplicates the last.
+    /// The value of a field; the last of duplicates.
     #[must_use]
     pub fn get(self, field: Field) -> Option<Value<'a>> {
         self.heap.fields[field as usize].map(|item| Value::new(self.bytes, self.heap, item))
     }
 
-    /// Whether each key is a text that can be encoded.
+    /// Whether all keys are texts that can be encoded.
     #[must_use]
     pub fn has_only_text_keys(self) -> bool {
         !self.heap.odd_key
@@ -113,16 +113,16 @@ impl Field {
     }
 }
 
-/// Values on the stack, entries of the memo, and kept elements of tuples, each: at most 16 MiB. A real message has some
+/// Limit each for values on the stack, memo entries, and kept tuple elements: at most 16 MiB. A real message has some
 /// hundreds.
 const MAX_VALUES: usize = 1 << 20;
 
-/// By so much may an entry of the memo lie beyond the message's length. Python numbers entries from 0, and each takes a byte; one that goes on
-/// counting from message to message stays below this for long.
+/// By how much the index of a memo entry may exceed the message's length. Python numbers entries from 0, and each takes
+/// a byte; a pickler that keeps counting from message to message stays below this limit for long.
 const MEMO_BEYOND: usize = 1 << 10;
 
 /// Open marks. Python's own pickler gives up at about 1000 levels of nesting.
 const MAX_DEPTH: usize = 1 << 12;
 
-/// Bytes of a module's or class's name.
+/// Bytes of a module or class name.
 const MAX_NAME: usize = 256;

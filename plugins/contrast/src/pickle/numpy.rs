@@ -1,7 +1,7 @@
 //! numpy's dtypes, scalars and arrays, as far as their numbers can be a field's value.
 //!
-//! Pure. Payloads are never looked at, except eight bytes or so when a field is such a number. Lengths are checked, because numpy would
-//! refuse a wrong one.
+//! Pure. Does not read payloads, except about eight bytes when a field is such a number. Lengths are checked, because
+//! numpy would refuse a wrong one.
 
 use std::borrow::Cow;
 
@@ -10,22 +10,22 @@ use crate::pickle::{
     heap::{Item, Octets},
 };
 
-/// What numpy's part of a pickle has made.
+/// An object built by numpy's part of a pickle.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Object {
     DType(DType),
     Scalar(Scalar),
     Array(Array),
-    /// It got a state that only numpy knows.
+    /// Its state is known to numpy only.
     Unknown,
 }
 
-/// The type of elements.
+/// The type of an array's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DType {
     /// numpy's character for the kind: `b`, `i`, `u`, `f`, `c`, `S`, `U`, `V`, `O`, `M`, `m`.
     kind: u8,
-    /// Bytes of an element.
+    /// Bytes per element.
     size: u32,
     big_endian: bool,
 }
@@ -40,12 +40,12 @@ pub(super) struct Scalar {
 /// Elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Array {
-    /// The only element of an array without dimensions; numpy takes no other for a number.
+    /// The only element of an array without dimensions; numpy converts no other array to a number.
     alone: Option<Scalar>,
 }
 
 impl DType {
-    /// From a code like `f8`; `None` for one that can be of no number or text.
+    /// Parses a code like `f8`; `None` for a type that is neither a number nor a text.
     pub(super) fn parse(code: &[u8]) -> Option<Self> {
         let [kind, digits @ ..] = code else { return None };
         let number = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'));
@@ -63,24 +63,24 @@ impl DType {
         (right && size < 1 << 31).then_some(Self { kind: *kind, size, big_endian: false })
     }
 
-    /// Of several fields; its size comes with its state.
+    /// A structured type; its size comes with its state.
     pub(super) fn structure() -> Self {
         Self { kind: b'V', size: 0, big_endian: false }
     }
 
-    /// With the order of bytes and, where the code does not say it, the size.
+    /// Sets the byte order and, if the code does not include it, the size.
     pub(super) fn with_state(self, order: &[u8], size: Item) -> Option<Self> {
         let size = match size {
             Item::Int(size @ 0..0x7fff_ffff) if matches!(self.kind, b'S' | b'U' | b'V') => size as u32,
             Item::Int(_) => self.size,
             _ => return None,
         };
-        // numpy takes any character for the machine's own order, except these two.
+        // numpy takes any character except these two for the machine's own order.
         let big_endian = order == b">" || (order == b"=" && cfg!(target_endian = "big"));
         Some(Self { size, big_endian, ..self })
     }
 
-    /// Of Python objects.
+    /// Whether the elements are Python objects.
     pub(super) fn is_objects(self) -> bool {
         self.kind == b'O'
     }
@@ -95,12 +95,12 @@ impl DType {
 }
 
 impl Array {
-    /// Before its state.
+    /// An array before its state is set.
     pub(super) fn empty() -> Self {
         Self { alone: None }
     }
 
-    /// `shape`: the elements of the tuple; `None` if there are too many to be kept. `data`: `None` for objects.
+    /// `shape`: the elements of the tuple; `None` if too many were not kept. `data`: `None` for objects.
     pub(super) fn new(
         dtype: DType,
         shape: Option<&[Item]>,
@@ -129,11 +129,11 @@ impl Array {
 }
 
 impl Scalar {
-    /// What `float()` gives for a number: booleans, integers, floats, and the real part of complex ones.
+    /// The result of `float()` for a number: booleans, integers, floats, and the real part of complex numbers.
     pub(super) fn number(self, bytes: &[u8]) -> Option<f64> {
         let DType { kind, size, big_endian } = self.dtype;
         let size = size as usize;
-        // Half of a complex number is its real part.
+        // The first half of a complex number is its real part.
         let length = if kind == b'c' { size / 2 } else { size };
         let data = self.data.decode(bytes);
         let mut little: [u8; 16] = [0; 16];
@@ -158,13 +158,12 @@ impl Scalar {
         }
     }
 
-    /// Of an array without dimensions `float()` refuses a complex element, of a scalar it takes the real part.
+    /// `float()` refuses a complex element of an array without dimensions; of a complex scalar it takes the real part.
     pub(super) fn is_complex(self) -> bool {
         self.dtype.kind == b'c'
     }
 
-    /// The text of an element of kind `U`, without the zeros that fill it up; `None` for other kinds, and for what is
-    /// no text.
+    /// The text of an element of kind `U`, without the trailing zeros; `None` for other kinds and for invalid texts.
     pub(super) fn text(self, bytes: &[u8]) -> Option<String> {
         if self.dtype.kind != b'U' {
             return None;
@@ -176,7 +175,7 @@ impl Scalar {
         text.map(|text| text.trim_end_matches('\0').to_owned())
     }
 
-    /// The bytes of an element of kind `S`, without the zeros that fill it up.
+    /// The bytes of an element of kind `S`, without the trailing zeros.
     pub(super) fn octets(self, bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
         if self.dtype.kind != b'S' {
             return None;
@@ -194,11 +193,11 @@ impl Scalar {
 }
 
 impl Octets {
-    /// How many bytes they are.
+    /// The number of bytes.
     fn length(self, bytes: &[u8]) -> usize {
         let written = self.span.of(bytes);
         if self.as_text {
-            // Of a code point up to 255 the second byte in UTF-8, if there is one, is 0b10xx_xxxx.
+            // For a code point up to 255, a second UTF-8 byte is 0b10xx_xxxx.
             written.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
         } else {
             written.len()

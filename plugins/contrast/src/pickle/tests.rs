@@ -8,7 +8,7 @@ fn reads(pickle: &[u8]) -> bool {
     Reader::default().read(pickle).is_ok()
 }
 
-/// A pickle of protocol 4 whose outermost dictionary has under `a` what `inside` puts on the stack.
+/// A pickle of protocol 4 with a dictionary whose key `a` has the value that `inside` pushes.
 fn around(inside: &[u8]) -> Vec<u8> {
     [b"\x80\x04}\x8c\x01a", inside, b"s."].concat()
 }
@@ -43,10 +43,10 @@ fn nothing_is_called_whatever_a_pickle_asks_for_and_what_it_would_have_given_is_
 #[test]
 fn a_memo_takes_no_more_than_the_message_is_long() {
     let mut reader = Reader::default();
-    // 2²⁰ - 1, in a message of some bytes.
+    // Index 2²⁰ - 1, in a message of a few bytes.
     assert!(reader.read(&around(b"Nr\xff\xff\x0f\x00")).is_err());
     assert!(reader.memory() < 100_000, "{}", reader.memory());
-    // Python counts from 0, and a program that keeps its memo goes on where it was.
+    // Python counts from 0, but a program that keeps its memo continues the count.
     assert!(reader.read(&around(b"Nq\x05r\x00\x04\x00\x00h\x050")).is_ok());
 }
 
@@ -94,7 +94,7 @@ fn what_is_cut_off_or_missing_is_refused_at_every_place() {
     ] {
         assert!(!reads(pickle), "{}", pickle.escape_ascii());
     }
-    // What follows the end is not looked at.
+    // Bytes after the end are ignored.
     assert!(reads(b"\x80\x04}.\xff\xff"));
 }
 
@@ -132,7 +132,7 @@ fn each_buffer_has_a_limit() {
         let error = reader.read(&around(&inside)).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
         assert!(reader.memory() <= 4 * MAX_VALUES * 16, "{}", reader.memory());
-        // The next message gives the memory back.
+        // The next message frees the memory.
         assert!(reader.read(b"\x80\x04}.").is_ok());
         assert!(reader.memory() <= 1 << 20);
     }
@@ -175,7 +175,7 @@ fn numpy_s_objects_must_fit_their_bytes() {
         (&b"K\x03\x85"[..], &b"C\x101234567812345678"[..]),
         (b"J\xff\xff\xff\xff\x85", b"C\x00"),
         (b"N\x85", b"C\x00"),
-        // 2⁶³ elements of eight bytes are not none.
+        // 2⁶³ elements of eight bytes must not overflow to 0 bytes.
         (b"\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x40K\x04\x86", b"C\x00"),
     ] {
         assert!(!reads(&around(&array(shape, data))));

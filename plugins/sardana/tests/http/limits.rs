@@ -1,4 +1,4 @@
-//! What one client can do to the others: connections, headers, bodies, and the time they take.
+//! What one client can do to the others: limits on connections, headers, bodies, and times.
 
 use std::{
     io::{Read, Write},
@@ -12,11 +12,11 @@ use framegate_sardana::Sardana;
 
 use crate::{Client, DESCRIPTION, LIMIT, skipped, source, step, until};
 
-/// What the server answers to bytes on a connection of its own, until it closes.
+/// Sends bytes on a new connection and returns the server's answer, up to the close.
 fn raw(source: &Sardana, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(source.addresses()[0]).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    // The server may have had enough before all is sent.
+    // The server may close before all is sent.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -40,10 +40,10 @@ fn what_is_no_http_or_too_much_of_it_costs_only_its_own_connection() {
     let huge =
         b"POST /v1/record_end HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 1099511627776\r\n\r\n{";
     assert!(raw(&source, huge).starts_with("HTTP/1.1 413"));
-    // Half a header, and nothing more: closed when the time is over.
+    // An incomplete header: the server closes at the time limit.
     raw(&source, b"POST /v1/record_end HTTP/1.1\r\nhost: ");
     raw(&source, b"");
-    // A body that breaks off.
+    // An incomplete body.
     let mut cut = TcpStream::connect(source.addresses()[0]).unwrap();
     cut.write_all(
         b"POST /v1/data_desc HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{\"title",
@@ -54,7 +54,7 @@ fn what_is_no_http_or_too_much_of_it_costs_only_its_own_connection() {
     assert_eq!(until(&mut run, 1).len(), 1);
 }
 
-/// A client that writes bytes, and reads answers as they come.
+/// A client that writes raw bytes and reads answers as they arrive.
 struct Raw(TcpStream);
 
 impl Raw {
@@ -65,7 +65,7 @@ impl Raw {
         Self(stream)
     }
 
-    /// Writes the head of a post with more lines, and what is there of its body.
+    /// Writes the head of a post with further header lines, and the part of its body in `body`.
     fn begin(&mut self, path: &str, more: &str, body: &str) {
         let head = format!("POST /v1/{path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{more}\r\n");
         self.0.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
@@ -75,7 +75,7 @@ impl Raw {
         self.begin(path, &format!("content-length: {}", body.len()), body);
     }
 
-    /// The status and the whole of the next answer, whose body must have a length.
+    /// The status and the complete body of the next answer, which must have a length.
     fn answer(&mut self) -> (u16, String) {
         let mut text = String::new();
         let whole = |text: &str| {
@@ -92,7 +92,7 @@ impl Raw {
         (text[9..12].parse().unwrap(), text)
     }
 
-    /// Whether nothing comes for a while.
+    /// Whether nothing arrives for a while.
     fn is_silent(&mut self) -> bool {
         self.0.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
         let silent = self.0.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
@@ -110,7 +110,7 @@ fn one_connection_serves_post_after_post_until_its_client_has_enough() {
     let (mut source, _) = source("");
     let mut run = source.open().unwrap();
     let mut client = Raw::connect(&source);
-    // What is wrong with a body costs no connection.
+    // An invalid body does not close the connection.
     for (path, body, status) in [
         ("data_desc", DESCRIPTION, 200),
         ("record_data", "{", 422),
@@ -120,14 +120,14 @@ fn one_connection_serves_post_after_post_until_its_client_has_enough() {
         client.post(path, body);
         assert_eq!(client.answer().0, status, "{path} {body}");
     }
-    // Two that are written at once are answered in their order.
+    // Two requests written at once are answered in order.
     client.post("record_data", r#"{"timestamp": 2}"#);
     client.post("record_data/", "{}");
     assert_eq!(client.answer().0, 200);
     let (status, whole) = client.answer();
     assert_eq!(status, 307);
     assert!(whole.to_ascii_lowercase().contains("location: /v1/record_data\r\n"), "{whole}");
-    // A client that asks first, as curl does.
+    // A client that waits for 100-continue, as curl does.
     client.begin("record_data", "expect: 100-continue\r\ncontent-length: 16", "");
     let mut go_on = [0; 25];
     client.0.read_exact(&mut go_on).unwrap();
@@ -155,7 +155,7 @@ fn a_post_that_is_refused_whatever_its_body_says_leaves_its_connection_of_use() 
             .0
             .write_all(format!("{head} HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n\r\n0123456789").as_bytes())
             .unwrap();
-        // Not answered before all of it is there.
+        // No answer before the body is complete.
         assert!(client.is_silent(), "{head}");
         client.0.write_all(b"0123456789").unwrap();
         assert_eq!(client.answer().0, status, "{head}");
@@ -163,7 +163,7 @@ fn a_post_that_is_refused_whatever_its_body_says_leaves_its_connection_of_use() 
     client.post("data_desc", DESCRIPTION);
     assert_eq!(client.answer().0, 200);
     assert_eq!(until(&mut run, 1).len(), 1);
-    // Neither a body that is too long nor one that does not come keeps it.
+    // Neither a body that is too long nor one that never arrives keeps the permit.
     for (length, body) in [(2000, "x".repeat(1500)), (1000, String::new())] {
         let mut client = Raw::connect(&source);
         client.begin("nothing", &format!("content-length: {length}"), &body);
@@ -179,7 +179,7 @@ fn a_body_that_does_not_come_in_time_is_refused_and_others_are_served_meanwhile(
     let mut slow = Raw::connect(&source);
     slow.begin("data_desc", &format!("content-length: {}", DESCRIPTION.len()), "");
     let began = Instant::now();
-    // Byte after byte, and never all: that something comes does not count.
+    // Byte by byte and never complete: progress does not extend the time limit.
     let mut writer = slow.0.try_clone().unwrap();
     let trickle = thread::spawn(move || {
         for byte in DESCRIPTION.as_bytes() {
@@ -229,7 +229,7 @@ fn more_connections_than_allowed_wait_for_a_place() {
     let mut waiting = Raw::connect(&source);
     waiting.post("record_end", "{}");
     assert!(waiting.is_silent());
-    // Those who are inside are served as before.
+    // Open connections are served as before.
     inside[1].post("record_end", "{}");
     assert_eq!(inside[1].answer().0, 200);
     drop(inside);

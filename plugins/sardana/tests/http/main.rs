@@ -1,4 +1,4 @@
-//! The source as Sardana sees it: over HTTP, with good and bad clients.
+//! Tests the source over HTTP, as Sardana sees it, with good and bad clients.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -25,7 +25,7 @@ fn source(more: &str) -> (Sardana, Arc<TestHost>) {
     (Sardana::create(settings, context).unwrap(), host)
 }
 
-/// A client that keeps its connection.
+/// A client that keeps its connection open.
 struct Client {
     agent: ureq::Agent,
     url: String,
@@ -49,7 +49,7 @@ fn step(run: &mut impl SourceRun, into: &mut Vec<Event>) -> Progress {
     testing::step(run, into).unwrap()
 }
 
-/// The texts of the events, once there are so many.
+/// Collects the texts of the events until there are `count`.
 fn until(run: &mut impl SourceRun, count: usize) -> Vec<String> {
     let events = testing::until(run, LIMIT, "all events", |events, _| events.len() >= count).unwrap();
     events.iter().map(|event| String::from_utf8(event.frames[0].as_slice().to_vec()).unwrap()).collect()
@@ -94,7 +94,7 @@ fn posts_while_no_scan_is_active_are_answered_counted_and_dropped() {
     let mut run = source.open().unwrap();
     assert_eq!(skipped(&run, "while no scan was active"), 2);
     assert!(host.lines().iter().any(|(_, line)| line.starts_with("2 posts came while no scan was active")));
-    // Nor are they in the next: what is not read when a scan ends is dropped with it.
+    // The next scan does not get them either: the end of a scan drops unread posts.
     assert_eq!(client.post("data_desc", DESCRIPTION).0, 200);
     assert_eq!(client.post("record_end", "{}").0, 200);
     assert_eq!(until(&mut run, 2).len(), 2);
@@ -154,7 +154,7 @@ fn the_port_is_bound_from_create_to_drop_and_one_in_use_is_an_error_that_names_i
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(error.message().contains(&format!("127.0.0.1:{port} is in use")), "{error}");
     drop(first);
-    // A drop leaves nothing behind: the port is free when it returns, with a connection still open too.
+    // A drop frees the port before it returns, even with an open connection.
     for _ in 0..20 {
         let mut source = Sardana::create(settings(), TestHost::new().1).unwrap();
         let client = Client::new(&source);
@@ -180,7 +180,7 @@ fn a_full_queue_answers_late_and_loses_nothing() {
             answered.send(point).unwrap();
         }
     });
-    // Two have room, the third waits.
+    // Two posts fit, the third waits.
     assert_eq!(answers.recv_timeout(LIMIT), Ok(0));
     assert_eq!(answers.recv_timeout(LIMIT), Ok(1));
     assert!(answers.recv_timeout(Duration::from_millis(100)).is_err());

@@ -1,45 +1,46 @@
-//! Messages that look alike: most headers of a run differ from the one before in the digits of a few numbers.
+//! Recognizes similar headers: most headers of a run differ from the previous one only in the digits of a few numbers.
 //!
-//! Such a header is not scanned and judged again: byte for byte it is the last one that was, but for digits in places where
-//! other digits change neither what the text is nor what the protocol makes of it. Whatever is not so sure is
-//! scanned. Pure; owns a copy of one header.
+//! Such a header is not scanned and judged again. It equals the header scanned last, byte for byte, except for digits
+//! where other digits change neither the JSON nor the protocol's answer. In every other case the header is scanned.
+//! Pure; owns a copy of one header.
 
 use std::ops::Range;
 
 use super::{JsonError, Text, Value};
 
-/// Reads the headers of one run, with what a protocol makes of them (`T`).
+/// Reads the headers of one run; `T` is the protocol's answer for a header.
 #[derive(Debug, Clone)]
 pub struct Alike<T, const N: usize> {
     names: [&'static str; N],
     loose: &'static [&'static str],
-    /// The header that was scanned last. No longer than [`LONGEST`].
+    /// The header scanned last; at most [`LONGEST`] bytes.
     last: Vec<u8>,
-    /// As long: 0xFF where another digit makes no difference, otherwise 0.
+    /// The same length: 0xFF where another digit makes no difference, otherwise 0.
     digits: Vec<u8>,
-    /// What was made of it; none, if no other is compared with it.
+    /// The answer for `last`; `None` if no header is compared with it.
     answer: Option<T>,
     number: Option<i64>,
-    /// Where that number stands, if it may differ.
+    /// Where the header's number is, if it may differ.
     number_at: Option<Range<usize>>,
 }
 
-/// Of a longer header the scan costs little beside what it comes with.
+/// For longer headers, the scan is cheap compared with their data.
 const LONGEST: usize = 16 << 10;
 
 impl<T: Copy, const N: usize> Alike<T, N> {
-    /// For these fields, of which the first has the message's number. Where one that is `loose` is a whole number, its digits do not
-    /// matter to what is made of a header.
+    /// For these fields; the first has the message's number. If a field in `loose` is a whole number, its digits do not
+    /// affect the protocol's answer.
     #[must_use]
     pub fn new(names: [&'static str; N], loose: &'static [&'static str]) -> Self {
         let (last, digits) = (Vec::new(), Vec::new());
         Self { names, loose, last, digits, answer: None, number: None, number_at: None }
     }
 
-    /// What `judge` makes of the header's fields (as [`super::fields`] finds them), and the header's number.
+    /// Returns the result of `judge` for the header's fields (as [`super::fields`] finds them), and the header's
+    /// number.
     ///
     /// # Errors
-    /// Those of [`super::fields`], and of `judge`.
+    /// The errors of [`super::fields`], and of `judge`.
     pub fn read<'a, E: From<JsonError>>(
         &mut self,
         header: &'a [u8],
@@ -74,12 +75,12 @@ impl<T: Copy, const N: usize> Alike<T, N> {
                 _ if !comparable => (at, ""),
                 (Value::Int(text), Some(_)) if self.loose.iter().any(|name| key.is(name)) => (at, text),
                 (Value::Int(text) | Value::Float(text), None) => (at, text),
-                // A digit of an escape would make another character, or none.
+                // Another digit inside an escape would change or break the character.
                 (Value::Str(Text { raw, escaped: false }), None) => (at + 1, raw),
                 _ => (at, ""),
             };
             let tail = text.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
-            // Not the first one: a number must not begin with a zero.
+            // Not the first digit: a number must not begin with a zero.
             tail.skip(1).for_each(|(digit, _)| self.digits[from + digit] = 0xFF);
             if place == Some(0) {
                 self.number_at = (!text.is_empty()).then_some(at..at + text.len());
@@ -121,7 +122,7 @@ mod tests {
 
     const NAMES: [&str; 3] = ["n", "a", "b"];
 
-    /// What a protocol could make of a header: that is the same for all numbers `n` and `a`.
+    /// An example of a protocol's answer that is the same for all numbers `n` and `a`.
     fn judge(fields: [Option<Value<'_>>; 3]) -> Result<(bool, bool, u64), Malformed> {
         let [n, a, b] = fields;
         let weight = |value: Value<'_>| match value {
@@ -135,7 +136,7 @@ mod tests {
         Ok((int(n), int(a), b.map_or(0, weight)))
     }
 
-    /// Each header after the ones before it is what it would be alone.
+    /// Checks that each header gives the same answer as when it is read alone.
     fn same(headers: &[&str]) {
         let mut alike = Alike::new(NAMES, &["n", "a"]);
         for header in headers {
@@ -146,7 +147,7 @@ mod tests {
         }
     }
 
-    /// Whether the second is not scanned after the first.
+    /// Whether the second header is not scanned after the first.
     fn is_alike(one: &str, two: &str) -> bool {
         same(&[one, two, one]);
         let mut alike = Alike::new(NAMES, &["n", "a"]);
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn whatever_else_differs_is_scanned() {
         for (one, two) in [
-            // Fields that are looked at, strings that may be numbers, keys, what is nested.
+            // Fields that are read, strings that may be numbers, keys, nested values.
             (r#"{"b":"12"}"#, r#"{"b":"13"}"#),
             (r#"{"b":12}"#, r#"{"b":13}"#),
             (r#"{"n":12.0}"#, r#"{"n":12.5}"#),
@@ -176,7 +177,7 @@ mod tests {
             (r#"{"n":12}"#, r#"{"n":02}"#),
             (r#"{"n":-12}"#, r#"{"n":-02}"#),
             (r#"{"x":"1\ud800\udc00"}"#, r#"{"x":"1\ud700\udc00"}"#),
-            // No digits, another length, another end.
+            // A character that is no digit, another length, another end.
             (r#"{"n":12}"#, r#"{"n":1x}"#),
             (r#"{"n":12}"#, r#"{"n":1 }"#),
             (r#"{"n":12}"#, r#"{"n":1.5}"#),
@@ -186,7 +187,7 @@ mod tests {
         ] {
             assert!(!is_alike(one, two), "{one} {two}");
         }
-        // After one that is refused nothing is compared.
+        // After a refused header, nothing is compared.
         same(&[r#"{"n":12,"b":"3"}"#, r#"{"n":13,"b":"3"}"#, r#"{"n":02}"#, r#"{"n":03}"#, "", ""]);
     }
 

@@ -1,22 +1,22 @@
-//! Coercions as pydantic 2.14 does them in its lax mode.
+//! The coercions of pydantic 2.14 in lax mode.
 //!
-//! Pure; allocates only where a value has to be written anew.
+//! Pure; allocates only where a value must be rewritten.
 
 use std::borrow::Cow;
 
 use super::{Text, Value};
 
-/// Digits that Python converts from a string, leading zeros not counted.
+/// Maximum digits that Python converts from a string, without leading zeros.
 const MAX_DIGITS: usize = 4300;
 
 impl<'a> Value<'a> {
-    /// Whether an `int` field takes this value: `5`, `5.0`, `"5"`, `"5.0"`, `" 5 "`, `"1_000"`, `true`; not `5.5`.
+    /// Whether an `int` field accepts this value: `5`, `5.0`, `"5"`, `"5.0"`, `" 5 "`, `"1_000"`, `true`; not `5.5`.
     #[must_use]
     pub fn is_int(self) -> bool {
         matches!(self, Value::Int(_) | Value::Bool(_)) || self.to_int().is_some()
     }
 
-    /// The value of an `int` field, as Python would print it; `None` if the field does not take it.
+    /// The value of an `int` field, as Python would print it; `None` if the field does not accept it.
     #[must_use]
     pub fn to_int(self) -> Option<Cow<'a, str>> {
         match self {
@@ -35,11 +35,11 @@ impl<'a> Value<'a> {
         self.to_int()?.parse().ok()
     }
 
-    /// The value of a `float` field: numbers, numeric strings and booleans; `None` if the field does not take it.
+    /// The value of a `float` field: numbers, numeric strings and booleans; `None` if the field does not accept it.
     #[must_use]
     pub fn to_float(self) -> Option<f64> {
         match self {
-            // A whole zero has no sign.
+            // An integer zero has no sign.
             Value::Int("-0") => Some(0.0),
             Value::Int(text) | Value::Float(text) => text.parse().ok(),
             Value::Bool(value) => Some(f64::from(u8::from(value))),
@@ -54,13 +54,14 @@ impl<'a> Value<'a> {
         if let Value::Str(text) = self { Some(text) } else { None }
     }
 
-    /// Whether a `Literal` of this string takes the value.
+    /// Whether a `Literal` of this string accepts the value.
     #[must_use]
     pub fn is_str(self, literal: &str) -> bool {
         self.text().is_some_and(|text| text.is(literal))
     }
 
-    /// Whether a `Literal` of this integer takes the value, compared as Python compares: `1` is also `1.0` and `true`.
+    /// Whether a `Literal` of this integer accepts the value, compared as Python compares: `1` is also `1.0` and
+    /// `true`.
     #[must_use]
     pub fn is_number(self, literal: i32) -> bool {
         match self {
@@ -72,25 +73,25 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Whether an `int` field takes this text.
+/// Whether an `int` field accepts this text.
 #[must_use]
 pub fn is_int_text(text: &str) -> bool {
     int_of_text(text).is_some()
 }
 
-/// Whether a `float` field takes this text.
+/// Whether a `float` field accepts this text.
 #[must_use]
 pub fn is_float_text(text: &str) -> bool {
     float_of_text(text).is_some()
 }
 
-/// Whether an `int` field takes this float: it has no fraction and is inside the range of 64 bit.
+/// Whether an `int` field accepts this float: it has no fraction and is in the 64-bit range.
 #[must_use]
 pub fn is_int_float(float: f64) -> bool {
     whole(float).is_some()
 }
 
-/// The float as an integer, if it has no fraction and is inside the range that pydantic takes.
+/// The float as an integer, if it has no fraction and is in the range that pydantic accepts.
 fn whole(float: f64) -> Option<i64> {
     /// 2⁶³, exact as a float.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
@@ -110,8 +111,8 @@ fn int_of_text(text: &str) -> Option<String> {
         Some(_) => return None,
         None => digits,
     };
-    // Leading zeros go first, together with whatever underscores stand between and behind them; a minus may follow
-    // ("0-1" is -1). That is an accident of the reference, and a message that it accepts must not be lost.
+    // Leading zeros are removed first, together with underscores between and after them; a minus may follow ("0-1" is
+    // -1). This is an accident of the reference, and a message that the reference accepts must not be lost.
     let significant = if digits.starts_with('0') { digits.trim_start_matches(['0', '_']) } else { digits };
     if significant.is_empty() {
         return digits.ends_with('0').then(|| "0".into());
@@ -129,13 +130,14 @@ fn int_of_text(text: &str) -> Option<String> {
     Some(format!("{}{plain}", if negative && plain != "0" { "-" } else { "" }))
 }
 
-/// The value of a `float` field from a text; `None` if the field does not take it. Space around is allowed, and so are underscores; not both.
+/// The value of a `float` field from a text; `None` if the field does not accept it. Surrounding space is allowed, and
+/// so are underscores, but not both.
 #[must_use]
 pub fn float_of_text(text: &str) -> Option<f64> {
     text.trim().parse().ok().or_else(|| without_underscores(text)?.parse().ok())
 }
 
-/// Single underscores between other characters are taken out, as in Python's own literals.
+/// Removes single underscores between other characters, as in Python's own literals.
 fn without_underscores(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('_') {
         return Some(text.into());

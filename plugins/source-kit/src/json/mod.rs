@@ -1,13 +1,13 @@
-//! JSON as Python's detectors write it and as pydantic 2.14 takes it.
+//! JSON as Python's detectors write it and as pydantic 2.14 reads it.
 //!
-//! Not plain `serde_json`, because real messages would vanish: NaN and Infinity are accepted anywhere, the last of
-//! duplicate keys counts, integers may have up to 4300 digits, 200 levels of nesting are accepted and 201 are not, and
-//! lone surrogates are refused. The whole text is checked in one pass; only the fields that a protocol asks for are
-//! looked at; nothing is allocated, and no recursion follows the nesting. It never keeps or changes the text.
+//! Plain `serde_json` would reject real messages: here NaN and Infinity are accepted anywhere, the last of duplicate
+//! keys wins, integers may have up to 4300 digits, 200 levels of nesting are accepted and 201 are not, and lone
+//! surrogates are refused. The whole text is checked in one pass, and only the fields that a protocol asks for are
+//! inspected. Nothing is allocated, there is no recursion, and the text is neither kept nor changed.
 //!
-//! [`fields`] finds the fields of a message, [`Alike`] reads the headers of a run, of which most look like the one before; [`Value`]
-//! coerces them as pydantic's lax mode does, and [`Value::write`] writes them as pydantic's `model_dump_json` does;
-//! [`dictionary`] has the fields in the order in which it writes them.
+//! [`fields`] finds the fields of a message; [`Alike`] reads the headers of a run, which mostly resemble the previous
+//! one. [`Value`] coerces as pydantic's lax mode does, [`Value::write`] writes as pydantic's `model_dump_json` does,
+//! and [`dictionary`] returns the fields in the order in which pydantic writes them.
 
 mod alike;
 mod lax;
@@ -49,14 +49,14 @@ pub struct Text<'a> {
     escaped: bool,
 }
 
-/// Why a text is not a JSON object that pydantic would take.
+/// Why a text is not a JSON object that pydantic would accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JsonError {
     reason: &'static str,
     at: usize,
 }
 
-/// The top-level fields of the object in `document`, in the order of `names`; of duplicates the last.
+/// The top-level fields of the object in `document`, in the order of `names`; the last of duplicates.
 ///
 /// # Errors
 /// The text is not JSON by the rules of this module, or not an object.
@@ -72,7 +72,7 @@ pub fn fields<'a, const N: usize>(document: &'a [u8], names: &[&str; N]) -> Resu
 
 /// Calls `take` for each top-level field of the object in `document`, in its order, duplicates included.
 ///
-/// The text may turn out not to be JSON after some calls: use what `take` saw only when the answer is `Ok`.
+/// The text may turn out not to be JSON after some calls: use the values only when the result is `Ok`.
 ///
 /// # Errors
 /// The text is not JSON by the rules of this module, or not an object.
@@ -80,14 +80,14 @@ pub fn each_field<'a>(document: &'a [u8], mut take: impl FnMut(Text<'a>, Value<'
     each(document, |key, value, _| take(key, value))
 }
 
-/// The same, with the place in the text where the value begins.
+/// The same, with the position of the value in the text.
 fn each<'a>(document: &'a [u8], mut take: impl FnMut(Text<'a>, Value<'a>, usize)) -> Result<(), JsonError> {
     let text =
         std::str::from_utf8(document).map_err(|error| JsonError { reason: "not UTF-8", at: error.valid_up_to() })?;
     let mut scanner = Scanner::new(text);
     scanner.space();
     if scanner.peek() != Some(b'{') {
-        // Whatever it is, it is no object; what is wrong with it otherwise makes no difference.
+        // It is not an object; other errors make no difference.
         return Err(JsonError { reason: "not a JSON object", at: scanner.at() });
     }
     scanner.object(0, &mut take)?;
@@ -101,7 +101,7 @@ impl<'a> Value<'a> {
     pub fn items(self) -> Option<Vec<Value<'a>>> {
         let Value::Array(text) = self else { return None };
         let mut items = Vec::new();
-        // The array was checked when it was found, so that no error can come here.
+        // The array was checked when it was found, so there can be no error.
         Scanner::new(text).array(0, &mut |item| items.push(item)).ok()?;
         Some(items)
     }

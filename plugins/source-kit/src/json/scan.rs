@@ -1,18 +1,18 @@
-//! The one pass over the text: checks everything, keeps nothing.
+//! The single pass over the text: checks everything, keeps nothing.
 //!
-//! Pure. Nesting is followed with a bit for each level instead of recursion, so a hostile text cannot exhaust the
-//! stack. Its neighbour `lax.rs` looks at the values that were found.
+//! Pure. Tracks nesting with one bit for each level instead of recursion, so a hostile text cannot exhaust the stack.
+//! `lax.rs` inspects the values found.
 
 use super::{JsonError, Text, Value};
 
-/// Levels of nesting that are accepted. A container without elements does not count: pydantic's parser looks at the
-/// limit when it enters the first element.
+/// Accepted levels of nesting. An empty container does not count: pydantic's parser checks the limit when it enters the
+/// first element.
 const MAX_DEPTH: usize = 200;
 
-/// Digits before the point that Python converts.
+/// Maximum digits before the point that Python converts.
 const MAX_DIGITS: usize = 4300;
 
-/// A place in a text.
+/// A position in a text.
 pub(super) struct Scanner<'a> {
     text: &'a str,
     /// Invariant: on a character boundary whenever a method returns `Ok`.
@@ -36,14 +36,14 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// Goes over white space.
+    /// Skips white space.
     pub(super) fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
             self.at += 1;
         }
     }
 
-    /// The object that begins here, inside `depth` containers: each key, its value, and where that begins.
+    /// Reads the object that begins here, inside `depth` containers: each key, its value, and the value's position.
     pub(super) fn object(
         &mut self,
         depth: usize,
@@ -68,7 +68,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The array that begins here, inside `depth` containers.
+    /// Reads the array that begins here, inside `depth` containers.
     pub(super) fn array(&mut self, depth: usize, take: &mut impl FnMut(Value<'a>)) -> Result<(), JsonError> {
         self.expect(b'[', "`[` expected")?;
         self.space();
@@ -86,7 +86,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The value that begins here, inside `depth` containers.
+    /// Reads the value that begins here, inside `depth` containers.
     fn value(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
         self.space();
         let from = self.at;
@@ -103,7 +103,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Goes over a value of any nesting.
+    /// Skips a value of any nesting.
     fn skip(&mut self, outer: usize) -> Result<(), JsonError> {
         let mut objects = Levels::default();
         let mut depth = outer;
@@ -131,7 +131,7 @@ impl<'a> Scanner<'a> {
                     self.scalar()?;
                 }
             }
-            // A value has ended; so may have the containers around it.
+            // A value has ended; the containers around it may end too.
             loop {
                 if depth == outer {
                     return Ok(());
@@ -208,7 +208,7 @@ impl<'a> Scanner<'a> {
         Ok(if whole { Value::Int(text) } else { Value::Float(text) })
     }
 
-    /// At least one digit; their number.
+    /// Skips at least one digit; returns the number of digits.
     fn digits(&mut self) -> Result<usize, JsonError> {
         let from = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
@@ -286,13 +286,14 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes at the beginning are surely inside a string: neither quote, backslash nor control character.
+/// How many bytes at the beginning are certainly inside a string: neither quote, backslash nor control character.
 ///
 /// Eight at a time (long headers: 0.3 instead of 1.2 ns a byte); it may stop early, never late.
 fn plain_bytes(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    // The high bit of each byte that is less than `limit` (up to 128) is set; of others perhaps, but never in a lower place.
+    // The high bit is set for each byte less than `limit` (up to 128). It may be set for other bytes too, but only
+    // above such a byte.
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
     let mut at = 0;
     while let Some(eight) = bytes.get(at..at + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) {
@@ -307,7 +308,7 @@ fn plain_bytes(bytes: &[u8]) -> usize {
     at
 }
 
-/// Resolves the escapes of a string that was checked.
+/// Resolves the escapes of a checked string.
 pub(super) fn unescape(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;

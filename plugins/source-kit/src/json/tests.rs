@@ -1,7 +1,7 @@
 use super::*;
 
 fn value(text: &str) -> Option<Value<'_>> {
-    // The leak keeps the helper short; each test makes few.
+    // Leaks the text to keep the helper short; each test makes few.
     let document: &'static str = Box::leak(format!("{{\"x\":{text}}}").into_boxed_str());
     fields(document.as_bytes(), &["x"]).ok()?[0]
 }
@@ -35,7 +35,7 @@ fn integers_of_any_size_are_valid_up_to_4300_digits() {
 
 #[test]
 fn nesting_of_200_is_accepted_and_201_is_not() {
-    // The object around counts as one; a container without elements does not count.
+    // The outer object counts as one level; an empty container does not count.
     assert!(value(&nested(199, "1")).is_some());
     assert!(value(&nested(200, "")).is_some());
     assert!(value(&nested(200, "1")).is_none());
@@ -124,7 +124,7 @@ struct Golden {
     floats: Vec<(String, Option<String>)>,
 }
 
-/// What pydantic 2.14.3 makes of them, written by `fixtures/golden.py`.
+/// The result of pydantic 2.14.3 for the values, written by `fixtures/golden.py`.
 fn golden() -> Golden {
     serde_json::from_str(include_str!("../../fixtures/golden.json")).unwrap()
 }
@@ -147,7 +147,7 @@ fn every_object_is_written_as_the_reference_writes_it() {
     assert!(golden.len() > 500, "the table is there");
     for (document, written) in golden {
         assert_eq!(rewritten(&document), written, "{document}");
-        // As a value inside another, it takes the other way through the writer.
+        // A nested value takes the other path through the writer.
         let mut out = Vec::new();
         value(&document).unwrap().write(&mut out);
         assert_eq!(String::from_utf8(out).unwrap(), written, "{document}");

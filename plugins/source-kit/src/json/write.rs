@@ -1,8 +1,8 @@
-//! Writing a value as pydantic's `model_dump_json` does: compact, in Python's own values.
+//! Writes a value as pydantic's `model_dump_json` does: compact, from Python's own values.
 //!
-//! Pure. What was read is written as Python would have kept it: numbers, strings and the order of a dictionary, in which
-//! of duplicate keys the first gives the place and the last the value. One pass over the text; the recursion is bounded by the
-//! nesting that the reader accepts. Its neighbour `lax.rs` coerces, this does not.
+//! Pure. A value is written as Python would have stored it: numbers, strings and the order of a dictionary, in which
+//! the first of duplicate keys decides the position and the last the value. One pass over the text; the nesting that
+//! the reader accepts bounds the recursion. `lax.rs` coerces, this file does not.
 
 use std::{
     borrow::Cow,
@@ -12,8 +12,8 @@ use std::{
 
 use super::{JsonError, Text, Value, scan::Scanner};
 
-/// The top-level fields of the object in `document`, as a Python dictionary has them: of duplicate keys the first gives the
-/// place and the last the value.
+/// The top-level fields of the object in `document`, as in a Python dictionary: the first of duplicate keys decides the
+/// position and the last the value.
 ///
 /// # Errors
 /// The text is not JSON by the rules of this module, or not an object.
@@ -38,7 +38,7 @@ impl Value<'_> {
             Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
             Value::Int("-0") => out.push(b'0'),
             Value::Int(text) => out.extend_from_slice(text.as_bytes()),
-            // The scanner lets through only what parses; a number too large for a float is infinite in Python too.
+            // The scanner accepts only numbers that parse; a number too large for a float is infinite in Python too.
             Value::Float(text) => write_float(text.parse().unwrap_or(f64::NAN), out),
             Value::Str(text) => write_text(text, out),
             Value::Array(text) | Value::Object(text) => {
@@ -49,13 +49,13 @@ impl Value<'_> {
     }
 }
 
-/// Appends a float as pydantic 2.14.3 writes it: the shortest digits that read back the same, `1e+22`, `null` for NaN and
-/// infinity. (Other versions write `1e22`; serde_json, which pydantic uses itself, decides it.)
+/// Appends a float as pydantic 2.14.3 writes it: the shortest digits that read back the same, `1e+22`, `null` for NaN
+/// and infinity. (Other versions write `1e22`, depending on serde_json, which pydantic uses.)
 pub fn write_float(value: f64, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &value).expect("writing a number to memory cannot fail");
 }
 
-/// Appends a string with quotes and the escapes that JSON demands; everything else stays as it is.
+/// Appends a string with quotes and the escapes that JSON requires; all else stays as it is.
 pub fn write_str(value: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("writing a string to memory cannot fail");
 }
@@ -64,7 +64,7 @@ fn write_text(text: Text<'_>, out: &mut Vec<u8>) {
     if text.escaped {
         write_str(&text.decode(), out);
     } else {
-        // Without escapes it has nothing that must be escaped: as it stood.
+        // A string without escapes needs none: copied unchanged.
         out.push(b'"');
         out.extend_from_slice(text.raw.as_bytes());
         out.push(b'"');
@@ -109,7 +109,7 @@ fn object(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), JsonError>
     scanner.expect(b'{', "`{` expected")?;
     out.push(b'{');
     let from = out.len();
-    // Where in `out` the fields stand, `"key":value` each, in the order of a dictionary.
+    // Ranges of the fields in `out`, `"key":value` each, in the order of a dictionary.
     let mut fields: Vec<Range<usize>> = Vec::new();
     let mut places: HashMap<Cow<'_, str>, usize> = HashMap::new();
     let mut doubled = false;

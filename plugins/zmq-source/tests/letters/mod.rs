@@ -1,9 +1,9 @@
-//! The smallest protocol there can be, for tests of what all protocols share.
+//! The smallest possible protocol, for tests of what all protocols share.
 
 use framegate_plugin_api::Frame;
 use framegate_zmq_source::{Malformed, Protocol, Role};
 
-/// One letter says what a message is: start, data, end, heartbeat.
+/// One letter is the kind of a message: start, data, end, heartbeat.
 #[derive(Debug, Default)]
 pub(crate) struct Letters;
 

@@ -1,4 +1,4 @@
-//! A good plugin for another layout of the interface: built against a copy of it with `edit.txt` applied.
+//! A correct plugin for another layout of the interface: built against a copy of it with `edit.txt` applied.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
-//! Keeps all rules, but for the faults in its settings: each happens once, in the order in which they stand there.
+//! Obeys all rules, except for the faults in its settings: each happens once, in the order of the list.
 //!
-//! What has happened is known by files in a folder, so it is also known to other copies of the plugin.
+//! Faults that have happened are recorded as files in a folder, so that other copies of the plugin see them too.
 #![forbid(unsafe_code)]
 
 use std::{fs, path::PathBuf, thread, time::Duration};
@@ -14,7 +14,7 @@ use serde::Deserialize;
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    /// "CALL FAULT" each.
+    /// Each is "CALL FAULT".
     faults: Vec<String>,
     folder: PathBuf,
 }
@@ -42,7 +42,7 @@ impl Faults {
             "hangs" => while !goes_on() {
                 thread::park_timeout(Duration::from_millis(5));
             }
-            // As a good source waits.
+            // Waits like a correct source.
             "waits" => while !goes_on() {
                 if self.host.stop_requested() {
                     return Err(SourceError::connect(format!("{call} is told to stop")));
@@ -54,7 +54,7 @@ impl Faults {
         Ok(())
     }
 
-    /// A letter for each call in a file.
+    /// Appends one letter per call to a file.
     fn note(&self, call: &str) {
         let file = self.settings.folder.join(call);
         let calls = fs::read_to_string(&file).unwrap_or_default();
@@ -64,7 +64,7 @@ impl Faults {
 
 struct Bad(Faults);
 
-/// Gives a header's, ten images' and an end's worth of events.
+/// Yields as many events as a header, ten images and an end.
 struct Run {
     faults: Faults,
     given: bool,

@@ -1,4 +1,4 @@
-//! Never answers.
+//! Never returns from `create`.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Never answers when a scan starts.
+//! Never returns when a scan starts.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

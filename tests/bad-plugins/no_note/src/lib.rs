@@ -1,6 +1,6 @@
-//! A shared library that is no plugin.
+//! A shared library that is not a plugin.
 
-/// Something to export.
+/// A symbol to export.
 #[unsafe(no_mangle)]
 pub extern "C" fn not_a_plugin() -> i32 {
     1

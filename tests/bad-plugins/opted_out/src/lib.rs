@@ -1,4 +1,4 @@
-//! Carries a plugin's note, but exports its root without a description of the layout.
+//! Has a plugin's note, but exports its root without a description of the layout.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Goes on working, while a thread of its own panics in each scan.
+//! Works, but one of its own threads panics in each scan.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

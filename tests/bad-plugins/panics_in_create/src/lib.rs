@@ -1,4 +1,4 @@
-//! Panics before there is an instance.
+//! Panics before an instance exists.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

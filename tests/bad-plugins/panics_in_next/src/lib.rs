@@ -1,4 +1,4 @@
-//! Gives an event, and panics in the same call.
+//! Yields an event, and panics in the same call.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

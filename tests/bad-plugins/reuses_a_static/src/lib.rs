@@ -1,4 +1,4 @@
-//! Writes each event into the same static buffer, and is over before the host looks again.
+//! Writes each event into the same static buffer, and ends before the host checks it again.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ impl SourceRun for Run {
             return Ok(Progress::End);
         }
         self.0 += 1;
-        // SAFETY: there is none: the host still has the bytes. That is what is wrong.
+        // SAFETY: there is none, on purpose: the host still has the bytes.
         let bytes: &'static [u8] = unsafe {
             (&raw mut BUFFER).write([self.0; 64]);
             &*(&raw const BUFFER)

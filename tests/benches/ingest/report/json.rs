@@ -1,4 +1,4 @@
-//! Everything that was measured, for programs: each round of each side, and what came of the limits.
+//! All measurements, for programs: each round of each side, and the results of the limits.
 
 use std::{fs, path::Path, thread};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::compare::Rounds;
 
-/// Writes it to a file.
+/// Writes the report to a file.
 pub(crate) fn write(path: &Path, kind: Kind, groups: &[(&str, Vec<Rounds>)]) -> anyhow::Result<()> {
     let row = |rounds: &Rounds, all: &[Rounds]| json!({"row": rounds.row, "rounds": rounds.sides, "limits": rounds.verdicts(all)});
     let group = |all: &[Rounds]| all.iter().map(|rounds| row(rounds, all)).collect::<Vec<Value>>();

@@ -1,4 +1,4 @@
-//! What was measured, as people and programs read it.
+//! Reports of the measurements, for people and programs.
 
 pub(crate) mod json;
 pub(crate) mod plot;

@@ -1,4 +1,5 @@
-//! The ratios to the relay by payload, as a picture for documents: events a second on the left, CPU per event on the right.
+//! The ratios to the relay by payload, as a picture for documents: events per second on the left, CPU per event on the
+//! right.
 
 use std::{ops::Range, path::Path};
 
@@ -8,7 +9,7 @@ use plotters::prelude::*;
 
 use crate::{compare::Rounds, limits::Figure, sides::Side};
 
-/// Draws what rounds have a relay, one line for each side and way to the workers, to a file.
+/// Draws the rounds that have a relay to a file, one line for each side and transport.
 pub(crate) fn write(path: &Path, all: &[Rounds]) -> anyhow::Result<()> {
     draw(path, all).map_err(|error| anyhow!("{}: {error}", path.display()))
 }
@@ -67,7 +68,7 @@ fn draw<'a>(path: &'a Path, all: &[Rounds]) -> Result<(), Box<dyn std::error::Er
     Ok(())
 }
 
-/// Of rows that are usual but for the size; the size as a power of two.
+/// The points of rows that differ from the usual one only in size; the size as a power of two.
 fn points(all: &[Rounds], side: Side, figure: Figure) -> Vec<(f64, Spread)> {
     let usual = all.iter().filter(|rounds| rounds.row.sides[0] == Side::Relay && !rounds.row.broadcast);
     let ratio = |rounds: &Rounds| rounds.ratio(side, |measured| figure.of(measured, rounds.row.streams));
@@ -76,7 +77,7 @@ fn points(all: &[Rounds], side: Side, figure: Figure) -> Vec<(f64, Spread)> {
 
 /// From 64 bytes to 16 MiB, as powers of two, with some room.
 const SIZES: Range<f64> = 5.5..24.5;
-/// Python is far off the scale of both.
+/// Python is far off the scale in both pictures.
 const SIDES: [(Side, RGBColor); 3] = [
     (Side::Framegate, RGBColor(0, 90, 170)),
     (Side::Linked, RGBColor(200, 90, 0)),

@@ -1,4 +1,5 @@
-//! A group as a table: a line for each side of a row, ratios to the row's first side, and below what was held against a limit.
+//! A group as a table: a line for each side of a row, ratios to the row's first side, and the results of the limits
+//! below.
 
 use comfy_table::{CellAlignment, Table, presets};
 use framegate_tests::bench::spread::Spread;
@@ -32,7 +33,7 @@ pub(crate) fn print(group: &str, all: &[Rounds]) {
     println!("\n{table}");
 }
 
-/// Prints what was held against a limit. Returns how many are missed.
+/// Prints the results of the limits. Returns how many are missed.
 pub(crate) fn judge(all: &[Rounds]) -> usize {
     let verdicts: Vec<(&str, Verdict)> = all
         .iter()

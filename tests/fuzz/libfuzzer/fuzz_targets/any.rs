@@ -1,4 +1,4 @@
-//! Feeds the target that `FRAMEGATE_FUZZ_TARGET` names. One program for all of them: it is built once.
+//! Feeds the target in `FRAMEGATE_FUZZ_TARGET`. One program for all targets, so that it is built once.
 #![no_main]
 
 use std::sync::LazyLock;

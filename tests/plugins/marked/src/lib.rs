@@ -1,6 +1,7 @@
-//! Gives events that say which version of the plugin made them, in which of its runs, and their number in it.
+//! Yields events that contain the version of the plugin that made them, the number of the run, and their number in the
+//! run.
 //!
-//! It has what a source of a real detector has, so that a test sees whether it goes: a thread and a pipe of its own.
+//! Like a source of a real detector, it has a thread and a pipe, so that a test sees whether they are cleaned up.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -22,15 +23,15 @@ use serde::Deserialize;
 struct Settings {
     /// Events in each run.
     events: u64,
-    /// Bytes of each event's second frame.
+    /// Bytes of the second frame of each event.
     #[serde(default)]
     bytes: usize,
     /// Bytes of the second frame of the first event and the last.
     #[serde(default)]
     outer_bytes: usize,
-    /// The second half of a run's events waits until this file is there, and takes it away.
+    /// The second half of a run's events waits until this file exists, and removes it.
     half_when: Option<PathBuf>,
-    /// Shown in the events; a wrong one is refused.
+    /// Included in the events; a wrong value is refused.
     #[serde(default)]
     mark: String,
 }
@@ -101,7 +102,7 @@ impl Source for Marked {
             dtype: ParameterType::Str,
             default: default.into(),
         };
-        // Each version has one of its own, and one that all have.
+        // Each version has its own parameter, and one that all versions have.
         vec![one("gain", "1"), one(concat!("only_", env!("CARGO_PKG_VERSION_MAJOR")), "here")]
     }
 
@@ -142,7 +143,7 @@ impl SourceRun for Run {
         if !out.is_empty() {
             return Ok(if is_over { Progress::End } else { Progress::More });
         }
-        // Nothing comes any more, or not yet.
+        // No more events, or not yet.
         while !deadline.passed() && !self.host.stop_requested() {
             thread::sleep(Duration::from_millis(1));
         }

@@ -1,8 +1,8 @@
-//! The bytes of several images of a STINS detector, as they are on the wire, prepared once. What changes is written over: the image's
-//! number, and its stamp.
+//! The bytes of several images of a STINS detector in wire format, prepared once. Only the image's number and its stamp
+//! are overwritten.
 //!
-//! Of a large image only the beginning is in the block. The rest is the same filling over and over, so that what is sent stays in the
-//! processor's cache.
+//! For a large image, the block contains only the beginning. The rest is the same filling, sent repeatedly, so that it
+//! stays in the processor's cache.
 
 use std::io::Write as _;
 
@@ -11,22 +11,22 @@ use super::{MAGIC, STAMP, zmtp};
 /// See the module.
 pub(crate) struct Block {
     bytes: Vec<u8>,
-    /// Where the numbers of each image stand.
+    /// Positions of the numbers of each image.
     numbers: Vec<Vec<usize>>,
-    /// Where the last part of each image begins.
+    /// Start of the last part of each image.
     last_parts: Vec<usize>,
-    /// Bytes of filling that follow the block.
+    /// Number of filling bytes after the block.
     pub(crate) filling: usize,
 }
 
 impl Block {
-    /// Images that have so many parts of so many bytes; no more of them than `most`.
+    /// Images with `parts` parts of `payload` bytes; at most `most` images.
     pub(crate) fn new(payload: usize, parts: usize, most: usize) -> Self {
         let mut block = Self { bytes: Vec::new(), numbers: Vec::new(), last_parts: Vec::new(), filling: 0 };
         while block.numbers.is_empty() || (block.bytes.len() < SIZE && block.numbers.len() < most) {
             block.add(payload, parts);
         }
-        // Of several, all are small.
+        // If there are several images, all are small.
         if block.numbers.len() == 1 && block.bytes.len() > SIZE {
             let first_part = block.last_parts[0] + STAMP;
             block.filling = block.bytes.len() - SIZE.max(first_part);
@@ -48,16 +48,16 @@ impl Block {
         self.last_parts.push(self.bytes.len() - if parts == 1 { text.len() } else { payload });
     }
 
-    /// How many images it holds.
+    /// Number of images.
     pub(crate) fn images(&self) -> usize {
         self.numbers.len()
     }
 
-    /// The bytes of this many images, the first of which has this number.
+    /// The bytes of this many images; the first has the number `first`.
     pub(crate) fn numbered(&mut self, first: u64, images: usize) -> &[u8] {
         for (number, places) in (first..).zip(&self.numbers[..images]) {
             for place in places {
-                // Exactly as wide as the spaces that it takes.
+                // Exactly as wide as the spaces that it replaces.
                 let _ = write!(&mut self.bytes[*place..place + WIDTH], "{number:>WIDTH$}");
             }
         }
@@ -71,13 +71,13 @@ impl Block {
     }
 }
 
-/// Writes a stamp over the beginning of a part.
+/// Writes a stamp to the beginning of a part.
 pub(crate) fn write_stamp(part: &mut [u8], ns: u64) {
     part[..8].copy_from_slice(&MAGIC);
     part[8..STAMP].copy_from_slice(&ns.to_le_bytes());
 }
 
-/// The first part of an image, at least this long, and where its numbers are to be written.
+/// The first part of an image, at least this long, and the positions of its numbers.
 pub(crate) fn image(least: usize) -> (String, [usize; 2]) {
     let space = " ".repeat(WIDTH);
     let frame = r#"{"htype":"image","frame":"#.to_owned();
@@ -94,9 +94,9 @@ pub(crate) fn image(least: usize) -> (String, [usize; 2]) {
 
 /// Digits of a number, spaces included.
 pub(crate) const WIDTH: usize = 10;
-/// What images are made of.
+/// The byte that images consist of.
 pub(crate) const FILLING: u8 = 7;
-/// Bytes that are written at once: small enough for the cache.
+/// Bytes per write: small enough for the cache.
 pub(crate) const SIZE: usize = 128 << 10;
 
 #[cfg(test)]

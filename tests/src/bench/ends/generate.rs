@@ -1,4 +1,4 @@
-//! Detectors on bare TCP. A thread for each; none of them waits for anything but the network and, if it is paced, the clock.
+//! Detectors on plain TCP, each with a thread. A thread waits only for the network and, at a fixed rate, for the clock.
 
 use std::{
     io::{BufRead as _, Write as _},
@@ -14,7 +14,7 @@ use super::{
     due_ns, now_ns, say, sleep_until, zmtp,
 };
 
-/// Says that it is there, waits for a line, sends everything, and stays: what it has used is still to be read.
+/// Reports that it is ready, waits for a line, sends everything, and stays: its usage must still be read.
 pub(crate) fn run(load: &Load) -> anyhow::Result<()> {
     let bind = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).context("a detector's port is taken");
     let listeners = load.ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
@@ -49,7 +49,7 @@ fn detect(load: &Load, listener: &TcpListener, start: u64) -> anyhow::Result<()>
         Some(rate) => pace(load, rate, &mut stream, start)?,
     }
     stream.write_all(&zmtp::message(SERIES_END.as_bytes()))?;
-    // Who closes takes away what is not read yet.
+    // Closing the connection would discard unread bytes.
     loop {
         thread::park();
     }
@@ -90,5 +90,5 @@ fn fill(stream: &mut TcpStream, filling: &[u8], mut left: usize) -> anyhow::Resu
     Ok(())
 }
 
-/// From the word to the first image that is paced: enough for the handshake.
+/// Time from the line to the first image at a fixed rate: enough for the handshake.
 pub(crate) const HEAD_START: u64 = 200_000_000;

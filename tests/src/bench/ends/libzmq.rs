@@ -1,4 +1,4 @@
-//! Detectors and workers on libzmq, as they are at a beamline. They take much of a small machine.
+//! Detectors and workers on libzmq, as at a beamline. They need much of a small machine's CPU.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -19,13 +19,13 @@ use super::{
     say, sleep_until, zmtp,
 };
 
-/// As the detectors on TCP.
+/// Like the detectors on TCP.
 pub(crate) fn generate(load: &Load) -> anyhow::Result<()> {
     let context = zmq::Context::new();
     let mut sockets = Vec::new();
     for port in &load.ports {
         let push = context.socket(zmq::PUSH)?;
-        // About 64 MiB, so that large images do not fill the machine.
+        // About 64 MiB, so that large images do not fill the machine's memory.
         push.set_sndhwm(i32::try_from((64 << 20) / (load.payload * load.parts + 1024))?.clamp(4, 10_000))?;
         push.bind(&format!("tcp://127.0.0.1:{port}"))?;
         sockets.push(push);
@@ -62,13 +62,13 @@ fn detect(load: &Load, push: &zmq::Socket, start: u64) -> anyhow::Result<()> {
         }
     }
     push.send(SERIES_END, 0)?;
-    // Whoever closes before everything is taken would wait for it; the run's end kills it before.
+    // Closing would wait until everything is sent; the run's end kills the process before.
     loop {
         thread::park();
     }
 }
 
-/// As the workers on TCP, with a thread and a socket for each connection.
+/// Like the workers on TCP, but with a thread and a socket for each connection.
 pub(crate) fn receive(work: &Work) -> anyhow::Result<()> {
     let record = Mutex::new(Record::new(work));
     thread::scope(|scope| {
@@ -97,13 +97,13 @@ fn serve(work: &Work, worker: usize, port: u16, service: Uuid, record: &Mutex<Re
     let mut ping_at = Instant::now();
     let mut part = zmq::Message::new();
     for turn in 0u64.. {
-        // Not at every message: asking for the time would count at 64 bytes.
+        // Not for every message: at 64 bytes, reading the clock would distort the result.
         if turn % 64 == 0 && Instant::now() >= ping_at {
             dealer.send(&service.as_bytes()[..], 0)?;
             ping_at = Instant::now() + PING;
         }
         if is_last && work.stalls_after.is_some_and(|after| record().messages() >= after) {
-            // Keeps its connection, and nothing else.
+            // Only keeps its connection.
             loop {
                 thread::park();
             }
@@ -111,7 +111,7 @@ fn serve(work: &Work, worker: usize, port: u16, service: Uuid, record: &Mutex<Re
         match dealer.recv(&mut part, 0) {
             Ok(()) => {}
             Err(zmq::Error::EAGAIN) => {
-                // Nothing comes: a ping more does no harm.
+                // No message has arrived: an additional ping does no harm.
                 dealer.send(&service.as_bytes()[..], 0)?;
                 continue;
             }

@@ -1,8 +1,9 @@
-//! The ends of a run: who makes the load and who takes it, a process each. They are told what to do in one line of JSON on
-//! their command line, and say how far they are in lines of JSON on their output.
+//! The ends of a run: the processes that generate and receive the load. They get their parameters as one line of JSON
+//! on the command line, and report progress as lines of JSON on their output.
 //!
-//! The ends on bare TCP (`generate`, `receive`) speak just enough ZMTP and look at no byte that they need not; those on libzmq
-//! (`libzmq`) are what detectors and workers have. What both say and stamp is here.
+//! The ends on plain TCP (`generate`, `receive`) implement only the necessary part of ZMTP and read no unnecessary
+//! byte; the ends on libzmq (`libzmq`) are like real detectors and workers. This file has their common reports and
+//! stamps.
 
 mod block;
 mod generate;
@@ -29,84 +30,84 @@ pub enum Kind {
     Zmq,
 }
 
-/// What the generator is to do.
+/// Parameters of the generator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Load {
-    /// What it is made of.
+    /// The implementation of the ends.
     pub kind: Kind,
-    /// A detector on each.
+    /// One detector for each port.
     pub ports: Vec<u16>,
-    /// Bytes of each part; the first, which says what it is, may be shorter or longer.
+    /// Bytes per part; the first part, the header, may be shorter or longer.
     pub payload: usize,
-    /// Parts of each event.
+    /// Parts per event.
     pub parts: usize,
-    /// Images of each detector.
+    /// Images per detector.
     pub events: u64,
-    /// Images a second; none: as fast as they are taken.
+    /// Images per second; `None`: as fast as possible.
     pub rate: Option<f64>,
 }
 
-/// What the workers are to do.
+/// Parameters of the workers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Work {
-    /// What they are made of.
+    /// The implementation of the ends.
     pub kind: Kind,
-    /// Every worker connects to each.
+    /// Every worker connects to each port.
     pub ports: Vec<u16>,
-    /// How many.
+    /// Number of workers.
     pub workers: usize,
-    /// Messages that are to come, of all workers that count.
+    /// Number of expected messages, for all measured workers together.
     pub expected: u64,
-    /// The images are stamped with the time when they were to be sent.
+    /// Whether the images have stamps with the time when they were due.
     pub stamped: bool,
-    /// The last worker does not count.
+    /// Whether the last worker is not measured.
     pub apart: bool,
-    /// The last worker stops to read and to ping when so many messages have come to the others.
+    /// The last worker stops reading and pinging when the others have received this many messages.
     pub stalls_after: Option<u64>,
 }
 
-/// What an end says.
+/// A report of an end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Said {
-    /// It is there.
+    /// It is ready.
     Ready,
-    /// So many messages have come to the workers that count; on the clock of `now_ns`.
+    /// Number of messages that the measured workers have received, with the time of `now_ns`.
     Progress {
-        /// When.
+        /// Time of the report.
         at_ns: u64,
-        /// All of them together.
+        /// All workers together.
         messages: u64,
     },
-    /// All that were expected have come.
+    /// All expected messages have arrived.
     Done {
-        /// From the first to the last.
+        /// From the first to the last message.
         seconds: f64,
-        /// If the images are stamped.
+        /// Only if the images have stamps.
         latency: Option<Latency>,
     },
 }
 
-/// Microseconds from when an image was to be sent to when it was there: so what a late one makes wait counts too.
+/// Microseconds from when an image was due until it arrived, so that the delay behind a late image also counts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// Of the one in the middle.
+    /// The median.
     pub p50: f64,
-    /// Of the slowest in a hundred.
+    /// The 99th percentile.
     pub p99: f64,
-    /// Of the slowest in a thousand.
+    /// The 99.9th percentile.
     pub p999: f64,
-    /// Of the slowest.
+    /// The maximum.
     pub max: f64,
 }
 
-/// Makes the load; the generator's process.
+/// Generates the load; the main function of the generator's process.
 ///
 /// # Errors
-/// The plan is none, or the forwarder goes before all is sent.
+/// The plan is invalid, or the forwarder ends before everything is sent.
 pub fn generate(load: &str) -> anyhow::Result<()> {
     let load: Load = serde_json::from_str(load)?;
-    // Else Linux may wake it 50 µs late.
+    // Otherwise Linux may wake it 50 µs late.
     nix::sys::prctl::set_timerslack(1)?;
     match load.kind {
         Kind::Tcp => generate::run(&load),
@@ -114,10 +115,10 @@ pub fn generate(load: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Takes what comes; the workers' process.
+/// Receives the load; the main function of the workers' process.
 ///
 /// # Errors
-/// The plan is none, or a forwarder does not come or goes.
+/// The plan is invalid, or a forwarder does not start or ends.
 pub fn receive(work: &str) -> anyhow::Result<()> {
     let work: Work = serde_json::from_str(work)?;
     match work.kind {
@@ -139,11 +140,11 @@ fn now_ns() -> u64 {
 
 fn sleep_until(ns: u64) {
     let until = Duration::from_nanos(ns).into();
-    // A signal ends it early, and nobody sends one.
+    // Only a signal ends it early, and no process sends one.
     let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &until);
 }
 
-/// When an image of a paced run is to be sent, counted from the start.
+/// When an image at a fixed rate is due, counted from the start.
 fn due_ns(image: u64, rate: f64) -> u64 {
     ((image + 1) as f64 * 1e9 / rate) as u64
 }
@@ -158,7 +159,7 @@ pub fn name(worker: usize) -> String {
 const START: &str = r#"{"htype":"header","filename":"bench","msg_number":0}"#;
 const SERIES_END: &str = r#"{"htype":"series_end","msg_number":2000000000}"#;
 
-/// In front of a stamp; no other part begins so.
+/// Marks a stamp; no other part begins with these bytes.
 const MAGIC: [u8; 8] = *b"\xf0\x9f\x95\x90fgts";
 /// Magic and nanoseconds.
 const STAMP: usize = 16;

@@ -1,4 +1,4 @@
-//! An end as whoever measures sees it: a process that says how far it is, and ends with the run.
+//! The measuring side's view of an end: a process that reports its progress, and ends with the run.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -17,12 +17,12 @@ use super::Said;
 #[derive(Debug)]
 pub struct End {
     child: Child,
-    /// From a thread that reads, so that an end which hangs ends the run with an error.
+    /// From a reading thread, so that a hanging end stops the run with an error.
     said: Receiver<Said>,
 }
 
 impl End {
-    /// This program in the role of an end.
+    /// Starts this program in the role of an end.
     ///
     /// # Errors
     /// It does not start.
@@ -49,24 +49,24 @@ impl End {
         self.child.id()
     }
 
-    /// What it says next.
+    /// Its next report.
     ///
     /// # Errors
-    /// It says nothing for so long, or has ended.
+    /// There is no report within `limit`, or it has ended.
     pub fn next(&self, limit: Duration) -> anyhow::Result<Said> {
         self.said.recv_timeout(limit).context("an end says nothing more")
     }
 
-    /// Waits for its first word.
+    /// Waits for its first report.
     ///
     /// # Errors
-    /// It does not come.
+    /// It does not arrive.
     pub fn wait_until_ready(&self, limit: Duration) -> anyhow::Result<()> {
         ensure!(matches!(self.next(limit)?, Said::Ready), "an end does not start");
         Ok(())
     }
 
-    /// Lets the generator begin.
+    /// Tells the generator to start.
     ///
     /// # Errors
     /// It has ended.

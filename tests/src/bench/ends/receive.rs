@@ -1,4 +1,5 @@
-//! Workers on bare TCP: one thread for all. Small frames are walked over by their heads; the bodies of large ones the kernel throws away.
+//! Workers on plain TCP, in one thread. Only the heads of small frames are read; the kernel discards the bodies of
+//! large ones.
 
 use std::{
     io::Write as _,
@@ -25,11 +26,11 @@ struct Connection {
     stream: TcpStream,
     worker: usize,
     walk: zmtp::Walk,
-    /// The worker's ping, as it is on the wire.
+    /// The worker's ping, in wire format.
     ping: Vec<u8>,
 }
 
-/// Says that all are connected, how far they are, and when all has come; goes on pinging then.
+/// Reports when all are connected, the progress, and when everything has arrived; then keeps pinging.
 pub(crate) fn run(work: &Work) -> anyhow::Result<()> {
     let mut all = connect(work)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -40,7 +41,7 @@ pub(crate) fn run(work: &Work) -> anyhow::Result<()> {
 
     let mut record = Record::new(work);
     let mut buffer = vec![0; BUFFER];
-    // Never written to by the kernel, and so never there.
+    // The kernel never writes to it, so it takes no memory.
     let mut nowhere = vec![0; NOWHERE];
     let mut ready = [EpollEvent::empty(); 64];
     let mut ping_at = Instant::now();
@@ -99,7 +100,7 @@ fn connect_to(port: u16) -> anyhow::Result<TcpStream> {
 }
 
 impl Connection {
-    /// Takes what is there.
+    /// Reads what has arrived.
     fn read(
         &mut self,
         buffer: &mut [u8],
@@ -127,9 +128,9 @@ impl Connection {
     }
 }
 
-/// Large enough for hundreds of small messages, and small beside the frames whose bodies need not be copied.
+/// Large enough for hundreds of small messages, and small compared with frames whose bodies need not be copied.
 const BUFFER: usize = 64 << 10;
-/// Bytes that are thrown away at once.
+/// Maximum bytes to discard per call.
 const NOWHERE: usize = 16 << 20;
 const PAUSE: u8 = 100;
 const START: Duration = Duration::from_secs(30);

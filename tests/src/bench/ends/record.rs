@@ -1,4 +1,4 @@
-//! What has come to the workers: counted, timed, and told.
+//! Counts, times and reports the messages at the workers.
 
 use std::time::Instant;
 
@@ -11,9 +11,9 @@ pub(crate) struct Record {
     expected: u64,
     messages: u64,
     began: Option<Instant>,
-    /// Nanoseconds; none if the images have no stamps.
+    /// Nanoseconds; `None` if the images have no stamps.
     latency: Option<Histogram<u64>>,
-    /// When to tell again, and after how many messages.
+    /// The count for the next report, and the step between reports.
     tell_at: u64,
     step: u64,
     is_done: bool,
@@ -21,14 +21,14 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(work: &Work) -> Self {
-        // Three digits, up to a minute.
+        // Three significant digits, up to a minute.
         let histogram = || Histogram::new_with_max(60_000_000_000, 3).ok();
         let step = (work.expected / 200).clamp(1, 1000);
         let latency = work.stamped.then(histogram).flatten();
         Self { expected: work.expected, messages: 0, began: None, latency, tell_at: step, step, is_done: false }
     }
 
-    /// A message has come that counts.
+    /// Records a measured message.
     pub(crate) fn message(&mut self, stamp: Option<u64>) {
         if self.messages == 0 {
             self.began = Some(Instant::now());
@@ -43,7 +43,7 @@ impl Record {
         self.messages
     }
 
-    /// Says what there is to say.
+    /// Reports progress if it is due.
     pub(crate) fn tell(&mut self) -> anyhow::Result<()> {
         if self.is_done || (self.messages < self.tell_at && self.messages < self.expected) {
             return Ok(());

@@ -1,5 +1,5 @@
-//! As much of ZMTP 3.0 (<https://rfc.zeromq.org/spec/23/>) as the ends need: the handshake without security, heads of frames, and a walk over
-//! what comes that looks at nothing but heads.
+//! The part of ZMTP 3.0 (<https://rfc.zeromq.org/spec/23/>) that the ends need: the handshake without security, heads
+//! of frames, and a parser of received bytes that reads only heads.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,7 +14,7 @@ const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// Greets, and says what kind of socket this is and how it is called.
+/// Sends the greeting with the socket's type and identity.
 pub(crate) fn shake_hands(stream: &mut TcpStream, kind: &str, identity: &str) -> anyhow::Result<()> {
     let mut greeting = [0; 64];
     greeting[0] = 0xff;
@@ -63,15 +63,15 @@ pub(crate) fn message(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A walk over the frames of a connection, in whatever pieces they come.
+/// Parses the frames of a connection, from pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
-    /// Of the frame's head, as far as it is there.
+    /// The received part of the frame's head.
     head: [u8; 9],
     head_length: usize,
-    /// What the frame's body still lacks; none between frames.
+    /// Number of missing bytes of the frame's body; `None` between frames.
     body: Option<u64>,
-    /// The beginning of the body, if stamps are wanted.
+    /// The beginning of the body, if stamps are needed.
     stamp: [u8; STAMP],
     stamp_length: usize,
     wants_stamps: bool,
@@ -82,13 +82,13 @@ impl Walk {
         Self { wants_stamps, ..Self::default() }
     }
 
-    /// Bytes to come that need not be seen.
+    /// Number of next bytes that need not be read.
     pub(crate) fn unseen(&self) -> u64 {
         let is_seen = !self.wants_stamps || self.stamp_length == STAMP;
         self.body.filter(|_| is_seen).unwrap_or(0)
     }
 
-    /// So many bytes of [`Walk::unseen`] have come.
+    /// Skips `bytes` bytes of [`Walk::unseen`].
     pub(crate) fn skip(&mut self, bytes: usize, message: &mut impl FnMut(Option<u64>)) {
         if let Some(left) = &mut self.body {
             *left -= bytes as u64;
@@ -96,7 +96,7 @@ impl Walk {
         self.end_frame(message);
     }
 
-    /// Goes on over these bytes; calls `message` at the end of each, with the stamp of its last frame.
+    /// Continues with these bytes; calls `message` at the end of each message, with the stamp of its last frame.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], message: &mut impl FnMut(Option<u64>)) {
         while let Some(first) = bytes.first() {
             if let Some(left) = self.body {
@@ -140,7 +140,7 @@ impl Walk {
     }
 }
 
-/// The stamp in front of a part, if it has one.
+/// The stamp at the beginning of a part, if it has one.
 pub(crate) fn read_stamp(part: &[u8]) -> Option<u64> {
     let stamp = part.get(..STAMP).filter(|stamp| stamp.starts_with(&MAGIC))?;
     Some(u64::from_le_bytes(stamp[8..].try_into().ok()?))

@@ -1,8 +1,8 @@
-//! The main job, to watch: a simulated detector streams two scans through framegate to two workers. No Redis, no Python.
+//! A demonstration: a simulated detector streams two scans through framegate to two workers. No Redis, no Python.
 //!
-//! `tests/demo` builds and starts it. It writes a configuration, starts `framegate run` with it as a person would, plays
-//! detector and workers, and holds every byte that arrives against what was sent. Exit status: 0 when all of it arrived, 1
-//! otherwise.
+//! `tests/demo` builds and starts it. It writes a configuration, starts `framegate run` with it as a user would,
+//! simulates detector and workers, and compares every received byte with the sent ones. Exit status: 0 if everything
+//! arrived, otherwise 1.
 
 mod progress;
 mod tally;
@@ -31,7 +31,7 @@ use crate::{progress::Progress, tally::Tally};
 const STREAM: &str = "camera";
 const SCANS: u32 = 2;
 const WORKERS: usize = 2;
-/// Everything together: far more than is needed, so that a machine that is busy passes, and a hang does not last.
+/// Limit for the whole demonstration: far more than necessary, so that a busy machine passes, and a hang ends.
 const LIMIT: Duration = Duration::from_secs(50);
 
 fn main() -> ExitCode {
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the demonstration; what is not as it must be.
+/// Runs the demonstration; returns the complaints.
 fn run(images: u32) -> anyhow::Result<Vec<String>> {
     let limit = Instant::now() + LIMIT;
     let folder = tempfile::tempdir()?;
@@ -87,7 +87,7 @@ fn run(images: u32) -> anyhow::Result<Vec<String>> {
 
     let mut command = Command::new(&framegate);
     command.args(["run", "--config"]).arg(&config).env("NO_COLOR", "1");
-    // Where the umask is 002, what was just built is writable by a group, and would be refused.
+    // Where the umask is 002, the built files are group-writable and would be refused.
     command.env(ALLOW_WRITABLE, "true");
     let host = Arc::new(Mutex::new(Host::with(&mut command, folder.path(), admin)));
     for index in 0..WORKERS {
@@ -107,7 +107,7 @@ fn run(images: u32) -> anyhow::Result<Vec<String>> {
     while trouble.is_none() && !streaming.is_finished() {
         let mut host = lock(&host);
         progress.show(&tally, &host.log());
-        // Neither detector nor workers would ever notice.
+        // Neither detector nor workers would notice.
         trouble = match host.ended() {
             Some(status) if !status.success() => Some(format!("framegate has ended with {status}")),
             _ if Instant::now() >= limit => Some(format!("not everything has arrived within {LIMIT:?}")),
@@ -120,7 +120,7 @@ fn run(images: u32) -> anyhow::Result<Vec<String>> {
     progress.end();
     if trouble.is_none() {
         let streamed = streaming.join().expect("the detector does not panic");
-        // Two scans were asked for, so it ends by itself.
+        // It ends by itself after the two requested scans.
         trouble = streamed.and_then(|()| wait_for_end(&host, limit)).err().map(|error| format!("{error:#}"));
     }
     println!("{}", tally.table());
@@ -128,7 +128,7 @@ fn run(images: u32) -> anyhow::Result<Vec<String>> {
     Ok(trouble.into_iter().chain(tally.complaints()).collect())
 }
 
-/// Plays the detector. A scan begins only when framegate is ready for it, as a controller would have it.
+/// Simulates the detector. A scan starts only when framegate is ready for it, as with a controller.
 fn stream(detector: Detector, host: &Mutex<Host>, tally: &Tally, limit: Instant) -> anyhow::Result<()> {
     let mut last = ready_for_another(host, &serde_json::Value::Null, limit)?;
     let mut trouble = None;
@@ -210,7 +210,7 @@ upstream_url = "{upstream}"
     ))
 }
 
-/// A file that was built together with this program.
+/// A file built together with this program.
 fn beside(name: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if !path.is_file() {

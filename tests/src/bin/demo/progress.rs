@@ -1,4 +1,4 @@
-//! How far it is: a bar for each scan on a terminal, a line a second elsewhere; and what framegate logs, above it.
+//! Shows the progress: on a terminal a bar for each scan, elsewhere a line per second; and framegate's log above it.
 
 use std::{
     io::IsTerminal,
@@ -15,11 +15,11 @@ pub(crate) struct Progress {
     terminal: bool,
     images: u32,
     all: MultiProgress,
-    /// One for each scan that has begun, the last one first to be finished.
+    /// One for each started scan; the last one finishes first.
     bars: Vec<(ProgressBar, Instant)>,
-    /// Scans that are shown to their end.
+    /// Number of scans shown to their end.
     done: usize,
-    /// Lines of the log that were shown.
+    /// Number of log lines shown.
     logged: usize,
     line_at: Instant,
 }
@@ -67,7 +67,7 @@ impl Progress {
         }
     }
 
-    /// Leaves what is shown where it is.
+    /// Keeps what is shown on the screen.
     pub(crate) fn end(&self) {
         if self.terminal {
             eprintln!();

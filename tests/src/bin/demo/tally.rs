@@ -1,4 +1,4 @@
-//! What was sent and what has arrived, scan by scan.
+//! Counts what was sent and what has arrived, for each scan.
 //!
 //! The detector's thread and the workers' threads write, the main thread reads.
 
@@ -14,7 +14,7 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 #[derive(Debug)]
 pub(crate) struct Tally {
     state: Mutex<State>,
-    /// Rings at every header and every end.
+    /// Notified at every header and every end.
     turned: Condvar,
     workers: usize,
     images: u32,
@@ -24,7 +24,7 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 struct State {
     scans: Vec<Scan>,
-    /// Everything that was not as it was sent.
+    /// All differences from what was sent.
     wrong: Vec<String>,
 }
 
@@ -32,9 +32,9 @@ struct State {
 #[derive(Debug, Clone)]
 struct Scan {
     sent: u64,
-    /// How often each image came.
+    /// How often each image arrived.
     images: Vec<u8>,
-    /// Events that each worker got, header and end included.
+    /// Number of events that each worker got, header and end included.
     received: Vec<u64>,
     started: usize,
     ended: usize,
@@ -62,12 +62,12 @@ impl Tally {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The detector has sent an event.
+    /// Records an event that the detector has sent.
     pub(crate) fn sent(&self, scan: u32) {
         self.state().scans[scan as usize].sent += 1;
     }
 
-    /// A worker has the header of a scan.
+    /// Records a worker's header of a scan.
     pub(crate) fn started(&self, scan: u32, worker: usize) {
         self.count(scan, worker, |scan| {
             scan.started += 1;
@@ -75,7 +75,7 @@ impl Tally {
         });
     }
 
-    /// A worker has an image, and it is right.
+    /// Records a worker's correct image.
     pub(crate) fn image(&self, scan: u32, worker: usize, frame: u32) {
         self.count(scan, worker, |scan| {
             if let Some(count) = scan.images.get_mut(frame as usize) {
@@ -84,7 +84,7 @@ impl Tally {
         });
     }
 
-    /// A worker has the end of a scan.
+    /// Records a worker's end of a scan.
     pub(crate) fn ended(&self, scan: u32, worker: usize) {
         self.count(scan, worker, |scan| {
             scan.ended += 1;
@@ -105,12 +105,12 @@ impl Tally {
         self.turned.notify_all();
     }
 
-    /// Something is not as it was sent.
+    /// Records a difference from what was sent.
     pub(crate) fn wrong(&self, what: String) {
         self.state().wrong.push(what);
     }
 
-    /// Waits until every worker has the end of a scan; whether it came before `limit`.
+    /// Waits until every worker has the end of a scan; returns false if not before `limit`.
     pub(crate) fn wait_for_end(&self, scan: u32, limit: Instant) -> bool {
         let mut state = self.state();
         while state.scans[scan as usize].ended < self.workers {
@@ -123,7 +123,7 @@ impl Tally {
         true
     }
 
-    /// Images of a scan that were sent, and that have arrived; none if there is no such scan.
+    /// Number of a scan's images that were sent, and that have arrived; `None` if there is no such scan.
     pub(crate) fn images(&self, scan: usize) -> Option<(u64, u64)> {
         let state = self.state();
         let scan = state.scans.get(scan)?;
@@ -132,7 +132,7 @@ impl Tally {
         Some((sent, scan.images.iter().filter(|count| **count > 0).count() as u64))
     }
 
-    /// Everything that is not as it must be; nothing, if all is well.
+    /// All complaints; empty if everything is correct.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let state = self.state();
         let mut complaints = state.wrong.clone();
@@ -158,7 +158,7 @@ impl Tally {
         complaints
     }
 
-    /// The closing table.
+    /// The final table.
     pub(crate) fn table(&self) -> String {
         let state = self.state();
         let mut table = Table::new();
@@ -190,7 +190,7 @@ impl Tally {
 mod tests {
     use super::*;
 
-    /// One scan of two images to two workers, told as it should be, but for what `spoil` does.
+    /// One scan of two images to two workers, all correct except for the changes of `spoil`.
     fn check(spoil: impl FnOnce(&Tally)) -> Vec<String> {
         let tally = Tally::new(1, 2, 10, 2);
         (0..4).for_each(|_| tally.sent(0));

@@ -1,6 +1,6 @@
-//! A worker of the demonstration: takes events as dranspose workers do, and looks at every byte of them.
+//! A worker of the demonstration: receives events like a dranspose worker, and checks every byte.
 //!
-//! Runs on a thread of its own and owns one DEALER socket. It tells what it saw to the [`Tally`], and decides nothing.
+//! Runs on its own thread and owns one DEALER socket. It only reports to the [`Tally`].
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::tally::Tally;
 
-/// The header of a message, as far as it is needed here.
+/// The header of a message, as far as needed here.
 #[derive(Debug, Deserialize)]
 struct Header {
     event_number: u64,
@@ -23,7 +23,7 @@ struct StreamHeader {
     length: usize,
 }
 
-/// The first part of a STINS message, as far as it is needed here.
+/// The first part of a STINS message, as far as needed here.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "htype", rename_all = "snake_case")]
 enum Stins {
@@ -32,7 +32,7 @@ enum Stins {
     SeriesEnd,
 }
 
-/// Takes events until the program ends.
+/// Receives events until the program ends.
 pub(crate) fn work(index: usize, url: &str, tally: &Tally) -> anyhow::Result<()> {
     let context = zmq::Context::new();
     let socket = context.socket(zmq::DEALER)?;
@@ -44,7 +44,7 @@ pub(crate) fn work(index: usize, url: &str, tally: &Tally) -> anyhow::Result<()>
     let mut scan = 0;
     loop {
         if Instant::now() >= ping_at {
-            // Who does not ping for four seconds is taken for gone.
+            // A worker that does not ping for four seconds is considered gone.
             socket.send(&service.as_bytes()[..], 0)?;
             ping_at = Instant::now() + Duration::from_secs(1);
         }
@@ -57,7 +57,7 @@ pub(crate) fn work(index: usize, url: &str, tally: &Tally) -> anyhow::Result<()>
     }
 }
 
-/// Holds one message against what the detector has sent.
+/// Compares one message with what the detector has sent.
 fn take(index: usize, parts: &[Vec<u8>], scan: &mut u32, tally: &Tally) -> anyhow::Result<()> {
     let [header, frames @ ..] = parts else { bail!("a message without parts") };
     let header: Header = serde_json::from_slice(header).context("a header that is none")?;

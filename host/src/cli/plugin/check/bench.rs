@@ -1,7 +1,7 @@
-//! A plugin on the bench: in the child's own process, called as a reader thread of the host would call it.
+//! Runs a plugin under test: in the child process, called as a reader thread of the host would call it.
 //!
-//! Runs on the child's main thread, which is the source's thread. Each call is announced as a step before it is made, so that the
-//! parent knows in which one the child was lost.
+//! Runs on the child's main thread, which is the source's thread. Each call is reported as a step before it is made, so
+//! that the parent knows in which call the child crashed.
 
 use std::{
     os::fd::RawFd,
@@ -31,14 +31,14 @@ use crate::{
     wake::Wake,
 };
 
-/// What a check has to work with.
+/// The input of a check.
 pub(super) struct Bench {
     pub(super) plugin: Plugin,
-    /// As they were given, or as the plugin needs them at least.
+    /// The given settings, or the minimum that the plugin needs.
     pub(super) settings: Value,
-    /// How input can be given.
+    /// How the source takes its input.
     pub(super) upstream: Kind,
-    /// The detector's messages, and the events that are expected of them if they are known.
+    /// The detector's messages, and the expected events if they are known.
     pub(super) capture: Option<super::capture::Capture>,
     /// A command that plays the detector.
     pub(super) feed: Option<String>,
@@ -46,18 +46,18 @@ pub(super) struct Bench {
     pub(super) answers: Answers,
 }
 
-/// One instance, and the detector that it sees.
+/// One instance, and its detector.
 pub(super) struct Trial<'a> {
     bench: &'a Bench,
     pub(super) instance: Instance,
     pub(super) services: Arc<Services>,
-    /// The ports of the addresses in its settings, which all lead here.
+    /// The ports in its settings, all on this machine.
     pub(super) ports: Vec<u16>,
-    /// What it is asked to give in one call.
+    /// The batch limits for one call.
     pub(super) limits: Limits,
 }
 
-/// What one call of `next` gave.
+/// The result of one call of `next`.
 #[derive(Debug)]
 pub(super) struct Pulled {
     pub(super) events: Vec<Event>,
@@ -65,12 +65,12 @@ pub(super) struct Pulled {
     pub(super) took: Duration,
 }
 
-/// The longest that a host lets `next` wait.
+/// The longest wait that a host requests of `next`.
 pub(super) const PULL: Duration = Duration::from_millis(100);
 const LIMITS: Limits = Limits { events: BATCH_EVENTS, bytes: BATCH_BYTES };
 
 impl Bench {
-    /// An instance whose addresses lead to this process.
+    /// Creates an instance whose addresses lead to this process.
     pub(super) fn create(&self) -> Result<Trial<'_>, Wrong> {
         let mut settings = self.settings.clone();
         let ports = redirect::redirect(&mut settings);
@@ -79,14 +79,14 @@ impl Bench {
         Ok(Trial { bench: self, instance, services, ports, limits: LIMITS })
     }
 
-    /// An instance of settings in JSON, as they are.
+    /// Creates an instance with these settings in JSON, unchanged.
     pub(super) fn create_with(&self, settings: &str) -> (Result<Instance, Fault>, Arc<Services>) {
         let services = Services::new();
         self.answers.step("create");
         (self.plugin.create("check", settings, services.clone()), services)
     }
 
-    /// How often something is repeated.
+    /// Number of repetitions.
     pub(super) fn times(&self, thorough: u32) -> u32 {
         if self.quick { thorough.div_ceil(10) } else { thorough }
     }
@@ -108,13 +108,13 @@ impl Trial<'_> {
         self.instance.open().map_err(|problem| fault("open", &problem))
     }
 
-    /// One call of `next`.
+    /// Makes one call of `next`.
     pub(super) fn next(&mut self, left: Duration) -> Result<Pulled, Wrong> {
         self.bench.answers.step("next");
         self.try_next(left).map_err(|problem| fault("next", &problem))
     }
 
-    /// The same, for a check that says itself what comes.
+    /// The same, for a check that handles errors itself.
     pub(super) fn try_next(&mut self, left: Duration) -> Result<Pulled, Fault> {
         let mut events = Vec::new();
         let began = Instant::now();
@@ -124,7 +124,7 @@ impl Trial<'_> {
         Ok(Pulled { events, progress, took: began.elapsed() })
     }
 
-    /// The event of a number.
+    /// Triggers the event of a number.
     pub(super) fn trigger(&mut self, number: u64) -> Result<Vec<Event>, Wrong> {
         self.bench.answers.step("trigger");
         let mut events = Vec::new();
@@ -140,7 +140,7 @@ impl Trial<'_> {
         self.instance.close().map_err(|problem| fault("close", &problem))
     }
 
-    /// Ends the instance; its services stay, to be looked at.
+    /// Destroys the instance; its services stay, to be examined.
     pub(super) fn destroy(mut self) -> Result<Arc<Services>, Wrong> {
         self.close()?;
         self.bench.answers.step("destroy");
@@ -151,7 +151,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Messages that gave no event, all reasons together.
+    /// Number of messages that gave no event, over all reasons.
     pub(super) fn skipped(&mut self) -> Result<u64, Wrong> {
         self.bench.answers.step("skipped");
         let skipped = self.instance.skipped().map_err(|problem| fault("skipped", &problem))?;
@@ -159,11 +159,11 @@ impl Trial<'_> {
     }
 }
 
-/// The host that a plugin on the bench sees.
+/// The host services for a plugin under test.
 pub(super) struct Services {
     wake: Option<Wake>,
     lines: Mutex<Vec<(LogLevel, String)>>,
-    /// Calls that came after the plugin had given this back.
+    /// Number of calls after the plugin released the services.
     stray: Arc<AtomicU64>,
 }
 
@@ -172,7 +172,7 @@ impl Services {
         Arc::new(Self { wake: Wake::new().ok(), lines: Mutex::default(), stray: Arc::default() })
     }
 
-    /// Asks the source to return soon, after a while.
+    /// Requests a stop, after a while.
     pub(super) fn stop_after(self: &Arc<Self>, while_: Duration) -> thread::JoinHandle<Instant> {
         let services = self.clone();
         thread::spawn(move || {
@@ -182,16 +182,16 @@ impl Services {
         })
     }
 
-    /// The request is over.
+    /// Ends the stop request.
     pub(super) fn go_on(&self) {
         self.wake.iter().for_each(Wake::clear);
     }
 
     pub(super) fn stray(&self) -> u64 {
-        self.stray.load(Ordering::Relaxed) // counted before the look, which is some 100 ms later
+        self.stray.load(Ordering::Relaxed) // counted before the check reads it, some 100 ms later
     }
 
-    /// What was told of a panic on a thread of the plugin.
+    /// The log line about a panic on a thread of the plugin.
     pub(super) fn panics(&self) -> Option<String> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines
@@ -222,7 +222,7 @@ impl HostServices for Services {
     }
 }
 
-/// An event in a few words.
+/// A short description of an event.
 pub(super) fn shown(event: &Event) -> String {
     let kind = match event.kind {
         EventKind::Start => "start",
@@ -232,5 +232,5 @@ pub(super) fn shown(event: &Event) -> String {
     format!("{} ({kind}, {} frames, {} bytes)", event.typ, event.frames.len(), event.bytes())
 }
 
-/// A plugin that logs for each event shall not fill the memory.
+/// A plugin that logs for each event must not fill the memory.
 const MOST_LINES: usize = 10_000;

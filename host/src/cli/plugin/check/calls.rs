@@ -1,4 +1,4 @@
-//! Checks of single calls: they keep their time, return when they are asked to, and refuse what they must.
+//! Checks of single calls: they keep their time limit, return on a stop request, and refuse invalid settings.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::{
 
 pub(super) fn settings(bench: &Bench) -> Checked {
     let mut tried = 0;
-    // What no host gives: anything but a crash, a panic or garbage is an answer.
+    // No host gives such settings: any answer is allowed except a crash, a panic or garbage.
     let nested = "[".repeat(100_000) + &"]".repeat(100_000);
     for text in ["", "{", "null", "[]", "7", "\"text\"", "{\"a\": nul", "\u{0}", nested.as_str()] {
         tried += 1;
@@ -25,7 +25,7 @@ pub(super) fn settings(bench: &Bench) -> Checked {
             Err(problem) => return Err(with_settings(&problem, text)),
         }
     }
-    // What a person mistypes must be refused, as a fault of the settings.
+    // Typical typing mistakes must be refused, as an error of the settings.
     let mut settings = bench.settings.clone();
     redirect::redirect(&mut settings);
     for (changed, what) in mistakes(&settings) {
@@ -85,7 +85,7 @@ pub(super) fn deadline(bench: &Bench) -> Checked {
     for left in [0, 1, 10, 50, 100].map(Duration::from_millis) {
         let mut late = usually_late(&mut trial, left, if bench.quick { 3 } else { 9 })?;
         if late > TOLERANCE {
-            // A machine that does much else makes everybody late for a while.
+            // On a busy machine all calls may be late for a while.
             late = late.min(usually_late(&mut trial, left, 25)?);
         }
         worst = worst.max(late);
@@ -98,7 +98,7 @@ pub(super) fn deadline(bench: &Bench) -> Checked {
     Ok(format!("at most {:.0} ms late", worst.as_secs_f64() * 1e3))
 }
 
-/// How much longer than it may `next` takes: the middle one of so many calls.
+/// By how much `next` exceeds its time limit: the median of `calls` calls.
 fn usually_late(trial: &mut Trial<'_>, left: Duration, calls: usize) -> Result<Duration, Wrong> {
     let mut late = Vec::with_capacity(calls);
     for _ in 0..calls {
@@ -137,13 +137,13 @@ pub(super) fn stop(bench: &Bench) -> Checked {
     let moments: &[u64] = if bench.quick { &[0, 20] } else { &[0, 1, 2, 5, 10, 20, 50, 100, 150] };
     for moment in moments.iter().copied().map(Duration::from_millis) {
         let mut trial = bench.create()?;
-        // At any moment: also while open is under way.
+        // At any moment, also during open.
         let asked = trial.services.stop_after(moment);
         trial.open()?;
         while !asked.is_finished() {
             trial.next(PULL)?;
         }
-        // Once more, as a host that has not looked yet.
+        // One more call, as from a host that has not noticed the stop yet.
         trial.next(PULL)?;
         let asked = asked.join().map_err(|_| Wrong::NotChecked("the bench's own thread has died".into()))?;
         trial.services.go_on();
@@ -178,7 +178,7 @@ pub(super) fn trigger(bench: &Bench) -> Checked {
     Ok(format!("{times} events, {:.1} ms each", each.as_secs_f64() * 1e3))
 }
 
-/// What the clock and the scheduler of a busy machine may add.
+/// Delay that the clock and the scheduler of a busy machine may add.
 const TOLERANCE: Duration = Duration::from_millis(50);
 /// How long a source may take to end.
 const STOP: Duration = Duration::from_secs(1);

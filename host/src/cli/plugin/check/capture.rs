@@ -1,4 +1,4 @@
-//! A capture as the input of a check, and as what is expected of it.
+//! A capture as the input of a check, and as the expected result.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -7,11 +7,11 @@ use anyhow::bail;
 use super::upstream::Message;
 use crate::capture::{Item, read};
 
-/// Messages, and the events that they must give.
+/// Messages, and the expected events.
 #[derive(Debug)]
 pub(super) struct Capture {
     pub(super) messages: Vec<Message>,
-    /// For each message its event's type, if the file is a dump of events: then a message is an event's frames.
+    /// For each message its event's type, if the file is a dump of events: then each message is the frames of one event.
     pub(super) expected: Option<Vec<String>>,
 }
 

@@ -1,4 +1,4 @@
-//! The checks, in the order in which they are made; docs/plugin-check.md explains each of them.
+//! All checks, in their order; docs/plugin-check.md explains each of them.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use super::{bench::Bench, calls, data, life, verdict::Checked};
 
 /// One check.
 pub(super) struct Check {
-    /// What it is called, for people and for programs.
+    /// Its name, for people and for programs.
     pub(super) name: &'static str,
-    /// What is known when it has passed.
+    /// What a pass proves.
     pub(super) proves: &'static str,
-    /// It is not made unless this one has passed.
+    /// It runs only if this check has passed.
     pub(super) needs: Option<&'static str>,
-    /// Which sources it is for.
+    /// The sources that it applies to.
     pub(super) of: Of,
-    /// How long it may take: by then it hangs.
+    /// Time limit: after that the check hangs.
     pub(super) limit: Duration,
-    /// What is done in the child, once the plugin is loaded.
+    /// The function that the child runs after it has loaded the plugin.
     pub(super) run: fn(&Bench) -> Checked,
 }
 
-/// Which sources a check is for.
+/// The sources that a check applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     All,
-    /// Those that give events by themselves.
+    /// Sources that give events by themselves.
     Giving,
-    /// Those that are asked for each event.
+    /// Sources that are triggered for each event.
     OnDemand,
 }
 
@@ -39,7 +39,7 @@ pub(super) const LAYOUT: &str = "layout";
 pub(super) const CREATE: &str = "create";
 const RUN: &str = "run";
 
-/// All of them.
+/// All checks.
 pub(super) const CHECKS: &[Check] = &[
     check(FILE, "it is one whole plugin for this machine, which others may not write to", None, 0, nothing),
     check(VERSION, "it was built for this host's version of the plugin interface", Some(FILE), 0, nothing),
@@ -104,7 +104,7 @@ impl Check {
     }
 }
 
-/// Being loaded was all.
+/// For checks that only need the plugin to be loaded.
 fn nothing(_: &Bench) -> Checked {
     Ok(String::new())
 }

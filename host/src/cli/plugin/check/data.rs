@@ -1,4 +1,4 @@
-//! Checks of what a source gives, and of what it is given.
+//! Checks of a source's output, and of its reaction to input.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ pub(super) fn events(bench: &Bench) -> Checked {
         };
         silent_after_the_end(&mut trial)?;
         let seen = format!("{} events of the command of --feed; the first: {first}", events.len());
-        // Frames that outlive their source are another check's.
+        // Frames that outlive their source have their own check.
         drop(events);
         trial.destroy()?;
         return Ok(seen);
@@ -39,7 +39,7 @@ pub(super) fn events(bench: &Bench) -> Checked {
         let events = play::some(&mut trial, bench.upstream, &[], MOST, |_| {})?;
         silent_after_the_end(&mut trial)?;
         let seen = events.first().map(|first| format!("{} events; the first: {}", events.len(), shown(first)));
-        // Frames that outlive their source are another check's.
+        // Frames that outlive their source have their own check.
         drop(events);
         trial.destroy()?;
         return seen.ok_or(Wrong::NotChecked("it gave none within a second".into()));
@@ -71,7 +71,7 @@ pub(super) fn events(bench: &Bench) -> Checked {
     Ok(seen)
 }
 
-/// Against a dump, whose frames were the messages: each one event, unchanged.
+/// Compares with a dump whose frames were the messages: each must be one event, unchanged.
 fn as_expected(capture: &Capture, events: &[(usize, Event)]) -> Result<(), Wrong> {
     if events.is_empty() {
         let why = format!("{} messages gave no event", capture.messages.len());
@@ -102,7 +102,7 @@ fn as_expected(capture: &Capture, events: &[(usize, Event)]) -> Result<(), Wrong
     Ok(())
 }
 
-/// After the end of a run no event comes.
+/// After the end of a run no events may come.
 fn silent_after_the_end(trial: &mut Trial<'_>) -> Result<(), Wrong> {
     let mut ended = false;
     for _ in 0..3 {
@@ -118,7 +118,7 @@ fn silent_after_the_end(trial: &mut Trial<'_>) -> Result<(), Wrong> {
 
 pub(super) fn frames(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
-    // One event a call: what is written over for the next one is seen then.
+    // One event per call: if the source overwrites its buffer for the next event, this shows.
     trial.limits.events = 1;
     let messages = bench.capture.as_ref().map_or(&[][..], |capture| &capture.messages);
     let mut before = Vec::new();
@@ -152,7 +152,7 @@ pub(super) fn frames(bench: &Bench) -> Checked {
         )),
     };
     stays(&events, "when later ones were made")?;
-    // Half of them go while the source is at work, on another thread as in a host.
+    // Half of them are dropped while the source is working, on another thread as in a host.
     if !trial.instance.on_demand() {
         trial.next(PULL)?;
     }
@@ -193,7 +193,7 @@ pub(super) fn input(bench: &Bench) -> Checked {
                 Err(problem) => return Err(after(&what, fault("next", &problem))),
             }
         }
-        // A source may give up a connection over what came, and a run may be over: then a new one goes on.
+        // A source may close a connection because of bad input, and a run may end: then a new run continues.
         if errors > 0 && !upstream.is_met() || bench.upstream == Kind::Tcp && sent.is_multiple_of(5) {
             upstream.hang_up();
         }
@@ -206,7 +206,7 @@ pub(super) fn input(bench: &Bench) -> Checked {
     trial.close()?;
     drop(upstream);
     if let Some(capture) = &bench.capture {
-        // The next good one is served.
+        // The next valid message must be served.
         let capture: &[Message] = &capture.messages[..capture.messages.len().min(20)];
         if play::play(&mut trial, bench.upstream, capture)?.events.is_empty() {
             let why = "after bad input a good capture gave no event";
@@ -234,7 +234,7 @@ fn digest(event: &Event) -> u64 {
     hasher.finish()
 }
 
-/// Events that are looked at.
+/// Maximum number of events to check.
 const MOST: usize = 200;
 const NEEDS_CAPTURE: &str =
     "its events come from a detector: give a capture with --against, or a command that plays the detector with --feed";

@@ -1,6 +1,6 @@
-//! A detector that the author plays: the command of `--feed`.
+//! A detector simulated by the plugin's author: the command of `--feed`.
 //!
-//! On the child's main thread. The command runs in the child's process group, so it ends with the child, whatever becomes of it.
+//! Used on the child's main thread. The command runs in the child's process group, so it always ends with the child.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -16,10 +16,10 @@ use super::{
     verdict::Wrong,
 };
 
-/// Opens a run, and collects events until the command has ended and nothing more comes, or there are `most`. The run stays open. `each`
-/// sees every event as soon as it is here.
+/// Opens a run, and collects events until the command has ended and nothing more comes, or there are `most`. The run
+/// stays open. `each` is called with every event at once.
 pub(super) fn some(trial: &mut Trial<'_>, most: usize, mut each: impl FnMut(&Event)) -> Result<Vec<Event>, Wrong> {
-    // Who connects finds the command there; who listens is there first.
+    // A source that connects must find the command; a source that listens must be there first.
     let connects = matches!(trial.upstream(), Kind::Push | Kind::Pub | Kind::Tcp);
     let early = if connects { Some(Feed::start(trial.feed(), trial.ports.first().copied())?) } else { None };
     trial.open()?;
@@ -30,7 +30,7 @@ pub(super) fn some(trial: &mut Trial<'_>, most: usize, mut each: impl FnMut(&Eve
     let (mut events, deadline) = (Vec::new(), Instant::now() + LONGEST);
     let mut quiet = false;
     while events.len() < most && Instant::now() < deadline {
-        // Looked at before the call: what the command sent last is waited for once more.
+        // Checked before the call: after the command's end there is one more call for its last data.
         let ended = feed.has_ended()?;
         let pulled = trial.next(PULL)?;
         pulled.events.iter().for_each(&mut each);
@@ -44,11 +44,11 @@ pub(super) fn some(trial: &mut Trial<'_>, most: usize, mut each: impl FnMut(&Eve
     Ok(events)
 }
 
-/// The command while it runs.
+/// The running command.
 struct Feed(Child);
 
 impl Feed {
-    /// For the port that the settings were given, or the one at which the source is.
+    /// For the port in the settings, or the port at which the source listens.
     fn start(command: &str, port: Option<u16>) -> Result<Self, Wrong> {
         let bound =
             || process::listening().into_iter().chain(process::receiving()).next().map(|address| address.port());
@@ -74,11 +74,11 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        // It has ended already, or nobody needs it any more.
+        // It may have ended already; otherwise it is no longer needed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// How long the command may run before the check goes on with what it has.
+/// How long the command may run before the check continues with what it has.
 const LONGEST: Duration = Duration::from_secs(15);

@@ -1,10 +1,10 @@
-//! What no detector should send, and what some send one day: empty, huge, truncated and random messages.
+//! Messages that no detector should send, and some eventually do: empty, huge, truncated and random ones.
 //!
-//! The same for each run of the check, so that a failure can be seen again.
+//! The same in each run of the check, so that a failure can be reproduced.
 
 use super::upstream::Message;
 
-/// The messages, each with a few words about it. `good` are real ones, of which some are damaged.
+/// The messages, each with a short description. `good` are real ones; some of them are damaged.
 pub(super) fn messages(good: &[Message], quick: bool) -> Vec<(String, Message)> {
     let text = |text: &str| vec![text.as_bytes().to_vec()];
     let mut all: Vec<(String, Message)> = vec![

@@ -1,4 +1,4 @@
-//! Checks of a source's life: made, opened, closed and ended as often as a host likes, with nothing left behind.
+//! Checks of a source's life: created, opened, closed and destroyed as often as a host likes, with nothing left behind.
 
 use std::{
     sync::Arc,
@@ -49,7 +49,7 @@ pub(super) fn reopen(bench: &Bench) -> Checked {
         }
         trial.close()
     };
-    // What is made once and kept is no growth.
+    // Objects that are created once and kept are not a leak.
     (0..3).try_for_each(|_| one(&mut trial))?;
     let before = Holds::now();
     let times = bench.times(100);
@@ -80,7 +80,7 @@ pub(super) fn drop(bench: &Bench) -> Checked {
         all.push(one()?);
     }
     let hint = "when drop (destroy) returns, every thread of the source has ended and everything is given back";
-    // What is not given back has a descriptor of ours: said by its name, not as one more descriptor.
+    // Services that were not released hold a descriptor of ours: report them as such, not as one more descriptor.
     let given_back = |services: &Arc<Services>| {
         let deadline = Instant::now() + SETTLE;
         while Arc::strong_count(services) > 1 && Instant::now() < deadline {
@@ -164,9 +164,9 @@ pub(super) fn parameters(bench: &Bench) -> Checked {
     Ok(if parameters.is_empty() { "it has none".into() } else { format!("{} parameters", parameters.len()) })
 }
 
-/// A thread that was told to end needs a moment for it.
+/// A thread that was told to end needs a moment.
 const SETTLE: Duration = Duration::from_millis(500);
-/// How long calls are listened for that come after the end.
+/// How long to watch for calls after the end.
 const AFTERWARDS: Duration = Duration::from_millis(300);
-/// What the allocator may take for itself in a third of the runs.
+/// Memory that the allocator may take for itself in a third of the runs.
 const GROWTH: u64 = 384 << 10;

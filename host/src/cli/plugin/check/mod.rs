@@ -1,10 +1,10 @@
 //! `framegate plugin check PATH`: does a plugin keep the rules of the interface?
 //!
-//! The parent, on the main thread, reads the file (gates 1 and 2) and asks a child process for each check that runs code of the
-//! plugin: what crashes or hangs costs one check. Here are the command, the child's beginning, and what is shown in the end.
+//! The parent, on the main thread, reads the file (gates 1 and 2) and starts a child process for each check that runs code of
+//! the plugin: a crash or hang affects only one check. This file has the command, the start of the child, and the final output.
 //!
-//! Neighbours: `catalog` has the checks; `life`, `calls` and `data` are what they do; `bench` calls the plugin, `upstream` plays its
-//! detector.
+//! Neighbours: `catalog` lists the checks; `life`, `calls` and `data` implement them; `bench` calls the plugin, `upstream`
+//! simulates its detector.
 
 mod bench;
 mod calls;
@@ -85,13 +85,13 @@ pub(super) struct Args {
 /// The child's role.
 pub(super) const ROLE: &str = "check";
 
-/// What the child shall do.
+/// The child's task.
 #[derive(Serialize, Deserialize)]
 struct Task {
     path: PathBuf,
-    /// Of what the parent has looked at.
+    /// Hash of the file that the parent has inspected.
     sha256: String,
-    /// A check's name; none: look how the source works.
+    /// A check's name; none: find out how the source works.
     check: Option<String>,
     settings: Value,
     upstream: Kind,
@@ -100,7 +100,7 @@ struct Task {
     quick: bool,
 }
 
-/// What the child found out about the source.
+/// The child's findings about the source.
 #[derive(Serialize, Deserialize)]
 struct Facts {
     settings: Value,
@@ -108,7 +108,7 @@ struct Facts {
     on_demand: bool,
 }
 
-/// Makes all checks.
+/// Runs all checks.
 pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let settings = match args.settings.as_deref().map(serde_json::from_str::<Value>) {
         None => None,
@@ -162,7 +162,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
             }
             if check.name == catalog::CREATE && report.has_passed(catalog::LAYOUT) {
                 task.check = None;
-                // What is wrong with it, the check itself will find.
+                // An error is left to the check itself.
                 if let Ok(facts) = ask::<Facts>(&task, LOOK) {
                     (task.settings, task.upstream, on_demand) = (facts.settings, facts.upstream, Some(facts.on_demand));
                     report.settings = Some(task.settings.clone());
@@ -182,7 +182,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// One check in a child, if it can be made.
+/// Runs one check in a child, if it can be run.
 fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut Report) {
     let began = Instant::now();
     let verdict = if check.needs.is_some_and(|needed| !report.has_passed(needed)) {
@@ -200,14 +200,14 @@ fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut Rep
 }
 
 fn ask<A: serde::de::DeserializeOwned>(task: &Task, time: Duration) -> Result<A, child::NoAnswer> {
-    // This program itself, also if its file was replaced since.
+    // This program itself, even if its file was replaced since.
     let mut command = Command::new("/proc/self/exe");
-    // Freed memory is overwritten, so that a frame in it is seen (mallopt(3)).
+    // Freed memory is overwritten, so that a frame in it is detected (mallopt(3)).
     command.env("MALLOC_PERTURB_", "165");
     child::ask(&mut command, ROLE, task, Limits { time, memory: child::MEMORY })
 }
 
-/// The child: loads the plugin, makes one check, answers.
+/// The child: loads the plugin, runs one check, answers.
 pub(super) fn child() -> anyhow::Result<()> {
     let (answers, task): (Answers, Task) = Answers::begin()?;
     answers.step("loading");
@@ -238,7 +238,7 @@ pub(super) fn child() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How the source works: which settings it needs at least, and how it takes its input.
+/// Finds out how the source works: its minimum settings, and how it takes its input.
 fn look(bench: &mut Bench) -> anyhow::Result<Facts> {
     if bench.settings == json!({})
         && let (Err(Fault::Source(error)), _) = bench.create_with("{}")
@@ -263,7 +263,7 @@ fn look(bench: &mut Bench) -> anyhow::Result<Facts> {
         for kind in [Kind::Tcp, Kind::Push, Kind::Pub] {
             let mut trial = bench.create().map_err(wrong)?;
             let (mut detector, met) = play::open_with(&mut trial, kind).map_err(wrong)?;
-            // Who speaks ZeroMQ connects to plain TCP too, and who does not must not be greeted in it.
+            // A ZeroMQ source also connects to plain TCP, and a plain TCP source must not get a ZeroMQ greeting.
             if met && !(kind == Kind::Tcp && detector.speaks_zmq()) {
                 upstream = kind;
                 break;
@@ -276,7 +276,7 @@ fn look(bench: &mut Bench) -> anyhow::Result<Facts> {
     Ok(Facts { settings: bench.settings.clone(), upstream, on_demand })
 }
 
-/// How the settings of most sources call the detector's address, as dranspose does.
+/// The usual setting for the detector's address, as in dranspose.
 const ADDRESS: &str = "upstream_url";
-/// What the other checks go by; on a machine with other work it takes long.
+/// The other checks depend on it; on a busy machine it takes long.
 const LOOK: Duration = Duration::from_secs(20);

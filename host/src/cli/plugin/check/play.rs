@@ -1,7 +1,7 @@
-//! A run with a detector: opened, met, and fed message by message.
+//! A run with a simulated detector: opened, connected, and fed message by message.
 //!
-//! On the child's main thread. One message is sent, then `next` is called until the source has done something with it: so it is
-//! known which message gave which events, and no message is lost when a run ends and the next one is opened.
+//! Used on the child's main thread. One message is sent, then `next` is called until the source has processed it: so it
+//! is known which message gave which events, and no message is lost when a run ends and the next one is opened.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,17 @@ use super::{
     verdict::Wrong,
 };
 
-/// What came of a capture.
+/// The result of playing a capture.
 #[derive(Debug, Default)]
 pub(super) struct Played {
-    /// The events, and the message after which each came.
+    /// The events, each with the index of the message before it.
     pub(super) events: Vec<(usize, Event)>,
-    /// Messages that were counted as giving none.
+    /// Number of messages that were counted as giving no event.
     pub(super) skipped: u64,
     pub(super) runs: u32,
 }
 
-/// Opens a run whose detector is there already, and waits a little until they have met.
+/// Opens a run with a running detector, and waits a little until they are connected.
 pub(super) fn open_with(trial: &mut Trial<'_>, kind: Kind) -> Result<(Upstream, bool), Wrong> {
     let mut upstream = Upstream::start(kind, &trial.ports)?;
     trial.open()?;
@@ -41,13 +41,13 @@ fn meet(trial: &mut Trial<'_>, upstream: &mut Upstream) -> Result<bool, Wrong> {
             return Ok(false);
         }
         if !trial.instance.on_demand() {
-            // Some connect in the background, between two looks for data.
+            // Some sources connect in the background, between two calls.
             trial.next(Duration::from_millis(10))?;
         }
     }
 }
 
-/// Feeds the messages, in as many runs as they are.
+/// Feeds the messages, in as many runs as necessary.
 pub(super) fn play(trial: &mut Trial<'_>, kind: Kind, messages: &[Message]) -> Result<Played, Wrong> {
     let mut played = Played { runs: 1, ..Played::default() };
     let (mut upstream, _) = open_with(trial, kind)?;
@@ -78,7 +78,7 @@ pub(super) fn play(trial: &mut Trial<'_>, kind: Kind, messages: &[Message]) -> R
             (upstream, _) = open_with(trial, kind)?;
         }
     }
-    // What a source makes of several messages may still be on its way.
+    // The result of several messages may still be on its way.
     let pulled = trial.next(PULL)?;
     let last = usize::MAX;
     played.events.extend(pulled.events.into_iter().map(|event| (last, event)));
@@ -87,7 +87,7 @@ pub(super) fn play(trial: &mut Trial<'_>, kind: Kind, messages: &[Message]) -> R
     Ok(played)
 }
 
-/// Some events, however they can be had; none if that is not known. The run stays open. `each` sees every event as soon as it is here.
+/// Some events, from any known input; none if no input is known. The run stays open. `each` is called with every event at once.
 pub(super) fn some(
     trial: &mut Trial<'_>,
     kind: Kind,
@@ -119,7 +119,7 @@ pub(super) fn some(
     Ok(events)
 }
 
-/// How long a source may take to find a detector that is there: ZeroMQ tries again every 100 ms.
+/// How long a source may take to find a running detector: ZeroMQ retries every 100 ms.
 const MEET: Duration = Duration::from_millis(1500);
-/// How long events are collected, from a source that makes them slowly.
+/// How long events are collected from a slow source.
 const ENOUGH: Duration = Duration::from_secs(1);

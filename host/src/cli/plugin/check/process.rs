@@ -1,4 +1,4 @@
-//! What this process holds: threads, descriptors, memory, listening sockets. Read from /proc.
+//! The resources of this process: threads, descriptors, memory, listening sockets. Read from /proc.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 pub(super) struct Holds {
     /// Names of threads, by their number.
     pub(super) threads: BTreeMap<u32, String>,
-    /// What descriptors lead to, by their number.
+    /// The targets of descriptors, by their number.
     pub(super) descriptors: BTreeMap<u32, String>,
 }
 
@@ -27,7 +27,7 @@ impl Holds {
         }
     }
 
-    /// What there is more of than `before`, in words; waits a little for threads that are about to end.
+    /// What there is more of than in `before`, in words; waits a little for threads that are about to end.
     pub(super) fn more_than(before: &Self, patience: Duration) -> Option<String> {
         let deadline = Instant::now() + patience;
         loop {
@@ -53,7 +53,7 @@ impl Holds {
     }
 }
 
-/// Bytes of memory that are in use.
+/// Number of bytes of memory in use.
 pub(super) fn memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
@@ -61,17 +61,17 @@ pub(super) fn memory() -> u64 {
     kib.unwrap_or_default() << 10
 }
 
-/// Where this process listens for TCP connections.
+/// The addresses at which this process listens for TCP connections.
 pub(super) fn listening() -> Vec<SocketAddr> {
     sockets("tcp", LISTENS)
 }
 
-/// Where this process receives UDP datagrams from anybody.
+/// The addresses at which this process receives UDP datagrams from any sender.
 pub(super) fn receiving() -> Vec<SocketAddr> {
     sockets("udp", UNCONNECTED)
 }
 
-/// Addresses of this machine that lead to sockets of this process in a state.
+/// Local addresses of this process's sockets in a given state.
 fn sockets(protocol: &str, state: &str) -> Vec<SocketAddr> {
     let sockets: Vec<String> = Holds::now().descriptors.into_values().collect();
     let mut found = Vec::new();
@@ -95,7 +95,7 @@ fn sockets(protocol: &str, state: &str) -> Vec<SocketAddr> {
     found
 }
 
-/// States of sockets (Linux, `include/net/tcp_states.h`): one of TCP that listens, one of UDP that has no peer.
+/// Socket states (Linux, `include/net/tcp_states.h`): a listening TCP socket, an unconnected UDP socket.
 const LISTENS: &str = "0A";
 const UNCONNECTED: &str = "07";
 
@@ -108,7 +108,7 @@ fn new<'a>(before: &BTreeMap<u32, String>, now: &'a BTreeMap<u32, String>) -> Ve
     now.iter().filter(|(number, _)| !before.contains_key(number)).map(|(_, name)| name).collect()
 }
 
-/// The first of them.
+/// The first few of them.
 fn few(names: &[&String]) -> String {
     let mut shown: Vec<&str> = names.iter().take(4).map(|name| name.as_str()).collect();
     if names.len() > shown.len() {
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_thread_a_descriptor_and_a_listening_socket_are_seen() {
         let before = Holds::now();
-        // More than other tests have closed since: one of these has a number that nobody had before.
+        // More sockets than other tests have closed since: at least one has a number that did not exist before.
         let sockets = [(); 64].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let seen = listening();
         assert!(sockets.iter().all(|socket| seen.contains(&socket.local_addr().unwrap())));

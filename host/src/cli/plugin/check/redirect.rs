@@ -1,10 +1,11 @@
-//! Settings whose addresses and ports all lead to this machine: what is tried out reaches no real detector and binds no real port.
+//! Redirects all addresses and ports in settings to this machine: a plugin under test reaches no real detector and
+//! binds no real port.
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 
 use serde_json::{Map, Value};
 
-/// Replaces every address and port in the settings by one of this machine, each with a free port of its own; the ports.
+/// Replaces every address and port in the settings by one of this machine, each with its own free port; returns the ports.
 pub(super) fn redirect(settings: &mut Value) -> Vec<u16> {
     match settings {
         Value::String(text) => match (address(text), free_port()) {
@@ -24,7 +25,7 @@ pub(super) fn redirect(settings: &mut Value) -> Vec<u16> {
     }
 }
 
-/// Replaces ports that stand alone, `port` or `data_port`, and the `host` or `data_host` beside one.
+/// Replaces separate ports, `port` or `data_port`, and the `host` or `data_host` beside each.
 fn numbers(values: &mut Map<String, Value>) -> Vec<u16> {
     let is_port = |value: &Value| value.as_u64().is_some_and(|port| (1..=65535).contains(&port));
     let keys: Vec<String> = values
@@ -45,21 +46,21 @@ fn numbers(values: &mut Map<String, Value>) -> Vec<u16> {
     ports
 }
 
-/// What stands around the host and port of a text that is an address: `SCHEME://` and `/PATH`.
+/// The text before and after host and port in an address: `SCHEME://` and `/PATH`.
 fn address(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + 3));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (host, port) = authority.rsplit_once(':')?;
     let number: u16 = port.parse().ok()?;
     let literal = host.trim_matches(['[', ']']);
-    // Without a scheme much may have a colon and a number.
+    // Without a scheme, many other texts have a colon and a number.
     let alone = host == "*" || host == "localhost" || literal.parse::<IpAddr>().is_ok() || number >= FIRST_FREE;
     let is_host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@\"'".contains(c));
     (is_host && (!scheme.is_empty() || alone && !host.bytes().all(|byte| byte.is_ascii_digit())))
         .then_some((scheme, if path == "/" { "" } else { path }))
 }
 
-/// One that is free for TCP and for UDP.
+/// A port that is free for TCP and for UDP.
 fn free_port() -> Option<u16> {
     (0..100).find_map(|_| {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).ok()?.port();
@@ -68,7 +69,7 @@ fn free_port() -> Option<u16> {
 }
 
 const HERE: &str = "127.0.0.1";
-/// Ports below are the system's own.
+/// Lower ports are reserved for the system.
 const FIRST_FREE: u16 = 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is shown when all checks were made: a table for people, or JSON for programs.
+//! The output after all checks: a table for people, or JSON for programs.
 
 use std::{io::IsTerminal as _, time::Duration};
 
@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use super::{catalog::CHECKS, upstream::Kind, verdict::Verdict};
 use crate::plugin::inspect::{Inspected, Note};
 
-/// All that was found.
+/// All results.
 pub(super) struct Report {
     file: String,
     note: Option<Note>,
-    /// As they were used.
+    /// The settings that were used.
     pub(super) settings: Option<Value>,
     pub(super) upstream: Option<Kind>,
     pub(super) lines: Vec<Line>,
-    /// What could not be checked counts as failed.
+    /// Checks that could not be run count as failed.
     pub(super) strict: bool,
 }
 
@@ -37,14 +37,14 @@ impl Report {
         self.lines.push(Line { check, verdict, took: Duration::ZERO });
     }
 
-    /// Tells a person who waits.
+    /// Shows the current check to a waiting person.
     pub(super) fn is_at(&self, check: &str) {
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[K{check} …");
         }
     }
 
-    /// The checks that were not come to.
+    /// Adds the checks that were not reached.
     pub(super) fn fill_up(&mut self) {
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[K");
@@ -69,7 +69,7 @@ impl Report {
         self.lines.iter().find(|line| matches!(line.verdict, Verdict::Failed { .. })).map(|line| line.check)
     }
 
-    /// Checks that are for this source, could not be made, and count as failed.
+    /// Checks that apply to this source, could not be run, and count as failed.
     pub(super) fn missed(&self) -> Vec<&'static str> {
         let missed = |line: &&Line| self.strict && matches!(line.verdict, Verdict::NotChecked { applies: true, .. });
         self.lines.iter().filter(missed).map(|line| line.check).collect()

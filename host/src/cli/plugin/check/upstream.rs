@@ -1,8 +1,8 @@
-//! A detector that says what a check wants: in place of the one that the settings name.
+//! A simulated detector that sends what a check wants, instead of the one that the settings name.
 //!
-//! Runs on the child's main thread, between two calls of the source. Every address and port in the settings is replaced by a free one
-//! (`redirect`), so that no real detector is talked to. Who connects there says by that what it expects: a PUSH socket, a PUB
-//! socket, or plain TCP. A source that listens itself is connected to, or sent datagrams.
+//! Runs on the child's main thread, between two calls of the source. Every address and port in the settings is replaced by
+//! a free one (`redirect`), so that no real detector is contacted. The kind of connection shows what a source expects: a
+//! PUSH socket, a PUB socket, or plain TCP. If the source itself listens, the detector connects to it, or sends datagrams.
 
 use std::{
     io::{Read as _, Write as _},
@@ -31,7 +31,7 @@ pub(super) enum Kind {
     Listens,
     /// It receives datagrams on a UDP port.
     Datagrams,
-    /// Nothing that is known here.
+    /// No known input.
     None,
 }
 
@@ -50,25 +50,25 @@ impl Kind {
 
 /// The detector of one run.
 pub(super) enum Upstream {
-    /// Dropped with its context, which ends the connection. The flag: a subscriber has come.
+    /// Dropped with its context, which ends the connection. The flag: a subscriber has connected.
     Zmq {
         socket: zmq::Socket,
         subscribed: bool,
     },
-    /// Who has connected.
+    /// The connected peers.
     Tcp {
         listener: TcpListener,
         peers: Vec<TcpStream>,
     },
     /// Our own connections.
     Connects(Vec<TcpStream>),
-    /// Our own socket, once the source has one.
+    /// Our own socket, once the source has opened its own.
     Datagrams(Option<UdpSocket>),
     Nothing,
 }
 
 impl Upstream {
-    /// Is there from now on, at this port.
+    /// Starts a detector at this port.
     pub(super) fn start(kind: Kind, ports: &[u16]) -> Result<Self, Wrong> {
         let ours = |problem: &dyn std::fmt::Display| Wrong::NotChecked(format!("no detector can be played: {problem}"));
         match kind {
@@ -80,14 +80,14 @@ impl Upstream {
         match kind {
             Kind::Push | Kind::Pub => {
                 let make = || -> zmq::Result<zmq::Socket> {
-                    // A context of its own, and no lingering: the port is free again when it is dropped.
+                    // A separate context without lingering: the port is free again when it is dropped.
                     let context = zmq::Context::new();
                     let socket = context.socket(if kind == Kind::Push { zmq::PUSH } else { zmq::XPUB })?;
                     socket.set_linger(0)?;
                     socket.bind(&format!("tcp://127.0.0.1:{port}"))?;
                     Ok(socket)
                 };
-                // An earlier one may not have let go of the port yet.
+                // An earlier one may not have released the port yet.
                 let made = (0..100).find_map(|_| match make() {
                     Err(zmq::Error::EADDRINUSE) => {
                         std::thread::sleep(Duration::from_millis(5));
@@ -107,7 +107,7 @@ impl Upstream {
         }
     }
 
-    /// Whether the source is there.
+    /// Whether the source is connected.
     pub(super) fn is_met(&mut self) -> bool {
         match self {
             Self::Zmq { socket, subscribed } => {
@@ -138,7 +138,7 @@ impl Upstream {
                     socket.connect(to).ok().map(|()| socket)
                 };
                 if own.is_none() {
-                    // Not our own, of an earlier run: these are connected.
+                    // Not our own socket of an earlier run: that one is connected.
                     *own = process::receiving().into_iter().find_map(connected);
                 }
                 own.is_some()
@@ -147,7 +147,7 @@ impl Upstream {
         }
     }
 
-    /// Whether who has connected over TCP greets as ZeroMQ does (ZMTP 3.1: ten bytes, the first 0xFF and the last 0x7F).
+    /// Whether the TCP peer sends a ZeroMQ greeting (ZMTP 3.1: ten bytes, the first 0xFF and the last 0x7F).
     pub(super) fn speaks_zmq(&mut self) -> bool {
         let Self::Tcp { peers, .. } = self else { return false };
         peers.first_mut().is_some_and(|peer| {
@@ -157,7 +157,7 @@ impl Upstream {
         })
     }
 
-    /// Sends a message, if somebody takes it now; over TCP and UDP its parts one after the other. Returns whether it went.
+    /// Sends a message, if a peer accepts it now; over TCP and UDP part by part. Returns whether it was sent.
     pub(super) fn send(&mut self, message: &[Vec<u8>]) -> bool {
         match self {
             Self::Zmq { socket, .. } => socket.send_multipart(message, zmq::DONTWAIT).is_ok(),
@@ -178,7 +178,7 @@ impl Upstream {
     }
 }
 
-/// ZeroMQ greets at once.
+/// ZeroMQ sends its greeting immediately.
 const GREETING: Duration = Duration::from_millis(300);
-/// A source that does not read does not hold up the check.
+/// A source that does not read must not delay the check.
 const WRITE: Duration = Duration::from_millis(200);

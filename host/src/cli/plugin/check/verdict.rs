@@ -1,29 +1,29 @@
-//! What a check finds.
+//! The result of a check.
 
 use framegate_plugin_abi::caller::Fault;
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::{child::NoAnswer, refusal::Refusal};
 
-/// What came out of a check.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub(super) enum Verdict {
-    /// It holds; with what was seen.
+    /// It holds; with the observation.
     Passed {
-        /// In a few words, may be empty.
+        /// A short text, may be empty.
         seen: String,
     },
     /// It does not hold.
     Failed {
-        /// What was seen instead.
+        /// What was observed instead.
         why: String,
         /// What the author should do.
         hint: String,
     },
-    /// It could not be found out.
+    /// The check could not be run.
     NotChecked {
-        /// What would be needed.
+        /// What is missing for the check.
         why: String,
         /// False: the check is for other sources.
         applies: bool,
@@ -33,9 +33,9 @@ pub(super) enum Verdict {
 /// Why a check ends early.
 #[derive(Debug)]
 pub(super) enum Wrong {
-    /// The plugin's fault.
+    /// A fault of the plugin.
     Failed { why: String, hint: String },
-    /// Nobody's.
+    /// Not a fault of anybody.
     NotChecked(String),
     /// The check is for other sources.
     DoesNotApply(String),
@@ -47,7 +47,7 @@ impl Wrong {
     }
 }
 
-/// The usual way out of a check.
+/// The usual result type of a check.
 pub(super) type Checked = Result<String, Wrong>;
 
 impl From<Checked> for Verdict {
@@ -81,7 +81,7 @@ impl From<NoAnswer> for Verdict {
     }
 }
 
-/// A call that failed where it should not have.
+/// Reports a call that failed although it should not.
 pub(super) fn fault(call: &str, fault: &Fault) -> Wrong {
     let hint = match fault {
         Fault::Source(_) => {
@@ -92,7 +92,7 @@ pub(super) fn fault(call: &str, fault: &Fault) -> Wrong {
         Fault::Poisoned(_) => "see the call before it",
     };
     let why = match fault {
-        // These say themselves which call it was.
+        // These name the call themselves.
         Fault::Panicked { .. } | Fault::Garbage { .. } => fault.to_string(),
         Fault::Source(_) | Fault::Poisoned(_) => format!("{call}: {fault}"),
     };

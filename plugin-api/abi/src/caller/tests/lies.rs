@@ -1,4 +1,4 @@
-//! A table that answers garbage: what, says the stream's name.
+//! A table that answers garbage; the stream's name selects the kind of garbage.
 
 use super::*;
 
@@ -22,13 +22,13 @@ unsafe extern "C" fn create(
     instance: *mut *mut c_void,
     error: *mut ErrorBuffer,
 ) -> i32 {
-    // SAFETY: the host's table, lent for the call.
+    // SAFETY: the host's table, valid during the call.
     let host = unsafe { &*host };
-    // SAFETY: the host's text, lent for the call.
+    // SAFETY: the host's text, valid during the call.
     let lie = unsafe { stream.as_str() }.unwrap();
-    // SAFETY: this is its owner.
+    // SAFETY: this function owns the context.
     unsafe { (host.release)(host.context) }
-    // SAFETY: lent for the call.
+    // SAFETY: valid during the call.
     let error = unsafe { &mut *error };
     match lie {
         "no instance" => return 0,
@@ -50,9 +50,9 @@ unsafe extern "C" fn nothing(_: *mut c_void, _: *mut ErrorBuffer) -> i32 {
 }
 
 unsafe extern "C" fn next(instance: *mut c_void, batch: *mut Batch, _: u64, _: *mut ErrorBuffer) -> i32 {
-    // SAFETY: made in `create`.
+    // SAFETY: created in `create`.
     let lie = unsafe { &*instance.cast::<String>() };
-    // SAFETY: lent for the call.
+    // SAFETY: valid during the call.
     let batch = unsafe { &mut *batch };
     let mut event = RawEvent { typ: Text::new("LIE"), frames: 1, kind: EventKind::Data.code() };
     let mut frame = Frame::from_owner(Counted(vec![1], DROPS.with(Arc::clone), false)).into_raw();
@@ -68,7 +68,7 @@ unsafe extern "C" fn next(instance: *mut c_void, batch: *mut Batch, _: u64, _: *
         "no data" => frame = RawFrame { data: ptr::null(), ..frame },
         _ => {}
     }
-    // SAFETY: there is room for some.
+    // SAFETY: the array has room for at least one event.
     unsafe { batch.events.write(event) };
     // SAFETY: as above.
     unsafe { batch.frames.write(frame) };

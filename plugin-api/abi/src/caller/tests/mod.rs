@@ -1,4 +1,5 @@
-//! Both sides of the tables against each other: a source that does what a test scripts, and tables that lie.
+//! Tests both sides of the tables against each other: a source that follows a test's script, and tables that break the
+//! rules.
 
 mod lies;
 
@@ -34,7 +35,7 @@ impl HostServices for Heard {
     }
 }
 
-/// Counts its drops, which may panic.
+/// Counts its drops; its drop may panic.
 struct Counted(Vec<u8>, Arc<AtomicUsize>, bool);
 
 impl AsRef<[u8]> for Counted {
@@ -51,7 +52,7 @@ impl Drop for Counted {
 }
 
 thread_local! {
-    /// What the next calls of a scripted source on this thread do, and how often its frames were dropped.
+    /// The number of calls of a scripted source on this thread, and how often its frames and the source were dropped.
     static DROPS: Arc<AtomicUsize> = Arc::default();
     static CALLS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
     static DROPPED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
@@ -61,7 +62,7 @@ fn drops() -> usize {
     DROPS.with(|drops| drops.load(Ordering::SeqCst))
 }
 
-/// Does what its settings say.
+/// Acts as its settings say.
 struct Scripted {
     script: String,
     host: Arc<dyn HostServices>,
@@ -71,7 +72,7 @@ impl Scripted {
     fn act(&self, call: &str) -> Result<(), SourceError> {
         CALLS.set(CALLS.get() + 1);
         if self.script == format!("{call} panics") {
-            // A payload that panics when it is dropped: the worst that a panic can be.
+            // A payload whose own drop panics: the worst case.
             std::panic::panic_any(Counted(Vec::new(), Arc::default(), true));
         }
         if self.script == format!("{call} fails") { Err(SourceError::protocol("as asked")) } else { Ok(()) }
@@ -210,7 +211,7 @@ fn events_before_an_error_count_and_are_released() {
     assert_eq!((error.kind(), error.message()), (ErrorKind::Protocol, "as asked"));
     drop(events);
     assert_eq!(drops(), 6);
-    // An error is no panic: it is called again.
+    // After an error (no panic) the source is called again.
     assert_eq!(next(&mut instance).0.len(), 2);
 }
 
@@ -245,7 +246,7 @@ fn a_source_that_panicked_is_dropped_at_once_and_never_called_again() {
             _ => instance.open().and_then(|()| next(&mut instance).1.map(|_| ())),
         };
         assert!(matches!(&outcome, Err(Fault::Panicked { call: at, .. }) if *at == call), "{call}: {outcome:?}");
-        // What it held is free for the next instance, and the host's context came back.
+        // The source's resources are free for the next instance, and the host's context was released.
         assert_eq!((DROPPED.replace(0), Arc::strong_count(&host)), (1, 1), "{call}");
         assert!(instance.poison().unwrap().contains(&format!("{call} panicked")));
         let calls = CALLS.get();
@@ -253,7 +254,7 @@ fn a_source_that_panicked_is_dropped_at_once_and_never_called_again() {
         let Err(Fault::Poisoned(earlier)) = &again else { panic!("{call}: {again:?}") };
         assert!(earlier.contains(&format!("{call} panicked")), "{earlier}");
         assert!(matches!(instance.parameters(), Err(Fault::Poisoned(_))));
-        // The plugin's side keeps it too, should a host forget it.
+        // The plugin's side is poisoned too, in case the host forgets it.
         instance.poison = None;
         assert!(matches!(instance.open(), Err(Fault::Poisoned(_))), "{call}");
         drop(instance);
@@ -294,7 +295,7 @@ fn how_a_run_stands_crosses_as_long_as_it_is_open() {
     instance.open().unwrap();
     assert_eq!((instance.bytes_waiting().unwrap(), instance.last_invalid().unwrap()), (7, None));
     assert_eq!(open("wrong way").last_invalid().unwrap().as_deref(), Some("wrong way"));
-    // A reason is a line, however much a plugin has to say.
+    // The host cuts a reason to one line.
     let long = format!("wrong {}", "ü".repeat(1000));
     assert_eq!(open(&long).last_invalid().unwrap().unwrap().chars().count(), 500);
     // An older plugin has no such table.
@@ -305,13 +306,13 @@ fn how_a_run_stands_crosses_as_long_as_it_is_open() {
 #[test]
 fn garbage_is_a_fault_and_its_frames_are_released() {
     static LEDGER: Ledger = Ledger::new();
-    // SAFETY: a table of functions that stay where they are; their lies are such as the caller checks.
+    // SAFETY: a table of static functions; the caller checks everything that they answer wrongly.
     let plugin = unsafe { Plugin::new(&lies::TABLE, &LEDGER) }.unwrap();
     for lie in ["no instance", "outcome", "error kind", "error length"] {
         let outcome = plugin.create(lie, "", Arc::new(Heard::default()));
         assert!(matches!(outcome, Err(Fault::Garbage { call: "create", .. })), "{lie}: {outcome:?}");
     }
-    // It counts what it has not written.
+    // The plugin counts bytes that it has not written.
     let Err(Fault::Source(error)) = plugin.create("error unwritten", "", Arc::new(Heard::default())) else { panic!() };
     assert_eq!((error.kind(), error.message()), (ErrorKind::Connect, ""));
     let lies = ["progress", "kind", "typ", "long typ", "too few frames", "too many frames", "huge frames", "no data"];
@@ -325,13 +326,13 @@ fn garbage_is_a_fault_and_its_frames_are_released() {
         assert!(matches!(instance.open(), Err(Fault::Poisoned(_))), "{lie}");
     }
     assert_eq!(LEDGER.delivered(), LEDGER.released());
-    // Where these frames are is unknown, so they are not released.
+    // The address of these frames is unknown, so they are not released.
     for lie in ["events beyond the room", "frames beyond the room"] {
         let mut instance = plugin.create(lie, "", Arc::new(Heard::default())).unwrap();
         instance.open().unwrap();
         assert!(matches!(next(&mut instance).1, Err(Fault::Garbage { .. })), "{lie}");
     }
-    // What a plugin writes over the host's own fields is of no consequence.
+    // A plugin may overwrite the host's own fields without effect.
     let mut instance = plugin.create("its own arrays", "", Arc::new(Heard::default())).unwrap();
     instance.open().unwrap();
     assert_eq!(next(&mut instance).0.len(), 1);

@@ -1,4 +1,4 @@
-//! A plugin, which should not be linked into another.
+//! A plugin that should not be linked into another.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
