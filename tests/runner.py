@@ -28,7 +28,7 @@ ALLOWED = ROOT / "tests/allowed-skips"
 # 10 ms to receive a subscription (`subscribe_settle`).
 ALONE = ["allocations", "bench", "machine", "memory", "ready", "redis_load", "redis_state", "swap_cost", "system_calls"]
 # The longest first, so that none is left at the end while the other jobs are idle.
-FIRST = ["network", "soak", "plugin_check", "swap_peer", "authors", "workers", "framegate", "redis_faults", "drop_in", "doc-tests"]
+FIRST = ["network", "soak", "plugin_check", "swap_peer", "authors", "workers", "framegate", "redis_faults", "drop_in", "redis_slow", "doc-tests"]
 # These tests wait for time-outs of the kernel, up to a minute, and compute nothing meanwhile, so more of them run at a
 # time.
 THREADS = {"network": "8"}

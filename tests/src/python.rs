@@ -200,6 +200,17 @@ impl Dranspose {
         answer.expect("the controller starts a scan").body_mut().read_json().expect("the answer is a uuid")
     }
 
+    /// Waits until all workers have joined a scan. One that still ends the previous scan discards what arrives.
+    ///
+    /// # Panics
+    /// It takes more than a minute.
+    pub fn wait_for_workers(&self, scan: &str) {
+        wait_for("all workers in the scan", START, || {
+            let config = self.config()?;
+            config["workers"].as_array()?.iter().all(|worker| worker["mapping_uuid"] == scan).then_some(())
+        });
+    }
+
     /// Waits until the controller reports that all events of the scan are processed.
     ///
     /// # Panics

@@ -82,6 +82,7 @@ impl Beamline {
 
     fn begin(&self, ingester: &Ingester) -> (String, Process) {
         let uuid = self.dranspose.start_scan(STREAM, IMAGES);
+        self.dranspose.wait_for_workers(&uuid);
         let mut replay = framegate::command();
         let bind = ingester.detector.replace("127.0.0.1", "*");
         replay.arg("replay").arg(capture()).args(["--bind", &bind, "--stream", STREAM]);
@@ -212,6 +213,7 @@ fn a_controller_that_is_killed_in_a_scan_and_started_again_has_its_next_scan_who
         let mut beamline = Beamline::start();
         let ingester = beamline.ingester("framegate", framegate::command(), None);
         let scan = beamline.dranspose.start_scan(STREAM, IMAGES);
+        beamline.dranspose.wait_for_workers(&scan);
         let mut replay = framegate::command();
         replay.arg("replay").arg(capture()).args(["--bind", &ingester.detector, "--stream", STREAM, "--rate", "4"]);
         let detector = Process::start("detector", &mut replay, beamline.folder.path());

@@ -9,8 +9,7 @@ fn every_path_that_a_document_names_exists() {
     let named = text::paths("see `ingester/pair.rs`, [here](tests/run), `source::x`, `cargo run` and `gone/away.rs`");
     assert_eq!(named, ["ingester/pair.rs", "tests/run", "gone/away.rs"]);
     assert!(text::exists(&root(), "ingester/pair.rs") && !text::exists(&root(), "gone/away.rs"));
-    let mut complaints = Vec::new();
-    for document in [
+    let documents = [
         "ARCHITECTURE.md",
         "README.md",
         "CHANGELOG.md",
@@ -21,8 +20,13 @@ fn every_path_that_a_document_names_exists() {
         "docs/faults.md",
         "docs/redis.md",
         "docs/swap.md",
-    ] {
-        let Ok(content) = fs::read_to_string(root().join(document)) else { continue };
+    ]
+    .map(str::to_owned);
+    let decisions = fs::read_dir(root().join("docs/decisions")).unwrap();
+    let decisions = decisions.map(|file| format!("docs/decisions/{}", file.unwrap().file_name().to_string_lossy()));
+    let mut complaints = Vec::new();
+    for document in documents.into_iter().chain(decisions) {
+        let Ok(content) = fs::read_to_string(root().join(&document)) else { continue };
         let gone = text::paths(&content).into_iter().filter(|path| !text::exists(&root(), path));
         complaints.extend(gone.map(|path| format!("{document}: there is no {path}")));
     }

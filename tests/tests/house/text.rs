@@ -107,10 +107,10 @@ pub(crate) fn promises(
 }
 
 /// Whether a path exists: relative to the root, or to the folders that documents mostly refer to (the sources of the
-/// host and the plugin API, the tests). The tests create the files under `target/`.
+/// host and the plugin API, the tests, the decisions). The tests create the files under `target/`.
 pub(crate) fn exists(root: &Path, path: &str) -> bool {
     path.starts_with("target/")
-        || ["", "host", "host/src", "plugin-api/src", "tests/tests"]
+        || ["", "host", "host/src", "plugin-api/src", "tests/tests", "docs/decisions"]
             .iter()
             .any(|from| root.join(from).join(path).exists())
 }

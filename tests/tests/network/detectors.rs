@@ -3,7 +3,7 @@
 
 use std::{
     fmt::Write as _,
-    fs, iter,
+    iter,
     ops::Range,
     thread,
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ use framegate_tests::{
 };
 use tempfile::TempDir;
 
-use super::{LONG, SHORT, next};
+use super::{LONG, SHORT, connections_to_far, next};
 
 /// ZeroMQ with a connecting source, a PandABox, Sardana, ZeroMQ with a connecting detector.
 const ALL: Range<usize> = 0..4;
@@ -84,15 +84,6 @@ impl Beamline {
             all.sort_by_key(Detector::comes);
             all.iter().map(|one| one.say(what)).collect()
         })
-    }
-
-    /// The program's number of connections to the other machine.
-    fn connections_to_far(&self) -> usize {
-        let far = format!("{:08X}:", u32::from_le_bytes(FAR.octets()));
-        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.host.id())).unwrap();
-        let fields = table.lines().map(|line| line.split_whitespace().skip(2).take(2).collect::<Vec<_>>());
-        // The address of the other end, and 01: established.
-        fields.filter(|fields| matches!(fields[..], [other, "01"] if other.starts_with(&far))).count()
     }
 
     fn gets(&mut self, number: u64, events: &[Parts]) {
@@ -196,11 +187,11 @@ fn a_detector_whose_cable_is_out_for_good_is_given_up_and_hinders_no_end() {
             beamline.gets(number, &events);
         }
         // Sardana's connections end with each post.
-        assert_eq!(beamline.connections_to_far(), 3);
+        assert_eq!(connections_to_far(&beamline.host), 3);
         network.unplug();
         // After 30 s the kernel sends three keep-alive probes, 10 s apart.
-        let ended = comes_within(Duration::from_secs(90), || (beamline.connections_to_far() == 0).then_some(()));
-        assert!(ended.is_some(), "{} connections are still there", beamline.connections_to_far());
+        let ended = comes_within(Duration::from_secs(90), || (connections_to_far(&beamline.host) == 0).then_some(()));
+        assert!(ended.is_some(), "{} connections are still there", connections_to_far(&beamline.host));
         let began = Instant::now();
         assert!(beamline.host.stop(LIMIT).success());
         assert!(began.elapsed() < Duration::from_secs(5), "it ends after {:?}", began.elapsed());

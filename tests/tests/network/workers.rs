@@ -1,12 +1,8 @@
 //! Workers on another machine.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use framegate_tests::{
-    host::Host,
     network::{HERE, Network, between},
     process::comes_within,
     standalone::{House, Wish, images, is_end, numbers},
@@ -14,7 +10,7 @@ use framegate_tests::{
 };
 use serde_json::Value;
 
-use super::{BACK, LONG, SHORT, next};
+use super::{BACK, LONG, SHORT, connections_to_far, next};
 
 /// The address for workers on the other machine.
 fn url(house: &House) -> String {
@@ -28,10 +24,6 @@ fn far_worker(network: &Network, house: &House, name: &str) -> Worker {
 
 fn count(ingester: &Value, what: &str) -> u64 {
     ingester["counters"][what].as_u64().unwrap_or_else(|| panic!("{what:?} is not counted"))
-}
-
-fn descriptors(host: &Host) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", host.id())).unwrap().count()
 }
 
 /// Waits for another ping: with it, the worker's kernel confirms received data.
@@ -121,14 +113,13 @@ fn a_worker_whose_cable_is_out_for_good_is_given_up_and_the_others_go_on() {
 fn a_worker_whose_machine_vanishes_while_nothing_is_sent_leaves_no_connection_behind() {
     between(|network| {
         let mut house = House::new(&Wish::default());
-        let before = descriptors(&house.host);
         let worker = far_worker(network, &house, "w1");
         house.wait_for_worker("w1");
-        assert_eq!(descriptors(&house.host), before + 1);
+        assert_eq!(connections_to_far(&house.host), 1);
         let began = Instant::now();
         network.vanish();
         drop(worker);
-        let ended = comes_within(BACK, || (descriptors(&house.host) == before).then_some(()));
+        let ended = comes_within(BACK, || (connections_to_far(&house.host) == 0).then_some(()));
         assert!(ended.is_some(), "after {:?} its connection is still there", began.elapsed());
     });
 }

@@ -56,6 +56,7 @@ fn pings_that_are_none_do_not_end_the_workers_of_dranspose() {
     });
     // All workers have read the published state when they answer in a scan.
     let scan = peer.start_scan("camera", 6);
+    peer.wait_for_workers(&scan);
     detector.run((0..6u8).map(|image| vec![image; 5000]));
     peer.wait_for_finish();
     assert_eq!(peer.received(&scan).len(), 6 + 2 * 2, "header and end to both, the images to one each");

@@ -142,6 +142,11 @@ impl Link {
         self.connections
     }
 
+    /// The first bytes of the last answer, also of one that was aborted because it was too large.
+    pub(super) fn beginning(&self) -> Vec<u8> {
+        self.heard.beginning()
+    }
+
     fn no_connection(&self, problem: &RedisError) -> String {
         let (tls, served_before) = (self.address.is_tls(), self.health.served_before());
         explain::no_connection(problem, &Circumstances { tls, served_before, word: self.heard.word() })

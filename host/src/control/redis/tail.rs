@@ -84,18 +84,25 @@ impl Tail {
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(self.count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&self.key).arg(&self.last);
+        let mut skipped = None;
         let mut entries = match link.ask_for::<Value>(&command, most(self.count)).await {
             Ok(reply) => entries(reply),
             Err(Unusable::TooLarge(_)) if self.count > 1 => {
                 self.count = 1;
                 return Vec::new();
             }
-            Err(problem) => self.unusable(problem, link).await,
+            Err(problem) => {
+                if let Unusable::TooLarge(most) = problem {
+                    self.aborted(most, link);
+                    skipped = Some(most);
+                }
+                self.unusable(problem, link).await
+            }
         };
         self.mark(&mut entries);
         if let Some(last) = entries.last() {
             self.last.clone_from(&last.id);
-            self.size = last.data.len();
+            self.size = skipped.unwrap_or(last.data.len());
             let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
             self.count = (BYTES_AT_ONCE * entries.len() / bytes.max(1)).clamp(1, ENTRIES_AT_ONCE);
         } else if self.is_time_to_look(link.connections())
@@ -156,25 +163,30 @@ impl Tail {
     }
 
     /// The id of the newest entry; [`START`] if there is none, `None` if the key holds no stream.
-    async fn newest(&self, link: &mut Link) -> Option<String> {
+    async fn newest(&mut self, link: &mut Link) -> Option<String> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1);
-        let reply = link.ask::<Value>(&command).await.ok()?;
-        Some(entries(reply).pop().map_or_else(|| START.to_owned(), |entry| entry.id))
+        match link.ask::<Value>(&command).await {
+            Ok(reply) => Some(entries(reply).pop().map_or_else(|| START.to_owned(), |entry| entry.id)),
+            Err(Unusable::TooLarge(most)) => {
+                self.aborted(most, link);
+                first_id(&link.beginning())
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// The newest entry is too large, and aborting its answer has ended the connection. The next connection, which replaces it,
+    /// is no reason to fetch the entry again.
+    fn aborted(&mut self, most: usize, link: &Link) {
+        (self.size, self.looked) = (most, (link.connections() + 1, 0));
     }
 
     /// A replacement for an unusable answer: an entry that is too large is skipped, like an entry without data.
-    async fn unusable(&self, problem: Unusable, link: &mut Link) -> Vec<Entry> {
+    async fn unusable(&self, problem: Unusable, link: &Link) -> Vec<Entry> {
         self.complain(&problem);
-        if let Unusable::TooLarge(_) = problem {
-            // Fetches only its id. Passing the key in KEYS would need write permission for it.
-            let script = "local next = redis.call('XREAD', 'COUNT', 1, 'STREAMS', ARGV[1], ARGV[2]) \
-                          return next and next[1][2][1][1]";
-            let mut command = redis::cmd("EVAL");
-            command.arg(script).arg(0).arg(&self.key).arg(&self.last);
-            if let Ok(Some(id)) = link.ask::<Option<String>>(&command).await {
-                return vec![Entry { id, data: Vec::new(), found: false }];
-            }
+        if let (Unusable::TooLarge(_), Some(id)) = (problem, first_id(&link.beginning())) {
+            return vec![Entry { id, data: Vec::new(), found: false }];
         }
         tokio::time::sleep(RETRY).await;
         Vec::new()
@@ -210,6 +222,19 @@ pub(super) fn entries(reply: Value) -> Vec<Entry> {
         }
     }
     found
+}
+
+/// The id of the first entry in an answer whose end is missing.
+fn first_id(beginning: &[u8]) -> Option<String> {
+    let is_id = |line: &&str| {
+        line.split_once('-').is_some_and(|(time, sequence)| {
+            let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            is_number(time) && is_number(sequence)
+        })
+    };
+    // The data, which comes after it, may be anything.
+    let mut lines = beginning.split(|byte| *byte == b'\n').map_while(|line| std::str::from_utf8(line).ok());
+    lines.by_ref().map(str::trim_end).find(is_id).map(str::to_owned)
 }
 
 fn entry(id: Value, fields: Vec<Value>) -> Option<Entry> {
@@ -261,6 +286,16 @@ mod tests {
     fn a_field_name_that_is_no_text_does_not_hide_the_data() {
         let fields = Value::Array(vec![Value::BulkString(vec![0xff]), text("?"), text("data"), text("one")]);
         assert_eq!(entries(Value::Array(vec![Value::Array(vec![text("1-0"), fields])]))[0].data, b"one");
+    }
+
+    #[test]
+    fn the_id_of_an_entry_is_found_before_its_data() {
+        let before =
+            "*1\r\n*2\r\n$28\r\ndranspose:controller:updates\r\n*1\r\n*2\r\n$6\r\n1764-3\r\n*2\r\n$4\r\ndata\r\n$9\r\n";
+        let answer = [before.as_bytes(), b"\xff\n7-7\r\n"].concat();
+        assert_eq!(first_id(&answer).as_deref(), Some("1764-3"));
+        assert_eq!(first_id(b"*1\r\n*2\r\n$6\r\n1764-3\r\n*2\r\n").as_deref(), Some("1764-3"));
+        assert_eq!(first_id(b"*0\r\n"), None);
     }
 
     #[test]

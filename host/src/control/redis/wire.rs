@@ -33,6 +33,8 @@ pub(super) const MOST: usize = 256 << 20;
 pub(super) const SILENCE: Duration = Duration::from_secs(3);
 /// Time limit for connecting, with handshakes.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Enough for the key and the id before the data of a stream's entry.
+const BEGINNING: usize = 512;
 /// Maximum length of an error message of Redis.
 const LONGEST_WORD: usize = 400;
 
@@ -55,6 +57,8 @@ struct Last {
     moved: Instant,
     /// Number of bytes received since the last command.
     bytes: usize,
+    /// The first of these bytes.
+    beginning: Vec<u8>,
     /// Maximum number of bytes.
     most: usize,
     /// Redis' last error: the answer to the last command, or sent before the first.
@@ -130,7 +134,14 @@ fn timed_out(after: Duration) -> RedisError {
 
 impl Heard {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Last { moved: Instant::now(), bytes: 0, most: MOST, word: None, asked: false })))
+        Self(Arc::new(Mutex::new(Last {
+            moved: Instant::now(),
+            bytes: 0,
+            beginning: Vec::new(),
+            most: MOST,
+            word: None,
+            asked: false,
+        })))
     }
 
     /// Redis' last error, if nothing followed it.
@@ -143,6 +154,11 @@ impl Heard {
         self.with(|last| (last.bytes > last.most).then_some(last.most))
     }
 
+    /// The first [`BEGINNING`] bytes of the last answer.
+    pub(super) fn beginning(&self) -> Vec<u8> {
+        self.with(|last| last.beginning.clone())
+    }
+
     fn with<T>(&self, what: impl FnOnce(&mut Last) -> T) -> T {
         what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -150,6 +166,7 @@ impl Heard {
     fn asked(&self, most: usize) {
         self.with(|last| {
             (last.moved, last.bytes, last.most) = (Instant::now(), 0, most);
+            last.beginning.clear();
             if std::mem::replace(&mut last.asked, true) {
                 last.word = None;
             }
@@ -168,6 +185,8 @@ impl Heard {
                 last.word = error(bytes);
             }
             last.bytes += bytes.len();
+            let missing = BEGINNING - last.beginning.len();
+            last.beginning.extend_from_slice(&bytes[..bytes.len().min(missing)]);
             match last.bytes > last.most {
                 true => Err(io::Error::other(format!("an answer has more than {} bytes", last.most))),
                 false => Ok(()),
