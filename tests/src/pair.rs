@@ -44,7 +44,7 @@ pub struct Setup<'a> {
     pub more: &'a str,
     /// The faults of the bad stream's plugin, for `fails_as_told`.
     pub faults: &'a [&'a str],
-    /// The detector waits before the end of each run until it is told to continue.
+    /// The detector sends the last image and the end of each run only after [`Pair::go`].
     pub held: bool,
 }
 

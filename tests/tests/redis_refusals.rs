@@ -179,7 +179,7 @@ fn each_refusal_is_one_line_in_the_log_and_its_end_another() {
         carry_out(&mut way_in, begin);
         said(&process, "does not serve us", number);
         said(&process, says, 1);
-        // Further refusals, each of which could cause a log line.
+        // Wait for more refusals. None of them may add a log line.
         let so_far = refusals(&mut way_in);
         wait_for("five more refusals", LIMIT, || (refusals(&mut way_in) >= so_far + 5).then_some(()));
         carry_out(&mut way_in, end);

@@ -5,7 +5,7 @@
 
 use framegate::settings::Control;
 use framegate_tests::{
-    controller::LIMIT,
+    controller::{LIMIT, UPDATES},
     played,
     process::wait_for,
     proxy::Proxy,
@@ -108,7 +108,7 @@ fn an_update_that_is_larger_than_what_is_taken_is_passed_over_and_the_next_scan_
     let script = "return redis.call('XADD', KEYS[1], '*', 'data', string.rep('x', ARGV[1]))";
     let bytes = (260 * MIB).to_string();
     let add = |stage: &Stage| {
-        let _: String = stage.redis.ask(&["EVAL", script, "1", "dranspose:controller:updates", &bytes]);
+        let _: String = stage.redis.ask(&["EVAL", script, "1", UPDATES, &bytes]);
     };
     add(&stage);
     // Transferring 256 MiB in a debug build.

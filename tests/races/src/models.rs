@@ -249,7 +249,7 @@ pub fn an_urgent_order_behind_another() {
                 break order;
             }
         };
-        // What the first order starts does not return before it is told to stop.
+        // The call that the first order starts returns only after a request to stop.
         descriptor.wait();
         let Next::Order(second) = orders.take() else { panic!("it was rung for an order") };
         giver.join().unwrap();

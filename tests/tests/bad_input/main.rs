@@ -90,7 +90,7 @@ impl Room {
         assert!(more <= limit, "{what}: {more} bytes more than before");
     }
 
-    /// Checks the counts before the run ends, when everything was sent.
+    /// Checks the counters after all messages were sent and before the run ends.
     fn account(&mut self, last_invalid: &str, runs: u64) {
         let stream = self.counted("the whole account");
         let junk = stream["skipped"]["before the start of a run"].as_u64().unwrap();

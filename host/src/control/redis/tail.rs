@@ -84,25 +84,21 @@ impl Tail {
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(self.count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&self.key).arg(&self.last);
-        let mut skipped = None;
         let mut entries = match link.ask_for::<Value>(&command, most(self.count)).await {
-            Ok(reply) => entries(reply),
+            Ok(reply) => {
+                let came = entries(reply);
+                self.size = came.last().map_or(self.size, |last| last.data.len());
+                came
+            }
             Err(Unusable::TooLarge(_)) if self.count > 1 => {
                 self.count = 1;
                 return Vec::new();
             }
-            Err(problem) => {
-                if let Unusable::TooLarge(most) = problem {
-                    self.aborted(most, link);
-                    skipped = Some(most);
-                }
-                self.unusable(problem, link).await
-            }
+            Err(problem) => self.unusable(problem, link).await,
         };
         self.mark(&mut entries);
         if let Some(last) = entries.last() {
             self.last.clone_from(&last.id);
-            self.size = skipped.unwrap_or(last.data.len());
             let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
             self.count = (BYTES_AT_ONCE * entries.len() / bytes.max(1)).clamp(1, ENTRIES_AT_ONCE);
         } else if self.is_time_to_look(link.connections())
@@ -168,24 +164,24 @@ impl Tail {
         command.arg(&self.key).arg("+").arg("-").arg("COUNT").arg(1);
         match link.ask::<Value>(&command).await {
             Ok(reply) => Some(entries(reply).pop().map_or_else(|| START.to_owned(), |entry| entry.id)),
-            Err(Unusable::TooLarge(most)) => {
-                self.aborted(most, link);
-                first_id(&link.beginning())
-            }
+            Err(Unusable::TooLarge(most)) => self.aborted(most, link),
             Err(_) => None,
         }
     }
 
     /// The newest entry is too large, and aborting its answer has ended the connection. The next connection, which replaces it,
-    /// is no reason to fetch the entry again.
-    fn aborted(&mut self, most: usize, link: &Link) {
+    /// is no reason to fetch the entry again. Returns the entry's id.
+    fn aborted(&mut self, most: usize, link: &Link) -> Option<String> {
         (self.size, self.looked) = (most, (link.connections() + 1, 0));
+        first_id(&link.beginning())
     }
 
     /// A replacement for an unusable answer: an entry that is too large is skipped, like an entry without data.
-    async fn unusable(&self, problem: Unusable, link: &Link) -> Vec<Entry> {
+    async fn unusable(&mut self, problem: Unusable, link: &Link) -> Vec<Entry> {
         self.complain(&problem);
-        if let (Unusable::TooLarge(_), Some(id)) = (problem, first_id(&link.beginning())) {
+        if let Unusable::TooLarge(most) = problem
+            && let Some(id) = self.aborted(most, link)
+        {
             return vec![Entry { id, data: Vec::new(), found: false }];
         }
         tokio::time::sleep(RETRY).await;
@@ -234,7 +230,7 @@ fn first_id(beginning: &[u8]) -> Option<String> {
     };
     // The data, which comes after it, may be anything.
     let mut lines = beginning.split(|byte| *byte == b'\n').map_while(|line| std::str::from_utf8(line).ok());
-    lines.by_ref().map(str::trim_end).find(is_id).map(str::to_owned)
+    lines.find_map(|line| Some(line.trim_end()).filter(is_id)).map(str::to_owned)
 }
 
 fn entry(id: Value, fields: Vec<Value>) -> Option<Entry> {
