@@ -9,7 +9,7 @@ use std::{error::Error, thread, time::Duration, time::SystemTime};
 
 use framegate::{Host, Linked, settings::Settings};
 use framegate_plugin_api::{
-    Deadline, EventKind, EventSink, Frame, HostContext, Progress, Source, SourceError, SourceRun,
+    ErrorKind, EventKind, EventSink, Frame, HostContext, OnDemand, OnDemandRun, Source, SourceError,
 };
 
 /// A source defined by this program. It has no detector: the host triggers it once for each event of the other streams.
@@ -17,15 +17,14 @@ struct Clock;
 
 impl Source for Clock {
     type Settings = ClockSettings;
-    type Run = ClockRun;
+    type Run = OnDemand<ClockRun>;
     const PROTOCOL: &'static str = "clock";
-    const ON_DEMAND: bool = true;
 
     fn create(_: ClockSettings, _: HostContext) -> Result<Self, SourceError> {
         Ok(Self)
     }
-    fn open(&mut self) -> Result<ClockRun, SourceError> {
-        Ok(ClockRun)
+    fn open(&mut self) -> Result<OnDemand<ClockRun>, SourceError> {
+        Ok(OnDemand(ClockRun))
     }
 }
 
@@ -34,12 +33,9 @@ struct ClockSettings {}
 
 struct ClockRun;
 
-impl SourceRun for ClockRun {
-    fn next(&mut self, _: &mut EventSink<'_>, _: Deadline) -> Result<Progress, SourceError> {
-        Ok(Progress::Idle)
-    }
+impl OnDemandRun for ClockRun {
     fn trigger(&mut self, _event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
-        let since = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| SourceError::internal(error.to_string()))?;
+        let since = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| SourceError::from_source(ErrorKind::Internal, error))?;
         out.push("clock", EventKind::Data, [Frame::from_vec(since.as_micros().to_string().into_bytes())]);
         Ok(())
     }

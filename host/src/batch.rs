@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use framegate_plugin_api::Event;
 
+use crate::event::Event;
 use crate::budget::Charge;
 
 /// See the module. Empty only while its last event is being taken.

@@ -11,6 +11,7 @@ pub(crate) mod budget;
 pub(crate) mod capture;
 pub(crate) mod cli;
 pub(crate) mod control;
+pub(crate) mod event;
 #[cfg(test)]
 mod explore;
 pub(crate) mod forwarder;
@@ -34,7 +35,7 @@ pub use cli::main;
 pub use control::report::{ControlProblem, ControlReport};
 pub use host::{AskedBy, Host, Linked, OldSource, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState};
 pub use ingester::{
-    report::{CaptureReport, Report, StreamReport, WorkerReport},
+    report::{CaptureReport, ConnectionReport, Report, StreamReport, WorkerReport},
     tally::Tally,
 };
 pub use plugin::identity::SourceIdentity;

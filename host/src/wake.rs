@@ -3,7 +3,7 @@
 //! Ringing costs a system call only if the sleeper has not been rung since it last looked, so a flood of rings is cheap.
 
 use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::Arc,
 };
 
@@ -58,11 +58,6 @@ impl Wake {
     /// The descriptor, for `poll`.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.inner.fd.as_fd()
-    }
-
-    /// The descriptor's number, for foreign code that waits on it.
-    pub(crate) fn raw_descriptor(&self) -> RawFd {
-        self.inner.fd.as_fd().as_raw_fd()
     }
 }
 

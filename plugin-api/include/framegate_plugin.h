@@ -1,4 +1,4 @@
-/* Write a source plugin for framegate in C or C++: the binary interface, version 1.1.
+/* Write a source plugin for framegate in C or C++: the binary interface, version 0.1.
  *
  * A source plugin is a shared library that takes the data of one detector and gives it to framegate, the host, as events. It
  * exports one table of functions and one ELF note; FRAMEGATE_PLUGIN at the end of this file writes both.
@@ -39,8 +39,9 @@
  * LOADING. The host loads a private copy of the file for each stream, so streams share no statics, and never unloads it.
  *   C++: build with -fvisibility=hidden -fno-gnu-unique, or statics of templates and inline functions are shared.
  *
- * VERSIONS. Nothing in this file changes within major version 1. Additions come as extensions: a table that one side
- *   offers and the other asks for by its id. So an older plugin fits a newer host, and a newer plugin an older host. */
+ * VERSIONS. Until version 1.0 a plugin must be built with the header of its host's version: the host refuses any other.
+ *   From 1.0 on nothing in this file changes within a major version, and additions come as extensions: a table that one
+ *   side offers and the other asks for by its id. */
 #ifndef FRAMEGATE_PLUGIN_H
 #define FRAMEGATE_PLUGIN_H
 
@@ -54,7 +55,7 @@
 extern "C" {
 #endif
 
-#define FRAMEGATE_ABI_MAJOR 1
+#define FRAMEGATE_ABI_MAJOR 0
 #define FRAMEGATE_ABI_MINOR 1
 
 /* The outcome of a call: all functions of the plugin return one, except get_extension. */
@@ -77,6 +78,13 @@ enum {
     FRAMEGATE_EVENT_KIND_START = 1, /* the detector's header */
     FRAMEGATE_EVENT_KIND_DATA = 2,  /* ordinary data; if in doubt, this */
     FRAMEGATE_EVENT_KIND_END = 3    /* the detector's end message */
+};
+
+/* Whether a detector is connected to a run. */
+enum {
+    FRAMEGATE_CONNECTED_UNKNOWN = 0, /* the source cannot tell: it gets datagrams, or requests that come one by one */
+    FRAMEGATE_CONNECTED_NO = 1,      /* no detector is connected; the source waits for one, or keeps connecting */
+    FRAMEGATE_CONNECTED_YES = 2      /* a detector is connected */
 };
 
 /* The cause of an error. */
@@ -111,21 +119,25 @@ struct framegate_error {
 
 /* The answer to get_extension. */
 struct framegate_extension {
-    size_t size;        /* of the table in bytes; 0 if there is no such extension */
-    uint32_t version;   /* the table's FRAMEGATE_…_VERSION */
-    const void *layout; /* NULL in C */
-    const void *table;  /* lives as long as the process */
+    size_t size;       /* of the table in bytes; 0 if there is no such extension */
+    uint32_t version;  /* increases when the meaning of a function in the table changes */
+    const void *table; /* lives as long as the process */
 };
 
 /* The host's functions, created for one source. */
 struct framegate_host {
     void *context; /* the first argument of every function */
+    /* [any thread] Writes one line of at most 8 KiB to the host's log, with the stream's name; level is a
+     * FRAMEGATE_LOG_LEVEL. Log one line for a change of state; count frequent events instead. framegate_logf formats. */
+    void (*log)(void *context, int32_t level, struct framegate_text message);
+    /* [any thread] The most detailed FRAMEGATE_LOG_LEVEL that the host's log takes; it drops other lines. */
+    int32_t (*log_level)(void *context);
     /* [any thread] Not 0 while the current call should return soon. */
     int32_t (*stop_requested)(void *context);
     /* [any thread] A descriptor that poll shows as readable while a stop is requested, to wait on beside your own.
-     * Never read from it, never close it. */
+     * Never read from it, never close it. It is open until release. */
     int32_t (*stop_descriptor)(void *context);
-    /* [any thread] Returns an extension of the host, by its id: FRAMEGATE_LOG. */
+    /* [any thread] Returns an extension of the host, by its id. There are none yet. */
     struct framegate_extension (*get_extension)(void *context, struct framegate_text id);
     /* [any thread] Releases the context, once: call none of these functions afterwards. */
     void (*release)(void *context);
@@ -166,17 +178,36 @@ struct framegate_batch {
     int32_t (*grow)(struct framegate_batch *batch, size_t events, size_t frames);
 };
 
-/* Takes the texts that the host asked for; valid during the call. */
+/* Takes the text that the host asked for; valid during the call. */
 struct framegate_sink {
     void *context; /* the first argument of take */
-    /* [source thread, inside the call that got the sink] Takes a text, and the count that belongs to it or 0. */
-    void (*take)(void *context, struct framegate_text text, uint64_t count);
+    /* [source thread, inside the call that got the sink] Takes a text, or the next piece of it. */
+    void (*take)(void *context, struct framegate_text text);
+};
+
+/* What a run tells about itself; the host shows it in its status and metrics. Give what you know; valid during the call. */
+struct framegate_status {
+    void *context; /* the first argument of the functions */
+    /* [source thread, inside the call] A counter of this run: its name, one or two words with underscores, and its
+     * count, which only goes up. */
+    void (*counter)(void *context, struct framegate_text name, uint64_t count);
+    /* [source thread, inside the call] A reason, a few words for people, and the number of messages of this run that
+     * gave no event for this reason. */
+    void (*skipped)(void *context, struct framegate_text reason, uint64_t count);
+    /* [source thread, inside the call] Why the last invalid message was invalid: one line. */
+    void (*last_invalid)(void *context, struct framegate_text reason);
+    /* [source thread, inside the call] The detector's address. */
+    void (*peer)(void *context, struct framegate_text address);
+    uint64_t bytes_waiting;    /* the plugin sets it: bytes received and not yet delivered; at first 0 */
+    uint64_t connected_for_ns; /* the plugin sets it: for how many nanoseconds `connected` has had its value */
+    int32_t connected;         /* the plugin sets it: a FRAMEGATE_CONNECTED; at first UNKNOWN */
 };
 
 /* A flag: only one source can hold its resources (a listening port); the host destroys it before it creates another. */
 #define FRAMEGATE_EXCLUSIVE 1
 
-/* The plugin's functions: what FRAMEGATE_PLUGIN exports. None may be NULL. */
+/* The plugin's functions: what FRAMEGATE_PLUGIN exports. Exactly one of next and trigger is NULL. status, parameters,
+ * set_parameter and get_extension may be NULL, the others not. */
 struct framegate_plugin {
     uint32_t size;      /* of this table in bytes */
     uint32_t abi_major; /* FRAMEGATE_ABI_MAJOR */
@@ -194,70 +225,27 @@ struct framegate_plugin {
     int32_t (*destroy)(void *source, struct framegate_error *error);
     /* [source thread, closed] Opens the run of a scan. */
     int32_t (*open)(void *source, struct framegate_error *error);
+    /* [source thread, open] Ends the run. The host may still hold frames of the run. */
+    int32_t (*close)(void *source, struct framegate_error *error);
     /* [source thread, open] Puts events into the batch and sets batch->progress. Waits for the first event at most
      * left_ns nanoseconds; does not wait for a second one. */
     int32_t (*next)(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error);
-    /* [source thread, open] Ends the run. The host may still hold frames of the run. */
-    int32_t (*close)(void *source, struct framegate_error *error);
-    /* [any thread] Returns an extension of the plugin, by its id; framegate_no_extension() for an unknown id. */
-    struct framegate_extension (*get_extension)(struct framegate_text id);
-};
-
-/* ---- Extensions: optional, on both sides -------------------------------------------------------------------------- */
-
-/* Offered by the host: lines for its log. Log one line for a change of state; count frequent events instead. */
-#define FRAMEGATE_LOG "framegate.log"
-#define FRAMEGATE_LOG_VERSION 1
-struct framegate_log {
-    /* [any thread] Writes one line of at most 8 KiB; level is a FRAMEGATE_LOG_LEVEL, context that of the host. */
-    void (*log)(void *context, int32_t level, struct framegate_text message);
-};
-
-/* Offered by the plugin: values that people change between scans without a restart. */
-#define FRAMEGATE_PARAMETERS "framegate.parameters"
-#define FRAMEGATE_PARAMETERS_VERSION 1
-struct framegate_parameters {
-    /* [source thread] Gives one text to `out`: a JSON list of objects with name, description, dtype ("str",
-     * "binary", "int", "float", "bool") and default. Called once, after create. */
-    int32_t (*describe)(void *source, const struct framegate_sink *out, struct framegate_error *error);
-    /* [source thread] A new value: text ("5", "0.1", "True"), or raw bytes for "binary". Between two calls of next,
-     * or while closed. After an error the old value stays. */
-    int32_t (*set)(void *source, struct framegate_text name, struct framegate_text value, struct framegate_error *error);
-};
-
-/* Offered by the plugin: messages of this run that gave no event. */
-#define FRAMEGATE_SKIPPED "framegate.skipped"
-#define FRAMEGATE_SKIPPED_VERSION 1
-struct framegate_skipped {
-    /* [source thread, open] Gives each reason, a few words for people, with its count since open. */
-    int32_t (*skipped)(void *source, const struct framegate_sink *out, struct framegate_error *error);
-};
-
-/* Offered by the plugin: what this run has received, in counters that the source defines, for status and metrics. */
-#define FRAMEGATE_COUNTERS "framegate.counters"
-#define FRAMEGATE_COUNTERS_VERSION 1
-struct framegate_counters {
-    /* [source thread, open] Gives each name, one or two words with underscores, with its count, which only goes up. */
-    int32_t (*counters)(void *source, const struct framegate_sink *out, struct framegate_error *error);
-};
-
-/* Offered by the plugin, since 1.1: the current state of the run. */
-#define FRAMEGATE_PRESENT "framegate.present"
-#define FRAMEGATE_PRESENT_VERSION 1
-struct framegate_present {
-    /* [source thread, open] The number of bytes that the source has received and not yet delivered. */
-    int32_t (*bytes_waiting)(void *source, uint64_t *bytes, struct framegate_error *error);
-    /* [source thread, open] Gives the reason why the last invalid message was invalid, in a few words, or nothing. */
-    int32_t (*last_invalid)(void *source, const struct framegate_sink *out, struct framegate_error *error);
-};
-
-/* Offered by a plugin whose source has no detector of its own: the host calls trigger instead of next. */
-#define FRAMEGATE_TRIGGER "framegate.trigger"
-#define FRAMEGATE_TRIGGER_VERSION 1
-struct framegate_trigger {
-    /* [source thread, open] Puts the one event for this number into the batch; the other streams have delivered theirs. */
+    /* [source thread, open] Instead of next, for a source without a detector of its own: puts the one event for this
+     * number into the batch; the other streams have delivered theirs. */
     int32_t (*trigger)(void *source, uint64_t event_number, struct framegate_batch *batch,
                        struct framegate_error *error);
+    /* [source thread, open] Tells about the run; called a few times a second. */
+    int32_t (*status)(void *source, struct framegate_status *status, struct framegate_error *error);
+    /* [source thread] Describes the parameters, values that people change between scans without a restart: gives one
+     * text to `out`, a JSON list of objects with name, description, dtype ("str", "binary", "int", "float", "bool") and
+     * default. Called once, after create. */
+    int32_t (*parameters)(void *source, const struct framegate_sink *out, struct framegate_error *error);
+    /* [source thread] A new value of a parameter: text ("5", "0.1", "True"), or raw bytes for "binary". Between two
+     * calls of next, or while closed. After an error the old value stays. */
+    int32_t (*set_parameter)(void *source, struct framegate_text name, struct framegate_text value,
+                             struct framegate_error *error);
+    /* [any thread] Returns an extension of the plugin, by its id; one of size 0 for an unknown id. */
+    struct framegate_extension (*get_extension)(struct framegate_text id);
 };
 
 /* ---- Helpers ------------------------------------------------------------------------------------------------------ */
@@ -301,9 +289,7 @@ framegate_logf(const struct framegate_host *host, int32_t level, const char *for
     va_start(arguments, format);
     int length = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    struct framegate_extension found = host->get_extension(host->context, framegate_string(FRAMEGATE_LOG));
-    if (length >= 0 && found.size == sizeof(struct framegate_log) && found.version == FRAMEGATE_LOG_VERSION)
-        ((const struct framegate_log *)found.table)->log(host->context, level, framegate_string(line));
+    if (length >= 0) host->log(host->context, level, framegate_string(line));
 }
 
 /* Adds one event with these frames to the batch; the frames then belong to the host. typ must live as long as the process.
@@ -321,19 +307,6 @@ FRAMEGATE_HELPER int32_t framegate_push(struct framegate_batch *batch, const cha
     return FRAMEGATE_OUTCOME_DONE;
 }
 
-/* An answer of get_extension: there is no such extension. */
-FRAMEGATE_HELPER struct framegate_extension framegate_no_extension(void) {
-    struct framegate_extension none = {0, 0, NULL, NULL};
-    return none;
-}
-
-/* An answer of get_extension: a table that is static and constant. FRAMEGATE_OFFER(FRAMEGATE_SKIPPED, &my_table) */
-#define FRAMEGATE_OFFER(id, table_address) framegate_offer(sizeof *(table_address), id##_VERSION, (table_address))
-FRAMEGATE_HELPER struct framegate_extension framegate_offer(size_t size, uint32_t version, const void *table) {
-    struct framegate_extension extension = {size, version, NULL, table};
-    return extension;
-}
-
 /* ---- The note, and the export ------------------------------------------------------------------------------------- */
 
 /* The note's content: the host reads it before any code of the plugin runs. Texts are UTF-8, padded with zeros. */
@@ -341,8 +314,9 @@ struct framegate_description {
     uint32_t abi_major, abi_minor;
     uint32_t language; /* FRAMEGATE_LANGUAGE_C */
     uint32_t debug;    /* 1 for a build without optimisation */
-    char root[128];    /* the symbol of the table */
+    char table[128];   /* the symbol of the table */
     char protocol[32], name[64], version[32], compiler[96];
+    char layout[128]; /* empty in C */
 };
 
 enum { FRAMEGATE_LANGUAGE_RUST = 1, FRAMEGATE_LANGUAGE_C = 2 };
@@ -368,16 +342,16 @@ struct framegate_note {
 #define FRAMEGATE_DEBUG 1
 #endif
 
-/* Exports a plugin, once in a library. The table follows; its fourth entry, here 0, contains the flags:
+/* Exports a plugin, once in a library. The table follows:
  *
  *     FRAMEGATE_PLUGIN(mine, "my-protocol", "my-plugin", "1.2.0") = {
- *         FRAMEGATE_TABLE, 0, my_create, my_destroy, my_open, my_next, my_close, my_get_extension,
+ *         FRAMEGATE_TABLE, .create = my_create, .destroy = my_destroy, .open = my_open, .close = my_close, .next = my_next,
  *     };
  *
- * The first argument is an identifier, which becomes part of the symbol; then the protocol, the plugin's name, and its version. */
+ * In C++ give all entries in their order, NULL for those that are not there. The first argument is an identifier, which becomes part of the symbol; then the protocol, the plugin's name, and its version. */
 #define FRAMEGATE_TABLE sizeof(struct framegate_plugin), FRAMEGATE_ABI_MAJOR, FRAMEGATE_ABI_MINOR
 #define FRAMEGATE_PLUGIN(symbol, protocol, name, version)                                                                 \
-    FRAMEGATE_ASSERT(sizeof "framegate_root_" #symbol <= 128, "the plugin's symbol is too long for its note");           \
+    FRAMEGATE_ASSERT(sizeof "framegate_table_" #symbol <= 128, "the plugin's symbol is too long for its note");           \
     FRAMEGATE_ASSERT(sizeof protocol <= 32, "the protocol's name is too long for the note: at most 31 bytes");           \
     FRAMEGATE_ASSERT(sizeof name <= 64, "the plugin's name is too long for its note: at most 63 bytes");                  \
     FRAMEGATE_ASSERT(sizeof version <= 32, "the plugin's version is too long for its note: at most 31 bytes");            \
@@ -385,9 +359,9 @@ struct framegate_note {
         __attribute__((section(FRAMEGATE_NOTE_SECTION), used, aligned(4))) = {                                            \
             sizeof FRAMEGATE_NOTE_OWNER, sizeof(struct framegate_description), FRAMEGATE_NOTE_KIND, FRAMEGATE_NOTE_OWNER, \
             {FRAMEGATE_ABI_MAJOR, FRAMEGATE_ABI_MINOR, FRAMEGATE_LANGUAGE_C, FRAMEGATE_DEBUG,                             \
-             "framegate_root_" #symbol, protocol, name, version, FRAMEGATE_COMPILER}};                                    \
-    FRAMEGATE_EXPORTED const struct framegate_plugin framegate_root_##symbol __attribute__((visibility("default")));      \
-    const struct framegate_plugin framegate_root_##symbol
+             "framegate_table_" #symbol, protocol, name, version, FRAMEGATE_COMPILER, ""}};                                    \
+    FRAMEGATE_EXPORTED const struct framegate_plugin framegate_table_##symbol __attribute__((visibility("default")));      \
+    const struct framegate_plugin framegate_table_##symbol
 
 #ifdef __cplusplus
 #define FRAMEGATE_EXPORTED extern "C"

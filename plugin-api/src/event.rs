@@ -3,14 +3,10 @@
 use std::fmt;
 
 use framegate_plugin_abi::batch::BatchWriter;
-use smallvec::SmallVec;
 
 use crate::{EventKind, Frame};
 
-/// The frames of one event; most events have few, so they are stored inline.
-pub type Frames = SmallVec<[Frame; 2]>;
-
-/// One event of one stream.
+/// One event of one stream, as a test sees it.
 #[derive(Debug)]
 pub struct Event {
     /// The protocol's name as workers see it in the header (`STINS`, `contrast`, …).
@@ -18,7 +14,7 @@ pub struct Event {
     /// The position of the event in its run.
     pub kind: EventKind,
     /// The event's frames, in order.
-    pub frames: Frames,
+    pub frames: Vec<Frame>,
 }
 
 impl Event {

@@ -1,14 +1,14 @@
 //! Turns a [`Source`] into what a plugin file exports.
 //!
-//! [`export_source!`](crate::export_source) writes two statics into the plugin's crate: the note, which is read before any code
-//! runs, and the root, which leads to the functions. [`Exported`] is the glue between the author's traits and the binary
+//! [`export_source!`](crate::export_source) writes three statics into the plugin's crate: the note, which is read before
+//! any code runs, the table of functions, and the description of the table's layout. [`Exported`] is the glue between the author's traits and the binary
 //! interface; a linked source goes through the same glue.
 
 use std::{sync::Arc, time::Duration};
 
-use framegate_plugin_abi::{batch::BatchWriter, guard::Plugin};
+use framegate_plugin_abi::{batch::BatchWriter, codes::LogLevel, guard::Plugin, status::StatusWriter};
 
-use crate::{Deadline, EventSink, HostContext, HostServices, Progress, Source, SourceError, SourceRun, settings};
+use crate::{Deadline, EventSink, HostContext, HostServices, Progress, Run as _, Source, SourceError, log, settings};
 
 /// A source and its run, as the binary interface calls them. For the host and for `export_source!`; authors do not need it.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Exported<S: Source> {
 impl<S: Source> Plugin for Exported<S> {
     const PROTOCOL: &'static str = S::PROTOCOL;
     const EXCLUSIVE: bool = S::EXCLUSIVE;
-    const ON_DEMAND: bool = S::ON_DEMAND;
+    const ON_DEMAND: bool = <S::Run as crate::Run>::ON_DEMAND;
 
     fn create(stream: &str, settings: &str, host: Arc<dyn HostServices>) -> Result<Self, SourceError> {
         let settings = settings::from_json(settings)?;
@@ -56,26 +56,14 @@ impl<S: Source> Plugin for Exported<S> {
         self.source.set_parameter(name, value)
     }
 
-    fn skipped(&self, tell: &mut dyn FnMut(&str, u64)) {
-        for (reason, count) in self.run.as_ref().map(SourceRun::skipped).unwrap_or_default() {
-            tell(reason, count);
+    fn status(&self, form: &mut StatusWriter<'_>) {
+        if let Some(run) = &self.run {
+            run.status().write(form);
         }
     }
 
-    fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
-        for (name, count) in self.run.as_ref().map(SourceRun::counters).unwrap_or_default() {
-            tell(name, count);
-        }
-    }
-
-    fn bytes_waiting(&self) -> u64 {
-        self.run.as_ref().map_or(0, SourceRun::bytes_waiting)
-    }
-
-    fn last_invalid(&self, tell: &mut dyn FnMut(&str)) {
-        if let Some(reason) = self.run.as_ref().and_then(SourceRun::last_invalid) {
-            tell(&reason);
-        }
+    fn set_up(level: LogLevel, log: fn(LogLevel, &str)) {
+        log::set_up(level, log);
     }
 }
 

@@ -4,12 +4,16 @@
 mod address;
 mod deadline;
 mod descriptors;
+mod error;
 mod event;
 pub mod export;
 mod host;
+mod log;
 mod parameter;
+mod run;
 pub mod settings;
 mod source;
+mod status;
 pub mod testing;
 
 pub use framegate_plugin_abi::{
@@ -23,10 +27,13 @@ pub use crate::{
     address::Address,
     deadline::Deadline,
     descriptors::descriptors_left,
-    event::{Event, EventSink, Frames},
+    error::Context,
+    event::{Event, EventSink},
     host::HostContext,
-    parameter::{Parameter, ParameterType},
-    source::{Source, SourceRun},
+    parameter::{Parameter, ParameterType, ParameterValue},
+    run::{OnDemand, OnDemandRun, Run, SourceRun},
+    source::Source,
+    status::{Connection, RunStatus},
 };
 
 /// For [`export_source!`] alone.

@@ -10,7 +10,7 @@ use std::{
     fmt,
     io::Write as _,
     os::{
-        fd::{AsRawFd, RawFd},
+        fd::{AsFd as _, BorrowedFd},
         unix::net::UnixStream,
     },
     sync::{
@@ -21,7 +21,8 @@ use std::{
 };
 
 use crate::{
-    Deadline, Event, EventSink, HostContext, HostServices, LogLevel, Progress, Source, SourceError, SourceRun, settings,
+    Deadline, Event, EventSink, HostContext, HostServices, LogLevel, Progress, Run, RunStatus, Source, SourceError,
+    settings,
 };
 
 /// A source under test, and its open run.
@@ -63,7 +64,7 @@ impl<S: Source> Trial<S> {
         Ok(self.run.insert(self.source.open()?))
     }
 
-    /// Makes one call of [`SourceRun::next`], with the host's longest deadline; returns its events and its answer.
+    /// Makes one call of [`SourceRun::next`](crate::SourceRun::next), with the host's longest deadline; returns its events and its answer.
     ///
     /// # Errors
     /// The source's error; or no run is open.
@@ -89,7 +90,7 @@ impl<S: Source> Trial<S> {
         until(self.run()?, limit, "all events", |events, _| events.len() >= count)
     }
 
-    /// Makes one call of [`SourceRun::trigger`].
+    /// Makes one call of [`OnDemandRun::trigger`](crate::OnDemandRun::trigger).
     ///
     /// # Errors
     /// The source's error; or no run is open.
@@ -100,12 +101,12 @@ impl<S: Source> Trial<S> {
         Ok(events)
     }
 
-    /// The answer of [`SourceRun::skipped`].
+    /// What the run tells about itself.
     ///
     /// # Errors
     /// No run is open.
-    pub fn skipped(&mut self) -> Result<Vec<(&'static str, u64)>, SourceError> {
-        Ok(self.run()?.skipped())
+    pub fn status(&mut self) -> Result<RunStatus, SourceError> {
+        Ok(self.run()?.status())
     }
 
     /// Drops the run, as at the end of a scan.
@@ -118,22 +119,22 @@ impl<S: Source> Trial<S> {
     }
 }
 
-/// Makes one call of [`SourceRun::next`], with the host's longest deadline, for a run that the test owns.
+/// Makes one call of [`SourceRun::next`](crate::SourceRun::next), with the host's longest deadline, for a run that the test owns.
 ///
 /// # Errors
 /// The source's error.
-pub fn step(run: &mut impl SourceRun, into: &mut Vec<Event>) -> Result<Progress, SourceError> {
+pub fn step(run: &mut impl Run, into: &mut Vec<Event>) -> Result<Progress, SourceError> {
     let mut push = |event| into.push(event);
     run.next(&mut EventSink::new(&mut push, BATCH_EVENTS, BATCH_BYTES), Deadline::after(PULL))
 }
 
-/// Calls [`SourceRun::next`] until `enough` holds for the events so far and the last answer, for at most `limit`;
+/// Calls [`SourceRun::next`](crate::SourceRun::next) until `enough` holds for the events so far and the last answer, for at most `limit`;
 /// `what` names the awaited thing in the error.
 ///
 /// # Errors
 /// The source's error; or `enough` did not hold in time.
 pub fn until(
-    run: &mut impl SourceRun,
+    run: &mut impl Run,
     limit: Duration,
     what: &str,
     enough: impl Fn(&[Event], Progress) -> bool,
@@ -206,8 +207,8 @@ impl HostServices for TestHost {
     fn stop_requested(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
     }
-    fn stop_descriptor(&self) -> RawFd {
-        self.stop.0.as_raw_fd()
+    fn stop_descriptor(&self) -> BorrowedFd<'_> {
+        self.stop.0.as_fd()
     }
 }
 

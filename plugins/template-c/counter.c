@@ -123,19 +123,18 @@ static int32_t counter_close(void *source, struct framegate_error *error) {
     return FRAMEGATE_OUTCOME_DONE;
 }
 
-static int32_t counter_counters(void *source, const struct framegate_sink *out, struct framegate_error *error) {
+static int32_t counter_status(void *source, struct framegate_status *status, struct framegate_error *error) {
     (void)error;
-    out->take(out->context, framegate_string("images"), (uint64_t)((struct counter *)source)->given);
+    status->counter(status->context, framegate_string("images"), (uint64_t)((struct counter *)source)->given);
     return FRAMEGATE_OUTCOME_DONE;
 }
 
-static struct framegate_extension counter_get_extension(struct framegate_text id) {
-    static const struct framegate_counters counters = {counter_counters};
-    if (framegate_is(id, FRAMEGATE_COUNTERS)) return FRAMEGATE_OFFER(FRAMEGATE_COUNTERS, &counters);
-    return framegate_no_extension();
-}
-
 FRAMEGATE_PLUGIN(counter, "counter", "counter-in-c", "0.1.0") = {
-    FRAMEGATE_TABLE, 0,
-    counter_create, counter_destroy, counter_open, counter_next, counter_close, counter_get_extension,
+    FRAMEGATE_TABLE,
+    .create = counter_create,
+    .destroy = counter_destroy,
+    .open = counter_open,
+    .close = counter_close,
+    .next = counter_next,
+    .status = counter_status,
 };

@@ -1,5 +1,4 @@
-//! Standalone crates outside the workspace: the plugins of `tests/bad-plugins`, `tests/old-plugins` and
-//! `tests/plugins`.
+//! Standalone crates outside the workspace: the plugins of `tests/bad-plugins` and `tests/plugins`.
 //!
 //! Each is built as its author would build it, all into one target folder, so that common dependencies are built once.
 
@@ -73,9 +72,7 @@ pub fn build_all() {
     for case in crates_in("tests/bad-plugins") {
         build(&case);
     }
-    for version in crates_in("tests/old-plugins") {
-        let _ = old_plugin(&version);
-    }
+    let _ = other_abi_stable();
     for version in ["1.0.0", "2.0.0", "3.0.0"] {
         let _ = marked(version);
     }
@@ -107,14 +104,13 @@ pub fn template() -> PathBuf {
     built(&root().join("plugins/template"), "libframegate_template.so")
 }
 
-/// The file of the plugin in `tests/old-plugins/VERSION`.
+/// The file of `tests/plugins/other_abi_stable`.
 ///
 /// # Panics
 /// If it does not build.
 #[must_use]
-pub fn old_plugin(version: &str) -> PathBuf {
-    cargo("build", &root().join("tests/old-plugins").join(version));
-    target().join("debug/libold.so")
+pub fn other_abi_stable() -> PathBuf {
+    built(&root().join("tests/plugins/other_abi_stable"), "libother_abi_stable.so")
 }
 
 /// The environment of a plugin author: the command `framegate` in the path, and cargo. It downloads nothing, and builds

@@ -12,10 +12,9 @@ use std::{
 };
 
 use framegate_plugin_api::{
-    Deadline, EventKind, EventSink, Frame, HostContext, Parameter, ParameterType, Progress, Source, SourceError,
-    SourceRun,
+    Deadline, EventKind, EventSink, Frame, HostContext, OnDemand, OnDemandRun, Parameter, ParameterValue, Progress,
+    Source, SourceError, SourceRun,
 };
-use serde_json::json;
 
 /// See the module.
 #[derive(Debug)]
@@ -88,19 +87,13 @@ impl Source for Played {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let one = |name: &str, dtype, default| Parameter {
-            name: name.to_owned(),
-            description: format!("The {name} of it"),
-            dtype,
-            default,
-        };
+        let one = |name: &str, default: ParameterValue| Parameter::new(name, format!("The {name} of it"), default);
         vec![
-            one("text", ParameterType::Str, json!("grün \"x\"")),
-            one("mask", ParameterType::Binary, json!("AB")),
-            one("count", ParameterType::Int, json!(-5)),
-            one("gain", ParameterType::Float, json!(2)),
-            one("on", ParameterType::Bool, json!(true)),
-            one("wrong", ParameterType::Int, json!("five")),
+            one("text", "grün \"x\"".into()),
+            one("mask", ParameterValue::Binary("AB".to_owned())),
+            one("count", (-5).into()),
+            one("gain", 2.0.into()),
+            one("on", true.into()),
         ]
     }
 
@@ -143,25 +136,20 @@ pub struct Asked {
 
 impl Source for Asked {
     type Settings = Self;
-    type Run = Self;
+    type Run = OnDemand<Self>;
 
     const PROTOCOL: &'static str = "asked";
-    const ON_DEMAND: bool = true;
 
     fn create(settings: Self, _: HostContext) -> Result<Self, SourceError> {
         Ok(settings)
     }
 
-    fn open(&mut self) -> Result<Self, SourceError> {
-        Ok(self.clone())
+    fn open(&mut self) -> Result<OnDemand<Self>, SourceError> {
+        Ok(OnDemand(self.clone()))
     }
 }
 
-impl SourceRun for Asked {
-    fn next(&mut self, _: &mut EventSink<'_>, _: Deadline) -> Result<Progress, SourceError> {
-        Err(SourceError::internal("it gives an event only when it is asked for one"))
-    }
-
+impl OnDemandRun for Asked {
     fn trigger(&mut self, event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
         while !self.answers_when.exists() {
             thread::sleep(Duration::from_millis(5));

@@ -9,9 +9,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use framegate_plugin_api::{Event, EventKind, Frame};
+use framegate_plugin_api::{EventKind, Frame};
 use uuid::Uuid;
 
+use crate::event::Event;
 use super::{
     ops::{Op, plan},
     spec::Spec,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Forwarder;
 use crate::{
-    ingester::{picture::Measured, report::StreamReport},
+    ingester::{picture::Measured, report::{ConnectionReport, StreamReport}},
     source::replacement::Told,
 };
 
@@ -105,11 +105,16 @@ impl Forwarder {
         self.state.reported_at = now;
         let inputs = &self.inputs;
         let source = |stream: usize, report: &mut StreamReport| {
-            let Some(counts) = inputs[stream].queue.as_ref().map(|queue| queue.counts()) else { return };
-            report.skipped = counts.skipped.into_iter().collect();
-            report.last_invalid = counts.last_invalid;
-            report.received = counts.received.into_iter().collect();
-            report.bytes_waiting += counts.bytes_waiting;
+            let Some(status) = inputs[stream].queue.as_ref().map(|queue| queue.status()) else { return };
+            report.skipped = status.skipped.into_iter().collect();
+            report.last_invalid = status.last_invalid;
+            report.received = status.counters.into_iter().collect();
+            report.bytes_waiting += status.bytes_waiting;
+            report.connection = status.connection.map(|connection| ConnectionReport {
+                connected: connection.connected,
+                since: format!("{:.0}", connection.since),
+                address: connection.address,
+            });
         };
         let stuck = inputs.iter().enumerate().filter_map(|(stream, input)| {
             let busy = input.reader.overdue(STUCK)?;

@@ -5,10 +5,11 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use framegate_plugin_api::{ErrorKind, Parameter, ParameterType};
+use framegate_plugin_api::{ErrorKind, ParameterType};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use crate::source::parameter::Parameter;
 use super::{
     Linked, StartError,
     swap::{Exchange, Feed},

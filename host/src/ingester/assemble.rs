@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 
-use framegate_plugin_api::{Event, EventKind};
+use crate::event::Event;
+use crate::event::EventKind;
 use smallvec::SmallVec;
 
 use super::command::Assignment;

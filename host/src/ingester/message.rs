@@ -6,9 +6,10 @@
 
 use std::{mem, sync::Arc};
 
-use framegate_plugin_api::{Event, Frame};
+use framegate_plugin_api::Frame;
 use smallvec::SmallVec;
 
+use crate::event::Event;
 use crate::{
     budget::{Account, COPY_BELOW, Charge},
     recycle::{Pool, Pooled, Recycle},
@@ -234,7 +235,7 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use framegate_plugin_api::EventKind;
+    use crate::event::EventKind;
 
     use super::*;
 

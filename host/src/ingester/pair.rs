@@ -6,7 +6,8 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use framegate_plugin_api::{Event, EventKind, Frames};
+use crate::event::{Event, Frames};
+use crate::event::EventKind;
 use smallvec::SmallVec;
 
 use super::{

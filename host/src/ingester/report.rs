@@ -124,6 +124,8 @@ pub struct StreamReport {
     pub skipped: BTreeMap<String, u64>,
     /// Why the last invalid message of the detector was invalid, in the source's words.
     pub last_invalid: Option<String>,
+    /// Whether a detector is connected; `None` if no run is open or the source cannot tell.
+    pub connection: Option<ConnectionReport>,
     /// Counts of the source itself: messages, bytes, numbers that the detector left out, …
     pub received: BTreeMap<String, u64>,
     /// Events queued. At every moment `read` is the sum of `forwarded`, `dropped`, `discarded` and `queued`; over all
@@ -133,6 +135,17 @@ pub struct StreamReport {
     pub bytes_waiting: u64,
     /// The counts over all scans since the start: losses stay visible when the next scan begins.
     pub since_start: Tally,
+}
+
+/// The connection between a source and its detector, in a [`StreamReport`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectionReport {
+    /// Whether a detector is connected.
+    pub connected: bool,
+    /// Since when, in UTC (RFC 3339).
+    pub since: String,
+    /// The detector's address, or, while none is connected, the one that the source uses.
+    pub address: Option<String>,
 }
 
 /// One worker in a [`Report`].

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use framegate_plugin_api::{Event, EventKind, Frame};
+use framegate_plugin_api::{EventKind, Frame};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use crate::event::Event;
 use super::{
     Action, Ingester, Limits, Pairing,
     assemble::Slot,

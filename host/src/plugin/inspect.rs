@@ -42,12 +42,12 @@ pub(crate) struct Inspected {
 pub(crate) struct Note {
     /// The ABI it was built for.
     pub(crate) abi: (u32, u32),
-    /// The language, which determines what its symbol points to; `None` if this host does not know it.
+    /// The language; `None` if this host does not know it.
     pub(crate) language: Option<Language>,
     /// Whether it is a debug build.
     pub(crate) debug: bool,
-    /// The symbol that leads to its functions.
-    pub(crate) root: String,
+    /// The symbol of its table of functions.
+    pub(crate) table: String,
     /// The protocol's name.
     pub(crate) protocol: String,
     /// The plugin's name.
@@ -56,6 +56,8 @@ pub(crate) struct Note {
     pub(crate) version: String,
     /// The compiler that built it.
     pub(crate) compiler: String,
+    /// The symbol of the description of its layout; empty if it has none.
+    pub(crate) layout: String,
     /// The machine it was built for, as `uname -m` names it.
     pub(crate) machine: String,
 }
@@ -142,7 +144,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// Gate 2.
 pub(crate) fn check_version(path: &Path, note: &Note) -> Result<(), Refusal> {
     let ((major, minor), (ours, our_minor)) = (note.abi, ABI_VERSION);
-    if major == ours && note.language.is_some() {
+    if fits(major, minor) && note.language.is_some() {
         return Ok(());
     }
     let found = format!(
@@ -151,7 +153,7 @@ pub(crate) fn check_version(path: &Path, note: &Note) -> Result<(), Refusal> {
         note.name,
         note.version
     );
-    let remedy = if major > ours {
+    let remedy = if note.abi > ABI_VERSION {
         "use a newer framegate, or build the plugin with an older framegate-plugin-api"
     } else {
         "build the plugin again with this framegate's framegate-plugin-api"
@@ -242,11 +244,13 @@ fn description(bytes: &[u8], endian: Endianness, machine: &str) -> Option<Note> 
         abi,
         language: Language::from_code(language),
         debug: debug != 0,
-        root: text(128)?,
+        table: text(128)?,
         protocol: text(32)?,
         name: text(64)?,
         version: text(32)?,
         compiler: text(96)?,
+        // Missing in plugins of earlier versions, which are refused for their version.
+        layout: text(128).unwrap_or_default(),
         machine: machine.to_owned(),
     })
 }
@@ -293,7 +297,9 @@ mod tests {
         let (path, bytes) = plugin();
         let note = read_note(&path, &bytes).unwrap();
         assert_eq!((note.abi, note.language, note.debug), (ABI_VERSION, Some(Language::Rust), cfg!(debug_assertions)));
-        assert_eq!(note.root, format!("framegate_root_{}", note.name.replace('-', "_")));
+        let own_name = note.name.replace('-', "_");
+        assert_eq!(note.table, format!("framegate_table_{own_name}"));
+        assert_eq!(note.layout, format!("framegate_layout_{own_name}"));
         assert!(note.compiler.starts_with("rustc "), "{}", note.compiler);
     }
 

@@ -8,16 +8,15 @@
 use std::{error::Error as _, mem::offset_of, slice};
 
 use abi_stable::{
-    StableAbi,
     abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals},
-    library::{AbiHeaderRef, LibHeader},
+    library::AbiHeader,
 };
 use framegate_plugin_abi::{
-    ABI_VERSION,
     caller::Plugin,
+    fits,
     frame::Ledger,
     note::Language,
-    vtable::{PluginTable, RootRef},
+    vtable::{Layout, PluginTable},
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
@@ -31,16 +30,12 @@ use super::{
 /// Loads an inspected file, and checks its layout.
 pub(crate) fn load(inspected: &Inspected, ledger: &'static Ledger) -> Result<Plugin, Refusal> {
     let library = open_private_copy(inspected)?;
-    let table = match inspected.note.language {
-        Some(Language::Rust) => rust_table(&library, inspected),
-        Some(Language::C) => c_table(&library, inspected),
-        None => Err(header(inspected, "its language is unknown".to_owned())),
-    };
+    let table = check_layout(&library, inspected).and_then(|()| table(&library, inspected));
     // Never unloaded, even if it is refused: its static constructors have run, and may have started threads.
     std::mem::forget(library);
     // SAFETY: the functions behind `table` belong to a plugin that describes itself as built for this ABI, with this
     // layout, and the library stays loaded.
-    unsafe { Plugin::new(table?, ledger) }.map_err(|fault| header(inspected, fault.to_string()))
+    unsafe { Plugin::new(table?, ledger) }.map_err(|fault| unusable(inspected, fault.to_string()))
 }
 
 /// Opens a private copy of the inspected file: in memory, or, if that cannot be created or mapped, in TMPDIR.
@@ -84,78 +79,86 @@ fn open(copy: PrivateCopy) -> Result<Library, String> {
     Ok(library)
 }
 
-/// The address of the symbol that the note names, if it has this alignment.
-fn symbol<T: Copy>(library: &Library, inspected: &Inspected, alignment: usize) -> Result<T, Refusal> {
-    let name = &inspected.note.root;
+/// The address of a symbol that the note names, if it has this type's alignment.
+fn symbol<T>(library: &Library, inspected: &Inspected, name: &str) -> Result<*const T, Refusal> {
     // SAFETY: an address is a number; the callers check what it points to.
-    let address = unsafe { library.get::<usize>(name.as_str()) }.map(|address| *address);
-    if let Ok(address) = address
-        && !address.is_multiple_of(alignment)
-    {
-        let problem = format!("{name} stands at {address:#x}, which is not aligned to {alignment} bytes");
-        return Err(header(inspected, problem));
-    }
-    // SAFETY: `T` is a pointer, as both callers below show; they check what it points to.
-    let found = unsafe { library.get::<T>(name.as_str()) };
-    found.map(|address| *address).map_err(|_| {
+    let address = unsafe { library.get::<*const T>(name) }.map(|address| *address);
+    let Ok(address) = address else {
         let found = format!("{} has no symbol {name}, which its note names", inspected.path.display());
-        Refusal::new(Code::Symbol, found, "build the plugin without a linker script or option that hides its symbols")
-    })
+        let remedy = "build the plugin without a linker script or option that hides its symbols";
+        return Err(Refusal::new(Code::Symbol, found, remedy));
+    };
+    if !address.is_aligned() {
+        let problem = format!("{name} is at {address:?}, which is not aligned to {} bytes", align_of::<T>());
+        return Err(unusable(inspected, problem));
+    }
+    Ok(address)
 }
 
-/// The table of a plugin in Rust, after its layout was checked.
-fn rust_table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTable, Refusal> {
+/// Compares the plugin's description of its layout with ours, if it has one that our abi_stable can read. Otherwise the
+/// table's size and version decide, as for a plugin in C.
+fn check_layout(library: &Library, inspected: &Inspected) -> Result<(), Refusal> {
     let shown = inspected.path.display();
-    let abi_header: AbiHeaderRef = symbol(library, inspected, align_of::<LibHeader>())?;
-    let lib_header = abi_header.upgrade().map_err(|problem| header(inspected, problem.to_string()))?;
-    let Some(found) = lib_header.layout() else {
+    if inspected.note.layout.is_empty() {
+        if inspected.note.language == Some(Language::C) {
+            return Ok(());
+        }
         let found = format!("{shown} carries no description of its layout, so nothing protects against a wrong one");
         return Err(Refusal::new(Code::OptedOut, found, "export the source with framegate_plugin_api::export_source!"));
-    };
-    let expected = <RootRef as StableAbi>::LAYOUT;
-    // Separate globals for each check: with process-wide ones, one plugin could cause the refusal of another.
-    if let Err(errors) = check_layout_compatibility_with_globals(expected, found, &CheckingGlobals::new()) {
-        let found = format!(
-            "{shown} was built with another layout of the plugin interface: {}",
-            layout::first_difference(&errors)
-        );
-        let report = match layout::save_report(&errors, &inspected.note.protocol) {
-            Some(path) => format!("; the full report is in {}", path.display()),
-            None => String::new(),
-        };
-        let remedy = format!("build it with an unchanged framegate-plugin-api of this framegate's version{report}");
-        return Err(Refusal::new(Code::Layout, found, remedy));
     }
-    // SAFETY: the layout of `RootRef` was compared two lines up.
-    let root = unsafe { lib_header.init_root_module_with_unchecked_layout::<RootRef>() }
-        .map_err(|problem| header(inspected, problem.to_string()))?;
-    Ok(root.table())
+    let layout = symbol::<Layout>(library, inspected, &inspected.note.layout)?;
+    // SAFETY: the note promises a `Layout` there; in every version it begins with the header, which is numbers only.
+    let abi_stable = unsafe { *layout.cast::<AbiHeader>() };
+    if !abi_stable.is_valid() {
+        tracing::debug!(
+            "{shown} was built with another abi_stable, {}.{}: its size and version are checked, its layout is not",
+            abi_stable.abi_major,
+            abi_stable.abi_minor
+        );
+        return Ok(());
+    }
+    // SAFETY: a compatible abi_stable wrote the whole of it; the library stays loaded.
+    let found = unsafe { (*layout).table };
+    // Separate globals for each check: with process-wide ones, one plugin could cause the refusal of another.
+    let Err(errors) = check_layout_compatibility_with_globals(Layout::OWN.table, found, &CheckingGlobals::new()) else {
+        return Ok(());
+    };
+    let found =
+        format!("{shown} was built with another layout of the plugin interface: {}", layout::first_difference(&errors));
+    let report = match layout::save_report(&errors, &inspected.note.protocol) {
+        Some(path) => format!("; the full report is in {}", path.display()),
+        None => String::new(),
+    };
+    let remedy = format!("build it with an unchanged framegate-plugin-api of this framegate's version{report}");
+    Err(Refusal::new(Code::Layout, found, remedy))
 }
 
-/// The table of a plugin in another language, after its size, version and functions were checked.
-fn c_table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTable, Refusal> {
-    let table: *const PluginTable = symbol(library, inspected, align_of::<PluginTable>())?;
+/// The plugin's table, after its size, version and mandatory functions were checked.
+fn table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTable, Refusal> {
+    let table = symbol::<PluginTable>(library, inspected, &inspected.note.table)?;
     // SAFETY: the note promises a table there; in every version of the ABI it begins with its size and its ABI's version.
-    let head = unsafe { slice::from_raw_parts(table.cast::<u32>(), 2) };
-    let (size, major) = (head[0], head[1]);
-    if (size as usize) < size_of::<PluginTable>() || major != ABI_VERSION.0 {
+    let head = unsafe { slice::from_raw_parts(table.cast::<u32>(), 3) };
+    let (size, major, minor) = (head[0], head[1], head[2]);
+    if (size as usize) < size_of::<PluginTable>() || !fits(major, minor) {
+        let (ours, our_minor) = framegate_plugin_abi::ABI_VERSION;
         let expected = size_of::<PluginTable>();
-        let found =
-            format!("its table has {size} bytes for ABI {major}, expected {expected} for ABI {}", ABI_VERSION.0);
-        return Err(header(inspected, found));
+        let problem =
+            format!("its table has {size} bytes for ABI {major}.{minor}, expected {expected} for ABI {ours}.{our_minor}");
+        return Err(unusable(inspected, problem));
     }
-    let first = offset_of!(PluginTable, create) / size_of::<usize>();
+    let mandatory = offset_of!(PluginTable, create) / size_of::<usize>()..offset_of!(PluginTable, next) / size_of::<usize>();
     // SAFETY: the table has at least this size, as its first field says. Read as numbers, because a function pointer
     // must not be null.
-    let words = unsafe { slice::from_raw_parts(table.cast::<usize>(), size_of::<PluginTable>() / size_of::<usize>()) };
-    if let Some(missing) = words[first..].iter().position(|&word| word == 0) {
-        return Err(header(inspected, format!("function number {missing} of its table is a null pointer")));
+    let words = unsafe { slice::from_raw_parts(table.cast::<usize>(), mandatory.end) };
+    if let Some(missing) = words[mandatory].iter().position(|&word| word == 0) {
+        let name = ["create", "destroy", "open", "close"][missing];
+        return Err(unusable(inspected, format!("{name} is a null pointer in its table")));
     }
-    // SAFETY: the size, the version and every pointer were checked; the library stays loaded.
+    // SAFETY: the size, the version and every mandatory pointer were checked; the library stays loaded.
     Ok(unsafe { &*table })
 }
 
-fn header(inspected: &Inspected, problem: String) -> Refusal {
+fn unusable(inspected: &Inspected, problem: String) -> Refusal {
     let problem = problem.split_whitespace().collect::<Vec<_>>().join(" ");
     let found = format!("{} exports functions that this host cannot use: {problem}", inspected.path.display());
     Refusal::new(Code::Header, found, "build the plugin with this framegate's framegate-plugin-api")

@@ -8,7 +8,7 @@
 use std::{
     io,
     os::{
-        fd::{AsRawFd, RawFd},
+        fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -172,7 +172,7 @@ impl HostServices for Silent {
     fn stop_requested(&self) -> bool {
         false
     }
-    fn stop_descriptor(&self) -> RawFd {
-        self.0.0.as_raw_fd()
+    fn stop_descriptor(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use framegate_plugin_abi::caller::Plugin;
-use framegate_plugin_api::{HostServices, Source, export::Exported};
+use framegate_plugin_api::{HostServices, Run, Source, export::Exported};
 use serde_json::Value;
 
 use super::{Factory, Instance, Ledger, NotCreated, Traits, loaded};
@@ -30,7 +30,7 @@ impl<S: Source> Factory for LinkedFactory<S> {
     }
 
     fn traits(&self, _: &str, _: &Value) -> Result<Traits, NotCreated> {
-        Ok(Traits { exclusive: S::EXCLUSIVE, on_demand: S::ON_DEMAND })
+        Ok(Traits { exclusive: S::EXCLUSIVE, on_demand: S::Run::ON_DEMAND })
     }
 
     fn identity(&self) -> SourceIdentity {

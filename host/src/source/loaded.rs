@@ -12,10 +12,15 @@ use std::{
 };
 
 use framegate_plugin_abi::caller::{self, Limits, Plugin};
-use framegate_plugin_api::{Deadline, Event, Frame, Frames, HostServices, Parameter, Progress};
+use framegate_plugin_api::{Deadline, Frame, HostServices, Progress};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{BATCH_BYTES, BATCH_EVENTS, Counts, Factory, Fault, Instance, Ledger, NotCreated, StrayCalls, Traits};
+use crate::event::{Event, Frames};
+use crate::source::parameter::Parameter;
+use super::{
+    BATCH_BYTES, BATCH_EVENTS, Connection, Factory, Fault, Instance, Ledger, NotCreated, RunStatus, StrayCalls, Traits,
+};
 use crate::{
     budget::COPY_BELOW,
     plugin::{
@@ -138,13 +143,15 @@ pub(super) fn create(
     services: Arc<dyn HostServices>,
 ) -> Result<Box<dyn Instance>, NotCreated> {
     let instance = plugin.create(stream, &settings.to_string(), services)?;
-    Ok(Box::new(Behind { stream: stream.to_owned(), instance }))
+    Ok(Box::new(Behind { stream: stream.to_owned(), instance, connection: None }))
 }
 
 /// An instance that implements our trait through the binary interface.
 struct Behind {
     stream: String,
     instance: caller::Instance,
+    /// The last one that it told: a time that is the same must not differ by milliseconds from answer to answer.
+    connection: Option<Connection>,
 }
 
 impl Instance for Behind {
@@ -186,13 +193,27 @@ impl Instance for Behind {
         })
     }
 
-    fn counts(&mut self) -> Counts {
+    fn status(&mut self) -> RunStatus {
         // A source that fails here also fails in its next call, which reports the error.
-        Counts {
-            skipped: self.instance.skipped().unwrap_or_default(),
-            last_invalid: self.instance.last_invalid().unwrap_or_default(),
-            received: self.instance.counters().unwrap_or_default(),
-            bytes_waiting: self.instance.bytes_waiting().unwrap_or_default(),
+        let told = self.instance.status().unwrap_or_default();
+        let connection = told.connected.map(|(connected, lasted)| {
+            let address = (!told.peer.is_empty()).then_some(told.peer);
+            Connection { connected, since: Timestamp::now().saturating_sub(lasted).unwrap_or(Timestamp::MIN), address }
+        });
+        let is_the_same = |new: &Connection, old: &Connection| {
+            (new.connected, &new.address) == (old.connected, &old.address)
+                && new.since.duration_since(old.since).abs() < SignedDuration::from_secs(1)
+        };
+        match (&connection, &self.connection) {
+            (Some(new), Some(old)) if is_the_same(new, old) => {}
+            _ => self.connection = connection,
+        }
+        RunStatus {
+            counters: told.counters,
+            skipped: told.skipped,
+            last_invalid: Some(told.last_invalid).filter(|reason| !reason.is_empty()),
+            bytes_waiting: told.bytes_waiting,
+            connection: self.connection.clone(),
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod linked;
 pub(crate) mod loaded;
 mod nobody;
 mod orders;
+pub(crate) mod parameter;
 pub(crate) mod queue;
 pub(crate) mod reader;
 mod renewal;
@@ -15,9 +16,11 @@ mod token;
 use std::{fmt, sync::Arc};
 
 pub(crate) use framegate_plugin_abi::{caller::Fault, frame::Ledger, host::StrayCalls};
-use framegate_plugin_api::{Deadline, Event, HostServices, Parameter, Progress};
+use framegate_plugin_api::{Deadline, HostServices, Progress};
 use serde_json::Value;
 
+use crate::event::Event;
+use crate::source::parameter::Parameter;
 use crate::plugin::{identity::SourceIdentity, refusal::Refusal};
 
 /// Creates instances of one source, loaded or linked.
@@ -76,23 +79,34 @@ pub(crate) trait Instance {
     fn next(&mut self, out: &mut Vec<Event>, deadline: Deadline) -> Result<Progress, Fault>;
     /// Gives the event for `event_number`.
     fn trigger(&mut self, event_number: u64, out: &mut Vec<Event>) -> Result<(), Fault>;
-    /// The source's counts for this run.
-    fn counts(&mut self) -> Counts;
+    /// What the run tells about itself.
+    fn status(&mut self) -> RunStatus;
     /// Drops the run, if one is open.
     fn close(&mut self);
 }
 
-/// The counts of a source for a run.
+/// What a run tells about itself.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Counts {
+pub(crate) struct RunStatus {
+    /// What it has received, in counters that the source defines.
+    pub(crate) counters: Vec<(String, u64)>,
     /// Messages that gave no event, by reason.
     pub(crate) skipped: Vec<(String, u64)>,
     /// Why the last invalid message was invalid.
     pub(crate) last_invalid: Option<String>,
-    /// What it has received, in counters that it defines.
-    pub(crate) received: Vec<(String, u64)>,
     /// Bytes that it has received and not yet delivered.
     pub(crate) bytes_waiting: u64,
+    /// Whether a detector is connected; `None` if the source cannot tell.
+    pub(crate) connection: Option<Connection>,
+}
+
+/// Whether a detector is connected.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Connection {
+    pub(crate) connected: bool,
+    pub(crate) since: jiff::Timestamp,
+    /// The detector's address, or the one that the source uses.
+    pub(crate) address: Option<String>,
 }
 
 /// Why an instance could not be created.

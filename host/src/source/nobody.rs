@@ -1,8 +1,10 @@
 //! Stands in for an instance that does not exist: each call returns the reason.
 
-use framegate_plugin_api::{Deadline, Event, Parameter, Progress};
+use framegate_plugin_api::{Deadline, Progress};
 
-use super::{Counts, Fault, Instance, Ledger};
+use crate::event::Event;
+use crate::source::parameter::Parameter;
+use super::{Fault, Instance, Ledger, RunStatus};
 
 pub(super) struct Nobody(pub(super) String);
 
@@ -37,8 +39,8 @@ impl Instance for Nobody {
     fn trigger(&mut self, _: u64, _: &mut Vec<Event>) -> Result<(), Fault> {
         self.fault()
     }
-    fn counts(&mut self) -> Counts {
-        Counts::default()
+    fn status(&mut self) -> RunStatus {
+        RunStatus::default()
     }
     fn close(&mut self) {}
 }

@@ -11,13 +11,14 @@ use std::{
     time::Duration,
 };
 
-use framegate_plugin_api::{Event, EventKind};
+use crate::event::Event;
+use crate::event::EventKind;
 
 use crate::{
     batch::{Batch, Left, cost},
     budget::Account,
     settings::WhenFull,
-    source::Counts,
+    source::RunStatus,
     sync::{
         Condvar, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -77,7 +78,7 @@ struct State {
     forwarder_rests: bool,
     /// The forwarder no longer reads it.
     abandoned: bool,
-    counts: Counts,
+    status: RunStatus,
 }
 
 /// State that the queues of a stream share: its reader waits here for released bytes.
@@ -118,9 +119,9 @@ impl Queue {
         self.wake.ring();
     }
 
-    /// Replaces the source's counts. [reader thread]
-    pub(crate) fn tell_counts(&self, counts: Counts) {
-        self.state().counts = counts;
+    /// Replaces what the run tells about itself. [reader thread]
+    pub(crate) fn set_status(&self, status: RunStatus) {
+        self.state().status = status;
     }
 
     /// Moves events of `batch` into the queue while their bytes are granted; the others are dropped, or stay in
@@ -254,9 +255,9 @@ impl Queue {
         self.account.used()
     }
 
-    /// The source's counts. [forwarder thread]
-    pub(crate) fn counts(&self) -> Counts {
-        self.state().counts.clone()
+    /// What the run tells about itself. [forwarder thread]
+    pub(crate) fn status(&self) -> RunStatus {
+        self.state().status.clone()
     }
 
     /// Drops the queued events and tells the reader that no more are wanted. Returns what was left. [forwarder thread]

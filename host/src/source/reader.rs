@@ -12,9 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framegate_plugin_api::{Deadline, Parameter, Progress};
+use framegate_plugin_api::{Deadline, Progress};
 use serde_json::Value;
 
+use crate::source::parameter::Parameter;
 use super::{
     Factory, Ledger, NotCreated,
     beginning::{Before, Begun, begin},
@@ -73,8 +74,8 @@ pub(crate) struct Created {
 const PULL: Duration = Duration::from_millis(100);
 /// How long a reader that is ahead waits for the forwarder at a time, and how long it skips that after a useless wait.
 const CATCH_UP: Duration = Duration::from_millis(10);
-/// Interval for reading the source's counts.
-const COUNTS_EVERY: Duration = Duration::from_millis(500);
+/// Interval for asking the run for its status.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
 
 impl Reader {
     /// Starts the thread and creates the instance on it; the result comes through the channel, or never if `create`
@@ -214,7 +215,7 @@ struct Life {
     /// The run did not open, or ended with a fault.
     failed: bool,
     /// Events that the source gave and that have not fitted into the queue yet.
-    batch: VecDeque<framegate_plugin_api::Event>,
+    batch: VecDeque<crate::event::Event>,
     /// The run is over, and the source answers so immediately: the next call comes later.
     rest: bool,
     /// Until then it does not wait for a forwarder that is itself waiting: reading the detector's data is more important.
@@ -233,7 +234,7 @@ enum Run {
 impl Life {
     fn live(mut self) {
         let mut run = Run::Parked;
-        let mut counted_at = Instant::now();
+        let mut asked_at = Instant::now();
         loop {
             loop {
                 let next = match run {
@@ -256,10 +257,9 @@ impl Life {
                 self.free_until = Instant::now() + CATCH_UP;
             }
             run = self.pull(&queue, run);
-            if counted_at.elapsed() > COUNTS_EVERY {
-                counted_at = Instant::now();
-                let counts = self.source.call(|instance| instance.counts());
-                queue.tell_counts(counts);
+            if asked_at.elapsed() > STATUS_EVERY {
+                asked_at = Instant::now();
+                queue.set_status(self.source.call(|instance| instance.status()));
             }
         }
     }
@@ -334,8 +334,7 @@ impl Life {
                 while !queue.push(&mut self.batch) && !queue.is_abandoned() {
                     queue.wait_for_space(PULL);
                 }
-                let counts = self.source.call(|instance| instance.counts());
-                queue.tell_counts(counts);
+                queue.set_status(self.source.call(|instance| instance.status()));
                 match outcome {
                     Err(fault) => {
                         self.failed = true;
@@ -367,8 +366,7 @@ impl Life {
         // The old run's immediate answers say nothing about the next run, which may begin now.
         self.rest = false;
         if let Some(queue) = self.queue.take() {
-            let counts = self.source.call(|instance| instance.counts());
-            queue.tell_counts(counts);
+            queue.set_status(self.source.call(|instance| instance.status()));
             self.source.call(|instance| instance.close());
             queue.too_late(&mut self.batch);
             if !self.failed {

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    os::fd::RawFd,
+    os::fd::BorrowedFd,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,6 +13,7 @@ use std::{
 };
 
 use framegate_plugin_api::{HostServices, LogLevel};
+use tracing::level_filters::LevelFilter;
 
 use super::StrayCalls;
 use crate::{names::StreamName, wake::Wake};
@@ -136,8 +137,16 @@ impl HostServices for Lent {
     fn stop_requested(&self) -> bool {
         self.token.wake.is_rung()
     }
-    fn stop_descriptor(&self) -> RawFd {
-        self.token.wake.raw_descriptor()
+    fn log_level(&self) -> LogLevel {
+        match LevelFilter::current() {
+            LevelFilter::OFF | LevelFilter::ERROR => LogLevel::Error,
+            LevelFilter::WARN => LogLevel::Warn,
+            LevelFilter::INFO => LogLevel::Info,
+            _ => LogLevel::Debug,
+        }
+    }
+    fn stop_descriptor(&self) -> BorrowedFd<'_> {
+        self.token.wake.descriptor()
     }
     fn stray_calls(&self) -> Option<StrayCalls> {
         self.stray_calls.clone()

@@ -14,13 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framegate_plugin_api::{
-    Deadline, ErrorKind, Event, EventKind, Frame, HostContext, HostServices, Parameter, Progress, SourceError,
-};
+use framegate_plugin_api::{Deadline, ErrorKind, EventKind, Frame, HostContext, HostServices, Progress, SourceError};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::event::Event;
+use crate::source::parameter::Parameter;
 use crate::{
     control::CommandSender,
     host::{Feed, prepare},
@@ -31,7 +31,7 @@ use crate::{
     names::{IngesterName, ScanId, StreamName, WorkerName},
     plugin::identity::SourceIdentity,
     settings::{Control, IngesterSettings, Settings, StreamSettings, WhenFull},
-    source::{Counts, Factory, Fault, Instance, Ledger, NotCreated, Traits, reader::Reader},
+    source::{Factory, Fault, Instance, Ledger, NotCreated, RunStatus, Traits, reader::Reader},
 };
 
 /// A source that gives the events of a test.
@@ -117,8 +117,8 @@ impl Instance for FedInstance {
     fn trigger(&mut self, _: u64, _: &mut Vec<Event>) -> Result<(), Fault> {
         Ok(())
     }
-    fn counts(&mut self) -> Counts {
-        Counts::default()
+    fn status(&mut self) -> RunStatus {
+        RunStatus::default()
     }
     fn close(&mut self) {
         self.open = false;

@@ -55,8 +55,8 @@ impl Instance for Asked {
         out.extend((0..self.0).map(event));
         Ok(())
     }
-    fn counts(&mut self) -> Counts {
-        Counts::default()
+    fn status(&mut self) -> RunStatus {
+        RunStatus::default()
     }
     fn close(&mut self) {}
 }

@@ -2,7 +2,7 @@
 
 use std::thread::{self, ThreadId};
 
-use framegate_plugin_api::{EventSink, ParameterType, Source, SourceRun};
+use framegate_plugin_api::{EventSink, Source, SourceRun};
 use serde_json::Map;
 
 use super::*;
@@ -33,10 +33,9 @@ impl Source for Noted {
         note(&self.0, "open");
         Ok(NotedRun(self.0.clone()))
     }
-    fn parameters(&self) -> Vec<Parameter> {
+    fn parameters(&self) -> Vec<framegate_plugin_api::Parameter> {
         note(&self.0, "parameters");
-        let (name, description) = ("gain".to_owned(), "A gain".to_owned());
-        vec![Parameter { name, description, dtype: ParameterType::Int, default: json!(1) }]
+        vec![framegate_plugin_api::Parameter::new("gain", "A gain", 1)]
     }
     fn set_parameter(&mut self, _: &str, _: &[u8]) -> Result<(), SourceError> {
         note(&self.0, "set_parameter");

@@ -72,6 +72,16 @@ codes! {
         End = 3,
     }
 
+    /// Whether a detector is connected to a run.
+    Connected {
+        /// The source cannot tell (datagrams, requests that come one by one).
+        Unknown = 0,
+        /// No detector is connected; the source waits for one or keeps connecting.
+        No = 1,
+        /// A detector is connected.
+        Yes = 2,
+    }
+
     /// The severity of a log line.
     LogLevel {
         /// Something is broken.
@@ -102,6 +112,6 @@ mod tests {
 
     #[test]
     fn every_code_comes_back_as_what_it_was_and_no_other_code_is_taken() {
-        check!(Outcome Progress ErrorKind EventKind LogLevel);
+        check!(Outcome Progress ErrorKind EventKind Connected LogLevel);
     }
 }

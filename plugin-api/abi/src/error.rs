@@ -1,23 +1,36 @@
 //! The error that a source returns when it cannot continue, and the buffer that carries it across the boundary.
 #![allow(unsafe_code)]
 
-use std::{fmt, ptr};
+use std::{error::Error, fmt, io, ptr, sync::Arc};
 
 use abi_stable::StableAbi;
 
 use crate::codes::ErrorKind;
 
 /// Why a source failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `?` turns a [`std::io::Error`] into one of kind [`Connect`](ErrorKind::Connect). Only kind and message cross the
+/// boundary; [`Error::source`] is for the plugin itself.
+#[derive(Debug, Clone)]
 pub struct SourceError {
     kind: ErrorKind,
     message: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl SourceError {
     /// An error of the given kind; the message says what happened, where, and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), source: None }
+    }
+    /// An error of the given kind that another error caused; its message is that error's.
+    pub fn from_source(kind: ErrorKind, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { kind, message: source.to_string(), source: Some(Arc::new(source)) }
+    }
+    /// The same error, with what was attempted before its message: `CONTEXT: MESSAGE`.
+    #[must_use]
+    pub fn context(self, context: impl fmt::Display) -> Self {
+        Self { message: format!("{context}: {}", self.message), ..self }
     }
     /// A setting or parameter is wrong.
     pub fn settings(message: impl Into<String>) -> Self {
@@ -53,7 +66,25 @@ impl fmt::Display for SourceError {
     }
 }
 
-impl std::error::Error for SourceError {}
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl PartialEq for SourceError {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, &self.message) == (other.kind, &other.message)
+    }
+}
+
+impl Eq for SourceError {}
+
+impl From<io::Error> for SourceError {
+    fn from(error: io::Error) -> Self {
+        Self::from_source(ErrorKind::Connect, error)
+    }
+}
 
 /// Where a plugin writes why a call failed. The host owns it; it is valid during the call.
 #[repr(C)]

@@ -1,9 +1,10 @@
-//! Makes a library a plugin: two statics, the note and the root.
+//! Makes a library a plugin: three statics, the note, the table, and the description of the table's layout.
 
-/// Writes a plugin's note and root into the crate that calls it. Authors call `framegate_plugin_api::export_source!` instead.
+/// Writes a plugin's note, table and layout into the crate that calls it. Authors call
+/// `framegate_plugin_api::export_source!` instead.
 ///
-/// Both contain the crate's name, so that several sources can be linked into one program. The macro writes nothing
-/// else: in a crate that forbids unsafe code, only an attribute that is named here may be `unsafe`.
+/// The symbols contain the crate's name, so that several sources can be linked into one program. The macro writes
+/// nothing else: in a crate that forbids unsafe code, only an attribute that is named here may be `unsafe`.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ty) => {
@@ -17,14 +18,18 @@ macro_rules! export_plugin {
             #[used]
             #[unsafe(link_section = ".note.framegate")]
             static NOTE: $crate::note::Note = $crate::note::Note::new::<$plugin>(
-                ::core::concat!("framegate_root_", ::core::env!("CARGO_CRATE_NAME")),
+                ::core::concat!("framegate_table_", ::core::env!("CARGO_CRATE_NAME")),
+                ::core::concat!("framegate_layout_", ::core::env!("CARGO_CRATE_NAME")),
                 ::core::env!("CARGO_PKG_NAME"),
                 ::core::env!("CARGO_PKG_VERSION"),
                 ::core::cfg!(debug_assertions),
             );
 
-            #[unsafe(export_name = ::core::concat!("framegate_root_", ::core::env!("CARGO_CRATE_NAME")))]
-            static ROOT: $crate::vtable::LibHeader = $crate::vtable::header::<$plugin>();
+            #[unsafe(export_name = ::core::concat!("framegate_table_", ::core::env!("CARGO_CRATE_NAME")))]
+            static TABLE: $crate::vtable::PluginTable = *$crate::guard::exported::<$plugin>();
+
+            #[unsafe(export_name = ::core::concat!("framegate_layout_", ::core::env!("CARGO_CRATE_NAME")))]
+            static LAYOUT: $crate::vtable::Layout = $crate::vtable::Layout::OWN;
         };
     };
 }

@@ -10,15 +10,12 @@ use std::{ffi::c_void, marker::PhantomData, sync::Arc, time::Duration};
 use crate::{
     ABI_VERSION,
     batch::{Batch, BatchWriter},
-    catch::catch,
-    codes::{ErrorKind, Outcome, Progress},
+    catch::{self, catch},
+    codes::{ErrorKind, LogLevel, Outcome, Progress},
     error::{ErrorBuffer, SourceError},
-    ext::{
-        Extension, Table as _, counters::CountersTable, parameters::ParametersTable, present::PresentTable,
-        skipped::SkippedTable, trigger::TriggerTable,
-    },
     hook,
     host::{HostHandle, HostServices, HostTable},
+    status::{StatusForm, StatusWriter},
     text::{Sink, Text},
     vtable::{EXCLUSIVE, PluginTable},
 };
@@ -30,7 +27,7 @@ pub trait Plugin: Sized + 'static {
     const PROTOCOL: &'static str;
     /// See [`EXCLUSIVE`].
     const EXCLUSIVE: bool;
-    /// Whether the plugin offers [`TriggerTable`].
+    /// Whether the plugin is asked for events by [`PluginTable::trigger`] instead of [`PluginTable::next`].
     const ON_DEMAND: bool;
 
     /// Creates an instance from settings in JSON.
@@ -62,26 +59,26 @@ pub trait Plugin: Sized + 'static {
     /// # Errors
     /// When the value cannot be used.
     fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), SourceError>;
-    /// Reports the messages of this run that gave no event, counted by reason.
-    fn skipped(&self, tell: &mut dyn FnMut(&str, u64));
-    /// Reports what this run has received, in counters that the source defines.
-    fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
-        let _ = tell;
-    }
-    /// Bytes received in this run and not yet delivered.
-    fn bytes_waiting(&self) -> u64 {
-        0
-    }
-    /// Reports why the last invalid message of this run was invalid, if there was one.
-    fn last_invalid(&self, tell: &mut dyn FnMut(&str)) {
-        let _ = tell;
+    /// Fills in what the run tells about itself. Called while a run is open.
+    fn status(&self, form: &mut StatusWriter<'_>);
+    /// Called in a loaded plugin before each `create`. A file has its own copies of its libraries: this prepares those
+    /// that log. `log` works on any thread; `level` is the most detailed one that the host's log takes.
+    fn set_up(level: LogLevel, log: fn(LogLevel, &str)) {
+        let _ = (level, log);
     }
 }
 
-/// The plugin's functions.
+/// The functions of a plugin that is linked into the program.
 #[must_use]
-pub const fn table<P: Plugin>() -> &'static PluginTable {
-    &Tables::<P>::PLUGIN
+pub const fn linked<P: Plugin>() -> &'static PluginTable {
+    &Tables::<P>::LINKED
+}
+
+/// The functions of a plugin in a file of its own. They differ in `create`: a file has its own copy of the standard
+/// library, with its own panic hook.
+#[must_use]
+pub const fn exported<P: Plugin>() -> &'static PluginTable {
+    &Tables::<P>::EXPORTED
 }
 
 /// The target of an instance's address.
@@ -100,7 +97,7 @@ struct Living<P> {
 struct Tables<P>(PhantomData<P>);
 
 impl<P: Plugin> Tables<P> {
-    const PLUGIN: PluginTable = PluginTable {
+    const LINKED: PluginTable = PluginTable {
         size: size_of::<PluginTable>() as u32,
         abi_major: ABI_VERSION.0,
         abi_minor: ABI_VERSION.1,
@@ -108,16 +105,29 @@ impl<P: Plugin> Tables<P> {
         create: create::<P>,
         destroy: destroy::<P>,
         open: open::<P>,
-        next: next::<P>,
         close: close::<P>,
-        get_extension: get_extension::<P>,
+        next: if P::ON_DEMAND { None } else { Some(next::<P>) },
+        trigger: if P::ON_DEMAND { Some(trigger::<P>) } else { None },
+        status: Some(status::<P>),
+        parameters: Some(parameters::<P>),
+        set_parameter: Some(set_parameter::<P>),
+        get_extension: None,
     };
-    const COUNTERS: &'static CountersTable = &CountersTable { counters: counters::<P> };
-    const PARAMETERS: &'static ParametersTable = &ParametersTable { describe: describe::<P>, set: set::<P> };
-    const PRESENT: &'static PresentTable =
-        &PresentTable { bytes_waiting: bytes_waiting::<P>, last_invalid: last_invalid::<P> };
-    const SKIPPED: &'static SkippedTable = &SkippedTable { skipped: skipped::<P> };
-    const TRIGGER: &'static TriggerTable = &TriggerTable { trigger: trigger::<P> };
+    const EXPORTED: PluginTable = PluginTable { create: create_in_file::<P>, ..Self::LINKED };
+}
+
+/// # Safety
+/// - As for [`create`].
+unsafe extern "C" fn create_in_file<P: Plugin>(
+    host: *const HostTable,
+    stream: Text,
+    settings: Text,
+    instance: *mut *mut c_void,
+    error: *mut ErrorBuffer,
+) -> i32 {
+    catch::quietly(hook::install);
+    // SAFETY: the caller promises what `create` asks for.
+    unsafe { create::<P>(host, stream, settings, instance, error) }
 }
 
 /// # Safety
@@ -134,7 +144,9 @@ unsafe extern "C" fn create<P: Plugin>(
         let table = unsafe { *host };
         // SAFETY: from here on this handle owns the table's context.
         let host = Arc::new(unsafe { HostHandle::new(table) });
-        hook::report_to(&host);
+        if hook::report_to(&host) {
+            P::set_up(host.log_level(), hook::log);
+        }
         // SAFETY: the host keeps the text during the call.
         let stream = unsafe { stream.as_str() }.map_err(not_text)?;
         // SAFETY: as above.
@@ -195,7 +207,7 @@ unsafe extern "C" fn next<P: Plugin>(
 }
 
 /// # Safety
-/// - The rules of [`TriggerTable::trigger`] hold; `instance` came from `create`, `batch` is valid and unshared during
+/// - The rules of [`PluginTable::trigger`] hold; `instance` came from `create`, `batch` is valid and unshared during
 ///   the call.
 unsafe extern "C" fn trigger<P: Plugin>(
     instance: *mut c_void,
@@ -225,15 +237,43 @@ unsafe extern "C" fn close<P: Plugin>(instance: *mut c_void, error: *mut ErrorBu
 }
 
 /// # Safety
-/// - The rules of [`ParametersTable::describe`] hold; `instance` came from `create`, `out` is valid during the call.
-unsafe extern "C" fn describe<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
-    // SAFETY: the caller promises what `tell` asks for.
-    unsafe { tell::<P>(instance, out, error, |plugin, give| give(&plugin.parameters(), 0)) }
+/// - The rules of [`PluginTable::status`] hold; `instance` came from `create`, `form` is valid and unshared during the
+///   call.
+unsafe extern "C" fn status<P: Plugin>(instance: *mut c_void, form: *mut StatusForm, error: *mut ErrorBuffer) -> i32 {
+    let filled_in = |plugin: &mut P| {
+        // SAFETY: valid and unshared during the call, as the caller promises.
+        let form = unsafe { &mut *form };
+        // SAFETY: this is the call that got the form, and its thread.
+        plugin.status(&mut unsafe { StatusWriter::new(form) });
+        Ok(())
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, filled_in) }
 }
 
 /// # Safety
-/// - The rules of [`ParametersTable::set`] hold; `instance` came from `create`.
-unsafe extern "C" fn set<P: Plugin>(instance: *mut c_void, name: Text, value: Text, error: *mut ErrorBuffer) -> i32 {
+/// - The rules of [`PluginTable::parameters`] hold; `instance` came from `create`, `out` is valid during the call.
+unsafe extern "C" fn parameters<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
+    let described = |plugin: &mut P| {
+        let text = plugin.parameters();
+        // SAFETY: valid during the call.
+        let out = unsafe { &*out };
+        // SAFETY: as above, and this is its thread.
+        unsafe { out.give(&text) }
+        Ok(())
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, described) }
+}
+
+/// # Safety
+/// - The rules of [`PluginTable::set_parameter`] hold; `instance` came from `create`.
+unsafe extern "C" fn set_parameter<P: Plugin>(
+    instance: *mut c_void,
+    name: Text,
+    value: Text,
+    error: *mut ErrorBuffer,
+) -> i32 {
     let taken = |plugin: &mut P| {
         // SAFETY: the host keeps the text during the call.
         let name = unsafe { name.as_str() }.map_err(not_text)?;
@@ -242,76 +282,6 @@ unsafe extern "C" fn set<P: Plugin>(instance: *mut c_void, name: Text, value: Te
     };
     // SAFETY: the caller promises what `call` asks for.
     unsafe { call::<P>(instance, error, taken) }
-}
-
-/// # Safety
-/// - The rules of [`SkippedTable::skipped`] hold; `instance` came from `create`, `out` is valid during the call.
-unsafe extern "C" fn skipped<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
-    // SAFETY: the caller promises what `tell` asks for.
-    unsafe { tell::<P>(instance, out, error, P::skipped) }
-}
-
-/// # Safety
-/// - The rules of [`CountersTable::counters`] hold; `instance` came from `create`, `out` is valid during the call.
-unsafe extern "C" fn counters<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
-    // SAFETY: the caller promises what `tell` asks for.
-    unsafe { tell::<P>(instance, out, error, P::counters) }
-}
-
-/// # Safety
-/// - The rules of [`PresentTable::bytes_waiting`] hold; `instance` came from `create`, `bytes` is valid for a write.
-unsafe extern "C" fn bytes_waiting<P: Plugin>(instance: *mut c_void, bytes: *mut u64, error: *mut ErrorBuffer) -> i32 {
-    let told = |plugin: &mut P| {
-        // SAFETY: valid for a write, as the host promises.
-        unsafe { bytes.write(plugin.bytes_waiting()) }
-        Ok(())
-    };
-    // SAFETY: the caller promises what `call` asks for.
-    unsafe { call::<P>(instance, error, told) }
-}
-
-/// # Safety
-/// - The rules of [`PresentTable::last_invalid`] hold; `instance` came from `create`, `out` is valid during the call.
-unsafe extern "C" fn last_invalid<P: Plugin>(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32 {
-    // SAFETY: the caller promises what `tell` asks for.
-    unsafe { tell::<P>(instance, out, error, |plugin, give| plugin.last_invalid(&mut |reason| give(reason, 0))) }
-}
-
-/// # Safety
-/// - `id` is valid during the call.
-unsafe extern "C" fn get_extension<P: Plugin>(id: Text) -> Extension {
-    // SAFETY: valid during the call.
-    match unsafe { id.as_str() } {
-        Ok(CountersTable::ID) => Extension::new(Tables::<P>::COUNTERS),
-        Ok(ParametersTable::ID) => Extension::new(Tables::<P>::PARAMETERS),
-        Ok(PresentTable::ID) => Extension::new(Tables::<P>::PRESENT),
-        Ok(SkippedTable::ID) => Extension::new(Tables::<P>::SKIPPED),
-        Ok(TriggerTable::ID) if P::ON_DEMAND => Extension::new(Tables::<P>::TRIGGER),
-        _ => Extension::NONE,
-    }
-}
-
-/// Calls an instance to get texts and counts.
-///
-/// # Safety
-/// - As for [`call`]; `out` is valid during this call.
-unsafe fn tell<P: Plugin>(
-    instance: *mut c_void,
-    out: *const Sink,
-    error: *mut ErrorBuffer,
-    what: impl FnOnce(&P, &mut dyn FnMut(&str, u64)),
-) -> i32 {
-    let told = |plugin: &mut P| {
-        // SAFETY: valid during the call.
-        let out = unsafe { &*out };
-        what(plugin, &mut |text, count| {
-            // SAFETY: valid during this call, and this is its thread.
-            unsafe { out.give(text, count) }
-        });
-        Ok(())
-    };
-    // SAFETY: the caller promises what `call` asks for.
-    unsafe { call::<P>(instance, error, told) }
 }
 
 /// Calls an instance, unless it has panicked; after a panic, drops its source.

@@ -44,11 +44,11 @@ pub(crate) fn install() {
     });
 }
 
-/// Sets the host that logs panics of other threads; does nothing in a linked source.
-pub(crate) fn report_to(host: &Arc<HostHandle>) {
-    if let Some(last) = HOST.get() {
-        *last.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(host);
-    }
+/// Sets the host that logs panics of other threads; does nothing in a linked source. Returns whether this is a loaded
+/// plugin.
+pub(crate) fn report_to(host: &Arc<HostHandle>) -> bool {
+    let last = HOST.get().map(|last| last.lock().unwrap_or_else(PoisonError::into_inner));
+    last.map(|mut last| *last = Arc::downgrade(host)).is_some()
 }
 
 /// Runs a guarded call.
@@ -66,14 +66,22 @@ pub(crate) fn place() -> Option<String> {
 
 /// Reports a panic on a thread that the plugin started to the host.
 fn report(panic: &PanicHookInfo<'_>) -> bool {
-    let Some(last) = HOST.get() else { return false };
-    // Cloned out of the lock first: the host's log is not called under it.
-    let host = last.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-    let Some(host) = host else { return false };
+    let Some(host) = host() else { return false };
     let thread = thread::current();
     let name = thread.name().unwrap_or("without a name");
     let place = panic.location().map(|place| format!(" (at {place})")).unwrap_or_default();
     let message = catch::said(panic.payload());
     host.log(LogLevel::Error, &format!("a thread of the plugin ({name}) panicked: {message}{place}"));
     true
+}
+
+/// Writes a line to the host's log from any thread of a loaded plugin, if an instance lives.
+pub(crate) fn log(level: LogLevel, message: &str) {
+    if let Some(host) = host() {
+        host.log(level, message);
+    }
+}
+
+fn host() -> Option<Arc<HostHandle>> {
+    HOST.get()?.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
 }

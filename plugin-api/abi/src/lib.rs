@@ -20,8 +20,9 @@
 //! calls `release` once. The arrays of a batch and the error buffer belong to the host; the plugin fills them. A plugin
 //! is never unloaded, so its statics live as long as the process.
 //!
-//! **Versions.** Nothing here changes its layout or name within a major version: structs are frozen. Additions come
-//! through `get_extension` (see [`ext`]), in both directions, optional on both sides.
+//! **Versions.** Until the first release of 1.0 the version is 0.N: N increases with every change of the layout, and a
+//! host takes plugins of its own N only ([`fits`]). Within a later major version nothing changes its layout or name, and
+//! additions come through `get_extension` (see [`ext`]), in both directions, optional on both sides.
 
 pub mod batch;
 #[cfg(feature = "host")]
@@ -39,8 +40,16 @@ pub mod host;
 mod layout;
 pub mod note;
 mod small;
+pub mod status;
 pub mod text;
 pub mod vtable;
 
-/// Major and minor version of the ABI that this crate describes: versions with the same major number are compatible.
-pub const ABI_VERSION: (u32, u32) = (1, 1);
+/// Major and minor version of the ABI that this crate describes.
+pub const ABI_VERSION: (u32, u32) = (0, 1);
+
+/// Whether a plugin of this version of the ABI fits a host of [`ABI_VERSION`]: before 1.0 the versions must be equal;
+/// from 1.0 on the major versions.
+#[must_use]
+pub const fn fits(major: u32, minor: u32) -> bool {
+    major == ABI_VERSION.0 && (major > 0 || minor == ABI_VERSION.1)
+}

@@ -1,7 +1,7 @@
 //! The ELF note of a plugin: what the host learns from a file before any of its code runs.
 //!
 //! `export_source!` puts a [`Note`] into the section `.note.framegate`; `readelf -n` shows it, and a plugin in C writes
-//! the same. It contains the plugin's ABI version, the symbol that leads to its functions, and its name and version.
+//! the same. It contains the plugin's ABI version, the symbol of its table of functions, and its name and version.
 
 use crate::guard::Plugin;
 
@@ -12,12 +12,12 @@ pub const OWNER: &str = "Framegate";
 /// The note's type.
 pub const KIND: u32 = 1;
 
-/// The language of a plugin; it determines what the symbol points to.
+/// The language of a plugin. One in Rust must have a description of its layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    /// The symbol points to a `LibHeader` of abi_stable, with a description of the layout.
+    /// Exported by `export_source!`.
     Rust,
-    /// The symbol points to a [`PluginTable`](crate::vtable::PluginTable).
+    /// C, or any other language.
     C,
 }
 
@@ -68,8 +68,8 @@ pub struct Description {
     pub language: u32,
     /// 1 for a build with debug assertions.
     pub debug: u32,
-    /// The symbol that leads to the functions.
-    pub root: [u8; 128],
+    /// The symbol of the [`PluginTable`](crate::vtable::PluginTable).
+    pub table: [u8; 128],
     /// The protocol's name.
     pub protocol: [u8; 32],
     /// The plugin's name: the name of its package.
@@ -78,12 +78,14 @@ pub struct Description {
     pub version: [u8; 32],
     /// The compiler that built the plugin.
     pub compiler: [u8; 96],
+    /// The symbol of the [`Layout`](crate::vtable::Layout); empty in a plugin without one.
+    pub layout: [u8; 128],
 }
 
 impl Note {
     /// The note of a plugin in Rust. A text that is too long fails the build.
     #[must_use]
-    pub const fn new<P: Plugin>(root: &str, name: &str, version: &str, debug: bool) -> Self {
+    pub const fn new<P: Plugin>(table: &str, layout: &str, name: &str, version: &str, debug: bool) -> Self {
         Self {
             owner_len: OWNER.len() as u32 + 1,
             description_len: size_of::<Description>() as u32,
@@ -94,11 +96,12 @@ impl Note {
                 abi_minor: crate::ABI_VERSION.1,
                 language: Language::Rust.code(),
                 debug: debug as u32,
-                root: text(root),
+                table: text(table),
                 protocol: text(P::PROTOCOL),
                 name: text(name),
                 version: text(version),
                 compiler: cut(env!("FRAMEGATE_COMPILER")),
+                layout: text(layout),
             },
         }
     }

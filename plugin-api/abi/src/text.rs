@@ -1,4 +1,4 @@
-//! Text and bytes that are borrowed for a call, and the callback that takes text of any length from a plugin.
+//! Text and bytes that are borrowed for a call, and the callback that takes a long text from a plugin.
 #![allow(unsafe_code)]
 
 use std::{ffi::c_void, slice};
@@ -55,23 +55,23 @@ impl Text {
     }
 }
 
-/// A host function that takes text and a count, with its context; valid during one call.
+/// A host function that takes text, with its context; valid during one call.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct Sink {
     /// Passed to `take` unchanged.
     pub context: *mut c_void,
-    /// `[instance thread, inside the call that got the sink]` Takes one text and its count (0 for a text without one).
-    pub take: unsafe extern "C" fn(context: *mut c_void, text: Text, count: u64),
+    /// `[instance thread, inside the call that got the sink]` Takes a text, or the next piece of it.
+    pub take: unsafe extern "C" fn(context: *mut c_void, text: Text),
 }
 
 impl Sink {
-    /// Hands over one text and its count.
+    /// Hands over one text.
     ///
     /// # Safety
     /// - The call that got the sink is still running, and this is its thread.
-    pub unsafe fn give(&self, text: &str, count: u64) {
+    pub unsafe fn give(&self, text: &str) {
         // SAFETY: the caller promises that the sink is still valid; the text lives during the call.
-        unsafe { (self.take)(self.context, Text::new(text), count) }
+        unsafe { (self.take)(self.context, Text::new(text)) }
     }
 }

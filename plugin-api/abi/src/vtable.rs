@@ -1,41 +1,29 @@
 //! The table of a plugin's functions, and how the host finds it in the file.
 //!
-//! A plugin in Rust exports abi_stable's `LibHeader` under the symbol that its note names; the header describes the
-//! layout of [`Root`], which leads to the table. A plugin in another language exports the [`PluginTable`] itself under
-//! that symbol: the table's first fields contain its size and version.
-//!
-//! Frozen: adding or removing a field in anything reachable from here needs a new major version of the ABI.
+//! A plugin exports its [`PluginTable`] under the symbol that its note names; the table's first fields contain its size
+//! and version. A plugin in Rust exports a [`Layout`] beside it, which describes every type that the table leads to: the
+//! host compares it with its own, if both have a compatible abi_stable. Otherwise, and for other languages, size and
+//! version decide.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
 
-use abi_stable::{
-    StableAbi,
-    library::{CheckTypeLayout, RootModule, RootModuleError, RootModuleResult},
-    marker_type::ErasedPrefix,
-    package_version_strings,
-    prefix_type::{PrefixRef, PrefixRefTrait, PrefixTypeTrait},
-    sabi_types::VersionStrings,
-    std_types::{RErr, ROk},
-};
-
-pub use abi_stable::library::LibHeader;
+use abi_stable::{StableAbi, library::AbiHeader, type_layout::TypeLayout};
 
 use crate::{
     batch::Batch,
-    catch,
     error::ErrorBuffer,
     ext::Extension,
-    guard::{self, Plugin},
-    hook,
     host::HostTable,
-    text::Text,
+    status::StatusForm,
+    text::{Sink, Text},
 };
 
 /// Only one instance can hold what the source holds (a listening port). See [`PluginTable::flags`].
 pub const EXCLUSIVE: u32 = 1;
 
 /// What a plugin can do. All functions return an [`Outcome`](crate::codes::Outcome)'s code, except `get_extension`.
+/// Exactly one of `next` and `trigger` is there; the functions after these are optional.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy)]
 pub struct PluginTable {
@@ -60,52 +48,49 @@ pub struct PluginTable {
     pub destroy: unsafe extern "C" fn(instance: *mut c_void, error: *mut ErrorBuffer) -> i32,
     /// `[instance thread, closed]` Opens the run of a scan.
     pub open: unsafe extern "C" fn(instance: *mut c_void, error: *mut ErrorBuffer) -> i32,
-    /// `[instance thread, open]` Puts events into the batch; returns within `left_ns` nanoseconds, and soon when a stop is
-    /// requested. Sets `batch.progress`.
-    pub next:
-        unsafe extern "C" fn(instance: *mut c_void, batch: *mut Batch, left_ns: u64, error: *mut ErrorBuffer) -> i32,
     /// `[instance thread, open]` Ends the run.
     pub close: unsafe extern "C" fn(instance: *mut c_void, error: *mut ErrorBuffer) -> i32,
+    /// `[instance thread, open]` Puts events into the batch; returns within `left_ns` nanoseconds, and soon when a stop is
+    /// requested. Sets `batch.progress`.
+    pub next: Option<
+        unsafe extern "C" fn(instance: *mut c_void, batch: *mut Batch, left_ns: u64, error: *mut ErrorBuffer) -> i32,
+    >,
+    /// `[instance thread, open]` Instead of `next`, for a source without a detector of its own (an on-demand source):
+    /// puts the one event for `event_number` into the batch, when the other streams of the ingester have delivered theirs.
+    pub trigger: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            event_number: u64,
+            batch: *mut Batch,
+            error: *mut ErrorBuffer,
+        ) -> i32,
+    >,
+    /// `[instance thread, open]` Fills in what the run tells about itself.
+    pub status:
+        Option<unsafe extern "C" fn(instance: *mut c_void, form: *mut StatusForm, error: *mut ErrorBuffer) -> i32>,
+    /// `[instance thread]` Describes the run-time parameters: one text, a JSON list of objects with `name`,
+    /// `description`, `dtype` (`str`, `binary`, `int`, `float`, `bool`) and `default`. Called once, after `create`.
+    pub parameters:
+        Option<unsafe extern "C" fn(instance: *mut c_void, out: *const Sink, error: *mut ErrorBuffer) -> i32>,
+    /// `[instance thread]` Sets a parameter: UTF-8, or raw bytes for `binary`. Called between two calls of `next`, or
+    /// while the instance is closed.
+    pub set_parameter:
+        Option<unsafe extern "C" fn(instance: *mut c_void, name: Text, value: Text, error: *mut ErrorBuffer) -> i32>,
     /// `[any thread]` Returns an extension of the plugin, by its id.
-    pub get_extension: unsafe extern "C" fn(id: Text) -> Extension,
+    pub get_extension: Option<unsafe extern "C" fn(id: Text) -> Extension>,
 }
 
-/// The root module of a plugin in Rust. Frozen: it will always have one field.
+/// The description of a plugin's types, beside its table.
 #[repr(C)]
-#[derive(StableAbi, Debug)]
-#[sabi(kind(Prefix(prefix_ref = RootRef, prefix_fields = RootPrefix)))]
-#[sabi(missing_field(panic))]
-pub struct Root {
-    /// The plugin's functions.
-    #[sabi(last_prefix_field)]
-    pub table: &'static PluginTable,
+#[derive(Debug)]
+pub struct Layout {
+    /// Says which versions of abi_stable can read the description.
+    pub abi_stable: AbiHeader,
+    /// The description of [`PluginTable`] and of every type that it leads to.
+    pub table: &'static TypeLayout,
 }
 
-impl RootModule for RootRef {
-    abi_stable::declare_root_module_statics! {RootRef}
-    const BASE_NAME: &'static str = "framegate";
-    const NAME: &'static str = "framegate source plugin";
-    const VERSION_STRINGS: VersionStrings = package_version_strings!();
-}
-
-/// What a plugin exports under the symbol that its note names.
-#[must_use]
-pub const fn header<P: Plugin>() -> LibHeader {
-    // SAFETY: `root` returns a `RootRef`, the type that is named here.
-    unsafe { LibHeader::from_constructor::<RootRef>(root::<P>, CheckTypeLayout::Yes) }
-}
-
-/// The loader of a plugin file calls this once, before anything else. Never called in a program that links the source.
-extern "C" fn root<P: Plugin>() -> RootModuleResult {
-    let made = catch::quietly(|| {
-        hook::install();
-        let root: RootRef = Root { table: guard::table::<P>() }.leak_into_prefix();
-        let erased = root.to_prefix_ref();
-        // SAFETY: the loader casts it back to the type that `header` named, which is `RootRef`.
-        unsafe { erased.cast::<ErasedPrefix>() }
-    });
-    match made {
-        Some(root) => ROk::<PrefixRef<ErasedPrefix>, RootModuleError>(root),
-        None => RErr(RootModuleError::Unwound),
-    }
+impl Layout {
+    /// The description of this crate's types.
+    pub const OWN: Self = Self { abi_stable: AbiHeader::VALUE, table: <PluginTable as StableAbi>::LAYOUT };
 }

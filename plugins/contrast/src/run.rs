@@ -4,8 +4,7 @@
 //! this file only decides the kind of each message. Between messages only the pickle reader's buffers are kept, never a
 //! message.
 
-use framegate_plugin_api::Frames;
-use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
+use framegate_zmq_source::{Assembler, Flow, Frames, Malformed, Phase};
 
 use crate::{
     messages::Packet,

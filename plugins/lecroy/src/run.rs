@@ -12,8 +12,8 @@
 
 use std::{mem, sync::Arc};
 
-use framegate_plugin_api::{Frame, Frames};
-use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
+use framegate_plugin_api::Frame;
+use framegate_zmq_source::{Assembler, Flow, Frames, Malformed, Phase};
 
 use crate::messages::Packet;
 

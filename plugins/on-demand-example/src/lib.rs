@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use framegate_plugin_api::{
-    Deadline, EventKind, EventSink, Frame, HostContext, Progress, Source, SourceError, SourceRun, export_source,
+    EventKind, EventSink, Frame, HostContext, OnDemand, OnDemandRun, Source, SourceError, export_source,
 };
 use serde::Deserialize;
 
@@ -37,10 +37,9 @@ pub struct Run {
 
 impl Source for Thermometer {
     type Settings = Settings;
-    type Run = Run;
+    type Run = OnDemand<Run>;
 
     const PROTOCOL: &'static str = "on-demand-example";
-    const ON_DEMAND: bool = true;
 
     fn create(settings: Settings, _host: HostContext) -> Result<Self, SourceError> {
         if !(settings.temperature.is_finite() && settings.temperature >= 0.0) {
@@ -49,17 +48,13 @@ impl Source for Thermometer {
         Ok(Self { settings })
     }
 
-    fn open(&mut self) -> Result<Run, SourceError> {
+    fn open(&mut self) -> Result<OnDemand<Run>, SourceError> {
         // Connect to the instrument here, and keep the connection in the run.
-        Ok(Run { settings: self.settings })
+        Ok(OnDemand(Run { settings: self.settings }))
     }
 }
 
-impl SourceRun for Run {
-    fn next(&mut self, _out: &mut EventSink<'_>, _deadline: Deadline) -> Result<Progress, SourceError> {
-        Err(SourceError::internal("this source gives an event only when it is asked for one"))
-    }
-
+impl OnDemandRun for Run {
     fn trigger(&mut self, _event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
         // Read the instrument here. It must answer soon: the events of all streams wait for it.
         let reading = format!(r#"{{"temperature": {}}}"#, self.settings.temperature);

@@ -7,10 +7,16 @@
 //!   connecting ── connected, "OK" ──> open ── end of file, error ──> lost ── asked to ──> connecting, after a pause
 //! ```
 
-use std::{cell::RefCell, fmt, io, pin::Pin, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    fmt, io,
+    pin::Pin,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use framegate_plugin_api::{HostContext, LogLevel};
+use framegate_plugin_api::{Connection, HostContext, LogLevel};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -31,6 +37,8 @@ pub(crate) struct Link {
     /// stays silent is not hurried. Shared with the future that connects.
     pauses: Rc<RefCell<ExponentialBackoff>>,
     state: State,
+    /// When the state last became, or ceased to be, open.
+    changed: Instant,
 }
 
 enum State {
@@ -65,13 +73,16 @@ impl Link {
     pub(crate) fn new(settings: Rc<PcapRawSettings>, host: HostContext) -> Self {
         let pauses = Rc::new(RefCell::new(pauses()));
         let state = State::Connecting(Box::pin(connect(settings.clone(), host.clone(), pauses.clone(), None)));
-        Self { settings, host, pauses, state }
+        Self { settings, host, pauses, state, changed: Instant::now() }
     }
 
     /// Connects if necessary, and returns when something can be read or right after connecting.
     pub(crate) async fn ready(&mut self) {
         match &mut self.state {
-            State::Connecting(connecting) => self.state = State::Open(connecting.as_mut().await),
+            State::Connecting(connecting) => {
+                self.state = State::Open(connecting.as_mut().await);
+                self.changed = Instant::now();
+            }
             // The next read reports an error.
             State::Open(stream) => drop(stream.readable().await),
             State::Lost => std::future::pending().await,
@@ -91,6 +102,7 @@ impl Link {
         };
         self.host.log(LogLevel::Info, format!("{}: {why}; connecting again after a pause", self.settings.upstream_url));
         self.state = State::Lost;
+        self.changed = Instant::now();
         Read::Lost
     }
 
@@ -102,6 +114,15 @@ impl Link {
         };
         let connecting = connect(self.settings.clone(), self.host.clone(), self.pauses.clone(), pause);
         self.state = State::Connecting(Box::pin(connecting));
+    }
+
+    /// Whether the PandABox is connected and has answered.
+    pub(crate) fn connection(&self) -> Connection {
+        let (since, address) = (self.changed, Some(self.settings.upstream_url.to_string()));
+        match self.state {
+            State::Open(_) => Connection::Yes { since, address },
+            State::Connecting(_) | State::Lost => Connection::No { since, address },
+        }
     }
 
     /// An arm has started: the server works, so the next reconnect is soon again.

@@ -11,7 +11,7 @@
 
 use std::{mem, rc::Rc};
 
-use framegate_plugin_api::{Deadline, EventSink, Frame, HostContext, Progress, SourceError, SourceRun};
+use framegate_plugin_api::{Deadline, EventSink, Frame, HostContext, Progress, RunStatus, SourceError, SourceRun};
 use framegate_source_kit::{Flow, Malformed, Phase, Reactor, RunState, Runs};
 
 use crate::{
@@ -90,20 +90,8 @@ impl SourceRun for PcapRawRun {
         }
     }
 
-    fn skipped(&self) -> Vec<(&'static str, u64)> {
-        self.state.skipped().to_vec()
-    }
-
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.state.counters()
-    }
-
-    fn last_invalid(&self) -> Option<String> {
-        self.state.last_invalid()
-    }
-
-    fn bytes_waiting(&self) -> u64 {
-        (self.lines.bytes() + self.arms.bytes()) as u64
+    fn status(&self) -> RunStatus {
+        self.state.status((self.lines.bytes() + self.arms.bytes()) as u64, self.link.connection())
     }
 }
 

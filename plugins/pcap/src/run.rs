@@ -3,8 +3,8 @@
 //! Pure; runs on the reader thread. Keeps only the message that is being split, so that the host can pause in the
 //! middle of it. All sources share the states of the run, which are in `framegate-source-kit`.
 
-use framegate_plugin_api::{Frame, Frames};
-use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
+use framegate_plugin_api::Frame;
+use framegate_zmq_source::{Assembler, Flow, Frames, Malformed, Phase};
 
 use crate::{messages::Packet, split::Split};
 

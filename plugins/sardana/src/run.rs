@@ -6,7 +6,9 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use framegate_plugin_api::{Deadline, EventSink, Frame, HostContext, Progress, SourceError, SourceRun};
+use framegate_plugin_api::{
+    Connection, Deadline, EventSink, Frame, HostContext, Progress, RunStatus, SourceError, SourceRun,
+};
 use framegate_source_kit::{Flow, Malformed, Phase, Reactor, RunState, Runs};
 
 use crate::{
@@ -77,20 +79,9 @@ impl SourceRun for SardanaRun {
         }
     }
 
-    fn skipped(&self) -> Vec<(&'static str, u64)> {
-        self.state.skipped().to_vec()
-    }
-
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.state.counters()
-    }
-
-    fn last_invalid(&self) -> Option<String> {
-        self.state.last_invalid()
-    }
-
-    fn bytes_waiting(&self) -> u64 {
-        self.inbox.bytes()
+    fn status(&self) -> RunStatus {
+        // Each post may come over a connection of its own.
+        self.state.status(self.inbox.bytes(), Connection::Unknown)
     }
 }
 

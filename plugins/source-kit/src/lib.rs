@@ -19,6 +19,12 @@ mod received;
 mod state;
 pub mod testing;
 
+use framegate_plugin_api::Frame;
+use smallvec::SmallVec;
+
+/// The frames of one message or event; most have few, so they are stored inline.
+pub type Frames = SmallVec<[Frame; 2]>;
+
 #[cfg(feature = "reactor")]
 pub use crate::reactor::Reactor;
 pub use crate::{

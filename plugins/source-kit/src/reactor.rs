@@ -3,12 +3,9 @@
 //! Runs on the reader thread; owns a current-thread runtime, which lives as long as the source. Nothing happens between
 //! the host's calls. Must not be called from inside a runtime: the host's reader threads are outside of one.
 
-use std::{
-    fmt,
-    os::fd::{AsRawFd, RawFd},
-};
+use std::{fmt, os::fd::OwnedFd};
 
-use framegate_plugin_api::{Deadline, HostContext, SourceError};
+use framegate_plugin_api::{Context as _, Deadline, HostContext, SourceError};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     runtime::Runtime,
@@ -18,7 +15,7 @@ use tokio::{
 /// A runtime, with the host's stop registered in it.
 pub struct Reactor {
     // Dropped in this order: the registration belongs to the runtime.
-    stop: AsyncFd<StopDescriptor>,
+    stop: AsyncFd<OwnedFd>,
     runtime: Runtime,
     host: HostContext,
 }
@@ -30,11 +27,11 @@ impl Reactor {
     /// The machine refuses to watch the host's stop descriptor.
     pub fn new(runtime: Runtime, host: &HostContext) -> Result<Self, SourceError> {
         let entered = runtime.enter();
-        // `register` is `unsafe`: it needs the promise that the descriptor stays open. The host promises it; without
-        // it, a wait would end too late, nothing worse.
-        #[allow(deprecated, reason = "the new name is unsafe, which sources are forbidden")]
-        let stop = AsyncFd::with_interest(StopDescriptor(host.stop_descriptor()), Interest::READABLE)
-            .map_err(|error| SourceError::internal(format!("the host's stop cannot be waited for: {error}")))?;
+        // A descriptor of its own for the same stop, which stays open as long as the runtime watches it.
+        let stop = host.stop_descriptor().try_clone_to_owned();
+        let stop = stop
+            .and_then(|stop| AsyncFd::with_interest(stop, Interest::READABLE))
+            .context("the host's stop cannot be waited for")?;
         drop(entered);
         Ok(Self { stop, runtime, host: host.clone() })
     }
@@ -70,15 +67,6 @@ impl Reactor {
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor").finish_non_exhaustive()
-    }
-}
-
-/// The host's descriptor, for the runtime to watch. The host keeps it open as long as the source lives.
-struct StopDescriptor(RawFd);
-
-impl AsRawFd for StopDescriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
     }
 }
 

@@ -4,9 +4,9 @@
 
 use std::{cell::Cell, fmt, fmt::Write as _, rc::Rc};
 
-use framegate_plugin_api::{Frames, HostContext, LogLevel};
+use framegate_plugin_api::{Connection, HostContext, LogLevel, RunStatus};
 
-use crate::received::Received;
+use crate::{Frames, received::Received};
 
 /// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +124,18 @@ impl RunState {
         let mut counters = self.received.counters();
         counters.extend([("invalid", self.invalid), ("runs_so_far", self.runs.0.get())]);
         counters
+    }
+
+    /// All of this for the host.
+    #[must_use]
+    pub fn status(&self, bytes_waiting: u64, connection: Connection) -> RunStatus {
+        RunStatus {
+            counters: self.counters(),
+            skipped: self.skipped.clone(),
+            last_invalid: self.last_invalid(),
+            bytes_waiting,
+            connection,
+        }
     }
 
     /// The reason and number of the last invalid message.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use framegate_plugin_api::{
-    Deadline, EventKind, EventSink, Frame, HostContext, LogLevel, Progress, Source, SourceError, SourceRun,
+    Deadline, EventKind, EventSink, Frame, HostContext, Progress, RunStatus, Source, SourceError, SourceRun,
     export_source,
 };
 use serde::Deserialize;
@@ -36,7 +36,6 @@ fn rate() -> f64 {
 #[derive(Debug)]
 pub struct Template {
     settings: Settings,
-    host: HostContext,
 }
 
 /// Lives for one scan.
@@ -54,16 +53,16 @@ impl Source for Template {
 
     const PROTOCOL: &'static str = "template";
 
-    fn create(settings: Settings, host: HostContext) -> Result<Self, SourceError> {
+    fn create(settings: Settings, _host: HostContext) -> Result<Self, SourceError> {
         if !(settings.rate > 0.0 && settings.rate <= 1e6) {
             return Err(SourceError::settings("settings.rate: expected a number above 0 and at most 1000000"));
         }
-        Ok(Self { settings, host })
+        Ok(Self { settings })
     }
 
     fn open(&mut self) -> Result<Run, SourceError> {
         // Connect here: what the detector sends after `open` has returned must not be lost.
-        self.host.log(LogLevel::Info, "a run begins");
+        tracing::info!(images = self.settings.images, "a run begins");
         Ok(Run { settings: self.settings.clone(), given: 0, opened: Instant::now() })
     }
 }
@@ -77,7 +76,8 @@ impl Run {
 
 impl SourceRun for Run {
     fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
-        // Wait for the detector here, no longer than the deadline allows; then yield what has arrived.
+        // Wait for the detector here, no longer than the deadline allows (`host.wait_readable` does it for a socket); then
+        // yield what has arrived.
         let wait = self.due().saturating_duration_since(Instant::now());
         std::thread::sleep(wait.min(deadline.left()));
         while !out.is_full() && self.given < self.settings.images && Instant::now() >= self.due() {
@@ -94,6 +94,10 @@ impl SourceRun for Run {
             (false, true) => Progress::Idle,
             (false, false) => Progress::More,
         })
+    }
+
+    fn status(&self) -> RunStatus {
+        RunStatus { counters: vec![("images", u64::from(self.given))], ..RunStatus::default() }
     }
 }
 

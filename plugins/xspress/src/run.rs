@@ -10,8 +10,8 @@
 //! Pure. All sources share the states of the run, which are in `framegate-source-kit`. At most one image is kept
 //! between messages, limited in bytes.
 
-use framegate_plugin_api::{Frame, Frames};
-use framegate_zmq_source::{Assembler, Flow, Malformed, Phase};
+use framegate_plugin_api::Frame;
+use framegate_zmq_source::{Assembler, Flow, Frames, Malformed, Phase};
 
 use crate::messages::{HasHtype, Packet};
 

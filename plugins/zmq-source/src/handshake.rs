@@ -24,6 +24,10 @@ pub(crate) struct Handshake {
     arriving: u32,
     /// Established connections that ended and were not reported yet.
     disconnects: u64,
+    /// Number of established connections.
+    established: u32,
+    /// When the first of them was established, or the last one ended.
+    changed: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +55,9 @@ impl Handshake {
         // too.
         events.set_rcvhwm(MOST_EVENTS)?;
         events.connect(ADDRESS)?;
-        Ok(Self { events, attach, state: State::Waiting, refused: None, arriving: 0, disconnects: 0 })
+        let state = State::Waiting;
+        let changed = Instant::now();
+        Ok(Self { events, attach, state, refused: None, arriving: 0, disconnects: 0, established: 0, changed })
     }
 
     /// The socket to poll for events.
@@ -59,27 +65,36 @@ impl Handshake {
         &self.events
     }
 
-    /// Reads the events since the last call.
-    pub(crate) fn read(&mut self) {
+    /// Reads the events since the last call. Returns whether a connection was established or has ended.
+    pub(crate) fn read(&mut self) -> bool {
+        let mut changed = false;
         // An event has two parts; the first starts with its number in native byte order.
         while let Ok(parts) = self.events.recv_multipart(DONTWAIT) {
             match parts.first().and_then(|part| part.first_chunk()).map(|bytes| u16::from_ne_bytes(*bytes)) {
                 // A break is followed by a retry unless libzmq has given up.
                 Some(event) if event & TRYING != 0 => self.state = State::Waiting,
                 Some(ARRIVED) => self.arriving += 1,
-                Some(MADE) => self.made(),
-                Some(BROKEN) => self.broken(),
+                Some(MADE) => {
+                    self.made();
+                    changed = true;
+                }
+                Some(BROKEN) => changed |= self.broken(),
                 _ => {}
             }
         }
+        changed
     }
 
     fn made(&mut self) {
         if self.attach == Attach::Bind && self.arriving == 0 {
             // So the peer that left was an established one, not one in its handshake: correct the count.
-            self.disconnects += 1;
+            self.ended();
             self.refused = None;
         }
+        if self.established == 0 {
+            self.changed = Instant::now();
+        }
+        self.established += 1;
         self.arriving = self.arriving.saturating_sub(1);
         if self.attach == Attach::Connect {
             self.refused = None;
@@ -87,7 +102,16 @@ impl Handshake {
         self.state = State::Made;
     }
 
-    fn broken(&mut self) {
+    fn ended(&mut self) {
+        self.disconnects += 1;
+        self.established = self.established.saturating_sub(1);
+        if self.established == 0 {
+            self.changed = Instant::now();
+        }
+    }
+
+    /// Returns whether an established connection has ended.
+    fn broken(&mut self) -> bool {
         let now = Instant::now();
         let was_made = match self.attach {
             Attach::Connect => self.state == State::Made,
@@ -95,7 +119,7 @@ impl Handshake {
             Attach::Bind => self.arriving == 0,
         };
         if was_made {
-            self.disconnects += 1;
+            self.ended();
         } else {
             self.arriving = self.arriving.saturating_sub(1);
             self.refused = Some(now);
@@ -103,6 +127,12 @@ impl Handshake {
         if self.attach == Attach::Connect {
             self.state = State::Broken { since: now };
         }
+        was_made
+    }
+
+    /// Whether a peer is connected, and since when.
+    pub(crate) fn connected(&self) -> (bool, Instant) {
+        (self.established > 0, self.changed)
     }
 
     pub(crate) fn is_made(&self) -> bool {

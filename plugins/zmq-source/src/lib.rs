@@ -44,7 +44,7 @@ mod run;
 mod settings;
 pub mod testing;
 
-pub use framegate_source_kit::{Bytes, Flow, Malformed, Millis, Phase, json};
+pub use framegate_source_kit::{Bytes, Flow, Frames, Malformed, Millis, Phase, json};
 
 pub use crate::{
     endpoint::{Endpoint, Endpoints},

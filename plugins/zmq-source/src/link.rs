@@ -7,8 +7,8 @@
 
 use std::{fmt, mem};
 
-use framegate_plugin_api::{Frame, Frames, SourceError, descriptors_left};
-use framegate_source_kit::Malformed;
+use framegate_plugin_api::{Frame, SourceError, descriptors_left};
+use framegate_source_kit::{Frames, Malformed};
 use serde::Deserialize;
 use zmq::{Context, DONTWAIT, Message, Socket, SocketType};
 
@@ -47,6 +47,10 @@ pub(crate) struct Link {
     only_ipv6: bool,
     max_parts: usize,
     max_header: usize,
+
+    /// The address of a peer that has sent a message since a connection last began or ended; empty if libzmq does not
+    /// know it.
+    peer: Option<String>,
 
     /// Spare message to receive into; keeping a part takes it.
     spare: Message,
@@ -119,6 +123,7 @@ impl Link {
             only_ipv6: url.is_ipv6(),
             max_parts: settings.max_parts,
             max_header: usize::try_from(settings.max_header.0).unwrap_or(usize::MAX),
+            peer: None,
             spare: Message::new(),
             read_ahead,
         };
@@ -177,6 +182,9 @@ impl Link {
         if !self.part()? {
             return Ok(Received::Empty);
         }
+        if self.peer.is_none() {
+            self.peer = Some(self.spare.gets("Peer-Address").unwrap_or_default().to_owned());
+        }
         let mut frames = Frames::new();
         // The only part of a message is its data, so only `max_part` limits it, which libzmq enforces.
         let mut refused = (self.spare.get_more() && self.spare.len() > self.max_header)
@@ -219,6 +227,19 @@ impl Link {
     /// The address.
     pub(crate) fn url(&self) -> &Endpoint {
         &self.url
+    }
+
+    /// Reads the monitor's events. Returns the number of established connections that have ended.
+    pub(crate) fn hear(&mut self) -> u64 {
+        if self.handshake.read() {
+            self.peer = None;
+        }
+        self.handshake.take_disconnects()
+    }
+
+    /// The address of the detector, if one is connected: for a bound socket, of the last one that sent something.
+    pub(crate) fn peer(&self) -> Option<&str> {
+        self.peer.as_deref().filter(|peer| !peer.is_empty())
     }
 
     /// The state of the connection.

@@ -3,9 +3,9 @@
 //! Runs on the reader thread. Owns the links. All waiting of a ZeroMQ source is here: for handshakes when a run opens,
 //! for messages afterwards; never longer than asked, and a stop ends it. Does not inspect messages.
 
-use std::{fmt, mem, time::Duration};
+use std::{fmt, mem, os::fd::AsRawFd as _, time::Duration};
 
-use framegate_plugin_api::{Deadline, HostContext, LogLevel, SourceError, descriptors_left};
+use framegate_plugin_api::{Connection, Deadline, HostContext, LogLevel, SourceError, descriptors_left};
 use smallvec::SmallVec;
 use zmq::{POLLIN, PollItem};
 
@@ -145,6 +145,24 @@ impl Links {
         self.disconnects
     }
 
+    /// Whether all detectors are connected. If one is missing, the address is that of the missing one.
+    pub(crate) fn connection(&self) -> Connection {
+        let missing = self.links.iter().find(|link| !link.handshake().connected().0);
+        if let Some(link) = missing {
+            let (since, address) = (link.handshake().connected().1, Some(link.url().as_str().to_owned()));
+            return Connection::No { since, address };
+        }
+        let peer = |link: &Link| match self.settings.attach {
+            Attach::Connect => Some(link.url().as_str().to_owned()),
+            Attach::Bind => link.peer().map(str::to_owned),
+        };
+        let peers: Vec<String> = self.links.iter().filter_map(peer).collect();
+        match self.links.iter().map(|link| link.handshake().connected().1).max() {
+            Some(since) => Connection::Yes { since, address: (!peers.is_empty()).then(|| peers.join(", ")) },
+            None => Connection::Unknown,
+        }
+    }
+
     /// Logs once in a run, even if several names are unknown: the next run logs the others.
     fn tell_unknown_name(&mut self) {
         if self.unknown_told {
@@ -189,7 +207,7 @@ impl Links {
     pub(crate) fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
         loop {
             let mut items = SmallVec::<[PollItem<'_>; 9]>::new();
-            items.push(PollItem::from_fd(self.host.stop_descriptor(), POLLIN));
+            items.push(PollItem::from_fd(self.host.stop_descriptor().as_raw_fd(), POLLIN));
             items.extend(self.links.iter().map(|link| link.socket().as_poll_item(POLLIN)));
             items.extend(self.links.iter().map(|link| link.handshake().events().as_poll_item(POLLIN)));
             poll(&mut items, deadline)?;
@@ -210,7 +228,7 @@ impl Links {
             // `mend` gets the same error again.
             self.links.iter_mut().for_each(|link| drop(link.begin()));
             let waits_for_name = self.links.iter().any(|link| !link.has_begun());
-            let mut items = vec![PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
+            let mut items = vec![PollItem::from_fd(self.host.stop_descriptor().as_raw_fd(), POLLIN)];
             items.extend(self.links.iter().map(|link| link.handshake().events().as_poll_item(POLLIN)));
             // There is no event for the answer to a name lookup, so poll often.
             let polled = poll(&mut items, if waits_for_name { deadline.min(Deadline::after(LOOK)) } else { deadline });
@@ -229,15 +247,14 @@ impl Links {
             let _ = link.socket().get_events();
         }
         let deadline = Deadline::after(time);
-        let mut items = [PollItem::from_fd(self.host.stop_descriptor(), POLLIN)];
+        let mut items = [PollItem::from_fd(self.host.stop_descriptor().as_raw_fd(), POLLIN)];
         while !deadline.passed() && poll(&mut items, deadline).is_ok() && !items[0].is_readable() {}
     }
 
     /// Reads the monitors' events.
     pub(crate) fn hear(&mut self) {
         for link in &mut self.links {
-            link.handshake_mut().read();
-            let ended = link.handshake_mut().take_disconnects();
+            let ended = link.hear();
             self.disconnects += ended;
             if ended > 0 && self.settings.attach == Attach::Bind && !std::mem::replace(&mut self.leaving_told, true) {
                 let (url, max_part) = (link.url(), self.settings.max_part.0);

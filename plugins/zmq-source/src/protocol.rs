@@ -2,8 +2,8 @@
 //!
 //! Pure: an assembler gets complete messages as frames and knows no socket, so its tests need none.
 
-use framegate_plugin_api::{Frame, Frames};
-use framegate_source_kit::{Flow, Malformed, Phase};
+use framegate_plugin_api::Frame;
+use framegate_source_kit::{Flow, Frames, Malformed, Phase};
 
 /// Makes the events of one run from its messages. Each run has a new one, so that no state passes from scan to scan.
 ///

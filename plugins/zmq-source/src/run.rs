@@ -3,9 +3,9 @@
 //! Runs on the reader thread. Owns the connections. Never waits longer than the host's deadline, and no message can end
 //! it.
 
-use std::time::Duration;
+use std::{os::fd::AsRawFd as _, time::Duration};
 
-use framegate_plugin_api::{Deadline, EventSink, HostContext, Progress, SourceError, SourceRun};
+use framegate_plugin_api::{Deadline, EventSink, HostContext, Progress, RunStatus, SourceError, SourceRun};
 use framegate_source_kit::{Malformed, Phase, RunState, Runs};
 
 use crate::{
@@ -125,22 +125,11 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
         Ok(Progress::End)
     }
 
-    fn skipped(&self) -> Vec<(&'static str, u64)> {
-        self.state.skipped().to_vec()
-    }
-
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        let mut counters = self.state.counters();
-        counters.push(("disconnects", self.disconnects));
-        counters
-    }
-
-    fn last_invalid(&self) -> Option<String> {
-        self.state.last_invalid()
-    }
-
-    fn bytes_waiting(&self) -> u64 {
-        self.assembler.bytes_waiting()
+    fn status(&self) -> RunStatus {
+        let connection = self.links.as_ref().map(Links::connection).unwrap_or_default();
+        let mut status = self.state.status(self.assembler.bytes_waiting(), connection);
+        status.counters.push(("disconnects", self.disconnects));
+        status
     }
 }
 
@@ -199,7 +188,7 @@ impl<A> ZmqRun<A> {
 }
 
 fn wait_for_stop(host: &HostContext, deadline: Deadline) -> Result<(), SourceError> {
-    let mut items = [zmq::PollItem::from_fd(host.stop_descriptor(), zmq::POLLIN)];
+    let mut items = [zmq::PollItem::from_fd(host.stop_descriptor().as_raw_fd(), zmq::POLLIN)];
     match zmq::poll(&mut items, deadline.left_ms()) {
         Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
         Err(error) => Err(SourceError::internal(format!("waiting for a stop failed: {error}"))),

@@ -1,6 +1,10 @@
 //! For tests of protocols: passes messages to an assembler without a socket; and a host for tests with sockets.
 
-use std::{os::fd::RawFd, sync::Arc};
+use std::{
+    io::{PipeReader, PipeWriter, pipe},
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::{Arc, LazyLock},
+};
 
 use framegate_plugin_api::{Event, EventSink, Frame, HostContext, HostServices, LogLevel};
 pub use framegate_source_kit::testing::TestHost;
@@ -79,8 +83,10 @@ impl HostServices for Silent {
     fn stop_requested(&self) -> bool {
         false
     }
-    fn stop_descriptor(&self) -> RawFd {
-        // `poll` ignores a negative descriptor.
-        -1
+    fn stop_descriptor(&self) -> BorrowedFd<'_> {
+        NEVER.0.as_fd()
     }
 }
+
+/// Never readable.
+static NEVER: LazyLock<(PipeReader, PipeWriter)> = LazyLock::new(|| pipe().expect("a test can make a pipe"));

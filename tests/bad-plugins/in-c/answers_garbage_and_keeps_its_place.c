@@ -24,5 +24,4 @@ static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_n
     return 77;
 }
 
-FRAMEGATE_PLUGIN(bad, "bad", NAME, "0.0.0") = {
-    FRAMEGATE_TABLE, FRAMEGATE_EXCLUSIVE, create, destroy, base_open, next, base_close, base_get_extension};
+FIXTURE_WITH(FRAMEGATE_EXCLUSIVE, create, destroy, base_open, base_close, .next = next);

@@ -87,12 +87,8 @@ UNUSED static int32_t base_close(void *source, struct framegate_error *error) {
     return FRAMEGATE_OUTCOME_DONE;
 }
 
-UNUSED static struct framegate_extension base_get_extension(struct framegate_text id) {
-    (void)id;
-    return framegate_no_extension();
-}
-
-/* The compiler's arguments define NAME, the fixture's name. */
-#define FIXTURE_WITH(create, destroy, open, next, close, get_extension) \
-    FRAMEGATE_PLUGIN(bad, "bad", NAME, "0.0.0") = {FRAMEGATE_TABLE, 0, create, destroy, open, next, close, get_extension}
-#define FIXTURE(create, destroy, open, next, close) FIXTURE_WITH(create, destroy, open, next, close, base_get_extension)
+/* The compiler's arguments define NAME, the fixture's name. The arguments after `close` name fields of the table. */
+#define FIXTURE_WITH(flags, create, destroy, open, close, ...) \
+    FRAMEGATE_PLUGIN(bad, "bad", NAME, "0.0.0") = {FRAMEGATE_TABLE, flags, create, destroy, open, close, __VA_ARGS__}
+#define FIXTURE(create, destroy, open, next_function, close) \
+    FIXTURE_WITH(0, create, destroy, open, close, .next = next_function)

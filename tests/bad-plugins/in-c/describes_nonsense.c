@@ -3,7 +3,7 @@
 
 static int32_t describe(void *source, const struct framegate_sink *out, struct framegate_error *error) {
     (void)source, (void)error;
-    out->take(out->context, framegate_string("gain, of course"), 0);
+    out->take(out->context, framegate_string("gain, of course"));
     return FRAMEGATE_OUTCOME_DONE;
 }
 
@@ -12,10 +12,5 @@ static int32_t set(void *source, struct framegate_text name, struct framegate_te
     return framegate_failf(error, FRAMEGATE_ERROR_KIND_SETTINGS, "no");
 }
 
-static struct framegate_extension get_extension(struct framegate_text id) {
-    static const struct framegate_parameters parameters = {describe, set};
-    if (framegate_is(id, FRAMEGATE_PARAMETERS)) return FRAMEGATE_OFFER(FRAMEGATE_PARAMETERS, &parameters);
-    return framegate_no_extension();
-}
-
-FIXTURE_WITH(base_create, base_destroy, base_open, base_next, base_close, get_extension);
+FIXTURE_WITH(0, base_create, base_destroy, base_open, base_close, .next = base_next, .parameters = describe,
+             .set_parameter = set);

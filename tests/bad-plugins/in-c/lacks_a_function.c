@@ -1,4 +1,4 @@
-/* Has no next function. */
+/* Has no function that opens a run. */
 #include "base.h"
 
-FIXTURE(base_create, base_destroy, base_open, NULL, base_close);
+FIXTURE(base_create, base_destroy, NULL, base_next, base_close);

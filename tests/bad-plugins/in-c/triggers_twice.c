@@ -11,10 +11,4 @@ static int32_t trigger(void *source, uint64_t number, struct framegate_batch *ba
     return FRAMEGATE_OUTCOME_DONE;
 }
 
-static struct framegate_extension get_extension(struct framegate_text id) {
-    static const struct framegate_trigger triggers = {trigger};
-    if (framegate_is(id, FRAMEGATE_TRIGGER)) return FRAMEGATE_OFFER(FRAMEGATE_TRIGGER, &triggers);
-    return framegate_no_extension();
-}
-
-FIXTURE_WITH(base_create, base_destroy, base_open, base_next, base_close, get_extension);
+FIXTURE_WITH(0, base_create, base_destroy, base_open, base_close, .trigger = trigger);

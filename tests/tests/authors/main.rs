@@ -1,11 +1,11 @@
-//! Tests the material for plugin authors: the templates in Rust and in C, the C header, and the promise that a plugin
-//! built once keeps working.
+//! Tests the material for plugin authors: the templates in Rust and in C, the C header, and the plugin interface's rules
+//! on versions.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod header;
 mod in_c;
-mod old;
+mod other;
 mod template;
 
 use std::{

@@ -19,5 +19,6 @@ fn the_first_steps_of_the_guide_lead_from_an_empty_folder_to_a_plugin_that_strea
     let log = streams_through_a_host(&plugin, settings, 50, |number, image| {
         assert_eq!((image.len(), u64::from(image[0])), (10000, number));
     });
-    assert!(log.contains("a run begins"), "the plugin's log is in the host's: {log}");
+    let line = log.lines().find(|line| line.contains("a run begins images=50")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("INFO") && line.contains("mine"), "the plugin's log is in the host's: {log}");
 }

@@ -136,7 +136,7 @@ impl Found {
             json["compiler"] = json!(note.compiler);
             json["debug"] = json!(note.debug);
             json["machine"] = json!(note.machine);
-            json["symbol"] = json!(note.root);
+            json["symbol"] = json!(note.table);
         }
         json
     }
@@ -220,7 +220,7 @@ fn info(found: &Found, about: &About) -> String {
         ("language", language(note).to_owned()),
         ("built by", built(note)),
         ("machine", machine),
-        ("symbol", note.root.clone()),
+        ("symbol", note.table.clone()),
         ("file", format!("{} ({size} bytes)", found.path.display())),
         ("sha256", sha256.clone()),
         ("this host", here),

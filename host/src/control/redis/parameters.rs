@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use framegate_plugin_api::{Parameter, ParameterType};
+use framegate_plugin_api::ParameterType;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::source::parameter::Parameter;
 use super::{
     Context, keys,
     link::{Link, Unusable},

@@ -10,6 +10,7 @@ use std::{
 
 use smallvec::SmallVec;
 
+use crate::event::Event;
 use crate::{
     budget::COPY_BELOW,
     capture::write::{Place, StreamRef, write_event},
@@ -114,7 +115,7 @@ impl Chunk {
 mod tests {
     use std::{io::Read as _, os::fd::OwnedFd, thread};
 
-    use framegate_plugin_api::{Event, EventKind, Frame};
+    use framegate_plugin_api::{EventKind, Frame};
 
     use super::*;
     use crate::{budget::Account, ingester::message::Messages, names::StreamName};

@@ -9,10 +9,11 @@ use std::{
     },
 };
 
-use framegate_plugin_api::{Event, EventKind, Frame};
+use framegate_plugin_api::{EventKind, Frame};
 use nix::sys::stat::Mode;
 use uuid::Uuid;
 
+use crate::event::Event;
 use super::*;
 use crate::{
     budget::{Account, COPY_BELOW},

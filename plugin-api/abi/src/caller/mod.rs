@@ -6,41 +6,31 @@
 //! it.
 #![allow(unsafe_code)]
 
-mod counts;
+mod answers;
 mod events;
 mod services;
-mod sinks;
 mod typs;
 
 use std::{ffi::c_void, fmt, ptr, sync::Arc, time::Duration};
 
+pub use answers::RunStatus;
 pub use events::Frames;
 
 use crate::{
     codes::{ErrorKind, EventKind, Outcome, Progress},
     error::{ErrorBuffer, SourceError},
-    ext::{
-        Table, counters::CountersTable, parameters::ParametersTable, present::PresentTable, skipped::SkippedTable,
-        trigger::TriggerTable,
-    },
     frame::Ledger,
     guard,
     host::HostServices,
-    text::{Sink, Text},
+    text::Text,
     vtable::{EXCLUSIVE, PluginTable},
 };
 use events::{BatchBuffer, Refused};
-use sinks::take_text;
 
-/// The functions of one plugin, and the extensions that it offers.
+/// The functions of one plugin.
 #[derive(Debug, Clone, Copy)]
 pub struct Plugin {
     table: &'static PluginTable,
-    parameters: Option<&'static ParametersTable>,
-    skipped: Option<&'static SkippedTable>,
-    counters: Option<&'static CountersTable>,
-    present: Option<&'static PresentTable>,
-    trigger: Option<&'static TriggerTable>,
     ledger: &'static Ledger,
 }
 
@@ -87,33 +77,23 @@ impl Plugin {
     /// - The table's functions are those of a plugin that keeps the rules of [`vtable`](crate::vtable), and stay loaded for ever.
     ///
     /// # Errors
-    /// An extension that the plugin offers does not fit.
+    /// The table has both `next` and `trigger`, or neither.
     pub unsafe fn new(table: &'static PluginTable, ledger: &'static Ledger) -> Result<Self, Fault> {
-        fn ask<T: Table>(table: &PluginTable) -> Result<Option<&'static T>, Fault> {
-            // SAFETY: a function of the plugin, to be called on any thread; the id is static.
-            let answer = unsafe { (table.get_extension)(Text::new(T::ID)) };
-            // SAFETY: this is the answer to `T::ID`. If it has a layout, the plugin is in Rust, and the loader has
-            // checked its abi_stable.
-            unsafe { answer.table::<T>() }.map_err(|answer| Fault::Garbage { call: "get_extension", answer })
-        }
-        Ok(Self {
-            table,
-            parameters: ask(table)?,
-            skipped: ask(table)?,
-            counters: ask(table)?,
-            present: ask(table)?,
-            trigger: ask(table)?,
-            ledger,
-        })
+        let answer = match (table.next, table.trigger) {
+            (Some(_), Some(_)) => "both next and trigger",
+            (None, None) => "neither next nor trigger",
+            _ => return Ok(Self { table, ledger }),
+        };
+        Err(Fault::Garbage { call: "the table", answer: answer.to_owned() })
     }
 
     /// A source that is linked into the program.
     ///
     /// # Errors
-    /// Never, unless the program links different versions of this crate.
+    /// Never: `guard` gives one of the two functions that [`Plugin::new`] looks at.
     pub fn linked<P: guard::Plugin>(ledger: &'static Ledger) -> Result<Self, Fault> {
         // SAFETY: `guard` creates the table, and its functions keep the rules for every `P`; linked code stays loaded.
-        unsafe { Self::new(guard::table::<P>(), ledger) }
+        unsafe { Self::new(guard::linked::<P>(), ledger) }
     }
 
     /// The same plugin; its new instances count their frames in this ledger.
@@ -125,7 +105,7 @@ impl Plugin {
     /// Whether its instances answer [`Instance::trigger`] instead of [`Instance::next`].
     #[must_use]
     pub fn on_demand(&self) -> bool {
-        self.trigger.is_some()
+        self.table.trigger.is_some()
     }
 
     /// Whether only one instance can hold what the source holds.
@@ -183,7 +163,7 @@ impl Instance {
     /// Whether the source answers [`Instance::trigger`] instead of [`Instance::next`].
     #[must_use]
     pub fn on_demand(&self) -> bool {
-        self.plugin.trigger.is_some()
+        self.plugin.on_demand()
     }
 
     /// The source's run-time parameters, in JSON; `None` if the plugin does not offer them.
@@ -191,12 +171,11 @@ impl Instance {
     /// # Errors
     /// Any fault of the source.
     pub fn parameters(&mut self) -> Result<Option<String>, Fault> {
-        let Some(table) = self.plugin.parameters else { return Ok(None) };
+        let Some(describe) = self.plugin.table.parameters else { return Ok(None) };
         let mut text = String::new();
-        let sink = Sink { context: (&raw mut text).cast(), take: take_text };
-        // SAFETY: the instance lives and is not poisoned; the sink is valid during the call, and `take_text` fits its
-        // context.
-        self.call("parameters", |raw, _, error| unsafe { (table.describe)(raw, &raw const sink, error) })?;
+        let sink = answers::text_sink(&mut text);
+        // SAFETY: the instance lives and is not poisoned; the sink and its text are valid during the call.
+        self.call("parameters", |raw, _, error| unsafe { describe(raw, &raw const sink, error) })?;
         Ok(Some(text))
     }
 
@@ -205,12 +184,28 @@ impl Instance {
     /// # Errors
     /// The source's own error, or any other fault of the source.
     pub fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), Fault> {
-        let Some(table) = self.plugin.parameters else {
+        let Some(set) = self.plugin.table.set_parameter else {
             return Err(Fault::Source(SourceError::settings("the source has no parameters")));
         };
         let (name, value) = (Text::new(name), Text::bytes(value));
         // SAFETY: the instance lives and is not poisoned; name and value live during the call.
-        self.call("set_parameter", |raw, _, error| unsafe { (table.set)(raw, name, value, error) })
+        self.call("set_parameter", |raw, _, error| unsafe { set(raw, name, value, error) })
+    }
+
+    /// What the run tells about itself; empty if no run is open or the plugin tells nothing.
+    ///
+    /// # Errors
+    /// Any fault of the source.
+    pub fn status(&mut self) -> Result<RunStatus, Fault> {
+        let mut status = RunStatus::default();
+        let (Some(tell), true) = (self.plugin.table.status, self.open) else { return Ok(status) };
+        let mut form = answers::form(&mut status);
+        // SAFETY: the instance lives, is open and not poisoned; the form and the status are valid during the call.
+        self.call("status", |raw, _, error| unsafe { tell(raw, &raw mut form, error) })?;
+        match status.complete(&form) {
+            Ok(()) => Ok(status),
+            Err(answer) => Err(self.garbage("status", answer)),
+        }
     }
 
     /// Opens the run of a scan; an earlier one is closed first.
@@ -236,14 +231,11 @@ impl Instance {
         left: Duration,
         take: impl FnMut(&'static str, EventKind, Frames<'_>),
     ) -> Result<Progress, Fault> {
-        if !self.open {
-            return Ok(Progress::End);
-        }
-        let table = self.plugin.table;
+        let (Some(next), true) = (self.plugin.table.next, self.open) else { return Ok(Progress::End) };
         let left = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         self.batch.begin(limits);
         // SAFETY: the instance lives, is open and not poisoned; the batch is valid during the call.
-        let called = self.call("next", |raw, batch, error| unsafe { (table.next)(raw, batch.raw(), left, error) });
+        let called = self.call("next", |raw, batch, error| unsafe { next(raw, batch.raw(), left, error) });
         self.take("next", take)?;
         called?;
         match Progress::from_code(self.batch.progress()) {
@@ -262,11 +254,11 @@ impl Instance {
         limits: Limits,
         take: impl FnMut(&'static str, EventKind, Frames<'_>),
     ) -> Result<(), Fault> {
-        let (Some(table), true) = (self.plugin.trigger, self.open) else { return Ok(()) };
+        let (Some(trigger), true) = (self.plugin.table.trigger, self.open) else { return Ok(()) };
         self.batch.begin(limits);
         // SAFETY: the instance lives, is open and not poisoned; the batch is valid during the call.
         let called =
-            self.call("trigger", |raw, batch, error| unsafe { (table.trigger)(raw, event_number, batch.raw(), error) });
+            self.call("trigger", |raw, batch, error| unsafe { trigger(raw, event_number, batch.raw(), error) });
         self.take("trigger", take)?;
         called
     }

@@ -7,13 +7,14 @@
 use std::{
     ffi::c_void,
     mem,
+    os::fd::AsRawFd as _,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
     catch,
     codes::LogLevel,
-    ext::{Extension, Table as _, log::LogTable},
+    ext::Extension,
     host::{HostServices, HostTable, StrayCalls},
     text::Text,
 };
@@ -34,6 +35,8 @@ pub(super) fn table(services: Arc<dyn HostServices>) -> HostTable {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(context);
     HostTable {
         context: (&raw const *context).cast_mut().cast(),
+        log,
+        log_level,
         stop_requested,
         stop_descriptor,
         get_extension,
@@ -77,8 +80,6 @@ impl Context {
 /// All contexts, so that leak checkers do not report them as leaks of a plugin.
 static KEPT: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
 
-static LOG: LogTable = LogTable { log };
-
 /// Longer lines are cut.
 const LONGEST_LINE: usize = 8192;
 
@@ -98,6 +99,15 @@ unsafe extern "C" fn log(context: *mut c_void, level: i32, message: Text) {
 
 /// # Safety
 /// - `context` came from [`table`].
+unsafe extern "C" fn log_level(context: *mut c_void) -> i32 {
+    // SAFETY: as the caller promises.
+    let context = unsafe { Context::at(context) };
+    let given = || context.services("log_level").map(|services| services.log_level());
+    catch::quietly(given).flatten().unwrap_or(LogLevel::Error).code()
+}
+
+/// # Safety
+/// - `context` came from [`table`].
 unsafe extern "C" fn stop_requested(context: *mut c_void) -> i32 {
     // SAFETY: as the caller promises.
     let context = unsafe { Context::at(context) };
@@ -110,18 +120,13 @@ unsafe extern "C" fn stop_requested(context: *mut c_void) -> i32 {
 unsafe extern "C" fn stop_descriptor(context: *mut c_void) -> i32 {
     // SAFETY: as the caller promises.
     let context = unsafe { Context::at(context) };
-    let given = || context.services("stop_descriptor").map_or(-1, |services| services.stop_descriptor());
+    let given = || context.services("stop_descriptor").map_or(-1, |services| services.stop_descriptor().as_raw_fd());
     catch::quietly(given).unwrap_or(-1)
 }
 
-/// # Safety
-/// - `id` is valid during the call.
-unsafe extern "C" fn get_extension(_: *mut c_void, id: Text) -> Extension {
-    // SAFETY: valid during the call.
-    match unsafe { id.as_str() } {
-        Ok(LogTable::ID) => Extension::new(&LOG),
-        _ => Extension::NONE,
-    }
+/// There are no extensions yet.
+unsafe extern "C" fn get_extension(_: *mut c_void, _: Text) -> Extension {
+    Extension::NONE
 }
 
 /// # Safety
@@ -134,11 +139,15 @@ unsafe extern "C" fn release(context: *mut c_void) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{PipeReader, pipe},
+        os::fd::{AsFd as _, BorrowedFd},
+    };
+
     use super::*;
 
-    /// Keeps the names of stray calls.
-    #[derive(Default)]
-    struct Told(Arc<Mutex<Vec<String>>>);
+    /// Keeps the names of stray calls; the pipe is its stop descriptor.
+    struct Told(Arc<Mutex<Vec<String>>>, PipeReader);
 
     impl HostServices for Told {
         fn log(&self, _: LogLevel, message: &str) {
@@ -147,8 +156,8 @@ mod tests {
         fn stop_requested(&self) -> bool {
             false
         }
-        fn stop_descriptor(&self) -> i32 {
-            7
+        fn stop_descriptor(&self) -> BorrowedFd<'_> {
+            self.1.as_fd()
         }
         fn stray_calls(&self) -> Option<StrayCalls> {
             let told = self.0.clone();
@@ -158,25 +167,30 @@ mod tests {
 
     #[test]
     fn calls_after_the_context_was_given_back_are_told_and_harmless() {
-        let services = Arc::new(Told::default());
+        let services = Arc::new(Told(Arc::default(), pipe().unwrap().0));
         let told = services.0.clone();
         let table = table(services.clone());
         // SAFETY: the context is that of `table`, here and below; the text is static.
         unsafe { log(table.context, 3, Text::new("before")) }
         // SAFETY: as above.
-        assert_eq!(unsafe { (table.stop_descriptor)(table.context) }, 7);
+        assert_eq!(unsafe { (table.stop_descriptor)(table.context) }, services.1.as_raw_fd());
+        // SAFETY: as above.
+        assert_eq!(unsafe { (table.log_level)(table.context) }, LogLevel::Debug.code());
         // SAFETY: as above.
         unsafe { (table.release)(table.context) }
         assert_eq!(Arc::strong_count(&services), 1, "what the context led to goes with it");
         // SAFETY: as above.
         unsafe { log(table.context, 3, Text::new("after")) }
         // SAFETY: as above.
+        assert_eq!(unsafe { (table.log_level)(table.context) }, LogLevel::Error.code());
+        // SAFETY: as above.
         assert_eq!(unsafe { (table.stop_requested)(table.context) }, 1);
         // SAFETY: as above.
         assert_eq!(unsafe { (table.stop_descriptor)(table.context) }, -1);
         // SAFETY: as above.
         unsafe { (table.release)(table.context) }
-        let stray = ["log", "stop_requested", "stop_descriptor", "release"].map(|call| format!("stray {call}"));
+        let stray =
+            ["log", "log_level", "stop_requested", "stop_descriptor", "release"].map(|call| format!("stray {call}"));
         assert_eq!(*told.lock().unwrap(), [["before".to_owned()].as_slice(), &stray].concat());
     }
 }

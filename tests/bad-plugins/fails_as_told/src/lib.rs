@@ -6,8 +6,8 @@
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use framegate_plugin_api::{
-    Deadline, EventKind, EventSink, Frame, HostContext, Parameter, ParameterType, Progress, Source, SourceError,
-    SourceRun, export_source,
+    Deadline, EventKind, EventSink, Frame, HostContext, Parameter, Progress, Source, SourceError, SourceRun,
+    export_source,
 };
 use serde::Deserialize;
 
@@ -87,8 +87,7 @@ impl Source for Bad {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let (name, description) = ("gain".to_owned(), "Its values are in the file `gain`, a line each".to_owned());
-        vec![Parameter { name, description, dtype: ParameterType::Int, default: 1.into() }]
+        vec![Parameter::new("gain", "Its values are in the file `gain`, a line each", 1)]
     }
 
     fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), SourceError> {

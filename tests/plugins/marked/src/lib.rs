@@ -13,8 +13,8 @@ use std::{
 };
 
 use framegate_plugin_api::{
-    Deadline, EventKind, EventSink, Frame, HostContext, Parameter, ParameterType, Progress, Source, SourceError,
-    SourceRun, export_source,
+    Deadline, EventKind, EventSink, Frame, HostContext, Parameter, Progress, Source, SourceError, SourceRun,
+    export_source,
 };
 use serde::Deserialize;
 
@@ -60,10 +60,9 @@ struct Helper {
 
 impl Helper {
     fn new() -> Result<Self, SourceError> {
-        let failed = |problem: std::io::Error| SourceError::internal(problem.to_string());
-        let (mut reader, end) = std::io::pipe().map_err(failed)?;
+        let (mut reader, end) = std::io::pipe()?;
         let wait = move || drop(reader.read(&mut [0]));
-        let thread = thread::Builder::new().name("marked".into()).spawn(wait).map_err(failed)?;
+        let thread = thread::Builder::new().name("marked".into()).spawn(wait)?;
         Ok(Self { end: Some(end), thread: Some(thread) })
     }
 }
@@ -96,12 +95,8 @@ impl Source for Marked {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let one = |name: &str, default: &str| Parameter {
-            name: name.to_owned(),
-            description: format!("The {name} of version {}", env!("CARGO_PKG_VERSION")),
-            dtype: ParameterType::Str,
-            default: default.into(),
-        };
+        let description = |name: &str| format!("The {name} of version {}", env!("CARGO_PKG_VERSION"));
+        let one = |name: &str, default: &str| Parameter::new(name, description(name), default);
         // Each version has its own parameter, and one that all versions have.
         vec![one("gain", "1"), one(concat!("only_", env!("CARGO_PKG_VERSION_MAJOR")), "here")]
     }

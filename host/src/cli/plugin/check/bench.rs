@@ -4,7 +4,7 @@
 //! that the parent knows in which call the child crashed.
 
 use std::{
-    os::fd::RawFd,
+    os::fd::BorrowedFd,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,9 +17,10 @@ use framegate_plugin_abi::{
     caller::{Fault, Instance, Limits, Plugin},
     host::StrayCalls,
 };
-use framegate_plugin_api::{Event, EventKind, HostServices, LogLevel, Progress};
+use framegate_plugin_api::{EventKind, HostServices, LogLevel, Progress};
 use serde_json::Value;
 
+use crate::event::Event;
 use super::{
     redirect,
     upstream::Kind,
@@ -74,16 +75,16 @@ impl Bench {
     pub(super) fn create(&self) -> Result<Trial<'_>, Wrong> {
         let mut settings = self.settings.clone();
         let ports = redirect::redirect(&mut settings);
-        let (made, services) = self.create_with(&settings.to_string());
+        let (made, services) = self.create_with(&settings.to_string())?;
         let instance = made.map_err(|problem| fault("create", &problem))?;
         Ok(Trial { bench: self, instance, services, ports, limits: LIMITS })
     }
 
     /// Creates an instance with these settings in JSON, unchanged.
-    pub(super) fn create_with(&self, settings: &str) -> (Result<Instance, Fault>, Arc<Services>) {
-        let services = Services::new();
+    pub(super) fn create_with(&self, settings: &str) -> Result<(Result<Instance, Fault>, Arc<Services>), Wrong> {
+        let services = Services::new()?;
         self.answers.step("create");
-        (self.plugin.create("check", settings, services.clone()), services)
+        Ok((self.plugin.create("check", settings, services.clone()), services))
     }
 
     /// Number of repetitions.
@@ -153,23 +154,24 @@ impl Trial<'_> {
 
     /// Number of messages that gave no event, over all reasons.
     pub(super) fn skipped(&mut self) -> Result<u64, Wrong> {
-        self.bench.answers.step("skipped");
-        let skipped = self.instance.skipped().map_err(|problem| fault("skipped", &problem))?;
-        Ok(skipped.iter().map(|(_, count)| count).sum())
+        self.bench.answers.step("status");
+        let status = self.instance.status().map_err(|problem| fault("status", &problem))?;
+        Ok(status.skipped.iter().map(|(_, count)| count).sum())
     }
 }
 
 /// The host services for a plugin under test.
 pub(super) struct Services {
-    wake: Option<Wake>,
+    wake: Wake,
     lines: Mutex<Vec<(LogLevel, String)>>,
     /// Number of calls after the plugin released the services.
     stray: Arc<AtomicU64>,
 }
 
 impl Services {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { wake: Wake::new().ok(), lines: Mutex::default(), stray: Arc::default() })
+    fn new() -> Result<Arc<Self>, Wrong> {
+        let wake = Wake::new().map_err(|problem| Wrong::NotChecked(format!("no descriptor is left: {problem}")))?;
+        Ok(Arc::new(Self { wake, lines: Mutex::default(), stray: Arc::default() }))
     }
 
     /// Requests a stop, after a while.
@@ -177,14 +179,14 @@ impl Services {
         let services = self.clone();
         thread::spawn(move || {
             thread::sleep(while_);
-            services.wake.iter().for_each(Wake::ring);
+            services.wake.ring();
             Instant::now()
         })
     }
 
     /// Ends the stop request.
     pub(super) fn go_on(&self) {
-        self.wake.iter().for_each(Wake::clear);
+        self.wake.clear();
     }
 
     pub(super) fn stray(&self) -> u64 {
@@ -209,10 +211,10 @@ impl HostServices for Services {
         }
     }
     fn stop_requested(&self) -> bool {
-        self.wake.as_ref().is_some_and(Wake::is_rung)
+        self.wake.is_rung()
     }
-    fn stop_descriptor(&self) -> RawFd {
-        self.wake.as_ref().map_or(-1, Wake::raw_descriptor)
+    fn stop_descriptor(&self) -> BorrowedFd<'_> {
+        self.wake.descriptor()
     }
     fn stray_calls(&self) -> Option<StrayCalls> {
         let stray = self.stray.clone();

@@ -18,7 +18,7 @@ pub(super) fn settings(bench: &Bench) -> Checked {
     let nested = "[".repeat(100_000) + &"]".repeat(100_000);
     for text in ["", "{", "null", "[]", "7", "\"text\"", "{\"a\": nul", "\u{0}", nested.as_str()] {
         tried += 1;
-        let (made, _) = bench.create_with(text);
+        let (made, _) = bench.create_with(text)?;
         match made {
             Ok(instance) => drop(instance),
             Err(Fault::Source(_)) => {}
@@ -31,7 +31,7 @@ pub(super) fn settings(bench: &Bench) -> Checked {
     for (changed, what) in mistakes(&settings) {
         tried += 1;
         let text = changed.to_string();
-        let (made, _) = bench.create_with(&text);
+        let (made, _) = bench.create_with(&text)?;
         match made {
             Err(Fault::Source(error)) if error.kind() != ErrorKind::Settings || error.message().is_empty() => {
                 let why = format!(

@@ -8,8 +8,9 @@ use std::{
 };
 
 use framegate_plugin_abi::caller::Fault;
-use framegate_plugin_api::{Event, Progress};
+use framegate_plugin_api::Progress;
 
+use crate::event::Event;
 use super::{
     bench::{Bench, PULL, Trial, shown},
     capture::Capture,

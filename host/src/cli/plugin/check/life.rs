@@ -137,7 +137,7 @@ pub(super) fn parameters(bench: &Bench) -> Checked {
     bench.answers.step("parameters");
     let described = trial.instance.parameters().map_err(|problem| fault("parameters", &problem))?;
     let hint = "describe a JSON list of {name, description, dtype, default}; framegate_plugin_api::Parameter does it";
-    let parameters: Vec<framegate_plugin_api::Parameter> = match described.as_deref() {
+    let parameters: Vec<crate::source::parameter::Parameter> = match described.as_deref() {
         None => Vec::new(),
         Some(json) => serde_json::from_str(json).map_err(|problem| {
             Wrong::failed(format!("its parameters are not described as they must be: {problem}"), hint)

@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use framegate_plugin_api::{Event, Progress};
+use framegate_plugin_api::Progress;
 
+use crate::event::Event;
 use super::{
     bench::{PULL, Trial},
     upstream::{Kind, Message, Upstream},

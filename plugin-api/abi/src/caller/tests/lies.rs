@@ -1,18 +1,23 @@
 //! A table that answers garbage; the stream's name selects the kind of garbage.
 
 use super::*;
+use crate::{ABI_VERSION, status::StatusForm};
 
 pub(super) static TABLE: PluginTable = PluginTable {
     size: size_of::<PluginTable>() as u32,
-    abi_major: 1,
-    abi_minor: 0,
+    abi_major: ABI_VERSION.0,
+    abi_minor: ABI_VERSION.1,
     flags: 0,
     create,
     destroy: nothing,
     open: nothing,
-    next,
     close: nothing,
-    get_extension,
+    next: Some(next),
+    trigger: None,
+    status: Some(status),
+    parameters: None,
+    set_parameter: None,
+    get_extension: None,
 };
 
 unsafe extern "C" fn create(
@@ -89,6 +94,8 @@ const fn str_of<const N: usize>() -> &'static str {
     }
 }
 
-unsafe extern "C" fn get_extension(_: Text) -> Extension {
-    Extension::NONE
+unsafe extern "C" fn status(_: *mut c_void, form: *mut StatusForm, _: *mut ErrorBuffer) -> i32 {
+    // SAFETY: valid during the call.
+    unsafe { (*form).connected = 7 };
+    0
 }

@@ -3,25 +3,34 @@
 
 mod lies;
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io::{PipeReader, pipe},
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use super::*;
 use crate::{
     batch::{Batch, BatchWriter, RawEvent},
-    codes::LogLevel,
-    ext::Extension,
+    codes::{Connected, LogLevel},
     frame::{Frame, RawFrame},
     host::HostTable,
+    status::StatusWriter,
 };
 
 const LIMITS: Limits = Limits { events: 64, bytes: 1 << 20 };
 
 /// A host that keeps what is logged.
-#[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
+struct Heard(Mutex<Vec<String>>, PipeReader);
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self(Mutex::default(), pipe().unwrap().0)
+    }
+}
 
 impl HostServices for Heard {
     fn log(&self, level: LogLevel, message: &str) {
@@ -30,8 +39,8 @@ impl HostServices for Heard {
     fn stop_requested(&self) -> bool {
         true
     }
-    fn stop_descriptor(&self) -> i32 {
-        7
+    fn stop_descriptor(&self) -> BorrowedFd<'_> {
+        self.1.as_fd()
     }
 }
 
@@ -63,12 +72,12 @@ fn drops() -> usize {
 }
 
 /// Acts as its settings say.
-struct Scripted {
+struct Scripted<const ON_DEMAND: bool> {
     script: String,
     host: Arc<dyn HostServices>,
 }
 
-impl Scripted {
+impl<const ON_DEMAND: bool> Scripted<ON_DEMAND> {
     fn act(&self, call: &str) -> Result<(), SourceError> {
         CALLS.set(CALLS.get() + 1);
         if self.script == format!("{call} panics") {
@@ -79,10 +88,10 @@ impl Scripted {
     }
 }
 
-impl guard::Plugin for Scripted {
+impl<const ON_DEMAND: bool> guard::Plugin for Scripted<ON_DEMAND> {
     const PROTOCOL: &'static str = "scripted";
     const EXCLUSIVE: bool = true;
-    const ON_DEMAND: bool = true;
+    const ON_DEMAND: bool = ON_DEMAND;
 
     fn create(stream: &str, settings: &str, host: Arc<dyn HostServices>) -> Result<Self, SourceError> {
         let new = Self { script: settings.to_owned(), host };
@@ -123,24 +132,22 @@ impl guard::Plugin for Scripted {
         self.host.log(LogLevel::Debug, &format!("{name} = {value:?}"));
         self.act("set_parameter")
     }
-    fn counters(&self, tell: &mut dyn FnMut(&str, u64)) {
-        tell("messages", 12);
-    }
-    fn bytes_waiting(&self) -> u64 {
-        7
-    }
-    fn last_invalid(&self, tell: &mut dyn FnMut(&str)) {
+    fn status(&self, form: &mut StatusWriter<'_>) {
+        self.act("status").unwrap();
+        form.counter("messages", 12);
+        form.skipped("junk", 5);
+        form.skipped("more junk", 6);
+        form.bytes_waiting(7);
         if self.script.starts_with("wrong") {
-            tell(&self.script);
+            form.last_invalid(&self.script);
         }
-    }
-    fn skipped(&self, tell: &mut dyn FnMut(&str, u64)) {
-        tell("junk", 5);
-        tell("more junk", 6);
+        if self.script == "connected" {
+            form.connected(Connected::Yes, Duration::from_secs(5), Some("tcp://detector:1"));
+        }
     }
 }
 
-impl Drop for Scripted {
+impl<const ON_DEMAND: bool> Drop for Scripted<ON_DEMAND> {
     fn drop(&mut self) {
         DROPPED.set(DROPPED.get() + 1);
         let _ = self.act("drop");
@@ -149,7 +156,11 @@ impl Drop for Scripted {
 
 fn plugin() -> (Plugin, &'static Ledger) {
     let ledger: &'static Ledger = Box::leak(Box::default());
-    (Plugin::linked::<Scripted>(ledger).unwrap(), ledger)
+    (Plugin::linked::<Scripted<false>>(ledger).unwrap(), ledger)
+}
+
+fn on_demand() -> Plugin {
+    Plugin::linked::<Scripted<true>>(Box::leak(Box::default())).unwrap()
 }
 
 fn open(script: &str) -> Instance {
@@ -171,7 +182,7 @@ fn next(instance: &mut Instance) -> (Events, Result<Progress, Fault>) {
 fn events_cross_with_their_frames_and_come_back_once_on_any_thread() {
     let (plugin, ledger) = plugin();
     let mut instance = plugin.create("s", "", Arc::new(Heard::default())).unwrap();
-    assert!(plugin.is_exclusive() && instance.on_demand());
+    assert!(plugin.is_exclusive() && !instance.on_demand());
     instance.open().unwrap();
     let (events, outcome) = next(&mut instance);
     assert_eq!(outcome.unwrap(), Progress::More);
@@ -234,12 +245,14 @@ fn frames_that_nobody_takes_are_released() {
 
 #[test]
 fn a_source_that_panicked_is_dropped_at_once_and_never_called_again() {
-    for call in ["open", "next", "close", "set_parameter", "trigger", "parameters"] {
+    for call in ["open", "next", "close", "set_parameter", "trigger", "parameters", "status"] {
         let host = Arc::new(Heard::default());
-        let mut instance = plugin().0.create("s", &format!("{call} panics"), host.clone()).unwrap();
+        let plugin = if call == "trigger" { on_demand() } else { plugin().0 };
+        let mut instance = plugin.create("s", &format!("{call} panics"), host.clone()).unwrap();
         let outcome = match call {
             "set_parameter" => instance.set_parameter("p", b"1"),
             "parameters" => instance.parameters().map(drop),
+            "status" => instance.open().and_then(|()| instance.status().map(drop)),
             "open" => instance.open(),
             "close" => instance.open().and_then(|()| instance.close()),
             "trigger" => instance.open().and_then(|()| instance.trigger(5, LIMITS, |_, _, _| {})),
@@ -274,12 +287,14 @@ fn a_panic_in_create_and_in_drop_ends_at_the_boundary() {
 #[test]
 fn the_hosts_services_cross_and_come_back() {
     let host = Arc::new(Heard::default());
-    let mut instance = plugin().0.create("eiger", "", host.clone()).unwrap();
+    let plugin = on_demand();
+    let mut instance = plugin.create("eiger", "", host.clone()).unwrap();
+    assert!(plugin.on_demand() && instance.on_demand());
     instance.set_parameter("size", &[1, 2]).unwrap();
     assert_eq!(instance.parameters().unwrap().unwrap(), "[1]");
     instance.open().unwrap();
-    assert_eq!(instance.skipped().unwrap(), [("junk".to_owned(), 5), ("more junk".to_owned(), 6)]);
-    assert_eq!(instance.counters().unwrap(), [("messages".to_owned(), 12)]);
+    // It has no `next`, so it is never called.
+    assert!(matches!(next(&mut instance), (events, Ok(Progress::End)) if events.is_empty()));
     let mut triggered = Vec::new();
     instance.trigger(258, LIMITS, |_, kind, frames| triggered.push((kind, frames.collect::<Vec<_>>()))).unwrap();
     assert_eq!((triggered[0].0, triggered[0].1[0].as_slice()[0]), (EventKind::Start, 2));
@@ -289,18 +304,20 @@ fn the_hosts_services_cross_and_come_back() {
 }
 
 #[test]
-fn how_a_run_stands_crosses_as_long_as_it_is_open() {
+fn what_a_run_tells_crosses_as_long_as_it_is_open() {
     let mut instance = plugin().0.create("s", "", Arc::new(Heard::default())).unwrap();
-    assert_eq!((instance.bytes_waiting().unwrap(), instance.last_invalid().unwrap()), (0, None));
+    assert_eq!(instance.status().unwrap(), RunStatus::default());
     instance.open().unwrap();
-    assert_eq!((instance.bytes_waiting().unwrap(), instance.last_invalid().unwrap()), (7, None));
-    assert_eq!(open("wrong way").last_invalid().unwrap().as_deref(), Some("wrong way"));
-    // The host cuts a reason to one line.
-    let long = format!("wrong {}", "ü".repeat(1000));
-    assert_eq!(open(&long).last_invalid().unwrap().unwrap().chars().count(), 500);
-    // An older plugin has no such table.
-    instance.plugin.present = None;
-    assert_eq!((instance.bytes_waiting().unwrap(), instance.last_invalid().unwrap()), (0, None));
+    let told = RunStatus {
+        counters: vec![("messages".to_owned(), 12)],
+        skipped: vec![("junk".to_owned(), 5), ("more junk".to_owned(), 6)],
+        bytes_waiting: 7,
+        ..RunStatus::default()
+    };
+    assert_eq!(instance.status().unwrap(), told);
+    assert_eq!(open("wrong way").status().unwrap().last_invalid, "wrong way");
+    let status = open("connected").status().unwrap();
+    assert_eq!((status.connected, &*status.peer), (Some((true, Duration::from_secs(5))), "tcp://detector:1"));
 }
 
 #[test]
@@ -326,6 +343,15 @@ fn garbage_is_a_fault_and_its_frames_are_released() {
         assert!(matches!(instance.open(), Err(Fault::Poisoned(_))), "{lie}");
     }
     assert_eq!(LEDGER.delivered(), LEDGER.released());
+    let mut instance = plugin.create("connected", "", Arc::new(Heard::default())).unwrap();
+    instance.open().unwrap();
+    assert!(matches!(instance.status(), Err(Fault::Garbage { call: "status", .. })));
+    // A table must have one of the two functions that give events.
+    for (next, trigger) in [(None, None), (lies::TABLE.next, guard::linked::<Scripted<true>>().trigger)] {
+        let table: &'static PluginTable = Box::leak(Box::new(PluginTable { next, trigger, ..lies::TABLE }));
+        // SAFETY: as above.
+        assert!(unsafe { Plugin::new(table, &LEDGER) }.is_err());
+    }
     // The address of these frames is unknown, so they are not released.
     for lie in ["events beyond the room", "frames beyond the room"] {
         let mut instance = plugin.create(lie, "", Arc::new(Heard::default())).unwrap();
