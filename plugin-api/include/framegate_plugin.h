@@ -2,7 +2,7 @@
  *
  * A source plugin is a shared library that takes the data of one detector and gives it to framegate, the host, as events. It
  * exports one table of functions and one ELF note; FRAMEGATE_PLUGIN at the end of this file writes both.
- * plugins/template-c is a whole plugin to copy; docs/plugin-authors.md is the author's guide.
+ * plugins/template-c is a whole plugin to copy; docs/write-a-source/ is the guide for authors.
  *
  *     cc -shared -fPIC -O2 -I plugin-api/include my_source.c -o libframegate_mine.so
  *

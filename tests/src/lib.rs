@@ -39,7 +39,10 @@ pub mod worker;
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
-/// The programs in the guide for authors of plugins compile.
+/// The programs in the chapters of the docs compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/plugin-authors.md")]
-pub struct Guide;
+#[doc = include_str!("../../docs/write-a-source/lifecycle.md")]
+#[doc = include_str!("../../docs/write-a-source/frames.md")]
+#[doc = include_str!("../../docs/write-a-source/settings.md")]
+#[doc = include_str!("../../docs/embed/README.md")]
+pub struct Chapters;

@@ -1,4 +1,4 @@
-//! The examples in the README and in the guide for plugin authors are valid: their configurations are read, and their
+//! The examples in the README and in the chapters of the docs are valid: their configurations are read, and their
 //! command lines are parsed. (Their programs are compiled as doc tests of this crate.)
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
@@ -13,7 +13,19 @@ fn readme() -> String {
 }
 
 fn documents() -> String {
-    ["README.md", "docs/plugin-authors.md", "docs/plugin-check.md", "docs/redis.md"].map(read).concat()
+    let chapters = ["docs/operate", "docs/write-a-source", "docs/embed", "docs/reference"].map(chapters).concat();
+    readme() + &chapters
+}
+
+/// The text of all files below this folder.
+fn chapters(folder: &str) -> String {
+    let folder_here = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    let text = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type().unwrap().is_dir() { chapters(&path) } else { read(&path) }
+    };
+    fs::read_dir(folder_here).unwrap().map(text).collect()
 }
 
 fn read(document: &str) -> String {

@@ -14,9 +14,10 @@ use framegate_tests::{
     stage::Stage,
 };
 
-/// The line for users in docs/redis.md, as words.
+/// The line for users in docs/reference/redis.md, as words.
 fn documented(password: &str) -> Vec<String> {
-    let page = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/redis.md")).unwrap();
+    let page =
+        fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/redis.md")).unwrap();
     let line = page.lines().find(|line| line.starts_with("ACL SETUSER framegate ")).unwrap();
     line.replace("PASSWORD", password).split_whitespace().map(str::to_owned).collect()
 }
@@ -64,7 +65,7 @@ fn the_documented_rights_are_enough_and_one_that_is_missing_is_named_until_it_is
             stage.controller.finish();
         }
         let fault = wait_for(said, LIMIT, || stage.host().control_report().faults.get(said).cloned());
-        assert!(fault.contains("NOPERM") && fault.contains("docs/redis.md"), "{fault}");
+        assert!(fault.contains("NOPERM") && fault.contains("docs/reference/redis.md"), "{fault}");
         set_user(&stage.redis, &rights);
         wait_for("all rights to be seen", LIMIT, || {
             let faults = stage.host().control_report().faults;

@@ -1,6 +1,6 @@
 //! Why a plugin is refused: a code, the problem, and what to do, in two lines.
 //!
-//! docs/plugin-check.md has the same for people, with what to do.
+//! docs/write-a-source/plugin-check.md has the same for people, with what to do.
 //!
 //! | code | gate | a plugin is refused because |
 //! |---|---|---|

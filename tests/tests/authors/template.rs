@@ -10,7 +10,7 @@ fn the_first_steps_of_the_guide_lead_from_an_empty_folder_to_a_plugin_that_strea
     // The target folder of the standalone crates, so that dependencies are built once.
     let built = alone::target().join("debug");
     let here = |script: String| script.replace("target/debug/", &format!("{}/", built.display()));
-    let said = run_commands("docs/plugin-authors.md", "Ten minutes, in Rust", folder.path(), here);
+    let said = run_commands("docs/write-a-source/README.md", "Quick start in Rust", folder.path(), here);
     assert!(said.contains("3 passed") && said.contains("framegate-mydetector 0.1.0"), "{said}");
     assert!(said.contains(" passed, 0 failed"), "it keeps the rules: {said}");
 

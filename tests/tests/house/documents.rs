@@ -8,41 +8,55 @@ use crate::{code::read_all, root, text};
 fn every_path_that_a_document_names_exists() {
     let named = text::paths("see `ingester/pair.rs`, [here](tests/run), `source::x`, `cargo run` and `gone/away.rs`");
     assert_eq!(named, ["ingester/pair.rs", "tests/run", "gone/away.rs"]);
-    assert!(text::exists(&root(), "ingester/pair.rs") && !text::exists(&root(), "gone/away.rs"));
-    let documents = [
-        "ARCHITECTURE.md",
-        "README.md",
-        "CHANGELOG.md",
-        "tests/README.md",
-        "BENCHMARKING.md",
-        "docs/plugin-authors.md",
-        "docs/plugin-check.md",
-        "docs/faults.md",
-        "docs/redis.md",
-        "docs/swap.md",
-    ]
-    .map(str::to_owned);
-    let decisions = fs::read_dir(root().join("docs/decisions")).unwrap();
-    let decisions = decisions.map(|file| format!("docs/decisions/{}", file.unwrap().file_name().to_string_lossy()));
+    let exists = |document: &str, path: &str| text::exists(&root(), document, path);
+    assert!(exists("README.md", "ingester/pair.rs") && !exists("README.md", "gone/away.rs"));
+    assert!(exists("docs/SUMMARY.md", "decisions/README.md") && !exists("README.md", "decisions/README.md"));
     let mut complaints = Vec::new();
-    for document in documents.into_iter().chain(decisions) {
-        let Ok(content) = fs::read_to_string(root().join(&document)) else { continue };
-        let gone = text::paths(&content).into_iter().filter(|path| !text::exists(&root(), path));
+    for document in documents() {
+        let content = fs::read_to_string(root().join(&document)).unwrap();
+        let gone = text::paths(&content).into_iter().filter(|path| !exists(&document, path));
         complaints.extend(gone.map(|path| format!("{document}: there is no {path}")));
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
 #[test]
+fn every_link_of_a_document_leads_to_a_file() {
+    let text = "[a](../b.md#c), [d](#e), [f](https://g.h/i), [j](k/l)";
+    assert_eq!(text::links(text), ["../b.md", "k/l"]);
+    let mut complaints = Vec::new();
+    for document in documents() {
+        let content = fs::read_to_string(root().join(&document)).unwrap();
+        let folder = root().join(&document).parent().unwrap().to_owned();
+        let gone = text::links(&content).into_iter().filter(|link| !folder.join(link).exists());
+        complaints.extend(gone.map(|link| format!("{document}: there is no {link}")));
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_page_of_the_docs_is_a_chapter_of_their_summary() {
+    let two = ["docs/README.md", "docs/design/README.md"].map(str::to_owned);
+    assert_eq!(text::unlisted("- [A](README.md)\n", &two), ["docs/design/README.md"]);
+    let summary = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    let mut pages = pages("docs");
+    pages.retain(|page| page != "docs/SUMMARY.md");
+    assert_eq!(text::unlisted(&summary, &pages), Vec::<&String>::new());
+}
+
+#[test]
 fn every_fault_of_the_page_has_the_tests_that_it_names() {
-    let page = "| fault | outcome | test |\n|---|---|---|\n| x | y `z` | `a.rs`: `a_test_that_is_there`, `b/` |\n| x | y | none |";
+    let page = "# A\n\n### x\n\ny `z`\n\nTests: `a.rs`: `a_test_that_is_there`, `b/`\n\n## B\n\n### v `w`\n\ny `z`\n";
     let told = text::faults(page, &|test| test == "a_test_that_is_there");
-    assert_eq!(told, ["no test is named: | x | y | none |"]);
+    assert_eq!(told, ["no test is named: v `w`"]);
     assert_eq!(text::faults(page, &|_| false).len(), 2);
     let is_there = tests_that_are_there();
-    let page = fs::read_to_string(root().join("docs/faults.md")).unwrap();
-    let complaints = text::faults(&page, &is_there);
-    assert!(complaints.is_empty(), "docs/faults.md:\n{}\n", complaints.join("\n"));
+    let pages = pages("docs/operate/troubleshooting");
+    assert!(pages.len() > 1, "{pages:?}");
+    for page in pages {
+        let complaints = text::faults(&fs::read_to_string(root().join(&page)).unwrap(), &is_there);
+        assert!(complaints.is_empty(), "{page}:\n{}\n", complaints.join("\n"));
+    }
 }
 
 #[test]
@@ -56,6 +70,27 @@ fn every_promise_stands_in_its_document_and_has_the_tests_that_it_names() {
     let is_there = tests_that_are_there();
     let complaints = text::promises(&table, &|document| fs::read_to_string(root().join(document)).ok(), &is_there);
     assert!(complaints.is_empty(), "tests/promises.toml:\n{}\n", complaints.join("\n"));
+}
+
+/// The documents whose paths and links are checked, relative to the root.
+fn documents() -> Vec<String> {
+    let outside = ["ARCHITECTURE.md", "README.md", "CHANGELOG.md", "SECURITY.md", "tests/README.md", "BENCHMARKING.md"];
+    outside.map(str::to_owned).into_iter().chain(pages("docs")).collect()
+}
+
+/// All pages below this folder, relative to the root.
+fn pages(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(pages(&path));
+        } else if path.ends_with(".md") {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// Whether a test with this name exists.

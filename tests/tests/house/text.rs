@@ -56,15 +56,17 @@ pub(crate) fn paths(text: &str) -> Vec<String> {
     found
 }
 
-/// Complaints about a page of faults: the last column of each line must name existing tests, or a folder of them.
+/// Complaints about a page of faults: each entry (a heading of level 3) must have a paragraph that begins with `Tests:`
+/// and names existing tests, or a folder of them.
 pub(crate) fn faults(page: &str, is_there: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut complaints = Vec::new();
-    for line in page.lines().filter(|line| line.starts_with("| ")).skip(1) {
-        let column = line.trim_end().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+    for entry in page.split("\n### ").skip(1) {
+        let heading = entry.lines().next().unwrap_or_default();
+        let named = entry.split("\n\nTests: ").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
         let (files, tests): (Vec<_>, Vec<_>) =
-            column.split('`').skip(1).step_by(2).partition(|name| name.ends_with(['/']) || name.ends_with(".rs"));
+            named.split('`').skip(1).step_by(2).partition(|name| name.ends_with('/') || name.ends_with(".rs"));
         if tests.is_empty() && !files.iter().any(|file| file.ends_with('/')) {
-            complaints.push(format!("no test is named: {line}"));
+            complaints.push(format!("no test is named: {heading}"));
         }
         complaints.extend(tests.into_iter().filter(|test| !is_there(test)).map(|test| format!("there is no {test}")));
     }
@@ -106,11 +108,24 @@ pub(crate) fn promises(
     complaints
 }
 
-/// Whether a path exists: relative to the root, or to the folders that documents mostly refer to (the sources of the
-/// host and the plugin API, the tests, the decisions). The tests create the files under `target/`.
-pub(crate) fn exists(root: &Path, path: &str) -> bool {
-    path.starts_with("target/")
-        || ["", "host", "host/src", "plugin-api/src", "tests/tests", "docs/decisions"]
-            .iter()
-            .any(|from| root.join(from).join(path).exists())
+/// Whether a path in a document exists: relative to the document's folder, to the root, or to the folders that
+/// documents mostly refer to (the sources of the host and the plugin API, the tests). The tests create the files under
+/// `target/`.
+pub(crate) fn exists(root: &Path, document: &str, path: &str) -> bool {
+    let beside = Path::new(document).parent().unwrap_or(Path::new(""));
+    let from = ["", "host", "host/src", "plugin-api/src", "tests/tests"].map(Path::new);
+    path.starts_with("target/") || from.iter().chain([&beside]).any(|from| root.join(from).join(path).exists())
+}
+
+/// The targets of a document's links to other files, without the headings that they name.
+pub(crate) fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let files = targets.filter_map(|target| target.split('#').next());
+    files.filter(|file| !file.is_empty() && !file.contains(':')).collect()
+}
+
+/// The pages of the docs that are no chapter of their summary.
+pub(crate) fn unlisted<'a>(summary: &str, pages: &'a [String]) -> Vec<&'a String> {
+    let listed: Vec<_> = links(summary).into_iter().map(|chapter| format!("docs/{chapter}")).collect();
+    pages.iter().filter(|page| !listed.contains(page)).collect()
 }

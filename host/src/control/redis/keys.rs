@@ -1,5 +1,5 @@
-//! All keys of dranspose (dranspose 0.2.0, `protocol.py`, `RedisKeys`), and our own. docs/redis.md lists them with the
-//! rights that we need.
+//! All keys of dranspose (dranspose 0.2.0, `protocol.py`, `RedisKeys`), and our own.
+//! docs/reference/redis.md lists them with the rights that we need.
 
 use uuid::Uuid;
 

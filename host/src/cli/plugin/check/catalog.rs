@@ -1,4 +1,4 @@
-//! All checks, in their order; docs/plugin-check.md explains each of them.
+//! All checks, in their order; docs/write-a-source/plugin-check.md explains each of them.
 
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_page_explains_every_check_and_every_code() {
-        let page = include_str!("../../../../../docs/plugin-check.md");
+        let page = include_str!("../../../../../docs/write-a-source/plugin-check.md");
         for Check { name, proves, .. } in CHECKS {
             assert!(
                 page.contains(&format!("### `{name}`\n\nProves: {proves}.\n")),
