@@ -114,7 +114,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
         None => None,
         Some(Ok(settings @ Value::Object(_))) => Some(settings),
         Some(Ok(_)) => return Ok(fail(&["--settings: expected a JSON object, {\"…\": …}".into()], WRONG_SETTINGS)),
-        Some(Err(problem)) => return Ok(fail(&[format!("--settings: no JSON: {problem}")], WRONG_SETTINGS)),
+        Some(Err(problem)) => return Ok(fail(&[format!("--settings: not JSON: {problem}")], WRONG_SETTINGS)),
     };
     if let Some(path) = &args.against {
         Capture::read(path, usize::MAX)?;
