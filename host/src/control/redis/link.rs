@@ -22,7 +22,7 @@ pub(super) enum Unusable {
     #[error("{0}")]
     WrongKind(String),
     /// The answer is too large and was aborted.
-    #[error("it has more than {} MiB, which is the most that is taken", .0 >> 20)]
+    #[error("it is larger than {} MiB, the limit", .0 >> 20)]
     TooLarge(usize),
 }
 
@@ -250,7 +250,7 @@ fn about(right: &str) -> String {
     format!("right to {right}")
 }
 
-const REFUSED: &str = "Redis refuses it to our user (NOPERM); docs/redis.md has all rights that are needed";
+const REFUSED: &str = "Redis denies it to this user (NOPERM); docs/redis.md lists the rights that are needed";
 
 const SHORTEST_DELAY: Duration = Duration::from_millis(50);
 /// Jitter may double it. We must reconnect within two seconds, even if a connection attempt first has to time out.
