@@ -51,10 +51,10 @@ use crate::{
     },
 };
 
-/// Try a plugin out, and say which rules of the interface it keeps.
+/// Test a plugin: which rules of the interface does it keep?
 ///
 /// Runs the plugin in child processes, against a detector that is played: every address and port in its settings is replaced by
-/// a free one of this machine, so no real detector is talked to, and no real port is bound. docs/plugin-check.md explains every check.
+/// a free one of this machine, so it contacts no real detector and binds no real port. docs/plugin-check.md explains every check.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status: 0 when every check that could be made has passed; 3 when the plugin is refused before it runs, as by a host; 1 when another \
