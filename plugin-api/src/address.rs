@@ -45,7 +45,7 @@ impl Address {
             return wrong("an address has no spaces");
         }
         let rest = match (text.strip_prefix(scheme), text.split_once("://")) {
-            (Some(_), Some((other, _))) if scheme.is_empty() => return wrong(&format!("{other}:// stands before it")),
+            (Some(_), Some((other, _))) if scheme.is_empty() => return wrong(&format!("it begins with {other}://")),
             (Some(rest), _) => rest,
             (None, Some((other, _))) => return wrong(&format!("the scheme is not {scheme}, but {other}://")),
             (None, None) if text.is_empty() => return wrong("it is empty"),
@@ -62,7 +62,7 @@ impl Address {
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             // A zone, such as eth0, names the network of a link-local address.
             Some(v6) if v6.split('%').next().is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()) => v6,
-            Some(_) => return wrong("in brackets stands no IPv6 address"),
+            Some(_) => return wrong("the brackets hold no IPv6 address"),
             None if rest.parse::<Ipv6Addr>().is_ok() && host.parse::<Ipv6Addr>().is_err() => {
                 return wrong(&format!("an IPv6 address needs brackets, and a port: {scheme}[{rest}]:PORT"));
             }
@@ -105,7 +105,7 @@ impl Address {
     /// # Errors
     /// The address means all addresses of this machine.
     pub fn to_connect(&self) -> Result<(), String> {
-        if self.host == "*" { Err(format!("{self}: `*` is no machine to connect to; name one")) } else { Ok(()) }
+        if self.host == "*" { Err(format!("{self}: `*` is not a machine to connect to; name one")) } else { Ok(()) }
     }
 
     /// Whether a socket can be bound to it, judged by its form.
@@ -118,8 +118,8 @@ impl Address {
         }
         let Self { scheme, port, .. } = self;
         Err(format!(
-            "{self} cannot be bound: it needs an address of this machine in numbers, not a name; {scheme}*:{port} is all of \
-             them, {scheme}127.0.0.1:{port} is for this machine alone"
+            "{self} cannot be bound: use an IP address of this machine, not a name; {scheme}*:{port} is all of them, \
+             {scheme}127.0.0.1:{port} is for this machine alone"
         ))
     }
 }
@@ -161,7 +161,7 @@ mod tests {
             let address = Address::tcp(text).unwrap();
             assert_eq!((address.host(), address.to_string().as_str()), (host, shown));
         }
-        assert!(Address::with_scheme("", "http://h:7").unwrap_err().contains("http:// stands before it"));
+        assert!(Address::with_scheme("", "http://h:7").unwrap_err().contains("it begins with http://"));
         assert_eq!(Address::with_scheme("", "h:7").unwrap().to_string(), "h:7");
     }
 
@@ -181,8 +181,8 @@ mod tests {
             ("tcp://h:", "the port must be 1 to 65535"),
             ("tcp://::1:27303", "an IPv6 address needs brackets: tcp://[::1]:27303"),
             ("tcp://fe80::1:2:3:4:5", "an IPv6 address needs brackets"),
-            ("tcp://[h]:1", "in brackets stands no IPv6 address"),
-            ("tcp://[]:1", "in brackets stands no IPv6 address"),
+            ("tcp://[h]:1", "the brackets hold no IPv6 address"),
+            ("tcp://[]:1", "the brackets hold no IPv6 address"),
             ("tcp://[::1:1", "the host is malformed"),
             ("tcp://u@h:1", "the host is malformed"),
             ("tcp://h:1/x", "nothing may follow the port: /x"),

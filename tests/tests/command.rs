@@ -185,8 +185,7 @@ fn an_admin_endpoint_that_other_machines_reach_is_warned_of() {
         host.wait_for("the ingester", |ingester| ingester["name"] == "camera-ingester");
         host.stop(STOPS_WITHIN);
         let log = host.log();
-        let warned =
-            log.lines().any(|line| line.contains("WARN") && line.contains("can be reached from other machines"));
+        let warned = log.lines().any(|line| line.contains("WARN") && line.contains("other machines can reach"));
         assert_eq!(warned, warns, "{log}");
     }
 }

@@ -98,7 +98,9 @@ fn inside() {
     assert!(swapped.status.success(), "{swapped:?}");
     let swaps = |host: &Host| host.status().unwrap()["swaps"].as_array().unwrap().len();
     assert_eq!((swaps(&first), swaps(&second)), (0, 1));
-    for (stream, says) in [("shared", "several have a stream \"shared\""), ("none", "has a stream \"none\"")] {
+    for (stream, says) in
+        [("shared", "several framegate processes have a stream \"shared\""), ("none", "has a stream \"none\"")]
+    {
         let refused = framegate(&["swap", stream, &source]);
         assert_eq!(refused.status.code(), Some(2), "{refused:?}");
         let said = text(&refused.stderr);

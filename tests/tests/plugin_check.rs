@@ -199,9 +199,9 @@ const IN_C: &[(&str, &str, &str)] = &[
     ("describes_nonsense", "parameters", "not described as they must be"),
     ("hoards_in_open", "reopen", "10 descriptors more"),
     ("leaves_a_thread", "drop", "threads more"),
-    ("calls_after_its_end", "drop", "times after it had given the host's context back"),
-    ("releases_twice", "drop", "times after it had given the host's context back"),
-    ("keeps_the_context", "drop", "did not give the host's context back"),
+    ("calls_after_its_end", "drop", "times after it had released the host's context"),
+    ("releases_twice", "drop", "times after it had released the host's context"),
+    ("keeps_the_context", "drop", "did not release the host's context"),
     ("releases_never", "memory", "leaves"),
     ("is_late_in_next", "deadline", "longer than the"),
     ("spins_in_next", "idle", "returned at once with nothing"),
@@ -287,7 +287,7 @@ fn the_table_has_a_line_for_each_check_and_a_hint_for_each_failure() {
     assert!(line("create").contains("passed") && line("run").contains("FAILED"), "{shown}");
     assert!(line("frames").contains("not checked") && line("frames").contains("it needs `run`"), "{shown}");
     assert!(
-        shown.contains("\nrun: next answered outcome 77, which the interface does not allow\n  answer the codes"),
+        shown.contains("\nrun: next answered outcome 77, which the interface does not allow\n  return only codes"),
         "{shown}"
     );
     assert!(shown.contains("answers_garbage 0.0.0") && shown.contains("6 passed, 1 failed, 10 not checked"), "{shown}");
@@ -296,7 +296,7 @@ fn the_table_has_a_line_for_each_check_and_a_hint_for_each_failure() {
 #[test]
 fn wrong_command_lines_are_told_before_anything_runs() {
     for (args, says) in [
-        (["--settings", "{"], "--settings: no JSON"),
+        (["--settings", "{"], "--settings: not JSON"),
         (["--settings", "[]"], "expected a JSON object"),
         (["--against", "/nowhere.cbors"], "/nowhere.cbors"),
     ] {

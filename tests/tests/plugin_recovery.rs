@@ -200,7 +200,7 @@ fn a_plugin_with_a_type_for_each_event_takes_no_room_from_others() {
     for scan in 0..4 {
         assert_eq!(pair.good_loses_nothing(), 0);
         // A separate thread writes the log.
-        let says = || pair.host.log().contains("from this scan on fed by bad") || scan == 0;
+        let says = || pair.host.log().contains("new source from this scan on: bad") || scan == 0;
         wait_for("the swap in the log", LIMIT, || says().then_some(()));
     }
     drop(pair);

@@ -101,7 +101,7 @@ fn a_swap_during_a_scan_waits_for_its_end_and_takes_over_in_the_next() {
     let output = house.swap(&marked("2.0.0"));
     assert!(output.status.success(), "{}", text(&output.stderr));
     let said = text(&output.stdout);
-    assert!(said.contains("takes over at the next scan start") && said.contains("2.0.0"), "{said}");
+    assert!(said.contains("takes over when the next scan starts") && said.contains("2.0.0"), "{said}");
 
     let status = house.host.status().unwrap();
     assert_eq!(
@@ -127,7 +127,7 @@ fn a_swap_during_a_scan_waits_for_its_end_and_takes_over_in_the_next() {
     assert_eq!(status["sources"][0]["identity"]["version"], "2.0.0");
     assert!(status["sources"][0]["pending"].is_null());
     let log = house.host.log();
-    assert!(log.contains("all of its 20 frames are back"), "{log}");
+    assert!(log.contains("all its 20 frames are released"), "{log}");
 }
 
 #[test]
@@ -260,7 +260,10 @@ fn who_cannot_be_meant_or_reached_is_told() {
     let nobody = format!("127.0.0.1:{}", free_port());
     let output = framegate::command().args(["swap", "camera", "x", "--url", &nobody]).output().unwrap();
     let said = text(&output.stderr);
-    assert!(output.status.code() == Some(1) && said.contains("is framegate running there"), "{said}");
+    assert!(
+        output.status.code() == Some(1) && said.contains("start `framegate ingester` with FRAMEGATE_ADMIN"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -358,7 +361,7 @@ fn whoever_waits_is_told_each_step() {
         assert!(output.status.success(), "{output:?}");
         text(&output.stdout)
     });
-    for step in ["takes over at the next scan start", "took over at", "all of its 20 frames are back"] {
+    for step in ["takes over when the next scan starts", "took over at", "all its 20 frames are released"] {
         assert!(said.contains(step), "{step} is not in {said}");
     }
 }

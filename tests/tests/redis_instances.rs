@@ -57,8 +57,8 @@ fn of_two_instances_of_one_name_the_younger_serves_and_the_older_steps_back_unti
     let mut young = start(&redis, folder.path(), "young", free_port());
     let youngs = uuid(&mut young);
     controller.wait_state(NAME, "the young one", |state| state["service_uuid"] == youngs);
-    wait_fault(&old, "a younger instance of this name serves (service uuid ");
-    wait_fault(&young, "runs, too, and has stepped back");
+    wait_fault(&old, "a younger instance of this name is running (service uuid ");
+    wait_fault(&young, "is also running, and has stepped back");
 
     // Only the younger instance writes the key now.
     let writes = redis.writes_of(&format!("dranspose:ingester:{NAME}:config"));
@@ -71,7 +71,7 @@ fn of_two_instances_of_one_name_the_younger_serves_and_the_older_steps_back_unti
     let active = |host: &mut Host| host.ingester().unwrap()["streams"]["eiger"]["active"].clone();
     assert_eq!(active(&mut young), true);
     wait_for("the old one to leave it", LIMIT, || {
-        fault(&old, "ingester").filter(|fault| fault.contains("without its streams (eiger)"))
+        fault(&old, "ingester").filter(|fault| fault.contains("has its streams (eiger)"))
     });
     assert_eq!(active(&mut old), false);
     controller.finish_and_wait(NAME);
@@ -82,8 +82,8 @@ fn of_two_instances_of_one_name_the_younger_serves_and_the_older_steps_back_unti
     controller.scan(NAME, &["eiger"]);
     assert_eq!((active(&mut old), fault(&old, "ingester")), (json!(true), None));
     let log = old.log();
-    assert_eq!(log.matches("a younger instance of this name serves").count(), 2, "{log}"); // and for the scan that it left
-    assert_eq!(log.matches("this one serves again").count(), 1, "{log}");
+    assert_eq!(log.matches("a younger instance of this name").count(), 2, "{log}"); // and for the scan that it left
+    assert_eq!(log.matches("this one is active again").count(), 1, "{log}");
     assert_eq!(young.log().matches("has stepped back").count(), 1, "{}", young.log());
     assert!(old.stop(LIMIT).success());
     let left: Vec<String> = redis.ask(&["KEYS", "*ingester*"]);
@@ -103,8 +103,7 @@ fn an_older_instance_that_does_not_step_back_is_said_once() {
     write();
     let mut host = start(&redis, folder.path(), "one", free_port());
     let own = uuid(&mut host);
-    let says =
-        |host: &Host| fault(host, "instances of ingester").filter(|fault| fault.contains("goes on to show itself"));
+    let says = |host: &Host| fault(host, "instances of ingester").filter(|fault| fault.contains("does not step back"));
     let mut turns = 0;
     wait_for("it to be said", LIMIT, || {
         controller.wait_state(NAME, "ours", |state| state["service_uuid"] == own);
@@ -117,7 +116,7 @@ fn an_older_instance_that_does_not_step_back_is_said_once() {
         write();
     }
     assert!(says(&host).unwrap().contains("tcp://elsewhere:10000"));
-    assert!(turns > 1 && host.log().matches("goes on to show itself").count() == 1, "{}", host.log());
+    assert!(turns > 1 && host.log().matches("does not step back").count() == 1, "{}", host.log());
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn lines_have_the_fields_and_names_that_the_controllers_page_knows() {
         let lines = entries(&redis);
         let has =
             |level: &str, word: &str| lines.iter().any(|line| line["levelname"] == level && line["msg"].contains(word));
-        (has("WARNING", "no updates") && has("INFO", "scan finished")).then_some(lines)
+        (has("WARNING", "no updates") && has("INFO", " finished: ")).then_some(lines)
     });
     for line in &lines {
         let mut names: Vec<_> = line.keys().map(String::as_str).collect();
@@ -80,33 +80,35 @@ fn lines_have_the_fields_and_names_that_the_controllers_page_knows() {
 fn an_outage_is_said_once_and_its_lines_come_later() {
     let (mut redis, folder) = (RedisServer::absent(), tempfile::tempdir().unwrap());
     let process = start(folder.path(), &redis.url(), "INFO");
-    wait_for("the outage", LIMIT, || process.output().contains("does not serve us").then_some(()));
+    wait_for("the outage", LIMIT, || process.output().contains("no connection to Redis").then_some(()));
     redis.launch();
     let mut controller = Controller::new(&redis);
     controller.wait_state("eiger-ingester", "anything", |_| true);
-    let said = |line: &HashMap<String, String>| line["msg"].contains("does not serve us");
+    let said = |line: &HashMap<String, String>| line["msg"].contains("no connection to Redis");
     wait_for("the line", LIMIT, || entries(&redis).iter().any(said).then_some(()));
     redis.kill();
-    wait_for("the second outage", LIMIT, || (process.output().matches("does not serve us").count() == 2).then_some(()));
+    wait_for("the second outage", LIMIT, || {
+        (process.output().matches("no connection to Redis").count() == 2).then_some(())
+    });
     redis.launch();
     controller.reconnect(&redis);
     controller.wait_state("eiger-ingester", "anything", |_| true);
     wait_for("the second line", LIMIT, || entries(&redis).iter().any(said).then_some(()));
     // Logged when the last of its connections is back.
-    wait_for("the second end", LIMIT, || (process.output().matches(" serves us").count() == 2).then_some(()));
+    wait_for("the second end", LIMIT, || (process.output().matches("connected to Redis").count() == 2).then_some(()));
     let output = stop(process);
-    assert_eq!(output.matches("does not serve us").count(), 2, "{output}");
-    assert_eq!(output.matches(" serves us").count(), 2, "{output}");
+    assert_eq!(output.matches("no connection to Redis").count(), 2, "{output}");
+    assert_eq!(output.matches("connected to Redis").count(), 2, "{output}");
 }
 
 #[test]
 fn a_password_is_never_said() {
     let (redis, folder) = (RedisServer::with_password("right-secret"), tempfile::tempdir().unwrap());
     let process = start(folder.path(), &redis.url_with("me:wrong-secret"), "DEBUG");
-    wait_for("the refusal", LIMIT, || process.output().contains("does not serve us").then_some(()));
+    wait_for("the refusal", LIMIT, || process.output().contains("no connection to Redis").then_some(()));
     assert!(!stop(process).contains("secret"));
     let process = start(folder.path(), &redis.url(), "DEBUG");
-    wait_for("success", LIMIT, || process.output().contains(" serves us").then_some(()));
+    wait_for("success", LIMIT, || process.output().contains("connected to Redis").then_some(()));
     assert!(!stop(process).contains("secret"));
 }
 

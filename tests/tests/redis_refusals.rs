@@ -177,17 +177,17 @@ fn each_refusal_is_one_line_in_the_log_and_its_end_another() {
     };
     for (number, Refusal { begin, says, end, .. }) in (1..).zip(REFUSALS) {
         carry_out(&mut way_in, begin);
-        said(&process, "does not serve us", number);
+        said(&process, "no connection to Redis", number);
         said(&process, says, 1);
         // Wait for more refusals. None of them may add a log line.
         let so_far = refusals(&mut way_in);
         wait_for("five more refusals", LIMIT, || (refusals(&mut way_in) >= so_far + 5).then_some(()));
         carry_out(&mut way_in, end);
-        said(&process, " serves us", number + 1);
+        said(&process, "connected to Redis", number + 1);
     }
     assert!(process.stop(LIMIT).success());
     let log = process.output();
-    assert_eq!(log.matches("does not serve us").count(), REFUSALS.len(), "{log}");
-    assert_eq!(log.matches(" serves us").count(), REFUSALS.len() + 1, "{log}");
+    assert_eq!(log.matches("no connection to Redis").count(), REFUSALS.len(), "{log}");
+    assert_eq!(log.matches("connected to Redis").count(), REFUSALS.len() + 1, "{log}");
     assert_eq!(log.matches("ERROR").count(), 0, "{log}");
 }

@@ -100,7 +100,7 @@ fn a_certificate_whose_time_is_over_or_that_is_for_another_name_is_refused_until
         set.query::<()>(&mut way_in).unwrap();
     };
     let (url, ca) = (redis.url(), redis.authority().file());
-    for (wrong, says) in [(expired, "its time is over"), (of_other, "it is for another name")] {
+    for (wrong, says) in [(expired, "has expired"), (of_other, "is for another host")] {
         exchange(&wrong);
         let stage = refused(says, &url, |settings| settings.ca = Some(ca.clone()));
         exchange(&good);
@@ -112,7 +112,7 @@ fn a_certificate_whose_time_is_over_or_that_is_for_another_name_is_refused_until
 fn a_port_without_tls_is_said_to_be_one_and_so_is_one_with() {
     let plain = RedisServer::start();
     let with_s = plain.url().replace("redis://", "rediss://");
-    drop(refused("without TLS", &with_s, |_| {}));
+    drop(refused("does not use TLS", &with_s, |_| {}));
     let encrypted = encrypted();
     let without_s = encrypted.url().replace("rediss://", "redis://");
     drop(refused("rediss://", &without_s, |_| {}));

@@ -59,7 +59,7 @@ source = \"y\"
         (3, "at the top: unknown key `grace`"),
         (5, "scans: 0 is not allowed: at least 1"),
         (7, "name: ingester name \"a:b\" is not allowed: `:` separates the parts of a Redis key"),
-        (8, "memory_limit: \"much\" is no size; expected a size such as \"1 GiB\""),
+        (8, "memory_limit: \"much\" is not a size; expected a size such as \"1 GiB\""),
         (11, "source: \"ZmqPullSingelIngester\": no such class; did you mean ZmqPullSingleIngester?"),
         (12, "when_full: \"blok\" is not allowed: one of \"block\", \"drop\"; did you mean \"block\"?"),
         (13, "in [ingester]: a second ingester has port 10000"),
@@ -109,8 +109,8 @@ fn every_problem_of_a_drop_in_is_told_with_its_variable_or_option() {
     let told = refused(&framegate(&["ingester", "-c", "ZmqSubPcapIngester"], &variables));
     for says in [
         "variable INGESTER_STREAMS: \"camera\": expected a JSON list of stream names",
-        "variable INGESTER_URL: tcp://*:10000: `*` is no machine to connect to",
-        "variable SERVICE_REDIS_DSN: no address of Redis",
+        "variable INGESTER_URL: tcp://*:10000: `*` is not a machine to connect to",
+        "variable SERVICE_REDIS_DSN: not a Redis address",
         "variable LOG_LEVEL: \"verbose\" is not allowed",
         "option --ingesterclass: \"ZmqSubPcapIngester\": no such class; did you mean ZmqSubPCAPIngester?",
         "5 problems",

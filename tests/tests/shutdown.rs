@@ -109,7 +109,7 @@ impl Scan {
 fn a_stop_in_a_scan_delivers_what_is_queued_within_the_grace_and_leaves_nothing_behind() {
     let mut scan = Scan::begin("20 s");
     scan.host.signal(Signal::SIGTERM);
-    let says = || scan.host.log().contains("stopping: what is queued is delivered for up to 20s");
+    let says = || scan.host.log().contains("stopping; delivering queued events for up to 20s");
     wait_for("the stop", LIMIT, || says().then_some(()));
     scan.worker.read(true);
     for number in 0..=u64::from(IMAGES) {

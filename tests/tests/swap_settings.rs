@@ -103,7 +103,7 @@ fn a_changed_configuration_swaps_what_changed_and_says_what_needs_a_restart() {
     let swaps = house.swaps();
     assert_eq!(swaps.len(), 1, "only what changed: {swaps:#?}");
     assert_eq!((&swaps[0]["stream"], &swaps[0]["asked_by"]), (&json!("a"), &json!("configuration")));
-    house.wait_log("this counts only after a restart: memory_limit of ingester a_b-ingester");
+    house.wait_log("needs a restart to take effect: memory_limit of ingester a_b-ingester");
 
     // Changed settings alone are a change, too; the file is the same, and so is its copy in the process.
     house.configure(&Wish { a: marked("2.0.0"), mark: "second", ..usual() });
@@ -115,14 +115,14 @@ fn a_changed_configuration_swaps_what_changed_and_says_what_needs_a_restart() {
 fn a_configuration_that_is_wrong_changes_nothing_and_is_told() {
     let house = House::start(&usual());
     house.write("[standalone]\n[[ingester]\n");
-    house.wait_log("is not taken; everything goes on as it was");
+    house.wait_log("is wrong; nothing has changed");
     assert!(house.host.log().contains("framegate.toml:3, column"), "{}", house.host.log());
 
     // The configuration is valid, but the source does not accept it, or is refused.
     house.configure(&Wish { mark: "wrong", ..usual() });
     house.wait_log("mark: it is wrong");
     house.configure(&Wish { a: bad_plugin("no_note"), ..usual() });
-    house.wait_log("fed as before, because refused: a");
+    house.wait_log("old source stays, because the new one was refused (reason above): a");
     house.wait_log("FG-ABI-NOTE");
     let events = house.worker.until(|message| message.number() == 0);
     assert!(events.iter().all(|event| about(event, "a")["version"] == "1.0.0"));
@@ -138,7 +138,7 @@ fn sighup_takes_a_plugin_file_that_was_built_again() {
     let house = House::start(&Wish { a: plugin.clone(), ..usual() });
     house.wait_event("version", "1.0.0");
     hangup(&house.host);
-    house.wait_log("nothing is new for a source");
+    house.wait_log("no stream has changed");
 
     let new = folder.path().join("new.so");
     fs::copy(marked("2.0.0"), &new).unwrap();
@@ -151,7 +151,7 @@ fn sighup_takes_a_plugin_file_that_was_built_again() {
     house.wait_event("version", "3.0.0");
     hangup(&house.host);
     wait_for("the second time", LIMIT, || {
-        (house.host.log().matches("nothing is new for a source").count() == 2).then_some(())
+        (house.host.log().matches("no stream has changed").count() == 2).then_some(())
     });
     assert_eq!(house.swaps().len(), 2);
 }
@@ -266,7 +266,7 @@ fn a_source_of_which_only_one_can_be_there_is_made_when_the_old_one_has_gone() {
     assert!(receipt(2)["problem"].as_str().unwrap().contains("does not start"), "{:#}", receipt(2));
     assert!(receipt(2)["effective_scan"].is_null());
     whole_scan(port, &worker);
-    assert!(host.log().contains("feeds the stream again"), "{}", host.log());
+    assert!(host.log().contains("refused; the stream is back on"), "{}", host.log());
 }
 
 #[test]

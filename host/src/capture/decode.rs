@@ -151,7 +151,7 @@ impl<R: Read> Decoder<R> {
             26 => Some(u64::from(u32::from_be_bytes(self.exact()?))),
             27 => Some(u64::from_be_bytes(self.exact()?)),
             31 if matches!(major, 2..=5 | 7) => None,
-            _ => return Err(self.bad(format!("this is no CBOR (byte 0x{first:02x})"))),
+            _ => return Err(self.bad(format!("not CBOR (byte 0x{first:02x})"))),
         };
         Ok(match (major, value) {
             (0, Some(value)) => Head::Unsigned(value),

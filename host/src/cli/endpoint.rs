@@ -75,7 +75,7 @@ impl Endpoint {
         let address = format!("{}{path}", self.base);
         let mut answer = ask(&address).map_err(|problem| anyhow!("no answer from {address}: {problem}\n  {HINT}"))?;
         let body = answer.body_mut().read_to_string();
-        Ok((answer.status().as_u16(), body.with_context(|| format!("the answer of {address} cannot be read"))?))
+        Ok((answer.status().as_u16(), body.with_context(|| format!("cannot read the answer of {address}"))?))
     }
 }
 
@@ -112,7 +112,7 @@ impl Found {
             Ok(mut answer) => answer.body_mut().read_to_string().ok()?,
             Err(ureq::Error::Io(problem)) if problem.kind() == io::ErrorKind::ConnectionRefused => return None,
             Err(problem) => {
-                eprintln!("framegate: passed over: no answer from {address}: {problem}");
+                eprintln!("framegate: no answer from {address}: {problem} (ignored)");
                 return None;
             }
         };
@@ -134,5 +134,5 @@ impl Found {
 
 /// The endpoint answers from memory.
 const ANSWER: Duration = Duration::from_secs(5);
-const HINT: &str = "is framegate running there? `framegate ingester` answers only where FRAMEGATE_ADMIN says (such as \
-                    127.0.0.1:9180), `framegate run` where `admin` says; name another address with --url";
+const HINT: &str = "start `framegate ingester` with FRAMEGATE_ADMIN=127.0.0.1:9180, or check `admin` of \
+                    `framegate run`; --url names another address";

@@ -73,20 +73,20 @@ fn examples(feed: Feed) -> String {
 }
 
 const VARIABLES: &str = "\
-Variables (in upper or lower case; options count before them):
+Environment variables (in upper or lower case; options override them):
   INGESTER_STREAMS   JSON list of streams, such as [\"camera\"]; each gets a source of its own
   INGESTER_NAME      name of the ingester [default: the streams joined by _, then -ingester]
   INGESTER_URL       what workers connect to; its port is bound [default: tcp://localhost:10000]
   UPSTREAM_URL       the detector's address
   DUMP_PATH          file to capture events to, in every scan
   FRAMEGATE_BIND     address of this machine on which the port is bound [default: all of them]
-  FRAMEGATE_WORKERS  names of the workers that are served, such as daq-*,w1 [default: all]
-  FRAMEGATE_CAPTURE_ROOT  folder that no capture is outside of [default: none]
+  FRAMEGATE_WORKERS  names of the allowed workers, such as daq-*,w1 [default: all]
+  FRAMEGATE_CAPTURE_ROOT  folder that all captures must be in [default: none]
   SERVICE_REDIS_DSN  address of Redis, rediss:// for TLS; else REDIS_URL [default: redis://localhost:6379/0]
-  FRAMEGATE_REDIS_USER, FRAMEGATE_REDIS_PASSWORD  count before those in the address
+  FRAMEGATE_REDIS_USER, FRAMEGATE_REDIS_PASSWORD  override those in the address
   FRAMEGATE_REDIS_PASSWORD_FILE  a file that holds the password alone
-  FRAMEGATE_REDIS_CA  PEM file: who may sign Redis' certificate [default: whom the system trusts]
-  FRAMEGATE_REDIS_CERTIFICATE, FRAMEGATE_REDIS_KEY  PEM files: our own, for a Redis that asks for it
+  FRAMEGATE_REDIS_CA  PEM file: authorities for Redis' certificate [default: those of the system]
+  FRAMEGATE_REDIS_CERTIFICATE, FRAMEGATE_REDIS_KEY  PEM files of a client certificate, if Redis asks for one
   BUILD_META_FILE    build information to publish [default: /etc/build_git_meta.json]
   LOG_LEVEL          DEBUG, INFO, WARNING or ERROR [default: INFO]
   FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched before the executable's own

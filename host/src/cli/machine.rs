@@ -38,8 +38,8 @@ impl Machine {
         let wanted = descriptors(settings);
         if most < wanted {
             tracing::warn!(
-                "this process may open {most} descriptors (files and sockets), and this configuration wants {wanted}; raise \
-                 RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n of a shell)"
+                "this process may open {most} descriptors (files and sockets), and this configuration may need \
+                 {wanted}; raise RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n of a shell)"
             );
         }
         let (memory, threads) = (memory(settings), settings.ingesters.iter().map(|one| 2 + one.streams.len() as u64));
@@ -60,12 +60,13 @@ impl Machine {
             if let Some(most) = most.filter(|most| *most < wanted) {
                 let (most, wanted, memory) = (ByteSize(most), ByteSize(wanted), ByteSize(memory));
                 tracing::warn!(
-                    "this process may use {most} of memory ({from}), and with memory_limit and capture_limit of all ingesters, \
-                     {memory}, it wants {wanted}: it may be ended before they hold; lower them, or raise it"
+                    "this process may use {most} of memory ({from}), but may need {wanted}: memory_limit and \
+                     capture_limit of all ingesters allow {memory}. The system may end the process before these \
+                     limits take effect; lower them, or raise the limit of the process"
                 );
             }
         }
-        descriptors_left(LEAST).context("no signals could be heard and no log be written")?;
+        descriptors_left(LEAST).context("not enough to handle signals and write the log")?;
         Ok(Self { most, short: false, looked_at: Instant::now() })
     }
 
@@ -78,12 +79,12 @@ impl Machine {
         let left = descriptors_left(RESERVE);
         match (&left, self.short) {
             (Err(problem), false) => tracing::error!(
-                "fewer than {RESERVE} descriptors are left of the {} that this process may open ({problem}): detectors, workers, \
-                 Redis and status cannot connect until some are given back; raise RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n \
-                 of a shell), or see who has so many connections",
+                "fewer than {RESERVE} descriptors are left of the {} that this process may open ({problem}): \
+                 detectors, workers, Redis and status cannot connect until some are closed; raise RLIMIT_NOFILE \
+                 (LimitNOFILE= of a service, ulimit -n of a shell), or see who has so many connections",
                 getrlimit(Resource::RLIMIT_NOFILE).map_or(self.most, |(soft, _)| soft)
             ),
-            (Ok(()), true) => tracing::info!("there are descriptors enough again"),
+            (Ok(()), true) => tracing::info!("enough descriptors are free again"),
             _ => {}
         }
         self.short = left.is_err();

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Takes detector data from where it is made to the dranspose workers that compute on it.
+/// Forwards detector data to the dranspose workers that compute on it.
 #[derive(Debug, Parser)]
 #[command(name = "framegate", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Args {

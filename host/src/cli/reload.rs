@@ -126,14 +126,14 @@ impl Reloader {
 
     fn reload(&mut self, swaps: &Swaps, why: &str) {
         let shown = self.file.path.display();
-        tracing::info!("{shown} is read again: {why}");
+        tracing::info!("reading {shown} again: {why}");
         let checked = match self.file.read() {
             Ok(checked) => checked,
             Err(error) => {
                 for problem in error.problems() {
                     tracing::error!("{problem}");
                 }
-                return tracing::error!("{shown} is not taken; everything goes on as it was");
+                return tracing::error!("{shown} is wrong; nothing has changed");
             }
         };
         let Reload { swaps, mut needs_restart } = swaps.reload(&checked.settings);
@@ -141,16 +141,20 @@ impl Reloader {
             needs_restart.push("log_level".to_owned());
         }
         if !needs_restart.is_empty() {
-            tracing::warn!("{shown}: this counts only after a restart: {}", needs_restart.join("; "));
+            tracing::warn!("{shown}: needs a restart to take effect: {}", needs_restart.join("; "));
         }
         let (ready, refused): (Vec<_>, Vec<_>) = swaps.into_iter().partition(|(_, outcome)| outcome.is_ok());
         let names = |swaps: &[(_, _)]| swaps.iter().map(|(stream, _)| format!(" {stream}")).collect::<String>();
         match (ready.is_empty(), refused.is_empty()) {
-            (true, true) => tracing::info!("{shown}: nothing is new for a source"),
-            (false, true) => tracing::info!("{shown}: fed anew from the next scan on:{}", names(&ready)),
-            (true, false) => tracing::error!("{shown}: fed as before, because refused:{}", names(&refused)),
+            (true, true) => tracing::info!("{shown}: no stream has changed"),
+            (false, true) => tracing::info!("{shown}: new source from the next scan on:{}", names(&ready)),
+            (true, false) => tracing::error!(
+                "{shown}: old source stays, because the new one was refused (reason above):{}",
+                names(&refused)
+            ),
             (false, false) => tracing::error!(
-                "{shown}: fed anew from the next scan on:{}; fed as before, because refused:{}",
+                "{shown}: new source from the next scan on:{}; old source stays, because the new one was refused \
+                 (reason above):{}",
                 names(&ready),
                 names(&refused)
             ),

@@ -33,9 +33,10 @@ use crate::{
 
 /// Run ingesters from a configuration file.
 ///
-/// Runs until SIGTERM or SIGINT (ctrl-c), then delivers what is queued for up to `shutdown_grace` (default 1 s) and exits
-/// with 0; a second signal ends it at once. When the configuration file changes, or on SIGHUP, sources of which it says
-/// something new are swapped at the next scan start, and the log says what else needs a restart. Standalone with `scans` set, it ends by itself after the last scan.
+/// Runs until SIGTERM or SIGINT (ctrl-c), then delivers queued events for up to `shutdown_grace` (default 1 s) and
+/// exits with 0; a second signal ends it at once. When the configuration file changes, or on SIGHUP, streams with a
+/// changed source are swapped when the next scan starts, and the log lists the changes that need a restart. Standalone
+/// with `scans` set, it ends by itself after the last scan.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -45,7 +46,7 @@ pub(crate) struct Args {
     /// Where status and metrics are served over HTTP, or off; default 127.0.0.1:9180, or the next free port up to 9189
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// What is logged: DEBUG, INFO, WARNING or ERROR, and what is more serious; default INFO
+    /// The least serious level that is logged: DEBUG, INFO, WARNING or ERROR; default INFO
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// Print a configuration file with every key, its meaning and its default
@@ -59,14 +60,14 @@ Examples:
   framegate run --config framegate.toml
   framegate run --config framegate.toml --admin 0.0.0.0:9180 --log-level DEBUG
 
-Variables that count before the file, in upper or lower case; options count before them:
+Environment variables override the file, options override both. In upper or lower case:
   SERVICE_REDIS_DSN  address of Redis, else REDIS_URL; not with [standalone]
   FRAMEGATE_REDIS_USER, FRAMEGATE_REDIS_PASSWORD or FRAMEGATE_REDIS_PASSWORD_FILE, FRAMEGATE_REDIS_CA,
   FRAMEGATE_REDIS_CERTIFICATE, FRAMEGATE_REDIS_KEY  like the keys redis_user, redis_password, …; not with [standalone]
   BUILD_META_FILE    build information to publish
   LOG_LEVEL          DEBUG, INFO, WARNING or ERROR
   FRAMEGATE_ADMIN    address that serves status and metrics over HTTP, or off
-  FRAMEGATE_CAPTURE_ROOT  folder that no capture is outside of
+  FRAMEGATE_CAPTURE_ROOT  folder that all captures must be in
   FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched after plugin_dirs
   FRAMEGATE_ALLOW_WRITABLE_PLUGINS  true: accept plugin files that others may write to
 
@@ -94,12 +95,12 @@ pub(super) fn serve(
     };
     // The log's writer panics if its thread cannot be started.
     threads::can_be_had(1).with_context(|| no_thread("for the log"))?;
-    let _flush = logs::init(checked.log_level).context("logging cannot begin")?;
+    let _flush = logs::init(checked.log_level).context("cannot start logging")?;
     let mut machine = Machine::prepare(&checked.settings)?;
     let stop = if file.is_some() { Stop::listen() } else { Stop::listen_beyond_hangup() };
-    let stop = stop.with_context(|| no_thread("that hears signals"))?;
+    let stop = stop.with_context(|| no_thread("that handles signals"))?;
     let reloader = file.map(|file| Reloader::listen(file, checked.log_level)).transpose();
-    let reloader = reloader.context("SIGHUP cannot be heard")?.map(Reloader::begin).transpose();
+    let reloader = reloader.context("cannot handle SIGHUP")?.map(Reloader::begin).transpose();
     let reloader = reloader.with_context(|| no_thread("that watches the configuration file"))?;
     let settings = checked.settings;
     let grace = settings.shutdown_grace;
@@ -140,7 +141,7 @@ pub(super) fn serve(
         failure = host.failure();
     }
     if stop.is_asked() {
-        tracing::info!("stopping: what is queued is delivered for up to {}", humantime::format_duration(grace));
+        tracing::info!("stopping; delivering queued events for up to {}", humantime::format_duration(grace));
     }
     host.shutdown();
     // A service manager restarts it after this exit status.
@@ -166,7 +167,7 @@ fn end_with_a_panic_of_the_start() {
     panic::set_hook(Box::new(move |panic| {
         say(panic);
         if thread::current().name() == Some(START) {
-            fail(&["the start broke off; the lines above say where".to_owned()], FAILURE);
+            fail(&["the start failed; see the lines above".to_owned()], FAILURE);
             process::exit(FAILURE.into());
         }
     }));

@@ -20,31 +20,31 @@ use super::{
 };
 use crate::settings::dranspose::is_path;
 
-/// Let another source feed a stream, from the next scan on.
+/// Swap the source of a stream, from the next scan on.
 ///
-/// The running framegate finds, checks and loads the plugin and makes the source, while the stream's present source goes on;
-/// whatever fails, nothing has changed. A scan that runs is not disturbed: the new source takes over when the next one starts.
-/// Of two swaps of a stream that wait, the later one wins. `framegate status` shows what waits.
+/// The running framegate finds, checks and loads the plugin and creates the source, while the old source keeps running.
+/// If anything fails, nothing changes. A running scan is not disturbed: the new source takes over when the next scan
+/// starts. If two swaps of a stream wait, the later one wins. `framegate status` shows swaps that wait.
 ///
-/// Nothing but the source changes; after a restart it is again what the configuration says.
+/// After a restart the stream has the source of the configuration again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
+#[command(after_help = "Examples:
   framegate swap camera /opt/plugins/libmine.so
   framegate swap camera mine --settings '{\"upstream_url\": \"tcp://detector:9999\"}' --wait
   framegate swap camera ./libmine.so#sha256:9f86d0...     only this content
 
-Exit status: 0 the source is ready (with --wait: took over, and all frames of the old one are back); 1 no answer, or another \
-swap came first; 2 no such stream, or settings that the source does not take; 3 the plugin was refused.")]
+Exit status: 0 the source is ready (with --wait: it took over, and all frames of the old one are released); 1 no \
+answer, or a later swap overrides it; 2 no such stream, or settings that the source does not accept; 3 the plugin \
+was refused.")]
 pub(crate) struct Args {
     /// The stream
     stream: String,
-    /// What shall feed it: the name of a plugin, a path to its file, or a class of dranspose
+    /// The new source: the name of a plugin, a path to its file, or a class of dranspose
     source: String,
-    /// The source's own settings, an object of JSON; default: those that the stream has
+    /// The source's own settings, a JSON object; default: the stream's present settings
     #[arg(long, value_name = "JSON")]
     settings: Option<String>,
-    /// Wait until it has taken over, and until every frame of the old source has come back
+    /// Wait until the new source has taken over and all frames of the old one are released
     #[arg(long)]
     wait: bool,
     /// Print receipts as they come, in JSON, one a line
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             Some("superseded") => {
                 let by = &receipt["superseded_by"];
-                return Ok(fail(&[format!("swap {by}, which was asked for later, came before this one")], FAILURE));
+                return Ok(fail(&[format!("swap {by}, which was requested later, overrides this one")], FAILURE));
             }
             Some("pending") if !args.wait => return Ok(ExitCode::SUCCESS),
             Some("effective") if !args.wait || receipt["old"]["settled_at"].is_string() => {
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         stop.wait(EVERY);
         if stop.is_asked() {
-            bail!("not waited for its end; the swap goes on, and `framegate status` shows how far it is");
+            bail!("stopped waiting; the swap continues, and `framegate status` shows its progress");
         }
         // A single failed answer does not mean that framegate has ended.
         match endpoint.get(&address) {
@@ -136,13 +136,15 @@ fn choose(mut found: Vec<Found>, stream: &str) -> Result<Found, String> {
     let mut having = found.into_iter().filter(|one| one.streams().any(|name| name == stream));
     match (having.next(), having.next()) {
         (Some(one), None) => Ok(one),
-        (None, _) => Err(format!("no framegate of this machine has a stream {stream:?}:{list}")),
-        (Some(_), Some(_)) => Err(format!("several have a stream {stream:?}; say which with --url:{list}")),
+        (None, _) => Err(format!("no framegate process on this machine has a stream {stream:?}:{list}")),
+        (Some(_), Some(_)) => {
+            Err(format!("several framegate processes have a stream {stream:?}; choose one with --url:{list}"))
+        }
     }
 }
 
 fn parse(body: &str) -> anyhow::Result<Value> {
-    serde_json::from_str(body).context("the answer is none of framegate")
+    serde_json::from_str(body).context("the answer is not from framegate")
 }
 
 fn object(text: &str) -> Result<Value, String> {
@@ -173,7 +175,8 @@ fn steps(receipt: &Value) -> Vec<String> {
     }
     let reused = if receipt["reused"] == true { ", loaded earlier" } else { "" };
     steps.push(format!(
-        "{swap}: ready after {:.1} ms{reused}; takes over at the next scan start\n  from  {}\n  to    {}",
+        "{swap}: the new source is ready after {:.1} ms{reused}; it takes over when the next scan starts\n  \
+         from  {}\n  to    {}",
         receipt["ready_ms"].as_f64().unwrap_or_default(),
         source(&receipt["from"]),
         source(&receipt["to"])
@@ -187,7 +190,7 @@ fn steps(receipt: &Value) -> Vec<String> {
     }
     if old["settled_at"].is_string() {
         let (events, frames) = (&old["events"], &old["frames"]);
-        steps.push(format!("{swap}: the old source gave {events} events; all of its {frames} frames are back"));
+        steps.push(format!("{swap}: the old source gave {events} events; all its {frames} frames are released"));
     }
     steps
 }

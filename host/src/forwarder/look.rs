@@ -44,8 +44,8 @@ impl Rate {
 
 /// A call of a source that takes longer is shown as a fault: a source may wait 100 ms at most.
 const STUCK: Duration = Duration::from_secs(2);
-const LACKS_DESCRIPTORS: &str =
-    "no worker can connect: this process has as many files and connections open as it may (RLIMIT_NOFILE, `ulimit -n`)";
+const LACKS_DESCRIPTORS: &str = "no worker can connect: this process has reached its limit of open files and connections \
+                                 (RLIMIT_NOFILE, `ulimit -n`)";
 /// Minimum interval between pace log lines. (The reference logs it every 1,000 events.)
 const PACE_LOG: Duration = Duration::from_secs(10);
 
@@ -91,12 +91,13 @@ impl Forwarder {
             let pace = self.ingester.pace.take();
             tracing::info!(
                 ingester = %self.settings.name,
-                events = pace.events,
-                mean_us = pace.mean_us,
-                min_us = pace.min_us,
-                max_us = pace.max_us,
-                waited_for_assignments = pace.waited_for_assignments,
-                "forwarding"
+                "forwarding: {} events since the last such line, {:.1} ms apart on average ({:.1} to {:.1} ms); {} \
+                 waited for their assignments",
+                pace.events,
+                pace.mean_us / 1e3,
+                pace.min_us / 1e3,
+                pace.max_us / 1e3,
+                pace.waited_for_assignments
             );
         }
     }

@@ -240,7 +240,9 @@ pub(crate) fn prepare(
         let (port, at) = (ingester.port, ingester.bind.map(|address| format!(" of {address}")).unwrap_or_default());
         let advice = match problem.kind() {
             std::io::ErrorKind::AddrInUse => {
-                "end the program that holds it, or give this ingester another port in its url".to_owned()
+                "stop the program that uses it (`ss -ltnp` names it), or choose another port: `url` in the \
+                 configuration, INGESTER_URL for `framegate ingester`"
+                    .to_owned()
             }
             std::io::ErrorKind::AddrNotAvailable => "`bind` must be an address of this machine".to_owned(),
             _ => format!("it is the port of {}", ingester.url()),

@@ -179,8 +179,8 @@ impl Host {
         announce(&settings.ingesters, &swaps.sources());
         if let Some(address) = settings.admin.filter(|address| !address.ip().is_loopback()) {
             tracing::warn!(
-                "admin: {address} can be reached from other machines, and asks nobody for a password: it tells names, addresses and \
-                 counts (admin_swap says who may swap sources); 127.0.0.1 is for this machine alone"
+                "admin: other machines can reach {address}, and it asks for no password: it shows names, addresses \
+                 and counts (admin_swap sets who may swap sources); use 127.0.0.1 for this machine alone"
             );
         }
         if let Some(admin) = admin {

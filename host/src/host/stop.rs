@@ -58,7 +58,7 @@ impl Host {
         if let Some(control) = self.control.take()
             && !wait_until(deadline + Duration::from_millis(300), || control.is_finished())
         {
-            tracing::warn!("control does not end in time; what it published in Redis may stay there for 10 s");
+            tracing::warn!("control did not stop in time; this ingester's keys may stay in Redis for 10 s");
         }
         let threads: Vec<_> = self.ingesters.drain(..).filter_map(|ingester| ingester.thread).collect();
         let deadline = Instant::now() + Duration::from_millis(100);

@@ -331,8 +331,8 @@ impl Ingester {
             Phase::Closing { deadline } if now >= deadline => {
                 tracing::error!(
                     ingester = %self.name,
-                    "the disk of the capture hangs: the scan ends without waiting for it longer than {CAPTURE_CLOSE:?}; \
-                     what waits for it is written when it answers again"
+                    "the disk of the capture hangs: the scan ends after waiting {CAPTURE_CLOSE:?} for it; waiting \
+                     events are written when it answers again"
                 );
                 let id = scan.id;
                 self.capture_closed(id);
@@ -359,7 +359,7 @@ impl Ingester {
             scan.phase = Phase::Finished;
             self.finished = Some(id);
             let lines = self.picture_of_tallies();
-            tracing::info!(ingester = %self.name, scan = %id, "scan finished: {lines}");
+            tracing::info!(ingester = %self.name, "scan {id} finished: {lines}");
         }
     }
 

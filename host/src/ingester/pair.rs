@@ -68,7 +68,8 @@ impl Ingester {
             let (ingester, name) = (&self.name, &self.streams[index].name);
             tracing::warn!(
                 %ingester, stream = %name,
-                "events are dropped, because memory is full and when_full is \"drop\"; their places are kept, and the count is in the status"
+                "memory is full: dropping events, because when_full is \"drop\"; their places in messages stay empty, \
+                 and status has the count"
             );
         }
         if matches!(slot, Slot::Dropped { .. }) || stream.has_failed() {

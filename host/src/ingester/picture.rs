@@ -102,10 +102,18 @@ impl Ingester {
         let Some(scan) = &self.scan else { return String::new() };
         let line = |(stream, in_scan): (&super::Stream, &super::scan::StreamScan)| {
             let tally = in_scan.tally;
-            format!(
-                "{}: {} read = {} forwarded + {} dropped + {} discarded",
-                stream.name, tally.read, tally.forwarded, tally.dropped, tally.discarded
-            )
+            let (name, read) = (&stream.name, tally.read);
+            let mut line = match tally.forwarded == read {
+                true => format!("{name}: {read} events read, all forwarded"),
+                false => format!(
+                    "{name}: {read} events read, {} forwarded, {} dropped, {} discarded",
+                    tally.forwarded, tally.dropped, tally.discarded
+                ),
+            };
+            if tally.missing > 0 {
+                line += &format!(", {} more missing", tally.missing);
+            }
+            line
         };
         let lines: Vec<_> =
             self.streams.iter().zip(&scan.streams).filter(|(_, in_scan)| in_scan.active).map(line).collect();

@@ -216,7 +216,7 @@ impl Workers {
             worker.lost += lost;
             self.lost += lost;
             self.log(format!(
-                "the connection of worker {name} is over: up to {lost} messages that were on their way are lost"
+                "the connection to worker {name} has ended: up to {lost} messages on their way to it are lost"
             ));
         }
     }
@@ -248,7 +248,7 @@ impl Workers {
             self.evictions += 1;
             self.given_up.push(worker.name.clone());
             lines.push(format!(
-                "worker {} gets nothing more in this scan, {count} messages for it are dropped: {why}",
+                "worker {} is evicted and gets nothing more in this scan, {count} messages for it are dropped: {why}",
                 worker.name
             ));
         }

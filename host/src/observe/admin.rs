@@ -55,8 +55,8 @@ impl Admin {
                 Err(problem) => {
                     let to = if search { format!(" to {last}") } else { String::new() };
                     return Err(format!(
-                        "admin: {address}{to} cannot be bound: {problem}\n  end the program that holds it, or set `admin` to \
-                         another address or to \"off\""
+                        "admin: {address}{to} cannot be bound: {problem}\n  stop the program that uses it (`ss -ltnp` \
+                         names it), or set `admin` to another address or to \"off\""
                     ));
                 }
             }

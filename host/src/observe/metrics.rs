@@ -49,13 +49,13 @@ impl Collector for Snapshot {
         let up = f64::from(u8::from(matches!(status.control.state, "up" | "standalone")));
         out.gauge("control_up", "Whether Redis answers; 1 without Redis.", [(vec![], up)])?;
         let words = status.control.counters.iter().map(|(what, count)| (vec![("what", *what)], *count as f64));
-        out.counter("control_occurrences", "What came from control and could not be used.", words)?;
+        out.counter("control_occurrences", "Input from the controller that could not be used, by kind.", words)?;
         let frames = status.generations.iter().flat_map(|generation| {
             let labels = [("stream", generation.stream.as_str()), ("sha256", generation.sha256.as_str())];
             [("given", generation.frames_given), ("returned", generation.frames_returned)]
                 .map(|(what, count)| ([&labels[..], &[("what", what)]].concat(), count as f64))
         });
-        out.counter("plugin_frames", "Frames that a loaded plugin gave, and those it got back.", frames)?;
+        out.counter("plugin_frames", "Frames that a loaded plugin gave, and frames of it that were released.", frames)?;
         faults(&mut out, status)?;
         ingesters(&mut out, &status.ingesters)?;
         streams(&mut out, &status.ingesters)?;
@@ -70,8 +70,7 @@ fn faults(out: &mut Out<'_>, status: &Status) -> fmt::Result {
         (vec![("ingester", name.map_or("", IngesterName::as_str))], count as f64)
     }
     let each = status.ingesters.iter().map(|report| of(status, Some(&report.name)));
-    let help =
-        "Things that are wrong now, of each ingester, and without an ingester those of the host; status says what.";
+    let help = "Current faults of each ingester, and without an ingester those of the host; status describes them.";
     out.gauge("faults", help, each.chain([of(status, None)]))
 }
 
@@ -81,13 +80,17 @@ fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
     out.gauge("ingester_state", "The state that an ingester is in; 1 for that state.", state)?;
     out.counter(
         "processed_events",
-        "Events sent or discarded in the current scan.",
+        "Events forwarded or discarded in the current scan.",
         each(|r| r.processed_events as f64),
     )?;
     out.gauge("event_rate", "Events a second, over the last second.", each(|r| r.event_rate))?;
     out.gauge("memory_used_bytes", "Bytes of events and messages held.", each(|r| r.memory_used as f64))?;
     out.gauge("memory_limit_bytes", "Bytes that may be held.", each(|r| r.memory_limit as f64))?;
-    out.gauge("assignments_waiting", "Assignments that wait for events.", each(|r| r.assignments_waiting as f64))?;
+    out.gauge(
+        "assignments_waiting",
+        "Assigned events that have not been received yet.",
+        each(|r| r.assignments_waiting as f64),
+    )?;
     out.gauge("event_mean_seconds", "Mean time from event to event.", each(|r| r.pace.mean_us / 1e6))?;
     out.gauge("event_max_seconds", "Longest time from event to event.", each(|r| r.pace.max_us / 1e6))?;
     out.counter(
@@ -98,13 +101,13 @@ fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
     let counters = reports.iter().flat_map(|report| {
         report.counters.iter().map(|(what, count)| (vec![name(report), ("what", *what)], *count as f64))
     });
-    out.counter("occurrences", "Everything else that is counted since the start.", counters)?;
+    out.counter("occurrences", "Everything else that is counted since the start, by kind.", counters)?;
     let captures = reports.iter().filter_map(|report| report.capture.as_ref().map(|capture| (report, capture)));
     let outcomes = captures.flat_map(|(report, capture)| {
         [("written", capture.written), ("not_written", capture.not_written)]
             .map(|(outcome, count)| (vec![name(report), ("outcome", outcome)], count as f64))
     });
-    out.counter("capture_events", "Events of the current capture, by what became of them.", outcomes)?;
+    out.counter("capture_events", "Events of the current capture: written or not.", outcomes)?;
     let waiting =
         reports.iter().filter_map(|report| Some((vec![name(report)], report.capture.as_ref()?.bytes_waiting as f64)));
     out.gauge("capture_waiting_bytes", "Bytes of events that wait for the capture's disk.", waiting)
@@ -136,10 +139,18 @@ fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
         }
     }
     out.gauge("source_state", "The state that a stream's source is in; 1 for that state.", state)?;
-    out.counter("stream_events", "Events since the start, by what became of them.", events)?;
+    out.counter("stream_events", "Events since the start, by outcome; README explains the words.", events)?;
     out.gauge("stream_queued_events", "Events that wait for their assignments.", queued)?;
-    out.gauge("stream_waiting_bytes", "Bytes of these events, and what the source has not given yet.", waiting)?;
-    out.counter("stream_skipped_messages", "Messages of the detector that gave no event.", skipped)?;
+    out.gauge(
+        "stream_waiting_bytes",
+        "Bytes of these events, and of data that the source has not given yet.",
+        waiting,
+    )?;
+    out.counter(
+        "stream_skipped_messages",
+        "Skipped messages of the detector in the current scan, by reason.",
+        skipped,
+    )?;
     out.counter("source_received", "What a stream's source has counted itself in the current scan.", received)
 }
 
@@ -158,12 +169,12 @@ fn workers(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
     out.gauge("worker_waiting_messages", "Messages that wait for the worker.", each(|w| w.waiting as f64))?;
     out.counter(
         "worker_dropped_messages",
-        "Messages dropped in the scan with the worker.",
+        "Messages dropped in the scan, because the worker was evicted.",
         each(|w| w.dropped as f64),
     )?;
     out.counter(
         "worker_lost_messages",
-        "Messages lost in the scan with the worker's connection.",
+        "Messages lost in the scan when the worker's connection ended.",
         each(|w| w.lost as f64),
     )
 }

@@ -57,11 +57,11 @@ pub(super) async fn ask(
         AdminSwap::Anywhere => true,
     };
     if !allowed {
-        let why = format!("swaps are taken from the machine itself, not from {peer} (admin_swap = \"loopback\")");
+        let why = format!("swaps are accepted from this machine only, not from {peer} (admin_swap = \"loopback\")");
         return Err(refuse(StatusCode::FORBIDDEN, why));
     }
     if headers.contains_key(ORIGIN) {
-        return Err(refuse(StatusCode::FORBIDDEN, "swaps are not taken from web pages"));
+        return Err(refuse(StatusCode::FORBIDDEN, "swaps are not accepted from web pages"));
     }
     let Json(request) = request.map_err(|problem| refuse(problem.status(), problem.body_text()))?;
     let source = Source::parse(&request.source)

@@ -173,8 +173,7 @@ impl Generation {
                 State::Loaded(plugin, _) => return Ok(*plugin),
                 State::Refused(refusal) => return Err(refusal.clone()),
                 State::Loading => {
-                    let found =
-                        format!("{} is being loaded by another thread, which does not get through", self.identity);
+                    let found = format!("another thread is loading {} and does not finish", self.identity);
                     return Err(Refusal::new(Code::Load, found, "restart framegate"));
                 }
                 State::Inspected(_) => {}

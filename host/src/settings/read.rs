@@ -64,7 +64,7 @@ fn too_few(number: impl fmt::Display) -> String {
 pub(super) fn generations(number: u64) -> Result<usize, String> {
     match number {
         1..=500 => Ok(number as usize),
-        _ => Err(format!("{number} is not allowed: 1 to 500, which the system's loader can bear")),
+        _ => Err(format!("{number} is not allowed: 1 to 500, the limit of the system's loader")),
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) fn size(given: &Given) -> Result<u64, String> {
     let expected = "expected a size such as \"1 GiB\", \"256 MiB\", or a number of bytes";
     let bytes = match &given.value {
         Value::Integer(number) => u64::try_from(*number).map_err(|_| format!("{number} is negative; {expected}"))?,
-        Value::Text(text) => text.parse::<ByteSize>().map_err(|_| format!("{text:?} is no size; {expected}"))?.0,
+        Value::Text(text) => text.parse::<ByteSize>().map_err(|_| format!("{text:?} is not a size; {expected}"))?.0,
         _ => return Err(format!("{expected}, not {}", given.kind())),
     };
     not_empty(bytes)
@@ -89,7 +89,7 @@ pub(super) fn time(least: Duration, most: Duration) -> impl FnOnce(&Given) -> Re
     move |given| {
         let expected = "expected a time with its unit, such as \"10 s\" or \"500 ms\"";
         let Value::Text(text) = &given.value else { return Err(format!("{expected}, not {}", given.kind())) };
-        let time = humantime::parse_duration(text).map_err(|_| format!("{text:?} is no time; {expected}"))?;
+        let time = humantime::parse_duration(text).map_err(|_| format!("{text:?} is not a time; {expected}"))?;
         within(time, text, least, most)
     }
 }
@@ -146,7 +146,11 @@ pub(super) fn address(given: &Given) -> Result<(String, u16), String> {
 /// The same for a text.
 pub(super) fn address_of(url: &str) -> Result<(String, u16), String> {
     let address = Address::tcp(url).map_err(|wrong| format!("{wrong}, to which workers connect"))?;
-    address.to_connect().map_err(|wrong| format!("{wrong} (on which addresses the port is bound, `bind` says)"))?;
+    address.to_connect().map_err(|wrong| {
+        format!(
+            "{wrong}: workers connect to this address. To choose where framegate listens, set `bind` or FRAMEGATE_BIND"
+        )
+    })?;
     let host = if address.is_ipv6() { format!("[{}]", address.host()) } else { address.host().to_owned() };
     Ok((host, address.port()))
 }

@@ -157,13 +157,13 @@ pub(super) fn contradict(top: &mut Section<'_>, standalone: &Table, problems: &m
 /// Checks only the form; never repeats the address, which may contain a password.
 fn address(given: &Given) -> Result<String, String> {
     let text = text(given)?;
-    let wrong = |why: &str| Err(format!("no address of Redis: {why}\n  expected {FORM}"));
+    let wrong = |why: &str| Err(format!("not a Redis address: {why}\n  expected {FORM}"));
     let url = match Url::parse(&text) {
         Ok(url) => url,
         Err(url::ParseError::RelativeUrlWithoutBase) => return wrong("it has no scheme; write redis:// before it"),
         Err(url::ParseError::InvalidPort) => return wrong("the port must be 1 to 65535"),
         Err(url::ParseError::EmptyHost) => return wrong("the host is missing"),
-        Err(url::ParseError::InvalidIpv6Address) => return wrong("in brackets stands no IPv6 address"),
+        Err(url::ParseError::InvalidIpv6Address) => return wrong("the brackets hold no IPv6 address"),
         Err(problem) => return wrong(&problem.to_string()),
     };
     let database = url.path().trim_start_matches('/');
@@ -174,10 +174,13 @@ fn address(given: &Given) -> Result<String, String> {
         return wrong("the host is missing");
     }
     if !database.is_empty() && database.parse::<u16>().is_err() {
-        return wrong("the database is no number");
+        return wrong("the database is not a number");
     }
     if url.fragment().is_some() {
-        return wrong("nothing may follow a #; certificates are always checked, and redis_ca names who may sign them");
+        return wrong(
+            "nothing may follow a #; certificates are always checked, and redis_ca names a file with the \
+             trusted authorities",
+        );
     }
     Ok(text)
 }

@@ -207,7 +207,7 @@ fn names_ports_and_captures_are_there_once() {
 fn values_are_told_with_what_is_allowed() {
     let stream = "[[ingester.stream]]\nname = 's'\nsource = 'x'\n";
     for (key, says) in [
-        ("memory_limit = '1 GB of'", "is no size; expected a size such as \"1 GiB\""),
+        ("memory_limit = '1 GB of'", "is not a size; expected a size such as \"1 GiB\""),
         ("memory_limit = 0", "at least 1 byte"),
         ("memory_limit = -1", "is negative"),
         ("memory_limit = true", "expected a size"),
@@ -218,7 +218,7 @@ fn values_are_told_with_what_is_allowed() {
         ("worker_timeout = '2000 years'", "1ms to 365 days"),
         ("stall_timeout = 'never'", "or \"off\""),
         ("capture_when_full = 'thinn'", "did you mean \"thin\"?"),
-        ("url = 'tcp://*:1'", "`*` is no machine to connect to"),
+        ("url = 'tcp://*:1'", "`*` is not a machine to connect to"),
         ("url = 'tcp://h:0'", "1 to 65535"),
         ("url = 'tcp://h:65536'", "1 to 65535"),
         ("url = 'tcp://u@h:1'", "malformed"),
@@ -229,7 +229,7 @@ fn values_are_told_with_what_is_allowed() {
         ("url = 'tcp://:1'", "the host is missing"),
         ("url = 'tcp://h:1/x'", "nothing may follow the port"),
         ("bind = 'eth0'", "expected an IP address of this machine"),
-        ("workers = []", "nobody would be served"),
+        ("workers = []", "no worker would be allowed"),
         ("workers = 'w1'", "expected names of workers"),
         ("name = ''", "it is empty"),
         ("name = \"\\n\"", "control character"),

@@ -19,10 +19,10 @@ impl AllowedWorkers {
     pub fn named<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, String> {
         let pattern = |text: S| match text.as_ref().trim() {
             "" => Err("a name is empty".to_owned()),
-            text => Pattern::new(text).map_err(|why| format!("{text:?} is no pattern of names: {}", why.msg)),
+            text => Pattern::new(text).map_err(|why| format!("{text:?} is not a pattern of names: {}", why.msg)),
         };
         match patterns.into_iter().map(pattern).collect::<Result<Vec<_>, _>>()? {
-            patterns if patterns.is_empty() => Err("nobody would be served".to_owned()),
+            patterns if patterns.is_empty() => Err("no worker would be allowed".to_owned()),
             patterns if patterns.iter().any(|pattern| pattern.as_str() == "*") => Ok(Self::default()),
             patterns => Ok(Self(Some(patterns))),
         }

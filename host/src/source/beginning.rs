@@ -78,8 +78,8 @@ fn must_wait(factory: &dyn Factory, stream: &str, settings: &Value, before: &Bef
     let (old, old_settings) = (before.feed)();
     let (new, old) = (factory.traits(stream, settings)?, old.traits(stream, &old_settings)?);
     if new.exclusive && old.exclusive && new.on_demand != old.on_demand {
-        let why = "one of the old and the new source is asked for each event and the other is not, and as only one of them can \
-                   be there, neither could take the other's place again; restart framegate with the new one";
+        let why = "only one of the old and the new source can exist at a time, and only one of them is triggered for \
+             each event, so a swap that fails could not be undone; restart framegate with the new one";
         return Err(Fault::Source(SourceError::internal(why)).into());
     }
     Ok(new.exclusive && old.exclusive)
@@ -116,7 +116,10 @@ fn begin_late(
             Some(Begun { source, held })
         }
         Err(again) => {
-            let why = format!("it has no source: the new one: {problem}; the old one again: {again}");
+            let why = format!(
+                "the stream has no source. The new one failed: {problem}; the old one cannot be created \
+                 again: {again}"
+            );
             (before.told)(Late::NotMade { problem, again: Err(again) });
             Some(Begun { source: StreamSource::without(token, factory, settings, why), held })
         }

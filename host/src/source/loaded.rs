@@ -127,8 +127,8 @@ impl Factory for LoadedFactory {
             if !told.swap(true, Ordering::Relaxed) {
                 tracing::error!(
                     stream,
-                    "{source} calls the host ({call}) after it has given the host's context back: this is a fault of the plugin; \
-                     further calls are counted (stray_calls in the status)"
+                    "{source} calls the host ({call}) after it has released the host's context: this is a fault of \
+                     the plugin; further calls are counted (stray_calls in the status)"
                 );
             }
         }))

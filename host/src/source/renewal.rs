@@ -197,7 +197,8 @@ impl StreamSource {
             if !is_poisoned {
                 tracing::error!(
                     stream = %self.token.stream,
-                    "{}: it has ended and has not given the host's context back: a thread of it goes on, or it has forgotten to",
+                    "{}: it has ended without releasing the host's context: a thread of it is still running, or it \
+                     forgot to",
                     self.token.source
                 );
             }

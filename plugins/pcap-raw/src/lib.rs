@@ -54,7 +54,7 @@ impl Source for PcapRaw {
         let connected = self.reactor.wait(link.ready(), Deadline::after(self.settings.connect_wait.0));
         if connected.is_none() {
             let url = &self.settings.upstream_url;
-            self.host.log(LogLevel::Info, format!("{url} does not answer yet; connecting goes on in the background"));
+            self.host.log(LogLevel::Info, format!("waiting for the detector at {url} (nothing answers there yet)"));
         }
         Ok(PcapRawRun::new(link, &self.settings, &self.runs, self.reactor.clone(), self.host.clone()))
     }

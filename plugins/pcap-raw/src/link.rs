@@ -100,7 +100,7 @@ impl Link {
             }
             Err(error) => format!("the connection broke: {error}"),
         };
-        self.host.log(LogLevel::Info, format!("{}: {why}; connecting again after a pause", self.settings.upstream_url));
+        self.host.log(LogLevel::Info, format!("{}: {why}; reconnecting after a pause", self.settings.upstream_url));
         self.state = State::Lost;
         self.changed = Instant::now();
         Read::Lost
@@ -161,7 +161,7 @@ async fn connect(
             Err(problem) if !told => {
                 told = true;
                 let url = &settings.upstream_url;
-                host.log(LogLevel::Warn, format!("{url}: {problem}; connecting goes on in the background"));
+                host.log(LogLevel::Warn, format!("{url}: {problem}; retrying in the background"));
             }
             Err(_) => {}
         }

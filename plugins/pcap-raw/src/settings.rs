@@ -76,7 +76,7 @@ mod tests {
         for (text, says) in [
             ("{}", "upstream_url"),
             (r#"{"upstream_url": "tcp://h"}"#, "tcp://HOST:PORT"),
-            (r#"{"upstream_url": "tcp://*:1"}"#, "`*` is no machine to connect to"),
+            (r#"{"upstream_url": "tcp://*:1"}"#, "`*` is not a machine to connect to"),
             (r#"{"upstream_url": "tcp://h:1", "max_lines": 5}"#, "max_line"),
             (r#"{"upstream_url": "tcp://h:1", "max_line": 0}"#, "at least 1"),
         ] {

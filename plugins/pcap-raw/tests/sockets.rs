@@ -175,7 +175,7 @@ fn a_server_that_comes_late_is_found() {
     drop(reserved);
     let (mut source, host) = source(&format!("tcp://{address}"), r#", "connect_wait": 20"#);
     let mut run = source.open().unwrap();
-    assert!(host.lines().iter().any(|(_, line)| line.contains("does not answer yet")));
+    assert!(host.lines().iter().any(|(_, line)| line.contains("nothing answers there yet")));
     assert_eq!(step(&mut run, &mut Vec::new()), Progress::Idle);
     let listener = TcpListener::bind(address).unwrap();
     let server = thread::spawn(move || saying(format!("{HEADER}END 0 Ok\n"))(listener.accept().unwrap().0));

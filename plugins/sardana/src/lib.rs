@@ -69,7 +69,7 @@ impl Source for Sardana {
         let run = SardanaRun::new(self.inbox.clone(), &self.runs, self.reactor.clone(), self.host.clone());
         let early = run.early();
         if early > 0 {
-            self.host.log(LogLevel::Info, format!("{early} posts came while no scan was active, and were dropped"));
+            self.host.log(LogLevel::Info, format!("skipped {early} posts that came while no scan was active"));
         }
         Ok(run)
     }

@@ -16,7 +16,7 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, SourceErro
         vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))]
     } else {
         let addresses = (host, port).to_socket_addrs().map_err(|error| {
-            SourceError::settings(format!("host: {host:?} is no address or name of this machine: {error}"))
+            SourceError::settings(format!("host: {host:?} is not an address or name of this machine: {error}"))
         })?;
         addresses.collect()
     };

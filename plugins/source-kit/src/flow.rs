@@ -34,7 +34,7 @@ impl Flow<'_, '_> {
     pub fn start(&mut self, frames: impl IntoIterator<Item = Frame>) {
         self.release_end();
         if self.state.phase == Phase::Before {
-            self.host.log(LogLevel::Info, format!("{}: a run starts", self.state.typ));
+            self.host.log(LogLevel::Info, format!("{}: the detector started a series", self.state.typ));
             self.out.push(self.state.typ, EventKind::Start, frames);
             self.state.phase = Phase::Running;
             self.state.runs.add();
@@ -90,7 +90,7 @@ impl Flow<'_, '_> {
     }
 
     fn give_end(&mut self, frames: impl IntoIterator<Item = Frame>) {
-        self.host.log(LogLevel::Info, format!("{}: the run has ended", self.state.typ));
+        self.host.log(LogLevel::Info, format!("{}: the detector ended the series", self.state.typ));
         self.out.push(self.state.typ, EventKind::End, frames);
         self.state.phase = Phase::Ended;
     }

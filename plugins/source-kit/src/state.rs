@@ -168,7 +168,7 @@ impl RunState {
     /// Counts a message that came after the run's end.
     pub fn late(&mut self, host: &HostContext) {
         if self.count(AFTER_END.0, 1) == 1 {
-            host.log(LogLevel::Debug, format!("{}: messages {AFTER_END} are dropped", self.typ));
+            host.log(LogLevel::Debug, format!("{}: skipping messages {AFTER_END}", self.typ));
         }
     }
 

@@ -149,7 +149,7 @@ fn a_detector_that_binds_later_is_found() {
     let url = free_url();
     let (mut source, host) = source_and_host(&url, r#", "connect_wait": 20"#);
     let mut run = source.open().unwrap();
-    assert!(host.lines().iter().any(|(_, line)| line.contains("does not answer yet")));
+    assert!(host.lines().iter().any(|(_, line)| line.contains("nothing answers there yet")));
     assert_eq!(step(&mut run, &mut Vec::new()), Progress::Idle);
     let detector = Detector::bind(&url);
     detector.say(&header(0));

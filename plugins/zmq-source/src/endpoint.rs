@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Endpoints {
         for url in written {
             let endpoint = Endpoint::parse(&url).map_err(de::Error::custom)?;
             if endpoints.contains(&endpoint) {
-                return Err(de::Error::custom(format!("{endpoint:?} stands twice: its messages would come twice")));
+                return Err(de::Error::custom(format!("{endpoint:?} is listed twice: its messages would come twice")));
             }
             endpoints.push(endpoint);
         }
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(read(r#""tcp://a:1""#).unwrap(), Endpoint::parse("tcp://a:1").unwrap().into());
         for (text, says) in [
             ("[]", "no address"),
-            (r#"["tcp://a:1", "tcp://a:1/"]"#, "stands twice"),
+            (r#"["tcp://a:1", "tcp://a:1/"]"#, "is listed twice"),
             (r#"["tcp://a:1", "tcp://a"]"#, "the port is missing"),
             ("1", "a list of addresses"),
         ] {

@@ -86,8 +86,8 @@ impl Link {
         if closing::are_too_many() {
             let most = closing::MOST;
             return Err(SourceError::connect(format!(
-                "{url:?}: {most} connections of earlier scans cannot be closed, because the name server does not answer them; \
-                 see to it (resolv.conf), or write the detector's address in numbers"
+                "{url:?}: {most} connections of earlier scans cannot be closed, because the name server does not \
+                 answer them; check it (resolv.conf), or use the detector's IP address"
             )));
         }
         let context = Context::new();

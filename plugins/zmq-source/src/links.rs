@@ -68,11 +68,11 @@ impl Links {
             let line = match (settings.attach, link.name_answer()) {
                 // A warning is logged.
                 (Attach::Connect, Some(Answer::Failed(_))) => continue,
-                (Attach::Connect, Some(Answer::Pending)) => format!(
-                    "{url:?}: the name server has not answered; it is asked again, and connecting goes on in the background"
-                ),
-                (Attach::Connect, _) => format!("{url:?} does not answer yet; connecting goes on in the background"),
-                (Attach::Bind, _) => format!("nobody has connected to {url:?} yet; it stays bound"),
+                (Attach::Connect, Some(Answer::Pending)) => {
+                    format!("waiting for the detector at {url:?} (the name server has not answered yet; retrying)")
+                }
+                (Attach::Connect, _) => format!("waiting for the detector at {url:?} (nothing answers there yet)"),
+                (Attach::Bind, _) => format!("waiting for the detector to connect to {url:?}"),
             };
             host.log(LogLevel::Info, line);
         }
@@ -131,8 +131,8 @@ impl Links {
         for (url, closing) in ending {
             if !closing.wait(deadline) {
                 let line = format!(
-                    "{url:?}: the connection is closed in the background, because the name server does not answer; see to it \
-                     (resolv.conf), or write the detector's address in numbers"
+                    "{url:?}: the connection is closed in the background, because the name server does not answer; \
+                     check it (resolv.conf), or use the detector's IP address"
                 );
                 self.host.log(LogLevel::Warn, line);
             }
@@ -174,8 +174,8 @@ impl Links {
         });
         if let Some((url, why)) = unknown {
             let line = format!(
-                "{url:?}: this host name is not known: {why}; check upstream_url and the name server (`getent hosts NAME`). It is asked \
-                 again, and connecting goes on in the background"
+                "{url:?}: this host name is not known: {why}; check upstream_url and the name server (`getent hosts \
+                 NAME`). Retrying in the background"
             );
             self.host.log(LogLevel::Warn, line);
             self.unknown_told = true;
@@ -192,8 +192,8 @@ impl Links {
         };
         let line = match self.settings.attach {
             Attach::Connect => format!(
-                "{url:?} answers, but not as a ZeroMQ {kind} socket; check upstream_url and what the detector binds there; \
-                 connecting goes on in the background"
+                "{url:?} answers, but not as a ZeroMQ {kind} socket; check upstream_url and what the detector binds \
+                 there; retrying in the background"
             ),
             Attach::Bind => format!(
                 "somebody connects to {url:?}, but not as a ZeroMQ {kind} socket; check what connects there, and pattern; it \

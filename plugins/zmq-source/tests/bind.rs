@@ -108,7 +108,11 @@ fn several_detectors_connect_to_one_address_and_one_that_leaves_disturbs_nobody(
     let url = free_url();
     let (upstream, host) = upstream(&url, r#", "connect_wait": 20"#, Pattern::Pull);
     let mut run = open(&upstream);
-    assert!(host.lines().iter().any(|(_, line)| line.contains("nobody has connected")), "{:?}", host.lines());
+    assert!(
+        host.lines().iter().any(|(_, line)| line.contains("waiting for the detector to connect")),
+        "{:?}",
+        host.lines()
+    );
     let context = zmq::Context::new();
     let (first, second) = (detector(zmq::PUSH, &url), detector_of(&context, zmq::PUSH, &url));
     let ends = connection_ends(&context, &second);

@@ -114,7 +114,7 @@ impl Room {
         let told = status.args(["status", "--url", &self.host.admin().to_string()]).output().unwrap();
         let told = String::from_utf8(told.stdout).unwrap();
         let line =
-            told.lines().find(|line| line.contains("the last that was invalid: ")).unwrap_or_else(|| panic!("{told}"));
+            told.lines().find(|line| line.contains("last invalid message: ")).unwrap_or_else(|| panic!("{told}"));
         assert!(line.contains(last_invalid), "{told}");
 
         let ingester = self.host.ingester().unwrap();

@@ -63,7 +63,7 @@ fn scans_follow_each_other_and_the_last_one_ends_the_program() {
     }
     assert!(house.host.wait(Duration::from_secs(20)).success());
     let log = house.host.log();
-    let line = "camera: 6 read = 6 forwarded + 0 dropped + 0 discarded";
+    let line = "finished: camera: 6 events read, all forwarded";
     assert_eq!(log.matches(line).count(), 3, "{log}");
 }
 
@@ -105,5 +105,9 @@ fn a_worker_that_leaves_costs_its_own_events_only_and_serves_again_when_it_retur
     assert_eq!(images(&returned).len(), 5, "in turn again");
     let gone = sent + 10 - 5 - images(&stayed).len() - images(&returned).len();
     assert!((dropped as usize..=(sent - 10usize).div_ceil(2)).contains(&gone), "{gone} are gone, {dropped} dropped");
-    assert!(house.host.log().contains("worker leaves gets nothing more in this scan"), "{}", house.host.log());
+    assert!(
+        house.host.log().contains("worker leaves is evicted and gets nothing more in this scan"),
+        "{}",
+        house.host.log()
+    );
 }

@@ -66,7 +66,7 @@ fn a_killed_worker_is_served_at_once_when_it_returns_although_its_connection_is_
     let expected: Vec<_> = (first - 1..sent).map(|image| vec![image as u8; IMAGE]).collect();
     assert!(images(&got) == expected, "an image is another");
     assert!((1..=first).contains(&lost) && lost <= 5, "{lost} are counted, {first} are gone");
-    let says = || house.host.log().contains("the connection of worker w1 is over: up to");
+    let says = || house.host.log().contains("the connection to worker w1 has ended: up to");
     wait_for("the line in the log", LIMIT, || says().then_some(()));
     drop(proxy);
 }

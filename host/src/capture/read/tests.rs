@@ -86,7 +86,7 @@ fn errors_say_what_stands_there() {
         (b"\xd9\xa7\x7d\x82\x20\xa0", "expected an event number, found a negative number"),
         (b"\xd9\xd9\xf7\xd9\xd9\xf7\x80", "found tag 55799"),
         (b"\xff", "found a break"),
-        (b"\x81\x1c", "no CBOR"),
+        (b"\x81\x1c", "not CBOR"),
         (b"\x81\xff", "found a break"),
         (b"\xd9\xa7\x7d\x82\x00\xa1\x61\xff", "UTF-8"),
     ] {

@@ -77,7 +77,7 @@ fn listen(args: &Args, stop: &dyn Fn() -> bool, out: &mut dyn Write) -> anyhow::
     socket.connect(&url.to_string()).with_context(|| format!("cannot connect to {url}"))?;
 
     let bar = progress_bar(args);
-    bar.set_message(format!("worker {name} at {}: nothing yet", args.url));
+    bar.set_message(format!("worker {name} at {}: no event yet", args.url));
     let mut tally = Tally::default();
     let mut pinged: Option<Instant> = None;
     while !stop() && args.count.is_none_or(|count| tally.events < count) {

@@ -130,7 +130,7 @@ impl Tally {
         };
         self.drawn = Some(Drawn { at: now, events: self.events, bytes: self.bytes, rate });
         format!(
-            "{} events ({:.0}/s), {} ({}/s), last number {}, {} missing",
+            "{} events ({:.0}/s), {} ({}/s), last number {}, {} not received",
             self.events,
             rate.0,
             ByteSize(self.bytes),
@@ -155,15 +155,18 @@ impl Tally {
         let rate = if seconds > 0.0 { (self.events.max(1) - 1) as f64 / seconds } else { 0.0 };
         let mut text = table.trim_fmt();
         text += &format!(
-            "\n{} events, {} in {seconds:.1} s ({rate:.0}/s); scans: {}; missing event numbers: {} in {} gaps",
+            "\n{} events, {} in {seconds:.1} s ({rate:.0}/s); scans: {}; {} event numbers not received, in {} gaps",
             self.events,
             ByteSize(self.bytes),
             self.scans,
             self.missing,
             self.gaps
         );
+        if self.missing > 0 {
+            text += " (they went to other workers, or were lost)";
+        }
         if self.malformed > 0 {
-            text += &format!("; messages that could not be understood: {}", self.malformed);
+            text += &format!("; {} messages that are not event messages", self.malformed);
         }
         text
     }

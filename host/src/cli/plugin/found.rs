@@ -47,7 +47,7 @@ pub(super) struct ListArgs {
 /// Reads its note; none of its code runs, so the file may also be one for another kind of machine. Says whether a host on this machine would
 /// go on to load it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 when it is a plugin; 3 when it is none.")]
+#[command(after_help = "Exit status: 0 when it is a plugin; 3 when it is not.")]
 pub(super) struct InfoArgs {
     /// The plugin's .so file
     path: PathBuf,
@@ -206,7 +206,7 @@ fn info(found: &Found, about: &About) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let here = match &found.refusal {
-        None => "takes it so far; what comes after shows when it is loaded".to_owned(),
+        None => "accepts the file; loading it makes further checks".to_owned(),
         Some(refusal) => refusal.to_string(),
     };
     let machine = match note.machine == std::env::consts::ARCH {

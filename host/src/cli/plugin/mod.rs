@@ -14,7 +14,7 @@ use crate::{
     settings::layers::{self, Environment},
 };
 
-/// Show which plugins are there, what they are, and whether they keep the rules.
+/// List plugins, describe them, and check whether they keep the rules.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -23,14 +23,16 @@ use super::{
 
 /// Show what a running framegate does.
 ///
-/// Asks its admin endpoint and shows, for each ingester, its state, streams, workers with their queues, and everything that was
-/// dropped, with the reason. What is wrong now is marked with `!`.
+/// Asks its admin endpoint and shows, for each ingester, its state, streams, workers with their queues, and all losses
+/// with their reasons. Current faults are marked with `!`.
 ///
-/// Without --url and FRAMEGATE_ADMIN it shows every framegate that answers at 127.0.0.1, ports 9180 to 9189: there
-/// `framegate run` is, unless its `admin` names another address.
+/// Without --url and FRAMEGATE_ADMIN it shows every framegate that answers at 127.0.0.1, ports 9180 to 9189. `framegate
+/// run` uses these ports, unless its `admin` names another address.
 ///
-/// Three words for three reasons: discarded by assignment (or none came), dropped by policy when memory was full, evicted
-/// with a worker that is gone. Counts of streams and workers are of the current scan.
+/// Events and messages: skipped = a message of the detector gave no event; discarded = no worker was to get the event;
+/// dropped = memory was full, its source had failed or its worker was evicted; replaced = it still waited when a new
+/// scan started; lost = it was on a connection that ended. Missing events were assigned and never read, because their
+/// source had failed. Counts of streams and workers are of the current scan.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -89,7 +91,7 @@ fn all(args: &Args) -> anyhow::Result<String> {
 fn ask(endpoint: &Endpoint) -> anyhow::Result<String> {
     match endpoint.get("/status")? {
         (200, body) => Ok(body),
-        (status, _) => bail!("the answer is no status of framegate, but HTTP status {status}"),
+        (status, _) => bail!("the answer is not a status of framegate: HTTP status {status}"),
     }
 }
 
@@ -97,9 +99,9 @@ fn shown(args: &Args, answer: &str) -> anyhow::Result<String> {
     if args.json {
         return Ok(answer.to_owned());
     }
-    let status: Value = serde_json::from_str(answer).context("the answer is no status of framegate")?;
+    let status: Value = serde_json::from_str(answer).context("the answer is not a status of framegate")?;
     if status["ingesters"].as_array().is_none() {
-        bail!("the answer is no status of framegate");
+        bail!("the answer is not a status of framegate");
     }
     Ok(picture::picture(&status))
 }

@@ -69,7 +69,8 @@ fn marks(out: &mut String, faults: &Value, ingester: &Value) {
 fn one_ingester(out: &mut String, ingester: &Value, sources: &Value) {
     let _ = writeln!(
         out,
-        "\ningester {} at {}: {}\n  scan {}, {} events, {:.1} events/s, {} assignments wait, memory {} of {}",
+        "\ningester {} at {}: {}\n  scan {}, {} events, {:.1} events/s, {} assigned events not received yet, \
+         memory {} of {}",
         word(&ingester["name"]),
         word(&ingester["url"]),
         word(&ingester["state"]),
@@ -110,9 +111,8 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
     let mut rows = Vec::new();
     let mut more = String::new();
     for (name, stream) in entries(&ingester["streams"]) {
-        let active = if stream["active"] == Value::Bool(true) { "" } else { " (not in this scan)" };
         let shown = plain(name);
-        let mut row = vec![shown.clone(), format!("{}{active}", word(&stream["source"]))];
+        let mut row = vec![shown.clone(), state(stream)];
         row.extend(counts.map(|count| word(&stream[count])));
         row.push(bytes(&stream["bytes_waiting"]));
         let fed = list(sources).find(|source| source["stream"].as_str() == Some(name));
@@ -122,11 +122,11 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
         if !received.is_empty() {
             let _ = writeln!(more, "  {shown}: received {}", plain(&received.join(", ")));
         }
-        for (why, count) in entries(&stream["skipped"]) {
-            let _ = writeln!(more, "  {shown}: {} messages of the detector gave no event: {}", word(count), plain(why));
+        for (why, count) in entries(&stream["skipped"]).filter(|(_, count)| count.as_u64() != Some(0)) {
+            let _ = writeln!(more, "  {shown}: {} messages skipped: {}", word(count), plain(why));
         }
         if !stream["last_invalid"].is_null() {
-            let _ = writeln!(more, "  {shown}: the last that was invalid: {}", word(&stream["last_invalid"]));
+            let _ = writeln!(more, "  {shown}: last invalid message: {}", word(&stream["last_invalid"]));
         }
         let all = &stream["since_start"];
         let lost = ["dropped", "replaced", "missing"].map(|count| all[count].as_u64().unwrap_or(0));
@@ -134,15 +134,15 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
             let [dropped, replaced, missing] = lost;
             let _ = writeln!(
                 more,
-                "  {shown}: since the start, of {} events {dropped} were dropped, {replaced} were waiting when a new scan \
-                 replaced theirs; {missing} are missing",
+                "  {shown}: since the start, of {} events {dropped} were dropped and {replaced} replaced; {missing} \
+                 more are missing",
                 word(&all["read"])
             );
         }
     }
     let header = [
         "stream",
-        "source",
+        "state",
         "read",
         "forwarded",
         "dropped",
@@ -150,10 +150,22 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
         "missing",
         "queued",
         "bytes waiting",
-        "fed by",
+        "source",
     ];
     table(out, &header, rows);
     out.push_str(&more);
+}
+
+/// The state of a stream's source.
+fn state(stream: &Value) -> String {
+    let is_active = stream["active"] == Value::Bool(true);
+    match (stream["source"].as_str(), is_active) {
+        (Some("open"), true) if stream["read"].as_u64() == Some(0) => "waiting for events".into(),
+        (Some("open"), true) => "receiving".into(),
+        (Some("closed"), false) => "not in this scan".into(),
+        (_, true) => word(&stream["source"]),
+        (_, false) => format!("{} (not in this scan)", word(&stream["source"])),
+    }
 }
 
 /// `12 messages`, `2.0 KiB`, `3 lost on the way`
@@ -176,8 +188,8 @@ fn generations(out: &mut String, generations: &Value) {
     };
     let rows: Vec<_> = list(generations).map(row).collect();
     if !rows.is_empty() {
-        out.push_str("\nloaded plugins, a generation for each stream and content\n");
-        table(out, &["stream", "state", "frames given", "returned", "sha256", "plugin"], rows);
+        out.push_str("\nplugin files loaded\n");
+        table(out, &["stream", "state", "frames given", "released", "sha256", "plugin"], rows);
     }
 }
 
@@ -186,14 +198,14 @@ fn swaps(out: &mut String, swaps: &Value) {
     let row = |swap: &Value| {
         let old = &swap["old"];
         let frames = match old["settled_at"].as_str() {
-            Some(_) => format!("all {} back", word(&old["frames"])),
+            Some(_) => format!("all {} released", word(&old["frames"])),
             None if old.is_null() => "-".into(),
-            None => format!("{} of {} back", word(&old["frames_returned"]), word(&old["frames"])),
+            None => format!("{} of {} released", word(&old["frames_returned"]), word(&old["frames"])),
         };
         let state = match swap["state"].as_str() {
-            Some("pending") => "takes over at the next scan start".into(),
+            Some("pending") => "takes over when the next scan starts".into(),
             Some("effective") => format!("since scan {}", word(&swap["effective_scan"])),
-            Some("superseded") => format!("swap {} came before it", word(&swap["superseded_by"])),
+            Some("superseded") => format!("overridden by swap {}", word(&swap["superseded_by"])),
             Some("refused") => {
                 format!(
                     "refused: {}",
@@ -207,7 +219,7 @@ fn swaps(out: &mut String, swaps: &Value) {
     };
     let rows: Vec<_> = list(swaps).rev().take(SWAPS).map(row).collect();
     if !rows.is_empty() {
-        out.push_str("\nswaps of sources, the newest first\n");
+        out.push_str("\nswaps, newest first\n");
         table(out, &["swap", "stream", "asked by", "to", "state", "frames of the old source"], rows);
     }
 }
@@ -233,7 +245,7 @@ fn workers(out: &mut String, ingester: &Value) {
         out.push_str("  no worker is connected\n");
         return;
     }
-    table(out, &["worker", "connected", "last ping", "sent", "waiting", "evicted"], rows);
+    table(out, &["worker", "connected", "last ping", "sent", "waiting", "dropped"], rows);
 }
 
 fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
@@ -242,8 +254,7 @@ fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
     table.load_style(presets::NOTHING).set_header(header.iter().copied()).add_rows(rows);
     for (index, title) in header.iter().enumerate() {
         let is_text =
-            ["stream", "source", "fed by", "worker", "connected", "state", "sha256", "plugin", "to", "asked by"]
-                .contains(title);
+            ["stream", "source", "worker", "connected", "state", "sha256", "plugin", "to", "asked by"].contains(title);
         if let Some(column) = table.column_mut(index).filter(|_| !is_text) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -300,8 +311,9 @@ mod tests {
                 "name": "e-ingester", "url": "tcp://h:10000", "state": "running", "ready": "the-scan", "processed_events": 12,
                 "event_rate": 3.25, "memory_used": 2048, "memory_limit": 1 << 30, "assignments_waiting": 4,
                 "streams": { "eiger": { "active": true, "source": "open", "read": 20, "forwarded": 11, "dropped": 5,
-                    "discarded": 3, "missing": 2, "queued": 1, "bytes_waiting": 2560, "skipped": { "no JSON": 6 },
+                    "discarded": 3, "missing": 2, "queued": 1, "bytes_waiting": 2560,
                     "last_invalid": "no JSON at \u{1b}[2J",
+                    "skipped": { "no JSON": 6, "nothing": 0 },
                     "received": { "bytes": 3072, "lost_on_the_way": 16, "messages": 17 },
                     "since_start": { "read": 200, "forwarded": 140, "dropped": 55, "discarded": 1, "replaced": 4,
                         "missing": 22 } } },
@@ -326,20 +338,20 @@ mod tests {
             "last problem, 11:00: refused",
             "! ingester e: two of them",
             "ingester e-ingester at tcp://h:10000: running",
-            "scan the-scan, 12 events, 3.2 events/s, 4 assignments wait, memory 2.0 KiB of 1.0 GiB",
+            "scan the-scan, 12 events, 3.2 events/s, 4 assigned events not received yet, memory 2.0 KiB of 1.0 GiB",
             "stins 0.1.0 (/x/libstins.so)",
-            "eiger: 6 messages of the detector gave no event: no JSON",
-            "eiger: the last that was invalid: no JSON at \\u{1b}[2J",
+            "eiger: 6 messages skipped: no JSON",
+            "eiger: last invalid message: no JSON at \\u{1b}[2J",
             "2.5 KiB",
             "eiger: received 3.0 KiB, 16 lost on the way, 17 messages",
             "901       889  0123456789ab  stins 0.1.0",
             "3  eiger   command   mine 2.0 (/x/libmine.so), sha256 0123456789ab, ABI 1.0  since scan a-scan",
-            "12 of 14 back",
+            "12 of 14 released",
             "4  eiger   api       other",
             "refused: FG-ABI-FIND: no file",
             "not served, because `workers` does not allow them: x1, x2",
             "junk messages: 13",
-            "eiger: since the start, of 200 events 55 were dropped, 4 were waiting when a new scan replaced theirs; 22 are missing",
+            "eiger: since the start, of 200 events 55 were dropped and 4 replaced; 22 more are missing",
             "capture /d.cbors: 14 events written, 15 not, 1.0 KiB wait for the disk",
             "! capture: disk full",
             "! stream eiger: \\u{1b}[2Jit broke",

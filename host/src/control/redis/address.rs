@@ -23,11 +23,12 @@ impl Address {
     /// # Errors
     /// The problem; never contains the address, nor the content of a file.
     pub(crate) fn new(settings: &RedisSettings) -> Result<Self, String> {
-        let wrong = |problem: RedisError| format!("no address of Redis: {problem}");
+        let wrong = |problem: RedisError| format!("not a Redis address: {problem}");
         let info = settings.url.as_str().into_connection_info().map_err(wrong)?;
         if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
             return Err(
-                "no address of Redis: #insecure is not known here; redis_ca names who signs certificates".into()
+                "not a Redis address: #insecure is not supported; redis_ca names a file with the trusted authorities"
+                    .into(),
             );
         }
         let place = format!("{}/{}", info.addr(), info.redis_settings().db());
@@ -149,8 +150,8 @@ mod tests {
         let mut settings = RedisSettings::new("rediss://example.org");
         settings.ca = Some(path.clone());
         for (content, says) in [
-            ("secret", "ca.pem: it is no PEM file with a certificate"),
-            ("-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n", "ca.pem: it is no PEM file"),
+            ("secret", "ca.pem: it is not a PEM file with a certificate"),
+            ("-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n", "ca.pem: it is not a PEM file"),
             ("-----BEGIN CERTIFICATE-----\nsecret\n-----END CERTIFICATE-----\n", "redis_ca"),
         ] {
             std::fs::write(&path, content).unwrap();

@@ -56,16 +56,16 @@ fn tls_hint(problem: &rustls::Error) -> &'static str {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             // The signature is bad if an authority was recreated under its old name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "nobody whom we trust has signed it: redis_ca names the file of who may"
+                "no trusted authority has signed Redis' certificate: set redis_ca to the authority's file"
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its time is over: Redis needs a new one (or a clock is wrong)"
+                "Redis' certificate has expired: renew it (or correct the clock)"
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its time has not begun: is a clock wrong?"
+                "Redis' certificate is not valid yet: is a clock wrong?"
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "it is for another name: `redis` must have a name that stands in it"
+                "Redis' certificate is for another host: `redis` must use a name that the certificate has"
             }
             _ => "Redis' certificate is not accepted",
         },
@@ -75,9 +75,9 @@ fn tls_hint(problem: &rustls::Error) -> &'static str {
     }
 }
 
-const WITHOUT_TLS: &str = "if this is a port without TLS, its address begins with redis://";
-const ASKS_FOR_OURS: &str = "if Redis asks for our certificate, redis_certificate and redis_key name it";
-const WITH_TLS: &str = "if this is a port with TLS, its address begins with rediss://";
+const WITHOUT_TLS: &str = "if this port does not use TLS, write redis:// in the address";
+const ASKS_FOR_OURS: &str = "if Redis asks for a client certificate, set redis_certificate and redis_key";
+const WITH_TLS: &str = "if this port uses TLS, write rediss:// in the address";
 
 /// The error with which Redis refuses a command.
 pub(super) fn refusal(asked: &Cmd, error: &ServerError) -> String {

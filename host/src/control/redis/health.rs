@@ -48,7 +48,7 @@ impl Health {
             address = report.address.clone().unwrap_or_default();
         });
         tracing::warn!(
-            "Redis at {address} does not serve us: {problem}; retrying. Events that are already assigned are still sent"
+            "no connection to Redis at {address}: {problem}; retrying. Events that are already assigned are still sent"
         );
     }
 
@@ -77,7 +77,7 @@ impl Health {
             (report.state, report.since) = ("up", now());
             address = report.address.clone().unwrap_or_default();
         });
-        tracing::info!("Redis at {address} serves us");
+        tracing::info!("connected to Redis at {address}");
     }
 
     /// Whether a link ever worked at this address.

@@ -250,7 +250,7 @@ fn about(right: &str) -> String {
     format!("right to {right}")
 }
 
-const REFUSED: &str = "Redis refuses it to our user (NOPERM); docs/reference/redis.md has all rights that are needed";
+const REFUSED: &str = "Redis denies it to this user (NOPERM); docs/reference/redis.md lists the rights that are needed";
 
 const SHORTEST_DELAY: Duration = Duration::from_millis(50);
 /// Jitter may double it. We must reconnect within two seconds, even if a connection attempt first has to time out.

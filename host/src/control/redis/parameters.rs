@@ -90,7 +90,7 @@ async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), St
     if name == DUMP_PREFIX {
         match String::from_utf8(value) {
             Ok(prefix) => commands.command(Command::DumpPrefix(prefix)).await?,
-            Err(_) => context.health.fault(format!("parameter {name}"), "its value is no text; the old one stays"),
+            Err(_) => context.health.fault(format!("parameter {name}"), "its value is not text; the old one stays"),
         }
         return Ok(());
     }
@@ -149,7 +149,9 @@ fn description(stream: &StreamName, parameter: &Parameter) -> Result<Description
         ParameterType::Float if default.is_number() => default.as_f64().map_or(Value::Null, |number| json!(number)),
         ParameterType::Bool if nothing => json!(false),
         ParameterType::Bool if default.is_boolean() => default.clone(),
-        dtype => return Err(format!("parameter {name} is not published: its default {default} is no {dtype:?}")),
+        dtype => {
+            return Err(format!("parameter {name} is not published: its default {default} is not of type {dtype:?}"));
+        }
     };
     let dtype = parameter.dtype;
     let json = json!({"name": name, "description": parameter.description, "dtype": dtype, "default": default});

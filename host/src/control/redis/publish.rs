@@ -133,8 +133,8 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
     match standing {
         Standing::SteppedBack(younger) => {
             let what = format!(
-                "a younger instance of this name serves {}: this one shows nothing, and takes no stream in new scans, until \
-                 that one is gone; stop one of them",
+                "a younger instance of this name is running {}: until it ends, this one hides from Redis and takes no \
+                 stream in new scans; stop one of them",
                 told(&younger)
             );
             context.health.fault(about, &what);
@@ -147,17 +147,17 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
             return Some(false);
         }
         Standing::Serves if had_stepped_back => {
-            tracing::info!(ingester = %name, "the younger instance is gone: this one serves again");
+            tracing::info!(ingester = %name, "the younger instance has ended: this one is active again");
         }
         Standing::Serves => {}
     }
     match (rival.insists(now), aside.filter(|other| other.service_uuid != *service_uuid)) {
         (Some(older), _) => {
-            let what = "goes on to show itself, so that workers are torn between the two; stop one of them";
+            let what = "does not step back, so workers switch between the two; stop one of them";
             context.health.fault(about, &format!("an older instance of this name {} {what}", told(older)));
         }
         (None, Some(older)) => {
-            let what = "runs, too, and has stepped back; stop it";
+            let what = "is also running, and has stepped back; stop it";
             context.health.fault(about, &format!("an older instance of this name {} {what}", told(&older)));
         }
         (None, None) => context.health.right(&about),
@@ -175,7 +175,10 @@ async fn remove(link: &mut Link, context: &Context) {
     remove.arg(line.service_uuid.to_string());
     let removed: RedisResult<i64> = link.connected().await.ask(&remove, MOST).await;
     if let Err(problem) = removed {
-        tracing::warn!(ingester = %line.name, "our state stays in Redis until it expires: {problem}");
+        tracing::warn!(
+            ingester = %line.name,
+            "cannot remove this ingester's state from Redis; it stays until it expires: {problem}"
+        );
     }
 }
 

@@ -203,7 +203,7 @@ fn is_pem(content: Vec<u8>, key: &str, path: &Path, kind: &str) -> Result<Vec<u8
     if content.windows(mark.len()).any(|part| part == mark.as_bytes()) {
         return Ok(content);
     }
-    Err(format!("{key}: {}: it is no PEM file with a {}", path.display(), kind.to_lowercase()))
+    Err(format!("{key}: {}: it is not a PEM file with a {}", path.display(), kind.to_lowercase()))
 }
 
 fn content(path: &Path) -> Result<Vec<u8>, String> {

@@ -107,7 +107,7 @@ impl Tail {
         {
             // A writer that ends deletes its stream; only a stream that already has new entries is worth a log line.
             if newest != START {
-                tracing::info!("{} begins anew; reading it from its first entry", self.key);
+                tracing::info!("{} has started over; reading it from its first entry", self.key);
             }
             self.last = START.to_owned();
             self.size = 0;

@@ -135,7 +135,7 @@ impl Updates {
             // Otherwise both instances would take the detector's events.
             Joining::Whole(streams) if !streams.is_empty() && self.context.stepped_back.load(Ordering::Relaxed) => {
                 format!(
-                    "joined scan {scan} without its streams ({}), because a younger instance of this name serves; it has them",
+                    "takes no part in scan {scan}: a younger instance of this name has its streams ({})",
                     names(&streams)
                 )
             }

@@ -60,7 +60,9 @@ impl Swaps {
         match told {
             Told::Superseded { number, by } => {
                 if let Some(receipt) = self.book().superseded(number, by) {
-                    tracing::info!(stream = %receipt.stream, swap = number, "swap {by}, which was asked for later, takes its place");
+                    tracing::info!(
+                        stream = %receipt.stream, swap = number, "swap {by}, which was requested later, overrides this one"
+                    );
                 }
                 None
             }
@@ -107,11 +109,11 @@ impl Swaps {
                 let old = receipt.from.to_string();
                 match &again {
                     Ok(_) => tracing::error!(
-                        stream = %receipt.stream, swap = number, "refused, and {old} feeds the stream again: {text}"
+                        stream = %receipt.stream, swap = number, "refused; the stream is back on {old}: {text}"
                     ),
                     Err(again) => tracing::error!(
                         stream = %receipt.stream, swap = number,
-                        "refused, and nothing feeds the stream: {text}; {old} cannot be made again: {again}"
+                        "refused, and the stream has no source: {text}; {old} cannot be created again: {again}"
                     ),
                 }
                 self.book().not_made_late(number, &text, problem.with(), again.ok())
@@ -152,7 +154,7 @@ impl Swaps {
             let OldSource { events, frames, .. } = one.old;
             tracing::info!(
                 stream = %one.feed.settings.name, swap = one.number,
-                "the old source gave {events} events; all of its {frames} frames are back"
+                "the old source gave {events} events; all its {frames} frames are released"
             );
         }
         if one.old != before {
@@ -166,7 +168,7 @@ impl Swaps {
 fn tell_effective(SwapReceipt { number, stream, from, to, effective_scan, .. }: &SwapReceipt) {
     if let Some(scan) = effective_scan {
         let to = to.as_ref().map_or_else(String::new, ToString::to_string);
-        tracing::info!(%stream, swap = number, %scan, "from this scan on fed by {to}, no more by {from}");
+        tracing::info!(%stream, swap = number, %scan, "new source from this scan on: {to}; the old one: {from}");
     }
 }
 

@@ -169,7 +169,7 @@ impl Swaps {
                 }
                 tracing::info!(
                     stream = %stream.name, swap = number,
-                    "ready after {took:.1} ms, and takes over at the next scan start: {to}"
+                    "the new source is ready after {took:.1} ms; it takes over when the next scan starts: {to}"
                 );
                 receipt.ok_or(SwapError::Stopping)
             }
@@ -204,7 +204,7 @@ impl Swaps {
         let (reader, created) = starting.wait(&factory, Instant::now() + settings.creation_timeout(), &settings)?;
         for wrong in make::give_parameters(stream, &reader, &created) {
             // The configured parameters are for the configured source; this may be another one.
-            tracing::warn!(stream = %stream.name, swap = asked.number, "of the stream's parameters: {wrong}");
+            tracing::warn!(stream = %stream.name, swap = asked.number, "a configured parameter is not used: {wrong}");
         }
         Ok((reader, Feed { number: asked.number, settings: stream.clone(), factory, created }))
     }

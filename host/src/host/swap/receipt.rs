@@ -157,7 +157,7 @@ pub enum SwapError {
     #[error("{0}")]
     Settings(String),
     /// A later swap of the stream was ready first.
-    #[error("swap {0} of the stream was asked for later, and was ready before this one")]
+    #[error("swap {0} of the stream was requested later, and was ready before this one")]
     Superseded(u64),
     /// Too many swaps are in progress; this is their number.
     #[error("{0} swaps are being made\n  ask again when one of them is ready or refused")]

@@ -44,7 +44,7 @@ impl Swaps {
                 tokio::task::spawn_blocking(move || drop(swaps.make(&asked)));
             }
             Err(problem) => {
-                tracing::error!(%stream, "no other source is made in the place of one that hangs: {problem}")
+                tracing::error!(%stream, "cannot replace a source that hangs: {problem}")
             }
         }
     }

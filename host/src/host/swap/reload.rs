@@ -85,7 +85,7 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
             lines.push(what.to_owned());
         }
     };
-    top(old.control != new.control, "redis, what belongs to it, or [standalone]");
+    top(old.control != new.control, "redis and its settings, or [standalone]");
     top(old.shutdown_grace != new.shutdown_grace, "shutdown_grace");
     top(old.source_timeout != new.source_timeout, "source_timeout");
     top(old.capture_root != new.capture_root, "capture_root");
@@ -98,7 +98,7 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
         }
     }
     let gone = old.ingesters.iter().filter(|known| !new.ingesters.iter().any(|one| one.name == known.name));
-    lines.extend(gone.map(|known| format!("ingester {} is gone", known.name)));
+    lines.extend(gone.map(|known| format!("ingester {} was removed", known.name)));
     lines
 }
 
@@ -149,7 +149,7 @@ mod tests {
         let told = needs_restart(&settings(ONE), &settings(&two));
         assert_eq!(told, ["the streams of ingester i: a, b instead of a"]);
         let other = ONE.replace("\"i\"", "\"j\"\nmemory_limit = 5");
-        assert_eq!(needs_restart(&settings(ONE), &settings(&other)), ["a new ingester, j", "ingester i is gone"]);
+        assert_eq!(needs_restart(&settings(ONE), &settings(&other)), ["a new ingester, j", "ingester i was removed"]);
         let limits = ONE.replace("\"i\"", "\"i\"\nmemory_limit = 5\nworker_timeout = \"3 s\"");
         let told = needs_restart(&settings(ONE), &settings(&limits));
         assert_eq!(told, ["memory_limit of ingester i", "worker_timeout of ingester i"]);

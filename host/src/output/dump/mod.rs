@@ -259,7 +259,7 @@ impl Dump {
         self.current = None;
         if self.orders.take().is_some() && self.ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
             let waiting = self.shared.queued.load(Ordering::SeqCst);
-            tracing::error!("the disk of the capture hangs: {waiting} bytes of events that wait for it are lost");
+            tracing::error!("the disk of the capture hangs: {waiting} bytes of waiting events are not written");
         }
     }
 
@@ -301,7 +301,7 @@ impl Tally {
     fn fail(&self, reason: String) {
         if self.fault.set(reason).is_ok() {
             let reason = self.fault.get().map_or("", String::as_str);
-            tracing::error!("capture {} is closed, forwarding goes on: {reason}", self.path.display());
+            tracing::error!("capture {} is closed, forwarding continues: {reason}", self.path.display());
         }
     }
 
@@ -311,7 +311,7 @@ impl Tally {
 
     fn skip_for_slow_disk(&self) {
         if !self.thinned.swap(true, Ordering::Relaxed) {
-            tracing::warn!("capture {} skips events: its disk is too slow", self.path.display());
+            tracing::warn!("capture {} leaves out events: its disk is too slow", self.path.display());
         }
         self.skip();
     }

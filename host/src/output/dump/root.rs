@@ -31,7 +31,7 @@ pub(super) enum NotOpened {
     #[error("its path leads out of {0} (capture_root); correct dump_path, or dump_prefix of the controller")]
     Outside(PathBuf),
     /// Not a regular file.
-    #[error("it is there and no regular file, which capture_root does not allow")]
+    #[error("it is not a regular file, and capture_root allows no other")]
     NotRegular,
 }
 

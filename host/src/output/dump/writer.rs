@@ -114,7 +114,7 @@ impl Writer {
             return;
         }
         let (written, missing) = (tally.written.load(Ordering::Relaxed), tally.not_written.load(Ordering::Relaxed));
-        tracing::info!("capture {} has {written} events, {missing} are missing", tally.path.display());
+        tracing::info!("capture {} has {written} events, {missing} were not written", tally.path.display());
     }
 
     fn give_back(&self, cost: u64) {

@@ -93,7 +93,9 @@ fn posts_while_no_scan_is_active_are_answered_counted_and_dropped() {
     assert_eq!(client.post("record_data", r#"{"timestamp": 1}"#).0, 200);
     let mut run = source.open().unwrap();
     assert_eq!(skipped(&run, "while no scan was active"), 2);
-    assert!(host.lines().iter().any(|(_, line)| line.starts_with("2 posts came while no scan was active")));
+    assert!(
+        host.lines().iter().any(|(_, line)| line.starts_with("skipped 2 posts that came while no scan was active"))
+    );
     // The next scan does not get them either: the end of a scan drops unread posts.
     assert_eq!(client.post("data_desc", DESCRIPTION).0, 200);
     assert_eq!(client.post("record_end", "{}").0, 200);

@@ -41,7 +41,7 @@ const RUN: &str = "run";
 
 /// All checks.
 pub(super) const CHECKS: &[Check] = &[
-    check(FILE, "it is one whole plugin for this machine, which others may not write to", None, 0, nothing),
+    check(FILE, "the file is a valid plugin for this machine, and no other user may write to it", None, 0, nothing),
     check(VERSION, "it was built for this host's version of the plugin interface", Some(FILE), 0, nothing),
     check(
         LAYOUT,
@@ -50,25 +50,25 @@ pub(super) const CHECKS: &[Check] = &[
         10,
         nothing,
     ),
-    check(CREATE, "a source can be made from its settings, and ended", Some(LAYOUT), 10, life::create),
+    check(CREATE, "a source can be created from its settings, and dropped", Some(LAYOUT), 10, life::create),
     check(RUN, "a run can be opened, pulled from and closed, and no thread of it panics", Some(CREATE), 10, life::run),
     check("settings", "wrong settings are refused with an error that says so", Some(CREATE), 20, calls::settings),
     check(
         "parameters",
-        "its parameters are described, and unknown ones and nonsense do no harm",
+        "its parameters are described, and unknown names and invalid values do no harm",
         Some(CREATE),
         10,
         life::parameters,
     ),
-    check("reopen", "run after run it holds no more threads and descriptors", Some(RUN), 120, life::reopen),
-    check("drop", "when it is dropped nothing of it is left, and it calls the host no more", Some(RUN), 60, life::drop),
-    check("memory", "run after run it holds no more memory", Some(RUN), 120, life::memory),
-    check("deadline", "next returns when its time is over", Some(RUN), 30, calls::deadline).of(Of::Giving),
-    check("idle", "next waits while there is nothing to give", Some(RUN), 20, calls::idle).of(Of::Giving),
-    check("stop", "at any moment it ends within a second", Some(RUN), 60, calls::stop).of(Of::Giving),
+    check("reopen", "repeated runs leave no thread or descriptor behind", Some(RUN), 120, life::reopen),
+    check("drop", "a dropped source leaves nothing behind and no longer calls the host", Some(RUN), 60, life::drop),
+    check("memory", "repeated runs use no more memory", Some(RUN), 120, life::memory),
+    check("deadline", "next returns at its deadline", Some(RUN), 30, calls::deadline).of(Of::Giving),
+    check("idle", "next waits while there is no event", Some(RUN), 20, calls::idle).of(Of::Giving),
+    check("stop", "it stops within a second at any moment", Some(RUN), 60, calls::stop).of(Of::Giving),
     check(
         "events",
-        "a detector's messages give the events that they should, in each run the same",
+        "a detector's messages give the right events, the same ones in each run",
         Some(RUN),
         120,
         data::events,
@@ -81,10 +81,9 @@ pub(super) const CHECKS: &[Check] = &[
         30,
         data::frames,
     ),
-    check("input", "empty, huge, truncated and random input costs nothing but itself", Some(RUN), 120, data::input)
+    check("input", "empty, huge, truncated and random messages harm no other message", Some(RUN), 120, data::input)
         .of(Of::Giving),
-    check("trigger", "each number that it is asked for gives one event", Some(RUN), 30, calls::trigger)
-        .of(Of::OnDemand),
+    check("trigger", "each trigger gives one event", Some(RUN), 30, calls::trigger).of(Of::OnDemand),
 ];
 
 const fn check(

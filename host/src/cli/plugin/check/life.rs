@@ -89,13 +89,13 @@ pub(super) fn drop(bench: &Bench) -> Checked {
         Arc::strong_count(services) == 1
     };
     if !all.iter().all(given_back) {
-        let why = "it did not give the host's context back, so a thread of it goes on or it forgot to (host->release)";
+        let why = "it did not release the host's context (host->release): a thread of it still runs, or it forgot";
         return Err(Wrong::failed(why, hint));
     }
     thread::sleep(AFTERWARDS);
     let stray: u64 = all.iter().map(|services| services.stray()).sum();
     if stray > 0 {
-        let why = format!("it called the host {stray} times after it had given the host's context back");
+        let why = format!("it called the host {stray} times after it had released the host's context");
         return Err(Wrong::failed(why, hint));
     }
     all.clear();

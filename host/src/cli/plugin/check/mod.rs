@@ -54,7 +54,7 @@ use crate::{
 /// Try a plugin out, and say which rules of the interface it keeps.
 ///
 /// Runs the plugin in child processes, against a detector that is played: every address and port in its settings is
-/// replaced by a free one of this machine, so no real detector is talked to, and no real port is bound.
+/// replaced by a free one of this machine, so it contacts no real detector and binds no real port.
 /// docs/write-a-source/plugin-check.md explains every check.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -70,7 +70,7 @@ pub(super) enum Upstream {
 impl Upstream {
     /// Starts a detector at this port.
     pub(super) fn start(kind: Kind, ports: &[u16]) -> Result<Self, Wrong> {
-        let ours = |problem: &dyn std::fmt::Display| Wrong::NotChecked(format!("no detector can be played: {problem}"));
+        let ours = |problem: &dyn std::fmt::Display| Wrong::NotChecked(format!("cannot play a detector: {problem}"));
         match kind {
             Kind::Listens => return Ok(Self::Connects(Vec::new())),
             Kind::Datagrams => return Ok(Self::Datagrams(None)),

@@ -73,8 +73,9 @@ impl From<NoAnswer> for Verdict {
         let hint = match &problem {
             NoAnswer::NoChild(_) => "framegate could not start itself again; is its file still there?",
             NoAnswer::Died { .. } => "run this check under a debugger, valgrind or an address sanitizer",
+            NoAnswer::Late { at, .. } if at == "create" => "create must not wait for the detector: connect in open",
             NoAnswer::Late { .. } => {
-                "no call may wait longer than it is told to; wait on the stop descriptor beside your own"
+                "a call must return in time: wait for the stop descriptor and your own until the deadline, no longer"
             }
         };
         Self::Failed { why: problem.to_string(), hint: hint.to_owned() }
@@ -88,7 +89,7 @@ pub(super) fn fault(call: &str, fault: &Fault) -> Wrong {
             "this is the plugin's own message; are the settings those of a working configuration (--settings)?"
         }
         Fault::Panicked { .. } => "return an error instead: after a panic the source is not called any more",
-        Fault::Garbage { .. } => "answer the codes that the interface names, and fill in what they promise",
+        Fault::Garbage { .. } => "return only codes of the interface, and fill in everything that they require",
         Fault::Poisoned(_) => "see the call before it",
     };
     let why = match fault {
