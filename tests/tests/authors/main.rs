@@ -6,6 +6,7 @@
 mod header;
 mod in_c;
 mod old;
+mod settings;
 mod template;
 
 use std::{
