@@ -218,7 +218,8 @@ struct framegate_plugin {
      *   host      valid during the call: copy the struct. Its context belongs to the plugin from here on, whatever
      *             the outcome: call host->release once, when the source is destroyed or create fails.
      *   stream    the stream's name in the configuration: text.
-     *   settings  the stream's `settings` in the configuration: a JSON object, as text. */
+     *   settings  the stream's `settings` in the configuration: a JSON object, as text. The functions of
+     *             framegate_settings.h read it. */
     int32_t (*create)(const struct framegate_host *host, struct framegate_text stream, struct framegate_text settings,
                       void **source, struct framegate_error *error);
     /* [source thread, closed] Ends the source. */

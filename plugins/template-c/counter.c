@@ -6,13 +6,15 @@
 #include <time.h>
 
 #include "framegate_plugin.h"
+#include "framegate_settings.h"
 
 /* Lives as long as a host uses this plugin for a stream. Only the source thread uses it. */
 struct counter {
     struct framegate_host host;
-    long events, bytes, period_us; /* settings: events per scan, bytes per event, time between events */
-    long given;                    /* in this scan */
-    int64_t due_ns;                /* time of the next event */
+    int64_t events, bytes, period_us; /* settings: events per scan, bytes per event, time between events */
+    bool down;                        /* setting: counts down to 0 */
+    int64_t given;                    /* in this scan */
+    int64_t due_ns;                   /* time of the next event */
 };
 
 static int64_t now_ns(void) {
@@ -21,30 +23,30 @@ static int64_t now_ns(void) {
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* Reads {"events": 10, "bytes": 64}: whole numbers only. A plugin that needs more JSON links a library for it. */
+/* Refuses a number of this setting that would make no sense. */
+static int32_t check_range(const char *key, int64_t value, struct framegate_error *error) {
+    if (value >= 0 && value <= 100000000) return FRAMEGATE_OUTCOME_DONE;
+    return framegate_failf(error, FRAMEGATE_ERROR_KIND_SETTINGS, "settings.%s: expected 0 to 100000000, found %lld", key,
+                           (long long)value);
+}
+
+/* Reads {"events": 10, "order": "down"}. A setting that is missing keeps its default. */
 static int32_t read_settings(struct counter *self, struct framegate_text settings, struct framegate_error *error) {
-    char json[512], name[32];
-    long value;
-    int used = 0;
-    snprintf(json, sizeof json, "%.*s", (int)settings.len, (const char *)settings.data);
-    const char *at = json + (json[0] == '{');
-    while (used = 0, sscanf(at, " \"%31[^\"]\" : %ld %n", name, &value, &used) == 2 && used > 0) {
-        long *field = strcmp(name, "events") == 0      ? &self->events
-                      : strcmp(name, "bytes") == 0     ? &self->bytes
-                      : strcmp(name, "period_us") == 0 ? &self->period_us
-                                                       : NULL;
-        if (field == NULL)
-            return framegate_failf(error, FRAMEGATE_ERROR_KIND_SETTINGS,
-                                   "settings.%s: there is no such setting; there are events, bytes and period_us", name);
-        if (value < 0 || value > 100000000)
-            return framegate_failf(error, FRAMEGATE_ERROR_KIND_SETTINGS, "settings.%s: expected 0 to 100000000", name);
-        *field = value;
-        at += used;
-        at += *at == ',';
-    }
-    if (json[0] != '{' || at[strspn(at, " ")] != '}')
-        return framegate_failf(error, FRAMEGATE_ERROR_KIND_SETTINGS, "settings: expected whole numbers, found %.40s", at);
-    return FRAMEGATE_OUTCOME_DONE;
+    static const char *const known[] = {"events", "bytes", "period_us", "order", NULL};
+    char order[16] = "up";
+    if (framegate_settings_known(settings, known, error) != FRAMEGATE_OUTCOME_DONE ||
+        framegate_setting_int(settings, "events", &self->events, error) != FRAMEGATE_OUTCOME_DONE ||
+        framegate_setting_int(settings, "bytes", &self->bytes, error) != FRAMEGATE_OUTCOME_DONE ||
+        framegate_setting_int(settings, "period_us", &self->period_us, error) != FRAMEGATE_OUTCOME_DONE ||
+        framegate_setting_str(settings, "order", order, sizeof order, error) != FRAMEGATE_OUTCOME_DONE ||
+        check_range("events", self->events, error) != FRAMEGATE_OUTCOME_DONE ||
+        check_range("bytes", self->bytes, error) != FRAMEGATE_OUTCOME_DONE ||
+        check_range("period_us", self->period_us, error) != FRAMEGATE_OUTCOME_DONE)
+        return FRAMEGATE_OUTCOME_FAILED;
+    self->down = strcmp(order, "down") == 0;
+    if (self->down || strcmp(order, "up") == 0) return FRAMEGATE_OUTCOME_DONE;
+    return framegate_failf(error, FRAMEGATE_ERROR_KIND_SETTINGS,
+                           "settings.order: expected \"up\" or \"down\", found \"%s\"", order);
 }
 
 static int32_t counter_create(const struct framegate_host *host, struct framegate_text stream,
@@ -58,8 +60,8 @@ static int32_t counter_create(const struct framegate_host *host, struct framegat
         outcome = read_settings(self, settings, error);
     }
     if (outcome == FRAMEGATE_OUTCOME_DONE) {
-        framegate_logf(host, FRAMEGATE_LOG_LEVEL_INFO, "%.*s will count to %ld", (int)stream.len,
-                       (const char *)stream.data, self->events);
+        framegate_logf(host, FRAMEGATE_LOG_LEVEL_INFO, "%.*s will count to %lld", (int)stream.len,
+                       (const char *)stream.data, (long long)self->events);
         *source = self;
     } else {
         host->release(host->context); /* also on failure: the context is ours since the call */
@@ -100,9 +102,10 @@ static int32_t counter_next(void *source, struct framegate_batch *batch, uint64_
     size_t bytes = 0;
     while (self->given < self->events && self->due_ns <= now_ns() && batch->events_len < batch->max_events &&
            bytes < batch->max_bytes) {
-        uint8_t *image = calloc(1, (size_t)self->bytes + sizeof self->given);
+        int64_t number = self->down ? self->events - 1 - self->given : self->given;
+        uint8_t *image = calloc(1, (size_t)self->bytes + sizeof number);
         if (image == NULL) return framegate_failf(error, FRAMEGATE_ERROR_KIND_INTERNAL, "there is no memory");
-        memcpy(image, &self->given, sizeof self->given);
+        memcpy(image, &number, sizeof number);
         struct framegate_frame frame = {image, (size_t)self->bytes, image, release_image};
         if (framegate_push(batch, "COUNTER", FRAMEGATE_EVENT_KIND_DATA, &frame, 1, error) != FRAMEGATE_OUTCOME_DONE) {
             release_image(image);

@@ -6,6 +6,7 @@
 mod header;
 mod in_c;
 mod other;
+mod settings;
 mod template;
 
 use std::{

@@ -22,7 +22,7 @@ pub(super) enum Unusable {
     #[error("{0}")]
     WrongKind(String),
     /// The answer is too large and was aborted.
-    #[error("it has more than {} MiB, which is the most that is taken", .0 >> 20)]
+    #[error("it is larger than {} MiB, the limit", .0 >> 20)]
     TooLarge(usize),
 }
 

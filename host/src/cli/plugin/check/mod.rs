@@ -51,7 +51,7 @@ use crate::{
     },
 };
 
-/// Try a plugin out, and say which rules of the interface it keeps.
+/// Test a plugin: which rules of the interface does it keep?
 ///
 /// Runs the plugin in child processes, against a detector that is played: every address and port in its settings is
 /// replaced by a free one of this machine, so it contacts no real detector and binds no real port.
@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
         None => None,
         Some(Ok(settings @ Value::Object(_))) => Some(settings),
         Some(Ok(_)) => return Ok(fail(&["--settings: expected a JSON object, {\"…\": …}".into()], WRONG_SETTINGS)),
-        Some(Err(problem)) => return Ok(fail(&[format!("--settings: no JSON: {problem}")], WRONG_SETTINGS)),
+        Some(Err(problem)) => return Ok(fail(&[format!("--settings: not JSON: {problem}")], WRONG_SETTINGS)),
     };
     if let Some(path) = &args.against {
         Capture::read(path, usize::MAX)?;
