@@ -35,7 +35,8 @@ struct ClockRun;
 
 impl OnDemandRun for ClockRun {
     fn trigger(&mut self, _event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
-        let since = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| SourceError::from_source(ErrorKind::Internal, error))?;
+        let since =
+            SystemTime::UNIX_EPOCH.elapsed().map_err(|error| SourceError::from_source(ErrorKind::Internal, error))?;
         out.push("clock", EventKind::Data, [Frame::from_vec(since.as_micros().to_string().into_bytes())]);
         Ok(())
     }

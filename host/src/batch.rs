@@ -5,9 +5,8 @@
 
 use std::collections::VecDeque;
 
-
-use crate::event::Event;
 use crate::budget::Charge;
+use crate::event::Event;
 
 /// See the module. Empty only while its last event is being taken.
 #[derive(Debug)]

@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_description_is_the_json_that_the_interface_asks_for() {
-        let json = |default: ParameterValue| serde_json::to_string(&Parameter::new("p", "What it is", default)).unwrap();
+        let json =
+            |default: ParameterValue| serde_json::to_string(&Parameter::new("p", "What it is", default)).unwrap();
         let expected = |dtype: &str, default: &str| {
             format!(r#"{{"name":"p","description":"What it is","dtype":"{dtype}","default":{default}}}"#)
         };

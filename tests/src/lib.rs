@@ -43,6 +43,7 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/write-a-source/lifecycle.md")]
 #[doc = include_str!("../../docs/write-a-source/frames.md")]
+#[doc = include_str!("../../docs/write-a-source/pairing.md")]
 #[doc = include_str!("../../docs/write-a-source/settings.md")]
 #[doc = include_str!("../../docs/embed/README.md")]
 pub struct Chapters;

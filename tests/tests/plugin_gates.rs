@@ -213,7 +213,7 @@ fn a_plugin_whose_content_is_not_the_pinned_one_is_refused() {
 
 #[test]
 fn a_plugin_for_another_version_of_the_interface_is_refused() {
-    refused(&bad_plugin("other_abi_version"), "FG-ABI-VERSION", &["plugin ABI 2.0", "this host has 1.1"]);
+    refused(&bad_plugin("other_abi_version"), "FG-ABI-VERSION", &["plugin ABI 0.2", "this host has 0.1"]);
 }
 
 #[test]

@@ -12,12 +12,12 @@ use std::{
 use framegate_plugin_api::{EventKind, Frame};
 use uuid::Uuid;
 
-use crate::event::Event;
 use super::{
     ops::{Op, plan},
     spec::Spec,
     state::{Message, Phase, STREAMS, WORKERS},
 };
+use crate::event::Event;
 use crate::{
     budget::Account,
     ingester::{

@@ -7,7 +7,7 @@ use crate::{
     budget::Account,
     ingester::Action,
     names::ScanId,
-    source::{queue::Queue, reader::Order},
+    source::{order::Order, queue::Queue},
 };
 
 impl Forwarder {

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::Forwarder;
 use crate::{
-    ingester::{picture::Measured, report::{ConnectionReport, StreamReport}},
+    ingester::{
+        picture::Measured,
+        report::{ConnectionReport, StreamReport},
+    },
     source::replacement::Told,
 };
 

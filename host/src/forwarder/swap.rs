@@ -9,7 +9,7 @@ use super::Forwarder;
 use crate::{
     names::ScanId,
     source::{
-        reader::Order,
+        order::Order,
         replacement::{Replacement, Told},
     },
 };

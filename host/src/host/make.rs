@@ -9,11 +9,11 @@ use framegate_plugin_api::{ErrorKind, ParameterType};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use crate::source::parameter::Parameter;
 use super::{
     Linked, StartError,
-    swap::{Exchange, Feed},
+    feed::{Exchange, Feed},
 };
+use crate::source::parameter::Parameter;
 use crate::{
     budget::Account,
     control::{CommandSender, Line, Parameters},
@@ -32,10 +32,11 @@ use crate::{
     },
     settings::{Control, IngesterSettings, Settings, StreamSettings},
     source::{
-        Factory, Fault, NotCreated,
+        Created, Factory, Fault, NotCreated,
         beginning::Before,
         loaded::{hash_of, loaded},
-        reader::{Created, Order, Reader},
+        order::Order,
+        reader::Reader,
         replacement::Told,
     },
     threads,

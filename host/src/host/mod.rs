@@ -4,9 +4,10 @@
 //! first thread that talks to workers runs.
 
 mod error;
+mod feed;
 mod make;
 mod stop;
-mod swap;
+pub(crate) mod swap;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,10 +23,13 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 #[cfg(test)]
-pub(crate) use self::swap::Feed;
+pub(crate) use self::feed::Feed;
 pub use self::{
     error::StartError,
-    swap::{AskedBy, OldSource, Reload, SwapError, SwapReceipt, SwapSpec, SwapState},
+    swap::{
+        Reload,
+        receipt::{AskedBy, OldSource, SwapError, SwapReceipt, SwapSpec, SwapState},
+    },
 };
 pub(crate) use self::{make::prepare, swap::Swaps};
 use crate::{

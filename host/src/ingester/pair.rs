@@ -6,8 +6,8 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use crate::event::{Event, Frames};
 use crate::event::EventKind;
+use crate::event::{Event, Frames};
 use smallvec::SmallVec;
 
 use super::{

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::tally::Tally;
+use super::tally::{PaceReport, Tally};
 use crate::names::{IngesterName, ScanId, StreamName, WorkerName};
 
 /// The state of one ingester. All counts are here, and all drops with their reason.
@@ -86,21 +86,6 @@ impl Report {
             hindrances: Vec::new(),
         }
     }
-}
-
-/// The time from one event to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct PaceReport {
-    /// Events paired with their assignments.
-    pub events: u64,
-    /// Mean time per event, in microseconds.
-    pub mean_us: f64,
-    /// Minimum time, in microseconds.
-    pub min_us: f64,
-    /// Maximum time, in microseconds.
-    pub max_us: f64,
-    /// How often complete events had to wait for their assignment.
-    pub waited_for_assignments: u64,
 }
 
 /// One stream in a [`Report`]. Counts are for the current scan.

@@ -5,8 +5,6 @@ use std::{ops::Add, time::Instant};
 
 use serde::Serialize;
 
-use super::report::PaceReport;
-
 /// The counts of one stream, in one scan or over all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
@@ -37,6 +35,21 @@ impl Add for Tally {
             missing: self.missing + other.missing,
         }
     }
+}
+
+/// The time from one event to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct PaceReport {
+    /// Events paired with their assignments.
+    pub events: u64,
+    /// Mean time per event, in microseconds.
+    pub mean_us: f64,
+    /// Minimum time, in microseconds.
+    pub min_us: f64,
+    /// Maximum time, in microseconds.
+    pub max_us: f64,
+    /// How often complete events had to wait for their assignment.
+    pub waited_for_assignments: u64,
 }
 
 /// The time between events: from one pairing to the next, as the reference measures it.

@@ -10,12 +10,12 @@ use framegate_plugin_api::{EventKind, Frame};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::event::Event;
 use super::{
     Action, Ingester, Limits, Pairing,
     assemble::Slot,
     command::{Assignment, Assignments, Command, Deal},
 };
+use crate::event::Event;
 use crate::{
     batch::Batch,
     budget::Account,

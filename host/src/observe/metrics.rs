@@ -115,7 +115,7 @@ fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
 
 fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
     let (mut state, mut events, mut queued, mut waiting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut skipped, mut received) = (Vec::new(), Vec::new());
+    let (mut skipped, mut received, mut connected) = (Vec::new(), Vec::new(), Vec::new());
     for report in reports {
         for (stream, of_stream) in &report.streams {
             let labels = vec![name(report), ("stream", stream.as_str())];
@@ -135,11 +135,19 @@ fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
             received
                 .extend(of_stream.received.iter().map(|(what, count)| (with("what", what.as_str()), *count as f64)));
             waiting.push((labels.clone(), of_stream.bytes_waiting as f64));
+            if let Some(connection) = &of_stream.connection {
+                connected.push((labels.clone(), f64::from(u8::from(connection.connected))));
+            }
             queued.push((labels, of_stream.queued as f64));
         }
     }
     out.gauge("source_state", "The state that a stream's source is in; 1 for that state.", state)?;
     out.counter("stream_events", "Events since the start, by outcome; README explains the words.", events)?;
+    out.gauge(
+        "stream_connected",
+        "Whether a stream's detector is connected; missing if no scan runs or the source cannot tell.",
+        connected,
+    )?;
     out.gauge("stream_queued_events", "Events that wait for their assignments.", queued)?;
     out.gauge(
         "stream_waiting_bytes",

@@ -8,7 +8,10 @@ use tokio::sync::watch;
 use super::faults::{Fault, faults};
 use crate::{
     control::report::ControlReport,
-    host::{SwapReceipt, SwapState, Swaps},
+    host::swap::{
+        Swaps,
+        receipt::{SwapReceipt, SwapState},
+    },
     ingester::report::Report,
     names::{IngesterName, StreamName},
     plugin::{

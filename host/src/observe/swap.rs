@@ -19,7 +19,10 @@ use serde_json::{Value, json};
 
 use super::connections::Peer;
 use crate::{
-    host::{AskedBy, SwapError, SwapReceipt, SwapSpec, Swaps},
+    host::swap::{
+        Swaps,
+        receipt::{AskedBy, SwapError, SwapReceipt, SwapSpec},
+    },
     settings::{AdminSwap, dranspose::Source},
 };
 

@@ -142,11 +142,13 @@ fn table(library: &Library, inspected: &Inspected) -> Result<&'static PluginTabl
     if (size as usize) < size_of::<PluginTable>() || !fits(major, minor) {
         let (ours, our_minor) = framegate_plugin_abi::ABI_VERSION;
         let expected = size_of::<PluginTable>();
-        let problem =
-            format!("its table has {size} bytes for ABI {major}.{minor}, expected {expected} for ABI {ours}.{our_minor}");
+        let problem = format!(
+            "its table has {size} bytes for ABI {major}.{minor}, expected {expected} for ABI {ours}.{our_minor}"
+        );
         return Err(unusable(inspected, problem));
     }
-    let mandatory = offset_of!(PluginTable, create) / size_of::<usize>()..offset_of!(PluginTable, next) / size_of::<usize>();
+    let mandatory =
+        offset_of!(PluginTable, create) / size_of::<usize>()..offset_of!(PluginTable, next) / size_of::<usize>();
     // SAFETY: the table has at least this size, as its first field says. Read as numbers, because a function pointer
     // must not be null.
     let words = unsafe { slice::from_raw_parts(table.cast::<usize>(), mandatory.end) };

@@ -11,13 +11,7 @@ use std::{
 use framegate_plugin_api::SourceError;
 use serde_json::Value;
 
-use super::{
-    Factory, Fault, NotCreated,
-    orders::Orders,
-    reader::{Created, Order},
-    renewal::StreamSource,
-    token::Token,
-};
+use super::{Created, Factory, Fault, NotCreated, order::Order, orders::Orders, renewal::StreamSource, token::Token};
 
 /// The previous source of the stream, for a source that may have to wait until it has ended.
 pub(crate) struct Before {
@@ -149,7 +143,7 @@ mod tests {
     use crate::{
         names::StreamName,
         plugin::identity::SourceIdentity,
-        source::{Instance, Ledger, Traits, nobody::Nobody, replacement::Predecessor},
+        source::{Instance, Ledger, Traits, nobody::Nobody, order::Predecessor},
     };
     use framegate_plugin_api::HostServices;
 

@@ -16,11 +16,11 @@ use framegate_plugin_api::{Deadline, Frame, HostServices, Progress};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::event::{Event, Frames};
-use crate::source::parameter::Parameter;
 use super::{
     BATCH_BYTES, BATCH_EVENTS, Connection, Factory, Fault, Instance, Ledger, NotCreated, RunStatus, StrayCalls, Traits,
 };
+use crate::event::{Event, Frames};
+use crate::source::parameter::Parameter;
 use crate::{
     budget::COPY_BELOW,
     plugin::{

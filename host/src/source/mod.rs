@@ -4,6 +4,7 @@ pub(crate) mod beginning;
 pub(crate) mod linked;
 pub(crate) mod loaded;
 mod nobody;
+pub(crate) mod order;
 mod orders;
 pub(crate) mod parameter;
 pub(crate) mod queue;
@@ -20,8 +21,8 @@ use framegate_plugin_api::{Deadline, HostServices, Progress};
 use serde_json::Value;
 
 use crate::event::Event;
-use crate::source::parameter::Parameter;
 use crate::plugin::{identity::SourceIdentity, refusal::Refusal};
+use crate::source::parameter::Parameter;
 
 /// Creates instances of one source, loaded or linked.
 pub(crate) trait Factory: Send + Sync + fmt::Debug {
@@ -107,6 +108,19 @@ pub(crate) struct Connection {
     pub(crate) since: jiff::Timestamp,
     /// The detector's address, or the one that the source uses.
     pub(crate) address: Option<String>,
+}
+
+/// The reader's result of creating its instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Created {
+    /// The source's run-time parameters.
+    pub(crate) parameters: Vec<Parameter>,
+    /// Whether it answers `trigger` instead of `next`.
+    pub(crate) on_demand: bool,
+    /// Counts the frames that it gave and that were returned.
+    pub(crate) ledger: Option<&'static Ledger>,
+    /// It is not created yet: it is exclusive, and the previous source has not ended.
+    pub(crate) waits: bool,
 }
 
 /// Why an instance could not be created.

@@ -2,9 +2,9 @@
 
 use framegate_plugin_api::{Deadline, Progress};
 
+use super::{Fault, Instance, Ledger, RunStatus};
 use crate::event::Event;
 use crate::source::parameter::Parameter;
-use super::{Fault, Instance, Ledger, RunStatus};
 
 pub(super) struct Nobody(pub(super) String);
 

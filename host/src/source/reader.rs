@@ -15,32 +15,16 @@ use std::{
 use framegate_plugin_api::{Deadline, Progress};
 use serde_json::Value;
 
-use crate::source::parameter::Parameter;
 use super::{
-    Factory, Ledger, NotCreated,
+    Created, Factory, NotCreated,
     beginning::{Before, Begun, begin},
+    order::{Order, Predecessor},
     orders::{Next, Orders},
     queue::{Item, Queue},
     renewal::StreamSource,
-    replacement::Predecessor,
     token::{Renewals, Token},
 };
 use crate::names::StreamName;
-
-/// The orders of the forwarder. Answers come as items of the queue.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Close the run, if one is open, and open the one of a new scan.
-    Open(Arc<Queue>),
-    /// Close the run, if one is open.
-    Close(Arc<Queue>),
-    /// Wait until the stream's previous source has ended: two sources must not share the detector.
-    Succeed(Predecessor),
-    /// Give the event of this number, for on-demand sources.
-    Trigger(u64),
-    /// Set a parameter; ignored if the source has no such parameter.
-    SetParameter { name: String, value: Arc<[u8]> },
-}
 
 /// The forwarder's handle to a reader. Dropping it ends the reader when the source's current call returns.
 #[derive(Debug)]
@@ -55,19 +39,6 @@ pub(crate) struct Reader {
     /// Disconnects when the thread has dropped the source.
     ended: Option<mpsc::Receiver<Infallible>>,
     thread: Option<thread::JoinHandle<()>>,
-}
-
-/// The reader's result of creating its instance.
-#[derive(Debug, Clone)]
-pub(crate) struct Created {
-    /// The source's run-time parameters.
-    pub(crate) parameters: Vec<Parameter>,
-    /// Whether it answers `trigger` instead of `next`.
-    pub(crate) on_demand: bool,
-    /// Counts the frames that it gave and that were returned.
-    pub(crate) ledger: Option<&'static Ledger>,
-    /// It is not created yet: it is exclusive, and the previous source has not ended.
-    pub(crate) waits: bool,
 }
 
 /// The longest wait of one `next`.

@@ -15,9 +15,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Factory, Instance, Ledger, NotCreated,
+    Created, Factory, Instance, Ledger, NotCreated,
     nobody::Nobody,
-    reader::Created,
     row::Row,
     token::{Lent, Token},
 };

@@ -4,11 +4,9 @@
 //! installs it at the start of a scan. Until then it costs a parked thread.
 //!
 //! The old source is closed before the new one is opened; otherwise both would take parts of one detector's data. Only
-//! the new reader waits for that: it gets a [`Predecessor`] with its first order.
+//! the new reader waits for that: it gets a [`Predecessor`](super::order::Predecessor) with its first order.
 
-use std::{convert::Infallible, sync::mpsc, time::Duration};
-
-use super::{beginning::Late, reader::Reader, token::Token};
+use super::{beginning::Late, reader::Reader};
 use crate::{
     names::{ScanId, StreamName},
     settings::WhenFull,
@@ -40,23 +38,4 @@ pub(crate) enum Told {
     Hangs(StreamName),
     /// The hanging call has returned; the replacement is dropped.
     NotNeeded { number: u64 },
-}
-
-/// A reader that is about to end.
-#[derive(Debug)]
-pub(crate) struct Predecessor {
-    /// Disconnects when the reader's thread has dropped its source.
-    pub(super) ended: mpsc::Receiver<Infallible>,
-    /// How long to wait for a source that does not return.
-    pub(super) limit: Duration,
-}
-
-impl Predecessor {
-    /// Waits for its end; logs a warning if it does not end in time. [reader thread of the successor]
-    pub(super) fn wait_with_a_word(&self, successor: &Token) {
-        if self.ended.recv_timeout(self.limit) != Err(mpsc::RecvTimeoutError::Disconnected) {
-            let stream = &successor.stream;
-            tracing::warn!(%stream, "the source of earlier scans does not return; the new one goes on without waiting");
-        }
-    }
 }

@@ -11,7 +11,8 @@ use abi_stable::StableAbi;
 use crate::{
     codes::{EventKind, Progress},
     error::SourceError,
-    frame::{Frame, RawFrame},
+    frame::Frame,
+    raw::RawFrame,
     text::Text,
 };
 

@@ -6,7 +6,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use crate::{error::SourceError, hook};
+use crate::{
+    error::SourceError,
+    hook::{self, said},
+};
 
 /// Calls; returns a panic as its message and place.
 pub(crate) fn catch<T>(call: impl FnOnce() -> Result<T, SourceError>) -> Result<Result<T, SourceError>, String> {
@@ -37,13 +40,4 @@ fn message(payload: Box<dyn Any + Send>) -> String {
         mem::forget(second);
     }
     message
-}
-
-/// The text of a panic's payload.
-pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "no message",
-    }
 }

@@ -5,6 +5,7 @@
 //! plugin goes to the host's log. Installed only in a loaded plugin: a linked source shares the program's own hook.
 
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
     panic::{self, PanicHookInfo},
     sync::{Arc, Mutex, Once, OnceLock, PoisonError, Weak},
@@ -12,7 +13,6 @@ use std::{
 };
 
 use crate::{
-    catch,
     codes::LogLevel,
     host::{HostHandle, HostServices},
 };
@@ -70,7 +70,7 @@ fn report(panic: &PanicHookInfo<'_>) -> bool {
     let thread = thread::current();
     let name = thread.name().unwrap_or("without a name");
     let place = panic.location().map(|place| format!(" (at {place})")).unwrap_or_default();
-    let message = catch::said(panic.payload());
+    let message = said(panic.payload());
     host.log(LogLevel::Error, &format!("a thread of the plugin ({name}) panicked: {message}{place}"));
     true
 }
@@ -84,4 +84,13 @@ pub(crate) fn log(level: LogLevel, message: &str) {
 
 fn host() -> Option<Arc<HostHandle>> {
     HOST.get()?.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+}
+
+/// The text of a panic's payload.
+pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no message",
+    }
 }

@@ -16,7 +16,7 @@
 //! **States.** An instance is *closed* after `create`; `open` makes it *open*, `close` makes it closed again. A panic
 //! in a call makes it *poisoned*: it is never called again, not even to destroy it.
 //!
-//! **Ownership.** Text and bytes are borrowed for the call. The holder of a [`frame::RawFrame`] owns the frame and
+//! **Ownership.** Text and bytes are borrowed for the call. The holder of a [`raw::RawFrame`] owns the frame and
 //! calls `release` once. The arrays of a batch and the error buffer belong to the host; the plugin fills them. A plugin
 //! is never unloaded, so its statics live as long as the process.
 //!
@@ -39,6 +39,7 @@ pub mod host;
 #[cfg(test)]
 mod layout;
 pub mod note;
+pub mod raw;
 mod small;
 pub mod status;
 pub mod text;

@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use crate::{catch, frame::RawFrame};
+use crate::{catch, raw::RawFrame};
 
 /// Size of a chunk in bytes.
 const CHUNK: usize = 8 << 10;

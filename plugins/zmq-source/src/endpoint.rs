@@ -7,7 +7,16 @@ use std::{fmt, net::IpAddr};
 use framegate_plugin_api::Address;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::settings::Attach;
+/// Which side connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attach {
+    /// The detector binds the address, the source connects to it.
+    #[default]
+    Connect,
+    /// The source binds the address, which belongs to this machine, and one or several detectors connect.
+    Bind,
+}
 
 /// A checked ZeroMQ address.
 #[derive(Clone, PartialEq, Eq)]

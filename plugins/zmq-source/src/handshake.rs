@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use zmq::{Context, DONTWAIT, Socket, SocketType};
 
-use crate::settings::Attach;
+use crate::endpoint::Attach;
 
 /// State of a connection, from its monitor's events.
 pub(crate) struct Handshake {

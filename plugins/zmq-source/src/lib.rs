@@ -47,9 +47,8 @@ pub mod testing;
 pub use framegate_source_kit::{Bytes, Flow, Frames, Malformed, Millis, Phase, json};
 
 pub use crate::{
-    endpoint::{Endpoint, Endpoints},
-    link::Pattern,
+    endpoint::{Attach, Endpoint, Endpoints},
     protocol::{Assembler, PerMessage, Protocol, Role},
     run::{Upstream, ZmqRun},
-    settings::{Attach, BetweenScans, ZmqSettings},
+    settings::{BetweenScans, Pattern, ZmqSettings},
 };

@@ -9,28 +9,16 @@ use std::{fmt, mem};
 
 use framegate_plugin_api::{Frame, SourceError, descriptors_left};
 use framegate_source_kit::{Frames, Malformed};
-use serde::Deserialize;
 use zmq::{Context, DONTWAIT, Message, Socket, SocketType};
 
 use crate::{
     closing::{self, Closing},
-    endpoint::Endpoint,
+    endpoint::{Attach, Endpoint},
     handshake::Handshake,
     names::{self, Answer},
     read_ahead::{READ_AHEAD_AT_FIRST, ReadAhead},
-    settings::{Attach, ZmqSettings},
+    settings::{Pattern, ZmqSettings},
 };
-
-/// How the detector sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pattern {
-    /// The detector has a PUSH socket: it waits for the receiver and loses nothing.
-    Pull,
-    /// The detector has a PUB socket: receives everything it publishes once connected, unless settings name prefixes.
-    #[serde(rename = "sub")]
-    SubscribeAll,
-}
 
 /// One connection, for one run.
 pub(crate) struct Link {

@@ -11,10 +11,10 @@ use zmq::{POLLIN, PollItem};
 
 use crate::{
     closing::{self, Closing},
-    endpoint::Endpoint,
-    link::{DESCRIPTORS, Link, Pattern, Received},
+    endpoint::{Attach, Endpoint},
+    link::{DESCRIPTORS, Link, Received},
     names::{self, Answer},
-    settings::{Attach, ZmqSettings},
+    settings::{Pattern, ZmqSettings},
 };
 
 /// The connections, at least one.

@@ -9,10 +9,10 @@ use framegate_plugin_api::{Deadline, EventSink, HostContext, Progress, RunStatus
 use framegate_source_kit::{Malformed, Phase, RunState, Runs};
 
 use crate::{
-    link::{Pattern, Received},
+    link::Received,
     links::Links,
     protocol::Assembler,
-    settings::{BetweenScans, ZmqSettings},
+    settings::{BetweenScans, Pattern, ZmqSettings},
 };
 
 /// What lasts between scans: where the detector is, and how to connect to it. Holds no connection.

@@ -9,7 +9,18 @@ use std::{num::NonZeroU16, time::Duration};
 use framegate_source_kit::{Bytes, Millis};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{endpoint::Endpoints, link::Pattern};
+use crate::endpoint::{Attach, Endpoints};
+
+/// How the detector sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pattern {
+    /// The detector has a PUSH socket: it waits for the receiver and loses nothing.
+    Pull,
+    /// The detector has a PUB socket: receives everything it publishes once connected, unless settings name prefixes.
+    #[serde(rename = "sub")]
+    SubscribeAll,
+}
 
 /// Where the detector is, and how to connect to it.
 #[derive(Debug, Clone, Deserialize)]
@@ -65,17 +76,6 @@ pub struct ZmqSettings {
     /// A detector that announces a longer part is disconnected before memory is allocated for it.
     #[serde(default = "max_part")]
     pub max_part: Bytes,
-}
-
-/// Which side connects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attach {
-    /// The detector binds the address, the source connects to it.
-    #[default]
-    Connect,
-    /// The source binds the address, which belongs to this machine, and one or several detectors connect.
-    Bind,
 }
 
 /// What happens between the end of a run and the next scan.

@@ -13,6 +13,8 @@ mod atomic;
 mod batch;
 #[path = "../../../host/src/budget.rs"]
 mod budget;
+#[path = "../../../host/src/event.rs"]
+mod event;
 #[path = "../../../host/src/names.rs"]
 pub mod names;
 #[path = "../../../host/src/wake.rs"]
@@ -34,7 +36,7 @@ mod source {
     pub(crate) mod queue;
 
     #[derive(Debug, Clone, Default)]
-    pub(crate) struct Counts;
+    pub(crate) struct RunStatus;
 }
 
 mod models;

@@ -12,7 +12,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use framegate_plugin_api::{Event, EventKind, Frame};
+use framegate_plugin_api::{EventKind, Frame};
 use loom::{
     model::Builder,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -21,6 +21,7 @@ use loom::{
 
 use crate::{
     budget::Account,
+    event::Event,
     settings::WhenFull,
     source::{
         orders::{Next, Orders},

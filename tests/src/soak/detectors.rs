@@ -16,15 +16,11 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
-use super::plan::StreamPlan;
+use super::plan::{SOURCES, StreamPlan};
 use crate::{
     process::free_port,
     protocols::{self, Parts, Protocol},
 };
-
-/// All sources, by the names of their plugins.
-pub const SOURCES: [&str; 9] =
-    ["stins", "eiger-legacy", "albaem", "contrast", "lecroy", "pcap", "xspress", "pcap-raw", "sardana"];
 
 /// The address of each detector; for Sardana, the receiver's address.
 #[derive(Debug)]

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use fastrand::Rng;
 
-use super::detectors::SOURCES;
+/// All sources, by the names of their plugins.
+pub const SOURCES: [&str; 9] =
+    ["stins", "eiger-legacy", "albaem", "contrast", "lecroy", "pcap", "xspress", "pcap-raw", "sardana"];
 
 /// See the module.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::detectors::{Addresses, SOURCES};
+use super::{detectors::Addresses, plan::SOURCES};
 use crate::{
     controller::Controller,
     framegate,

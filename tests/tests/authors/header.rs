@@ -7,7 +7,8 @@ use super::{root, said};
 
 /// The name of a struct in C: `RawEvent` → `framegate_event`.
 fn struct_name(rust: &str) -> String {
-    let short = ["Table", "Buffer", "Form"].iter().fold(rust.trim_start_matches("Raw"), |name, end| name.trim_end_matches(end));
+    let short =
+        ["Table", "Buffer", "Form"].iter().fold(rust.trim_start_matches("Raw"), |name, end| name.trim_end_matches(end));
     format!("struct framegate_{}", short.to_lowercase())
 }
 

@@ -118,6 +118,9 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
         let fed = list(sources).find(|source| source["stream"].as_str() == Some(name));
         row.push(fed.map_or("-".into(), |source| word(&source["source"])));
         rows.push(row);
+        if let Some(line) = connection(&stream["connection"]) {
+            let _ = writeln!(more, "  {shown}: {line}");
+        }
         let received: Vec<String> = entries(&stream["received"]).map(|(what, count)| received(what, count)).collect();
         if !received.is_empty() {
             let _ = writeln!(more, "  {shown}: received {}", plain(&received.join(", ")));
@@ -165,6 +168,19 @@ fn state(stream: &Value) -> String {
         (Some("closed"), false) => "not in this scan".into(),
         (_, true) => word(&stream["source"]),
         (_, false) => format!("{} (not in this scan)", word(&stream["source"])),
+    }
+}
+
+/// Whether a detector is connected; `None` if the source cannot tell.
+fn connection(connection: &Value) -> Option<String> {
+    let at = |word: &str| match connection["address"].as_str() {
+        Some(address) => format!(" {word} {}", plain(address)),
+        None => String::new(),
+    };
+    let since = word(&connection["since"]);
+    match connection["connected"].as_bool()? {
+        true => Some(format!("detector connected{} since {since}", at("from"))),
+        false => Some(format!("no detector connected{} since {since}", at("at"))),
     }
 }
 
@@ -314,6 +330,7 @@ mod tests {
                     "discarded": 3, "missing": 2, "queued": 1, "bytes_waiting": 2560,
                     "last_invalid": "no JSON at \u{1b}[2J",
                     "skipped": { "no JSON": 6, "nothing": 0 },
+                    "connection": { "connected": false, "since": "2026-01-01T09:00:00Z", "address": "tcp://d:9999" },
                     "received": { "bytes": 3072, "lost_on_the_way": 16, "messages": 17 },
                     "since_start": { "read": 200, "forwarded": 140, "dropped": 55, "discarded": 1, "replaced": 4,
                         "missing": 22 } } },
@@ -343,6 +360,7 @@ mod tests {
             "eiger: 6 messages skipped: no JSON",
             "eiger: last invalid message: no JSON at \\u{1b}[2J",
             "2.5 KiB",
+            "eiger: no detector connected at tcp://d:9999 since 2026-01-01T09:00:00Z",
             "eiger: received 3.0 KiB, 16 lost on the way, 17 messages",
             "901       889  0123456789ab  stins 0.1.0",
             "3  eiger   command   mine 2.0 (/x/libmine.so), sha256 0123456789ab, ABI 1.0  since scan a-scan",

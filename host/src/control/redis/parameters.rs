@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::source::parameter::Parameter;
 use super::{
     Context, keys,
     link::{Link, Unusable},
 };
+use crate::source::parameter::Parameter;
 use crate::{control::Stopped, ingester::command::Command, names::StreamName};
 
 /// The versions of all fetched values.

@@ -17,25 +17,17 @@ use std::{
     sync::Arc,
 };
 
-use super::receipt::{AskedBy, OldSource, SwapReceipt, SwapState};
+use super::{
+    super::feed::Feed,
+    receipt::{AskedBy, OldSource, SwapReceipt, SwapState},
+};
 use crate::{
     control::report::now,
     names::{ScanId, StreamName},
     plugin::identity::SourceIdentity,
     settings::StreamSettings,
-    source::{Factory, reader::Created},
+    source::Created,
 };
-
-/// The current or next source of a stream.
-#[derive(Debug, Clone)]
-pub(crate) struct Feed {
-    /// The swap that brought it; 0: the initial source.
-    pub(crate) number: u64,
-    /// The requested settings.
-    pub(crate) settings: StreamSettings,
-    pub(crate) factory: Arc<dyn Factory>,
-    pub(crate) created: Created,
-}
 
 /// See the module.
 #[derive(Debug)]

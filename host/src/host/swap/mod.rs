@@ -9,7 +9,7 @@
 
 mod book;
 mod keep;
-mod receipt;
+pub(crate) mod receipt;
 mod recover;
 mod reload;
 
@@ -22,14 +22,15 @@ use std::{
 
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
-use self::book::Book;
-pub(crate) use self::{book::Feed, keep::keep};
-pub use self::{
-    receipt::{AskedBy, OldSource, SwapError, SwapReceipt, SwapSpec, SwapState},
-    reload::Reload,
+pub(crate) use self::keep::keep;
+pub use self::reload::Reload;
+use self::{
+    book::Book,
+    receipt::{AskedBy, SwapError, SwapReceipt, SwapSpec},
 };
 use super::{
     Linked,
+    feed::{Exchange, Feed},
     make::{self, Problem},
 };
 use crate::{
@@ -46,15 +47,6 @@ use crate::{
     },
     threads,
 };
-
-/// Hands new sources to an ingester.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    pub(crate) streams: Vec<StreamName>,
-    pub(crate) replacements: mpsc::SyncSender<Replacement>,
-    /// The sources' parameters, for control to publish.
-    pub(crate) parameters: watch::Sender<Parameters>,
-}
 
 /// See the module.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use framegate_plugin_api::{EventKind, Frame};
 use nix::sys::stat::Mode;
 use uuid::Uuid;
 
-use crate::event::Event;
 use super::*;
+use crate::event::Event;
 use crate::{
     budget::{Account, COPY_BELOW},
     capture::{Item, read::Capture},

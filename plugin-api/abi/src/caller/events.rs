@@ -5,12 +5,13 @@
 
 use std::{fmt, slice};
 
-use super::{Limits, typs::Typs};
+use super::{Limits, Refused, typs::Typs};
 use crate::{
     batch::{Batch, RawEvent},
     catch,
     codes::{EventKind, Outcome},
-    frame::{Frame, Ledger, RawFrame},
+    frame::{Frame, Ledger},
+    raw::RawFrame,
     text::Text,
 };
 
@@ -23,14 +24,6 @@ pub(super) struct BatchBuffer {
     /// The memory behind `batch.frames`; as above.
     frames: Vec<RawFrame>,
     typs: Typs,
-}
-
-/// Why the events of a batch are not used.
-pub(super) enum Refused {
-    /// The batch breaks a rule.
-    Garbage(String),
-    /// The batch is valid, but exceeds a limit of the instance.
-    TooMuch(String),
 }
 
 /// Initial capacity; most batches have 64 events of 2 frames and never ask for more.

@@ -25,7 +25,7 @@ use crate::{
     text::Text,
     vtable::{EXCLUSIVE, PluginTable},
 };
-use events::{BatchBuffer, Refused};
+use events::BatchBuffer;
 
 /// The functions of one plugin.
 #[derive(Debug, Clone, Copy)]
@@ -322,6 +322,14 @@ impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance").field("open", &self.open).field("poison", &self.poison).finish_non_exhaustive()
     }
+}
+
+/// Why the events of a batch are not used.
+enum Refused {
+    /// The batch breaks a rule.
+    Garbage(String),
+    /// The batch is valid, but exceeds a limit of the instance.
+    TooMuch(String),
 }
 
 /// Limits of a batch: the plugin should return when it reaches one.

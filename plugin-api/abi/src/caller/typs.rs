@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::events::Refused;
+use super::Refused;
 
 /// The types of one instance.
 pub(super) struct Typs {

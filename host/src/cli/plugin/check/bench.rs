@@ -20,12 +20,12 @@ use framegate_plugin_abi::{
 use framegate_plugin_api::{EventKind, HostServices, LogLevel, Progress};
 use serde_json::Value;
 
-use crate::event::Event;
 use super::{
     redirect,
     upstream::Kind,
     verdict::{Wrong, fault},
 };
+use crate::event::Event;
 use crate::{
     plugin::child::Answers,
     source::{BATCH_BYTES, BATCH_EVENTS},

@@ -10,7 +10,6 @@ use std::{
 use framegate_plugin_abi::caller::Fault;
 use framegate_plugin_api::Progress;
 
-use crate::event::Event;
 use super::{
     bench::{Bench, PULL, Trial, shown},
     capture::Capture,
@@ -18,6 +17,7 @@ use super::{
     upstream::{Kind, Message},
     verdict::{Checked, Wrong, fault},
 };
+use crate::event::Event;
 
 pub(super) fn events(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;

@@ -9,13 +9,13 @@ use std::{
 
 use framegate_plugin_api::Progress;
 
-use crate::event::Event;
 use super::{
     bench::{PULL, Trial},
     process,
     upstream::Kind,
     verdict::Wrong,
 };
+use crate::event::Event;
 
 /// Opens a run, and collects events until the command has ended and nothing more comes, or there are `most`. The run
 /// stays open. `each` is called with every event at once.

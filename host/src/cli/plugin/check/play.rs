@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use framegate_plugin_api::Progress;
 
-use crate::event::Event;
 use super::{
     bench::{PULL, Trial},
     upstream::{Kind, Message, Upstream},
     verdict::Wrong,
 };
+use crate::event::Event;
 
 /// The result of playing a capture.
 #[derive(Debug, Default)]

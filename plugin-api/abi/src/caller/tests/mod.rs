@@ -16,8 +16,9 @@ use super::*;
 use crate::{
     batch::{Batch, BatchWriter, RawEvent},
     codes::{Connected, LogLevel},
-    frame::{Frame, RawFrame},
+    frame::Frame,
     host::HostTable,
+    raw::RawFrame,
     status::StatusWriter,
 };
 
