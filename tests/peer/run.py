@@ -31,7 +31,7 @@ import tomllib
 HERE = pathlib.Path(__file__).parent
 FIXED_PORTS = [6379, 5000, 5001, 5002, 9999, 9998, 9997, 9996, 5556, 8889, 10000, 10001, 10010, 10011, 10012, 10013]
 FILE_SECONDS = 180
-TEST_SECONDS = 60
+TEST_SECONDS = 180
 
 # A race of the peer's own that any file can hit: a simulator binds its port again while the previous one still closes.
 # A file that fails with this race, with one of its own `races`, or hangs without framegate, is repeated once. After any

@@ -14,7 +14,7 @@ use crate::{process::wait_for, redis::RedisServer};
 /// The stream of the controller's updates.
 pub const UPDATES: &str = "dranspose:controller:updates";
 /// Time limit for a condition to become true.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub struct Controller {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Time limit for a condition to become true.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a server may take to answer.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module. Dropping it kills the server.
 #[derive(Debug)]

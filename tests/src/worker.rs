@@ -16,7 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// Time limit for a message.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module. Dropping it closes the connection.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -19,12 +19,13 @@ use framegate_tests::{
     python::{self, Dranspose, Received, peers_environment},
     redis::RedisServer,
 };
+use redis::streams::{StreamId, StreamRangeReply};
 use tempfile::TempDir;
 
 /// The stream in `dump_xrd.cbors`, and its images between the detector's header and its end.
 const STREAM: &str = "xrd";
 const IMAGES: usize = 9;
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// One beamline: Redis, controller, reducer and two workers, all real, and a folder for their files.
 struct Beamline {
@@ -96,6 +97,13 @@ impl Beamline {
         Scan { uuid, received }
     }
 
+    /// Number of events that the controller has assigned in a scan.
+    fn assigned(&self, scan: &str) -> usize {
+        let entries: StreamRangeReply = self.redis.ask(&["XRANGE", &format!("dranspose:assigned:{scan}"), "-", "+"]);
+        let list = |entry: &StreamId| entry.get::<String>("data").and_then(|data| serde_json::from_str(&data).ok());
+        entries.ids.iter().filter_map(list).map(|list: Vec<serde_json::Value>| list.len()).sum()
+    }
+
     /// Stops an ingester as a service manager does; it must remove its state.
     fn stop(&self, mut ingester: Ingester) {
         let status = ingester.process.stop(LIMIT);
@@ -124,13 +132,25 @@ impl Scan {
     }
 
     fn check_delivery(&self) {
+        assert_eq!(self.copies(), Self::expected(), "copies of each event");
+    }
+
+    /// Whether each worker got what it had to get.
+    fn is_whole(&self) -> bool {
+        self.copies() == Self::expected()
+    }
+
+    /// Number of messages of each event.
+    fn copies(&self) -> BTreeMap<u64, usize> {
+        let mut copies = BTreeMap::new();
+        self.received.iter().for_each(|got| *copies.entry(got.event).or_default() += 1);
+        copies
+    }
+
+    /// Both workers get the first event and the last.
+    fn expected() -> BTreeMap<u64, usize> {
         let last = u64::try_from(IMAGES).unwrap() + 1;
-        for event in 0..=last {
-            let copies = self.received.iter().filter(|got| got.event == event).count();
-            let expected = if event == 0 || event == last { 2 } else { 1 };
-            assert_eq!(copies, expected, "messages of event {event}");
-        }
-        assert_eq!(self.received.len(), IMAGES + 4, "messages in all");
+        (0..=last).map(|event| (event, if event == 0 || event == last { 2 } else { 1 })).collect()
     }
 }
 
@@ -143,12 +163,17 @@ fn dranspose() -> Command {
 }
 
 /// The workers' messages from the Python ingester, and the beamline without it. `None` if it hangs: this happens
-/// sometimes when a mapping without streams arrives while it starts; its workers then end themselves.
+/// sometimes when a mapping without streams arrives while it starts; its workers then end themselves. `None` too if it
+/// sends an event to one worker instead of both, as it sometimes does on a busy machine.
 fn reference() -> Option<(Beamline, Scan)> {
     let beamline = Beamline::start();
     let ingester = beamline.ingester("python", dranspose(), None);
     let reference = beamline.scan_within(Duration::from_secs(25), &ingester)?;
     beamline.stop(ingester);
+    if !reference.is_whole() {
+        println!("   the Python ingester has not sent every event to all of its workers");
+        return None;
+    }
     Some((beamline, reference))
 }
 
@@ -169,7 +194,6 @@ fn workers_get_byte_for_byte_what_they_get_from_the_python_ingester() {
         beamline.stop(ingester);
 
         println!("4. Compare.");
-        reference.check_delivery();
         for scan in [&first, &second] {
             scan.check_delivery();
             let (ours, theirs) = (scan.messages(), reference.messages());
@@ -219,9 +243,13 @@ fn a_controller_that_is_killed_in_a_scan_and_started_again_has_its_next_scan_who
         let detector = Process::start("detector", &mut replay, beamline.folder.path());
         wait_for("the first events", LIMIT, || (beamline.dranspose.received(&scan).len() >= 4).then_some(()));
         beamline.dranspose.kill_controller();
-        let before = beamline.dranspose.received(&scan).len();
         // Assigned events continue without a controller.
-        wait_for("more events", LIMIT, || (beamline.dranspose.received(&scan).len() > before).then_some(()));
+        let assigned = beamline.assigned(&scan);
+        wait_for("all assigned events", LIMIT, || {
+            let received = beamline.dranspose.received(&scan);
+            let events: BTreeSet<u64> = received.iter().map(|got| got.event).collect();
+            (events.len() >= assigned).then_some(())
+        });
         beamline.dranspose.start_controller();
         beamline.dranspose.wait_for_stream(STREAM);
         drop(detector);

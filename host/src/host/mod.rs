@@ -125,17 +125,25 @@ impl Ready {
 }
 
 /// The runtime of control and the admin endpoint. Tokio panics if it cannot start its first thread, and never runs the
-/// tasks of a second one that cannot start.
+/// tasks of a second one that cannot start. It also panics when it needs a thread for a file or the address of a name,
+/// has none and gets none: so one such thread is started at once, and none of them ends.
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    let built = threads::can_be_had(CONTROL_THREADS).and_then(|()| {
+    let built = threads::can_be_had(CONTROL_THREADS + 1).and_then(|()| {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()
+        builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all();
+        builder.max_blocking_threads(MOST_BLOCKING).thread_keep_alive(FOR_EVER);
+        let runtime = builder.build()?;
+        runtime.spawn_blocking(|| {});
+        Ok(runtime)
     });
     built.map_err(|problem| format!("control: no thread: {problem}\n  {}", threads::REMEDY))
 }
 
 /// Number of threads that control and the admin endpoint share.
 const CONTROL_THREADS: usize = 2;
+/// Maximum number of threads for files and names; more than one only if a file system or name server hangs.
+const MOST_BLOCKING: usize = 8;
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 impl Host {
     /// Checks everything, then starts everything.

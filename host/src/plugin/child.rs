@@ -35,8 +35,10 @@ use super::{
 /// The limits of a child.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Limits {
-    /// Time until the answer.
+    /// Time until the answer, or for each of its steps.
     pub(crate) time: Duration,
+    /// Whether `time` is for each step.
+    pub(crate) for_each_step: bool,
     /// Size of its private memory in bytes (RLIMIT_DATA).
     pub(crate) memory: u64,
 }
@@ -93,12 +95,17 @@ pub(crate) fn ask<A: DeserializeOwned>(
     let mut child = Guard { child, status: None };
     let mut talk = Talk::with(&mut child.child, task).map_err(failed)?;
     let mut at = "its start".to_owned();
-    let deadline = Instant::now() + limits.time;
+    let mut deadline = Instant::now() + limits.time;
     loop {
         match talk.hear(deadline).map_err(failed)? {
             Heard::Line(line) => match serde_json::from_slice::<Line<A>>(&line) {
                 Ok(Line::Answer(answer)) => return Ok(answer),
-                Ok(Line::Step(step)) => at = step,
+                Ok(Line::Step(step)) => {
+                    at = step;
+                    if limits.for_each_step {
+                        deadline = Instant::now() + limits.time;
+                    }
+                }
                 Err(problem) => {
                     let line = String::from_utf8_lossy(&line);
                     return Err(NoAnswer::NoChild(format!("it answers {:.100} ({problem})", line.trim_end())));

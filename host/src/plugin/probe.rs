@@ -97,7 +97,7 @@ impl Probe {
             settings: settings.clone(),
             beside,
         };
-        let limits = Limits { time: self.limit, memory: child::MEMORY };
+        let limits = Limits { time: self.limit, for_each_step: false, memory: child::MEMORY };
         let fault = "this is a fault of the plugin: tell its author, or use another version of it; `framegate plugin check` says more";
         match child::ask(&mut Command::new(&self.command), ROLE, &task, limits) {
             Ok(Answer::Passed) => Ok(Tried::Passed),

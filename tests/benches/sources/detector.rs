@@ -31,6 +31,8 @@ pub(crate) struct Run<'a> {
     /// Messages that workers get per repetition; the next is the maximum in flight.
     pub(crate) outputs: u64,
     pub(crate) window: u64,
+    /// Messages that the worker gets of the whole run.
+    pub(crate) total: u64,
     /// What the worker has received.
     pub(crate) got: &'a Got,
 }
@@ -62,8 +64,8 @@ impl Bound {
                     socket.recv_bytes(0).context("nobody subscribes")?;
                 }
                 run.send(|message| Ok(socket.send_multipart(message, 0)?))?;
-                // All messages have been received when the whole run has been seen.
-                run.wait_for(run.loops * run.outputs)
+                // Closing the socket drops what was not sent yet.
+                run.wait_for(run.total)
             }
             Self::Tcp(listener) => {
                 let mut stream = accept(&listener, run)?;
@@ -72,7 +74,7 @@ impl Bound {
                 let mut stream = BufWriter::new(stream);
                 run.send(|message| Ok(message.iter().try_for_each(|part| stream.write_all(part))?))?;
                 stream.flush()?;
-                run.wait_for(run.loops * run.outputs)
+                run.wait_for(run.total)
             }
             Self::Http(port) => post_all(run, port),
         }

@@ -73,7 +73,7 @@ pub(crate) fn measure(row: &Row, traffic: &Traffic, forwarder: Forwarder, loops:
             });
         }
         let window = (WINDOW / row.bytes(traffic).max(1)).clamp(8, MOST_ON_THE_WAY);
-        let run = Run { traffic, loops, outputs, window, got: &got };
+        let run = Run { traffic, loops, outputs, window, total, got: &got };
         let detector = scope.spawn(move || bound.run(&run));
         let began = Instant::now();
         while got.messages.load(Ordering::Relaxed) < total {

@@ -164,7 +164,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
             if check.name == catalog::CREATE && report.has_passed(catalog::LAYOUT) {
                 task.check = None;
                 // An error is left to the check itself.
-                if let Ok(facts) = ask::<Facts>(&task, LOOK) {
+                if let Ok(facts) = ask::<Facts>(&task, LOOK, true) {
                     (task.settings, task.upstream, on_demand) = (facts.settings, facts.upstream, Some(facts.on_demand));
                     report.settings = Some(task.settings.clone());
                     report.upstream = Some(task.upstream);
@@ -195,17 +195,17 @@ fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut Rep
     } else {
         task.check = Some(check.name.to_owned());
         report.is_at(check.name);
-        ask::<Verdict>(task, check.limit).unwrap_or_else(Verdict::from)
+        ask::<Verdict>(task, check.limit, false).unwrap_or_else(Verdict::from)
     };
     report.lines.push(Line { check: check.name, verdict, took: began.elapsed() });
 }
 
-fn ask<A: serde::de::DeserializeOwned>(task: &Task, time: Duration) -> Result<A, child::NoAnswer> {
+fn ask<A: serde::de::DeserializeOwned>(task: &Task, time: Duration, for_each_step: bool) -> Result<A, child::NoAnswer> {
     // This program itself, even if its file was replaced since.
     let mut command = Command::new("/proc/self/exe");
     // Freed memory is overwritten, so that a frame in it is detected (mallopt(3)).
     command.env("MALLOC_PERTURB_", "165");
-    child::ask(&mut command, ROLE, task, Limits { time, memory: child::MEMORY })
+    child::ask(&mut command, ROLE, task, Limits { time, for_each_step, memory: child::MEMORY })
 }
 
 /// The child: loads the plugin, runs one check, answers.
@@ -279,5 +279,5 @@ fn look(bench: &mut Bench) -> anyhow::Result<Facts> {
 
 /// The usual setting for the detector's address, as in dranspose.
 const ADDRESS: &str = "upstream_url";
-/// The other checks depend on it; on a busy machine it takes long.
+/// For each call of the source, because the other checks depend on all of them and a busy machine takes long.
 const LOOK: Duration = Duration::from_secs(20);
