@@ -68,7 +68,7 @@ impl Driver {
 }
 
 /// The run-time parameters of an ingester's sources, each with its stream.
-pub(crate) type Parameters = Vec<(StreamName, framegate_plugin_api::Parameter)>;
+pub(crate) type Parameters = Vec<(StreamName, crate::source::parameter::Parameter)>;
 
 /// One ingester as a driver sees it.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::event::Event;
-use crate::event::EventKind;
+use framegate_plugin_api::EventKind;
 use smallvec::SmallVec;
 
 use super::command::Assignment;

@@ -235,7 +235,7 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use crate::event::EventKind;
+    use framegate_plugin_api::EventKind;
 
     use super::*;
 

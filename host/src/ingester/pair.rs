@@ -6,8 +6,8 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use crate::event::EventKind;
 use crate::event::{Event, Frames};
+use framegate_plugin_api::EventKind;
 use smallvec::SmallVec;
 
 use super::{

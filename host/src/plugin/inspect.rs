@@ -9,7 +9,7 @@ use std::{
 };
 
 use framegate_plugin_abi::{
-    ABI_VERSION,
+    ABI_VERSION, fits,
     note::{KIND, Language, OWNER, SECTION},
 };
 use object::{

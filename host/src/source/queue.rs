@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::event::Event;
-use crate::event::EventKind;
+use framegate_plugin_api::EventKind;
 
 use crate::{
     batch::{Batch, Left, cost},

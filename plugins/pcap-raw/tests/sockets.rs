@@ -71,7 +71,7 @@ fn until(run: &mut impl SourceRun, count: usize) -> Vec<String> {
 }
 
 fn skipped(run: &impl SourceRun, reason: &str) -> u64 {
-    run.skipped().iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| *count)
+    run.status().skipped_for(reason)
 }
 
 #[test]

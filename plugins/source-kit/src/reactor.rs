@@ -27,8 +27,9 @@ impl Reactor {
     /// The machine refuses to watch the host's stop descriptor.
     pub fn new(runtime: Runtime, host: &HostContext) -> Result<Self, SourceError> {
         let entered = runtime.enter();
-        // A descriptor of its own for the same stop, which stays open as long as the runtime watches it.
+        // A descriptor of its own for the same stop: it stays open as long as the runtime watches it.
         let stop = host.stop_descriptor().try_clone_to_owned();
+        #[allow(deprecated, reason = "the new name is unsafe, which sources are forbidden; this descriptor is owned")]
         let stop = stop
             .and_then(|stop| AsyncFd::with_interest(stop, Interest::READABLE))
             .context("the host's stop cannot be waited for")?;

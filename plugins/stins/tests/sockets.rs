@@ -48,7 +48,7 @@ fn free_url() -> String {
 }
 
 fn skipped(run: &impl SourceRun, reason: &str) -> u64 {
-    run.skipped().iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| *count)
+    run.status().skipped_for(reason)
 }
 
 /// One call of `next`, of 50 ms at most.
@@ -138,7 +138,7 @@ fn a_run_arrives_whole_with_large_and_small_parts() {
         assert!(event.frames[1].as_slice() == bytes.as_slice());
     }
     assert_eq!(events.last().unwrap().kind, EventKind::End);
-    assert!(run.skipped().is_empty());
+    assert!(run.status().skipped.is_empty());
     // The frames outlive connection and detector.
     drop((run, detector));
     assert!(events[8].frames[1].as_slice() == images[7].as_slice());
@@ -277,7 +277,7 @@ fn hostile_messages_are_skipped_and_counted_and_the_next_good_one_is_served() {
     assert_eq!(first_parts(&events), [header(0), image(1), end(2)]);
     assert_eq!(skipped(&run, "too many parts"), 2);
     assert_eq!(skipped(&run, "first part too long"), 1);
-    assert_eq!(run.skipped().iter().map(|(_, count)| count).sum::<u64>(), 7);
+    assert_eq!(run.status().skipped.iter().map(|(_, count)| count).sum::<u64>(), 7);
     sender.join().unwrap();
 }
 

@@ -79,10 +79,10 @@ fn wait_for_count(run: &mut impl SourceRun, name: &str, least: u64) {
     let began = Instant::now();
     loop {
         step(run, &mut Vec::new()).unwrap();
-        if run.counters().iter().any(|(known, count)| *known == name && *count >= least) {
+        if run.status().counters.iter().any(|(known, count)| *known == name && *count >= least) {
             return;
         }
-        assert!(began.elapsed() < LIMIT, "{name} is not {least}: {:?}", run.counters());
+        assert!(began.elapsed() < LIMIT, "{name} is not {least}: {:?}", run.status().counters);
     }
 }
 
@@ -98,7 +98,7 @@ fn a_detector_that_connects_loses_nothing_from_scan_to_scan() {
             send(&detector, &["junk", "s", "d", "d", "e"]);
             let kinds: Vec<_> = to_the_end(&mut run).iter().map(|event| event.kind).collect();
             assert_eq!(kinds, [EventKind::Start, EventKind::Data, EventKind::Data, EventKind::End], "scan {scan}");
-            assert_eq!(run.skipped(), [("before the start of a run", 1)]);
+            assert_eq!(run.status().skipped, [("before the start of a run", 1)]);
         }
     }
 }
@@ -129,8 +129,8 @@ fn several_detectors_connect_to_one_address_and_one_that_leaves_disturbs_nobody(
     }
     send(&second, &["d2", "e"]);
     assert_eq!(to_the_end(&mut run).len(), 2);
-    assert_eq!(run.counters()[4], ("disconnects", 1));
-    assert_eq!(run.skipped(), []);
+    assert_eq!(run.status().counters[4], ("disconnects", 1));
+    assert_eq!(run.status().skipped, []);
     assert_eq!(ends.poll(zmq::POLLIN, 0).unwrap(), 0, "the other detector was disconnected");
     assert_eq!(host.lines().iter().filter(|(_, line)| line.contains("it stays bound")).count(), 2);
 }
@@ -188,7 +188,7 @@ fn who_is_no_such_detector_is_named_once_and_others_are_served() {
     let right = detector(zmq::PUSH, &url);
     send(&right, &["s", "d", "e"]);
     assert_eq!(to_the_end(&mut run).len(), 3);
-    assert_eq!((told(), run.counters()[4]), (1, ("disconnects", 0)));
+    assert_eq!((told(), run.status().counters[4]), (1, ("disconnects", 0)));
     drop(of_wrong_kind);
 }
 

@@ -40,7 +40,7 @@ fn to_the_end(run: &mut impl SourceRun) -> Vec<Event> {
 }
 
 fn count(run: &impl SourceRun, name: &str) -> u64 {
-    let counts = [run.counters(), run.skipped()].concat();
+    let counts = [run.status().counters, run.status().skipped].concat();
     counts.iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| *count)
 }
 
@@ -55,10 +55,10 @@ fn a_subscription_misses_nothing_once_it_is_open() {
         let events = to_the_end(&mut run);
         let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
         assert_eq!(kinds, [EventKind::Start, EventKind::Data, EventKind::Data, EventKind::End], "scan {scan}");
-        assert_eq!(run.skipped(), [("before the start of a run", 1), ("no letter", 1)]);
-        assert_eq!(run.counters()[..2], [("messages", 7), ("bytes", 12)]);
-        assert_eq!(run.counters()[2..], [("invalid", 1), ("runs_so_far", 1), ("disconnects", 0)]);
-        assert_eq!(run.last_invalid().as_deref(), Some("no letter (message 5 of the scan)"));
+        assert_eq!(run.status().skipped, [("before the start of a run", 1), ("no letter", 1)]);
+        assert_eq!(run.status().counters[..2], [("messages", 7), ("bytes", 12)]);
+        assert_eq!(run.status().counters[2..], [("invalid", 1), ("runs_so_far", 1), ("disconnects", 0)]);
+        assert_eq!(run.status().last_invalid.as_deref(), Some("no letter (message 5 of the scan)"));
     }
 }
 
@@ -70,7 +70,7 @@ fn settings_can_name_another_pattern_and_prefixes() {
     let mut run = open(&settings, Pattern::Pull);
     ["junk", "s", "d1", "d2", "h", "e"].into_iter().for_each(|text| publisher.send(text, 0).unwrap());
     assert_eq!(to_the_end(&mut run).len(), 3);
-    assert_eq!(run.counters()[..2], [("messages", 3), ("bytes", 4)]);
+    assert_eq!(run.status().counters[..2], [("messages", 3), ("bytes", 4)]);
 }
 
 #[test]
@@ -242,7 +242,11 @@ fn after_a_part_that_is_too_long_the_next_message_is_served() {
     events.extend(to_the_end(&mut run));
     assert_eq!(events.len(), 3);
     assert_eq!((count(&run, "invalid"), count(&run, "disconnects")), (1, 1));
-    assert!(run.last_invalid().unwrap().contains("a part longer than max_part"), "{:?}", run.last_invalid());
+    assert!(
+        run.status().last_invalid.unwrap().contains("a part longer than max_part"),
+        "{:?}",
+        run.status().last_invalid
+    );
     sender.join().unwrap();
 }
 

@@ -330,7 +330,6 @@ mod tests {
                     "discarded": 3, "missing": 2, "queued": 1, "bytes_waiting": 2560,
                     "last_invalid": "no JSON at \u{1b}[2J",
                     "skipped": { "no JSON": 6, "nothing": 0 },
-                    "connection": { "connected": false, "since": "2026-01-01T09:00:00Z", "address": "tcp://d:9999" },
                     "received": { "bytes": 3072, "lost_on_the_way": 16, "messages": 17 },
                     "since_start": { "read": 200, "forwarded": 140, "dropped": 55, "discarded": 1, "replaced": 4,
                         "missing": 22 } } },
@@ -342,6 +341,8 @@ mod tests {
             }],
         });
         status["admin"] = json!("127.0.0.1:9181");
+        status["ingesters"][0]["streams"]["eiger"]["connection"] =
+            json!({ "connected": false, "since": "2026-01-01T09:00:00Z", "address": "tcp://d:9999" });
         status["faults"] = json!([
             { "ingester": null, "what": "ingester e: two of them", "hinders": true },
             { "ingester": "e-ingester", "what": "capture: disk full", "hinders": false },

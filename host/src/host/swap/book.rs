@@ -12,10 +12,7 @@
 //! A source that can be created only after the old one is dropped stays `Pending` until then: the scan in which it may
 //! take over begins before the outcome is known.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     super::feed::Feed,
@@ -25,7 +22,6 @@ use crate::{
     control::report::now,
     names::{ScanId, StreamName},
     plugin::identity::SourceIdentity,
-    settings::StreamSettings,
     source::Created,
 };
 
@@ -233,6 +229,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::settings::StreamSettings;
     use crate::{names::StreamName, source::linked::linked};
 
     fn created(waits: bool) -> Created {

@@ -10,7 +10,6 @@ use std::{
 
 use smallvec::SmallVec;
 
-use crate::event::Event;
 use crate::{
     budget::COPY_BELOW,
     capture::write::{Place, StreamRef, write_event},
@@ -113,6 +112,7 @@ impl Chunk {
 
 #[cfg(test)]
 mod tests {
+    use crate::event::Event;
     use std::{io::Read as _, os::fd::OwnedFd, thread};
 
     use framegate_plugin_api::{EventKind, Frame};

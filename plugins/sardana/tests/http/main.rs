@@ -56,7 +56,7 @@ fn until(run: &mut impl SourceRun, count: usize) -> Vec<String> {
 }
 
 fn skipped(run: &impl SourceRun, reason: &str) -> u64 {
-    run.skipped().iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| *count)
+    run.status().skipped_for(reason)
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn scans_come_in_order_over_a_kept_connection() {
         }
         assert_eq!(events[101], r#"{"type":"RecordEnd"}"#);
         assert_eq!(step(&mut run, &mut Vec::new()), Progress::End);
-        assert!(run.skipped().is_empty());
-        assert_eq!(run.counters()[0], ("messages", 102));
+        assert!(run.status().skipped.is_empty());
+        assert_eq!(run.status().counters[0], ("messages", 102));
     }
 }
 
@@ -144,7 +144,11 @@ fn a_bad_body_is_refused_with_reasons_and_never_reaches_the_stream() {
     assert_eq!(client.post("data_desc", DESCRIPTION).0, 200);
     assert_eq!(until(&mut run, 1).len(), 1);
     assert_eq!(skipped(&run, "a body that does not validate"), 8);
-    assert!(run.last_invalid().unwrap().contains("content-type must be application/json"), "{:?}", run.last_invalid());
+    assert!(
+        run.status().last_invalid.unwrap().contains("content-type must be application/json"),
+        "{:?}",
+        run.status().last_invalid
+    );
 }
 
 #[test]

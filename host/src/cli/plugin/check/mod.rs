@@ -242,7 +242,7 @@ pub(super) fn child() -> anyhow::Result<()> {
 /// Finds out how the source works: its minimum settings, and how it takes its input.
 fn look(bench: &mut Bench) -> anyhow::Result<Facts> {
     if bench.settings == json!({})
-        && let (Err(Fault::Source(error)), _) = bench.create_with("{}")
+        && let Ok((Err(Fault::Source(error)), _)) = bench.create_with("{}")
         && error.message().contains(ADDRESS)
     {
         bench.settings = json!({ ADDRESS: "tcp://127.0.0.1:9999" });
