@@ -176,7 +176,16 @@ fn edited(case: &str, original: &Path, edit: &str) -> PathBuf {
     folder
 }
 
+/// Makes `to` the same as `from`; keeps files of cargo.
 fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(to).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if !from.join(&name).exists() && name != "Cargo.lock" && name != "target" {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+    }
     for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let entry = entry.expect("a folder of ours can be read");
         let target = to.join(entry.file_name());

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+mod circles;
 mod code;
 mod documents;
 mod text;
@@ -26,21 +27,34 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("wake", &["sync"]),
     ("budget", &["sync"]),
-    ("batch", &["budget"]),
+    ("event", &[]),
+    ("batch", &["budget", "event"]),
     ("recycle", &[]),
     ("capture", &["names"]),
     ("settings", &["names", "near"]),
     ("zmtp", &[]),
-    ("ingester", &["names", "batch", "budget", "recycle", "settings", "zmtp"]),
-    ("source", &["plugin", "names", "batch", "budget", "sync", "wake", "settings"]),
+    ("ingester", &["names", "batch", "budget", "event", "recycle", "settings", "zmtp"]),
+    ("source", &["plugin", "names", "batch", "budget", "event", "sync", "wake", "settings"]),
     ("plugin", &["names", "near"]),
     ("output", &["ingester", "capture", "names", "budget", "recycle", "sync", "wake", "settings", "zmtp"]),
-    ("control", &["ingester::command", "ingester::report", "names", "settings", "observe::logs", "observe::plain"]),
+    (
+        "control",
+        &[
+            "ingester::command",
+            "ingester::report",
+            "source::parameter",
+            "names",
+            "settings",
+            "observe::logs",
+            "observe::plain",
+        ],
+    ),
     (
         "forwarder",
         &[
             "ingester",
             "source::reader",
+            "source::order",
             "source::queue",
             "source::replacement",
             "output",

@@ -2,7 +2,9 @@
 //!
 //! Pure data. Nothing here owns bytes of a message, so the buffers can be reused from message to message.
 
-use crate::pickle::{Field, MAX_DEPTH, MAX_VALUES, MEMO_BEYOND, Refusal, cursor::Span, known::Known, numpy::Object};
+use crate::pickle::{
+    Field, MAX_DEPTH, MAX_VALUES, MEMO_BEYOND, Refusal, cursor::Span, names::Known, numpy::Object, octets::Octets,
+};
 
 /// A value on the stack. Values that no rule inspects are [`Item::Other`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,23 +30,13 @@ pub(super) enum Item {
     Outermost,
     Dict,
     Set,
-    /// A name from the list in `known.rs`; never called.
+    /// A name from the list in `names.rs`; never called.
     Known(Known),
     /// An index of `Heap::objects`.
     Object(u32),
     /// A class, a function, or the result of calling one: unknown.
     Opaque,
     Other,
-}
-
-/// `bytes` or `bytearray`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Octets {
-    pub(super) span: Span,
-    /// Protocol 2 has no bytes, so they are written as a text with the same code points.
-    pub(super) as_text: bool,
-    /// A `bytearray`.
-    pub(super) is_array: bool,
 }
 
 /// The elements of a tuple, in `Heap::elements`. Tuples longer than any relevant one are not kept.

@@ -1,79 +1,17 @@
-//! The known names, and the result that a call of each would have.
+//! The result that a call of a known name would have.
 //!
-//! Pure; calls nothing. The list has the names that Python and numpy use to write data: arrays, scalars, times, sets
-//! and the like. Where the result of a call can matter (bytes, decimals, numpy's scalars), the arguments are kept;
+//! Pure; calls nothing. Where the result of a call can matter (bytes, decimals, numpy's scalars), the arguments are kept;
 //! where Python would fail on the bytes, reading fails too. A call with arguments that such data never has is treated
 //! like a call of an unknown name: its result is unknown.
 
 use crate::pickle::{
     Refusal,
     cursor::Span,
-    heap::{Heap, Item, Octets},
+    heap::{Heap, Item},
+    names::Known,
     numpy::{Array, DType, Object},
+    octets::Octets,
 };
-
-/// A name in the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
-    /// `_codecs.encode`: how protocol 2 writes bytes.
-    Encode,
-    /// `bytes`: how protocol 2 writes empty bytes.
-    Bytes,
-    /// `bytearray`
-    ByteArray,
-    /// `OrderedDict`, `defaultdict`: dictionaries that are filled afterwards.
-    Mapping,
-    /// `set`; `frozenset` is [`Known::Plain`].
-    Set,
-    /// `Decimal`
-    Decimal,
-    /// A value that no rule inspects.
-    Plain,
-    /// A type used as a value; never called.
-    Type,
-    /// `numpy.dtype`
-    DType,
-    /// `numpy.ndarray` and similar types, as an argument of `_reconstruct`.
-    ArrayType,
-    /// `numpy…multiarray._reconstruct`: an array that gets its contents afterwards.
-    Reconstruct,
-    /// `numpy…numeric._frombuffer`: an array with its contents.
-    FromBuffer,
-    /// `numpy…multiarray.scalar`
-    Scalar,
-}
-
-/// The entry for a name.
-pub(super) fn look_up(module: &[u8], name: &[u8]) -> Option<Known> {
-    use Known::{
-        ArrayType, ByteArray, Bytes, DType, Decimal, Encode, FromBuffer, Mapping, Plain, Reconstruct, Scalar, Set, Type,
-    };
-    Some(match (module, name) {
-        // numpy 2 renamed `numpy.core`.
-        (b"numpy.core.multiarray" | b"numpy._core.multiarray", b"_reconstruct") => Reconstruct,
-        (b"numpy.core.multiarray" | b"numpy._core.multiarray", b"scalar") => Scalar,
-        (b"numpy.core.numeric" | b"numpy._core.numeric", b"_frombuffer") => FromBuffer,
-        (b"numpy", b"dtype") => DType,
-        (b"numpy", b"ndarray" | b"matrix" | b"recarray" | b"record") => ArrayType,
-        (b"numpy.rec", b"recarray" | b"record") => ArrayType,
-        (b"numpy.ma" | b"numpy.ma.core", b"MaskedArray") => ArrayType,
-        (b"numpy.ma.core", b"_mareconstruct") => Plain,
-
-        (b"_codecs", b"encode") => Encode,
-        (b"collections", b"OrderedDict" | b"defaultdict") => Mapping,
-        (b"collections", b"deque") => Plain,
-        (b"datetime", b"datetime" | b"date" | b"time" | b"timedelta" | b"timezone") => Plain,
-        (b"decimal", b"Decimal") => Decimal,
-
-        // Protocol 2 uses Python 2's names.
-        (b"builtins" | b"__builtin__", b"bytes") => Bytes,
-        (b"builtins" | b"__builtin__", b"bytearray") => ByteArray,
-        (b"builtins" | b"__builtin__", b"set") => Set,
-        (b"builtins" | b"__builtin__", b"frozenset" | b"complex" | b"range" | b"xrange" | b"slice") => Plain,
-        (b"builtins" | b"__builtin__", b"list" | b"dict" | b"tuple" | b"int" | b"float" | b"bool" | b"str") => Type,
-        _ => return None,
-    })
-}
 
 impl Known {
     /// The result that a call with the tuple `arguments` would have.
@@ -110,7 +48,7 @@ impl Known {
                 if matches!(order.of(bytes), b"C" | b"F") =>
             {
                 let Some(Object::DType(kind)) = heap.object(*dtype) else { return Ok(Item::Opaque) };
-                let array = Array::new(*kind, heap.elements(*shape), Some(*data), bytes)?;
+                let array = Array::new(*kind, heap.elements(*shape).map(lengths), Some(*data), bytes)?;
                 heap.add_object(Object::Array(array))
             }
             _ => Item::Opaque,
@@ -129,22 +67,34 @@ pub(super) fn build(bytes: &[u8], heap: &Heap, target: Item, state: Item) -> Res
                 (Item::Int(3), [Item::Int(_), Item::Int(_)]) | (Item::Int(4), [Item::Int(_), Item::Int(_), _])
             ) && matches!(parts, Item::None | Item::Tuple(_))
                 && matches!((names, fields), (Item::None, Item::None) | (Item::Tuple(_), Item::Dict));
-            let dtype = right.then(|| dtype.with_state(order.of(bytes), *size)).flatten();
+            let dtype = right.then(|| dtype.with_state(order.of(bytes), whole(size))).flatten();
             dtype.map_or(Object::Unknown, Object::DType)
         }
         // A masked array has one more element.
         (Some(Object::Array(_)), Some([Item::Int(1), shape, dtype, Item::Bool(_) | Item::Int(_), data, ..])) => {
             let Some(Object::DType(kind)) = heap.object(*dtype) else { return Ok(Object::Unknown) };
             match data {
-                Item::Octets(data) => Object::Array(Array::new(*kind, heap.elements(*shape), Some(*data), bytes)?),
+                Item::Octets(data) => {
+                    Object::Array(Array::new(*kind, heap.elements(*shape).map(lengths), Some(*data), bytes)?)
+                }
                 Item::List if kind.is_objects() => {
-                    Object::Array(Array::new(*kind, heap.elements(*shape), None, bytes)?)
+                    Object::Array(Array::new(*kind, heap.elements(*shape).map(lengths), None, bytes)?)
                 }
                 _ => Object::Unknown,
             }
         }
         _ => Object::Unknown,
     })
+}
+
+/// A whole number of up to 64 bits.
+fn whole(item: &Item) -> Option<i64> {
+    if let Item::Int(number) = item { Some(*number) } else { None }
+}
+
+/// The elements of a shape.
+fn lengths(shape: &[Item]) -> impl ExactSizeIterator<Item = Option<i64>> {
+    shape.iter().map(whole)
 }
 
 fn octets(octets: Octets) -> Item {

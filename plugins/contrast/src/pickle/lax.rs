@@ -8,8 +8,9 @@ use std::{borrow::Cow, fmt};
 use framegate_zmq_source::json;
 
 use crate::pickle::{
-    heap::{Heap, Item, Octets},
+    heap::{Heap, Item},
     numpy::Object,
+    octets::Octets,
 };
 
 /// A value of the outermost dictionary.

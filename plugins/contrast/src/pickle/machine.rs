@@ -6,8 +6,9 @@
 use crate::pickle::{
     Field, Refusal,
     cursor::Cursor,
-    heap::{Heap, Item, Octets, UNDERFLOW},
-    known, lax,
+    heap::{Heap, Item, UNDERFLOW},
+    known, lax, names,
+    octets::Octets,
 };
 
 /// The stack machine for one pickle.
@@ -262,7 +263,7 @@ impl<'a, 'h> Machine<'a, 'h> {
     }
 
     fn known(&mut self, module: &[u8], name: &[u8]) -> Result<(), Refusal> {
-        self.heap.push(known::look_up(module, name).map_or(Item::Opaque, Item::Known))
+        self.heap.push(names::look_up(module, name).map_or(Item::Opaque, Item::Known))
     }
 
     fn call(&mut self) -> Result<(), Refusal> {

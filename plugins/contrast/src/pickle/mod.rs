@@ -20,7 +20,9 @@ mod heap;
 mod known;
 mod lax;
 mod machine;
+mod names;
 mod numpy;
+mod octets;
 #[cfg(test)]
 mod tests;
 

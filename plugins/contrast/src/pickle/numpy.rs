@@ -5,10 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::pickle::{
-    Refusal,
-    heap::{Item, Octets},
-};
+use crate::pickle::{Refusal, octets::Octets};
 
 /// An object built by numpy's part of a pickle.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,11 +66,10 @@ impl DType {
     }
 
     /// Sets the byte order and, if the code does not include it, the size.
-    pub(super) fn with_state(self, order: &[u8], size: Item) -> Option<Self> {
-        let size = match size {
-            Item::Int(size @ 0..0x7fff_ffff) if matches!(self.kind, b'S' | b'U' | b'V') => size as u32,
-            Item::Int(_) => self.size,
-            _ => return None,
+    pub(super) fn with_state(self, order: &[u8], size: Option<i64>) -> Option<Self> {
+        let size = match size? {
+            size @ 0..0x7fff_ffff if matches!(self.kind, b'S' | b'U' | b'V') => size as u32,
+            _ => self.size,
         };
         // numpy takes any character except these two for the machine's own order.
         let big_endian = order == b">" || (order == b"=" && cfg!(target_endian = "big"));
@@ -100,26 +96,26 @@ impl Array {
         Self { alone: None }
     }
 
-    /// `shape`: the elements of the tuple; `None` if too many were not kept. `data`: `None` for objects.
+    /// `shape`: the elements of the tuple, `None` for one that is no whole number; `None` if too many were not kept. `data`: `None` for objects.
     pub(super) fn new(
         dtype: DType,
-        shape: Option<&[Item]>,
+        shape: Option<impl ExactSizeIterator<Item = Option<i64>>>,
         data: Option<Octets>,
         bytes: &[u8],
     ) -> Result<Self, Refusal> {
         let Some(shape) = shape else { return Ok(Self::empty()) };
-        let mut elements = 1u64;
+        let (mut elements, has_no_dimension) = (1u64, shape.len() == 0);
         for length in shape {
-            let Item::Int(length @ 0..) = length else {
+            let Some(length @ 0..) = length else {
                 return Err(Refusal("a shape that is not of whole numbers"));
             };
-            elements = elements.saturating_mul(*length as u64);
+            elements = elements.saturating_mul(length as u64);
         }
         let Some(data) = data else { return Ok(Self::empty()) };
         if dtype.is_objects() || elements.saturating_mul(u64::from(dtype.size)) != data.length(bytes) as u64 {
             return Err(WRONG_LENGTH);
         }
-        Ok(Self { alone: shape.is_empty().then_some(Scalar { dtype, data }) })
+        Ok(Self { alone: has_no_dimension.then_some(Scalar { dtype, data }) })
     }
 
     /// The only element of an array without dimensions.
@@ -189,29 +185,6 @@ impl Scalar {
                 Cow::Owned(data)
             }
         })
-    }
-}
-
-impl Octets {
-    /// The number of bytes.
-    fn length(self, bytes: &[u8]) -> usize {
-        let written = self.span.of(bytes);
-        if self.as_text {
-            // For a code point up to 255, a second UTF-8 byte is 0b10xx_xxxx.
-            written.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
-        } else {
-            written.len()
-        }
-    }
-
-    /// The bytes themselves.
-    pub(super) fn decode(self, bytes: &[u8]) -> Cow<'_, [u8]> {
-        let written = self.span.of(bytes);
-        if !self.as_text || written.is_ascii() {
-            return Cow::Borrowed(written);
-        }
-        let text = std::str::from_utf8(written).unwrap_or_default();
-        text.chars().map(|char| u32::from(char) as u8).collect()
     }
 }
 
