@@ -11,6 +11,7 @@ pub(crate) mod budget;
 pub(crate) mod capture;
 pub(crate) mod cli;
 pub(crate) mod control;
+mod counter;
 pub(crate) mod event;
 #[cfg(test)]
 mod explore;
@@ -33,6 +34,7 @@ pub(crate) mod zmtp;
 #[doc(hidden)]
 pub use cli::main;
 pub use control::report::{ControlProblem, ControlReport};
+pub use counter::Counter;
 pub use host::{AskedBy, Host, Linked, OldSource, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState};
 pub use ingester::{
     report::{CaptureReport, ConnectionReport, Report, StreamReport, WorkerReport},

@@ -184,14 +184,14 @@ impl Stage {
         wait_for(what, LIMIT, || Some(self.report()).filter(&wanted))
     }
 
-    /// Waits until `count` unusable inputs were counted under a reason that contains `reason`.
+    /// Waits until `count` unusable inputs were counted by the counter with this id.
     ///
     /// # Panics
     /// They are not counted within the limit.
     pub fn wait_complaints(&self, reason: &str, count: u64) {
         wait_for(&format!("{count} × {reason}"), LIMIT, || {
             let counters = self.host().control_report().counters;
-            counters.iter().any(|(known, counted)| known.contains(reason) && *counted >= count).then_some(())
+            counters.iter().any(|(known, counted)| known.id() == reason && *counted >= count).then_some(())
         });
     }
 

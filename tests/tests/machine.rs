@@ -301,7 +301,7 @@ fn a_clock_that_is_set_changes_what_is_shown_and_nothing_else() {
     clock.set(0);
     beamline.is_whole(&w1);
     let status = beamline.host.ingester().unwrap();
-    assert_eq!(status["counters"]["workers evicted"], 0, "{status:#}");
+    assert_eq!(status["counters"]["workers_evicted"], 0, "{status:#}");
     let log = beamline.host.log();
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
     // Redis alone decides how long the key lives.

@@ -58,9 +58,7 @@ fn is_written_off(pair: &mut Pair) {
     assert_eq!(pair.generation()["state"], "written off");
     pair.host.wait_for("the count", |ingester| {
         // The replacing copy hangs too.
-        ingester["counters"]["sources written off, because a call did not return"]
-            .as_u64()
-            .is_some_and(|count| count > 0)
+        ingester["counters"]["sources_written_off"].as_u64().is_some_and(|count| count > 0)
     });
 }
 

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 /// Events of a correct run of the bad stream; this fixture has as many as the other stream.
 const ALL: usize = IMAGES as usize + 2;
-const MADE: &str = "sources made anew after a fault";
-const NOT_MADE: &str = "sources that could not be made anew after a fault";
+const MADE: &str = "sources_recreated";
+const NOT_MADE: &str = "sources_not_recreated";
 
 fn told(faults: &[&str], scans: u32, more: &str) -> Pair {
     Pair::with(|_| bad_plugin("fails_as_told"), &Setup { scans, more, faults, held: false })

@@ -105,7 +105,7 @@ fn of_several_new_uuids_only_the_last_is_opened_and_its_streams_survive_a_parame
     stage.controller.publish_together(&[superseded, finish_of_it.clone(), start, finish_of_it, parameters]);
     stage.controller.wait_ready("eiger-ingester");
     stage.controller.wait_hash("eiger-ingester");
-    stage.wait_complaints("superseded", 1);
+    stage.wait_complaints("updates_superseded", 1);
     stage.controller.assign(&[EIGER_TO_W1; 4]);
     (0..4).for_each(|number| check(&worker.next(), "eiger", number, 0, 2));
     assert_eq!(stage.report().finished, None);
@@ -119,7 +119,7 @@ fn a_finish_of_a_superseded_uuid_is_ignored() {
     let late = stage.controller.update(&[], true);
     stage.scan(&["eiger"]);
     stage.controller.publish(&late);
-    stage.wait_complaints("superseded", 1);
+    stage.wait_complaints("updates_superseded", 1);
     let report = stage.report();
     assert_eq!((report.state, report.finished), ("running", None));
     stage.finish();
@@ -168,7 +168,7 @@ fn assignments_that_come_twice_are_counted_and_ignored() {
     let list = json!([{"event_number": 0, "assignments": {"eiger": ["w1"]}}, {"event_number": 1, "assignments": {"eiger": ["w1"]}}]);
     stage.controller.assign_raw(list.to_string());
     stage.controller.assign_raw(list.to_string());
-    stage.wait_report("the duplicates", |report| report.counters.get("duplicate assignments") == Some(&2));
+    stage.wait_report("the duplicates", |report| report.counters.get("assignments_duplicate") == Some(&2));
     (0..2).for_each(|number| check(&worker.next(), "eiger", number, 0, 2));
     assert_sent(&stage, &worker, 2);
 }
@@ -281,7 +281,7 @@ fn assignments_after_the_finish_are_counted_and_ignored() {
     check(&worker.next(), "eiger", 0, 0, 2);
     stage.finish();
     stage.controller.assign(&[EIGER_TO_W1; 2]);
-    let counter = "assignments that came after the finish";
+    let counter = "assignments_after_finish";
     stage.wait_report("the late ones", |report| report.counters.get(counter) == Some(&2));
     assert_sent(&stage, &worker, 1);
 }
@@ -327,5 +327,5 @@ fn old_updates_do_not_begin_a_scan() {
     let mut stage = Stage::with(redis, &["eiger"], 2, |_| {});
     stage.scan(&["eiger"]);
     assert_ne!(stage.controller.mapping, old);
-    assert_eq!(stage.report().counters.get("events of a scan that was replaced"), None);
+    assert_eq!(stage.report().counters.get("messages_replaced"), None);
 }

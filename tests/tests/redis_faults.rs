@@ -106,7 +106,7 @@ fn a_scan_goes_on_with_a_redis_that_kept_its_data() {
     stage.next_runs();
     stage.hold_after(u32::MAX);
     stage.whole_scan("eiger", 1, 6, &worker);
-    assert_eq!(stage.report().counters.get("duplicate assignments"), None);
+    assert_eq!(stage.report().counters.get("assignments_duplicate"), None);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn old_data_does_not_bring_an_old_scan_back() {
     wait_control(&stage, "down");
     back(&mut stage);
     // The stream ends before the last entry that the ingester has read, so it is read from its first entry on.
-    stage.wait_complaints("superseded", 1);
+    stage.wait_complaints("updates_superseded", 1);
     assert_eq!(stage.report().ready.map(|scan| scan.0), Some(stage.controller.mapping));
     // The ingester's old state in Redis is corrected.
     stage.controller.wait_ready("eiger-ingester");
@@ -229,7 +229,7 @@ fn nonsense_among_updates_is_counted_and_the_next_update_is_served() {
     let bytes: &[u8] = b"\xff\x00";
     let _: String = stage.controller.redis().xadd(UPDATES, "*", &[(bytes, bytes)]).unwrap();
     stage.whole_scan("eiger", 0, 2, &worker);
-    stage.wait_complaints("no updates", nonsense.len() as u64 + 3);
+    stage.wait_complaints("updates_invalid", nonsense.len() as u64 + 3);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn nonsense_among_assignments_is_counted_and_the_next_ones_are_served() {
     let _: String = stage.controller.redis().xadd(key, "*", &[("other", "x")]).unwrap();
     stage.controller.assign(&[EIGER_TO_W1; 3]);
     (0..6).for_each(|number| check(&worker.next(), "eiger", number, 0, 4));
-    stage.wait_complaints("no assignments", nonsense.len() as u64 + 1);
+    stage.wait_complaints("assignments_invalid", nonsense.len() as u64 + 1);
     stage.finish();
 }
 
@@ -258,7 +258,7 @@ fn names_that_cannot_be_cost_only_themselves() {
     stage.scan(&["eiger", "a:b", "", "\u{0}", "grün"]);
     stage.controller.assign(&[&[("eiger", &["w:1", "", "w1", "\n"]), ("a:b", &["w1"])], EIGER_TO_W1]);
     (0..2).for_each(|number| check(&worker.next(), "eiger", number, 0, 1));
-    stage.wait_complaints("a worker that cannot be", 3);
+    stage.wait_complaints("assignments_to_impossible_workers", 3);
     stage.controller.set_parameter("a:b:c", b"1");
     stage.controller.set_parameter("", b"1");
     stage.controller.wait_hash("eiger-ingester");
@@ -271,7 +271,7 @@ fn keys_that_hold_something_else_are_named_and_served_when_they_are_right() {
     let _: i64 = redis.ask(&["HSET", "dranspose:ingester:eiger-ingester:config", "a", "b"]);
     let mut stage = Stage::with(redis, &["eiger"], 2, |_| {});
     let worker = stage.worker("w1");
-    stage.wait_complaints("something else", 1);
+    stage.wait_complaints("redis_keys_of_another_type", 1);
     let problem = stage.host().control_report().last_problem.unwrap().what;
     assert!(problem.contains(UPDATES) && problem.contains("WRONGTYPE"), "{problem}");
     let _: () = stage.redis.ask(&["DEL", UPDATES]);
@@ -287,7 +287,7 @@ fn keys_that_hold_something_else_are_named_and_served_when_they_are_right() {
     let start = stage.controller.update(&["eiger"], false);
     stage.controller.publish(&start);
     stage.controller.wait_ready("eiger-ingester");
-    stage.wait_complaints("something else", 4);
+    stage.wait_complaints("redis_keys_of_another_type", 4);
     let _: () = stage.redis.ask(&["DEL", &format!("dranspose:assigned:{mapping}")]);
     stage.controller.assign(&[EIGER_TO_W1; 4]);
     (0..4).for_each(|number| check(&worker.next(), "eiger", number, 0, 2));

@@ -59,7 +59,7 @@ fn masses(events: u64, list: u64, share: u64) {
     }
     let report = stage.wait_report("all", |report| report.processed_events == events);
     eprintln!("{events} events in lists of {list}: {:.0} events/s", events as f64 / began.elapsed().as_secs_f64());
-    assert!(report.faults.is_empty() && !report.counters.contains_key("duplicate assignments"));
+    assert!(report.faults.is_empty() && !report.counters.contains_key("assignments_duplicate"));
     stage.finish();
 }
 

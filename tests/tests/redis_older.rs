@@ -17,7 +17,7 @@ fn back_with_old_data(stage: &mut Stage) {
     stage.redis.kill();
     stage.redis.launch();
     stage.controller.reconnect(&stage.redis);
-    stage.wait_complaints("superseded", 1);
+    stage.wait_complaints("updates_superseded", 1);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_scan_goes_on_when_redis_comes_back_with_the_one_before_it_only() {
     stage.finish();
     stage.next_runs();
     stage.whole_scan("eiger", 2, 6, &worker);
-    assert_eq!(stage.report().counters.get("events of a scan that was replaced"), None);
+    assert_eq!(stage.report().counters.get("messages_replaced"), None);
 }
 
 #[test]

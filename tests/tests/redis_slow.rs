@@ -89,7 +89,7 @@ fn a_value_that_is_larger_than_what_is_taken_is_named_and_costs_only_itself() {
         stage.host().control_report().faults.get("parameter played-huge_mask").cloned()
     });
     stage.controller.wait_ready("played-huge-ingester");
-    assert!(fault.contains("more than 256 MiB"), "{fault}");
+    assert!(fault.contains("larger than 256 MiB"), "{fault}");
     stage.controller.wait_hash("played-huge-ingester");
     wait_for("the other value", LIMIT, || {
         (played::values("played-huge") == [("gain".to_owned(), b"0.5".to_vec())]).then_some(())
@@ -114,8 +114,8 @@ fn an_update_that_is_larger_than_what_is_taken_is_passed_over_and_the_next_scan_
     // Transferring 256 MiB in a debug build.
     wait_for("the complaints", 6 * LIMIT, || {
         let counters = stage.host().control_report().counters;
-        let kinds = ["keys of Redis that hold something else", "entries of controller:updates that are no updates"];
-        kinds.iter().all(|kind| counters.get(kind) == Some(&1)).then_some(())
+        let kinds = ["redis_keys_of_another_type", "updates_invalid"];
+        kinds.iter().all(|kind| counters.get(*kind) == Some(&1)).then_some(())
     });
     stage.whole_scan("eiger", 0, 2, &worker);
     // Now it is the newest entry, after which a host begins.

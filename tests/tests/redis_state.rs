@@ -101,7 +101,7 @@ fn pings_that_are_none_are_counted_and_never_published() {
         socket.send(ping, 0).unwrap();
         drop(socket); // lingers until it is sent
     }
-    stage.wait_report("the junk", |report| report.counters["junk messages from workers' side"] >= 5);
+    stage.wait_report("the junk", |report| report.counters["messages_invalid"] >= 5);
     let state = stage.wait_state("the worker", |state| !state["connected_workers"].as_object().unwrap().is_empty());
     assert_eq!(state["connected_workers"].as_object().unwrap().len(), 1);
 }
@@ -153,7 +153,7 @@ fn a_parameter_counts_only_when_its_value_was_fetched() {
     let version = uuid::Uuid::new_v4();
     stage.controller.parameters.insert("played-missing_gain".to_owned(), version);
     stage.controller.repeat();
-    stage.wait_complaints("values of parameters that are missing", 1);
+    stage.wait_complaints("parameter_values_missing", 1);
     let still = stage.controller.state(ingester).unwrap();
     assert_eq!(still["parameters_hash"], known["parameters_hash"]);
     // The controller writes it again, and repeats its update.

@@ -98,7 +98,7 @@ fn at_every_moment_what_was_read_is_the_sum_of_what_became_of_it_also_while_scan
     assert!(outcomes.iter().all(|count| *count > 0), "each outcome is in play: {all:?}");
     // The sources' own counts match too: nothing is lost between them and the ingester.
     stage.wait_report("everything that the sources gave", |report| {
-        let late = report.counters["events that came after their scan was over"];
+        let late = report.counters["events_late"];
         let read: u64 = report.streams.values().map(|stream| stream.since_start.read).sum();
         STREAMS.map(given).iter().sum::<u64>() == read + late
     });

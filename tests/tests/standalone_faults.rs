@@ -34,7 +34,7 @@ fn host(streams: &[(&str, Value)]) -> (Host, Vec<String>) {
 fn a_source_that_always_fails_does_not_make_scans_spin() {
     let (host, _) = host(&[("ill", json!({ "fails": true }))]);
     let began = Instant::now();
-    let failures = || host.reports()[0].counters.get("failures of sources").copied().unwrap_or(0);
+    let failures = || host.reports()[0].counters.get("source_failures").copied().unwrap_or(0);
     wait_for("three failures", LIMIT, || (failures() >= 3).then_some(()));
     // Half a second before the second attempt, then each pause doubles: minimum time for this many attempts.
     let tries = u32::try_from(failures()).unwrap();

@@ -248,7 +248,7 @@ fn swap_between_scans() {
         let expected = if outer { WORKERS.len()..=WORKERS.len() + 1 } else { 1..=1 };
         assert!(expected.contains(count), "event {event} of run {run} after swap {mark}: {count}");
     }
-    let dropped = beamline.host.ingester().unwrap()["counters"]["messages of a scan that was replaced"].take();
+    let dropped = beamline.host.ingester().unwrap()["counters"]["messages_replaced"].take();
     let all = seen.values().sum::<usize>() as u64 + dropped.as_u64().unwrap();
     assert_eq!(
         all,
@@ -271,7 +271,7 @@ fn swap_between_scans() {
         assert_eq!(generation["frames_given"], generation["frames_returned"], "{generation:#}");
     }
     let counters = &settled["ingesters"][0]["counters"];
-    for lost in ["messages dropped with evicted workers", "failures of sources"] {
+    for lost in ["messages_dropped", "source_failures"] {
         assert!(matches!(counters[lost].as_u64(), None | Some(0)), "{lost}: {counters:#}");
     }
     report(&settled);

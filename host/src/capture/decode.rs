@@ -1,4 +1,4 @@
-//! The bytes and heads of CBOR, for [`read`](super::read).
+//! The items of CBOR, for [`read`](super::read): ciborium reads the heads, this adds the limits.
 //!
 //! Runs on the caller's thread; owns the bytes. Charges all memory of an item to the item's limit, and reads long
 //! strings in pieces, so that a false length allocates nothing. Knows no events.
@@ -8,33 +8,17 @@ use std::{
     io::{self, ErrorKind, Read},
 };
 
-/// Reads heads and strings.
-#[derive(Debug)]
-pub(crate) struct Decoder<R> {
-    bytes: R,
-    /// Bytes read since the start of the file.
-    offset: u64,
-    /// Maximum number of bytes in memory for one item.
-    limit: u64,
-    /// The rest of the limit for the current item.
-    left: u64,
-    /// The first byte of the next head, if it was read to check for a break.
-    peeked: Option<u8>,
-}
+use ciborium_io::Read as _;
+pub(crate) use ciborium_ll::Header;
+use ciborium_ll::{Decoder as Heads, Error};
 
-/// The head of an item: its type, and its value or length. Without a length, the item ends with a break.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Head {
-    Unsigned(u64),
-    Negative,
-    Bytes(Option<u64>),
-    Text(Option<u64>),
-    Array(Option<u64>),
-    Map(Option<u64>),
-    Tag(u64),
-    Float(f64),
-    Simple,
-    Break,
+/// Reads heads and strings.
+pub(crate) struct Decoder<R: Read> {
+    heads: Heads<R>,
+    /// Maximum number of bytes in memory for one item.
+    limit: usize,
+    /// The rest of the limit for the current item.
+    left: usize,
 }
 
 /// The problem, and its position.
@@ -46,160 +30,114 @@ pub(crate) struct Bad {
     what: String,
 }
 
-/// The remaining elements of an array or map.
+/// The remaining elements of an array or map; `None`: until a break.
 #[derive(Debug)]
-pub(crate) struct Elements(Option<u64>);
+pub(crate) struct Elements(Option<usize>);
 
 impl Elements {
     /// Whether another element follows; consumes the break of an array without a length.
     pub(crate) fn more<R: Read>(&mut self, decoder: &mut Decoder<R>) -> Result<bool, Bad> {
         match &mut self.0 {
-            Some(0) => Ok(false),
-            Some(left) => {
-                *left -= 1;
-                decoder.charge(ELEMENT)?;
-                Ok(true)
-            }
-            None => {
-                decoder.charge(ELEMENT)?;
-                let [first] = decoder.exact::<1>()?;
-                if first == BREAK {
+            Some(0) => return Ok(false),
+            Some(left) => *left -= 1,
+            None => match decoder.head()? {
+                Header::Break => {
                     self.0 = Some(0);
                     return Ok(false);
                 }
-                decoder.peeked = Some(first);
-                Ok(true)
-            }
+                head => decoder.heads.push(head),
+            },
         }
+        decoder.charge(ELEMENT)?;
+        Ok(true)
     }
 }
 
 impl<R: Read> Decoder<R> {
     /// Reads from `bytes`; an item may use `limit` bytes of memory.
-    pub(crate) fn new(bytes: R, limit: u64) -> Self {
-        Self { bytes, offset: 0, limit, left: limit, peeked: None }
+    pub(crate) fn new(bytes: R, limit: usize) -> Self {
+        Self { heads: Heads::from(bytes), limit, left: limit }
     }
 
     /// The head of the next item, or `None` at the end of the file.
-    pub(crate) fn first_head(&mut self) -> Result<Option<Head>, Bad> {
+    pub(crate) fn first_head(&mut self) -> Result<Option<Header>, Bad> {
         self.left = self.limit;
-        let mut byte = [0];
-        match read_some(&mut self.bytes, &mut byte) {
-            Ok(0) => Ok(None),
-            Ok(_) => {
-                self.offset += 1;
-                self.head_from(byte[0]).map(Some)
-            }
-            Err(error) => Err(self.bad(error)),
+        let start = self.heads.offset();
+        match self.heads.pull() {
+            Err(Error::Io(problem)) if is_end(&problem) && self.heads.offset() == start => Ok(None),
+            pulled => self.checked(pulled).map(Some),
         }
     }
 
     /// The next head within an item.
-    pub(crate) fn head(&mut self) -> Result<Head, Bad> {
-        let first = match self.peeked.take() {
-            Some(first) => first,
-            None => self.exact::<1>()?[0],
-        };
-        self.head_from(first)
+    pub(crate) fn head(&mut self) -> Result<Header, Bad> {
+        let pulled = self.heads.pull();
+        self.checked(pulled)
     }
 
     /// The elements of an array whose head was just read.
-    pub(crate) fn array(&self, head: Head, what: &str) -> Result<Elements, Bad> {
+    pub(crate) fn array(&mut self, head: Header, what: &str) -> Result<Elements, Bad> {
         match head {
-            Head::Array(len) => Ok(Elements(len)),
+            Header::Array(len) => Ok(Elements(len)),
             other => Err(self.unexpected(what, other)),
         }
     }
 
     /// The entries of a map whose head was just read.
-    pub(crate) fn map(&self, head: Head, what: &str) -> Result<Elements, Bad> {
+    pub(crate) fn map(&mut self, head: Header, what: &str) -> Result<Elements, Bad> {
         match head {
-            Head::Map(len) => Ok(Elements(len)),
+            Header::Map(len) => Ok(Elements(len)),
             other => Err(self.unexpected(what, other)),
         }
     }
 
     /// A text whose head was just read.
-    pub(crate) fn text(&mut self, head: Head, what: &str) -> Result<String, Bad> {
-        let Head::Text(Some(len)) = head else { return Err(self.unexpected(what, head)) };
+    pub(crate) fn text(&mut self, head: Header, what: &str) -> Result<String, Bad> {
+        let Header::Text(Some(len)) = head else { return Err(self.unexpected(what, head)) };
         let bytes = self.string(len)?;
         String::from_utf8(bytes).map_err(|_| self.bad(format!("{what} is not UTF-8")))
     }
 
     /// A byte string whose head was just read.
-    pub(crate) fn bytes(&mut self, head: Head, what: &str) -> Result<Vec<u8>, Bad> {
-        let Head::Bytes(Some(len)) = head else { return Err(self.unexpected(&format!("{what} as bytes"), head)) };
+    pub(crate) fn bytes(&mut self, head: Header, what: &str) -> Result<Vec<u8>, Bad> {
+        let Header::Bytes(Some(len)) = head else { return Err(self.unexpected(&format!("{what} as bytes"), head)) };
         self.string(len)
     }
 
     /// An error at the current position.
-    pub(crate) fn bad(&self, what: impl ToString) -> Bad {
-        Bad { offset: self.offset, what: what.to_string() }
+    pub(crate) fn bad(&mut self, what: impl ToString) -> Bad {
+        Bad { offset: self.heads.offset() as u64, what: what.to_string() }
     }
 
     /// The error for an unexpected item.
-    pub(crate) fn unexpected(&self, expected: &str, found: Head) -> Bad {
-        self.bad(format!("expected {expected}, found {found}"))
+    pub(crate) fn unexpected(&mut self, expected: &str, found: Header) -> Bad {
+        self.bad(format!("expected {expected}, found {}", Shown(found)))
     }
 
-    fn head_from(&mut self, first: u8) -> Result<Head, Bad> {
-        let (major, short) = (first >> 5, first & 31);
-        let value = match short {
-            0..24 => Some(u64::from(short)),
-            24 => Some(u64::from(self.exact::<1>()?[0])),
-            25 => Some(u64::from(u16::from_be_bytes(self.exact()?))),
-            26 => Some(u64::from(u32::from_be_bytes(self.exact()?))),
-            27 => Some(u64::from_be_bytes(self.exact()?)),
-            31 if matches!(major, 2..=5 | 7) => None,
-            _ => return Err(self.bad(format!("not CBOR (byte 0x{first:02x})"))),
-        };
-        Ok(match (major, value) {
-            (0, Some(value)) => Head::Unsigned(value),
-            (1, _) => Head::Negative,
-            (2, len) => Head::Bytes(len),
-            (3, len) => Head::Text(len),
-            (4, len) => Head::Array(len),
-            (5, len) => Head::Map(len),
-            (6, Some(tag)) => Head::Tag(tag),
-            (_, None) => Head::Break,
-            (_, Some(value)) => match short {
-                25 => Head::Float(f64_of_half(value as u16)),
-                26 => Head::Float(f64::from(f32::from_bits(value as u32))),
-                27 => Head::Float(f64::from_bits(value)),
-                _ => Head::Simple,
-            },
-        })
-    }
-
-    fn string(&mut self, len: u64) -> Result<Vec<u8>, Bad> {
-        self.charge(len)?;
-        let mut bytes = Vec::new();
-        let read = (&mut self.bytes).take(len).read_to_end(&mut bytes);
-        self.offset += bytes.len() as u64;
-        match read {
-            Ok(read) if read as u64 == len => Ok(bytes),
-            Ok(_) => Err(self.bad(CUT_OFF)),
-            Err(error) => Err(self.bad(error)),
+    fn checked(&mut self, pulled: Result<Header, Error<io::Error>>) -> Result<Header, Bad> {
+        match pulled {
+            Ok(head) => Ok(head),
+            Err(Error::Io(problem)) => Err(self.unreadable(&problem)),
+            Err(Error::Syntax(_)) => Err(self.bad("not CBOR")),
         }
     }
 
-    fn exact<const N: usize>(&mut self) -> Result<[u8; N], Bad> {
-        let mut bytes = [0; N];
-        let mut filled = 0;
-        while filled < N {
-            match read_some(&mut self.bytes, &mut bytes[filled..]) {
-                Ok(0) => return Err(self.bad(CUT_OFF)),
-                Ok(n) => {
-                    filled += n;
-                    self.offset += n as u64;
-                }
-                Err(error) => return Err(self.bad(error)),
-            }
+    fn unreadable(&mut self, problem: &io::Error) -> Bad {
+        if is_end(problem) { self.bad("the file ends in the middle of an item") } else { self.bad(problem) }
+    }
+
+    fn string(&mut self, len: usize) -> Result<Vec<u8>, Bad> {
+        self.charge(len)?;
+        let mut bytes = Vec::new();
+        while bytes.len() < len {
+            let read = bytes.len();
+            bytes.resize(len.min(read + PIECE), 0);
+            self.heads.read_exact(&mut bytes[read..]).map_err(|problem| self.unreadable(&problem))?;
         }
         Ok(bytes)
     }
 
-    fn charge(&mut self, bytes: u64) -> Result<(), Bad> {
+    fn charge(&mut self, bytes: usize) -> Result<(), Bad> {
         match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;
@@ -210,49 +148,39 @@ impl<R: Read> Decoder<R> {
     }
 }
 
-fn read_some(bytes: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match bytes.read(buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
+fn is_end(problem: &io::Error) -> bool {
+    problem.kind() == ErrorKind::UnexpectedEof
 }
 
-/// Converts an IEEE 754 half-precision float, which encoders use for values that fit.
-fn f64_of_half(bits: u16) -> f64 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let fraction = f64::from(bits & 0x3ff);
-    sign * match (bits >> 10) & 0x1f {
-        0 => fraction * 2f64.powi(-24),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        exponent => (1.0 + fraction / 1024.0) * 2f64.powi(i32::from(exponent) - 15),
-    }
-}
-
-impl fmt::Display for Head {
+impl<R: Read> fmt::Debug for Decoder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsigned(value) => write!(f, "the number {value}"),
-            Self::Negative => f.write_str("a negative number"),
-            Self::Bytes(Some(_)) => f.write_str("bytes"),
-            Self::Text(Some(_)) => f.write_str("text"),
-            Self::Bytes(None) | Self::Text(None) => f.write_str("a string without a length"),
-            Self::Array(_) => f.write_str("a list"),
-            Self::Map(_) => f.write_str("a map"),
-            Self::Tag(tag) => write!(f, "tag {tag}"),
-            Self::Float(value) => write!(f, "the number {value}"),
-            Self::Simple => f.write_str("a simple value"),
-            Self::Break => f.write_str("a break"),
+        f.debug_struct("Decoder").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+/// A head, for people.
+struct Shown(Header);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Header::Positive(value) => write!(f, "the number {value}"),
+            Header::Negative(_) => f.write_str("a negative number"),
+            Header::Bytes(Some(_)) => f.write_str("bytes"),
+            Header::Text(Some(_)) => f.write_str("text"),
+            Header::Bytes(None) | Header::Text(None) => f.write_str("a string without a length"),
+            Header::Array(_) => f.write_str("a list"),
+            Header::Map(_) => f.write_str("a map"),
+            Header::Tag(tag) => write!(f, "tag {tag}"),
+            Header::Float(value) => write!(f, "the number {value}"),
+            Header::Simple(_) => f.write_str("a simple value"),
+            Header::Break => f.write_str("a break"),
         }
     }
 }
 
 /// The cost of an element in addition to its bytes: about the size of a `Vec` and its allocation.
-const ELEMENT: u64 = 64;
+const ELEMENT: usize = 64;
 
-/// The head that ends an array or map without a length.
-const BREAK: u8 = 0xff;
-
-const CUT_OFF: &str = "the file ends in the middle of an item";
+/// Bytes of a string that are read, and allocated, at once.
+const PIECE: usize = 1 << 20;

@@ -1,6 +1,9 @@
 //! Writes events in the capture format.
 //!
-//! Runs on the caller's thread; owns nothing. Builds no tree of values: a head is only a few bytes.
+//! Runs on the caller's thread; owns nothing. Builds no tree of values: ciborium writes the heads, a few bytes each, and
+//! large frames stay where they are.
+
+use ciborium_ll::{Encoder, Header};
 
 use super::{TAG_EVENT, TAG_SELF_DESCRIBED, TAG_STREAM, TAG_TIME_TEXT};
 
@@ -32,71 +35,46 @@ pub(crate) fn write_event<'a, F: AsRef<[u8]> + 'a>(
     streams: impl ExactSizeIterator<Item = StreamRef<'a, F>>,
     mut apart: impl FnMut(Place, &[u8]) -> bool,
 ) {
-    head(out, Major::Tag, TAG_SELF_DESCRIBED);
-    head(out, Major::Tag, TAG_EVENT);
-    head(out, Major::Array, 3);
-    head(out, Major::Unsigned, number);
-    head(out, Major::Map, streams.len() as u64);
+    head(out, Header::Tag(TAG_SELF_DESCRIBED));
+    head(out, Header::Tag(TAG_EVENT));
+    head(out, Header::Array(Some(3)));
+    head(out, Header::Positive(number));
+    head(out, Header::Map(Some(streams.len())));
     for (stream, StreamRef { name, typ, frames }) in streams.enumerate() {
         text(out, name);
-        head(out, Major::Tag, TAG_STREAM);
-        head(out, Major::Array, 2);
+        head(out, Header::Tag(TAG_STREAM));
+        head(out, Header::Array(Some(2)));
         text(out, typ);
-        head(out, Major::Array, frames.len() as u64);
+        head(out, Header::Array(Some(frames.len())));
         for (frame, bytes) in frames.iter().map(AsRef::as_ref).enumerate() {
-            head(out, Major::Bytes, bytes.len() as u64);
+            head(out, Header::Bytes(Some(bytes.len())));
             if !apart(Place { at: out.len(), stream, frame }, bytes) {
                 out.extend_from_slice(bytes);
             }
         }
     }
-    head(out, Major::Tag, TAG_TIME_TEXT);
+    head(out, Header::Tag(TAG_TIME_TEXT));
     text(out, created_at);
 }
 
 /// Writes one message of a detector as one item: the list of its parts.
 #[cfg(test)]
 pub(crate) fn write_message<F: AsRef<[u8]>>(out: &mut Vec<u8>, parts: &[F]) {
-    head(out, Major::Array, parts.len() as u64);
+    head(out, Header::Array(Some(parts.len())));
     for part in parts.iter().map(AsRef::as_ref) {
-        head(out, Major::Bytes, part.len() as u64);
+        head(out, Header::Bytes(Some(part.len())));
         out.extend_from_slice(part);
     }
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {
-    head(out, Major::Text, text.len() as u64);
+    head(out, Header::Text(Some(text.len())));
     out.extend_from_slice(text.as_bytes());
 }
 
-/// CBOR's major types, in the upper three bits of a head.
-#[derive(Debug, Clone, Copy)]
-enum Major {
-    Unsigned = 0,
-    Bytes = 2,
-    Text = 3,
-    Array = 4,
-    Map = 5,
-    Tag = 6,
-}
-
-/// A head in the shortest form, as cbor2 and ciborium write it.
-fn head(out: &mut Vec<u8>, major: Major, value: u64) {
-    let major = (major as u8) << 5;
-    if value < 24 {
-        out.push(major | value as u8);
-    } else if let Ok(value) = u8::try_from(value) {
-        out.extend_from_slice(&[major | 24, value]);
-    } else if let Ok(value) = u16::try_from(value) {
-        let [a, b] = value.to_be_bytes();
-        out.extend_from_slice(&[major | 25, a, b]);
-    } else if let Ok(value) = u32::try_from(value) {
-        let [a, b, c, d] = value.to_be_bytes();
-        out.extend_from_slice(&[major | 26, a, b, c, d]);
-    } else {
-        out.push(major | 27);
-        out.extend_from_slice(&value.to_be_bytes());
-    }
+/// A head in the shortest form, as cbor2 writes it.
+fn head(out: &mut Vec<u8>, header: Header) {
+    Encoder::from(out).push(header).expect("a vector takes every byte");
 }
 
 #[cfg(test)]

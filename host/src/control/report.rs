@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::names::IngesterName;
+use crate::{counter::Counter, names::IngesterName};
 
 /// The controller of the host, whether it is reachable, and which of its messages could not be understood.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,7 +20,7 @@ pub struct ControlReport {
     /// The last problem, whether or not it persists.
     pub last_problem: Option<ControlProblem>,
     /// All input that could not be used, by reason, since the start of the process.
-    pub counters: BTreeMap<&'static str, u64>,
+    pub counters: BTreeMap<Counter, u64>,
     /// Current faults, in words, by subject (`ingester NAME`, `parameter NAME`).
     pub faults: BTreeMap<String, String>,
     /// Ingesters that are idle now, because a younger instance with their name serves.

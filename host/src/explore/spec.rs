@@ -13,6 +13,7 @@ use super::{
     ops::{Bounds, Op, plan},
     state::{Earlier, Message, Order, Phase, ReaderSpec, STREAMS, Scan, StreamSpec, WORKERS, Word, WorkerSpec},
 };
+use crate::counter::Counter;
 
 /// The whole state.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +29,7 @@ pub(super) struct Spec {
     /// The number of the scan that was reported ready.
     pub(super) ready: Option<usize>,
     pub(super) finished: Option<usize>,
-    pub(super) counters: BTreeMap<&'static str, u64>,
+    pub(super) counters: BTreeMap<Counter, u64>,
     pub(super) late: u64,
     /// For each stream, the counts of the scans before.
     pub(super) earlier: [Earlier; STREAMS],
@@ -96,11 +97,11 @@ impl Spec {
                     }
                 }
             }
-            Op::FinishOld => self.count("finishes of another scan", 1),
+            Op::FinishOld => self.count(Counter::FinishesOfAnotherScan, 1),
             Op::Assign => self.assign(|scan| scan.next_number),
             Op::AssignAgain => self.assign(|_| 0),
             Op::AssignGap => self.assign(|scan| scan.next_number + 1),
-            Op::AssignOld => self.count("assignments of another scan", 1),
+            Op::AssignOld => self.count(Counter::AssignmentsOfAnotherScan, 1),
             Op::Obey(stream) => {
                 let reader = &mut self.readers[stream];
                 match reader.orders.pop_front().unwrap() {
@@ -179,7 +180,7 @@ impl Spec {
             }
         }
         let undelivered: usize = self.workers.iter().map(|worker| worker.pending.len()).sum();
-        self.count("messages of a scan that was replaced", undelivered as u64);
+        self.count(Counter::MessagesReplaced, undelivered as u64);
         for worker in &mut self.workers {
             *worker = WorkerSpec { restarts: worker.restarts, known: worker.known, ..WorkerSpec::default() };
         }
@@ -214,11 +215,11 @@ impl Spec {
     fn assign(&mut self, number: impl Fn(&Scan) -> u64) {
         let Some(scan) = &mut self.scan else { return };
         if scan.phase != Phase::Running {
-            return self.count("assignments that came after the finish", 1);
+            return self.count(Counter::AssignmentsAfterFinish, 1);
         }
         let number = number(scan);
         if number < scan.next_number {
-            return self.count("duplicate assignments", 1);
+            return self.count(Counter::AssignmentsDuplicate, 1);
         }
         if number > scan.next_number {
             scan.broken = true;
@@ -250,8 +251,8 @@ impl Spec {
                 let count = worker.pending.len() as u64;
                 (worker.evicted, worker.dropped) = (true, worker.dropped + count);
                 worker.pending.clear();
-                *self.counters.entry("messages dropped with evicted workers").or_default() += count;
-                *self.counters.entry("workers evicted").or_default() += 1;
+                *self.counters.entry(Counter::MessagesDropped).or_default() += count;
+                *self.counters.entry(Counter::WorkersEvicted).or_default() += 1;
             }
         }
         if let Some(Phase::Opening { overdue } | Phase::Closing { overdue }) = self.scan.as_mut().map(|s| &mut s.phase)
@@ -269,7 +270,7 @@ impl Spec {
                 stream.hear(word);
             }
         }
-        self.count("failures of sources", failures);
+        self.count(Counter::SourceFailures, failures);
         while !self.stands && self.pair() {}
         self.advance();
     }
@@ -305,7 +306,7 @@ impl Spec {
             scan.phase = Phase::Closing { overdue: false };
             self.closing = Some(scan.number);
             let left = std::mem::take(&mut scan.assigned).len() as u64;
-            self.count("assignments whose events never came", left);
+            self.count(Counter::AssignmentsWithoutEvents, left);
         } else if scan.broken {
             scan.discard();
         }
@@ -330,7 +331,7 @@ impl Spec {
         for (worker, message) in self.workers.iter_mut().zip(messages).filter(|(_, message)| !message.1.is_empty()) {
             if worker.evicted {
                 worker.dropped += 1;
-                *self.counters.entry("messages dropped with evicted workers").or_default() += 1;
+                *self.counters.entry(Counter::MessagesDropped).or_default() += 1;
             } else {
                 worker.pending.push_back((number, message.1));
             }
@@ -348,7 +349,7 @@ impl Spec {
                     scan.phase = if scan.finish_asked { Phase::Finishing } else { Phase::Running };
                     self.ready = Some(scan.number);
                 }
-                self.count("failures of sources", failures);
+                self.count(Counter::SourceFailures, failures);
             }
             Phase::Closing { overdue: true } => {
                 let number = scan.number;
@@ -367,7 +368,7 @@ impl Spec {
         }
     }
 
-    fn count(&mut self, what: &'static str, count: u64) {
+    fn count(&mut self, what: Counter, count: u64) {
         if count > 0 {
             *self.counters.entry(what).or_default() += count;
         }

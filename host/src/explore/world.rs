@@ -20,6 +20,7 @@ use super::{
 use crate::event::Event;
 use crate::{
     budget::Account,
+    counter::Counter,
     ingester::{
         Action, Ingester, Pairing,
         assemble::Slot,
@@ -239,7 +240,7 @@ impl World {
         same("ready", &report.ready, &spec.ready.map(scan_id))?;
         same("finished", &report.finished, &spec.finished.map(scan_id))?;
         let mut counters = spec.counters.clone();
-        counters.insert("events that came after their scan was over", spec.late);
+        counters.insert(Counter::EventsLate, spec.late);
         let counted: BTreeMap<_, _> =
             report.counters.iter().filter(|(_, count)| **count > 0).map(|(k, v)| (*k, *v)).collect();
         counters.retain(|_, count| *count > 0);
@@ -289,7 +290,7 @@ impl World {
             memory_used: 0,
             memory_limit: 0,
             source: &|_, _| (),
-            connections: Default::default(),
+            connections: [(Counter::ConnectionsInvalid, 0); 7],
             capture: None,
             faults: Vec::new(),
             hindrances: Vec::new(),

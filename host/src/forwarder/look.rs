@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Forwarder;
 use crate::{
+    counter::Counter,
     ingester::{
         picture::Measured,
         report::{ConnectionReport, StreamReport},
@@ -66,17 +67,14 @@ impl Forwarder {
         for line in workers.take_lines().into_iter().chain(self.router.take_line()) {
             tracing::warn!(ingester = %self.settings.name, "{line}");
         }
-        self.ingester.count(
-            "captures refused, because their path leads out of capture_root or to no regular file",
-            self.dump.take_refused(),
-        );
+        self.ingester.count(Counter::CapturesRefused, self.dump.take_refused());
         for stream in 0..self.inputs.len() {
             let reader = &mut self.inputs[stream].reader;
             let renewals = reader.take_renewals();
-            self.ingester.count("sources made anew after a fault", renewals.made);
-            self.ingester.count("sources that could not be made anew after a fault", renewals.not_made);
+            self.ingester.count(Counter::SourcesRecreated, renewals.made);
+            self.ingester.count(Counter::SourcesNotRecreated, renewals.not_made);
             if reader.write_off(limits.source_timeout).is_some() {
-                self.ingester.count("sources written off, because a call did not return", 1);
+                self.ingester.count(Counter::SourcesWrittenOff, 1);
                 self.tell(Told::Hangs(self.inputs[stream].reader.stream().clone()));
             }
             if self.ingester.is_giving(stream)

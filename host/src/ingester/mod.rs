@@ -34,6 +34,7 @@ use self::{
 };
 use crate::{
     batch::Left,
+    counter::Counter,
     names::{EventNumber, IngesterName, ScanId, StreamName},
     settings::AllowedWorkers,
 };
@@ -83,7 +84,7 @@ pub(crate) struct Ingester {
     ready: Option<ScanId>,
     finished: Option<ScanId>,
     /// Counts since the start of the process, by reason.
-    counters: BTreeMap<&'static str, u64>,
+    counters: BTreeMap<Counter, u64>,
     pub(crate) pace: Pace,
     pub(crate) actions: Vec<Action>,
     created_at: header::CreatedAt,
@@ -153,7 +154,7 @@ impl Ingester {
                     // A repeated request.
                     Phase::Finishing | Phase::Closing { .. } | Phase::Finished => {}
                 },
-                _ => self.count("finishes of another scan", 1),
+                _ => self.count(Counter::FinishesOfAnotherScan, 1),
             },
             Command::SetParameter { stream, name, value } => {
                 if let Some(stream) = self.stream_index(&stream) {
@@ -174,7 +175,7 @@ impl Ingester {
         }
         self.pace.restart();
         let dropped = self.workers.restart(now);
-        self.count("messages of a scan that was replaced", dropped);
+        self.count(Counter::MessagesReplaced, dropped);
         let active: Vec<_> = self.streams.iter().map(|own| (streams.contains(&own.name), own.on_demand)).collect();
         for (stream, (active, _)) in active.iter().enumerate() {
             self.actions.push(match active {
@@ -198,10 +199,10 @@ impl Ingester {
     pub(crate) fn assign(&mut self, assignments: Assignments, now: Instant) {
         let Some(scan) = self.scan.as_mut().filter(|scan| scan.id == assignments.scan && scan.deal == Deal::Controller)
         else {
-            return self.count("assignments of another scan", assignments.events.len() as u64);
+            return self.count(Counter::AssignmentsOfAnotherScan, assignments.events.len() as u64);
         };
         if scan.phase != Phase::Running {
-            return self.count("assignments that came after the finish", assignments.events.len() as u64);
+            return self.count(Counter::AssignmentsAfterFinish, assignments.events.len() as u64);
         }
         // The indexes of the list's workers in our own list.
         let mut places = vec![None; assignments.workers.len()];
@@ -234,7 +235,7 @@ impl Ingester {
                 scan.assigned.push(assignment);
             }
         }
-        self.count("duplicate assignments", duplicates);
+        self.count(Counter::AssignmentsDuplicate, duplicates);
     }
 
     /// Counts events that were paired in one step.
@@ -286,7 +287,7 @@ impl Ingester {
             tracing::error!(ingester = %self.name, stream = %self.streams[stream].name, "the source failed: {why}");
             self.streams[stream].fault = Some(why.clone());
         }
-        self.count("failures of sources", 1);
+        self.count(Counter::SourceFailures, 1);
         self.answered(stream, SourceState::Failed(why));
     }
 
@@ -325,7 +326,7 @@ impl Ingester {
                 if answered && (begun == 0 || now >= drain_until) {
                     scan.phase = if scan.finish_asked { Phase::Finishing } else { Phase::Running };
                     self.ready = Some(scan.id);
-                    self.count("messages of the last scan that were begun when the next began", begun);
+                    self.count(Counter::MessagesOfLastScan, begun);
                 }
             }
             Phase::Closing { deadline } if now >= deadline => {
@@ -349,7 +350,7 @@ impl Ingester {
         let unpaired = scan.assigned.clear();
         scan.phase = Phase::Closing { deadline: now + CAPTURE_CLOSE };
         self.actions.push(Action::CloseCapture { scan: scan.id });
-        self.count("assignments whose events never came", unpaired);
+        self.count(Counter::AssignmentsWithoutEvents, unpaired);
     }
 
     /// The capture of this scan is closed, or there was none.
@@ -384,7 +385,7 @@ impl Ingester {
         self.streams.iter().position(|own| own.name == *name)
     }
 
-    pub(crate) fn count(&mut self, what: &'static str, count: u64) {
+    pub(crate) fn count(&mut self, what: Counter, count: u64) {
         if count > 0 {
             *self.counters.entry(what).or_default() += count;
         }

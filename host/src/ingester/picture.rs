@@ -9,6 +9,7 @@ use super::{
     report::{CaptureReport, Report, StreamReport},
     scan::{Phase, Scan, SourceState},
 };
+use crate::counter::Counter;
 
 /// The forwarder's part of the report: measured outside the heart.
 pub(crate) struct Measured<'a> {
@@ -20,7 +21,7 @@ pub(crate) struct Measured<'a> {
     /// Adds the state of a source's run: messages that gave no event, by reason; what it has received, and what waits in it.
     pub(crate) source: &'a dyn Fn(usize, &mut StreamReport),
     /// Number of closed or refused connections, by reason.
-    pub(crate) connections: [(&'static str, u64); 7],
+    pub(crate) connections: [(Counter, u64); 7],
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
     /// Further faults that keep it from forwarding events.
@@ -33,17 +34,17 @@ pub(crate) struct Measured<'a> {
 impl Ingester {
     pub(crate) fn picture(&self, now: Instant, measured: Measured<'_>) -> Report {
         let scan = self.scan.as_ref();
-        let mut counters: BTreeMap<&'static str, u64> = self.counters.clone();
+        let mut counters: BTreeMap<Counter, u64> = self.counters.clone();
         let strangers = &self.workers.strangers;
-        counters.insert("junk messages from workers' side", strangers.junk);
-        counters.insert("pings of workers that are not allowed", strangers.pings_not_allowed);
-        counters.insert("messages for workers that are not allowed", strangers.messages_not_allowed);
-        counters.insert("pings of workers for which there was no place", strangers.without_place);
-        counters.insert("messages dropped with evicted workers", self.workers.dropped);
-        counters.insert("workers evicted", self.workers.evictions);
-        counters.insert("messages lost with connections of workers", self.workers.lost);
+        counters.insert(Counter::MessagesInvalid, strangers.junk);
+        counters.insert(Counter::PingsNotAllowed, strangers.pings_not_allowed);
+        counters.insert(Counter::MessagesNotAllowed, strangers.messages_not_allowed);
+        counters.insert(Counter::PingsWithoutPlace, strangers.without_place);
+        counters.insert(Counter::MessagesDropped, self.workers.dropped);
+        counters.insert(Counter::WorkersEvicted, self.workers.evictions);
+        counters.insert(Counter::MessagesLost, self.workers.lost);
         counters.extend(measured.connections);
-        counters.insert("events that came after their scan was over", measured.late);
+        counters.insert(Counter::EventsLate, measured.late);
         let mut hindrances = measured.hindrances;
         let mut streams = BTreeMap::new();
         for (index, stream) in self.streams.iter().enumerate() {

@@ -9,7 +9,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::tally::{PaceReport, Tally};
-use crate::names::{IngesterName, ScanId, StreamName, WorkerName};
+use crate::{
+    counter::Counter,
+    names::{IngesterName, ScanId, StreamName, WorkerName},
+};
 
 /// The state of one ingester. All counts are here, and all drops with their reason.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,7 +50,7 @@ pub struct Report {
     /// The first names of workers that are refused, because `workers` does not allow them.
     pub workers_not_allowed: Vec<WorkerName>,
     /// Counts since the start of the process that belong to no stream: junk pings, late assignments, …
-    pub counters: BTreeMap<&'static str, u64>,
+    pub counters: BTreeMap<Counter, u64>,
     /// The capture, if one is or was written.
     pub capture: Option<CaptureReport>,
     /// Current faults, in words.

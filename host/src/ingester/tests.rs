@@ -172,7 +172,7 @@ fn a_gap_stops_the_scan_and_duplicates_do_not() {
         events: numbers.iter().copied().map(to_w0).collect(),
     };
     heart.assign(assign(&[0, 1, 0, 1]), now);
-    assert_eq!((heart.assignments_waiting(), heart.counters["duplicate assignments"]), (2, 2));
+    assert_eq!((heart.assignments_waiting(), heart.counters["assignments_duplicate"]), (2, 2));
     heart.assign(assign(&[3]), now);
     assert_eq!(heart.assignments_waiting(), 0);
     assert!(heart.scan.as_ref().unwrap().broken.as_ref().unwrap().contains("jump from event 2 to 3"));
@@ -195,7 +195,7 @@ fn a_scan_is_ready_only_when_every_source_answered_and_the_network_drained() {
 
     let scan = ScanId(Uuid::new_v4());
     heart.command(Command::StartScan { scan, streams: vec![stream("a")], deal: Deal::Controller }, now);
-    assert_eq!(heart.counters["messages of a scan that was replaced"], 1);
+    assert_eq!(heart.counters["messages_replaced"], 1);
     assert_eq!(heart.actions[..2], [Action::Open { stream: 0 }, Action::Close { stream: 1 }]);
     heart.opened(0);
     heart.advance(now);
@@ -206,7 +206,7 @@ fn a_scan_is_ready_only_when_every_source_answered_and_the_network_drained() {
     heart.advance(now + Duration::from_millis(100));
     assert_eq!(heart.ready, Some(scan));
     assert_eq!(delivered(&mut heart, "w0", now), [(0, vec!["0".to_owned()])], "what is begun is completed");
-    assert_eq!(heart.counters["messages of the last scan that were begun when the next began"], 1);
+    assert_eq!(heart.counters["messages_of_last_scan"], 1);
 }
 
 #[test]

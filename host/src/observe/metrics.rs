@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::status::Status;
+use super::{process::Process, status::Status};
 use crate::{
     ingester::report::{Report, WorkerReport},
     names::IngesterName,
@@ -28,8 +28,12 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(crate) fn metrics(status: Status) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("framegate");
     registry.register_collector(Box::new(Snapshot(status)));
+    let mut of_process = Registry::default();
+    of_process.register_collector(Box::new(Process));
     let mut out = String::new();
-    text::encode(&mut out, &registry)?;
+    text::encode_registry(&mut out, &registry)?;
+    text::encode_registry(&mut out, &of_process)?;
+    text::encode_eof(&mut out)?;
     Ok(out)
 }
 
@@ -48,7 +52,7 @@ impl Collector for Snapshot {
         out.gauge("uptime_seconds", "Time since the start.", [(vec![], status.uptime_seconds)])?;
         let up = f64::from(u8::from(matches!(status.control.state, "up" | "standalone")));
         out.gauge("control_up", "Whether Redis answers; 1 without Redis.", [(vec![], up)])?;
-        let words = status.control.counters.iter().map(|(what, count)| (vec![("what", *what)], *count as f64));
+        let words = status.control.counters.iter().map(|(what, count)| (vec![("what", what.id())], *count as f64));
         out.counter("control_occurrences", "Input from the controller that could not be used, by kind.", words)?;
         let frames = status.generations.iter().flat_map(|generation| {
             let labels = [("stream", generation.stream.as_str()), ("sha256", generation.sha256.as_str())];
@@ -99,7 +103,7 @@ fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
         each(|r| r.pace.waited_for_assignments as f64),
     )?;
     let counters = reports.iter().flat_map(|report| {
-        report.counters.iter().map(|(what, count)| (vec![name(report), ("what", *what)], *count as f64))
+        report.counters.iter().map(|(what, count)| (vec![name(report), ("what", what.id())], *count as f64))
     });
     out.counter("occurrences", "Everything else that is counted since the start, by kind.", counters)?;
     let captures = reports.iter().filter_map(|report| report.capture.as_ref().map(|capture| (report, capture)));
@@ -192,10 +196,15 @@ fn name(report: &Report) -> (&'static str, &str) {
 }
 
 /// Writes metrics one after the other.
-struct Out<'a>(DescriptorEncoder<'a>);
+pub(super) struct Out<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    fn gauge<'s>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'s>>) -> fmt::Result {
+    pub(super) fn gauge<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = Sample<'s>>,
+    ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, number) in samples {
             ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
@@ -203,11 +212,66 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn counter<'s>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'s>>) -> fmt::Result {
+    pub(super) fn counter<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = Sample<'s>>,
+    ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, number) in samples {
             ConstCounter::new(number).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write as _, fs, path::Path};
+
+    use super::*;
+    use crate::{control::report::ControlReport, counter::Counter};
+
+    /// The tables of the page, from the code.
+    fn tables() -> String {
+        let nothing = Status {
+            version: "",
+            pid: 0,
+            uptime_seconds: 0.0,
+            admin: None,
+            control: ControlReport::standalone(),
+            sources: Vec::new(),
+            generations: Vec::new(),
+            swaps: Vec::new(),
+            ingesters: Vec::new(),
+            faults: Vec::new(),
+        };
+        let text = metrics(nothing).unwrap();
+        let lines = |what: &str| -> Vec<(String, String)> {
+            let of = text.lines().filter_map(|line| line.strip_prefix(what)?.split_once(' '));
+            of.map(|(name, rest)| (name.to_owned(), rest.to_owned())).collect()
+        };
+        let (help, kinds) = (lines("# HELP "), lines("# TYPE "));
+        let mut out = "| metric | type | meaning |\n|---|---|---|\n".to_owned();
+        for ((name, about), (of, kind)) in help.iter().zip(&kinds) {
+            assert_eq!(name, of);
+            let total = if kind == "counter" { "_total" } else { "" };
+            writeln!(out, "| `{name}{total}` | {kind} | {about} |").unwrap();
+        }
+        out += "\n## Counters\n\n| `what` | meaning |\n|---|---|\n";
+        for counter in Counter::ALL {
+            writeln!(out, "| `{counter}` | {} |", counter.about()).unwrap();
+        }
+        out
+    }
+
+    #[test]
+    fn the_page_lists_every_metric_and_every_counter() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
+        let page = fs::read_to_string(&path).unwrap_or_default();
+        let (_, after) = page.split_once("## Metrics\n\n").unwrap_or_default();
+        let expected = tables();
+        assert!(after == expected, "{} must end, after its heading \"Metrics\", with\n{expected}", path.display());
     }
 }

@@ -8,5 +8,6 @@ mod faults;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod plain;
+mod process;
 pub(crate) mod status;
 mod swap;

@@ -1,5 +1,7 @@
 //! The number of connections that an ingester serves, and the counts of refused and ended ones.
 
+use crate::counter::Counter;
+
 /// Outcomes of connections, since the start.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
@@ -21,15 +23,15 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Each count with its name for people.
-    pub(crate) fn named(&self) -> [(&'static str, u64); 7] {
+    pub(crate) fn named(&self) -> [(Counter, u64); 7] {
         [
-            ("connections that were no ZeroMQ", self.no_handshake),
-            ("connections ended because too many had no worker", self.strangers),
-            ("connections ended because of a message without an end", self.endless),
-            ("connections ended because of nonsense", self.nonsense),
-            ("connections ended because their worker has another, or was evicted", self.dead),
-            ("connections turned away because another worker keeps their name", self.rivals),
-            ("connections that could not be accepted", self.not_accepted),
+            (Counter::ConnectionsWithoutZeroMq, self.no_handshake),
+            (Counter::ConnectionsWithoutWorker, self.strangers),
+            (Counter::ConnectionsEndless, self.endless),
+            (Counter::ConnectionsInvalid, self.nonsense),
+            (Counter::ConnectionsOfLostWorkers, self.dead),
+            (Counter::ConnectionsOfRivals, self.rivals),
+            (Counter::ConnectionsNotAccepted, self.not_accepted),
         ]
     }
 }

@@ -24,7 +24,7 @@ fn a_worker_that_never_connects_is_evicted_and_counted() {
     house.assign(scan, &[(0, &[("a", &["ghost", "w1"])])]);
     house.feed(0, EventKind::Data, &[b"0"]);
     assert_eq!(receive(&w1).1, vec![b"0".to_vec()]);
-    house.wait("the eviction", |report| report.counters.get("messages dropped with evicted workers") == Some(&1));
+    house.wait("the eviction", |report| report.counters.get("messages_dropped") == Some(&1));
     house.stop();
 }
 
@@ -39,7 +39,7 @@ fn junk_from_the_workers_side_is_counted_and_never_shown() {
     junk.send("sixteen bytes 16", 0).unwrap();
     junk.send("", 0).unwrap();
     junk.send_multipart([&Uuid::new_v4().as_bytes()[..], b"more"], 0).unwrap();
-    let report = house.wait("the junk", |report| report.counters.get("junk messages from workers' side") == Some(&4));
+    let report = house.wait("the junk", |report| report.counters.get("messages_invalid") == Some(&4));
     assert!(report.workers.is_empty());
     house.stop();
 }
@@ -79,7 +79,7 @@ fn a_source_that_hangs_costs_its_own_stream_only_and_delays_no_later_scan() {
     assert_eq!((&header["streams"]["a"]["length"], frames), (&json!(0), vec![b"0".to_vec()]));
     assert_eq!(receive(&w1).1, vec![b"1".to_vec()]);
     house.wait("the fault", |report| report.faults.iter().any(|fault| fault.contains("has not returned")));
-    let began = house.report.borrow().counters["failures of sources"];
+    let began = house.report.borrow().counters["source_failures"];
     assert_eq!(began, 1);
 
     // The reader is still inside the source when the next scan starts.

@@ -83,7 +83,7 @@ fn a_new_scan_gets_nothing_of_the_old() {
     house.assign(new, &[(0, &[("a", &["w1"])])]);
     house.feed(0, EventKind::Data, &[b"new"]);
     assert_eq!(receive(&w1).1, vec![b"new".to_vec()]);
-    house.wait("the count", |report| report.counters.get("assignments of another scan") == Some(&1));
+    house.wait("the count", |report| report.counters.get("assignments_of_another_scan") == Some(&1));
     house.stop();
 }
 

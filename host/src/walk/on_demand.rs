@@ -86,7 +86,7 @@ fn an_on_demand_source_that_gives_no_event_or_several_fails_its_stream_and_holds
         let why = format!("asked for event 0, it gave {given} events instead of one");
         assert_eq!(report.faults.iter().any(|fault| fault.contains(&why)), given != 1, "{:?}", report.faults);
         let of_no_use = if given == 1 { 0 } else { given as u64 };
-        assert_eq!(report.counters["events that came after their scan was over"], of_no_use);
+        assert_eq!(report.counters["events_late"], of_no_use);
         house.stop();
     }
 }

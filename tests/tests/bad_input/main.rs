@@ -118,7 +118,7 @@ impl Room {
         assert!(line.contains(last_invalid), "{told}");
 
         let ingester = self.host.ingester().unwrap();
-        assert!(ingester["counters"]["failures of sources"].as_u64().unwrap_or(0) == 0, "{ingester:#}");
+        assert!(ingester["counters"]["source_failures"].as_u64().unwrap_or(0) == 0, "{ingester:#}");
         assert_eq!((&ingester["faults"], &ingester["state"]), (&Value::Array(vec![]), &"running".into()));
         assert!(self.host.ended().is_none());
     }

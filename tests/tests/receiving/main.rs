@@ -88,7 +88,7 @@ impl Beamline {
     /// The program has written off no source, and ends on request.
     fn ends(mut self) {
         let ingester = self.host.ingester().unwrap();
-        assert!(ingester["counters"]["failures of sources"].as_u64().unwrap_or(0) == 0, "{ingester:#}");
+        assert!(ingester["counters"]["source_failures"].as_u64().unwrap_or(0) == 0, "{ingester:#}");
         assert!(!self.host.log().contains("ERROR"), "{}", self.host.log());
         assert!(self.host.stop(LIMIT).success());
     }

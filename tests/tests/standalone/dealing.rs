@@ -94,9 +94,9 @@ fn a_worker_that_leaves_costs_its_own_events_only_and_serves_again_when_it_retur
     let after = wait_for("the eviction", LIMIT, || {
         house.detector.image(&[0; 1000]);
         sent += 1;
-        house.host.ingester().ok().filter(|ingester| ingester["counters"]["workers evicted"] == 1)
+        house.host.ingester().ok().filter(|ingester| ingester["counters"]["workers_evicted"] == 1)
     });
-    let dropped = after["counters"]["messages dropped with evicted workers"].as_u64().unwrap();
+    let dropped = after["counters"]["messages_dropped"].as_u64().unwrap();
     assert!(dropped >= 1);
     let returned = house.worker("leaves");
     (0..10).for_each(|image| house.detector.image(&[image; 1000]));

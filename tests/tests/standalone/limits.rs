@@ -73,8 +73,8 @@ fn a_worker_that_pings_but_reads_nothing_is_given_up_and_the_others_go_on() {
     house.detector.run((0..60u8).map(|image| vec![image; 1 << 20]));
     let got = reads.until(is_end);
     assert!(images(&got).len() >= 30, "{} came", images(&got).len());
-    let status = house.host.wait_for("the count", |ingester| ingester["counters"]["workers evicted"] == 1);
-    let dropped = status["counters"]["messages dropped with evicted workers"].as_u64().unwrap();
+    let status = house.host.wait_for("the count", |ingester| ingester["counters"]["workers_evicted"] == 1);
+    let dropped = status["counters"]["messages_dropped"].as_u64().unwrap();
     assert!(dropped > 0, "{status:#}");
     assert!(house.host.log().contains("it pings but reads nothing (stall_timeout)"));
 }

@@ -19,7 +19,7 @@ use super::{
     strangers::{by_hand, descriptors},
 };
 
-const ENDED: &str = "connections ended because too many had no worker";
+const ENDED: &str = "connections_without_worker";
 
 /// Connects under a name and pings once. Error: the connection was closed before that.
 fn pings_once(house: &House, name: &str) -> io::Result<TcpStream> {

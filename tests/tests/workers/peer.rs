@@ -51,7 +51,7 @@ fn pings_that_are_none_do_not_end_the_workers_of_dranspose() {
     wait_for("the junk", LIMIT, || {
         let url = format!("http://127.0.0.1:{admin}/status");
         let status: serde_json::Value = ureq::get(url).call().ok()?.body_mut().read_json().ok()?;
-        let counted = status["ingesters"][0]["counters"]["junk messages from workers' side"].as_u64();
+        let counted = status["ingesters"][0]["counters"]["messages_invalid"].as_u64();
         (counted == Some(3 * junk.len() as u64)).then_some(())
     });
     // All workers have read the published state when they answer in a scan.

@@ -49,13 +49,12 @@ fn a_killed_worker_is_served_at_once_when_it_returns_although_its_connection_is_
     house.detector.header();
     let sent = fill(&mut house);
     let before = house.host.ingester().unwrap();
-    assert_eq!(count(&before, "messages lost with connections of workers"), 0);
+    assert_eq!(count(&before, "messages_lost"), 0);
 
     let returned = Worker::connect("w1", &house.url);
-    let after = house.host.wait_for("the handover", |ingester| {
-        ingester["counters"]["connections ended because their worker has another, or was evicted"] == 1
-    });
-    let lost = count(&after, "messages lost with connections of workers");
+    let after =
+        house.host.wait_for("the handover", |ingester| ingester["counters"]["connections_of_lost_workers"] == 1);
+    let lost = count(&after, "messages_lost");
     assert_eq!(of_worker(&after, "w1")["lost"], lost);
     house.detector.end();
     let got = returned.until(is_end);
@@ -79,10 +78,8 @@ fn what_the_network_held_for_a_killed_worker_is_counted_and_the_rest_waits_for_i
     house.detector.header();
     let sent = fill(&mut house);
     dies.kill();
-    let after = house.host.wait_for("the count", |ingester| {
-        ingester["counters"]["messages lost with connections of workers"].as_u64() > Some(0)
-    });
-    assert!((1..=4).contains(&count(&after, "messages lost with connections of workers")));
+    let after = house.host.wait_for("the count", |ingester| ingester["counters"]["messages_lost"].as_u64() > Some(0));
+    assert!((1..=4).contains(&count(&after, "messages_lost")));
     let returned = Worker::connect("w1", &house.url);
     house.detector.end();
     let numbers = numbers(&returned.until(is_end));
@@ -143,8 +140,8 @@ fn a_worker_that_was_assigned_and_never_came_costs_its_own_events_only() {
     let waits = stage.wait_report("the ghost's", |report| report.processed_events == 42);
     let ghost = waits.workers.iter().find(|worker| worker.name.as_str() == "ghost").unwrap();
     assert_eq!((ghost.waiting, ghost.dropped, ghost.connected), (21, 0, false));
-    let report = stage.wait_report("the end of its patience", |report| report.counters["workers evicted"] == 1);
-    assert_eq!(report.counters["messages dropped with evicted workers"], 21);
+    let report = stage.wait_report("the end of its patience", |report| report.counters["workers_evicted"] == 1);
+    assert_eq!(report.counters["messages_dropped"], 21);
     assert_eq!(report.workers.iter().find(|worker| worker.name.as_str() == "ghost").unwrap().dropped, 21);
     stage.finish();
 }

@@ -42,11 +42,11 @@ fn an_evicted_worker_that_wakes_gets_nothing_until_it_has_another_uuid_or_the_ne
     // The network's buffers take some messages; then the other worker waits no longer than worker_timeout.
     next(0, 6000);
     // A report may be 200 ms old; if the eviction never appears, there were too few images.
-    let evicted = stage.wait_report("the eviction", |report| report.counters["workers evicted"] == 1);
+    let evicted = stage.wait_report("the eviction", |report| report.counters["workers_evicted"] == 1);
 
     stopped.resume();
     stage.wait_report("the same worker by a new connection", |report| {
-        let ended = "connections ended because their worker has another, or was evicted";
+        let ended = "connections_of_lost_workers";
         let pings = |one: &framegate::Report| {
             one.workers.iter().find(|one| one.name.as_str() == "stopped").map(|one| one.last_seen)
         };
@@ -92,11 +92,11 @@ fn an_evicted_worker_is_served_again_in_the_next_scan() {
     stage.scan(&["eiger"]);
     let to_it: &[(&str, &[&str])] = &[("eiger", &["stopped"])];
     stage.controller.assign(&vec![to_it; 4002]);
-    let evicted = stage.wait_report("the eviction", |report| report.counters["workers evicted"] == 1);
+    let evicted = stage.wait_report("the eviction", |report| report.counters["workers_evicted"] == 1);
     assert!(evicted.streams.values().all(|stream| stream.dropped == 0));
     stage.finish();
     stopped.resume();
-    stage.wait_report("its ping", |report| report.counters["workers evicted"] == 1 && is_connected(report));
+    stage.wait_report("its ping", |report| report.counters["workers_evicted"] == 1 && is_connected(report));
     let of_old = stopped.numbers().len();
     stage.scan(&["eiger"]);
     stage.next_runs();
@@ -127,8 +127,7 @@ fn a_new_scan_gets_nothing_of_what_waited_in_the_old() {
     stage.next_runs();
     let report = stage.report();
     let [dropped, begun] =
-        ["messages of a scan that was replaced", "messages of the last scan that were begun when the next began"]
-            .map(|what| report.counters.get(what).copied().unwrap_or(0));
+        ["messages_replaced", "messages_of_last_scan"].map(|what| report.counters.get(what).copied().unwrap_or(0));
     // The network has taken few messages meanwhile, because the worker does not read.
     assert!(dropped <= old.1 && dropped + 100 > old.1, "{dropped} of {} are counted", old.1);
     // A message that was partly sent is completed.

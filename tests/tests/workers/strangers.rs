@@ -90,10 +90,8 @@ fn junk_pings_noise_and_http_are_counted_and_harm_nobody() {
             junk.send("not sixteen", 0).unwrap();
             junk.send_multipart([&Uuid::new_v4().as_bytes()[..], b"more"], 0).unwrap();
         }
-        house.host.wait_for("the junk", |ingester| {
-            ingester["counters"]["junk messages from workers' side"].as_u64() == Some(300)
-        });
-        let before = count(&house.host.ingester().unwrap(), "connections that were no ZeroMQ");
+        house.host.wait_for("the junk", |ingester| ingester["counters"]["messages_invalid"].as_u64() == Some(300));
+        let before = count(&house.host.ingester().unwrap(), "connections_without_zeromq");
         // A megabyte of noise, and a browser.
         let mut state = 1u64;
         let noise = std::iter::repeat_with(|| {
@@ -108,7 +106,7 @@ fn junk_pings_noise_and_http_are_counted_and_harm_nobody() {
         let mut answer = Vec::new();
         let _ = browser.read_to_end(&mut answer);
         house.host.wait_for("the handshakes that failed", |ingester| {
-            ingester["counters"]["connections that were no ZeroMQ"].as_u64() > Some(before)
+            ingester["counters"]["connections_without_zeromq"].as_u64() > Some(before)
         });
     });
 }
@@ -147,7 +145,7 @@ fn a_thousand_connections_of_strangers_leave_places_for_workers() {
             strangers.push(stranger);
         }
         house.host.wait_for("the end of most of them", |ingester| {
-            ingester["counters"]["connections ended because too many had no worker"].as_u64() >= Some(800)
+            ingester["counters"]["connections_without_worker"].as_u64() >= Some(800)
         });
         // A quarter of the descriptors beyond the first 64 is for unrelated clients.
         let most = before.0 + 84 + 10;
@@ -179,15 +177,11 @@ fn a_message_without_an_end_costs_its_connection_and_no_memory() {
         while endless.write_all(&parts).is_ok() {
             assert!(began.elapsed() < LIMIT, "it goes on for ever");
         }
-        house.host.wait_for("the count", |ingester| {
-            ingester["counters"]["connections ended because of a message without an end"].as_u64() == Some(1)
-        });
+        house.host.wait_for("the count", |ingester| ingester["counters"]["connections_endless"].as_u64() == Some(1));
         // A complete message of the same kind is junk like any other.
         let mut long = by_hand(house, b"long").unwrap();
         long.write_all(&[[1u8, 1, 0].repeat(5000), vec![0, 1, 0]].concat()).unwrap();
-        house.host.wait_for("the junk", |ingester| {
-            ingester["counters"]["junk messages from workers' side"].as_u64() == Some(1)
-        });
+        house.host.wait_for("the junk", |ingester| ingester["counters"]["messages_invalid"].as_u64() == Some(1));
     });
     let peak = house.host.peak_memory();
     assert!(peak <= before + 100 * MIB, "{} MiB more were in use", (peak - before) / MIB);
@@ -207,9 +201,9 @@ fn made_up_names_find_no_place_beyond_a_limit_and_give_it_back() {
             socket
         })
         .collect();
-    let full = house.host.wait_for("more names than places", |ingester| {
-        ingester["counters"]["pings of workers for which there was no place"].as_u64() >= Some(5)
-    });
+    let full = house
+        .host
+        .wait_for("more names than places", |ingester| ingester["counters"]["pings_without_place"].as_u64() >= Some(5));
     assert_eq!(full["workers"].as_array().unwrap().len(), 50);
     // The log is written by another thread.
     let lines = |house: &House| house.host.log().matches("new ones are not served").count();

@@ -4,7 +4,7 @@
 //! claimed length alone, and holds at most one item of limited size. It does not nest: only the known shapes are
 //! accepted, so input cannot exhaust the stack.
 //!
-//! The bytes and heads of CBOR are read in [`decode`](crate::capture::decode).
+//! The items of CBOR are read in [`decode`](crate::capture::decode).
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::capture::{
     Item, RecordedEvent, RecordedStream, TAG_EVENT, TAG_SELF_DESCRIBED, TAG_STREAM, TAG_TIME_EPOCH, TAG_TIME_TEXT,
-    decode::{Bad, Decoder, Head},
+    decode::{Bad, Decoder, Header},
 };
 
 /// A capture file that is being read: an iterator over its items, which ends after the first error.
@@ -129,12 +129,12 @@ impl std::fmt::Debug for Capture {
 /// Reads one item; `None` at the end of the file.
 fn item<R: Read>(decoder: &mut Decoder<R>) -> Result<Option<Item>, Bad> {
     let Some(mut first) = decoder.first_head()? else { return Ok(None) };
-    if first == Head::Tag(TAG_SELF_DESCRIBED) {
+    if first == Header::Tag(TAG_SELF_DESCRIBED) {
         first = decoder.head()?;
     }
     let item = match first {
-        Head::Tag(TAG_EVENT) => Item::Event(event(decoder)?),
-        Head::Array(_) => {
+        Header::Tag(TAG_EVENT) => Item::Event(event(decoder)?),
+        Header::Array(_) => {
             let parts = byte_strings(decoder, first, "a message part")?;
             if parts.is_empty() {
                 return Err(decoder.bad("expected the parts of a message, found an empty list"));
@@ -153,7 +153,7 @@ fn event<R: Read>(decoder: &mut Decoder<R>) -> Result<RecordedEvent, Bad> {
         return Err(decoder.bad("an event without a number"));
     }
     let number = match decoder.head()? {
-        Head::Unsigned(number) => number,
+        Header::Positive(number) => number,
         other => return Err(decoder.unexpected("an event number", other)),
     };
     if !fields.more(decoder)? {
@@ -180,7 +180,7 @@ fn event<R: Read>(decoder: &mut Decoder<R>) -> Result<RecordedEvent, Bad> {
 
 fn stream<R: Read>(decoder: &mut Decoder<R>) -> Result<(String, Vec<Vec<u8>>), Bad> {
     match decoder.head()? {
-        Head::Tag(TAG_STREAM) => {}
+        Header::Tag(TAG_STREAM) => {}
         other => return Err(decoder.unexpected("a stream (tag 42878)", other)),
     }
     let array = decoder.head()?;
@@ -201,7 +201,7 @@ fn stream<R: Read>(decoder: &mut Decoder<R>) -> Result<(String, Vec<Vec<u8>>), B
     Ok((typ, frames))
 }
 
-fn byte_strings<R: Read>(decoder: &mut Decoder<R>, array: Head, what: &'static str) -> Result<Vec<Vec<u8>>, Bad> {
+fn byte_strings<R: Read>(decoder: &mut Decoder<R>, array: Header, what: &'static str) -> Result<Vec<Vec<u8>>, Bad> {
     let mut elements = decoder.array(array, "a list of byte strings")?;
     let mut strings = Vec::new();
     while elements.more(decoder)? {
@@ -214,14 +214,14 @@ fn byte_strings<R: Read>(decoder: &mut Decoder<R>, array: Head, what: &'static s
 /// Reads a time in either form, as text.
 fn time<R: Read>(decoder: &mut Decoder<R>) -> Result<String, Bad> {
     match decoder.head()? {
-        Head::Tag(TAG_TIME_TEXT) => {
+        Header::Tag(TAG_TIME_TEXT) => {
             let head = decoder.head()?;
             decoder.text(head, "a time as text")
         }
-        Head::Tag(TAG_TIME_EPOCH) => {
+        Header::Tag(TAG_TIME_EPOCH) => {
             let seconds = match decoder.head()? {
-                Head::Unsigned(seconds) => seconds as f64,
-                Head::Float(seconds) => seconds,
+                Header::Positive(seconds) => seconds as f64,
+                Header::Float(seconds) => seconds,
                 other => return Err(decoder.unexpected("seconds since the epoch", other)),
             };
             let time = jiff::SignedDuration::try_from_secs_f64(seconds).ok();
@@ -249,7 +249,7 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// Maximum number of bytes in memory for one item. The largest messages of detectors have some 100 MB.
-const ITEM_LIMIT: u64 = 1 << 30;
+const ITEM_LIMIT: usize = 1 << 30;
 
 #[cfg(test)]
 mod tests;

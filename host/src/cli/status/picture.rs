@@ -8,9 +8,12 @@ use bytesize::ByteSize;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
-use crate::cli::{
-    swap::source,
-    words::{cell, plain},
+use crate::{
+    cli::{
+        swap::source,
+        words::{cell, plain},
+    },
+    counter::Counter,
 };
 
 /// The whole output.
@@ -51,7 +54,7 @@ fn control(out: &mut String, control: &Value) {
         None => writeln!(out, "control: {driver}"),
     };
     for (what, count) in entries(&control["counters"]) {
-        let _ = writeln!(out, "  {}: {}", plain(what), word(count));
+        let _ = writeln!(out, "  {}: {}", counter(what), word(count));
     }
     let problem = &control["last_problem"];
     if !problem.is_null() {
@@ -89,7 +92,7 @@ fn one_ingester(out: &mut String, ingester: &Value, sources: &Value) {
     }
     for (what, count) in entries(&ingester["counters"]) {
         if count.as_u64() != Some(0) {
-            let _ = writeln!(out, "  {}: {}", plain(what), word(count));
+            let _ = writeln!(out, "  {}: {}", counter(what), word(count));
         }
     }
     let capture = &ingester["capture"];
@@ -280,6 +283,11 @@ fn table(out: &mut String, header: &[&str], rows: Vec<Vec<String>>) {
     }
 }
 
+/// What a counter counts; its id, if this version does not know it.
+fn counter(id: &str) -> String {
+    Counter::with_id(id).map_or_else(|| plain(id), Counter::in_a_line)
+}
+
 /// A text or a number.
 fn word(value: &Value) -> String {
     match value {
@@ -311,7 +319,7 @@ mod tests {
     fn everything_that_was_lost_is_shown_with_its_reason() {
         let mut status = json!({
             "version": "1.2.3", "pid": 7, "uptime_seconds": 61.5,
-            "control": { "driver": "redis", "address": "r:6379/0", "state": "down", "since": "10:00", "counters": { "bad": 3 },
+            "control": { "driver": "redis", "address": "r:6379/0", "state": "down", "since": "10:00", "counters": { "updates_invalid": 3 },
                 "last_problem": { "at": "11:00", "what": "refused" } },
             "sources": [{ "stream": "eiger", "source": "stins 0.1.0 (/x/libstins.so)" }],
             "generations": [{ "stream": "eiger", "source": "stins 0.1.0", "sha256": "0123456789abcdef", "state": "loaded",
@@ -336,7 +344,7 @@ mod tests {
                 "workers": [{ "name": "w1", "connected": true, "last_seen": 1.0, "sent": 9, "waiting": 8,
                     "dropped": 7 }],
                 "workers_not_allowed": ["x1", "x2"],
-                "counters": { "junk messages": 13, "nothing": 0 },
+                "counters": { "messages_invalid": 13, "workers_evicted": 0, "not_known_here": 1 },
                 "capture": { "path": "/d.cbors", "written": 14, "not_written": 15, "bytes_waiting": 1024, "fault": "disk full" },
             }],
         });
@@ -352,7 +360,7 @@ mod tests {
         for part in [
             "framegate 1.2.3, process 7 at 127.0.0.1:9181, up 1m 1s",
             "control: redis at r:6379/0, down since 10:00",
-            "bad: 3",
+            "entries of the controller's updates in Redis that are not updates: 3",
             "last problem, 11:00: refused",
             "! ingester e: two of them",
             "ingester e-ingester at tcp://h:10000: running",
@@ -369,7 +377,8 @@ mod tests {
             "4  eiger   api       other",
             "refused: FG-ABI-FIND: no file",
             "not served, because `workers` does not allow them: x1, x2",
-            "junk messages: 13",
+            "messages from the workers' side that are not pings: 13",
+            "not_known_here: 1",
             "eiger: since the start, of 200 events 55 were dropped and 4 replaced; 22 more are missing",
             "capture /d.cbors: 14 events written, 15 not, 1.0 KiB wait for the disk",
             "! capture: disk full",
@@ -377,7 +386,7 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} is not in\n{shown}");
         }
-        assert!(!shown.contains("nothing"), "{shown}");
+        assert!(!shown.contains("evicted"), "{shown}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{Context, keys, link::Link, stopped, tail::Tail, work::WorkReader};
 use crate::{
     control::Stopped,
+    counter::Counter,
     ingester::command::{Assignment, Assignments},
     names::ScanId,
 };
@@ -50,12 +51,12 @@ async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), St
             let mut events = match reader.read(&entry.data) {
                 Ok(events) => events.into_iter(),
                 Err(problem) => {
-                    health.complain("entries of assigned that are no assignments", &format!("{}: {problem}", entry.id));
+                    health.complain(Counter::AssignmentsInvalid, &format!("{}: {problem}", entry.id));
                     continue;
                 }
             };
             for name in reader.impossible.drain(..) {
-                health.complain("assignments to a worker that cannot be", &format!("{name:?}"));
+                health.complain(Counter::AssignmentsToImpossibleWorkers, &format!("{name:?}"));
             }
             while let Some(events) = piece(&mut events) {
                 context.line.commands.assign(Assignments { scan, workers: reader.workers.clone(), events }).await?;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::{
     control::report::{ControlProblem, ControlReport, now},
+    counter::Counter,
     names::IngesterName,
     observe::plain::short,
 };
@@ -86,17 +87,17 @@ impl Health {
     }
 
     /// Counts input that could not be used, and logs it once for each kind.
-    pub(super) fn complain(&self, kind: &'static str, detail: &dyn std::fmt::Display) {
+    pub(super) fn complain(&self, kind: Counter, detail: &dyn std::fmt::Display) {
         let mut first = false;
         let detail = short(&detail.to_string());
         self.report.send_modify(|report| {
             let count = report.counters.entry(kind).or_default();
             *count += 1;
             first = *count == 1;
-            report.last_problem = Some(ControlProblem { at: now(), what: format!("{kind}: {detail}") });
+            report.last_problem = Some(ControlProblem { at: now(), what: format!("{}: {detail}", kind.in_a_line()) });
         });
         if first {
-            tracing::warn!("{kind}: {detail} (the next ones are only counted)");
+            tracing::warn!("{}: {detail} (the next ones are only counted, as {kind})", kind.in_a_line());
         }
     }
 

@@ -8,6 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::sync::watch;
 
 use super::{health::Health, keys, link::Link, stopped};
+use crate::counter::Counter;
 use crate::observe::logs::{Line, Lines};
 
 /// Approximate length of the stream.
@@ -64,7 +65,7 @@ async fn send(link: &mut Link, health: &Health, lines: &VecDeque<Line>) {
         match link.ask_all_once(&pipe).await {
             Some(Ok(())) => return,
             Some(Err(problem)) => {
-                health.complain("keys of Redis that hold something else", &format!("{}: {problem}", keys::LOGS));
+                health.complain(Counter::RedisKeysOfAnotherType, &format!("{}: {problem}", keys::LOGS));
                 tokio::time::sleep(RETRY).await;
             }
             None => {}

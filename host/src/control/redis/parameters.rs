@@ -13,7 +13,7 @@ use super::{
     link::{Link, Unusable},
 };
 use crate::source::parameter::Parameter;
-use crate::{control::Stopped, ingester::command::Command, names::StreamName};
+use crate::{control::Stopped, counter::Counter, ingester::command::Command, names::StreamName};
 
 /// The versions of all fetched values.
 #[derive(Debug, Default)]
@@ -55,10 +55,8 @@ impl Parameters {
                     context.health.fault(about, &format!("{key}: {problem}; the old value stays"));
                 }
                 // The controller writes the value again, and repeats its update until our hash is right.
-                Ok(None) => context.health.complain("values of parameters that are missing", &key),
-                Err(problem) => {
-                    context.health.complain("keys of Redis that hold something else", &format!("{key}: {problem}"))
-                }
+                Ok(None) => context.health.complain(Counter::ParameterValuesMissing, &key),
+                Err(problem) => context.health.complain(Counter::RedisKeysOfAnotherType, &format!("{key}: {problem}")),
             }
         }
         Ok(())

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     control::Line,
+    counter::Counter,
     ingester::report::Report,
     names::{ScanId, WorkerName},
 };
@@ -93,7 +94,7 @@ async fn serve(
                 Some(Ok(_)) => {}
                 Some(Err(problem)) => {
                     let detail = format!("{}: {problem}", keys::ready(scan));
-                    context.health.complain("keys of Redis that hold something else", &detail);
+                    context.health.complain(Counter::RedisKeysOfAnotherType, &detail);
                 }
                 // Our state is published even while Redis does not take the notice.
                 None => continue,

@@ -13,6 +13,7 @@ use super::{
     link::{BLOCK, Link, Unusable},
     wire::MOST,
 };
+use crate::counter::Counter;
 
 /// See the module.
 #[derive(Debug)]
@@ -189,7 +190,7 @@ impl Tail {
     }
 
     fn complain(&self, problem: &Unusable) {
-        self.health.complain("keys of Redis that hold something else", &format!("{}: {problem}", self.key));
+        self.health.complain(Counter::RedisKeysOfAnotherType, &format!("{}: {problem}", self.key));
     }
 }
 

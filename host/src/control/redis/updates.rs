@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     control::Stopped,
+    counter::Counter,
     ingester::command::{Command, Deal},
     names::{ScanId, StreamName},
 };
@@ -76,14 +77,14 @@ impl Updates {
                 Ok(update) => update,
                 Err(problem) => {
                     let detail = format!("{}: {problem}", entry.id);
-                    self.context.health.complain("entries of controller:updates that are no updates", &detail);
+                    self.context.health.complain(Counter::UpdatesInvalid, &detail);
                     continue;
                 }
             };
             understood = true;
             let scan = ScanId(update.mapping_uuid);
             if self.current != Some(scan) && (self.past.contains(&scan) || self.is_older(entry)) {
-                self.context.health.complain("updates of a scan that was superseded", &entry.id);
+                self.context.health.complain(Counter::UpdatesSuperseded, &entry.id);
                 continue;
             }
             self.parameters.update(&update.parameters_version, &mut self.link, &self.context).await?;

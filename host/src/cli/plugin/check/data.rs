@@ -76,7 +76,10 @@ pub(super) fn events(bench: &Bench) -> Checked {
 fn as_expected(capture: &Capture, events: &[(usize, Event)]) -> Result<(), Wrong> {
     if events.is_empty() {
         let why = format!("{} messages gave no event", capture.messages.len());
-        return Err(Wrong::failed(why, "is it a capture of this protocol? the reasons are counted in `skipped`"));
+        return Err(Wrong::failed(
+            why,
+            "is it a capture of this protocol? the source counts the reasons in its status (`skipped`)",
+        ));
     }
     let Some(expected) = &capture.expected else { return Ok(()) };
     let hint = "is it a capture of this protocol? otherwise the source loses or changes events";
