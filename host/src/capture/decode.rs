@@ -6,6 +6,10 @@
 use std::{
     fmt,
     io::{self, ErrorKind, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use ciborium_io::Read as _;
@@ -14,7 +18,9 @@ use ciborium_ll::{Decoder as Heads, Error};
 
 /// Reads heads and strings.
 pub(crate) struct Decoder<R: Read> {
-    heads: Heads<R>,
+    heads: Heads<Counted<R>>,
+    /// Bytes read since the start of the file.
+    read: Arc<AtomicU64>,
     /// Maximum number of bytes in memory for one item.
     limit: usize,
     /// The rest of the limit for the current item.
@@ -56,15 +62,16 @@ impl Elements {
 impl<R: Read> Decoder<R> {
     /// Reads from `bytes`; an item may use `limit` bytes of memory.
     pub(crate) fn new(bytes: R, limit: usize) -> Self {
-        Self { heads: Heads::from(bytes), limit, left: limit }
+        let read = Arc::default();
+        Self { heads: Heads::from(Counted::new(bytes, &read)), read, limit, left: limit }
     }
 
     /// The head of the next item, or `None` at the end of the file.
     pub(crate) fn first_head(&mut self) -> Result<Option<Header>, Bad> {
         self.left = self.limit;
-        let start = self.heads.offset();
+        let start = self.offset();
         match self.heads.pull() {
-            Err(Error::Io(problem)) if is_end(&problem) && self.heads.offset() == start => Ok(None),
+            Err(Error::Io(problem)) if is_end(&problem) && self.offset() == start => Ok(None),
             pulled => self.checked(pulled).map(Some),
         }
     }
@@ -76,7 +83,7 @@ impl<R: Read> Decoder<R> {
     }
 
     /// The elements of an array whose head was just read.
-    pub(crate) fn array(&mut self, head: Header, what: &str) -> Result<Elements, Bad> {
+    pub(crate) fn array(&self, head: Header, what: &str) -> Result<Elements, Bad> {
         match head {
             Header::Array(len) => Ok(Elements(len)),
             other => Err(self.unexpected(what, other)),
@@ -84,7 +91,7 @@ impl<R: Read> Decoder<R> {
     }
 
     /// The entries of a map whose head was just read.
-    pub(crate) fn map(&mut self, head: Header, what: &str) -> Result<Elements, Bad> {
+    pub(crate) fn map(&self, head: Header, what: &str) -> Result<Elements, Bad> {
         match head {
             Header::Map(len) => Ok(Elements(len)),
             other => Err(self.unexpected(what, other)),
@@ -105,16 +112,20 @@ impl<R: Read> Decoder<R> {
     }
 
     /// An error at the current position.
-    pub(crate) fn bad(&mut self, what: impl ToString) -> Bad {
-        Bad { offset: self.heads.offset() as u64, what: what.to_string() }
+    pub(crate) fn bad(&self, what: impl ToString) -> Bad {
+        Bad { offset: self.offset(), what: what.to_string() }
+    }
+
+    fn offset(&self) -> u64 {
+        self.read.load(Ordering::Relaxed) // only this thread reads bytes
     }
 
     /// The error for an unexpected item.
-    pub(crate) fn unexpected(&mut self, expected: &str, found: Header) -> Bad {
+    pub(crate) fn unexpected(&self, expected: &str, found: Header) -> Bad {
         self.bad(format!("expected {expected}, found {}", Shown(found)))
     }
 
-    fn checked(&mut self, pulled: Result<Header, Error<io::Error>>) -> Result<Header, Bad> {
+    fn checked(&self, pulled: Result<Header, Error<io::Error>>) -> Result<Header, Bad> {
         match pulled {
             Ok(head) => Ok(head),
             Err(Error::Io(problem)) => Err(self.unreadable(&problem)),
@@ -122,7 +133,7 @@ impl<R: Read> Decoder<R> {
         }
     }
 
-    fn unreadable(&mut self, problem: &io::Error) -> Bad {
+    fn unreadable(&self, problem: &io::Error) -> Bad {
         if is_end(problem) { self.bad("the file ends in the middle of an item") } else { self.bad(problem) }
     }
 
@@ -155,6 +166,26 @@ fn is_end(problem: &io::Error) -> bool {
 impl<R: Read> fmt::Debug for Decoder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decoder").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+/// Counts the bytes that are read through it.
+pub(super) struct Counted<R> {
+    inner: R,
+    count: Arc<AtomicU64>,
+}
+
+impl<R> Counted<R> {
+    pub(super) fn new(inner: R, count: &Arc<AtomicU64>) -> Self {
+        Self { inner, count: count.clone() }
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count.fetch_add(read as u64, Ordering::Relaxed); // a count for people
+        Ok(read)
     }
 }
 

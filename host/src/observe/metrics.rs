@@ -7,12 +7,15 @@ use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, text},
     registry::Registry,
 };
 
-use super::{process::Process, status::Status};
+use super::{
+    families::{Out, Sample},
+    process::Process,
+    status::Status,
+};
 use crate::{
     ingester::report::{Report, WorkerReport},
     names::IngesterName,
@@ -39,9 +42,6 @@ pub(crate) fn metrics(status: Status) -> Result<String, fmt::Error> {
 
 #[derive(Debug)]
 struct Snapshot(Status);
-
-/// One value of a metric: its labels and the number.
-type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -193,37 +193,6 @@ fn workers(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
 
 fn name(report: &Report) -> (&'static str, &str) {
     ("ingester", report.name.as_str())
-}
-
-/// Writes metrics one after the other.
-pub(super) struct Out<'a>(pub(super) DescriptorEncoder<'a>);
-
-impl Out<'_> {
-    pub(super) fn gauge<'s>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = Sample<'s>>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, number) in samples {
-            ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn counter<'s>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = Sample<'s>>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, number) in samples {
-            ConstCounter::new(number).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

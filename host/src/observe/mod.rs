@@ -4,6 +4,7 @@
 
 pub(crate) mod admin;
 mod connections;
+mod families;
 mod faults;
 pub(crate) mod logs;
 pub(crate) mod metrics;

@@ -5,7 +5,7 @@ use std::fmt;
 use procfs::{WithCurrentSystemInfo as _, process::LimitValue};
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use super::metrics::Out;
+use super::families::Out;
 
 /// Reads `/proc` when metrics are asked for. A value that cannot be read is missing.
 #[derive(Debug)]

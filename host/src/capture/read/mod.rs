@@ -20,7 +20,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::capture::{
     Item, RecordedEvent, RecordedStream, TAG_EVENT, TAG_SELF_DESCRIBED, TAG_STREAM, TAG_TIME_EPOCH, TAG_TIME_TEXT,
-    decode::{Bad, Decoder, Header},
+    decode::{Bad, Counted, Decoder, Header},
 };
 
 /// A capture file that is being read: an iterator over its items, which ends after the first error.
@@ -84,7 +84,7 @@ impl Capture {
     }
 
     fn of(path: &Path, compressed: bool, whole: impl Read + Send + 'static, consumed: Arc<AtomicU64>) -> Self {
-        let counted = BufReader::with_capacity(1 << 16, Counted { inner: whole, count: consumed.clone() });
+        let counted = BufReader::with_capacity(1 << 16, Counted::new(whole, &consumed));
         let bytes: Box<dyn Read + Send> =
             if compressed { Box::new(BufReader::new(MultiGzDecoder::new(counted))) } else { Box::new(counted) };
         let decoder = Decoder::new(bytes, ITEM_LIMIT);
@@ -231,20 +231,6 @@ fn time<R: Read>(decoder: &mut Decoder<R>) -> Result<String, Bad> {
             }
         }
         other => Err(decoder.unexpected("a time (tag 0 or 1)", other)),
-    }
-}
-
-/// Counts the bytes that are read through it.
-struct Counted<R> {
-    inner: R,
-    count: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.count.fetch_add(n as u64, Ordering::Relaxed);
-        Ok(n)
     }
 }
 

@@ -1,0 +1,42 @@
+//! Writes families of metrics: a name, its meaning, and one sample for each set of labels.
+
+use std::fmt;
+
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+/// One value of a metric: its labels and the number.
+pub(super) type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
+
+/// Writes metrics one after the other.
+pub(super) struct Out<'a>(pub(super) DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    pub(super) fn gauge<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = Sample<'s>>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, number) in samples {
+            ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn counter<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = Sample<'s>>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, number) in samples {
+            ConstCounter::new(number).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
