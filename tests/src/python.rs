@@ -191,13 +191,16 @@ impl Dranspose {
     /// Returns its uuid when all services are ready.
     ///
     /// # Panics
-    /// The controller refuses.
+    /// The controller refuses for 20 s.
     #[must_use]
     pub fn start_scan(&self, stream: &str, images: usize) -> String {
         let events: Vec<Value> = (0..images).map(|event| json!([{"constraint": event}])).collect();
         let sequence = json!({"parts": {"main": {stream: events}}, "sequence": ["main"]});
-        let answer = ureq::post(format!("{}/sequence", self.api)).send_json(sequence);
-        answer.expect("the controller starts a scan").body_mut().read_json().expect("the answer is a uuid")
+        // The controller refuses while a service that it looks at expires, such as a worker after its `OwnRace`.
+        let mut answer = wait_for("the controller to start a scan", Duration::from_secs(20), || {
+            ureq::post(format!("{}/sequence", self.api)).send_json(&sequence).ok()
+        });
+        answer.body_mut().read_json().expect("the answer is a uuid")
     }
 
     /// Waits until all workers have joined a scan. One that still ends the previous scan discards what arrives.

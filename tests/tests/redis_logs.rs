@@ -50,7 +50,7 @@ fn lines_have_the_fields_and_names_that_the_controllers_page_knows() {
         let lines = entries(&redis);
         let has =
             |level: &str, word: &str| lines.iter().any(|line| line["levelname"] == level && line["msg"].contains(word));
-        (has("WARNING", "no updates") && has("INFO", " finished: ")).then_some(lines)
+        (has("WARNING", "that are not updates") && has("INFO", " finished: ")).then_some(lines)
     });
     for line in &lines {
         let mut names: Vec<_> = line.keys().map(String::as_str).collect();

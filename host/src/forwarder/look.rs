@@ -65,7 +65,7 @@ impl Forwarder {
         self.router.audit(now, |worker| workers.has_place(worker));
         self.dump.flush();
         for line in workers.take_lines().into_iter().chain(self.router.take_line()) {
-            tracing::warn!(ingester = %self.settings.name, "{line}");
+            tracing::warn!("{line}");
         }
         self.ingester.count(Counter::CapturesRefused, self.dump.take_refused());
         for stream in 0..self.inputs.len() {
@@ -91,7 +91,6 @@ impl Forwarder {
         if self.ingester.pace.events > 0 && self.state.rate.is_log_due(now) {
             let pace = self.ingester.pace.take();
             tracing::info!(
-                ingester = %self.settings.name,
                 "forwarding: {} events since the last such line, {:.1} ms apart on average ({:.1} to {:.1} ms); {} \
                  waited for their assignments",
                 pace.events,

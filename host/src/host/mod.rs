@@ -99,7 +99,9 @@ struct Ready {
 impl Ready {
     fn new(forwarder: Forwarder, line: &Line) -> Result<Self, String> {
         let (go, word) = std::sync::mpsc::channel();
+        let named = tracing::error_span!(parent: None, "ingester", ingester = %line.name);
         let life = move || {
+            let _named = named.entered();
             if word.recv().is_ok() {
                 forwarder.run();
             }

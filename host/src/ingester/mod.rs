@@ -218,7 +218,7 @@ impl Ingester {
                      start the scan again",
                     scan.next_number, assignment.number
                 );
-                tracing::error!(ingester = %self.name, scan = %scan.id, "{why}");
+                tracing::error!(scan = %scan.id, "{why}");
                 scan.assigned.clear();
                 scan.broken = Some(why);
             }
@@ -284,7 +284,7 @@ impl Ingester {
         };
         // Logged once: a fault that repeats in each scan, perhaps with more details, is only counted and shown.
         if self.streams[stream].fault.as_ref().is_none_or(|known| !why.starts_with(known)) {
-            tracing::error!(ingester = %self.name, stream = %self.streams[stream].name, "the source failed: {why}");
+            tracing::error!(stream = %self.streams[stream].name, "the source failed: {why}");
             self.streams[stream].fault = Some(why.clone());
         }
         self.count(Counter::SourceFailures, 1);
@@ -331,7 +331,6 @@ impl Ingester {
             }
             Phase::Closing { deadline } if now >= deadline => {
                 tracing::error!(
-                    ingester = %self.name,
                     "the disk of the capture hangs: the scan ends after waiting {CAPTURE_CLOSE:?} for it; waiting \
                      events are written when it answers again"
                 );
@@ -360,7 +359,7 @@ impl Ingester {
             scan.phase = Phase::Finished;
             self.finished = Some(id);
             let lines = self.picture_of_tallies();
-            tracing::info!(ingester = %self.name, "scan {id} finished: {lines}");
+            tracing::info!("scan {id} finished: {lines}");
         }
     }
 

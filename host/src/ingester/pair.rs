@@ -65,9 +65,8 @@ impl Ingester {
         };
         stream.tally.read += count;
         if matches!(slot, Slot::Dropped { .. }) && !stream.has_failed() && stream.tally.dropped == 0 {
-            let (ingester, name) = (&self.name, &self.streams[index].name);
             tracing::warn!(
-                %ingester, stream = %name,
+                stream = %self.streams[index].name,
                 "memory is full: dropping events, because when_full is \"drop\"; their places in messages stay empty, \
                  and status has the count"
             );

@@ -21,17 +21,17 @@ use tracing::{
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
-    field::MakeExt as _,
     filter::Targets,
-    fmt::{
-        FormatFields,
-        format::{Writer, debug_fn},
-    },
+    fmt::FormattedFields,
     layer::{Context, SubscriberExt as _},
+    registry::{LookupSpan, Scope},
     util::{SubscriberInitExt as _, TryInitError},
 };
 
-use super::plain::{LONGEST, Plain};
+use super::{
+    format::{PlainFields, on_lines},
+    plain::{LONGEST, Plain},
+};
 use crate::settings::LogLevel;
 
 /// Writes the last lines when it is dropped; the command holds it until it ends.
@@ -59,19 +59,10 @@ pub(crate) fn init(level: LogLevel) -> Result<Flush, TryInitError> {
         Targets::new().with_default(shown.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), shown);
     tracing_subscriber::registry()
         .with(targets)
-        .with(tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours).fmt_fields(fields()))
+        .with(on_lines().with_writer(writer).with_ansi(colours))
         .with(Tap)
         .try_init()?;
     Ok(Flush(guard))
-}
-
-/// Message and fields of a line, both made plain: they contain text from outside.
-fn fields() -> impl for<'a> FormatFields<'a> + Clone + 'static {
-    let field = |to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| match field.name() {
-        "message" => Plain::write(to, format_args!("{value:?}")),
-        name => Plain::write(to, format_args!("{name}={value:?}")),
-    };
-    debug_fn(field).delimited(" ")
 }
 
 /// One line, in the form of a dranspose controller's log page.
@@ -141,10 +132,16 @@ impl Lines {
 /// Puts every line into the process's queue.
 struct Tap;
 
-impl<S: Subscriber> Layer<S> for Tap {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tap {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
+        // The layer that writes lines has made the text of each span.
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
+            if let Some(fields) = span.extensions().get::<FormattedFields<PlainFields>>() {
+                text.fields = format!("{} {fields}", text.fields);
+            }
+        }
         let about = event.metadata();
         let level = *about.level();
         Lines::of_process().push(Line {
@@ -236,13 +233,14 @@ mod tests {
 
     #[test]
     fn a_line_has_message_and_fields_and_an_end() {
-        let subscriber = tracing_subscriber::registry().with(Tap);
+        let subscriber = tracing_subscriber::registry().with(on_lines().with_writer(io::sink)).with(Tap);
         tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(ingester = %"one", stream = "a b", "it {}", "happened");
+            let _span = tracing::error_span!("ingester", ingester = %"one").entered();
+            tracing::warn!(stream = "a b", "it {}", "happened");
             tracing::error!("{}", "ä".repeat(LONGEST));
         });
         let (taken, _) = Lines::of_process().take_now();
-        assert_eq!(taken[0].msg, r#"it happened ingester=one stream="a b""#);
+        assert_eq!(taken[0].msg, r#"it happened stream="a b" ingester=one"#);
         assert_eq!((taken[0].levelname, taken[0].name), ("WARNING", module_path!()));
         assert!(taken[1].msg.len() <= LONGEST && taken[1].msg.ends_with("ä…"));
     }
@@ -251,7 +249,7 @@ mod tests {
     fn text_from_outside_forges_no_line_and_moves_no_cursor() {
         let written = Arc::new(Mutex::new(Vec::new()));
         let to = written.clone();
-        let layer = tracing_subscriber::fmt::layer().with_ansi(false).fmt_fields(fields());
+        let layer = on_lines().with_ansi(false);
         let layer = layer.with_writer(move || Written(to.clone()));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let forged = "a\n2026-01-01T00:00:00Z ERROR framegate: forged\u{1b}[2J";

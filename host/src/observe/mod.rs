@@ -6,6 +6,7 @@ pub(crate) mod admin;
 mod connections;
 mod families;
 mod faults;
+mod format;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod plain;

@@ -90,7 +90,7 @@ fn begin_late(
     loop {
         match orders.wait_for_one()? {
             Order::Succeed(predecessor) => {
-                predecessor.wait_with_a_word(token);
+                predecessor.wait_with_a_word();
                 break;
             }
             order => held.push(order),

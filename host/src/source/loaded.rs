@@ -143,12 +143,11 @@ pub(super) fn create(
     services: Arc<dyn HostServices>,
 ) -> Result<Box<dyn Instance>, NotCreated> {
     let instance = plugin.create(stream, &settings.to_string(), services)?;
-    Ok(Box::new(Behind { stream: stream.to_owned(), instance, connection: None }))
+    Ok(Box::new(Behind { instance, connection: None }))
 }
 
 /// An instance that implements our trait through the binary interface.
 struct Behind {
-    stream: String,
     instance: caller::Instance,
     /// The last one that it told: a time that is the same must not differ by milliseconds from answer to answer.
     connection: Option<Connection>,
@@ -220,7 +219,7 @@ impl Instance for Behind {
     fn close(&mut self) {
         match self.instance.close() {
             Ok(()) | Err(Fault::Poisoned(_)) => {}
-            Err(fault) => tracing::error!(stream = self.stream, "closing a run: {fault}"),
+            Err(fault) => tracing::error!("closing a run: {fault}"),
         }
     }
 }

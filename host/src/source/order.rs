@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{queue::Queue, token::Token};
+use super::queue::Queue;
 
 /// See the module. Answers come as items of the queue.
 #[derive(Debug)]
@@ -34,10 +34,9 @@ pub(crate) struct Predecessor {
 
 impl Predecessor {
     /// Waits for its end; logs a warning if it does not end in time. [reader thread of the successor]
-    pub(super) fn wait_with_a_word(&self, successor: &Token) {
+    pub(super) fn wait_with_a_word(&self) {
         if self.ended.recv_timeout(self.limit) != Err(mpsc::RecvTimeoutError::Disconnected) {
-            let stream = &successor.stream;
-            tracing::warn!(%stream, "the source of earlier scans does not return; the new one goes on without waiting");
+            tracing::warn!("the source of earlier scans does not return; the new one goes on without waiting");
         }
     }
 }

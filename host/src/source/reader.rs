@@ -65,6 +65,7 @@ impl Reader {
         let thread = thread::Builder::new().name(format!("read {stream}")).spawn(move || {
             let _alive: mpsc::Sender<Infallible> = alive;
             let (token, factory, orders) = for_thread;
+            let _named = token.named.clone().entered();
             let Some(begun) = begin(&token, factory, settings, before, &created, &orders) else { return };
             let Begun { source, held } = begun;
             let (queue, batch, rest, free_until) = (None, VecDeque::new(), false, Instant::now());
@@ -261,7 +262,7 @@ impl Life {
                 queue.tell(Item::Closed);
             }
             Order::Succeed(predecessor) => {
-                predecessor.wait_with_a_word(&self.token);
+                predecessor.wait_with_a_word();
             }
             Order::Trigger(number) => {
                 let Some(queue) = self.queue.clone().filter(|queue| !queue.is_abandoned()) else { return };
@@ -326,7 +327,7 @@ impl Life {
                 Run::Ended
             }
             (Run::Ended, Err(fault)) => {
-                tracing::warn!(stream = %self.token.stream, "{}: after the run's end: {fault}", self.token.source);
+                tracing::warn!("{}: after the run's end: {fault}", self.token.source);
                 self.close();
                 Run::Parked
             }

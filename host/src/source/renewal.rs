@@ -103,7 +103,7 @@ impl StreamSource {
         }
         let refused = self.call(|instance| instance.set_parameter(&name, &value)).err();
         if let Some(fault) = &refused {
-            tracing::error!(stream = %self.token.stream, parameter = name, "the source refuses a value: {fault}");
+            tracing::error!(parameter = name, "the source refuses a value: {fault}");
         } else {
             self.values.insert(name.clone(), value);
         }
@@ -140,10 +140,10 @@ impl StreamSource {
                 let held = if self.left.is_empty() { "" } else { "; what the one before it holds is not free" };
                 match is_first {
                     true => {
-                        tracing::warn!(stream = %self.token.stream, "{source}: another instance is made, because {why}{held}")
+                        tracing::warn!("{source}: another instance is made, because {why}{held}")
                     }
                     false => {
-                        tracing::debug!(stream = %self.token.stream, "{source}: another instance is made, because {why}{held}")
+                        tracing::debug!("{source}: another instance is made, because {why}{held}")
                     }
                 }
                 for (name, value) in mem::take(&mut self.values) {
@@ -195,7 +195,6 @@ impl StreamSource {
         if self.lent.strong_count() > 0 {
             if !is_poisoned {
                 tracing::error!(
-                    stream = %self.token.stream,
                     "{}: it has ended without releasing the host's context: a thread of it is still running, or it \
                      forgot to",
                     self.token.source

@@ -22,6 +22,8 @@ use crate::{names::StreamName, wake::Wake};
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) stream: StreamName,
+    /// Names the stream in log lines: of the reader thread, and of the source's own threads.
+    pub(super) named: tracing::Span,
     /// Name, version and file of the source, for messages.
     pub(super) source: String,
     pub(super) wake: Wake,
@@ -46,6 +48,7 @@ pub(crate) struct Renewals {
 impl Token {
     pub(super) fn new(stream: StreamName, source: String) -> std::io::Result<Self> {
         Ok(Self {
+            named: tracing::error_span!(parent: None, "stream", %stream),
             stream,
             source,
             wake: Wake::new()?,
@@ -126,12 +129,12 @@ pub(super) struct Lent {
 
 impl HostServices for Lent {
     fn log(&self, level: LogLevel, message: &str) {
-        let stream = self.token.stream.as_str();
+        let _named = self.token.named.enter();
         match level {
-            LogLevel::Error => tracing::error!(stream, "{message}"),
-            LogLevel::Warn => tracing::warn!(stream, "{message}"),
-            LogLevel::Info => tracing::info!(stream, "{message}"),
-            LogLevel::Debug => tracing::debug!(stream, "{message}"),
+            LogLevel::Error => tracing::error!("{message}"),
+            LogLevel::Warn => tracing::warn!("{message}"),
+            LogLevel::Info => tracing::info!("{message}"),
+            LogLevel::Debug => tracing::debug!("{message}"),
         }
     }
     fn stop_requested(&self) -> bool {

@@ -31,6 +31,7 @@ use std::{
 };
 
 use tokio::{sync::watch, task::JoinSet};
+use tracing::Instrument as _;
 
 pub(crate) use self::address::Address;
 use self::{build::BuildMeta, health::Health, link::Link};
@@ -71,9 +72,10 @@ pub(crate) async fn run(
         let (shared, seen) = watch::channel(Shared::default());
         let context = Context { line, health: health.clone(), stepped_back: Arc::default() };
         let link = || Link::new(&address, &health);
-        tasks.spawn(updates::run(link(), context.clone(), shared, stop.clone()));
-        tasks.spawn(assigned::run(link(), context.clone(), stop.clone()));
-        tasks.spawn(publish::run(link(), context, seen, build.clone(), stop.clone()));
+        let named = tracing::error_span!(parent: None, "ingester", ingester = %context.line.name);
+        tasks.spawn(updates::run(link(), context.clone(), shared, stop.clone()).instrument(named.clone()));
+        tasks.spawn(assigned::run(link(), context.clone(), stop.clone()).instrument(named.clone()));
+        tasks.spawn(publish::run(link(), context, seen, build.clone(), stop.clone()).instrument(named));
     }
     let (last_lines, none_come) = watch::channel(false);
     let logs = tokio::spawn(logs::run(Link::new(&address, &health), health.clone(), none_come));

@@ -44,7 +44,7 @@ impl Parameters {
             let about = format!("parameter {name}");
             match link.ask::<Option<Vec<u8>>>(redis::cmd("GET").arg(&key)).await {
                 Ok(Some(value)) => {
-                    tracing::info!(ingester = %context.line.name, parameter = name, bytes = value.len(), "a parameter is set");
+                    tracing::info!(parameter = name, bytes = value.len(), "a parameter is set");
                     self.versions.insert(name.clone(), *version);
                     context.health.right(&about);
                     hand_on(name, value, context).await?;

@@ -148,7 +148,7 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
             return Some(false);
         }
         Standing::Serves if had_stepped_back => {
-            tracing::info!(ingester = %name, "the younger instance has ended: this one is active again");
+            tracing::info!("the younger instance has ended: this one is active again");
         }
         Standing::Serves => {}
     }
@@ -176,10 +176,7 @@ async fn remove(link: &mut Link, context: &Context) {
     remove.arg(line.service_uuid.to_string());
     let removed: RedisResult<i64> = link.connected().await.ask(&remove, MOST).await;
     if let Err(problem) = removed {
-        tracing::warn!(
-            ingester = %line.name,
-            "cannot remove this ingester's state from Redis; it stays until it expires: {problem}"
-        );
+        tracing::warn!("cannot remove this ingester's state from Redis; it stays until it expires: {problem}");
     }
 }
 

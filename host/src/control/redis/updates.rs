@@ -153,7 +153,7 @@ impl Updates {
             }
             Joining::Over => {
                 self.context.health.right(&about);
-                tracing::info!(ingester = %line.name, "scan {scan} is over; waiting for the next one");
+                tracing::info!("scan {scan} is over; waiting for the next one");
                 return self.command(scan, Vec::new()).await;
             }
         };
@@ -162,10 +162,9 @@ impl Updates {
     }
 
     async fn open(&mut self, scan: ScanId, streams: Vec<StreamName>) -> Result<(), Stopped> {
-        let ingester = &self.context.line.name;
         match streams.is_empty() {
-            true => tracing::info!(%ingester, "scan {scan} does not use this ingester's streams"),
-            false => tracing::info!(%ingester, %scan, streams = names(&streams), "a scan begins"),
+            true => tracing::info!("scan {scan} does not use this ingester's streams"),
+            false => tracing::info!(%scan, streams = names(&streams), "a scan begins"),
         }
         self.command(scan, streams).await
     }
