@@ -7,7 +7,7 @@ use std::fmt;
 
 use tracing::{Event, Level, Subscriber, field::Field};
 use tracing_subscriber::{
-    field::RecordFields,
+    field::{MakeExt as _, RecordFields},
     fmt::{
         self as lines, FmtContext, FormatEvent, FormatFields, FormattedFields,
         format::{Writer, debug_fn},
@@ -33,7 +33,7 @@ impl<'w> FormatFields<'w> for PlainFields {
             "message" => Plain::write(to, format_args!("{value:?}")),
             name => Plain::write(to, format_args!("{name}={value:?}")),
         };
-        debug_fn(field).format_fields(writer, fields)
+        debug_fn(field).delimited(" ").format_fields(writer, fields)
     }
 }
 
