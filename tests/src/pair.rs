@@ -96,7 +96,7 @@ impl Pair {
         let host = Host::start(
             folder.path(),
             &format!(
-                "source_timeout = \"1 s\"\n{}\n[standalone]\n\
+                "source_timeout = \"3 s\"\n{}\n[standalone]\n\
                  [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
                  [[ingester.stream]]\nname = \"good\"\nsource = \"stins\"\n\
                  [ingester.stream.settings]\nupstream_url = \"{url}\"\nbetween_scans = \"disconnect\"\n\
