@@ -1,8 +1,8 @@
 //! Turns a [`Source`] into what a plugin file exports.
 //!
 //! [`export_source!`](crate::export_source) writes three statics into the plugin's crate: the note, which is read before
-//! any code runs, the table of functions, and the description of the table's layout. [`Exported`] is the glue between the author's traits and the binary
-//! interface; a linked source goes through the same glue.
+//! any code runs, the table of functions, and the description of the table's layout. [`Exported`] is the glue between the
+//! author's traits and the binary interface; a linked source goes through the same glue.
 
 use std::{sync::Arc, time::Duration};
 

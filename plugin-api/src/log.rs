@@ -9,11 +9,7 @@ use std::{
 };
 
 use framegate_plugin_abi::codes::LogLevel;
-use tracing_subscriber::{
-    filter::LevelFilter,
-    fmt::{MakeWriter, format::FmtSpan},
-    util::SubscriberInitExt as _,
-};
+use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter, util::SubscriberInitExt as _};
 
 /// Sends the plugin's events to `log`, up to `level`; once for each loaded copy.
 pub(crate) fn set_up(level: LogLevel, log: fn(LogLevel, &str)) {
@@ -27,7 +23,7 @@ pub(crate) fn set_up(level: LogLevel, log: fn(LogLevel, &str)) {
         };
         // The host writes time and level.
         let plain = tracing_subscriber::fmt().without_time().with_level(false).with_target(false).with_ansi(false);
-        let subscriber = plain.with_max_level(most).with_span_events(FmtSpan::NONE).with_writer(ToHost(log)).finish();
+        let subscriber = plain.with_max_level(most).with_writer(ToHost(log)).finish();
         // Fails if a library of the plugin has set one before; that one stays.
         let _ = subscriber.try_init();
     });

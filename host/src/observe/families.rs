@@ -20,11 +20,7 @@ impl Out<'_> {
         help: &str,
         samples: impl IntoIterator<Item = Sample<'s>>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, number) in samples {
-            ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        self.family(name, help, MetricType::Gauge, samples, ConstGauge::new)
     }
 
     pub(super) fn counter<'s>(
@@ -33,9 +29,20 @@ impl Out<'_> {
         help: &str,
         samples: impl IntoIterator<Item = Sample<'s>>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        self.family(name, help, MetricType::Counter, samples, ConstCounter::new)
+    }
+
+    fn family<'s, M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        samples: impl IntoIterator<Item = Sample<'s>>,
+        metric: fn(f64) -> M,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
         for (labels, number) in samples {
-            ConstCounter::new(number).encode(family.encode_family(&labels)?)?;
+            metric(number).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
