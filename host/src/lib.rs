@@ -21,6 +21,8 @@ pub(crate) mod ingester;
 pub(crate) mod near;
 pub(crate) mod observe;
 pub(crate) mod output;
+#[cfg(test)]
+mod pages;
 pub(crate) mod plugin;
 pub(crate) mod recycle;
 pub(crate) mod source;

@@ -126,6 +126,14 @@ fn a_configuration_that_is_wrong_ends_it_with_all_its_problems_and_nothing_is_pu
     fs::write(&file, fs::read_to_string(&file).unwrap().replace("upstream_url", "upstream_ulr")).unwrap();
     let told = fails(&redis, command, 2);
     assert!(told.contains("upstream_ulr") && told.contains("stream camera"), "{told}");
+    // Keys, plugins and the settings of plugins are reported in one round.
+    let more = "[[ingester.stream]]\nname = \"motors\"\nsource = \"no-such-detector\"";
+    let wrong = fs::read_to_string(&file).unwrap().replace("admin =", "shutdown_grase = \"1 s\"\nadmin =");
+    fs::write(&file, format!("{wrong}{more}\n")).unwrap();
+    let told = fails(&redis, command, 2);
+    for word in ["shutdown_grase", "upstream_ulr", "stream motors", "no-such-detector", "framegate: 3 problems"] {
+        assert!(told.contains(word), "{word} is not in {told}");
+    }
     fs::remove_file(&file).unwrap();
     let told = fails(&redis, command, 2);
     assert!(told.contains("cannot be read") && told.contains("--print-example"), "{told}");

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use super::run::serve;
+use super::{run::serve, variables};
 use crate::settings::{
     dranspose::{self, Feed},
     layers::{DropInFlags, Environment, FeedFlags, drop_in},
@@ -69,29 +69,12 @@ fn examples(feed: Feed) -> String {
         ),
         Feed::Listens => format!("  framegate http_ingester -n motors -c {class} -p 5001"),
     };
-    format!("Examples:\n{examples}\n\nClasses of dranspose:{classes}\n\n{VARIABLES}")
+    let variables = variables::of_drop_in();
+    format!(
+        "Examples:\n{examples}\n\nClasses of dranspose:{classes}\n\n\
+         Environment variables (in upper or lower case; options override them):{variables}"
+    )
 }
-
-const VARIABLES: &str = "\
-Environment variables (in upper or lower case; options override them):
-  INGESTER_STREAMS   JSON list of streams, such as [\"camera\"]; each gets a source of its own
-  INGESTER_NAME      name of the ingester [default: the streams joined by _, then -ingester]
-  INGESTER_URL       what workers connect to; its port is bound [default: tcp://localhost:10000]
-  UPSTREAM_URL       the detector's address
-  DUMP_PATH          file to capture events to, in every scan
-  FRAMEGATE_BIND     address of this machine on which the port is bound [default: all of them]
-  FRAMEGATE_WORKERS  names of the allowed workers, such as daq-*,w1 [default: all]
-  FRAMEGATE_CAPTURE_ROOT  folder that all captures must be in [default: none]
-  SERVICE_REDIS_DSN  address of Redis, rediss:// for TLS; else REDIS_URL [default: redis://localhost:6379/0]
-  FRAMEGATE_REDIS_USER, FRAMEGATE_REDIS_PASSWORD  override those in the address
-  FRAMEGATE_REDIS_PASSWORD_FILE  a file that holds the password alone
-  FRAMEGATE_REDIS_CA  PEM file: authorities for Redis' certificate [default: those of the system]
-  FRAMEGATE_REDIS_CERTIFICATE, FRAMEGATE_REDIS_KEY  PEM files of a client certificate, if Redis asks for one
-  BUILD_META_FILE    build information to publish [default: /etc/build_git_meta.json]
-  LOG_LEVEL          DEBUG, INFO, WARNING or ERROR [default: INFO]
-  FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched before the executable's own
-  FRAMEGATE_ALLOW_WRITABLE_PLUGINS  true: accept plugin files that others may write to [default: false]
-  FRAMEGATE_ADMIN    address that serves status and metrics over HTTP [default: none]";
 
 /// Runs `framegate ingester`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {

@@ -15,6 +15,7 @@ mod run;
 mod signals;
 mod status;
 mod swap;
+mod variables;
 mod words;
 
 use std::process::ExitCode;

@@ -20,8 +20,8 @@ use super::machine::RESERVE;
 use crate::{
     host::{Reload, Swaps},
     settings::{
-        LogLevel, SettingsError,
-        layers::{self, Checked, Environment, RunFlags},
+        LogLevel,
+        layers::{self, Checked, Environment, RunFlags, Wrong},
     },
 };
 
@@ -42,19 +42,19 @@ impl ConfigFile {
     ///
     /// # Errors
     /// All problems.
-    pub(super) fn read(&self) -> Result<Checked, SettingsError> {
+    pub(super) fn read(&self) -> Result<Checked, Wrong> {
         let shown = self.path.display();
         let bytes = fs::read(&self.path).map_err(|error| {
             let looked_for = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-            SettingsError::one(format!(
+            Wrong::only(vec![format!(
                 "{}: the configuration file cannot be read: {error}\n  `framegate run --print-example` prints one to begin with",
                 looked_for.display()
-            ))
+            )])
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-            SettingsError::one(format!("{shown}:{line}: not UTF-8\n  save the file as UTF-8 text"))
+            Wrong::only(vec![format!("{shown}:{line}: not UTF-8\n  save the file as UTF-8 text")])
         })?;
         layers::run(&text, &shown.to_string(), &self.environment, &self.flags)
     }
@@ -129,8 +129,8 @@ impl Reloader {
         tracing::info!("reading {shown} again: {why}");
         let checked = match self.file.read() {
             Ok(checked) => checked,
-            Err(error) => {
-                for problem in error.problems() {
+            Err(wrong) => {
+                for problem in wrong.problems {
                     tracing::error!("{problem}");
                 }
                 return tracing::error!("{shown} is wrong; nothing has changed");

@@ -20,14 +20,12 @@ use super::{
     out,
     reload::{ConfigFile, Reloader},
     signals::Stop,
+    variables,
 };
 use crate::{
     host::{Host, Linked, StartError},
     observe::logs,
-    settings::{
-        SettingsError,
-        layers::{self, Environment, RunFlags},
-    },
+    settings::layers::{self, Environment, RunFlags, Wrong},
     threads,
 };
 
@@ -38,7 +36,7 @@ use crate::{
 /// changed source are swapped when the next scan starts, and the log lists the changes that need a restart. Standalone
 /// with `scans` set, it ends by itself after the last scan.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = after_help())]
 pub(crate) struct Args {
     /// The configuration file (TOML)
     #[arg(short, long, value_name = "FILE", required_unless_present = "print_example")]
@@ -54,24 +52,15 @@ pub(crate) struct Args {
     print_example: bool,
 }
 
-const AFTER_HELP: &str = "\
-Examples:
-  framegate run --print-example > framegate.toml
-  framegate run --config framegate.toml
-  framegate run --config framegate.toml --admin 0.0.0.0:9180 --log-level DEBUG
-
-Environment variables override the file, options override both. In upper or lower case:
-  SERVICE_REDIS_DSN  address of Redis, else REDIS_URL; not with [standalone]
-  FRAMEGATE_REDIS_USER, FRAMEGATE_REDIS_PASSWORD or FRAMEGATE_REDIS_PASSWORD_FILE, FRAMEGATE_REDIS_CA,
-  FRAMEGATE_REDIS_CERTIFICATE, FRAMEGATE_REDIS_KEY  like the keys redis_user, redis_password, …; not with [standalone]
-  BUILD_META_FILE    build information to publish
-  LOG_LEVEL          DEBUG, INFO, WARNING or ERROR
-  FRAMEGATE_ADMIN    address that serves status and metrics over HTTP, or off
-  FRAMEGATE_CAPTURE_ROOT  folder that all captures must be in
-  FRAMEGATE_PLUGIN_PATH  folders with plugins, separated by :, searched after plugin_dirs
-  FRAMEGATE_ALLOW_WRITABLE_PLUGINS  true: accept plugin files that others may write to
-
-Exit status: see framegate --help.";
+fn after_help() -> String {
+    format!(
+        "Examples:\n  framegate run --print-example > framegate.toml\n  framegate run --config framegate.toml\n  \
+         framegate run --config framegate.toml --admin 0.0.0.0:9180 --log-level DEBUG\n\n\
+         Environment variables override the file, options override both. In upper or lower case; those of Redis not \
+         with [standalone]:{}\n\nExit status: see framegate --help.",
+        variables::of_run()
+    )
+}
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -85,13 +74,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs a host until it is done or a signal comes. `file` is the configuration that may change while it runs.
-pub(super) fn serve(
-    checked: Result<layers::Checked, SettingsError>,
-    file: Option<ConfigFile>,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn serve(checked: Result<layers::Checked, Wrong>, file: Option<ConfigFile>) -> anyhow::Result<ExitCode> {
     let checked = match checked {
         Ok(checked) => checked,
-        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
+        Err(wrong) => return Ok(fail(&all_problems(wrong), WRONG_SETTINGS)),
     };
     // The log's writer panics if its thread cannot be started.
     threads::can_be_had(1).with_context(|| no_thread("for the log"))?;
@@ -146,6 +132,15 @@ pub(super) fn serve(
     host.shutdown();
     // A service manager restarts it after this exit status.
     Ok(failure.map_or(ExitCode::SUCCESS, |failure| fail(&[failure], FAILURE)))
+}
+
+/// The problems of a configuration, and of the sources that it names correctly.
+fn all_problems(wrong: Wrong) -> Vec<String> {
+    let mut problems = wrong.problems;
+    if let Some(rest) = wrong.rest {
+        problems.extend(Host::source_problems(&rest, &Linked::none()));
+    }
+    problems
 }
 
 fn no_thread(what: &str) -> String {

@@ -230,6 +230,13 @@ impl Host {
         })
     }
 
+    /// Creates all sources, and returns the problems; nothing runs.
+    pub(crate) fn source_problems(settings: &Settings, linked: &Linked) -> Vec<String> {
+        let mut error = StartError::new();
+        drop(make::make_sources(settings, linked, &mut error));
+        error.problems().to_vec()
+    }
+
     /// The latest report of each ingester.
     #[must_use]
     pub fn reports(&self) -> Vec<Report> {

@@ -197,10 +197,10 @@ fn name(report: &Report) -> (&'static str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::{fmt::Write as _, fs, path::Path};
+    use std::fmt::Write as _;
 
     use super::*;
-    use crate::{control::report::ControlReport, counter::Counter};
+    use crate::{control::report::ControlReport, counter::Counter, pages};
 
     /// The tables of the page, from the code.
     fn tables() -> String {
@@ -237,10 +237,6 @@ mod tests {
 
     #[test]
     fn the_page_lists_every_metric_and_every_counter() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
-        let page = fs::read_to_string(&path).unwrap_or_default();
-        let (_, after) = page.split_once("## Metrics\n\n").unwrap_or_default();
-        let expected = tables();
-        assert!(after == expected, "{} must end, after its heading \"Metrics\", with\n{expected}", path.display());
+        pages::compare("../docs/reference/metrics.md", "## Metrics\n\n", &tables());
     }
 }

@@ -12,13 +12,10 @@ use std::{
 use serde_json::{Map, Value as Json};
 
 use super::{
-    AdminSwap, CaptureWhenFull, Control, IngesterSettings, LogLevel, Settings, Standalone, StreamSettings, WhenFull,
-    dranspose,
+    Control, IngesterSettings, LOG_LEVEL, LOG_LEVELS, LogLevel, Settings, Standalone, StreamSettings, dranspose,
     given::{Origin, Table, Value},
-    read::{
-        HOUR, MILLISECOND, YEAR, address, admin, bind, count, folder, generations, one_of, paths, size, text, time,
-        time_or_off, truth, workers,
-    },
+    ingester::URL,
+    read::{address, one_of, text},
     redis_settings,
     section::{Problems, Section},
 };
@@ -32,23 +29,33 @@ pub(crate) struct Checked {
     pub(crate) log_level: LogLevel,
 }
 
+/// What is wrong, and the settings without it.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    /// All problems, in the order of the file.
+    pub(crate) problems: Vec<String>,
+    /// The streams without a problem, whose sources can still be checked; `None` if how plugins are found and loaded is
+    /// itself wrong.
+    pub(crate) rest: Option<Settings>,
+}
+
+impl Wrong {
+    /// Nothing can be checked.
+    pub(crate) fn only(problems: Vec<String>) -> Self {
+        Self { problems, rest: None }
+    }
+}
+
 /// Checks everything; `problems` are those found before.
-pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Vec<String>> {
+pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Wrong> {
     let problems_of = &mut problems;
-    let mut top = Section::new(table, "");
-    let mut settings = Settings::new(control(&mut top, problems_of), Vec::new());
-    top.set("plugin_dirs", &mut settings.plugin_dirs, problems_of, paths);
-    top.set("allow_writable_plugins", &mut settings.allow_writable_plugins, problems_of, truth);
-    top.set("probe", &mut settings.probe, problems_of, |given| Ok(truth(given)?.then(|| COMMAND.into())));
-    top.set("shutdown_grace", &mut settings.shutdown_grace, problems_of, time(Duration::ZERO, HOUR));
-    top.set("source_timeout", &mut settings.source_timeout, problems_of, time(MILLISECOND, HOUR));
-    top.set("max_generations", &mut settings.max_generations, problems_of, |given| generations(count(given)?));
-    settings.capture_root = top.read("capture_root", problems_of, folder);
-    top.set("admin_swap", &mut settings.admin_swap, problems_of, one_of(&ADMIN_SWAP));
-    top.set("admin", &mut settings.admin, problems_of, admin);
-    let mut log_level = LogLevel::default();
-    top.set("log_level", &mut log_level, problems_of, one_of(&LOG_LEVELS));
-    let standalone = matches!(settings.control, Control::Standalone(_));
+    let top = Section::new(table, "");
+    let mut settings = Settings::new(control(&top, problems_of), Vec::new());
+    let before = problems_of.count();
+    settings.read(&top, problems_of);
+    let are_plugins_known = problems_of.count() == before;
+    let mut log_level = LOG_LEVEL.value(one_of(&LOG_LEVELS));
+    top.set(LOG_LEVEL.name, &mut log_level, problems_of, one_of(&LOG_LEVELS));
     let mut taken = Taken::default();
     if let Some(given) = table.get("admin") {
         settings.admin_search = matches!(given.origin, Origin::Default);
@@ -60,26 +67,26 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Ve
         problems_of
             .add(&table.origin, "there is no ingester\n  add at least one [[ingester]] with an [[ingester.stream]]");
     }
-    top.end(problems_of);
+    top.refuse_unknown(problems_of);
+    let standalone = matches!(settings.control, Control::Standalone(_));
     for table in ingesters {
-        settings.ingesters.extend(ingester(table, standalone, &mut taken, problems_of));
+        settings.ingesters.push(ingester(table, standalone, &mut taken, problems_of));
     }
-    problems.into_result(Checked { settings, log_level })
+    match problems.sorted() {
+        problems if problems.is_empty() => Ok(Checked { settings, log_level }),
+        problems => Err(Wrong { problems, rest: are_plugins_known.then_some(settings) }),
+    }
 }
 
-fn control(top: &mut Section<'_>, problems: &mut Problems) -> Control {
+fn control(top: &Section<'_>, problems: &mut Problems) -> Control {
     let Some(table) = top.table("standalone", problems) else {
         return Control::Redis(redis_settings::read(top, problems));
     };
     redis_settings::contradict(top, table, problems);
     let mut standalone = Standalone::default();
-    let mut section = Section::new(table, "standalone");
-    section.set("broadcast", &mut standalone.broadcast, problems, truth);
-    standalone.scans = section.read("scans", problems, count);
-    section.set("min_workers", &mut standalone.min_workers, problems, |given| {
-        count(given).and_then(|workers| usize::try_from(workers).map_err(|_| "too many".into()))
-    });
-    section.end(problems);
+    let section = Section::new(table, "standalone");
+    standalone.read(&section, problems);
+    section.refuse_unknown(problems);
     Control::Standalone(standalone)
 }
 
@@ -106,13 +113,13 @@ fn claim<K: std::hash::Hash + Eq>(
     }
 }
 
-fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut Problems) -> Option<IngesterSettings> {
-    let mut section = Section::new(table, "ingester");
+fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut Problems) -> IngesterSettings {
+    let section = Section::new(table, "ingester");
     let name = section.given("name");
-    let url = section.given("url");
-    let address = section.read("url", problems, address);
-    let url_is_wrong = url.is_some() && address.is_none();
-    let (host, port) = address.unwrap_or_else(|| (DEFAULT_HOST.into(), DEFAULT_PORT));
+    let url = section.given(URL.name);
+    let given = section.read(URL.name, problems, address);
+    let url_is_wrong = url.is_some() && given.is_none();
+    let (host, port) = given.unwrap_or_else(|| URL.value(address));
     let tables = section.tables("stream", problems);
     if tables.is_empty() {
         let origin = table.get("stream").map_or(&table.origin, |given| &given.origin);
@@ -139,17 +146,9 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
     let placeholder = || IngesterName::new("unnamed").expect("the name is constant and allowed");
     let mut ingester =
         IngesterSettings::new(name.as_ref().map_or_else(placeholder, |(name, _)| name.clone()), &host, port, streams);
-    section.set("bind", &mut ingester.bind, problems, bind);
-    section.set("workers", &mut ingester.workers, problems, workers);
-    section.set("memory_limit", &mut ingester.memory_limit, problems, size);
-    section.set("capture_limit", &mut ingester.capture_limit, problems, size);
-    section.set("worker_timeout", &mut ingester.worker_timeout, problems, time(MILLISECOND, YEAR));
     ingester.stall_timeout = standalone.then_some(STALL_TIMEOUT_STANDALONE);
-    section.set("stall_timeout", &mut ingester.stall_timeout, problems, time_or_off);
-    section.set("capture_when_full", &mut ingester.capture_when_full, problems, one_of(&CAPTURE_WHEN_FULL));
-    let dump = section.given("dump_path").map(|given| &given.origin);
-    ingester.dump_path = section.read("dump_path", problems, text).map(PathBuf::from);
-    section.end(problems);
+    ingester.read(&section, problems);
+    section.refuse_unknown(problems);
 
     if let Some((name, origin)) = &name {
         claim(&mut taken.ingesters, name.to_string(), origin, problems, |first| {
@@ -167,12 +166,12 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
             problems.add(origin, format_args!("in [ingester]: port {port} is that of `admin` ({admin})"));
         }
     }
-    if let (Some(path), Some(origin)) = (&ingester.dump_path, dump) {
-        claim(&mut taken.dumps, path.clone(), origin, problems, |first| {
+    if let (Some(path), Some(given)) = (&ingester.dump_path, section.given("dump_path")) {
+        claim(&mut taken.dumps, path.clone(), &given.origin, problems, |first| {
             format!("in [ingester]: a second ingester writes to this dump_path; the first: {first}")
         });
     }
-    Some(ingester)
+    ingester
 }
 
 fn default_name(streams: &[StreamSettings]) -> Result<Option<IngesterName>, String> {
@@ -183,8 +182,9 @@ fn default_name(streams: &[StreamSettings]) -> Result<Option<IngesterName>, Stri
     IngesterName::new(&format!("{}-ingester", names.join("_"))).map(Some).map_err(|bad| bad.to_string())
 }
 
+/// A stream; `None` if its name, source or settings are wrong.
 fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<StreamSettings> {
-    let mut section = Section::new(table, "ingester.stream");
+    let section = Section::new(table, "ingester.stream");
     let origin = section.given("name").map_or(&table.origin, |given| &given.origin);
     let name = section.read("name", problems, |given| {
         text(given).and_then(|name| StreamName::new(&name).map_err(|bad| bad.to_string()))
@@ -198,20 +198,25 @@ fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<S
             problems.add(&table.origin, format_args!("in [ingester.stream]: `{key}` is missing"));
         }
     }
-    let settings = section.table("settings", problems).map_or_else(|| Json::Object(Map::new()), Table::json);
+    let settings = match table.get("settings") {
+        Some(_) => section.table("settings", problems).map(Table::json),
+        None => Some(Json::Object(Map::new())),
+    };
     let parameters = section.table("parameters", problems).map(|table| parameters(table, problems));
-    let mut when_full = WhenFull::default();
-    section.set("when_full", &mut when_full, problems, one_of(&WHEN_FULL));
-    section.end(problems);
-    let name = name?;
-    claim(&mut taken.streams, name.to_string(), origin, problems, |first| {
+    let placeholder = StreamName::new("unnamed").expect("the name is constant and allowed");
+    let mut stream = StreamSettings::new(placeholder, "", Json::Null);
+    stream.read(&section, problems);
+    section.refuse_unknown(problems);
+    stream.parameters = parameters.unwrap_or_default();
+    stream.name = name?;
+    claim(&mut taken.streams, stream.name.to_string(), origin, problems, |first| {
         format!(
-            "in [ingester.stream]: a second stream is named \"{name}\"; the first: {first}\n  names of streams are unique"
+            "in [ingester.stream]: a second stream is named \"{}\"; the first: {first}\n  names of streams are unique",
+            stream.name
         )
     });
-    let mut stream = StreamSettings::new(name, &source?.plugin, settings);
-    stream.when_full = when_full;
-    stream.parameters = parameters.unwrap_or_default();
+    stream.source = source?.plugin;
+    stream.settings = settings?;
     Some(stream)
 }
 
@@ -235,20 +240,5 @@ fn parameters(table: &Table, problems: &mut Problems) -> BTreeMap<String, String
     values
 }
 
-/// The program that probes plugins; the command itself sets its own file.
-const COMMAND: &str = "framegate";
-
-/// dranspose 0.2.0, `ingester.py`.
-const DEFAULT_HOST: &str = "localhost";
-const DEFAULT_PORT: u16 = 10000;
-
 /// Without a controller nobody else notices a worker that pings but has stopped reading.
 const STALL_TIMEOUT_STANDALONE: Duration = Duration::from_secs(30);
-
-const LOG_LEVELS: [(&str, LogLevel); 4] =
-    [("DEBUG", LogLevel::Debug), ("INFO", LogLevel::Info), ("WARNING", LogLevel::Warning), ("ERROR", LogLevel::Error)];
-const ADMIN_SWAP: [(&str, AdminSwap); 3] =
-    [("loopback", AdminSwap::Loopback), ("anywhere", AdminSwap::Anywhere), ("off", AdminSwap::Off)];
-const WHEN_FULL: [(&str, WhenFull); 2] = [("block", WhenFull::Block), ("drop", WhenFull::Drop)];
-const CAPTURE_WHEN_FULL: [(&str, CaptureWhenFull); 3] =
-    [("thin", CaptureWhenFull::Thin), ("close", CaptureWhenFull::Close), ("block", CaptureWhenFull::Block)];

@@ -9,11 +9,12 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-pub(crate) use super::check::Checked;
+pub(crate) use super::check::{Checked, Wrong};
 use super::{
-    SettingsError, check,
+    ADMIN, ALLOW_WRITABLE, SettingsError, check,
     dranspose::{Feed, Source},
     given::{self, Given, Origin, Table, Value},
+    keys::{Key, STREAMS, UPSTREAM, keys_of},
     read::{admin, truth},
     redis_settings,
     section::Problems,
@@ -38,6 +39,11 @@ impl Environment {
             }
         }
         Self(taken)
+    }
+
+    /// The value of the first of a key's variables that is set.
+    fn of(&self, key: &Key, problems: &mut Problems) -> Option<Given> {
+        key.variables.iter().find_map(|name| self.get(name, problems))
     }
 
     fn get(&self, name: &'static str, problems: &mut Problems) -> Option<Given> {
@@ -86,14 +92,9 @@ impl Default for FeedFlags {
 ///
 /// # Errors
 /// All problems.
-pub(crate) fn run(
-    text: &str,
-    file: &str,
-    environment: &Environment,
-    flags: &RunFlags,
-) -> Result<Checked, SettingsError> {
+pub(crate) fn run(text: &str, file: &str, environment: &Environment, flags: &RunFlags) -> Result<Checked, Wrong> {
     let mut problems = Problems::default();
-    let mut table = given::parse(text, Some(file)).map_err(|problems| SettingsError { problems })?;
+    let mut table = given::parse(text, Some(file)).map_err(Wrong::only)?;
     machine(&mut table, environment, &mut problems);
     if table.get("admin").is_none() {
         table.set("admin", Given::text(DEFAULT_ADMIN, Origin::Default));
@@ -103,49 +104,36 @@ pub(crate) fn run(
             table.set(key, Given::text(value, Origin::Flag(flag)));
         }
     }
-    check::check(&table, problems).map(of_command).map_err(|problems| SettingsError { problems })
+    of_command(check::check(&table, problems))
 }
 
 /// Adds settings that only the command knows.
-fn of_command(mut checked: Checked) -> Checked {
-    if let Some(command) = &mut checked.settings.probe {
+fn of_command(mut checked: Result<Checked, Wrong>) -> Result<Checked, Wrong> {
+    let settings = match &mut checked {
+        Ok(checked) => Some(&mut checked.settings),
+        Err(wrong) => wrong.rest.as_mut(),
+    };
+    if let Some(command) = settings.and_then(|settings| settings.probe.as_mut()) {
         // The running program, even if its file was replaced since.
         *command = "/proc/self/exe".into();
     }
     checked
 }
 
-/// The machine-specific environment variables: the same for every command.
+/// The environment variables of the keys at the top: the same for every command.
 fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems) {
-    let mut layer = |key: &str, variable| {
-        if let Some(given) = environment.get(variable, problems) {
-            table.set(key, given);
-        }
-    };
-    layer("build_meta", "BUILD_META_FILE");
-    layer("log_level", "LOG_LEVEL");
-    layer("admin", ADMIN);
-    layer("capture_root", "FRAMEGATE_CAPTURE_ROOT");
-    layer("allow_writable_plugins", ALLOW_WRITABLE);
-    // Variables of a whole deployment; they do not override a file that wants no Redis at all.
-    if table.get("standalone").is_none() {
-        let redis = environment.get("SERVICE_REDIS_DSN", problems).or_else(|| environment.get("REDIS_URL", problems));
-        if let Some(given) = redis {
-            table.set("redis", given);
-        }
-        let given = redis_settings::VARIABLES.map(|(key, variable)| (key, environment.get(variable, problems)));
-        if given.iter().any(|(key, given)| {
-            [redis_settings::PASSWORD, redis_settings::PASSWORD_FILE].contains(key) && given.is_some()
-        }) {
-            // Either one replaces the file's password, in both of its forms.
-            table.remove(redis_settings::PASSWORD);
-            table.remove(redis_settings::PASSWORD_FILE);
-        }
-        for (key, given) in given {
-            if let Some(given) = given {
-                table.set(key, given);
-            }
-        }
+    // Variables of a whole deployment do not override a file that wants no Redis at all.
+    let is_standalone = table.get("standalone").is_some();
+    let counts = |key: &&Key| !is_standalone || !redis_settings::contradicts_standalone(key);
+    let of = |key: &Key| Some((key.name, environment.of(key, problems)?));
+    let given: Vec<_> = keys_of("").filter(counts).filter_map(of).collect();
+    let passwords = [redis_settings::PASSWORD, redis_settings::PASSWORD_FILE];
+    if given.iter().any(|(key, _)| passwords.contains(key)) {
+        // Either one replaces the file's password, in both of its forms.
+        passwords.map(|key| table.remove(key));
+    }
+    for (key, given) in given {
+        table.set(key, given);
     }
 }
 
@@ -158,7 +146,7 @@ pub(crate) fn allow_writable_plugins(environment: &Environment) -> Result<bool, 
     let given = environment.get(ALLOW_WRITABLE, &mut problems);
     let allowed = given.map(|given| truth(&given).map_err(|why| problems.add(&given.origin, why)));
     let allowed = allowed.and_then(Result::ok).unwrap_or_default();
-    problems.into_result(allowed).map_err(|problems| SettingsError { problems })
+    problems.finish(allowed)
 }
 
 /// The admin endpoint that the variable names, for commands that connect to it. `None` if it names none.
@@ -176,28 +164,22 @@ pub(crate) fn admin_to_ask(environment: &Environment) -> Result<Option<SocketAdd
         Some(SocketAddr::V6(v6)) if v6.ip().is_unspecified() => v6.set_ip(Ipv6Addr::LOCALHOST),
         _ => {}
     }
-    problems.into_result(address).map_err(|problems| SettingsError { problems })
+    problems.finish(address)
 }
 
 /// Settings of the commands that replace a dranspose ingester: one ingester, from flags and environment.
 ///
 /// # Errors
 /// All problems.
-pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<Checked, SettingsError> {
+pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<Checked, Wrong> {
     let mut problems = Problems::default();
     let command = Origin::Flag("--name");
     let mut table = Table::new(command.clone());
     machine(&mut table, environment, &mut problems);
     let mut ingester = Table::new(command.clone());
-    for (key, variable) in [
-        ("name", "INGESTER_NAME"),
-        ("url", "INGESTER_URL"),
-        ("bind", "FRAMEGATE_BIND"),
-        ("workers", "FRAMEGATE_WORKERS"),
-        ("dump_path", "DUMP_PATH"),
-    ] {
-        if let Some(given) = environment.get(variable, &mut problems) {
-            ingester.set(key, given);
+    for key in keys_of("ingester") {
+        if let Some(given) = environment.of(key, &mut problems) {
+            ingester.set(key.name, given);
         }
     }
     let class = Given::text(&flags.class, Origin::Flag(flags.feed.class_flag()));
@@ -214,7 +196,7 @@ pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<
     ingester.set("stream", Given { value: Value::List(streams), origin: command.clone() });
     let ingester = Given { value: Value::Table(ingester), origin: command.clone() };
     table.set("ingester", Given { value: Value::List(vec![ingester]), origin: command });
-    check::check(&table, problems).map(of_command).map_err(|problems| SettingsError { problems })
+    of_command(check::check(&table, problems))
 }
 
 /// The streams' names: from the flag, else from the variable.
@@ -222,7 +204,7 @@ fn streams(environment: &Environment, flags: &DropInFlags, problems: &mut Proble
     if let Some(name) = &flags.stream {
         return vec![Given::text(name, Origin::Flag("--name"))];
     }
-    let variable = "INGESTER_STREAMS";
+    let variable = STREAMS;
     let Some(list) = environment.get(variable, problems) else {
         problems
             .general(format!("no stream is named\n  give one with -n STREAM, or several in the variable {variable}"));
@@ -251,7 +233,7 @@ fn source_settings(class: &Given, environment: &Environment, flags: &DropInFlags
     match &flags.feed {
         FeedFlags::Upstream(flag) => {
             let flag = flag.as_deref().map(|url| Given::text(url, Origin::Flag("--upstream_url")));
-            match flag.or_else(|| environment.get("UPSTREAM_URL", problems)) {
+            match flag.or_else(|| environment.get(UPSTREAM, problems)) {
                 Some(url) => settings.set("upstream_url", url),
                 None if known == Some(Feed::Connects) => problems.general(
                     "no address of the detector is given\n  give it with -u tcp://HOST:PORT, or in the variable UPSTREAM_URL"
@@ -283,9 +265,6 @@ impl FeedFlags {
         }
     }
 }
-
-const ADMIN: &str = "FRAMEGATE_ADMIN";
-const ALLOW_WRITABLE: &str = "FRAMEGATE_ALLOW_WRITABLE_PLUGINS";
 
 /// Loopback: the endpoint reveals names and addresses of the experiment.
 const DEFAULT_ADMIN: &str = "127.0.0.1:9180";

@@ -1,70 +1,104 @@
-//! The settings of a host: checked, final, typed; and their defaults.
+//! The settings of a host: checked, final, typed.
 //!
-//! A program builds them in code (`new`, then sets fields) or from TOML text ([`Settings::from_toml`]). `layers` merges
-//! files, environment and flags, `check` reports problems; a value knows its origin (`given`), so that every message
-//! can name it. `built` checks settings that a program built. `dranspose` knows the names that the peer's users have.
+//! A program builds them in code (`new`, then sets fields) or from TOML text ([`Settings::from_toml`]). `keys` says what
+//! is known of each key; the keys stand here, in `ingester`, `stream`, `standalone` and `redis_settings`. `layers` merges
+//! files, environment and flags, `check` reports problems; a value knows its origin (`given`), so that every message can
+//! name it. `built` checks settings that a program built. `dranspose` knows the names that the peer's users have.
 
 mod built;
 mod check;
 pub(crate) mod dranspose;
 mod given;
+mod ingester;
+pub(crate) mod keys;
 pub(crate) mod layers;
+#[cfg(test)]
+mod page;
 mod read;
 mod redis_settings;
 mod section;
+mod standalone;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod workers;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{IpAddr, SocketAddr},
-    ops::RangeInclusive,
-    path::PathBuf,
-    time::Duration,
-};
-
-use serde_json::Value;
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 pub use self::{
+    ingester::{CaptureWhenFull, IngesterSettings},
     redis_settings::{RedisPassword, RedisSettings},
+    standalone::Standalone,
+    stream::{StreamSettings, WhenFull},
     workers::AllowedWorkers,
 };
-use crate::names::{IngesterName, StreamName};
+use self::{
+    keys::{Key, TakesEffect, key, settings},
+    read::{HOUR, MILLISECOND, admin, folder, generations_given, one_of, paths, some, time, truth},
+};
 
-/// Everything that a host needs to start.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The controller, which starts scans and assigns work.
-    pub control: Control,
-    /// The ingesters of this process.
-    pub ingesters: Vec<IngesterSettings>,
-    /// Directories in which plugins are looked up by name, before FRAMEGATE_PLUGIN_PATH and the directories near the executable.
-    pub plugin_dirs: Vec<PathBuf>,
-    /// Accept plugin files and directories that others may write to.
-    pub allow_writable_plugins: bool,
-    /// Probe each plugin in a child process before it is used, so that a crash or hang during loading or creation harms only the child.
-    /// The value is the command `framegate` that is started for it, a path or a name in the PATH. Default none: plugins are not probed.
-    pub probe: Option<PathBuf>,
-    /// How long queued events are delivered after a request to stop. Default 1 s.
-    pub shutdown_grace: Duration,
-    /// How long `create` and `open` of a source may take. Default 10 s.
-    pub source_timeout: Duration,
-    /// Maximum number of plugin copies that this process loads, including refused ones; they stay loaded until it ends.
-    /// Default and maximum: 500.
-    pub max_generations: usize,
-    /// The folder that contains all captures, regardless of `dump_path` and the controller's dump_prefix; relative paths
-    /// begin there. An absolute path. Default none: captures may be written wherever the process may write.
-    pub capture_root: Option<PathBuf>,
-    /// Who may swap sources through the admin endpoint. Default: programs on this machine.
-    pub admin_swap: AdminSwap,
-    /// The address of the admin HTTP endpoint; none: no endpoint. Default none; the command `framegate run` has 127.0.0.1:9180.
-    pub admin: Option<SocketAddr>,
-    /// If the port of `admin` is taken, bind the next free one of the nine after it instead; status shows the port.
-    /// Default false; the command `framegate run` does so unless an address is given.
-    pub admin_search: bool,
+settings! {
+    /// Everything that a host needs to start.
+    #[derive(Debug, Clone)]
+    pub struct Settings {
+        /// The controller, which starts scans and assigns work.
+        pub control: Control,
+        /// The ingesters of this process.
+        pub ingesters: Vec<IngesterSettings>,
+        /// If the port of `admin` is taken, bind the next free one of the nine after it instead; status shows the port.
+        /// Default false; the command `framegate run` does so unless an address is given.
+        pub admin_search: bool,
+    }
+    keys {
+        key("plugin_dirs").takes_effect(TakesEffect::NextSwap).example(r#"["/opt/framegate/plugins"]"#) =>
+            /// Folders in which plugins are looked up by name. They come before FRAMEGATE_PLUGIN_PATH, the folder of the
+            /// executable, and ../lib/framegate beside it.
+            plugin_dirs: Vec<PathBuf>, paths, default "[]";
+        key("allow_writable_plugins").takes_effect(TakesEffect::NextSwap).variables(&[ALLOW_WRITABLE]) =>
+            /// Accept plugin files and folders that other users own or may write to.
+            allow_writable_plugins: bool, truth, default "false";
+        key("probe").takes_effect(TakesEffect::NextSwap) =>
+            /// Load and create each plugin in a child process first. A crash or hang then harms only the child. The value
+            /// in a program is the command `framegate` that is started for it, a path or a name in the PATH.
+            probe: Option<PathBuf>, |given| Ok(truth(given)?.then(|| COMMAND.into())), default "false";
+        key("shutdown_grace") =>
+            /// How long queued events are delivered after a request to stop.
+            shutdown_grace: Duration, time(Duration::ZERO, HOUR), default r#""1 s""#;
+        key("source_timeout") =>
+            /// How long a source may take to be created, and to open.
+            source_timeout: Duration, time(MILLISECOND, HOUR), default r#""10 s""#;
+        key("max_generations").takes_effect(TakesEffect::NextSwap) =>
+            /// Maximum number of copies of plugin files that are loaded, refused ones included. They stay loaded until the
+            /// process ends. At most 500.
+            max_generations: usize, generations_given, default "500";
+        key("capture_root").variables(&["FRAMEGATE_CAPTURE_ROOT"]).example(r#""/data/captures""#) =>
+            /// The folder that all captures must be in, whatever `dump_path` and the parameter `dump_prefix` say. An
+            /// absolute path; relative paths of captures begin there.
+            capture_root: Option<PathBuf>, some(folder), otherwise "captures may be wherever the process may write";
+        key("admin").variables(&[ADMIN]).flag("--admin").example(r#""127.0.0.1:9180""#) =>
+            /// The address that serves status and metrics over HTTP, or "off".
+            admin: Option<SocketAddr>, admin,
+            otherwise "`framegate run`: 127.0.0.1:9180, or the next free port up to 9189; else \"off\"";
+        key("admin_swap") =>
+            /// Who may swap sources through `admin`: "loopback" (programs on this machine), "anywhere" or "off".
+            admin_swap: AdminSwap, one_of(&ADMIN_SWAP), default r#""loopback""#;
+        LOG_LEVEL.about(&["The least serious level that is logged: DEBUG, INFO, WARNING or ERROR."]);
+        key("standalone").about(&["Without a controller: scans follow each other, and events go to the workers in turn."]);
+        key("ingester").about(&["One ingester."]);
+    }
 }
+
+/// Not a setting of a host, but of the command.
+const LOG_LEVEL: Key = key("log_level").variables(&["LOG_LEVEL"]).flag("--log-level").default(r#""INFO""#);
+
+/// Variables that count also for commands without a configuration.
+const ALLOW_WRITABLE: &str = "FRAMEGATE_ALLOW_WRITABLE_PLUGINS";
+const ADMIN: &str = "FRAMEGATE_ADMIN";
+
+/// The program that probes plugins; the command itself sets its own file.
+const COMMAND: &str = "framegate";
+const ADMIN_SWAP: [(&str, AdminSwap); 3] =
+    [("loopback", AdminSwap::Loopback), ("anywhere", AdminSwap::Anywhere), ("off", AdminSwap::Off)];
 
 /// Loopback ports of a command's admin endpoint, unless an address is given.
 pub(crate) const ADMIN_PORTS: RangeInclusive<u16> = 9180..=9189;
@@ -76,10 +110,6 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    pub(crate) fn one(problem: String) -> Self {
-        Self { problems: vec![problem] }
-    }
-
     /// All problems: the place, the error, and the allowed values.
     #[must_use]
     pub fn problems(&self) -> &[String] {
@@ -99,20 +129,7 @@ impl Settings {
     /// Settings with defaults.
     #[must_use]
     pub fn new(control: Control, ingesters: Vec<IngesterSettings>) -> Self {
-        Self {
-            control,
-            ingesters,
-            plugin_dirs: Vec::new(),
-            allow_writable_plugins: false,
-            probe: None,
-            shutdown_grace: Duration::from_secs(1),
-            source_timeout: Duration::from_secs(10),
-            max_generations: 500,
-            capture_root: None,
-            admin_swap: AdminSwap::default(),
-            admin: None,
-            admin_search: false,
-        }
+        Self::defaults(control, ingesters, false)
     }
 
     /// Time limit for creating a source: its own time, and the same again for probing it first.
@@ -128,7 +145,7 @@ impl Settings {
         let table = given::parse(text, None).map_err(|problems| SettingsError { problems })?;
         match check::check(&table, section::Problems::default()) {
             Ok(checked) => Ok(checked.settings),
-            Err(problems) => Err(SettingsError { problems }),
+            Err(wrong) => Err(SettingsError { problems: wrong.problems }),
         }
     }
 }
@@ -154,103 +171,6 @@ pub enum Control {
     Standalone(Standalone),
 }
 
-/// How scans and events are handled without a controller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standalone {
-    /// Send every event to every worker, instead of in turn.
-    pub broadcast: bool,
-    /// End after this many scans; none: continue for ever.
-    pub scans: Option<u64>,
-    /// A scan's first event waits until this many workers are connected. Default 1.
-    pub min_workers: usize,
-}
-
-impl Default for Standalone {
-    fn default() -> Self {
-        Self { broadcast: false, scans: None, min_workers: 1 }
-    }
-}
-
-/// One ingester: a name, a port, its streams.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IngesterSettings {
-    /// Default: the streams joined by `_`, then `-ingester`.
-    pub name: IngesterName,
-    /// The host in `tcp://host:port`, which workers connect to.
-    pub host: String,
-    /// The port that is bound.
-    pub port: u16,
-    /// The local address to bind. Default: all, IPv4 and IPv6.
-    pub bind: Option<IpAddr>,
-    /// The allowed workers. Default: all.
-    pub workers: AllowedWorkers,
-    /// Maximum number of bytes in memory: half for events, shared equally among the streams of a scan, half for
-    /// messages. Default 1 GiB.
-    pub memory_limit: u64,
-    /// Maximum number of capture bytes in memory. Default 256 MiB.
-    pub capture_limit: u64,
-    /// Time after which an unconnected worker loses its messages. Default 10 s.
-    pub worker_timeout: Duration,
-    /// Time after which a worker that pings but reads nothing loses its messages; none: never. Default none, 30 s in standalone.
-    pub stall_timeout: Option<Duration>,
-    /// The path of the capture, for every scan.
-    pub dump_path: Option<PathBuf>,
-    /// What happens to a capture if its disk is too slow.
-    pub capture_when_full: CaptureWhenFull,
-    /// Its streams.
-    pub streams: Vec<StreamSettings>,
-}
-
-impl IngesterSettings {
-    /// An ingester at `tcp://host:port` with defaults; the fields document them.
-    #[must_use]
-    pub fn new(name: IngesterName, host: &str, port: u16, streams: Vec<StreamSettings>) -> Self {
-        Self {
-            name,
-            host: host.to_owned(),
-            port,
-            bind: None,
-            workers: AllowedWorkers::default(),
-            memory_limit: 1 << 30,
-            capture_limit: 256 << 20,
-            worker_timeout: Duration::from_secs(10),
-            stall_timeout: None,
-            dump_path: None,
-            capture_when_full: CaptureWhenFull::default(),
-            streams,
-        }
-    }
-
-    /// The address for workers: exactly `tcp://host:port`.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("tcp://{}:{}", self.host, self.port)
-    }
-}
-
-/// One stream and the source that feeds it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StreamSettings {
-    /// Its name.
-    pub name: StreamName,
-    /// A plugin's name, or a path to its file, or the name of a linked source.
-    pub source: String,
-    /// The source's own settings, checked by the source before anything starts.
-    pub settings: Value,
-    /// What happens when the stream's share of memory is full.
-    pub when_full: WhenFull,
-    /// Values for the source's parameters, without a controller.
-    pub parameters: BTreeMap<String, String>,
-}
-
-impl StreamSettings {
-    /// A stream fed by `source`, with the source's own settings.
-    #[must_use]
-    pub fn new(name: StreamName, source: &str, settings: Value) -> Self {
-        Self { name, source: source.to_owned(), settings, when_full: WhenFull::default(), parameters: BTreeMap::new() }
-    }
-}
-
 /// The log level of the command, with the names of LOG_LEVEL (dranspose 0.2.0, `cli.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum LogLevel {
@@ -265,24 +185,5 @@ pub(crate) enum LogLevel {
     Error,
 }
 
-/// What a stream does when its share of memory is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WhenFull {
-    /// Stop reading: the detector's own back-pressure applies, nothing is lost.
-    #[default]
-    Block,
-    /// Drop the event and count it; its place is kept, so later events still meet their assignments.
-    Drop,
-}
-
-/// What a capture does when its disk is too slow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CaptureWhenFull {
-    /// Skip events and count them.
-    #[default]
-    Thin,
-    /// Close the capture, and report it.
-    Close,
-    /// Pause forwarding.
-    Block,
-}
+const LOG_LEVELS: [(&str, LogLevel); 4] =
+    [("DEBUG", LogLevel::Debug), ("INFO", LogLevel::Info), ("WARNING", LogLevel::Warning), ("ERROR", LogLevel::Error)];

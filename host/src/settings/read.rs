@@ -60,6 +60,22 @@ fn too_few(number: impl fmt::Display) -> String {
     format!("{number} is not allowed: at least 1")
 }
 
+/// A whole number for this machine, 1 or more.
+pub(super) fn number(given: &Given) -> Result<usize, String> {
+    count(given).and_then(|number| usize::try_from(number).map_err(|_| "too many".into()))
+}
+
+/// The same as `read`, for a value that may be absent.
+pub(super) fn some<T>(
+    read: impl FnOnce(&Given) -> Result<T, String>,
+) -> impl FnOnce(&Given) -> Result<Option<T>, String> {
+    |given| read(given).map(Some)
+}
+
+pub(super) fn generations_given(given: &Given) -> Result<usize, String> {
+    generations(count(given)?)
+}
+
 /// Checks the limit of the system's loader.
 pub(super) fn generations(number: u64) -> Result<usize, String> {
     match number {
@@ -122,9 +138,13 @@ pub(super) fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl FnOnce(&Given
     }
 }
 
+pub(super) fn path(given: &Given) -> Result<PathBuf, String> {
+    text(given).map(PathBuf::from)
+}
+
 /// An absolute path of a folder.
 pub(super) fn folder(given: &Given) -> Result<PathBuf, String> {
-    absolute(PathBuf::from(text(given)?))
+    absolute(path(given)?)
 }
 
 pub(super) fn absolute(path: PathBuf) -> Result<PathBuf, String> {
@@ -135,7 +155,7 @@ pub(super) fn paths(given: &Given) -> Result<Vec<PathBuf>, String> {
     let Value::List(list) = &given.value else {
         return Err(format!("expected a list of folders, [\"…\"], not {}", given.kind()));
     };
-    list.iter().map(|item| text(item).map(PathBuf::from)).collect()
+    list.iter().map(path).collect()
 }
 
 /// `tcp://host:port` as dranspose publishes it: workers connect to it, and any other form stops them.

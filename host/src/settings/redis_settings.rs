@@ -9,27 +9,45 @@ use url::Url;
 
 use super::{
     given::{Given, Table},
-    read::text,
+    keys::{Key, key, settings},
+    read::{path, some, text},
     section::{Problems, Section},
 };
 
-/// How to reach Redis, and what to publish there.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisSettings {
-    /// `redis://…`, or `rediss://…` for TLS; may contain a password, so never log it.
-    pub url: String,
-    /// Overrides the user in `url`. Default none.
-    pub user: Option<String>,
-    /// Overrides the password in `url`. Default none.
-    pub password: Option<RedisPassword>,
-    /// With TLS: a PEM file with the certificates that may sign Redis' own. Default: those that the system trusts.
-    pub ca: Option<PathBuf>,
-    /// With TLS: a PEM file with our own certificate, for a Redis that asks for one. Default none.
-    pub certificate: Option<PathBuf>,
-    /// The PEM file with the private key of `certificate`.
-    pub key: Option<PathBuf>,
-    /// The file with commit_hash, branch_name, timestamp, repository_url; if it is absent or invalid, null is published.
-    pub build_meta: PathBuf,
+settings! {
+    /// How to reach Redis, and what to publish there.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct RedisSettings {
+        /// Overrides the password in `url`. Default none.
+        pub password: Option<RedisPassword>,
+    }
+    keys {
+        key(REDIS).variables(&["SERVICE_REDIS_DSN", "REDIS_URL"]) =>
+            /// The address of Redis: redis://, or rediss:// for TLS. It may contain a password, so never log it.
+            url: String, address, default r#""redis://localhost:6379/0""#;
+        key(USER).variables(&["FRAMEGATE_REDIS_USER"]).example(r#""framegate""#) =>
+            /// The user at Redis; overrides the one in the address.
+            user: Option<String>, some(text), otherwise "the user in the address, if any";
+        key(PASSWORD).variables(&["FRAMEGATE_REDIS_PASSWORD"]).example(r#""...""#)
+            .otherwise("the password in the address, if any")
+            .about(&["The password at Redis; overrides the one in the address. Better is the variable, or a file."]);
+        key(PASSWORD_FILE).variables(&["FRAMEGATE_REDIS_PASSWORD_FILE"]).example(r#""/run/secrets/redis""#)
+            .otherwise("see `redis_password`")
+            .about(&["A file that holds the password alone. It is read for each connection."]);
+        key(CA).variables(&["FRAMEGATE_REDIS_CA"]).example(r#""/etc/ssl/beamline-ca.pem""#) =>
+            /// TLS: a PEM file with the authorities that may sign Redis' certificate.
+            ca: Option<PathBuf>, some(path), otherwise "those that the system trusts";
+        key(CERTIFICATE).variables(&["FRAMEGATE_REDIS_CERTIFICATE"]).example(r#""/run/secrets/redis.crt""#) =>
+            /// TLS: a PEM file with framegate's own certificate, if Redis asks for one.
+            certificate: Option<PathBuf>, some(path), otherwise "none";
+        key(KEY).variables(&["FRAMEGATE_REDIS_KEY"]).example(r#""/run/secrets/redis.key""#) =>
+            /// TLS: the PEM file with the private key of that certificate.
+            key: Option<PathBuf>, some(path), otherwise "none";
+        key(BUILD_META).variables(&["BUILD_META_FILE"]) =>
+            /// The file with the build information to publish: commit_hash, branch_name, timestamp, repository_url. If it is
+            /// absent or invalid, null is published.
+            build_meta: PathBuf, path, default r#""/etc/build_git_meta.json""#;
+    }
 }
 
 /// The origin of a password.
@@ -45,15 +63,7 @@ impl RedisSettings {
     /// Settings with defaults.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            user: None,
-            password: None,
-            ca: None,
-            certificate: None,
-            key: None,
-            build_meta: DEFAULT_BUILD_META.into(),
-        }
+        Self { url: url.to_owned(), ..Self::defaults(None) }
     }
 
     /// Whether connections are encrypted.
@@ -80,72 +90,65 @@ impl fmt::Debug for RedisPassword {
     }
 }
 
-/// The configuration keys, each with its variable. The first one is dranspose's.
-pub(super) const VARIABLES: [(&str, &str); 6] = [
-    ("redis_user", "FRAMEGATE_REDIS_USER"),
-    (PASSWORD, "FRAMEGATE_REDIS_PASSWORD"),
-    (PASSWORD_FILE, "FRAMEGATE_REDIS_PASSWORD_FILE"),
-    ("redis_ca", "FRAMEGATE_REDIS_CA"),
-    ("redis_certificate", "FRAMEGATE_REDIS_CERTIFICATE"),
-    ("redis_key", "FRAMEGATE_REDIS_KEY"),
-];
+const REDIS: &str = "redis";
+const USER: &str = "redis_user";
 pub(super) const PASSWORD: &str = "redis_password";
 pub(super) const PASSWORD_FILE: &str = "redis_password_file";
+const CA: &str = "redis_ca";
+const CERTIFICATE: &str = "redis_certificate";
+const KEY: &str = "redis_key";
+const BUILD_META: &str = "build_meta";
 
 /// Reads a table's settings for Redis. Reports problems, and continues with the rest.
-pub(super) fn read(top: &mut Section<'_>, problems: &mut Problems) -> RedisSettings {
-    let url = top.read("redis", problems, address);
-    let wrong_url = url.is_none() && top.given("redis").is_some();
-    let mut settings = RedisSettings::new(&url.unwrap_or_else(|| DEFAULT_URL.into()));
-    let path = |given: &Given| text(given).map(PathBuf::from);
-    settings.user = top.read("redis_user", problems, text);
-    settings.password = top.read(PASSWORD, problems, text).map(RedisPassword::Text);
+pub(super) fn read(top: &Section<'_>, problems: &mut Problems) -> RedisSettings {
+    let mut settings = RedisSettings::defaults(None);
+    settings.read(top, problems);
+    let is_address_right = top.given(REDIS).is_none_or(|given| address(given).is_ok());
+    let text = top.read(PASSWORD, problems, text).map(RedisPassword::Text);
     let file = top.read(PASSWORD_FILE, problems, path).map(RedisPassword::File);
-    if let (Some(_), Some(given)) = (&settings.password, top.given(PASSWORD_FILE)) {
+    if let (Some(_), Some(given)) = (&text, top.given(PASSWORD_FILE)) {
         let advice = "keep one of them";
         problems.add(&given.origin, format_args!("there is {PASSWORD} and {PASSWORD_FILE}\n  {advice}"));
     }
-    settings.password = settings.password.or(file);
-    settings.ca = top.read("redis_ca", problems, path);
-    settings.certificate = top.read("redis_certificate", problems, path);
-    settings.key = top.read("redis_key", problems, path);
-    if let Some(build_meta) = top.read("build_meta", problems, path) {
-        settings.build_meta = build_meta;
-    }
-    if !wrong_url {
+    settings.password = text.or(file);
+    if is_address_right {
         together(top, &settings, problems);
     }
     settings
 }
 
 /// Checks settings that need other settings.
-fn together(top: &mut Section<'_>, settings: &RedisSettings, problems: &mut Problems) {
+fn together(top: &Section<'_>, settings: &RedisSettings, problems: &mut Problems) {
     let mut alone = |key, why: &str| {
         if let Some(given) = top.given(key) {
             problems.add_value(key, given, why);
         }
     };
     if !settings.is_tls() {
-        for key in ["redis_ca", "redis_certificate", "redis_key"] {
+        for key in [CA, CERTIFICATE, KEY] {
             alone(key, &format!("it is for encrypted connections, but the address of Redis does not begin with {TLS}"));
         }
     }
     if settings.certificate.is_some() && settings.key.is_none() {
-        alone("redis_certificate", "its private key is missing: redis_key");
+        alone(CERTIFICATE, "its private key is missing: redis_key");
     }
     if settings.key.is_some() && settings.certificate.is_none() {
-        alone("redis_key", "the certificate that it belongs to is missing: redis_certificate");
+        alone(KEY, "the certificate that it belongs to is missing: redis_certificate");
     }
     let in_url = Url::parse(&settings.url).is_ok_and(|url| url.password().is_some());
     if settings.password.is_none() && !in_url {
-        alone("redis_user", &format!("its password is missing: {PASSWORD_FILE}, or {PASSWORD}"));
+        alone(USER, &format!("its password is missing: {PASSWORD_FILE}, or {PASSWORD}"));
     }
 }
 
+/// Whether a key makes sense only with Redis. Build information alone is harmless.
+pub(super) fn contradicts_standalone(key: &Key) -> bool {
+    key.name != BUILD_META && KEYS.iter().any(|of_redis| of_redis.name == key.name)
+}
+
 /// Reports all Redis settings in a table that wants no Redis.
-pub(super) fn contradict(top: &mut Section<'_>, standalone: &Table, problems: &mut Problems) {
-    let _ = top.given("build_meta"); // harmless
-    for key in ["redis"].into_iter().chain(VARIABLES.map(|(key, _)| key)) {
+pub(super) fn contradict(top: &Section<'_>, standalone: &Table, problems: &mut Problems) {
+    for key in KEYS.iter().filter(|key| contradicts_standalone(key)).map(|key| key.name) {
         if let Some(given) = top.given(key) {
             let advice = "keep `redis` for a dranspose controller, or [standalone] to do without one";
             let origin = &standalone.origin;
@@ -188,17 +191,13 @@ fn address(given: &Given) -> Result<String, String> {
 const FORM: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], with rediss:// for TLS";
 const TLS: &str = "rediss://";
 
-/// dranspose 0.2.0, `distributed.py`.
-const DEFAULT_URL: &str = "redis://localhost:6379/0";
-const DEFAULT_BUILD_META: &str = "/etc/build_git_meta.json";
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::settings::{
         Control, Settings,
         layers::{RunFlags, run},
-        tests::{EXAMPLE, environment, problems},
+        tests::{environment, problems},
     };
 
     const REST: &str = "[[ingester]]\nstream = [{ name = 's', source = 'x' }]";
@@ -206,7 +205,7 @@ mod tests {
     /// The combined settings of a file and variables; `REST` completes the file.
     fn seen(file: &str, variables: &[(&str, &str)]) -> Result<RedisSettings, String> {
         let checked = run(&format!("{file}\n{REST}"), "f", &environment(variables), &RunFlags::default());
-        match checked.map_err(|error| error.to_string())?.settings.control {
+        match checked.map_err(|wrong| wrong.problems.join("\n"))?.settings.control {
             Control::Redis(redis) => Ok(redis),
             Control::Standalone(_) => Err("it is standalone".into()),
         }
@@ -300,18 +299,5 @@ mod tests {
         assert!(!format!("{settings:?}").contains("geheim"));
         settings.password = Some(RedisPassword::File("/run/secrets/redis".into()));
         assert!(format!("{settings:?}").contains("/run/secrets/redis"));
-    }
-
-    #[test]
-    fn the_example_shows_every_key_of_redis() {
-        let commented =
-            EXAMPLE.lines().filter_map(|line| line.strip_prefix("# ").filter(|line| line.starts_with("redis_")));
-        let keys: Vec<_> = commented.clone().map(|line| line.split_whitespace().next().unwrap()).collect();
-        assert_eq!(keys, VARIABLES.map(|(key, _)| key));
-        let one_password = commented.filter(|line| !line.starts_with("redis_password ")).collect::<Vec<_>>().join("\n");
-        let settings = seen(&format!("redis = 'rediss://h'\n{one_password}"), &[]).unwrap();
-        assert!(
-            settings.user.is_some() && settings.password.is_some() && settings.ca.is_some() && settings.key.is_some()
-        );
     }
 }

@@ -1,11 +1,14 @@
 //! Reads a table key by key, and reports unknown keys.
 //!
-//! All problems are collected, so that a person gets them at once. The known keys are those that were read, so there is
-//! no second list to keep.
+//! All problems are collected, so that a person gets them at once.
 
 use std::fmt;
 
-use super::given::{Given, Origin, Table, Value};
+use super::{
+    SettingsError,
+    given::{Given, Origin, Table, Value},
+    keys,
+};
 use crate::near::near;
 
 /// The collected problems: each has a few lines, beginning with its place; and the line of the file, to sort them.
@@ -30,58 +33,58 @@ impl Problems {
         self.0.push((0, problem));
     }
 
-    /// The value if there are no problems, else all problems, in the order of the file.
-    pub(super) fn into_result<T>(mut self, value: T) -> Result<T, Vec<String>> {
-        if self.0.is_empty() {
-            return Ok(value);
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The value, if there are no problems.
+    pub(super) fn finish<T>(self, value: T) -> Result<T, SettingsError> {
+        match self.sorted() {
+            problems if problems.is_empty() => Ok(value),
+            problems => Err(SettingsError { problems }),
         }
+    }
+
+    /// All problems, in the order of the file.
+    pub(super) fn sorted(mut self) -> Vec<String> {
         self.0.sort_by_key(|(line, _)| *line);
-        Err(self.0.into_iter().map(|(_, problem)| problem).collect())
+        self.0.into_iter().map(|(_, problem)| problem).collect()
     }
 }
 
 /// One table while it is being read.
+#[derive(Clone, Copy)]
 pub(super) struct Section<'a> {
     table: &'a Table,
-    /// Its name in messages; empty at the top.
-    name: &'a str,
-    known: Vec<&'static str>,
+    /// Its name in the file; empty at the top.
+    name: &'static str,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(table: &'a Table, name: &'a str) -> Self {
-        Self { table, name, known: Vec::new() }
+    pub(super) fn new(table: &'a Table, name: &'static str) -> Self {
+        Self { table, name }
     }
 
     /// A value as given.
-    pub(super) fn given(&mut self, key: &'static str) -> Option<&'a Given> {
-        if !self.known.contains(&key) {
-            self.known.push(key);
-        }
+    pub(super) fn given(&self, key: &str) -> Option<&'a Given> {
         self.table.get(key)
     }
 
     /// A parsed value; `None` if it is absent or wrong; a wrong value adds a problem.
     pub(super) fn read<T>(
-        &mut self,
-        key: &'static str,
+        &self,
+        key: &str,
         problems: &mut Problems,
         read: impl FnOnce(&Given) -> Result<T, String>,
     ) -> Option<T> {
         let given = self.given(key)?;
-        match read(given) {
-            Ok(value) => Some(value),
-            Err(why) => {
-                problems.add_value(key, given, &why);
-                None
-            }
-        }
+        read(given).map_err(|why| problems.add_value(key, given, &why)).ok()
     }
 
     /// Like [`Self::read`], into a variable that holds the default.
     pub(super) fn set<T>(
-        &mut self,
-        key: &'static str,
+        &self,
+        key: &str,
         place: &mut T,
         problems: &mut Problems,
         read: impl FnOnce(&Given) -> Result<T, String>,
@@ -92,7 +95,7 @@ impl<'a> Section<'a> {
     }
 
     /// A nested table.
-    pub(super) fn table(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'a Table> {
+    pub(super) fn table(&self, key: &str, problems: &mut Problems) -> Option<&'a Table> {
         let given = self.given(key)?;
         let Value::Table(table) = &given.value else {
             problems.add(&given.origin, format_args!("{key}: expected a table, not {}", given.kind()));
@@ -102,7 +105,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of a list, `[[key]]`.
-    pub(super) fn tables(&mut self, key: &'static str, problems: &mut Problems) -> Vec<&'a Table> {
+    pub(super) fn tables(&self, key: &str, problems: &mut Problems) -> Vec<&'a Table> {
         let Some(given) = self.given(key) else { return Vec::new() };
         let path = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
         let Value::List(list) = &given.value else {
@@ -122,17 +125,28 @@ impl<'a> Section<'a> {
     }
 
     /// Adds a problem for every unknown key.
-    pub(super) fn end(self, problems: &mut Problems) {
+    pub(super) fn refuse_unknown(&self, problems: &mut Problems) {
+        let known: Vec<_> = keys::keys_of(self.name).map(|key| key.name).collect();
         for (key, given) in &self.table.entries {
-            if self.known.contains(&key.as_str()) {
+            if known.contains(&key.as_str()) {
                 continue;
             }
             let place = if self.name.is_empty() { "at the top".to_owned() } else { format!("in [{}]", self.name) };
-            let hint = match near(key, self.known.iter().copied()) {
+            let right: Vec<_> = keys::places_of(key).map(belongs).collect();
+            let hint = match near(key, known.iter().copied()) {
+                _ if !right.is_empty() => format!("it belongs {}", right.join(", or ")),
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known {place}: {}", self.known.join(", ")),
+                None => format!("known {place}: {}", known.join(", ")),
             };
             problems.add(&given.origin, format_args!("{place}: unknown key `{key}`\n  {hint}"));
         }
+    }
+}
+
+/// Where the keys of a table are written.
+fn belongs(place: &str) -> String {
+    match place {
+        "" => "at the top of the file, above the first [table]".to_owned(),
+        _ => format!("below {}", keys::heading(place)),
     }
 }

@@ -25,37 +25,71 @@ pub(super) fn problems(text: &str) -> Vec<String> {
     Settings::from_toml(text).unwrap_err().problems().to_vec()
 }
 
+/// The example with every key in it that is a comment, except those that `leave_out` names.
+fn whole_example(leave_out: &[&str]) -> Result<Settings, SettingsError> {
+    let line = |line: &str| {
+        let key =
+            line.strip_prefix('#').filter(|key| key.starts_with(|first: char| first.is_lowercase() || first == '['));
+        let key = key.unwrap_or(line);
+        if leave_out.iter().any(|name| key.starts_with(name)) { String::new() } else { format!("{key}\n") }
+    };
+    Settings::from_toml(&EXAMPLE.lines().map(line).collect::<String>())
+}
+
 #[test]
 fn the_example_holds_and_shows_the_defaults() {
     let shown = Settings::from_toml(EXAMPLE).unwrap();
     let bare = "[[ingester]]\nname = 'detectors-ingester'\n[[ingester.stream]]\nname = 'eiger'\nsource = 'stins'\n\
                 settings.upstream_url = 'tcp://localhost:9999'";
     assert_eq!(format!("{shown:?}"), format!("{:?}", Settings::from_toml(bare).unwrap()));
-    // The commented-out lines must be valid too: the default of each key, or an allowed value.
-    let is_key = |line: &str| line.starts_with(|first: char| first.is_lowercase() || first == '[');
-    let (mut top, mut rest) = (String::new(), String::new());
-    let mut below = &mut top;
-    for line in EXAMPLE.lines() {
-        let line = line.strip_prefix("# ").filter(|line| is_key(line) && line.contains(['=', ']'])).unwrap_or(line);
-        if line.starts_with("[[ingester]]") {
-            below = &mut rest;
-        }
-        let keep = !["[standalone]", "broadcast", "scans", "min_workers"].iter().any(|key| line.starts_with(key));
-        let keep =
-            keep && !["dump_path", "plugin_dirs", "capture_root", "redis_"].iter().any(|key| line.starts_with(key));
-        if keep {
-            below.push_str(line);
-            below.push('\n');
-        }
-    }
-    let mut whole = Settings::from_toml(&format!("{top}{rest}")).unwrap();
-    assert_eq!(whole.admin.take(), Some("127.0.0.1:9180".parse().unwrap()));
+    // Keys without a default show an allowed value.
+    let standalone = ["[standalone]", "broadcast", "scans", "min_workers"];
+    let examples = ["dump_path", "plugin_dirs", "capture_root", "admin =", "redis_"];
+    let whole = whole_example(&[&standalone[..], &examples].concat()).unwrap();
     assert_eq!(format!("{shown:?}"), format!("{whole:?}"));
-    let standalone = "[standalone]\nbroadcast = false\nscans = 2\nmin_workers = 1\n";
-    let top = top.replace("redis = ", "# ").replace("build_meta", "# ");
-    let settings = Settings::from_toml(&format!("{top}{standalone}{rest}")).unwrap();
-    let Control::Standalone(standalone) = settings.control else { panic!("it is standalone") };
+    let only_tls = ["redis_ca", "redis_certificate", "redis_key"];
+    let whole = whole_example(&[&standalone[..], &only_tls, &["redis_password "]].concat()).unwrap();
+    assert_eq!(whole.admin, Some("127.0.0.1:9180".parse().unwrap()));
+    let Control::Redis(redis) = whole.control else { panic!("it is Redis") };
+    assert!(redis.user.is_some() && redis.password.is_some());
+    let whole = whole_example(&["redis"]).unwrap();
+    let Control::Standalone(standalone) = whole.control else { panic!("it is standalone") };
     assert_eq!(standalone, Standalone { scans: Some(2), ..Standalone::default() });
+}
+
+#[test]
+fn a_key_in_the_wrong_table_is_answered_with_its_right_place() {
+    let rest = "[[ingester]]\n[[ingester.stream]]\nname = 's'\nsource = 'x'";
+    for (text, says) in [
+        (
+            format!("[standalone]\nadmin = 'off'\n{rest}"),
+            "line 2: in [standalone]: unknown key `admin`\n  it belongs at the top",
+        ),
+        (
+            format!("memory_limit = 1\n{rest}"),
+            "line 1: at the top: unknown key `memory_limit`\n  it belongs below [[ingester]]",
+        ),
+        (format!("{rest}\nscans = 1"), "it belongs below [standalone]"),
+        (format!("{rest}\nredis_ca = '/c'"), "it belongs at the top of the file, above the first [table]"),
+        (format!("name = 's'\n{rest}"), "it belongs below [[ingester]], or below [[ingester.stream]]"),
+    ] {
+        let told = problems(&text);
+        assert!(told.len() == 1 && told[0].contains(says), "{told:?}");
+    }
+}
+
+#[test]
+fn streams_without_a_problem_are_left_when_others_have_one() {
+    let streams = |wrong: &str| {
+        format!(
+            "[standalone]\n{wrong}\n[[ingester]]\nmemory_limt = 1\n[[ingester.stream]]\nname = 'a'\nsource = 'x'\n[[ingester.stream]]\nname = 'b'\n"
+        )
+    };
+    let rest = |text: &str| run(text, "f", &Environment::default(), &RunFlags::default()).unwrap_err().rest;
+    let left = rest(&streams("")).unwrap();
+    let names: Vec<_> = left.ingesters[0].streams.iter().map(|stream| stream.name.as_str()).collect();
+    assert_eq!(names, ["a"]);
+    assert!(rest(&format!("plugin_dirs = 3\n{}", streams(""))).is_none());
 }
 
 #[test]
@@ -68,7 +102,7 @@ fn a_variable_says_true_or_false_in_words() {
         assert_eq!(seen(value).unwrap().settings.allow_writable_plugins, allowed, "{value}");
     }
     let problem = "variable FRAMEGATE_ALLOW_WRITABLE_PLUGINS: \"maybe\" is not allowed: true or false";
-    assert_eq!(seen("maybe").unwrap_err().problems(), [problem]);
+    assert_eq!(seen("maybe").unwrap_err().problems, [problem]);
 }
 
 #[test]
@@ -153,7 +187,7 @@ fn the_http_drop_in_gives_the_source_where_to_listen() {
     let given = stream(http(app, Some("0.0.0.0".into()), Some(8)).unwrap());
     assert_eq!(given.settings, json!({ "host": "0.0.0.0", "port": 8 }));
     let wrong = http("ZmqSubPCAPIngester", None, None).unwrap_err();
-    assert!(wrong.problems()[0].starts_with("option --ingesterapp: ZmqSubPCAPIngester connects"), "{wrong}");
+    assert!(wrong.problems[0].starts_with("option --ingesterapp: ZmqSubPCAPIngester connects"), "{wrong:?}");
 }
 
 #[test]
@@ -166,7 +200,7 @@ fn everything_wrong_with_a_drop_in_is_told_at_once() {
         ("LOG_LEVEL", "LOUD"),
         ("FRAMEGATE_ADMIN", "9180"),
     ];
-    let told = drop_in(&environment(&variables), &flags("", "ZmqSubContrstIngester", "")).unwrap_err();
+    let told = drop_in(&environment(&variables), &flags("", "ZmqSubContrstIngester", "")).unwrap_err().problems;
     for part in [
         "variable INGESTER_STREAMS: \"eiger\": expected a JSON list",
         "variable INGESTER_NAME: ingester name \"a:b\" is not allowed",
@@ -176,12 +210,12 @@ fn everything_wrong_with_a_drop_in_is_told_at_once() {
         "variable FRAMEGATE_ADMIN: \"9180\"",
         "option --ingesterclass: \"ZmqSubContrstIngester\": no such class; did you mean ZmqSubContrastIngester?",
     ] {
-        assert!(told.problems().iter().any(|problem| problem.starts_with(part)), "{part} is not in\n{told}");
+        assert!(told.iter().any(|problem| problem.starts_with(part)), "{part} is not in\n{told:?}");
     }
-    assert_eq!(told.problems().len(), 7, "{told}");
-    assert!(!told.to_string().contains("geheim"), "{told}");
-    let nothing = drop_in(&Environment::default(), &flags("", "TcpPcapIngester", "")).unwrap_err();
-    assert!(nothing.to_string().contains("UPSTREAM_URL") && nothing.to_string().contains("-n STREAM"), "{nothing}");
+    assert_eq!(told.len(), 7, "{told:?}");
+    assert!(!told.join("").contains("geheim"), "{told:?}");
+    let nothing = drop_in(&Environment::default(), &flags("", "TcpPcapIngester", "")).unwrap_err().problems.join("\n");
+    assert!(nothing.contains("UPSTREAM_URL") && nothing.contains("-n STREAM"), "{nothing}");
 }
 
 #[test]

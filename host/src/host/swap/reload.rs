@@ -8,7 +8,7 @@ use crate::{
     host::make,
     names::StreamName,
     plugin::refusal::Code,
-    settings::{IngesterSettings, Settings, StreamSettings},
+    settings::{Control, IngesterSettings, Settings, StreamSettings},
 };
 
 /// The result of a changed configuration.
@@ -79,18 +79,16 @@ fn find<'a>(settings: &'a Settings, stream: &str) -> Option<&'a StreamSettings> 
 
 /// Changes that do not concern a source.
 fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut top = |is_new: bool, what: &str| {
-        if is_new {
-            lines.push(what.to_owned());
+    let mut keys = old.changed(new);
+    match (&old.control, &new.control) {
+        (Control::Redis(old), Control::Redis(new)) => {
+            keys.extend((old.password != new.password).then_some("redis_password or redis_password_file"));
+            keys.extend(old.changed(new));
         }
-    };
-    top(old.control != new.control, "redis and its settings, or [standalone]");
-    top(old.shutdown_grace != new.shutdown_grace, "shutdown_grace");
-    top(old.source_timeout != new.source_timeout, "source_timeout");
-    top(old.capture_root != new.capture_root, "capture_root");
-    top(old.admin != new.admin, "admin");
-    top(old.admin_swap != new.admin_swap, "admin_swap");
+        (Control::Standalone(old), Control::Standalone(new)) => keys.extend(old.changed(new)),
+        _ => keys.push("redis or [standalone]"),
+    }
+    let mut lines: Vec<_> = keys.into_iter().map(str::to_owned).collect();
     for ingester in &new.ingesters {
         match old.ingesters.iter().find(|known| known.name == ingester.name) {
             None => lines.push(format!("a new ingester, {}", ingester.name)),
@@ -103,21 +101,8 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
 }
 
 fn of_ingester(old: &IngesterSettings, new: &IngesterSettings, lines: &mut Vec<String>) {
-    for (is_new, key) in [
-        (old.url() != new.url(), "url"),
-        (old.bind != new.bind, "bind"),
-        (old.workers != new.workers, "workers"),
-        (old.memory_limit != new.memory_limit, "memory_limit"),
-        (old.capture_limit != new.capture_limit, "capture_limit"),
-        (old.worker_timeout != new.worker_timeout, "worker_timeout"),
-        (old.stall_timeout != new.stall_timeout, "stall_timeout"),
-        (old.dump_path != new.dump_path, "dump_path"),
-        (old.capture_when_full != new.capture_when_full, "capture_when_full"),
-    ] {
-        if is_new {
-            lines.push(format!("{key} of ingester {}", new.name));
-        }
-    }
+    let url = (old.url() != new.url()).then_some("url");
+    lines.extend(url.into_iter().chain(old.changed(new)).map(|key| format!("{key} of ingester {}", new.name)));
     let names = |settings: &IngesterSettings| -> Vec<String> {
         settings.streams.iter().map(|stream| stream.name.to_string()).collect()
     };
@@ -157,5 +142,9 @@ mod tests {
         new.source_timeout *= 2;
         new.admin = Some(([127, 0, 0, 1], 1).into());
         assert_eq!(needs_restart(&settings(ONE), &new), ["source_timeout", "admin"]);
+        let redis = |keys: &str| Settings::from_toml(&format!("redis = 'rediss://h'\n{keys}\n{ONE}")).unwrap();
+        let told = needs_restart(&redis(""), &redis("redis_password = 'x'\nredis_ca = '/c'"));
+        assert_eq!(told, ["redis_password or redis_password_file", "redis_ca"]);
+        assert_eq!(needs_restart(&redis(""), &settings(ONE))[0], "redis or [standalone]");
     }
 }
