@@ -1,15 +1,18 @@
 //! The environment variables, for the help of the commands.
 
-use crate::settings::keys::{Key, VARIABLES, keys_of};
+use crate::settings::{
+    keys::Key,
+    tables::{DROP_IN_VARIABLES, PLUGIN_PATH, keys_of},
+};
 
 /// The variables of `framegate run`.
 pub(super) fn of_run() -> String {
-    list(keys_of("").chain(&VARIABLES[2..]))
+    list(keys_of("").chain([&PLUGIN_PATH]))
 }
 
 /// The variables of the commands that replace a dranspose ingester.
 pub(super) fn of_drop_in() -> String {
-    list(VARIABLES[..2].iter().chain(keys_of("ingester")).chain(keys_of("")).chain(&VARIABLES[2..]))
+    list(DROP_IN_VARIABLES.iter().chain(keys_of("ingester")).chain(keys_of("")).chain([&PLUGIN_PATH]))
 }
 
 /// Each with the first sentence of its meaning, and with its default.

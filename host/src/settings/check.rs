@@ -18,6 +18,7 @@ use super::{
     read::{address, one_of, text},
     redis_settings,
     section::{Problems, Section},
+    tables::refuse_unknown,
 };
 use crate::names::{IngesterName, StreamName};
 
@@ -67,7 +68,7 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Wr
         problems_of
             .add(&table.origin, "there is no ingester\n  add at least one [[ingester]] with an [[ingester.stream]]");
     }
-    top.refuse_unknown(problems_of);
+    refuse_unknown(&top, problems_of);
     let standalone = matches!(settings.control, Control::Standalone(_));
     for table in ingesters {
         settings.ingesters.push(ingester(table, standalone, &mut taken, problems_of));
@@ -86,7 +87,7 @@ fn control(top: &Section<'_>, problems: &mut Problems) -> Control {
     let mut standalone = Standalone::default();
     let section = Section::new(table, "standalone");
     standalone.read(&section, problems);
-    section.refuse_unknown(problems);
+    refuse_unknown(&section, problems);
     Control::Standalone(standalone)
 }
 
@@ -148,7 +149,7 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
         IngesterSettings::new(name.as_ref().map_or_else(placeholder, |(name, _)| name.clone()), &host, port, streams);
     ingester.stall_timeout = standalone.then_some(STALL_TIMEOUT_STANDALONE);
     ingester.read(&section, problems);
-    section.refuse_unknown(problems);
+    refuse_unknown(&section, problems);
 
     if let Some((name, origin)) = &name {
         claim(&mut taken.ingesters, name.to_string(), origin, problems, |first| {
@@ -206,7 +207,7 @@ fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<S
     let placeholder = StreamName::new("unnamed").expect("the name is constant and allowed");
     let mut stream = StreamSettings::new(placeholder, "", Json::Null);
     stream.read(&section, problems);
-    section.refuse_unknown(problems);
+    refuse_unknown(&section, problems);
     stream.parameters = parameters.unwrap_or_default();
     stream.name = name?;
     claim(&mut taken.streams, stream.name.to_string(), origin, problems, |first| {

@@ -96,58 +96,6 @@ impl Key {
     }
 }
 
-/// A table of the file, with its keys.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    /// Its name in the file; empty at the top.
-    pub(crate) name: &'static str,
-    pub(crate) keys: &'static [Key],
-}
-
-/// All tables, in the order of the example file. The keys of Redis stand at the top, too.
-pub(crate) const PLACES: [Place; 5] = [
-    Place { name: "", keys: super::redis_settings::KEYS },
-    Place { name: "", keys: super::KEYS },
-    Place { name: "standalone", keys: super::standalone::KEYS },
-    Place { name: "ingester", keys: super::ingester::KEYS },
-    Place { name: "ingester.stream", keys: super::stream::KEYS },
-];
-
-/// The heading of a table in the file.
-pub(crate) fn heading(place: &str) -> String {
-    match place {
-        "" => String::new(),
-        "standalone" => "[standalone]".to_owned(),
-        list => format!("[[{list}]]"),
-    }
-}
-
-/// Variables that belong to no key of the file.
-pub(crate) const VARIABLES: [Key; 3] = [
-    key(STREAMS).variables(&[STREAMS]).about(&[
-        "JSON list of streams, such as [\"camera\"]; each gets a source of its own.",
-        "The option -n overrides it.",
-    ]),
-    key(UPSTREAM).variables(&[UPSTREAM]).about(&["The address of the detector. The option -u overrides it."]),
-    key(PLUGINS).variables(&[PLUGINS]).about(&[
-        "Folders with plugins, separated by colons. They come after `plugin_dirs`,",
-        "and before the folder of the executable.",
-    ]),
-];
-pub(super) const STREAMS: &str = "INGESTER_STREAMS";
-pub(super) const UPSTREAM: &str = "UPSTREAM_URL";
-const PLUGINS: &str = "FRAMEGATE_PLUGIN_PATH";
-
-/// The keys of a table.
-pub(crate) fn keys_of(place: &str) -> impl Iterator<Item = &'static Key> {
-    PLACES.iter().filter(move |one| one.name == place).flat_map(|one| one.keys)
-}
-
-/// The tables that have a key with this name.
-pub(super) fn places_of(key: &str) -> impl Iterator<Item = &'static str> {
-    PLACES.iter().filter(move |one| one.keys.iter().any(|known| known.name == key)).map(|one| one.name)
-}
-
 /// Declares a type, and the keys of its table in the file.
 ///
 /// First the fields that have no key of their own, then the keys: `key(…) => documentation, field: type, reader, default …;`,

@@ -14,10 +14,11 @@ use super::{
     ADMIN, ALLOW_WRITABLE, SettingsError, check,
     dranspose::{Feed, Source},
     given::{self, Given, Origin, Table, Value},
-    keys::{Key, STREAMS, UPSTREAM, keys_of},
+    keys::Key,
     read::{admin, truth},
     redis_settings,
     section::Problems,
+    tables::{STREAMS, UPSTREAM, keys_of},
 };
 
 /// The environment; names are case-insensitive, as for dranspose. An empty variable counts as absent.

@@ -19,6 +19,7 @@ mod redis_settings;
 mod section;
 mod standalone;
 mod stream;
+pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 mod workers;

@@ -4,7 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::keys::{Key, PLACES, TakesEffect, VARIABLES, heading, keys_of};
+use super::{
+    keys::{Key, TakesEffect},
+    tables::{DROP_IN_VARIABLES, PLUGIN_PATH, TABLES, heading, keys_of},
+};
 use crate::pages;
 
 /// Keys that the example file sets; the others are comments.
@@ -22,17 +25,17 @@ const HEAD: &str = "\
 
 fn example() -> String {
     let mut out = HEAD.to_owned();
-    for place in PLACES {
-        if !place.name.is_empty() {
-            let parent = PLACES.iter().flat_map(|parent| parent.keys).find(|key| place.name.ends_with(key.name));
+    for (table, keys) in TABLES {
+        if !table.is_empty() {
+            let parent = TABLES.iter().flat_map(|(_, keys)| *keys).find(|key| table.ends_with(key.name));
             out.push('\n');
             comment(&mut out, &parent.expect("a table is a key, too").text());
-            let mark = if place.name == "standalone" { "#" } else { "" };
-            writeln!(out, "{mark}{}", heading(place.name)).unwrap();
+            let mark = if table == "standalone" { "#" } else { "" };
+            writeln!(out, "{mark}{}", heading(table)).unwrap();
         }
-        for key in place.keys.iter().filter(|key| !is_table(key)) {
+        for key in keys.iter().filter(|key| !is_table(key)) {
             out.push('\n');
-            comment(&mut out, &about(key, place.name));
+            comment(&mut out, &about(key, table));
             let mark = if SET.contains(&key.name) { "" } else { "#" };
             writeln!(out, "{mark}{} = {}", key.name, key.example.or(key.default).expect("it shows a value")).unwrap();
         }
@@ -48,7 +51,7 @@ fn is_table(key: &Key) -> bool {
 }
 
 /// The documentation of a key, with its default if the example shows another value, its variables and its option.
-fn about(key: &Key, place: &str) -> String {
+fn about(key: &Key, table: &str) -> String {
     let mut text = key.text();
     if !key.otherwise.is_empty() {
         write!(text, " Default: {}.", key.otherwise).unwrap();
@@ -57,7 +60,7 @@ fn about(key: &Key, place: &str) -> String {
     match (variables.is_empty(), key.flag) {
         (true, _) => {}
         (false, Some(flag)) => write!(text, " Overridden by {variables} and `{flag}`.").unwrap(),
-        (false, None) if place.is_empty() => write!(text, " Overridden by {variables}.").unwrap(),
+        (false, None) if table.is_empty() => write!(text, " Overridden by {variables}.").unwrap(),
         // `framegate run` has these in the file only.
         (false, None) => write!(text, " For `framegate ingester`: {variables}.").unwrap(),
     }
@@ -83,17 +86,17 @@ fn comment(out: &mut String, text: &str) {
 
 fn tables() -> String {
     let mut out = String::new();
-    for place in ["", "standalone", "ingester", "ingester.stream"] {
-        let title = if place.is_empty() { "At the top".to_owned() } else { format!("`{}`", heading(place)) };
+    for table in ["", "standalone", "ingester", "ingester.stream"] {
+        let title = if table.is_empty() { "At the top".to_owned() } else { format!("`{}`", heading(table)) };
         writeln!(out, "### {title}\n\n| key | default | meaning |\n|---|---|---|").unwrap();
-        for key in keys_of(place) {
+        for key in keys_of(table) {
             let default = key.default.filter(|default| *default != "[]").map(|default| format!("`{default}`"));
-            writeln!(out, "| `{}` | {} | {} |", key.name, default.unwrap_or_default(), about(key, place)).unwrap();
+            writeln!(out, "| `{}` | {} | {} |", key.name, default.unwrap_or_default(), about(key, table)).unwrap();
         }
         out.push('\n');
     }
     out += "### Variables without a key\n\n| variable | meaning |\n|---|---|\n";
-    for variable in VARIABLES {
+    for variable in DROP_IN_VARIABLES.iter().chain([&PLUGIN_PATH]) {
         writeln!(out, "| `{}` | {} |", variable.name, variable.text()).unwrap();
     }
     out

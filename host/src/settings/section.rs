@@ -1,4 +1,4 @@
-//! Reads a table key by key, and reports unknown keys.
+//! Reads a table key by key.
 //!
 //! All problems are collected, so that a person gets them at once.
 
@@ -7,9 +7,7 @@ use std::fmt;
 use super::{
     SettingsError,
     given::{Given, Origin, Table, Value},
-    keys,
 };
-use crate::near::near;
 
 /// The collected problems: each has a few lines, beginning with its place; and the line of the file, to sort them.
 #[derive(Debug, Default)]
@@ -55,9 +53,9 @@ impl Problems {
 /// One table while it is being read.
 #[derive(Clone, Copy)]
 pub(super) struct Section<'a> {
-    table: &'a Table,
+    pub(super) table: &'a Table,
     /// Its name in the file; empty at the top.
-    name: &'static str,
+    pub(super) name: &'static str,
 }
 
 impl<'a> Section<'a> {
@@ -122,31 +120,5 @@ impl<'a> Section<'a> {
             }
         }
         tables
-    }
-
-    /// Adds a problem for every unknown key.
-    pub(super) fn refuse_unknown(&self, problems: &mut Problems) {
-        let known: Vec<_> = keys::keys_of(self.name).map(|key| key.name).collect();
-        for (key, given) in &self.table.entries {
-            if known.contains(&key.as_str()) {
-                continue;
-            }
-            let place = if self.name.is_empty() { "at the top".to_owned() } else { format!("in [{}]", self.name) };
-            let right: Vec<_> = keys::places_of(key).map(belongs).collect();
-            let hint = match near(key, known.iter().copied()) {
-                _ if !right.is_empty() => format!("it belongs {}", right.join(", or ")),
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known {place}: {}", known.join(", ")),
-            };
-            problems.add(&given.origin, format_args!("{place}: unknown key `{key}`\n  {hint}"));
-        }
-    }
-}
-
-/// Where the keys of a table are written.
-fn belongs(place: &str) -> String {
-    match place {
-        "" => "at the top of the file, above the first [table]".to_owned(),
-        _ => format!("below {}", keys::heading(place)),
     }
 }

@@ -1,0 +1,79 @@
+//! The tables of the file, with their keys; and what is said about a key that is in none, or in another one.
+
+use super::{
+    keys::{Key, key},
+    section::{Problems, Section},
+};
+use crate::near::near;
+
+/// All tables, in the order of the example file: the name, empty at the top, and the keys. The keys of Redis stand at the
+/// top, too.
+pub(crate) const TABLES: [(&str, &[Key]); 5] = [
+    ("", super::redis_settings::KEYS),
+    ("", super::KEYS),
+    ("standalone", super::standalone::KEYS),
+    ("ingester", super::ingester::KEYS),
+    ("ingester.stream", super::stream::KEYS),
+];
+
+/// The heading of a table in the file.
+pub(crate) fn heading(table: &str) -> String {
+    match table {
+        "" => String::new(),
+        "standalone" => "[standalone]".to_owned(),
+        list => format!("[[{list}]]"),
+    }
+}
+
+/// Variables that belong to no key of the file: those of the commands that replace a dranspose ingester ...
+pub(crate) const DROP_IN_VARIABLES: [Key; 2] = [
+    key(STREAMS).variables(&[STREAMS]).about(&[
+        "JSON list of streams, such as [\"camera\"]; each gets a source of its own.",
+        "The option -n overrides it.",
+    ]),
+    key(UPSTREAM).variables(&[UPSTREAM]).about(&["The address of the detector. The option -u overrides it."]),
+];
+pub(super) const STREAMS: &str = "INGESTER_STREAMS";
+pub(super) const UPSTREAM: &str = "UPSTREAM_URL";
+
+/// ... and one of all commands, which `plugin::locate` reads.
+pub(crate) const PLUGIN_PATH: Key = key("FRAMEGATE_PLUGIN_PATH").variables(&["FRAMEGATE_PLUGIN_PATH"]).about(&[
+    "Folders with plugins, separated by colons.",
+    "They come after `plugin_dirs`, and before the folder of the executable.",
+]);
+
+/// The keys of a table.
+pub(crate) fn keys_of(table: &str) -> impl Iterator<Item = &'static Key> {
+    TABLES.iter().filter(move |(name, _)| *name == table).flat_map(|(_, keys)| *keys)
+}
+
+/// The tables that have a key with this name.
+fn tables_with(key: &str) -> impl Iterator<Item = &'static str> {
+    TABLES.iter().filter(move |(_, keys)| keys.iter().any(|known| known.name == key)).map(|(name, _)| *name)
+}
+
+/// Adds a problem for every unknown key.
+pub(super) fn refuse_unknown(section: &Section<'_>, problems: &mut Problems) {
+    let known: Vec<_> = keys_of(section.name).map(|key| key.name).collect();
+    for (key, given) in &section.table.entries {
+        if known.contains(&key.as_str()) {
+            continue;
+        }
+        let place = if section.name.is_empty() { "at the top".to_owned() } else { format!("in [{}]", section.name) };
+        let right: Vec<_> = tables_with(key).map(belongs).collect();
+        let hint = match near(key, known.iter().copied()) {
+            _ if !right.is_empty() => format!("it belongs {}", right.join(", or ")),
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known {place}: {}", known.join(", ")),
+        };
+        problems.add(&given.origin, format_args!("{place}: unknown key `{key}`\n  {hint}"));
+    }
+}
+
+/// Where the keys of a table are written.
+fn belongs(table: &str) -> String {
+    match table {
+        "" => "at the top of the file, above the first [table]".to_owned(),
+        _ => format!("below {}", heading(table)),
+    }
+}
