@@ -63,9 +63,23 @@ impl Controller {
     /// # Panics
     /// It publishes no such state within [`LIMIT`].
     pub fn wait_state(&mut self, ingester: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_state_within(LIMIT, ingester, what, wanted)
+    }
+
+    /// The same, with its own limit.
+    ///
+    /// # Panics
+    /// It publishes no such state within `limit`.
+    pub fn wait_state_within(
+        &mut self,
+        limit: Duration,
+        ingester: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let mut last = None;
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_for(&format!("{ingester}: {what}"), LIMIT, || {
+            wait_for(&format!("{ingester}: {what}"), limit, || {
                 last = self.state(ingester);
                 last.clone().filter(&wanted)
             })

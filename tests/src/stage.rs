@@ -102,12 +102,21 @@ impl Stage {
     /// # Panics
     /// It does not start.
     pub fn start_host(&mut self) {
+        self.start_host_within(LIMIT);
+    }
+
+    /// The same, with its own limit for the first published state.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_host_within(&mut self, limit: Duration) {
         let linked = Linked::none().with::<Stins>("stins").with::<Played>("played").with::<Asked>("asked");
         let host = Host::start(self.settings.clone(), linked).unwrap_or_else(|error| panic!("{error}"));
         let uuid = json!(host.reports()[0].service_uuid);
         self.host = Some(host);
         if self.redis.is_running() {
-            self.wait_state("its first state", |state| state["service_uuid"] == uuid);
+            let is_own = |state: &Value| state["service_uuid"] == uuid;
+            self.controller.wait_state_within(limit, &self.name, "its first state", is_own);
         }
     }
 

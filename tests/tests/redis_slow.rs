@@ -121,7 +121,7 @@ fn an_update_that_is_larger_than_what_is_taken_is_passed_over_and_the_next_scan_
     // Now it is the newest entry, after which a host begins.
     add(&stage);
     stage.stop_host();
-    stage.start_host();
+    stage.start_host_within(6 * LIMIT);
     let worker = stage.worker("w2");
     stage.whole_scan("eiger", 1, 2, &worker);
     // Each host has fetched it, and did not repeat that.

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    io::{BufRead, BufReader},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     thread,
     time::{Duration, Instant},
 };
@@ -63,36 +64,44 @@ pub(super) fn memory() -> u64 {
 
 /// The addresses at which this process listens for TCP connections.
 pub(super) fn listening() -> Vec<SocketAddr> {
-    sockets("tcp", LISTENS)
+    own_sockets("tcp", |rows| rows.take_while(|row| row.state == LISTENS).collect())
 }
 
 /// The addresses at which this process receives UDP datagrams from any sender.
 pub(super) fn receiving() -> Vec<SocketAddr> {
-    sockets("udp", UNCONNECTED)
+    own_sockets("udp", |rows| rows.filter(|row| row.state == UNCONNECTED).collect())
 }
 
-/// Local addresses of this process's sockets in a given state.
-fn sockets(protocol: &str, state: &str) -> Vec<SocketAddr> {
-    let sockets: Vec<String> = Holds::now().descriptors.into_values().collect();
+/// A line of a table of sockets.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    state: String,
+    port: u16,
+    inode: String,
+}
+
+/// Local addresses of this process's sockets among the chosen ones.
+fn own_sockets(protocol: &str, choose: fn(&mut dyn Iterator<Item = Row>) -> Vec<Row>) -> Vec<SocketAddr> {
+    let own: Vec<String> = Holds::now().descriptors.into_values().collect();
     let mut found = Vec::new();
-    for v6 in [false, true] {
-        let table = format!("/proc/self/net/{protocol}{}", if v6 { "6" } else { "" });
-        let table = fs::read_to_string(table).unwrap_or_default();
-        for line in table.lines().skip(1) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let &[_, local, _, its_state, _, _, _, _, _, inode, ..] = &words[..] else { continue };
-            if its_state != state {
-                continue;
-            }
-            let port = local.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
-            if let Some(port) = port.filter(|_| sockets.contains(&format!("socket:[{inode}]"))) {
-                let address: IpAddr =
-                    if v6 { std::net::Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-                found.push(SocketAddr::new(address, port));
-            }
-        }
+    for (suffix, address) in [("", IpAddr::from(Ipv4Addr::LOCALHOST)), ("6", Ipv6Addr::LOCALHOST.into())] {
+        let Ok(table) = fs::File::open(format!("/proc/self/net/{protocol}{suffix}")) else { continue };
+        let chosen = choose(&mut rows(BufReader::new(table))).into_iter();
+        let is_own = |row: &Row| own.contains(&format!("socket:[{}]", row.inode));
+        found.extend(chosen.filter(is_own).map(|row| SocketAddr::new(address, row.port)));
     }
     found
+}
+
+/// The lines of a table of sockets, below its heading. Linux lists the listening TCP sockets first (`net/ipv4/tcp_ipv4.c`,
+/// `tcp_get_idx`): on a machine with many connections, reading the others would take seconds.
+fn rows(table: impl BufRead) -> impl Iterator<Item = Row> {
+    table.lines().skip(1).map_while(Result::ok).filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let (local, state) = (words.nth(1)?, words.nth(1)?);
+        let port = u16::from_str_radix(local.rsplit(':').next()?, 16).ok()?;
+        Some(Row { state: state.to_owned(), port, inode: words.nth(5)?.to_owned() })
+    })
 }
 
 /// Socket states (Linux, `include/net/tcp_states.h`): a listening TCP socket, an unconnected UDP socket.
@@ -119,7 +128,28 @@ fn few(names: &[&String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+
+    /// A table that must not be read to its end.
+    struct Endless;
+
+    impl Read for Endless {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            panic!("it is read beyond the listening sockets")
+        }
+    }
+
+    #[test]
+    fn connections_are_not_read_to_find_listening_sockets() {
+        let text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+                    0: 0100007F:2B66 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 314 1 x\n   \
+                    1: 0100007F:2B67 0100007F:0001 01 00000000:00000000 00:00000000 00000000     0        0 315 1 x\n";
+        let table = BufReader::new(text.as_bytes().chain(Endless));
+        let seen: Vec<_> = rows(table).take_while(|row| row.state == LISTENS).collect();
+        assert_eq!(seen, [Row { state: LISTENS.to_owned(), port: 0x2b66, inode: "314".to_owned() }]);
+    }
 
     #[test]
     fn a_thread_a_descriptor_and_a_listening_socket_are_seen() {
