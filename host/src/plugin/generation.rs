@@ -5,7 +5,6 @@
 //! same generation. Until its code is about to be loaded the list only refers weakly to a generation: if it is refused
 //! before, its content is freed with its last user. The lock guards the list only; nothing is loaded or called under
 //! it.
-//! is refused before goes with its content. The lock guards the list only; nothing is loaded or called under it.
 
 use std::{
     fmt,
@@ -55,7 +54,24 @@ enum State {
     Refused(Refusal),
 }
 
-/// The state of a generation, for status.
+/// What has become of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GenerationState {
+    /// None of its code has run.
+    Inspected,
+    /// A thread is loading it.
+    Loading,
+    /// Its code is in the process.
+    Loaded,
+    /// It was refused.
+    Refused,
+    /// A call of it did not return.
+    #[serde(rename = "written off")]
+    WrittenOff,
+}
+
+/// A generation, for status.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct GenerationReport {
     pub(crate) stream: String,
@@ -63,8 +79,8 @@ pub(crate) struct GenerationReport {
     pub(crate) source: String,
     /// Hash of the file's content, in hexadecimal.
     pub(crate) sha256: String,
-    /// `inspected`, `loading`, `loaded`, `refused`, or `written off` because a call of it did not return.
-    pub(crate) state: &'static str,
+    /// What has become of it.
+    pub(crate) state: GenerationState,
     /// Time to load it and check its layout, in milliseconds.
     pub(crate) load_ms: Option<f64>,
     /// Number of frames that it gave to the host.
@@ -233,12 +249,12 @@ impl Generation {
 
     fn report(&self) -> GenerationReport {
         let (state, load) = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Inspected(_) => ("inspected", None),
-            State::Loading => ("loading", None),
-            State::Loaded(_, took) => ("loaded", Some(*took)),
-            State::Refused(_) => ("refused", None),
+            State::Inspected(_) => (GenerationState::Inspected, None),
+            State::Loading => (GenerationState::Loading, None),
+            State::Loaded(_, took) => (GenerationState::Loaded, Some(*took)),
+            State::Refused(_) => (GenerationState::Refused, None),
         };
-        let state = if self.is_written_off() { "written off" } else { state };
+        let state = if self.is_written_off() { GenerationState::WrittenOff } else { state };
         let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         // In this order: a frame that is given and returned in between must not make the difference negative.
         let frames_returned = ledgers.iter().map(|ledger| ledger.released()).sum();
@@ -293,13 +309,13 @@ mod tests {
         assert!(Arc::ptr_eq(&wanted, &again), "who asks at the same time shares it");
         drop(again);
         let other = Generation::of("goes too", inspected(), 1).unwrap();
-        assert_eq!(states(), ["inspected"]);
+        assert_eq!(states(), [GenerationState::Inspected]);
         drop(wanted);
-        assert_eq!(states(), [""; 0]);
+        assert_eq!(states(), []);
 
         other.plugin().unwrap();
         drop(other);
-        assert!(reports().iter().any(|one| one.stream == "goes too" && one.state == "loaded"));
+        assert!(reports().iter().any(|one| one.stream == "goes too" && one.state == GenerationState::Loaded));
         let refusal = Generation::of(stream, inspected(), 1).unwrap_err();
         assert_eq!(refusal.code(), Code::Generations);
     }
