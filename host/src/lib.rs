@@ -35,7 +35,9 @@ pub(crate) mod zmtp;
 pub use cli::main;
 pub use control::report::{ControlProblem, ControlReport};
 pub use counter::Counter;
-pub use host::{AskedBy, Host, Linked, OldSource, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState};
+pub use host::{
+    AskedBy, Host, Linked, OldSource, ProblemSubject, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState,
+};
 pub use ingester::{
     report::{CaptureReport, ConnectionReport, Report, StreamReport, WorkerReport},
     tally::Tally,

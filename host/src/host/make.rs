@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     Linked, StartError,
     feed::{Exchange, Feed},
+    swap::receipt::ProblemSubject,
 };
 use crate::source::parameter::Parameter;
 use crate::{
@@ -78,12 +79,12 @@ impl Problem {
         }
     }
 
-    /// The subject of the problem, in one word.
-    pub(super) fn with(&self) -> &'static str {
+    /// The subject of the problem.
+    pub(super) fn with(&self) -> ProblemSubject {
         match self {
-            Self::Refused(_) => "plugin",
-            Self::Settings(_) => "settings",
-            Self::Machine(_) => "machine",
+            Self::Refused(_) => ProblemSubject::Plugin,
+            Self::Settings(_) => ProblemSubject::Settings,
+            Self::Machine(_) => ProblemSubject::Machine,
         }
     }
 }

@@ -28,7 +28,7 @@ pub use self::{
     error::StartError,
     swap::{
         Reload,
-        receipt::{AskedBy, OldSource, SwapError, SwapReceipt, SwapSpec, SwapState},
+        receipt::{AskedBy, OldSource, ProblemSubject, SwapError, SwapReceipt, SwapSpec, SwapState},
     },
 };
 pub(crate) use self::{make::prepare, swap::Swaps};
