@@ -33,13 +33,13 @@ pub(crate) mod zmtp;
 
 #[doc(hidden)]
 pub use cli::main;
-pub use control::report::{ControlProblem, ControlReport};
+pub use control::report::{ControlDriver, ControlProblem, ControlReport, ControlState, FaultSubject};
 pub use counter::Counter;
 pub use host::{
     AskedBy, Host, Linked, OldSource, ProblemSubject, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState,
 };
 pub use ingester::{
-    report::{CaptureReport, ConnectionReport, Report, StreamReport, WorkerReport},
+    report::{CaptureReport, ConnectionReport, IngesterState, Report, SourceState, StreamReport, WorkerReport},
     tally::Tally,
 };
 pub use plugin::identity::SourceIdentity;

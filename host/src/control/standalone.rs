@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use super::{
     Line, Stopped,
-    report::{ControlProblem, ControlReport, now},
+    report::{ControlProblem, ControlReport, FaultSubject, now},
 };
 use crate::{
     ingester::{
         command::{Command, Deal},
-        report::Report,
+        report::{Report, SourceState},
     },
     names::ScanId,
     settings::Standalone,
@@ -82,7 +82,7 @@ impl Outcome {
     fn of(lines: &[Line]) -> Self {
         let reports: Vec<_> = lines.iter().map(|line| line.report.borrow().clone()).collect();
         let streams = reports.iter().flat_map(|report| &report.streams);
-        let (failed, well): (Vec<_>, Vec<_>) = streams.partition(|(_, stream)| stream.source == "failed");
+        let (failed, well): (Vec<_>, Vec<_>) = streams.partition(|(_, stream)| stream.source == SourceState::Failed);
         let names: Vec<_> = failed.iter().map(|(name, _)| name.as_str()).collect();
         Self {
             fault: (!names.is_empty()).then(|| format!("sources failed in the last scan: {}", names.join(", "))),
@@ -93,10 +93,10 @@ impl Outcome {
 
 fn tell(report: &watch::Sender<ControlReport>, why: Option<&str>) {
     report.send_if_modified(|report| match why {
-        None => report.faults.remove(SCANS).is_some(),
+        None => report.faults.remove(&FaultSubject::Scans).is_some(),
         Some(why) => {
             report.last_problem = Some(ControlProblem { at: now(), what: why.to_owned() });
-            report.faults.insert(SCANS.to_owned(), why.to_owned());
+            report.faults.insert(FaultSubject::Scans, why.to_owned());
             true
         }
     });
@@ -109,9 +109,6 @@ async fn every(lines: &mut [Line], says: impl Fn(&Report) -> bool) -> Result<(),
     }
     Ok(())
 }
-
-/// The key of the fault about scans, in status.
-const SCANS: &str = "scans";
 
 /// The minimum interval between the starts of fruitless scans: it doubles each time. After a scan that took longer, the
 /// next starts at once.

@@ -26,7 +26,7 @@ use crate::{
         assemble::Slot,
         command::{Assignment, Assignments, Command, Deal},
         picture::Measured,
-        report::Report,
+        report::{IngesterState, Report},
         tests::limits,
     },
     names::{IngesterName, ScanId, StreamName, WorkerName},
@@ -245,13 +245,13 @@ impl World {
             report.counters.iter().filter(|(_, count)| **count > 0).map(|(k, v)| (*k, *v)).collect();
         counters.retain(|_, count| *count > 0);
         same("counters", &counted, &counters)?;
-        let word = spec.scan.as_ref().map_or("idle", |scan| match scan.phase {
-            Phase::Opening { .. } => "opening",
-            Phase::Running => "running",
-            Phase::Finishing | Phase::Closing { .. } => "finishing",
-            Phase::Finished => "finished",
+        let state = spec.scan.as_ref().map_or(IngesterState::Idle, |scan| match scan.phase {
+            Phase::Opening { .. } => IngesterState::Opening,
+            Phase::Running => IngesterState::Running,
+            Phase::Finishing | Phase::Closing { .. } => IngesterState::Finishing,
+            Phase::Finished => IngesterState::Finished,
         });
-        same("state", &report.state, &word)?;
+        same("state", &report.state, &state)?;
         if let Some(scan) = &spec.scan {
             same("processed", &report.processed_events, &scan.processed)?;
             same("assignments", &report.assignments_waiting, &(scan.assigned.len() as u64))?;

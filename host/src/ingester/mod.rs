@@ -28,7 +28,8 @@ pub(crate) use self::pair::{Pairing, Seen};
 use self::{
     command::{Assignments, Command, Deal},
     message::Messages,
-    scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
+    report::SourceState,
+    scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan},
     tally::{Pace, Tally},
     workers::Workers,
 };
@@ -288,7 +289,11 @@ impl Ingester {
             self.streams[stream].fault = Some(why.clone());
         }
         self.count(Counter::SourceFailures, 1);
-        self.answered(stream, SourceState::Failed(why));
+        if let Some(scan) = &mut self.scan {
+            // The first failure of a scan is the one that is shown.
+            scan.streams[stream].failure.get_or_insert(why);
+        }
+        self.answered(stream, SourceState::Failed);
     }
 
     fn answered(&mut self, stream: usize, state: SourceState) {

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{
     Ingester,
-    report::{CaptureReport, Report, StreamReport},
-    scan::{Phase, Scan, SourceState},
+    report::{CaptureReport, IngesterState, Report, StreamReport},
+    scan::{Phase, Scan},
 };
 use crate::counter::Counter;
 
@@ -48,15 +48,15 @@ impl Ingester {
         let mut hindrances = measured.hindrances;
         let mut streams = BTreeMap::new();
         for (index, stream) in self.streams.iter().enumerate() {
-            let mut report = StreamReport { source: "closed", ..StreamReport::default() };
+            let mut report = StreamReport::default();
             if let Some(scan) = scan {
                 let in_scan = &scan.streams[index];
-                if let SourceState::Failed(why) = &in_scan.source {
+                if let Some(why) = &in_scan.failure {
                     hindrances.push(format!("stream {}: {why}", stream.name));
                 }
                 report = StreamReport {
                     active: in_scan.active,
-                    source: in_scan.source.word(),
+                    source: in_scan.source,
                     read: in_scan.tally.read,
                     forwarded: in_scan.tally.forwarded,
                     dropped: in_scan.tally.dropped,
@@ -76,7 +76,11 @@ impl Ingester {
             name: self.name.clone(),
             service_uuid: measured.service_uuid,
             url: measured.url.to_owned(),
-            state: if measured.stopped { "stopped" } else { scan.map_or("idle", |scan| scan.word()) },
+            state: match scan {
+                _ if measured.stopped => IngesterState::Stopped,
+                None => IngesterState::Idle,
+                Some(scan) => scan.state(),
+            },
             ready: self.ready,
             finished: self.finished,
             runs_ended: scan
@@ -130,7 +134,7 @@ impl Ingester {
     pub(crate) fn landmarks(&self, now: Instant) -> impl PartialEq + Copy + use<> {
         let scan = self.scan.as_ref();
         let over = scan.is_some_and(|scan| self.has_delivered_all(scan));
-        (self.ready, self.finished, over, scan.map(|scan| scan.word()), self.workers.presence(now))
+        (self.ready, self.finished, over, scan.map(|scan| scan.state()), self.workers.presence(now))
     }
 
     /// Whether every run has ended, everything is paired, and the network has all messages for every worker that was not evicted.

@@ -13,6 +13,7 @@ use super::{
     assemble::{Flow, Taken},
     backlog::Backlog,
     command::Deal,
+    report::{IngesterState, SourceState},
     tally::{Pace, Tally},
 };
 use crate::names::{EventNumber, ScanId};
@@ -74,6 +75,8 @@ pub(crate) struct StreamScan {
     /// It has no detector: it follows the other streams.
     pub(crate) on_demand: bool,
     pub(crate) source: SourceState,
+    /// Why the source has failed.
+    pub(crate) failure: Option<String>,
     /// An order was sent and not answered.
     pub(crate) awaited: bool,
     pub(crate) flow: Flow,
@@ -82,36 +85,14 @@ pub(crate) struct StreamScan {
     pub(crate) triggered: Option<EventNumber>,
 }
 
-/// The state of a stream's source in this scan.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum SourceState {
-    #[default]
-    Closed,
-    Opening,
-    Open,
-    Ended,
-    Failed(String),
-}
-
-impl SourceState {
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Opening => "opening",
-            Self::Open => "open",
-            Self::Ended => "ended",
-            Self::Failed(_) => "failed",
-        }
-    }
-}
-
 impl StreamScan {
     /// Whether it can give no more events.
     pub(crate) fn is_over(&self) -> bool {
-        self.flow.is_empty() && matches!(self.source, SourceState::Ended | SourceState::Failed(_) | SourceState::Closed)
+        self.flow.is_empty() && matches!(self.source, SourceState::Ended | SourceState::Failed | SourceState::Closed)
     }
+
     pub(crate) fn has_failed(&self) -> bool {
-        matches!(self.source, SourceState::Failed(_))
+        self.source == SourceState::Failed
     }
 }
 
@@ -146,12 +127,12 @@ impl Scan {
         }
     }
 
-    pub(crate) fn word(&self) -> &'static str {
+    pub(crate) fn state(&self) -> IngesterState {
         match self.phase {
-            Phase::Opening { .. } => "opening",
-            Phase::Running => "running",
-            Phase::Finishing | Phase::Closing { .. } => "finishing",
-            Phase::Finished => "finished",
+            Phase::Opening { .. } => IngesterState::Opening,
+            Phase::Running => IngesterState::Running,
+            Phase::Finishing | Phase::Closing { .. } => IngesterState::Finishing,
+            Phase::Finished => IngesterState::Finished,
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     health::Health,
     wire::{Heard, MOST, Wire},
 };
+use crate::control::report::FaultSubject;
 
 /// The key's value is unusable. Repeating the command is useless until somebody corrects the value.
 #[derive(Debug, thiserror::Error)]
@@ -190,7 +191,7 @@ impl Link {
             for right in
                 errors.iter().filter_map(|(number, _)| asked.get(*number)).map(|command| explain::right(command))
             {
-                self.health.fault(about(&right), REFUSED);
+                self.health.fault(FaultSubject::Right(right.clone()), REFUSED);
                 self.refused.insert(right);
             }
             tokio::time::sleep(LONGEST_DELAY).await;
@@ -230,7 +231,7 @@ impl Link {
         }
         for right in asked.iter().map(|command| explain::right(command)) {
             if self.refused.remove(&right) {
-                self.health.right(&about(&right));
+                self.health.resolve(&FaultSubject::Right(right));
             }
         }
     }
@@ -244,10 +245,6 @@ impl Link {
         self.told = problem;
         tokio::time::sleep(self.delays.next().unwrap_or(LONGEST_DELAY)).await;
     }
-}
-
-fn about(right: &str) -> String {
-    format!("right to {right}")
 }
 
 const REFUSED: &str = "Redis denies it to this user (NOPERM); docs/reference/redis.md lists the rights that are needed";

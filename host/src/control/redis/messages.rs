@@ -36,10 +36,10 @@ fn uuid4<'de, D: Deserializer<'de>>(from: D) -> Result<Uuid, D::Error> {
     }
 }
 
-/// An ingester's state (`IngesterState`). One invalid field ends the connection task of every Python worker, so all
+/// An ingester's state (dranspose's `IngesterState`). One invalid field ends the connection task of every Python worker, so all
 /// fields are typed.
 #[derive(Debug, Serialize)]
-pub(super) struct IngesterState<'a> {
+pub(super) struct PublishedState<'a> {
     service_uuid: Uuid,
     mapping_uuid: Option<Uuid>,
     dranspose_version: &'static str,
@@ -63,7 +63,7 @@ struct ConnectedWorker<'a> {
 /// Shown to people: the program, and the version of the wire format.
 const VERSION: &str = concat!("framegate ", env!("CARGO_PKG_VERSION"), " (wire of dranspose 0.2.0)");
 
-impl<'a> IngesterState<'a> {
+impl<'a> PublishedState<'a> {
     pub(super) fn new(
         line: &'a Line,
         report: &'a Report,

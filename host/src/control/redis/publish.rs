@@ -12,14 +12,14 @@ use super::{
     build::BuildMeta,
     keys,
     link::Link,
-    messages::{IngesterState, finished},
+    messages::{PublishedState, finished},
     parameters::{Description, descriptions},
     rival::{Instance, Rival, Standing},
     stopped,
     wire::MOST,
 };
 use crate::{
-    control::Line,
+    control::{Line, report::FaultSubject},
     counter::Counter,
     ingester::report::Report,
     names::{ScanId, WorkerName},
@@ -75,7 +75,7 @@ async fn serve(
         let report = line.report.borrow_and_update().clone();
         let hash = shared.borrow_and_update().parameters_hash.clone();
         let last = Landmarks::of(&report);
-        let state = IngesterState::new(line, &report, build, hash.as_deref()).json();
+        let state = PublishedState::new(line, &report, build, hash.as_deref()).json();
         let mut pipe = redis::pipe();
         pipe.set_ex(keys::config(&line.name), state, EXPIRY).ignore();
         for Description { name, json } in &described {
@@ -110,10 +110,10 @@ async fn serve(
 /// The sources' parameters. Descriptions of a removed source are not repeated, so Redis forgets them.
 fn describe(context: &mut Context) -> Vec<Description> {
     let (described, wrong) = descriptions(&context.line.parameters.borrow_and_update());
-    let about = format!("descriptions of ingester {}", context.line.name);
+    let subject = FaultSubject::Descriptions(context.line.name.clone());
     match wrong.is_empty() {
-        true => context.health.right(&about),
-        false => context.health.fault(about, &wrong.join("; ")),
+        true => context.health.resolve(&subject),
+        false => context.health.fault(subject, &wrong.join("; ")),
     }
     described
 }
@@ -129,7 +129,7 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
     let standing = rival.look(in_key, now);
     let had_stepped_back = context.stepped_back.swap(standing != Standing::Serves, Ordering::Relaxed); // see its doc
     context.health.stepped_back(name, standing != Standing::Serves);
-    let about = format!("instances of ingester {name}");
+    let subject = FaultSubject::Instances(name.clone());
     let told = |other: &Instance| format!("(service uuid {}, {})", other.service_uuid, other.url);
     match standing {
         Standing::SteppedBack(younger) => {
@@ -138,7 +138,7 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
                  stream in new scans; stop one of them",
                 told(&younger)
             );
-            context.health.fault(about, &what);
+            context.health.fault(subject, &what);
             if aside.is_none_or(|first| first.service_uuid == *service_uuid) {
                 let own = serde_json::json!({"service_uuid": service_uuid, "url": url}).to_string();
                 link.ask_once::<()>(redis::cmd("SETEX").arg(&marker).arg(EXPIRY).arg(own)).await?.ok();
@@ -155,13 +155,13 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
     match (rival.insists(now), aside.filter(|other| other.service_uuid != *service_uuid)) {
         (Some(older), _) => {
             let what = "does not step back, so workers switch between the two; stop one of them";
-            context.health.fault(about, &format!("an older instance of this name {} {what}", told(older)));
+            context.health.fault(subject, &format!("an older instance of this name {} {what}", told(older)));
         }
         (None, Some(older)) => {
             let what = "is also running, and has stepped back; stop it";
-            context.health.fault(about, &format!("an older instance of this name {} {what}", told(&older)));
+            context.health.fault(subject, &format!("an older instance of this name {} {what}", told(&older)));
         }
-        (None, None) => context.health.right(&about),
+        (None, None) => context.health.resolve(&subject),
     }
     Some(true)
 }

@@ -22,7 +22,7 @@ use super::{
     tail::{Entry, Tail, order},
 };
 use crate::{
-    control::Stopped,
+    control::{Stopped, report::FaultSubject},
     counter::Counter,
     ingester::command::{Command, Deal},
     names::{ScanId, StreamName},
@@ -127,7 +127,7 @@ impl Updates {
 
     async fn start(&mut self, scan: ScanId, active: &[String]) -> Result<(), Stopped> {
         let line = &self.context.line;
-        let about = format!("ingester {}", line.name);
+        let subject = FaultSubject::Ingester(line.name.clone());
         let joining = match active.is_empty() {
             true => join(scan, &self.tail, &mut self.link, line).await,
             false => Joining::Whole(own(line, active)),
@@ -141,7 +141,7 @@ impl Updates {
                 )
             }
             Joining::Whole(streams) => {
-                self.context.health.right(&about);
+                self.context.health.resolve(&subject);
                 return self.open(scan, streams).await;
             }
             Joining::Missed(streams) => {
@@ -152,12 +152,12 @@ impl Updates {
                 )
             }
             Joining::Over => {
-                self.context.health.right(&about);
+                self.context.health.resolve(&subject);
                 tracing::info!("scan {scan} is over; waiting for the next one");
                 return self.command(scan, Vec::new()).await;
             }
         };
-        self.context.health.fault(about, &what);
+        self.context.health.fault(subject, &what);
         self.command(scan, Vec::new()).await
     }
 
