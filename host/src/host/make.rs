@@ -17,7 +17,7 @@ use super::{
 use crate::source::parameter::Parameter;
 use crate::{
     budget::Account,
-    control::{CommandSender, Line, Parameters},
+    control::{CommandSender, IngesterHandle, Parameters},
     forwarder::{Forwarder, Input, State},
     ingester::{Ingester, Limits, report::Report},
     near::near,
@@ -235,7 +235,7 @@ pub(crate) fn prepare(
     made: Vec<Made>,
     settings: &Settings,
     told: mpsc::UnboundedSender<Told>,
-) -> Result<(Forwarder, Line, Exchange), String> {
+) -> Result<(Forwarder, IngesterHandle, Exchange), String> {
     let name = &ingester.name;
     let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
     let router = Router::bind(ingester.bind, ingester.port, wake.clone()).map_err(|problem| {
@@ -291,7 +291,7 @@ pub(crate) fn prepare(
     let service_uuid = Uuid::new_v4();
     let room = wake.clone();
     let (report, latest) = watch::channel(Report::starting(name.clone(), service_uuid, ingester));
-    let line = Line {
+    let handle = IngesterHandle {
         name: name.clone(),
         service_uuid,
         url: ingester.url(),
@@ -300,7 +300,7 @@ pub(crate) fn prepare(
         commands: sender,
         report: latest,
     };
-    let exchange = Exchange { streams: line.streams.clone(), replacements: replacement_sender, parameters };
+    let exchange = Exchange { streams: handle.streams.clone(), replacements: replacement_sender, parameters };
     let forwarder = Forwarder {
         settings: ingester.clone(),
         service_uuid,
@@ -317,7 +317,7 @@ pub(crate) fn prepare(
         assembled: Account::new((ingester.memory_limit / 2).max(1), move || room.ring()),
         state: State::new(Instant::now()),
     };
-    Ok((forwarder, line, exchange))
+    Ok((forwarder, handle, exchange))
 }
 
 #[cfg(test)]

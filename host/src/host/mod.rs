@@ -33,7 +33,7 @@ pub use self::{
 };
 pub(crate) use self::{make::prepare, swap::Swaps};
 use crate::{
-    control::{CommandSender, Driver, Line, report::ControlReport},
+    control::{CommandSender, Driver, IngesterHandle, report::ControlReport},
     forwarder::Forwarder,
     ingester::report::Report,
     names::StreamName,
@@ -97,19 +97,19 @@ struct Ready {
 }
 
 impl Ready {
-    fn new(forwarder: Forwarder, line: &Line) -> Result<Self, String> {
+    fn new(forwarder: Forwarder, handle: &IngesterHandle) -> Result<Self, String> {
         let (go, word) = std::sync::mpsc::channel();
-        let named = tracing::error_span!(parent: None, "ingester", ingester = %line.name);
+        let named = tracing::error_span!(parent: None, "ingester", ingester = %handle.name);
         let life = move || {
             let _named = named.entered();
             if word.recv().is_ok() {
                 forwarder.run();
             }
         };
-        let thread = thread::Builder::new().name(format!("forward {}", line.name)).spawn(life);
-        let thread =
-            thread.map_err(|problem| format!("ingester {}: no thread: {problem}\n  {}", line.name, threads::REMEDY))?;
-        let (commands, report) = (line.commands.clone(), line.report.clone());
+        let thread = thread::Builder::new().name(format!("forward {}", handle.name)).spawn(life);
+        let thread = thread
+            .map_err(|problem| format!("ingester {}: no thread: {problem}\n  {}", handle.name, threads::REMEDY))?;
+        let (commands, report) = (handle.commands.clone(), handle.report.clone());
         Ok(Self { go, running: Running { commands, report, thread: Some(thread) } })
     }
 
@@ -161,14 +161,15 @@ impl Host {
         let made = make::make_sources(&settings, &linked, &mut error);
         let feeds: Vec<_> = made.iter().flatten().map(|(_, feed)| feed.clone()).collect();
         let (told, tells) = mpsc::unbounded_channel();
-        let (mut ready, mut lines, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ready, mut handles, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
         for (ingester, made) in settings.ingesters.iter().zip(made) {
-            let prepared = prepare(ingester, made, &settings, told.clone()).and_then(|(forwarder, line, exchange)| {
-                ready.push(Ready::new(forwarder, &line)?);
-                lines.push(line);
-                exchanges.push(exchange);
-                Ok(())
-            });
+            let prepared =
+                prepare(ingester, made, &settings, told.clone()).and_then(|(forwarder, handle, exchange)| {
+                    ready.push(Ready::new(forwarder, &handle)?);
+                    handles.push(handle);
+                    exchanges.push(exchange);
+                    Ok(())
+                });
             if let Err(problem) = prepared {
                 error.add(problem);
             }
@@ -206,7 +207,7 @@ impl Host {
                     "admin: {wanted} is taken; status and metrics are at {address}, where `framegate status` looks, too"
                 );
             }
-            let reports = lines.iter().map(|line: &Line| line.report.clone()).collect();
+            let reports = handles.iter().map(|handle: &IngesterHandle| handle.report.clone()).collect();
             let observed = Observed::new(address, swaps.clone(), reports, control_report.clone());
             runtime.spawn(admin.serve(observed, settings.admin_swap));
         }
@@ -214,7 +215,7 @@ impl Host {
             let done = done.clone();
             runtime.spawn(async move {
                 let ends_by_itself = driver.ends_by_itself();
-                driver.run(lines, report, stop).await;
+                driver.run(handles, report, stop).await;
                 done.store(ends_by_itself, Ordering::Release);
             })
         };

@@ -5,7 +5,7 @@
 
 use super::{keys, link::Link, messages::ControllerUpdate, tail::Tail};
 use crate::{
-    control::Line,
+    control::IngesterHandle,
     names::{ScanId, StreamName},
 };
 
@@ -21,15 +21,15 @@ pub(super) enum Joining {
 }
 
 /// Reads the updates, newest first, and checks whether work was assigned.
-pub(super) async fn join(scan: ScanId, tail: &Tail, link: &mut Link, line: &Line) -> Joining {
+pub(super) async fn join(scan: ScanId, tail: &Tail, link: &mut Link, ingester: &IngesterHandle) -> Joining {
     let Brought { streams: brought, finished } = brought(scan, tail, link).await;
     if finished {
         return Joining::Over;
     }
     let streams = match &brought {
-        Some(active) => own(line, active),
+        Some(active) => own(ingester, active),
         // The scan's entry is lost, so it may include any of our streams.
-        None => line.streams.clone(),
+        None => ingester.streams.clone(),
     };
     if streams.is_empty() {
         return Joining::Whole(streams);
@@ -42,9 +42,9 @@ pub(super) async fn join(scan: ScanId, tail: &Tail, link: &mut Link, line: &Line
 }
 
 /// Our own streams among the active ones.
-pub(super) fn own(line: &Line, active: &[String]) -> Vec<StreamName> {
+pub(super) fn own(ingester: &IngesterHandle, active: &[String]) -> Vec<StreamName> {
     let is_active = |own: &&StreamName| active.iter().any(|name| name == own.as_str());
-    line.streams.iter().filter(is_active).cloned().collect()
+    ingester.streams.iter().filter(is_active).cloned().collect()
 }
 
 /// What the updates contain about a scan.

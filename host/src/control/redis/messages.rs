@@ -8,7 +8,7 @@ use uuid::{Uuid, Variant};
 
 use super::build::BuildMeta;
 use crate::{
-    control::Line,
+    control::IngesterHandle,
     ingester::report::{Report, WorkerReport},
     names::StreamName,
 };
@@ -65,7 +65,7 @@ const VERSION: &str = concat!("framegate ", env!("CARGO_PKG_VERSION"), " (wire o
 
 impl<'a> PublishedState<'a> {
     pub(super) fn new(
-        line: &'a Line,
+        ingester: &'a IngesterHandle,
         report: &'a Report,
         build: Option<&'a BuildMeta>,
         parameters_hash: Option<&'a str>,
@@ -76,7 +76,7 @@ impl<'a> PublishedState<'a> {
             Some((service_uuid, ConnectedWorker { name, service_uuid, last_seen: worker.last_seen }))
         };
         Self {
-            service_uuid: line.service_uuid,
+            service_uuid: ingester.service_uuid,
             mapping_uuid: report.ready.map(|scan| scan.0),
             dranspose_version: VERSION,
             mapreduce_version: build,
@@ -84,10 +84,10 @@ impl<'a> PublishedState<'a> {
             processed_events: report.processed_events,
             // JSON has no NaN: it would be written as null, which the model refuses.
             event_rate: if report.event_rate.is_finite() { report.event_rate } else { 0.0 },
-            name: line.name.as_str(),
-            url: &line.url,
+            name: ingester.name.as_str(),
+            url: &ingester.url,
             connected_workers: report.workers.iter().filter_map(worker).collect(),
-            streams: &line.streams,
+            streams: &ingester.streams,
         }
     }
 
@@ -97,8 +97,8 @@ impl<'a> PublishedState<'a> {
 }
 
 /// The notice that a scan is finished (`IngesterUpdate`).
-pub(super) fn finished(line: &Line) -> String {
-    serde_json::json!({"state": "finished", "source": "ingester", "ingester": line.name.as_str()}).to_string()
+pub(super) fn finished(ingester: &IngesterHandle) -> String {
+    serde_json::json!({"state": "finished", "source": "ingester", "ingester": ingester.name.as_str()}).to_string()
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Parameters {
             if self.versions.get(name) == Some(version) {
                 continue;
             }
-            if !is_ours(name, &context.line.streams) {
+            if !is_ours(name, &context.ingester.streams) {
                 self.versions.insert(name.clone(), *version);
                 continue;
             }
@@ -89,7 +89,7 @@ fn is_ours(name: &str, streams: &[StreamName]) -> bool {
 const DUMP_PREFIX: &str = "dump_prefix";
 
 async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), Stopped> {
-    let commands = &context.line.commands;
+    let commands = &context.ingester.commands;
     if name == DUMP_PREFIX {
         match String::from_utf8(value) {
             Ok(prefix) => commands.command(Command::DumpPrefix(prefix)).await?,
@@ -101,7 +101,7 @@ async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), St
         return Ok(());
     }
     let value: Arc<[u8]> = value.into();
-    for stream in &context.line.streams {
+    for stream in &context.ingester.streams {
         // Includes parameters that the source lacks: its replacement may have them.
         if let Some(name) = own_name(stream, name) {
             let name = name.to_owned();

@@ -19,7 +19,7 @@ use super::{
     wire::MOST,
 };
 use crate::{
-    control::{Line, report::FaultSubject},
+    control::{IngesterHandle, report::FaultSubject},
     counter::Counter,
     ingester::report::Report,
     names::{ScanId, WorkerName},
@@ -59,25 +59,25 @@ async fn serve(
         return;
     }
     let mut noticed: Option<ScanId> = None;
-    let mut rival = Rival::new(context.line.service_uuid);
+    let mut rival = Rival::new(context.ingester.service_uuid);
     loop {
         // Comes first, because it may wait for Redis: so the state below is not from before an outage.
         let Some(serves) = look(link, context, &mut rival).await else { continue };
         if !serves {
-            let last = Landmarks::of(&context.line.report.borrow());
-            if !wait_for_change(&mut context.line, shared, &last).await {
+            let last = Landmarks::of(&context.ingester.report.borrow());
+            if !wait_for_change(&mut context.ingester, shared, &last).await {
                 return;
             }
             continue;
         }
         let described = describe(context);
-        let line = &mut context.line;
-        let report = line.report.borrow_and_update().clone();
+        let ingester = &mut context.ingester;
+        let report = ingester.report.borrow_and_update().clone();
         let hash = shared.borrow_and_update().parameters_hash.clone();
         let last = Landmarks::of(&report);
-        let state = PublishedState::new(line, &report, build, hash.as_deref()).json();
+        let state = PublishedState::new(ingester, &report, build, hash.as_deref()).json();
         let mut pipe = redis::pipe();
-        pipe.set_ex(keys::config(&line.name), state, EXPIRY).ignore();
+        pipe.set_ex(keys::config(&ingester.name), state, EXPIRY).ignore();
         for Description { name, json } in &described {
             pipe.set_ex(keys::parameter_description(name), json, EXPIRY).ignore();
         }
@@ -89,7 +89,7 @@ async fn serve(
         let over = report.finished.filter(|scan| report.ready == Some(*scan) && noticed != Some(*scan));
         if let Some(scan) = over {
             let mut notice = redis::cmd("XADD");
-            notice.arg(keys::ready(scan)).arg("*").arg(keys::DATA).arg(finished(line));
+            notice.arg(keys::ready(scan)).arg("*").arg(keys::DATA).arg(finished(ingester));
             match link.ask_once::<redis::Value>(&notice).await {
                 Some(Ok(_)) => {}
                 Some(Err(problem)) => {
@@ -101,7 +101,7 @@ async fn serve(
             }
             noticed = Some(scan);
         }
-        if !wait_for_change(line, shared, &last).await {
+        if !wait_for_change(ingester, shared, &last).await {
             return;
         }
     }
@@ -109,8 +109,8 @@ async fn serve(
 
 /// The sources' parameters. Descriptions of a removed source are not repeated, so Redis forgets them.
 fn describe(context: &mut Context) -> Vec<Description> {
-    let (described, wrong) = descriptions(&context.line.parameters.borrow_and_update());
-    let subject = FaultSubject::Descriptions(context.line.name.clone());
+    let (described, wrong) = descriptions(&context.ingester.parameters.borrow_and_update());
+    let subject = FaultSubject::Descriptions(context.ingester.name.clone());
     match wrong.is_empty() {
         true => context.health.resolve(&subject),
         false => context.health.fault(subject, &wrong.join("; ")),
@@ -120,7 +120,7 @@ fn describe(context: &mut Context) -> Vec<Description> {
 
 /// Whether we are the serving instance with our name; logs changes. `None`: Redis has not answered.
 async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<bool> {
-    let Line { name, service_uuid, url, .. } = &context.line;
+    let IngesterHandle { name, service_uuid, url, .. } = &context.ingester;
     let (config, marker) = (keys::config(name), keys::stepped_back(name));
     let found = link.peek_once::<Vec<Option<Vec<u8>>>>(redis::cmd("MGET").arg(&config).arg(&marker)).await?;
     let mut found = found.unwrap_or_default().into_iter().map(|value| serde_json::from_slice::<Instance>(&value?).ok());
@@ -170,10 +170,10 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
 async fn remove(link: &mut Link, context: &Context) {
     let script = "for _, key in ipairs(KEYS) do local value = redis.call('GET', key) \
                   if value and string.find(value, ARGV[1], 1, true) then redis.call('DEL', key) end end return 0";
-    let line = &context.line;
+    let ingester = &context.ingester;
     let mut remove = redis::cmd("EVAL");
-    remove.arg(script).arg(2).arg(keys::config(&line.name)).arg(keys::stepped_back(&line.name));
-    remove.arg(line.service_uuid.to_string());
+    remove.arg(script).arg(2).arg(keys::config(&ingester.name)).arg(keys::stepped_back(&ingester.name));
+    remove.arg(ingester.service_uuid.to_string());
     let removed: RedisResult<i64> = link.connected().await.ask(&remove, MOST).await;
     if let Err(problem) = removed {
         tracing::warn!("cannot remove this ingester's state from Redis; it stays until it expires: {problem}");
@@ -201,9 +201,13 @@ impl Landmarks {
 
 /// Waits for a change that others must see, and a little longer, so that changes come together; or until the next write
 /// is due. False: the ingester has ended, and its state must no longer be visible.
-async fn wait_for_change(line: &mut Line, shared: &mut watch::Receiver<Shared>, last: &Landmarks) -> bool {
+async fn wait_for_change(
+    ingester: &mut IngesterHandle,
+    shared: &mut watch::Receiver<Shared>,
+    last: &Landmarks,
+) -> bool {
     let due = Instant::now() + EVERY;
-    let Line { report, parameters, .. } = line;
+    let IngesterHandle { report, parameters, .. } = ingester;
     let changed = async {
         tokio::select! {
             () = async { drop(report.wait_for(|report| Landmarks::of(report) != *last).await) } => {}
