@@ -39,7 +39,7 @@ pub use host::{
     AskedBy, Host, Linked, OldSource, ProblemSubject, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState,
 };
 pub use ingester::{
+    counts::EventCounts,
     report::{CaptureReport, ConnectionReport, IngesterState, Report, SourceState, StreamReport, WorkerReport},
-    tally::Tally,
 };
 pub use plugin::identity::SourceIdentity;

@@ -7,6 +7,7 @@
 pub(crate) mod assemble;
 mod backlog;
 pub(crate) mod command;
+pub(crate) mod counts;
 pub(crate) mod header;
 pub(crate) mod message;
 mod pair;
@@ -14,7 +15,6 @@ pub(crate) mod picture;
 pub(crate) mod report;
 pub(crate) mod scan;
 mod strangers;
-pub(crate) mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod workers;
@@ -27,10 +27,10 @@ use std::{
 pub(crate) use self::pair::{Pairing, Seen};
 use self::{
     command::{Assignments, Command, Deal},
+    counts::{EventCounts, Pace},
     message::Messages,
     report::SourceState,
     scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan},
-    tally::{Pace, Tally},
     workers::Workers,
 };
 use crate::{
@@ -102,7 +102,7 @@ struct Stream {
     /// Name, version and file of its source, for messages.
     fed_by: String,
     /// The counts of the scans before the current one.
-    earlier: Tally,
+    earlier: EventCounts,
     /// The last fault of its source, unless it has worked since.
     fault: Option<String>,
 }
@@ -114,7 +114,7 @@ impl Ingester {
             name,
             on_demand,
             fed_by: String::new(),
-            earlier: Tally::default(),
+            earlier: EventCounts::default(),
             fault: None,
         };
         Self {
@@ -170,7 +170,7 @@ impl Ingester {
     fn start(&mut self, id: ScanId, streams: &[StreamName], deal: Deal, now: Instant) {
         if let Some(old) = self.scan.take() {
             for (stream, of_old) in self.streams.iter_mut().zip(&old.streams) {
-                stream.earlier = stream.earlier + of_old.tally;
+                stream.earlier = stream.earlier + of_old.counts;
                 stream.earlier.replaced += of_old.flow.waiting();
             }
         }
@@ -363,7 +363,7 @@ impl Ingester {
         if matches!(scan.phase, Phase::Closing { .. }) {
             scan.phase = Phase::Finished;
             self.finished = Some(id);
-            let lines = self.picture_of_tallies();
+            let lines = self.counts_in_a_line();
             tracing::info!("scan {id} finished: {lines}");
         }
     }

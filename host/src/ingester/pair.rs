@@ -63,8 +63,8 @@ impl Ingester {
             Slot::Dropped { count, .. } => *count,
             Slot::Events(batch) => batch.len() as u64,
         };
-        stream.tally.read += count;
-        if matches!(slot, Slot::Dropped { .. }) && !stream.has_failed() && stream.tally.dropped == 0 {
+        stream.counts.read += count;
+        if matches!(slot, Slot::Dropped { .. }) && !stream.has_failed() && stream.counts.dropped == 0 {
             tracing::warn!(
                 stream = %self.streams[index].name,
                 "memory is full: dropping events, because when_full is \"drop\"; their places in messages stay empty, \
@@ -72,7 +72,7 @@ impl Ingester {
             );
         }
         if matches!(slot, Slot::Dropped { .. }) || stream.has_failed() {
-            stream.tally.dropped += count;
+            stream.counts.dropped += count;
         }
         // After a failure later pairs would be wrong: the assigned workers get an empty place.
         if !stream.has_failed() {
@@ -261,13 +261,13 @@ fn take(scan: &mut Scan, index: usize, wanted: bool) -> Event {
     match stream.flow.take() {
         // From here on the bytes are charged to the account of messages.
         Some(Taken::Event(event)) => {
-            let tally = if wanted { &mut stream.tally.forwarded } else { &mut stream.tally.discarded };
-            *tally += 1;
+            let count = if wanted { &mut stream.counts.forwarded } else { &mut stream.counts.discarded };
+            *count += 1;
             event
         }
         Some(Taken::Tombstone { typ }) => tombstone(typ),
         None => {
-            stream.tally.missing += 1;
+            stream.counts.missing += 1;
             tombstone(stream.flow.last_typ)
         }
     }

@@ -57,14 +57,14 @@ impl Ingester {
                 report = StreamReport {
                     active: in_scan.active,
                     source: in_scan.source,
-                    read: in_scan.tally.read,
-                    forwarded: in_scan.tally.forwarded,
-                    dropped: in_scan.tally.dropped,
-                    discarded: in_scan.tally.discarded,
-                    missing: in_scan.tally.missing,
+                    read: in_scan.counts.read,
+                    forwarded: in_scan.counts.forwarded,
+                    dropped: in_scan.counts.dropped,
+                    discarded: in_scan.counts.discarded,
+                    missing: in_scan.counts.missing,
                     queued: in_scan.flow.waiting(),
                     bytes_waiting: in_scan.flow.bytes(),
-                    since_start: stream.earlier + in_scan.tally,
+                    since_start: stream.earlier + in_scan.counts,
                     ..StreamReport::default()
                 };
                 (measured.source)(index, &mut report);
@@ -103,20 +103,20 @@ impl Ingester {
     }
 
     /// The scan's counts in one line for the log: when it is finished, nothing is queued any more.
-    pub(crate) fn picture_of_tallies(&self) -> String {
+    pub(crate) fn counts_in_a_line(&self) -> String {
         let Some(scan) = &self.scan else { return String::new() };
         let line = |(stream, in_scan): (&super::Stream, &super::scan::StreamScan)| {
-            let tally = in_scan.tally;
-            let (name, read) = (&stream.name, tally.read);
-            let mut line = match tally.forwarded == read {
+            let counts = in_scan.counts;
+            let (name, read) = (&stream.name, counts.read);
+            let mut line = match counts.forwarded == read {
                 true => format!("{name}: {read} events read, all forwarded"),
                 false => format!(
                     "{name}: {read} events read, {} forwarded, {} dropped, {} discarded",
-                    tally.forwarded, tally.dropped, tally.discarded
+                    counts.forwarded, counts.dropped, counts.discarded
                 ),
             };
-            if tally.missing > 0 {
-                line += &format!(", {} more missing", tally.missing);
+            if counts.missing > 0 {
+                line += &format!(", {} more missing", counts.missing);
             }
             line
         };

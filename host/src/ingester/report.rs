@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::tally::{PaceReport, Tally};
+use super::counts::{EventCounts, PaceReport};
 use crate::{
     counter::Counter,
     names::{IngesterName, ScanId, StreamName, WorkerName},
@@ -171,7 +171,7 @@ pub struct StreamReport {
     /// Waiting bytes: those of the queued events, and those that the source has received and not yet delivered.
     pub bytes_waiting: u64,
     /// The counts over all scans since the start: losses stay visible when the next scan begins.
-    pub since_start: Tally,
+    pub since_start: EventCounts,
 }
 
 /// The connection between a source and its detector, in a [`StreamReport`].

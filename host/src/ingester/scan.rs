@@ -13,8 +13,8 @@ use super::{
     assemble::{Flow, Taken},
     backlog::Backlog,
     command::Deal,
+    counts::{EventCounts, Pace},
     report::{IngesterState, SourceState},
-    tally::{Pace, Tally},
 };
 use crate::names::{EventNumber, ScanId};
 
@@ -80,7 +80,7 @@ pub(crate) struct StreamScan {
     /// An order was sent and not answered.
     pub(crate) awaited: bool,
     pub(crate) flow: Flow,
-    pub(crate) tally: Tally,
+    pub(crate) counts: EventCounts,
     /// The last event number for which an on-demand source was triggered.
     pub(crate) triggered: Option<EventNumber>,
 }
@@ -154,7 +154,7 @@ impl Scan {
         for stream in &mut self.streams {
             while let Some(taken) = stream.flow.take() {
                 // A tombstone was counted as dropped when it arrived.
-                stream.tally.discarded += u64::from(matches!(taken, Taken::Event(_)));
+                stream.counts.discarded += u64::from(matches!(taken, Taken::Event(_)));
             }
         }
     }

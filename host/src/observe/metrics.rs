@@ -1,7 +1,7 @@
 //! The status as metrics, in the OpenMetrics text that Prometheus reads.
 //!
 //! Counts of a scan restart with the next scan, which Prometheus correctly takes for a reset. The counting itself is
-//! done in `ingester/tally.rs`.
+//! done in `ingester/counts.rs`.
 
 use std::fmt;
 
