@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::{
     Action, Ingester,
-    assemble::{Slot, Taken, groups},
+    assemble::{Slot, StreamPart, groups},
     command::{Assignment, Deal},
     header,
     message::Gathered,
@@ -260,12 +260,12 @@ fn take(scan: &mut Scan, index: usize, wanted: bool) -> Event {
     let tombstone = |typ| Event { typ, kind: EventKind::Data, frames: Frames::new() };
     match stream.flow.take() {
         // From here on the bytes are charged to the account of messages.
-        Some(Taken::Event(event)) => {
+        Some(StreamPart::Event(event)) => {
             let count = if wanted { &mut stream.counts.forwarded } else { &mut stream.counts.discarded };
             *count += 1;
             event
         }
-        Some(Taken::Tombstone { typ }) => tombstone(typ),
+        Some(StreamPart::Tombstone { typ }) => tombstone(typ),
         None => {
             stream.counts.missing += 1;
             tombstone(stream.flow.last_typ)

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    assemble::{Flow, Taken},
+    assemble::{Flow, StreamPart},
     backlog::Backlog,
     command::Deal,
     counts::{EventCounts, Pace},
@@ -152,9 +152,9 @@ impl Scan {
     /// Drops events whose assignments will not come.
     pub(crate) fn discard_waiting(&mut self) {
         for stream in &mut self.streams {
-            while let Some(taken) = stream.flow.take() {
+            while let Some(part) = stream.flow.take() {
                 // A tombstone was counted as dropped when it arrived.
-                stream.counts.discarded += u64::from(matches!(taken, Taken::Event(_)));
+                stream.counts.discarded += u64::from(matches!(part, StreamPart::Event(_)));
             }
         }
     }
