@@ -28,7 +28,7 @@ use crate::{
     names::ScanId,
     output::{
         dump::Dump,
-        router::{Heard, Router, Sent},
+        router::{Heard, Router, SendOutcome},
     },
     settings::{IngesterSettings, WhenFull},
     source::{
@@ -257,12 +257,12 @@ impl Forwarder {
         for index in waiting {
             let worker = self.ingester.workers.get(index);
             match self.router.send(&worker.name, worker.pending.iter()) {
-                Sent::Taken(taken) => {
-                    self.ingester.sent(index, taken.messages, taken.begun, now);
+                SendOutcome::Accepted(progress) => {
+                    self.ingester.sent(index, progress.messages, progress.begun, now);
                     busy = true;
                 }
-                Sent::Busy => {}
-                Sent::Unreachable => self.ingester.workers.unreachable(index, now),
+                SendOutcome::Busy => {}
+                SendOutcome::Unreachable => self.ingester.workers.unreachable(index, now),
             }
         }
         busy

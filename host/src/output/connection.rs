@@ -58,7 +58,7 @@ pub(crate) enum Read {
 
 /// What the kernel accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct SendProgress {
     /// Messages that it now has completely.
     pub(crate) messages: usize,
     /// Bytes of the next message.
@@ -148,7 +148,10 @@ impl Connection {
 
     /// Gives the kernel as many of these messages as it accepts at once; it may already have a part of the first.
     /// `None`: nothing now.
-    pub(crate) fn write<'a>(&mut self, messages: impl Iterator<Item = &'a Pooled<Message>> + Clone) -> Option<Taken> {
+    pub(crate) fn write<'a>(
+        &mut self,
+        messages: impl Iterator<Item = &'a Pooled<Message>> + Clone,
+    ) -> Option<SendProgress> {
         self.write_control();
         if !self.writable {
             return None;
@@ -188,7 +191,7 @@ impl Connection {
             whole += 1;
         }
         self.begun = bytes;
-        Some(Taken { messages: whole, begun: bytes })
+        Some(SendProgress { messages: whole, begun: bytes })
     }
 
     /// If the kernel's buffer is full, an event reports when it has room again; any other problem shows at the next read.

@@ -16,7 +16,7 @@ use slab::Slab;
 
 use super::{
     audit::{Seen, Standing, audit},
-    connection::{Connection, Read, Taken},
+    connection::{Connection, Read, SendProgress},
     places::{Counts, Places, places},
     port,
     rivals::Rivals,
@@ -54,9 +54,9 @@ pub(crate) struct Router {
 
 /// The result of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sent {
+pub(crate) enum SendOutcome {
     /// The network accepted something.
-    Taken(Taken),
+    Accepted(SendProgress),
     /// Not now.
     Busy,
     /// No such worker is connected.
@@ -146,15 +146,15 @@ impl Router {
         &mut self,
         worker: &WorkerName,
         messages: impl Iterator<Item = &'a Pooled<Message>> + Clone,
-    ) -> Sent {
+    ) -> SendOutcome {
         let found = self.of_worker.get(worker).and_then(|key| Some((*key, self.connections.get_mut(*key)?)));
-        let Some((key, connection)) = found else { return Sent::Unreachable };
-        let taken = connection.write(messages);
+        let Some((key, connection)) = found else { return SendOutcome::Unreachable };
+        let progress = connection.write(messages);
         if connection.readable {
             // The connection is broken, or has data to read anyway.
             self.unread.push(key);
         }
-        taken.map_or(Sent::Busy, Sent::Taken)
+        progress.map_or(SendOutcome::Busy, SendOutcome::Accepted)
     }
 
     /// Processes input from workers. `heard` returns the worker if it is served and the message is a ping. Returns
