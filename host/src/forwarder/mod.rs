@@ -28,7 +28,7 @@ use crate::{
     names::ScanId,
     output::{
         dump::Dump,
-        router::{Heard, Router, SendOutcome},
+        router::{Router, SendOutcome, WorkerInput},
     },
     settings::{IngesterSettings, WhenFull},
     source::{
@@ -153,8 +153,8 @@ impl Forwarder {
         let ingester = &mut self.ingester;
         let wall = SystemTime::now();
         busy |= self.router.receive(now, |heard| match heard {
-            Heard::Message { identity, payload } => ingester.workers.ping(identity, payload, now, wall),
-            Heard::Parted(worker, lost) => {
+            WorkerInput::Message { identity, payload } => ingester.workers.ping(identity, payload, now, wall),
+            WorkerInput::Parted(worker, lost) => {
                 ingester.workers.parted(&worker, lost);
                 None
             }

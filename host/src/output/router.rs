@@ -1,7 +1,7 @@
 //! The ROUTER: a port to which workers connect, with messages to each by its name, and pings from them.
 //!
 //! Owned by the forwarder thread. It implements ZeroMQ's protocol ([`crate::zmtp`]) itself, on plain TCP. The interface
-//! hides all sockets behind our own terms (send, heard, parted).
+//! hides all sockets behind our own terms (send, receive, parted).
 
 use std::{
     collections::HashMap,
@@ -65,7 +65,7 @@ pub(crate) enum SendOutcome {
 
 /// Input from workers.
 #[derive(Debug)]
-pub(crate) enum Heard<'a> {
+pub(crate) enum WorkerInput<'a> {
     /// A message; the payload is empty unless the message has exactly one part.
     Message { identity: &'a [u8], payload: &'a [u8] },
     /// The worker's connection has ended, or was replaced. The number counts messages in transit.
@@ -157,27 +157,36 @@ impl Router {
         progress.map_or(SendOutcome::Busy, SendOutcome::Accepted)
     }
 
-    /// Processes input from workers. `heard` returns the worker if it is served and the message is a ping. Returns
+    /// Processes input from workers. `handle` returns the worker if it is served and the message is a ping. Returns
     /// whether there may be more.
-    pub(crate) fn receive(&mut self, now: Instant, mut heard: impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        mut handle: impl FnMut(WorkerInput<'_>) -> Option<WorkerName>,
+    ) -> bool {
         self.look(Duration::ZERO);
         self.accept(now);
         let mut unread = std::mem::take(&mut self.unread);
         // Each connection has one turn, however often it was noted.
         unread.sort_unstable();
         unread.dedup();
-        unread.retain(|key| self.read(*key, now, &mut heard));
+        unread.retain(|key| self.read(*key, now, &mut handle));
         let more = !unread.is_empty() || self.acceptable;
         unread.append(&mut self.unread);
         self.unread = unread;
         for (worker, lost) in self.parted.drain(..) {
-            heard(Heard::Parted(worker, lost));
+            handle(WorkerInput::Parted(worker, lost));
         }
         more
     }
 
     /// Returns whether there may be more.
-    fn read(&mut self, key: usize, now: Instant, heard: &mut impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
+    fn read(
+        &mut self,
+        key: usize,
+        now: Instant,
+        handle: &mut impl FnMut(WorkerInput<'_>) -> Option<WorkerName>,
+    ) -> bool {
         for _ in 0..READS_AT_ONCE {
             let Some(connection) = self.connections.get_mut(key) else { return false };
             if !connection.readable {
@@ -187,7 +196,7 @@ impl Router {
             let (mut pings, mut early) = (false, Vec::new());
             let read = connection.read(&mut self.buffer, |identity, payload| {
                 if was_ready {
-                    pings |= heard(Heard::Message { identity, payload }).is_some();
+                    pings |= handle(WorkerInput::Message { identity, payload }).is_some();
                 } else {
                     early.push(payload.to_vec());
                 }
@@ -202,7 +211,7 @@ impl Router {
                 // Messages in the same read are processed only now that the connection has its name.
                 let Some(Connection { identity, .. }) = self.connections.get(key) else { return false };
                 for payload in early {
-                    pings |= heard(Heard::Message { identity, payload: &payload }).is_some();
+                    pings |= handle(WorkerInput::Message { identity, payload: &payload }).is_some();
                 }
             }
             if pings && let Some(connection) = self.connections.get_mut(key) {
