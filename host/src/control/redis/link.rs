@@ -12,7 +12,7 @@ use super::{
     Address,
     explain::{self, Circumstances},
     health::Health,
-    wire::{Heard, MOST, Wire},
+    wire::{MOST, Monitor, Wire},
 };
 use crate::control::report::FaultSubject;
 
@@ -33,7 +33,7 @@ pub(super) struct Link {
     address: Address,
     connection: Option<Wire>,
     /// What is known about the current or last connection.
-    heard: Heard,
+    monitor: Monitor,
     /// Number of connections so far.
     connections: u64,
     /// Whether this connection has answered.
@@ -62,7 +62,7 @@ impl Link {
         Self {
             address: address.clone(),
             connection: None,
-            heard: Heard::new(),
+            monitor: Monitor::new(),
             connections: 0,
             proven: false,
             state: State::New,
@@ -123,8 +123,8 @@ impl Link {
                     continue;
                 }
             };
-            self.heard = Heard::new();
-            match Wire::connect(self.address.info(), keys, &self.heard).await {
+            self.monitor = Monitor::new();
+            match Wire::connect(self.address.info(), keys, &self.monitor).await {
                 Ok(wire) => {
                     self.connection = Some(wire);
                     self.connections += 1;
@@ -145,12 +145,12 @@ impl Link {
 
     /// The first bytes of the last answer, also of one that was aborted because it was too large.
     pub(super) fn beginning(&self) -> Vec<u8> {
-        self.heard.beginning()
+        self.monitor.beginning()
     }
 
     fn no_connection(&self, problem: &RedisError) -> String {
         let (tls, served_before) = (self.address.is_tls(), self.health.served_before());
-        explain::no_connection(problem, &Circumstances { tls, served_before, word: self.heard.word() })
+        explain::no_connection(problem, &Circumstances { tls, served_before, last_error: self.monitor.last_error() })
     }
 
     /// Interprets an outcome: an answer, or `None`.
@@ -165,7 +165,7 @@ impl Link {
         };
         let Some(errors) = problem.clone().into_server_errors() else {
             self.connection = None;
-            if let Some(most) = self.heard.too_large() {
+            if let Some(most) = self.monitor.too_large() {
                 return Some(Err(Unusable::TooLarge(most)));
             }
             // A connection that worked before may have died in an outage that is over: not worth a log line.
