@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     budget::Account,
     ingester::{
-        Ingester, Pairing, Seen,
+        Ingester, PairedEvent, Pairing,
         assemble::Slot,
         command::{Assignments, Command},
         report::Report,
@@ -238,7 +238,7 @@ impl Forwarder {
             if self.assembled.is_full() || self.dump.holds_back() {
                 break;
             }
-            let capture = |event: &Seen<'_>| _ = self.dump.write(event);
+            let capture = |event: &PairedEvent<'_>| _ = self.dump.write(event);
             match self.ingester.pair(now, wall, &self.assembled, capture) {
                 Pairing::Nothing => break,
                 Pairing::Paired => paired += 1,

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::pair::{Pairing, Seen};
+pub(crate) use self::pair::{PairedEvent, Pairing};
 use self::{
     command::{Assignments, Command, Deal},
     counts::{EventCounts, Pace},

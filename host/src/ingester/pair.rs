@@ -25,7 +25,7 @@ use crate::{
 
 /// One event with all the streams that it names, for the capture.
 #[derive(Debug)]
-pub(crate) struct Seen<'a> {
+pub(crate) struct PairedEvent<'a> {
     pub(crate) number: EventNumber,
     /// RFC 3339, as in the header.
     pub(crate) created_at: &'a str,
@@ -98,7 +98,7 @@ impl Ingester {
         now: Instant,
         wall: SystemTime,
         account: &Arc<Account>,
-        capture: impl FnOnce(&Seen<'_>),
+        capture: impl FnOnce(&PairedEvent<'_>),
     ) -> Pairing {
         let Some(scan) = &mut self.scan else { return Pairing::Nothing };
         if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
@@ -216,7 +216,7 @@ impl Ingester {
         now: Instant,
         wall: SystemTime,
         account: &Arc<Account>,
-        capture: impl FnOnce(&Seen<'_>),
+        capture: impl FnOnce(&PairedEvent<'_>),
     ) {
         let Some(scan) = &mut self.scan else { return };
         scan.processed += 1;
@@ -236,7 +236,7 @@ impl Ingester {
             }
             self.workers.give(*last, message, now);
         }
-        capture(&Seen {
+        capture(&PairedEvent {
             number: assigned.number,
             created_at,
             streams: assigned.streams.iter().map(|(index, _)| &self.streams[*index].name).collect(),

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::{
     budget::COPY_BELOW,
     capture::write::{Place, StreamRef, write_event},
-    ingester::{Seen, message::Whole},
+    ingester::{PairedEvent, message::Whole},
     recycle::Pooled,
 };
 
@@ -50,7 +50,7 @@ impl Chunk {
     }
 
     /// Adds an event.
-    pub(super) fn add(&mut self, event: &Seen<'_>) {
+    pub(super) fn add(&mut self, event: &PairedEvent<'_>) {
         let streams = event.streams.iter().zip(event.gathered.events()).map(|(name, event)| StreamRef {
             name: name.as_str(),
             typ: event.typ,
@@ -140,7 +140,7 @@ mod tests {
             let events = [first, event(&[5, large])].into_iter().take(1 + number as usize % 2);
             let gathered = messages.gather(events, &account);
             let streams = names.iter().take(gathered.events().len()).collect();
-            chunk.add(&Seen { number, created_at: "now", streams, gathered: &gathered });
+            chunk.add(&PairedEvent { number, created_at: "now", streams, gathered: &gathered });
             let refs = names.iter().zip(gathered.events());
             let refs = refs.map(|(name, event)| StreamRef { name: name.as_str(), typ: "T", frames: &event.frames });
             write_event(&mut expected, number, "now", refs, |_, _| false);

@@ -26,7 +26,7 @@ use std::{
 use chunk::Chunk;
 
 use crate::{
-    ingester::{Seen, report::CaptureReport},
+    ingester::{PairedEvent, report::CaptureReport},
     names::ScanId,
     settings::CaptureWhenFull,
 };
@@ -165,7 +165,7 @@ impl Dump {
     }
 
     /// Queues an event for the writer. Never waits. Returns whether it was queued; if not, it is counted.
-    pub(crate) fn write(&mut self, event: &Seen<'_>) -> bool {
+    pub(crate) fn write(&mut self, event: &PairedEvent<'_>) -> bool {
         let Some(status) = &self.current else { return false };
         if status.fault.get().is_some() {
             status.skip();

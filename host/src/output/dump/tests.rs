@@ -52,8 +52,8 @@ fn write_gathered(dump: &mut Dump, number: u64, gathered: &Gathered) -> Wrote {
     }
     let name = StreamName::new("eiger").unwrap();
     let streams = [&name].into_iter().collect();
-    let seen = Seen { number, created_at: "2026-01-01T00:00:00.000000Z", streams, gathered };
-    if dump.write(&seen) { Wrote::Queued } else { Wrote::Skipped }
+    let event = PairedEvent { number, created_at: "2026-01-01T00:00:00.000000Z", streams, gathered };
+    if dump.write(&event) { Wrote::Queued } else { Wrote::Skipped }
 }
 
 fn write(dump: &mut Dump, number: u64, bytes: usize) -> Wrote {
