@@ -10,7 +10,7 @@ use super::places::Places;
 
 /// The facts about one connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct ConnectionFacts {
     pub(super) key: usize,
     pub(super) since: Instant,
     /// Time of its last data.
@@ -46,7 +46,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const SCARCE: usize = 4;
 
 /// Judges all connections. If there are too many, those that have been silent for the longest time end.
-pub(super) fn audit(all: impl Iterator<Item = Seen>, places: Places, scarce: bool, now: Instant) -> Verdict {
+pub(super) fn audit(all: impl Iterator<Item = ConnectionFacts>, places: Places, scarce: bool, now: Instant) -> Verdict {
     let mut verdict = Verdict::default();
     let (mut strangers, mut former, mut placed) = (Vec::new(), Vec::new(), 0);
     for one in all {
@@ -76,16 +76,16 @@ mod tests {
     use super::*;
 
     /// Connections of one standing, oldest first.
-    fn of(standing: Standing, keys: std::ops::Range<usize>, now: Instant) -> Vec<Seen> {
+    fn of(standing: Standing, keys: std::ops::Range<usize>, now: Instant) -> Vec<ConnectionFacts> {
         let end = keys.end;
         let one = |key| {
             let at = now - Duration::from_millis((end - key) as u64);
-            Seen { key, since: at, heard: at, ready: true, standing }
+            ConnectionFacts { key, since: at, heard: at, ready: true, standing }
         };
         keys.map(one).collect()
     }
 
-    fn judged(all: &[Seen], scarce: bool, now: Instant) -> Verdict {
+    fn judged(all: &[ConnectionFacts], scarce: bool, now: Instant) -> Verdict {
         audit(all.iter().copied(), Places { workers: 20, strangers: 8 }, scarce, now)
     }
 

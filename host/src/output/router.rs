@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Token, net::TcpListener, unix::SourceFd};
 use slab::Slab;
 
 use super::{
-    audit::{Seen, Standing, audit},
+    audit::{ConnectionFacts, Standing, audit},
     connection::{Connection, Read, SendProgress},
     places::{Counts, Places, places},
     port,
@@ -319,16 +319,16 @@ impl Router {
     pub(crate) fn audit(&mut self, now: Instant, has_place: impl Fn(&WorkerName) -> bool) {
         self.accepted = 0;
         let scarce = self.lacks_descriptors(now);
-        let seen = self.connections.iter().map(|(key, connection)| {
+        let facts = self.connections.iter().map(|(key, connection)| {
             let standing = match &connection.worker {
                 Some(worker) if connection.has_pinged && has_place(worker) => Standing::Placed,
                 _ if connection.has_pinged => Standing::Former,
                 _ => Standing::Stranger,
             };
             let (since, heard, ready) = (connection.since, connection.heard, connection.is_ready());
-            Seen { key, since, heard, ready, standing }
+            ConnectionFacts { key, since, heard, ready, standing }
         });
-        let verdict = audit(seen, self.places, scarce, now);
+        let verdict = audit(facts, self.places, scarce, now);
         self.counts.no_handshake += verdict.silent.len() as u64;
         self.counts.strangers += verdict.too_many.len() as u64;
         verdict.silent.into_iter().chain(verdict.too_many).for_each(|key| self.end(key));
