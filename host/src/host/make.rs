@@ -23,7 +23,7 @@ use crate::{
     near::near,
     output::{
         dump::{Dump, DumpSettings},
-        places,
+        limits::connection_limits,
         router::Router,
     },
     plugin::{
@@ -275,7 +275,7 @@ pub(crate) fn prepare(
         source_timeout: settings.source_timeout,
         min_workers: standalone,
         allowed_workers: ingester.workers.clone(),
-        most_workers: places::places().workers,
+        most_workers: connection_limits().workers,
     };
     let streams = made.iter().map(|(_, feed)| (feed.settings.name.clone(), feed.created.on_demand)).collect();
     let described = made.iter().flat_map(|(_, feed)| {

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::places::Places;
+use super::limits::ConnectionLimits;
 
 /// The facts about one connection.
 #[derive(Debug, Clone, Copy)]
@@ -42,11 +42,16 @@ pub(super) struct Verdict {
 
 /// Time limit for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// If descriptors are scarce, the number of places is divided by this.
+/// If descriptors are scarce, the limits are divided by this.
 const SCARCE: usize = 4;
 
 /// Judges all connections. If there are too many, those that have been silent for the longest time end.
-pub(super) fn audit(all: impl Iterator<Item = ConnectionFacts>, places: Places, scarce: bool, now: Instant) -> Verdict {
+pub(super) fn audit(
+    all: impl Iterator<Item = ConnectionFacts>,
+    limits: ConnectionLimits,
+    scarce: bool,
+    now: Instant,
+) -> Verdict {
     let mut verdict = Verdict::default();
     let (mut strangers, mut former, mut placed) = (Vec::new(), Vec::new(), 0);
     for one in all {
@@ -62,7 +67,7 @@ pub(super) fn audit(all: impl Iterator<Item = ConnectionFacts>, places: Places, 
     }
     let part = if scarce { SCARCE } else { 1 };
     for (mut group, most) in
-        [(strangers, places.strangers / part), (former, (places.workers / part).saturating_sub(placed))]
+        [(strangers, limits.strangers / part), (former, (limits.workers / part).saturating_sub(placed))]
     {
         group.sort_unstable();
         let surplus = group.len().saturating_sub(most);
@@ -86,7 +91,7 @@ mod tests {
     }
 
     fn judged(all: &[ConnectionFacts], scarce: bool, now: Instant) -> Verdict {
-        audit(all.iter().copied(), Places { workers: 20, strangers: 8 }, scarce, now)
+        audit(all.iter().copied(), ConnectionLimits { workers: 20, strangers: 8 }, scarce, now)
     }
 
     #[test]

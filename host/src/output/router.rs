@@ -17,7 +17,7 @@ use slab::Slab;
 use super::{
     audit::{ConnectionFacts, Standing, audit},
     connection::{Connection, Read, SendProgress},
-    places::{Counts, Places, places},
+    limits::{ConnectionLimits, Counts, connection_limits},
     port,
     rivals::Rivals,
 };
@@ -43,7 +43,7 @@ pub(crate) struct Router {
     wake: Wake,
     buffer: Box<[u8]>,
     /// Maximum numbers of connections.
-    places: Places,
+    limits: ConnectionLimits,
     /// Number of connections accepted since the last audit.
     accepted: usize,
     rivals: Rivals,
@@ -106,7 +106,7 @@ impl Router {
             parted: Vec::new(),
             wake,
             buffer: vec![0; BUFFER].into(),
-            places: places(),
+            limits: connection_limits(),
             accepted: 0,
             rivals: Rivals::default(),
             counts: Counts::default(),
@@ -312,7 +312,7 @@ impl Router {
 
     /// Whether the next audit should come early, because many have connected.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.accepted > self.places.strangers / 2
+        self.accepted > self.limits.strangers / 2
     }
 
     /// Checks all connections, and ends those that keep others out. `has_place` says whether a worker is known.
@@ -328,7 +328,7 @@ impl Router {
             let (since, heard, ready) = (connection.since, connection.heard, connection.is_ready());
             ConnectionFacts { key, since, heard, ready, standing }
         });
-        let verdict = audit(facts, self.places, scarce, now);
+        let verdict = audit(facts, self.limits, scarce, now);
         self.counts.no_handshake += verdict.silent.len() as u64;
         self.counts.strangers += verdict.too_many.len() as u64;
         verdict.silent.into_iter().chain(verdict.too_many).for_each(|key| self.end(key));
