@@ -26,7 +26,7 @@ pub(crate) struct Message {
     own: Vec<u8>,
     unused: usize,
     /// Large frames, and their positions in `own`.
-    frames: SmallVec<[Place; 2]>,
+    frames: SmallVec<[LargeFrame; 2]>,
     /// A large event's frames.
     apart: Option<Pooled<Charged>>,
     /// A small event's charge to the account of assembled messages.
@@ -37,7 +37,7 @@ pub(crate) struct Message {
 
 /// A frame that is not copied.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct LargeFrame {
     in_own: usize,
     stream: usize,
     frame: usize,
@@ -92,13 +92,13 @@ impl Message {
     /// Its bytes on the wire, in pieces.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = self.unused;
-        let with_frame = self.frames.iter().flat_map(move |place| {
-            let own = &self.own[mem::replace(&mut from, place.in_own)..place.in_own];
+        let with_frame = self.frames.iter().flat_map(move |frame| {
+            let own = &self.own[mem::replace(&mut from, frame.in_own)..frame.in_own];
             let events = self.apart.as_ref().map(|charged| charged.events());
-            let frame = events.map(|events| events[place.stream].frames[place.frame].as_slice());
-            [own].into_iter().chain(frame)
+            let bytes = events.map(|events| events[frame.stream].frames[frame.frame].as_slice());
+            [own].into_iter().chain(bytes)
         });
-        let last = self.frames.last().map_or(self.unused, |place| place.in_own);
+        let last = self.frames.last().map_or(self.unused, |frame| frame.in_own);
         with_frame.chain([&self.own[last..]])
     }
 }
@@ -198,7 +198,7 @@ impl Messages {
                     if bytes.len() < COPY_BELOW {
                         new.own.extend_from_slice(bytes);
                     } else {
-                        new.frames.push(Place { in_own: new.own.len(), stream, frame });
+                        new.frames.push(LargeFrame { in_own: new.own.len(), stream, frame });
                     }
                 }
             }
