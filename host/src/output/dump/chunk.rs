@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::{
     budget::COPY_BELOW,
-    capture::write::{Place, StreamRef, write_event},
+    capture::write::{FramePosition, StreamRef, write_event},
     ingester::{PairedEvent, message::Whole},
     recycle::Pooled,
 };
@@ -22,8 +22,8 @@ use crate::{
 pub(super) struct Chunk {
     /// All bytes except large frames.
     own: Vec<u8>,
-    /// Large frames, in order: the index in `wholes` of the event of each, and its place.
-    apart: Vec<(usize, Place)>,
+    /// Large frames, in order: the index in `wholes` of the event of each, and its position.
+    apart: Vec<(usize, FramePosition)>,
     wholes: Vec<Pooled<Whole>>,
     /// The end of each event, counted from the chunk's first byte.
     ends: Vec<u64>,
@@ -57,11 +57,11 @@ impl Chunk {
             frames: &event.frames,
         });
         let (before, mut large) = (self.own.len(), 0);
-        write_event(&mut self.own, event.number, event.created_at, streams, |place, frame| {
+        write_event(&mut self.own, event.number, event.created_at, streams, |position, frame| {
             let stays = frame.len() >= COPY_BELOW;
             if stays {
                 large += frame.len() as u64;
-                self.apart.push((self.wholes.len(), place));
+                self.apart.push((self.wholes.len(), position));
             }
             stays
         });
@@ -79,7 +79,7 @@ impl Chunk {
     pub(super) fn write(&self, file: &mut File, written: &mut u64) -> io::Result<()> {
         let mut from = 0;
         let mut slices = SmallVec::<[IoSlice<'_>; 32]>::with_capacity(2 * self.apart.len() + 1);
-        for (whole, Place { at, stream, frame }) in &self.apart {
+        for (whole, FramePosition { at, stream, frame }) in &self.apart {
             slices.push(IoSlice::new(&self.own[from..*at]));
             slices.push(IoSlice::new(self.wholes[*whole].events[*stream].frames[*frame].as_slice()));
             from = *at;
