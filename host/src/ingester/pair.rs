@@ -15,7 +15,7 @@ use super::{
     assemble::{Slot, StreamPart, groups},
     command::{Assignment, Deal},
     header,
-    message::Gathered,
+    message::AssembledEvent,
     scan::{Phase, Scan},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(crate) struct PairedEvent<'a> {
     /// All streams that it names, including those that are sent to no worker.
     pub(crate) streams: SmallVec<[&'a StreamName; 4]>,
     /// Their events, in the same order.
-    pub(crate) gathered: &'a Gathered,
+    pub(crate) assembled: &'a AssembledEvent,
 }
 
 /// The next item to pair.
@@ -221,15 +221,15 @@ impl Ingester {
         let Some(scan) = &mut self.scan else { return };
         scan.processed += 1;
         let events = assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty()));
-        let gathered = self.messages.gather(events, account);
+        let assembled = self.messages.assemble(events, account);
         let created_at = self.created_at.text(wall);
         for (parts, workers) in groups(assigned) {
             let in_header = parts.iter().map(|part| {
-                let (stream, event) = (assigned.streams[*part].0, &gathered.events()[*part]);
+                let (stream, event) = (assigned.streams[*part].0, &assembled.events()[*part]);
                 header::Part { stream: &self.streams[stream].escaped, typ: event.typ, frames: event.frames.len() }
             });
             let header = |out: &mut Vec<u8>| header::write(out, assigned.number, in_header, created_at);
-            let message = self.messages.message(header, &gathered, &parts, account);
+            let message = self.messages.message(header, &assembled, &parts, account);
             let (last, others) = workers.split_last().expect("a group has workers");
             for worker in others {
                 self.workers.give(*worker, message.clone(), now);
@@ -240,9 +240,9 @@ impl Ingester {
             number: assigned.number,
             created_at,
             streams: assigned.streams.iter().map(|(index, _)| &self.streams[*index].name).collect(),
-            gathered: &gathered,
+            assembled: &assembled,
         });
-        self.messages.gathered(gathered);
+        self.messages.finish(assembled);
     }
 
     /// The network has taken this many more messages for a worker, and this many bytes of the next.
