@@ -36,7 +36,7 @@ use self::{
     bench::Bench,
     capture::Capture,
     catalog::{CHECKS, Check, Of},
-    report::{Line, Report},
+    report::{CheckResult, Report},
     upstream::Kind,
     verdict::Verdict,
 };
@@ -197,7 +197,7 @@ fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut Rep
         report.is_at(check.name);
         ask::<Verdict>(task, check.limit, false).unwrap_or_else(Verdict::from)
     };
-    report.lines.push(Line { check: check.name, verdict, took: began.elapsed() });
+    report.results.push(CheckResult { check: check.name, verdict, took: began.elapsed() });
 }
 
 fn ask<A: serde::de::DeserializeOwned>(task: &Task, time: Duration, for_each_step: bool) -> Result<A, child::NoAnswer> {
