@@ -25,8 +25,8 @@ use crate::{
         Action, Ingester, Pairing,
         assemble::Slot,
         command::{Assignment, Assignments, Command, Deal},
-        picture::Measured,
         report::{IngesterState, Report},
+        snapshot::Measured,
         tests::limits,
     },
     names::{IngesterName, ScanId, StreamName, WorkerName},
@@ -297,7 +297,7 @@ impl World {
             stopped: false,
             late: self.space.late(),
         };
-        self.heart.picture(self.now, measured)
+        self.heart.report(self.now, measured)
     }
 
     /// The index of a worker with waiting messages.

@@ -11,9 +11,9 @@ pub(crate) mod counts;
 pub(crate) mod header;
 pub(crate) mod message;
 mod pair;
-pub(crate) mod picture;
 pub(crate) mod report;
 pub(crate) mod scan;
+pub(crate) mod snapshot;
 mod strangers;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,6 +1,6 @@
-//! An ingester's report: one picture of its state, always the latest.
+//! An ingester's report: a snapshot of its state, always the latest.
 //!
-//! A picture, not a series of messages: nobody can miss one, and it needs no queue. The forwarder replaces it at once when
+//! A snapshot, not a series of messages: nobody can miss one, and it needs no queue. The forwarder replaces it at once when
 //! `ready`, `finished`, `runs_ended` or the workers change, and otherwise at most every 200 ms while counters change.
 
 use std::{collections::BTreeMap, fmt};

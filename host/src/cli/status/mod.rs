@@ -1,8 +1,8 @@
 //! `framegate status`: asks a running framegate over its admin endpoint, and shows the answer.
 //!
-//! Runs on the main thread. Neighbour: [`picture`] formats the tables.
+//! Runs on the main thread. Neighbour: [`tables`] formats the tables.
 
-mod picture;
+mod tables;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -103,7 +103,7 @@ fn shown(args: &Args, answer: &str) -> anyhow::Result<String> {
     if status["ingesters"].as_array().is_none() {
         bail!("the answer is not a status of framegate");
     }
-    Ok(picture::picture(&status))
+    Ok(tables::text(&status))
 }
 
 /// The interval at which ingesters' rates change.

@@ -1,4 +1,4 @@
-//! Builds the report of an ingester's state that control and people see.
+//! Builds the report of the ingester's state for control and people.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -32,7 +32,7 @@ pub(crate) struct Measured<'a> {
 }
 
 impl Ingester {
-    pub(crate) fn picture(&self, now: Instant, measured: Measured<'_>) -> Report {
+    pub(crate) fn report(&self, now: Instant, measured: Measured<'_>) -> Report {
         let scan = self.scan.as_ref();
         let mut counters: BTreeMap<Counter, u64> = self.counters.clone();
         let strangers = &self.workers.strangers;
