@@ -59,7 +59,7 @@ pub(crate) struct Forwarder {
     pub(crate) dump: Dump,
     /// The account of assembled messages that wait for workers.
     pub(crate) assembled: Arc<Account>,
-    pub(crate) state: State,
+    pub(crate) state: LoopState,
 }
 
 /// One stream's reader, and its queue in the current scan.
@@ -87,7 +87,7 @@ impl Input {
 
 /// State that the loop keeps from turn to turn.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct LoopState {
     items: VecDeque<Item>,
     /// The scan whose capture is being closed.
     closing: Option<ScanId>,
@@ -98,7 +98,7 @@ pub(crate) struct State {
     rate: look::Rate,
 }
 
-impl State {
+impl LoopState {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             items: VecDeque::new(),

@@ -18,7 +18,7 @@ use crate::source::parameter::Parameter;
 use crate::{
     budget::Account,
     control::{CommandSender, IngesterHandle, Parameters},
-    forwarder::{Forwarder, Input, State},
+    forwarder::{Forwarder, Input, LoopState},
     ingester::{Ingester, Limits, report::Report},
     near::near,
     output::{
@@ -315,7 +315,7 @@ pub(crate) fn prepare(
         report,
         dump,
         assembled: Account::new((ingester.memory_limit / 2).max(1), move || room.ring()),
-        state: State::new(Instant::now()),
+        state: LoopState::new(Instant::now()),
     };
     Ok((forwarder, handle, exchange))
 }
