@@ -36,7 +36,7 @@ pub(crate) struct Generation {
     /// Counts the frames that its instances gave and that were released, one ledger for each instance. Frames point to
     /// them on any thread, so they live for ever: 128 bytes for each instance.
     ledgers: Mutex<Vec<&'static Ledger>>,
-    state: Mutex<State>,
+    state: Mutex<LoadState>,
     /// A call of it did not return: it is not used for another instance.
     written_off: AtomicBool,
     /// See [`GenerationReport::stray_calls`].
@@ -45,7 +45,7 @@ pub(crate) struct Generation {
     settled: Condvar,
 }
 
-enum State {
+enum LoadState {
     /// None of its code has run.
     Inspected(Box<Inspected>),
     /// A thread is loading it; if the thread hangs, this is the last state.
@@ -153,10 +153,10 @@ impl Generation {
             }
             match &*known.state.lock().unwrap_or_else(PoisonError::into_inner) {
                 // The content was refused; loading another copy would be refused too.
-                State::Refused(refusal) if known.identity.file.as_ref() == Some(&inspected.path) => {
+                LoadState::Refused(refusal) if known.identity.file.as_ref() == Some(&inspected.path) => {
                     return Err(refusal.clone());
                 }
-                State::Inspected(_) | State::Loaded(..) if !known.is_written_off() => return Ok(known.clone()),
+                LoadState::Inspected(_) | LoadState::Loaded(..) if !known.is_written_off() => return Ok(known.clone()),
                 _ => {}
             }
         }
@@ -169,7 +169,7 @@ impl Generation {
             ledgers: Mutex::default(),
             written_off: AtomicBool::new(false),
             stray_calls: AtomicU64::new(0),
-            state: Mutex::new(State::Inspected(Box::new(inspected))),
+            state: Mutex::new(LoadState::Inspected(Box::new(inspected))),
             settled: Condvar::new(),
         });
         list.push(Known::Wanted(Arc::downgrade(&new)));
@@ -182,28 +182,28 @@ impl Generation {
         let inspected = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             // Two hosts in one process may ask at the same time.
-            let loading = |state: &mut State| matches!(state, State::Loading);
+            let loading = |state: &mut LoadState| matches!(state, LoadState::Loading);
             let waited = self.settled.wait_timeout_while(state, LOADING, loading);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             match &*state {
-                State::Loaded(plugin, _) => return Ok(*plugin),
-                State::Refused(refusal) => return Err(refusal.clone()),
-                State::Loading => {
+                LoadState::Loaded(plugin, _) => return Ok(*plugin),
+                LoadState::Refused(refusal) => return Err(refusal.clone()),
+                LoadState::Loading => {
                     let found = format!("another thread is loading {} and does not finish", self.identity);
                     return Err(Refusal::new(Code::Load, found, "restart framegate"));
                 }
-                State::Inspected(_) => {}
+                LoadState::Inspected(_) => {}
             }
-            match std::mem::replace(&mut *state, State::Loading) {
-                State::Inspected(inspected) => inspected,
+            match std::mem::replace(&mut *state, LoadState::Loading) {
+                LoadState::Inspected(inspected) => inspected,
                 _ => unreachable!("looked at three lines up, under the same lock"),
             }
         };
         let began = Instant::now();
         let loaded = load::load(&inspected, self.new_ledger());
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = match &loaded {
-            Ok(plugin) => State::Loaded(*plugin, began.elapsed()),
-            Err(refusal) => State::Refused(refusal.clone()),
+            Ok(plugin) => LoadState::Loaded(*plugin, began.elapsed()),
+            Err(refusal) => LoadState::Refused(refusal.clone()),
         };
         self.settled.notify_all();
         if loaded.as_ref().is_err_and(|refusal| refusal.code() == Code::Load) {
@@ -227,7 +227,7 @@ impl Generation {
 
     /// Whether its code is in the process.
     pub(crate) fn is_loaded(&self) -> bool {
-        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Loaded(..))
+        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), LoadState::Loaded(..))
     }
 
     /// [any thread]
@@ -249,10 +249,10 @@ impl Generation {
 
     fn report(&self) -> GenerationReport {
         let (state, load) = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Inspected(_) => (GenerationState::Inspected, None),
-            State::Loading => (GenerationState::Loading, None),
-            State::Loaded(_, took) => (GenerationState::Loaded, Some(*took)),
-            State::Refused(_) => (GenerationState::Refused, None),
+            LoadState::Inspected(_) => (GenerationState::Inspected, None),
+            LoadState::Loading => (GenerationState::Loading, None),
+            LoadState::Loaded(_, took) => (GenerationState::Loaded, Some(*took)),
+            LoadState::Refused(_) => (GenerationState::Refused, None),
         };
         let state = if self.is_written_off() { GenerationState::WrittenOff } else { state };
         let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
