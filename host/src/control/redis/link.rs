@@ -38,8 +38,8 @@ pub(super) struct Link {
     connections: u64,
     /// Whether this connection has answered.
     proven: bool,
-    state: State,
-    /// The last problem that was logged, while `state` is [`State::Lost`].
+    state: LinkState,
+    /// The last problem that was logged, while `state` is [`LinkState::Lost`].
     told: String,
     /// Rights that Redis has refused to our user, and not granted since.
     refused: BTreeSet<String>,
@@ -48,7 +48,7 @@ pub(super) struct Link {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum LinkState {
     New,
     Served,
     Lost,
@@ -65,7 +65,7 @@ impl Link {
             monitor: Monitor::new(),
             connections: 0,
             proven: false,
-            state: State::New,
+            state: LinkState::New,
             told: String::new(),
             refused: BTreeSet::new(),
             health: health.clone(),
@@ -217,10 +217,10 @@ impl Link {
     /// There is nothing to ask now, and Redis would answer.
     pub(super) fn served(&mut self) {
         self.proven = true;
-        let before = std::mem::replace(&mut self.state, State::Served);
-        if before != State::Served {
+        let before = std::mem::replace(&mut self.state, LinkState::Served);
+        if before != LinkState::Served {
             self.delays = delays();
-            self.health.served(before == State::Lost);
+            self.health.served(before == LinkState::Lost);
         }
     }
 
@@ -237,7 +237,7 @@ impl Link {
     }
 
     async fn lost(&mut self, problem: String) {
-        if std::mem::replace(&mut self.state, State::Lost) != State::Lost {
+        if std::mem::replace(&mut self.state, LinkState::Lost) != LinkState::Lost {
             self.health.lost(&problem);
         } else if self.told != problem {
             self.health.still_lost(&problem);
