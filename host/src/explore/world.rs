@@ -1,6 +1,6 @@
 //! The real heart with the real queues of its streams, in a simulated world that does one thing at a time, on one thread.
 //!
-//! The steps of a forwarder's turn, and of `forwarder/act.rs` for the heart's decisions, are done here in the same order.
+//! The steps of a forwarder's turn, and of `forwarder/actions.rs` for the heart's decisions, are done here in the same order.
 //! Readers and the network are simulated.
 
 use std::{

@@ -3,8 +3,8 @@
 //! Owns the workers' port, the scan's state, and the handles of the readers. It waits for the port's connections and
 //! one wake descriptor; never for Redis, a disk, a log or a source.
 
-mod act;
-mod look;
+mod actions;
+mod housekeeping;
 mod swap;
 
 use std::{
@@ -95,7 +95,7 @@ pub(crate) struct LoopState {
     stop_at: Option<Instant>,
     housekeeping_at: Instant,
     reported_at: Instant,
-    rate: look::Rate,
+    rate: housekeeping::Rate,
 }
 
 impl LoopState {
@@ -106,7 +106,7 @@ impl LoopState {
             stop_at: None,
             housekeeping_at: now,
             reported_at: now,
-            rate: look::Rate::new(now),
+            rate: housekeeping::Rate::new(now),
         }
     }
 }
