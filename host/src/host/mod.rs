@@ -67,7 +67,7 @@ impl Linked {
 
 /// A running host. Dropping it shuts it down, which blocks like [`Host::shutdown`].
 pub struct Host {
-    ingesters: Vec<Running>,
+    ingesters: Vec<RunningIngester>,
     runtime: Option<tokio::runtime::Runtime>,
     control: Option<tokio::task::JoinHandle<()>>,
     control_report: watch::Receiver<ControlReport>,
@@ -78,25 +78,26 @@ pub struct Host {
     swaps: Arc<Swaps>,
 }
 
-struct Running {
+/// An ingester whose thread runs.
+struct RunningIngester {
     commands: CommandSender,
     report: watch::Receiver<Report>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Running {
+impl RunningIngester {
     fn has_ended(&self) -> bool {
         self.thread.as_ref().is_some_and(thread::JoinHandle::is_finished)
     }
 }
 
 /// An ingester whose thread is started and waits until everything else has started.
-struct Ready {
+struct WaitingIngester {
     go: std::sync::mpsc::Sender<()>,
-    running: Running,
+    ingester: RunningIngester,
 }
 
-impl Ready {
+impl WaitingIngester {
     fn new(forwarder: Forwarder, handle: &IngesterHandle) -> Result<Self, String> {
         let (go, word) = std::sync::mpsc::channel();
         let named = tracing::error_span!(parent: None, "ingester", ingester = %handle.name);
@@ -110,19 +111,19 @@ impl Ready {
         let thread = thread
             .map_err(|problem| format!("ingester {}: no thread: {problem}\n  {}", handle.name, threads::REMEDY))?;
         let (commands, report) = (handle.commands.clone(), handle.report.clone());
-        Ok(Self { go, running: Running { commands, report, thread: Some(thread) } })
+        Ok(Self { go, ingester: RunningIngester { commands, report, thread: Some(thread) } })
     }
 
-    fn run(self) -> Running {
+    fn run(self) -> RunningIngester {
         // The thread waits for this message.
         let _ = self.go.send(());
-        self.running
+        self.ingester
     }
 
     /// Ends the thread, so that the port is free again.
     fn abandon(self) {
         drop(self.go);
-        let _ = self.running.thread.map(thread::JoinHandle::join);
+        let _ = self.ingester.thread.map(thread::JoinHandle::join);
     }
 }
 
@@ -165,7 +166,7 @@ impl Host {
         for (ingester, made) in settings.ingesters.iter().zip(made) {
             let prepared =
                 prepare(ingester, made, &settings, told.clone()).and_then(|(forwarder, handle, exchange)| {
-                    ready.push(Ready::new(forwarder, &handle)?);
+                    ready.push(WaitingIngester::new(forwarder, &handle)?);
                     handles.push(handle);
                     exchanges.push(exchange);
                     Ok(())
@@ -179,13 +180,13 @@ impl Host {
         let admin = settings.admin.and_then(bind);
         let runtime = runtime().map_err(|problem| error.add(problem));
         let (true, Ok(driver)) = (error.problems().is_empty(), driver) else {
-            ready.into_iter().for_each(Ready::abandon);
+            ready.into_iter().for_each(WaitingIngester::abandon);
             // Dropping it here would panic inside another runtime.
             runtime.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
             return Err(error);
         };
         let Ok(runtime) = runtime else { return Err(error) };
-        let ingesters = ready.into_iter().map(Ready::run).collect();
+        let ingesters = ready.into_iter().map(WaitingIngester::run).collect();
         let (stop_control, stop) = watch::channel(false);
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
