@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     WRONG_SETTINGS,
-    endpoint::{self, Endpoint, Found},
+    endpoint::{self, Endpoint, RunningHost},
     fail,
     out::Out,
     signals::Stop,
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// The status of all framegates found on this machine.
 fn all(args: &Args) -> anyhow::Result<String> {
-    let shown = Found::all()?.into_iter().map(|found| shown(args, &found.body)).collect::<Result<Vec<_>, _>>()?;
+    let shown = RunningHost::all()?.into_iter().map(|host| shown(args, &host.body)).collect::<Result<Vec<_>, _>>()?;
     Ok(shown.join(if args.json { "\n" } else { "\n\n" }))
 }
 
