@@ -37,7 +37,7 @@ use crate::{
     forwarder::Forwarder,
     ingester::report::Report,
     names::StreamName,
-    observe::{admin::Admin, status::Observed},
+    observe::{admin::Admin, status::Observer},
     plugin::identity::SourceIdentity,
     settings::{IngesterSettings, Settings, StreamSettings},
     source::Factory,
@@ -209,8 +209,8 @@ impl Host {
                 );
             }
             let reports = handles.iter().map(|handle: &IngesterHandle| handle.report.clone()).collect();
-            let observed = Observed::new(address, swaps.clone(), reports, control_report.clone());
-            runtime.spawn(admin.serve(observed, settings.admin_swap));
+            let observer = Observer::new(address, swaps.clone(), reports, control_report.clone());
+            runtime.spawn(admin.serve(observer, settings.admin_swap));
         }
         let control = {
             let done = done.clone();
