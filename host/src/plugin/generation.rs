@@ -93,7 +93,7 @@ pub(crate) struct GenerationReport {
 
 /// All generations of the process.
 pub(crate) fn reports() -> Vec<GenerationReport> {
-    let generations: Vec<_> = list().iter().filter_map(Known::get).collect();
+    let generations: Vec<_> = list().iter().filter_map(ListEntry::get).collect();
     generations.iter().map(|generation| generation.report()).collect()
 }
 
@@ -104,33 +104,33 @@ const MOST_GENERATIONS: usize = 500;
 /// How long a thread waits for another thread that loads the same generation. Loading takes a millisecond or two.
 const LOADING: Duration = Duration::from_secs(5);
 
-static GENERATIONS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+static GENERATIONS: Mutex<Vec<ListEntry>> = Mutex::new(Vec::new());
 
 /// An entry of the list.
-enum Known {
+enum ListEntry {
     /// None of its code has run; it is freed with its last user.
-    Wanted(Weak<Generation>),
+    Weak(Weak<Generation>),
     /// Its code is in the process, or about to be: it stays.
     Kept(Arc<Generation>),
 }
 
-impl Known {
+impl ListEntry {
     fn get(&self) -> Option<Arc<Generation>> {
         match self {
-            Self::Wanted(generation) => generation.upgrade(),
+            Self::Weak(generation) => generation.upgrade(),
             Self::Kept(generation) => Some(generation.clone()),
         }
     }
 }
 
-fn list() -> MutexGuard<'static, Vec<Known>> {
+fn list() -> MutexGuard<'static, Vec<ListEntry>> {
     GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether another plugin may be loaded.
-fn has_room(list: &[Known], most: usize, path: &Path) -> Result<(), Refusal> {
+fn has_room(list: &[ListEntry], most: usize, path: &Path) -> Result<(), Refusal> {
     let (kept, most) =
-        (list.iter().filter(|known| matches!(known, Known::Kept(_))).count(), most.min(MOST_GENERATIONS));
+        (list.iter().filter(|known| matches!(known, ListEntry::Kept(_))).count(), most.min(MOST_GENERATIONS));
     if kept < most {
         return Ok(());
     }
@@ -147,7 +147,7 @@ impl Generation {
     pub(crate) fn of(stream: &str, inspected: Inspected, most: usize) -> Result<Arc<Self>, Refusal> {
         let mut list = list();
         list.retain(|known| known.get().is_some());
-        for known in list.iter().filter_map(Known::get) {
+        for known in list.iter().filter_map(ListEntry::get) {
             if known.stream != stream || known.sha256 != inspected.sha256 {
                 continue;
             }
@@ -172,7 +172,7 @@ impl Generation {
             state: Mutex::new(LoadState::Inspected(Box::new(inspected))),
             settled: Condvar::new(),
         });
-        list.push(Known::Wanted(Arc::downgrade(&new)));
+        list.push(ListEntry::Weak(Arc::downgrade(&new)));
         Ok(new)
     }
 
@@ -218,9 +218,9 @@ impl Generation {
         let mut list = list();
         // After the system's loader has refused it, it is no longer in the list.
         let place = list.iter().position(|known| known.get().is_some_and(|known| Arc::ptr_eq(&known, self)));
-        if let Some(place) = place.filter(|place| matches!(list[*place], Known::Wanted(_))) {
+        if let Some(place) = place.filter(|place| matches!(list[*place], ListEntry::Weak(_))) {
             has_room(&list, self.most, self.identity.file.as_deref().unwrap_or(Path::new("")))?;
-            list[place] = Known::Kept(self.clone());
+            list[place] = ListEntry::Kept(self.clone());
         }
         Ok(())
     }
