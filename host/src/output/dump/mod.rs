@@ -35,7 +35,7 @@ use crate::{
 pub(crate) struct Dump {
     settings: DumpSettings,
     /// Orders to the writer. Dropping it ends the thread.
-    orders: Option<mpsc::Sender<Order>>,
+    orders: Option<mpsc::Sender<CaptureOrder>>,
     shared: Arc<Shared>,
     /// Events that were not sent to the writer yet.
     chunk: Chunk,
@@ -92,7 +92,7 @@ struct CaptureStatus {
     thinned: AtomicBool,
 }
 
-enum Order {
+enum CaptureOrder {
     Open(Arc<CaptureStatus>),
     Write(Chunk),
     Close,
@@ -139,7 +139,7 @@ impl Dump {
         let status = Arc::new(CaptureStatus::new(path));
         self.current = Some(status.clone());
         self.last = Some(status.clone());
-        self.order(Order::Open(status));
+        self.order(CaptureOrder::Open(status));
     }
 
     /// Whether events are wanted; otherwise the caller need not call `write`.
@@ -203,7 +203,7 @@ impl Dump {
             let next = self.spares.try_recv().unwrap_or_default();
             let chunk = mem::replace(&mut self.chunk, next);
             self.shared.queued.fetch_add(chunk.cost(), Ordering::SeqCst);
-            self.order(Order::Write(chunk));
+            self.order(CaptureOrder::Write(chunk));
         }
     }
 
@@ -215,7 +215,7 @@ impl Dump {
         self.closed = None;
         self.closes += 1;
         self.closing = Some((scan, self.closes));
-        self.order(Order::Close);
+        self.order(CaptureOrder::Close);
     }
 
     /// The last scan whose capture was closed. A hanging disk never closes it: callers need a time limit.
@@ -264,8 +264,8 @@ impl Dump {
     }
 
     /// Sends an order. Fails only if the thread has panicked; then the capture reports it.
-    fn order(&self, order: Order) {
-        let events = if let Order::Write(chunk) = &order { chunk.events() } else { 0 };
+    fn order(&self, order: CaptureOrder) {
+        let events = if let CaptureOrder::Write(chunk) = &order { chunk.events() } else { 0 };
         let sent = self.orders.as_ref().map(|orders| orders.send(order));
         if let (Some(Err(_)) | None, Some(status)) = (sent, &self.last) {
             status.fail("the capture thread has ended".into());

@@ -303,7 +303,7 @@ fn a_panic_of_the_capture_thread_ends_the_capture_only_also_while_forwarding_wai
     dump.open(path.clone());
     assert_eq!(write(&mut dump, 0, 10), Wrote::Queued);
     dump.flush();
-    dump.order(Order::Panic);
+    dump.order(CaptureOrder::Panic);
     let (events, what) = fill(&mut dump, 20_000);
     assert_eq!(what, Wrote::Full);
     // The disk takes the first event, then the thread panics. No order follows.

@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use super::{CaptureStatus, Chunk, DumpSettings, Order, Shared, root};
+use super::{CaptureOrder, CaptureStatus, Chunk, DumpSettings, Shared, root};
 
 /// The state of the capture thread.
 pub(super) struct Writer {
@@ -34,11 +34,11 @@ impl Writer {
     }
 
     /// Serves orders until all senders are gone.
-    pub(super) fn run(mut self, orders: &Receiver<Order>) {
+    pub(super) fn run(mut self, orders: &Receiver<CaptureOrder>) {
         for order in orders {
             match order {
-                Order::Open(status) => _ = self.guarded(|writer| writer.open(status)),
-                Order::Write(mut chunk) => {
+                CaptureOrder::Open(status) => _ = self.guarded(|writer| writer.open(status)),
+                CaptureOrder::Write(mut chunk) => {
                     let cost = chunk.cost();
                     if !self.guarded(|writer| writer.write(&chunk)) {
                         self.skip(chunk.events());
@@ -51,8 +51,8 @@ impl Writer {
                     self.give_back(cost);
                 }
                 #[cfg(test)]
-                Order::Panic => _ = self.guarded(|_| panic!("as a test wants it")),
-                Order::Close => {
+                CaptureOrder::Panic => _ = self.guarded(|_| panic!("as a test wants it")),
+                CaptureOrder::Close => {
                     self.guarded(Self::close);
                     self.shared.closed.fetch_add(1, Ordering::Release);
                     (self.shared.ring)();
