@@ -14,7 +14,7 @@ use super::{
     link::Link,
     messages::{PublishedState, finished},
     parameters::{Description, descriptions},
-    rival::{Instance, Rival, Standing},
+    rival::{OtherInstance, Rival, Standing},
     stopped,
     wire::MOST,
 };
@@ -123,14 +123,15 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
     let IngesterHandle { name, service_uuid, url, .. } = &context.ingester;
     let (config, marker) = (keys::config(name), keys::stepped_back(name));
     let found = link.peek_once::<Vec<Option<Vec<u8>>>>(redis::cmd("MGET").arg(&config).arg(&marker)).await?;
-    let mut found = found.unwrap_or_default().into_iter().map(|value| serde_json::from_slice::<Instance>(&value?).ok());
+    let mut found =
+        found.unwrap_or_default().into_iter().map(|value| serde_json::from_slice::<OtherInstance>(&value?).ok());
     let (in_key, aside) = (found.next().flatten(), found.next().flatten());
     let now = std::time::Instant::now();
     let standing = rival.look(in_key, now);
     let had_stepped_back = context.stepped_back.swap(standing != Standing::Serves, Ordering::Relaxed); // see its doc
     context.health.stepped_back(name, standing != Standing::Serves);
     let subject = FaultSubject::Instances(name.clone());
-    let told = |other: &Instance| format!("(service uuid {}, {})", other.service_uuid, other.url);
+    let told = |other: &OtherInstance| format!("(service uuid {}, {})", other.service_uuid, other.url);
     match standing {
         Standing::SteppedBack(younger) => {
             let what = format!(
