@@ -9,7 +9,7 @@ use super::{catalog::CHECKS, upstream::Kind, verdict::Verdict};
 use crate::plugin::inspect::{Inspected, Note};
 
 /// All results.
-pub(super) struct Report {
+pub(super) struct CheckReport {
     file: String,
     note: Option<Note>,
     /// The settings that were used.
@@ -27,7 +27,7 @@ pub(super) struct CheckResult {
     pub(super) took: Duration,
 }
 
-impl Report {
+impl CheckReport {
     pub(super) fn new(file: &str, inspected: Option<&Inspected>) -> Self {
         let note = inspected.map(|inspected| inspected.note.clone());
         Self { file: file.to_owned(), note, settings: None, upstream: None, results: Vec::new(), strict: false }
