@@ -94,7 +94,7 @@ impl Ingester {
             pace: scan.map(|scan| scan.pace.report()).unwrap_or_default(),
             streams,
             workers: self.workers.report(now),
-            workers_not_allowed: strangers.names.keys().cloned().collect(),
+            workers_not_allowed: strangers.names.iter().cloned().collect(),
             counters,
             capture: measured.capture,
             faults: [hindrances.clone(), measured.faults].concat(),
