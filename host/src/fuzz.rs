@@ -12,7 +12,7 @@ use crate::{
     capture::{Item, read::Capture},
     ingester::workers::Workers,
     plugin::inspect,
-    zmtp::Walk,
+    zmtp::Parser,
 };
 
 pub use crate::control::redis::fuzz::{assignments, updates};
@@ -20,8 +20,8 @@ pub use crate::control::redis::fuzz::{assignments, updates};
 /// Bytes received at the workers' port, in pieces of a non-zero size. Returns the parsed items, and whether the input was refused.
 #[must_use]
 pub fn connection(bytes: &[u8], size: usize) -> (Vec<String>, bool) {
-    let (mut walk, mut all) = (Walk::default(), Vec::new());
-    let is_refused = bytes.chunks(size).any(|piece| walk.feed(piece, |said| all.push(format!("{said:?}"))).is_err());
+    let (mut parser, mut all) = (Parser::default(), Vec::new());
+    let is_refused = bytes.chunks(size).any(|piece| parser.feed(piece, |item| all.push(format!("{item:?}"))).is_err());
     (all, is_refused)
 }
 

@@ -35,11 +35,13 @@ pub(crate) mod zmtp;
 
 #[doc(hidden)]
 pub use cli::main;
-pub use control::report::{ControlProblem, ControlReport};
+pub use control::report::{ControlDriver, ControlProblem, ControlReport, ControlState, FaultSubject};
 pub use counter::Counter;
-pub use host::{AskedBy, Host, Linked, OldSource, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState};
+pub use host::{
+    AskedBy, Host, Linked, OldSource, ProblemSubject, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState,
+};
 pub use ingester::{
-    report::{CaptureReport, ConnectionReport, Report, StreamReport, WorkerReport},
-    tally::Tally,
+    counts::EventCounts,
+    report::{CaptureReport, ConnectionReport, IngesterState, Report, SourceState, StreamReport, WorkerReport},
 };
 pub use plugin::identity::SourceIdentity;

@@ -43,7 +43,7 @@ pub(crate) fn head(length: usize, more: bool) -> SmallVec<[u8; LONGEST_HEAD]> {
 
 /// A parsed item from a peer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Said<'a> {
+pub(crate) enum PeerItem<'a> {
     /// READY, once: the peer's identity, which may be empty.
     Ready(&'a [u8]),
     /// A message of one part.
@@ -67,7 +67,7 @@ pub(crate) enum Fault {
 
 /// A parser for a peer's bytes, in pieces of any size.
 #[derive(Debug, Default)]
-pub(crate) struct Walk {
+pub(crate) struct Parser {
     /// Incomplete data: at most one part.
     begun: Vec<u8>,
     stage: Stage,
@@ -88,7 +88,7 @@ const LONGEST_PART: usize = 512;
 /// Maximum total size of a message. Our memory does not grow with its parts.
 const LONGEST_MESSAGE: usize = 16 << 10;
 
-impl Walk {
+impl Parser {
     /// Whether the peer has completed the handshake.
     pub(crate) fn is_ready(&self) -> bool {
         self.stage == Stage::Messages
@@ -98,14 +98,14 @@ impl Walk {
     ///
     /// # Errors
     /// The rest of the stream cannot be parsed, so the connection has to end.
-    pub(crate) fn feed(&mut self, bytes: &[u8], mut said: impl FnMut(Said<'_>)) -> Result<(), Fault> {
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut handle: impl FnMut(PeerItem<'_>)) -> Result<(), Fault> {
         if self.begun.is_empty() {
-            let used = self.walk(bytes, &mut said)?;
+            let used = self.parse(bytes, &mut handle)?;
             self.begun.extend_from_slice(&bytes[used..]);
         } else {
             let mut begun = std::mem::take(&mut self.begun);
             begun.extend_from_slice(bytes);
-            let used = self.walk(&begun, &mut said)?;
+            let used = self.parse(&begun, &mut handle)?;
             begun.drain(..used);
             self.begun = begun;
         }
@@ -113,7 +113,7 @@ impl Walk {
     }
 
     /// Returns the number of completely parsed bytes.
-    fn walk(&mut self, bytes: &[u8], said: &mut impl FnMut(Said<'_>)) -> Result<usize, Fault> {
+    fn parse(&mut self, bytes: &[u8], handle: &mut impl FnMut(PeerItem<'_>)) -> Result<usize, Fault> {
         let mut used = 0;
         if self.stage == Stage::Greeting {
             if !may_be_greeting(bytes) {
@@ -127,9 +127,9 @@ impl Walk {
         while let Some(Part { flags, body, end }) = part(&bytes[used..])? {
             used += end;
             if flags & COMMAND != 0 {
-                self.command(body, said)?;
+                self.command(body, handle)?;
             } else if self.stage == Stage::Messages {
-                self.part(flags & MORE != 0, body, said)?;
+                self.part(flags & MORE != 0, body, handle)?;
             } else {
                 return Err(Fault::Stranger);
             }
@@ -137,28 +137,28 @@ impl Walk {
         Ok(used)
     }
 
-    fn part(&mut self, more: bool, body: &[u8], said: &mut impl FnMut(Said<'_>)) -> Result<(), Fault> {
+    fn part(&mut self, more: bool, body: &[u8], handle: &mut impl FnMut(PeerItem<'_>)) -> Result<(), Fault> {
         if more {
             // At least two bytes are counted for each head: so an endless series of empty parts is refused too.
             self.message += body.len() + 2;
             return if self.message > LONGEST_MESSAGE { Err(Fault::Endless) } else { Ok(()) };
         }
         let is_first = std::mem::take(&mut self.message) == 0;
-        said(if is_first { Said::Message(body) } else { Said::Parts });
+        handle(if is_first { PeerItem::Message(body) } else { PeerItem::Parts });
         Ok(())
     }
 
-    fn command(&mut self, body: &[u8], said: &mut impl FnMut(Said<'_>)) -> Result<(), Fault> {
+    fn command(&mut self, body: &[u8], handle: &mut impl FnMut(PeerItem<'_>)) -> Result<(), Fault> {
         let (name, data) = text(body).ok_or(Fault::Nonsense)?;
         match (self.stage, name) {
             (Stage::Ready, b"READY") => {
                 let identity = identity(data).ok_or(Fault::Stranger)?;
                 self.stage = Stage::Messages;
-                said(Said::Ready(identity));
+                handle(PeerItem::Ready(identity));
             }
             (Stage::Ready, _) => return Err(Fault::Stranger),
             // The first two bytes are the peer's time limit; the rest is its context.
-            (_, b"PING") => said(Said::Ping(data.get(2..).ok_or(Fault::Nonsense)?)),
+            (_, b"PING") => handle(PeerItem::Ping(data.get(2..).ok_or(Fault::Nonsense)?)),
             (_, b"ERROR") => return Err(Fault::Nonsense),
             _ => {}
         }
@@ -224,7 +224,7 @@ fn identity(mut metadata: &[u8]) -> Option<&[u8]> {
     (is_peer && identity.len() <= 255).then_some(identity)
 }
 
-/// The answer to [`Said::Ping`].
+/// The answer to [`PeerItem::Ping`].
 pub(crate) fn pong(context: &[u8]) -> Vec<u8> {
     // A context longer than 16 bytes is not allowed.
     let context = &context[..context.len().min(16)];
@@ -278,10 +278,10 @@ pub(crate) mod tests {
 
     /// The result of parsing these bytes in pieces of `size`: the items, and how it ends.
     fn heard(bytes: &[u8], size: usize) -> (Vec<String>, Result<(), Fault>) {
-        let (mut walk, mut all) = (Walk::default(), Vec::new());
+        let (mut parser, mut all) = (Parser::default(), Vec::new());
         for piece in bytes.chunks(size) {
-            let fed = walk.feed(piece, |said| all.push(format!("{said:?}")));
-            assert!(walk.begun.len() < LONGEST_PART + LONGEST_HEAD, "little is kept");
+            let fed = parser.feed(piece, |item| all.push(format!("{item:?}")));
+            assert!(parser.begun.len() < LONGEST_PART + LONGEST_HEAD, "little is kept");
             if fed.is_err() {
                 return (all, fed);
             }
@@ -292,8 +292,8 @@ pub(crate) mod tests {
     #[test]
     fn our_own_words_are_well_formed() {
         assert_eq!(OUR_READY, command("READY", &property("Socket-Type", b"ROUTER")));
-        let (said, end) = heard(&[&OUR_GREETING[..], OUR_READY].concat(), 1);
-        assert_eq!((said, end), (vec!["Ready([])".to_owned()], Ok(())));
+        let (items, end) = heard(&[&OUR_GREETING[..], OUR_READY].concat(), 1);
+        assert_eq!((items, end), (vec!["Ready([])".to_owned()], Ok(())));
     }
 
     #[test]
@@ -316,8 +316,8 @@ pub(crate) mod tests {
         ];
         // Under Miri each takes seconds.
         for size in (1..=bytes.len()).step_by(if cfg!(miri) { 101 } else { 1 }) {
-            let (said, end) = heard(&bytes, size);
-            assert_eq!((&said[..], end), (&expected[..], Ok(())), "in pieces of {size}");
+            let (items, end) = heard(&bytes, size);
+            assert_eq!((&items[..], end), (&expected[..], Ok(())), "in pieces of {size}");
         }
     }
 
@@ -348,16 +348,16 @@ pub(crate) mod tests {
 
     #[test]
     fn what_has_no_end_or_no_meaning_ends() {
-        let said = |more: Vec<u8>| heard(&[hello("DEALER", b""), more].concat(), 1000).1;
-        assert_eq!(said(message(&[&[0; LONGEST_PART + 1]])), Err(Fault::Endless));
-        assert_eq!(said(vec![LONG, 0xff, 0, 0, 0, 0, 0, 0, 0]), Err(Fault::Endless));
+        let end = |more: Vec<u8>| heard(&[hello("DEALER", b""), more].concat(), 1000).1;
+        assert_eq!(end(message(&[&[0; LONGEST_PART + 1]])), Err(Fault::Endless));
+        assert_eq!(end(vec![LONG, 0xff, 0, 0, 0, 0, 0, 0, 0]), Err(Fault::Endless));
         for length in [0, 1, 500] {
             let part = [&head(length, true)[..], &vec![0; length]].concat();
-            assert_eq!(said(part.repeat(LONGEST_MESSAGE / (length + 2) + 1)), Err(Fault::Endless));
+            assert_eq!(end(part.repeat(LONGEST_MESSAGE / (length + 2) + 1)), Err(Fault::Endless));
         }
-        assert_eq!(said(command("ERROR", b"\x04gone")), Err(Fault::Nonsense));
-        assert_eq!(said(command("PING", b"")), Err(Fault::Nonsense));
-        assert_eq!(said(vec![COMMAND, 1, 9]), Err(Fault::Nonsense));
+        assert_eq!(end(command("ERROR", b"\x04gone")), Err(Fault::Nonsense));
+        assert_eq!(end(command("PING", b"")), Err(Fault::Nonsense));
+        assert_eq!(end(vec![COMMAND, 1, 9]), Err(Fault::Nonsense));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::{
 };
 
 use framegate::{
-    Host, Linked, Report,
+    ControlState, Host, Linked, Report,
     names::{IngesterName, StreamName},
     settings::{Control, IngesterSettings, RedisSettings, Settings, StreamSettings},
 };
@@ -191,6 +191,16 @@ impl Stage {
     /// It is not true within the limit.
     pub fn wait_report(&self, what: &str, wanted: impl Fn(&Report) -> bool) -> Report {
         wait_for(what, LIMIT, || Some(self.report()).filter(&wanted))
+    }
+
+    /// Waits until control is in this state.
+    ///
+    /// # Panics
+    /// It is not within the limit.
+    pub fn wait_control(&self, state: ControlState) {
+        wait_for(&format!("control to be {state}"), LIMIT, || {
+            (self.host().control_report().state == state).then_some(())
+        });
     }
 
     /// Waits until `count` unusable inputs were counted by the counter with this id.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use dhat::{HeapStats, Profiler};
-use framegate::{Host, Linked, settings::Settings};
+use framegate::{Host, IngesterState, Linked, settings::Settings};
 use framegate_stins::Stins;
 use framegate_tests::{
     framegate as built,
@@ -76,7 +76,9 @@ fn allocations(bytes: usize, captured: bool) -> f64 {
     let host = Host::start(Settings::from_toml(&settings).unwrap(), linked).unwrap_or_else(|error| panic!("{error}"));
     let mut command = built::command();
     let worker = Process::start("worker", command.args(["listen", "--name", "w1", &url]), folder.path());
-    wait(&host, |report| report.state == "running" && report.workers.iter().any(|worker| worker.connected));
+    wait(&host, |report| {
+        report.state == IngesterState::Running && report.workers.iter().any(|worker| worker.connected)
+    });
     let mut command = Command::new(built::example("simulate"));
     command.args([&upstream, "1", &u32::MAX.to_string(), &bytes.to_string()]);
     let detector = Process::start("detector", &mut command, folder.path());

@@ -11,6 +11,7 @@ use std::{
 };
 
 use framegate::{
+    IngesterState,
     names::{IngesterName, StreamName},
     settings::{IngesterSettings, StreamSettings},
 };
@@ -99,7 +100,7 @@ fn a_finish_with_a_backlog_delivers_every_event_whose_detector_has_given_its_par
         report.assignments_waiting == EVENTS as u64 && report.streams["played"].read == EVENTS as u64
     });
     stage.controller.finish();
-    stage.wait_report("the finish", |report| report.state != "running");
+    stage.wait_report("the finish", |report| report.state != IngesterState::Running);
     fs::write(&answers, "").unwrap();
     let name = stage.name.clone();
     stage.controller.wait_notice(&name);

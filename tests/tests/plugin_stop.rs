@@ -3,6 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
+use framegate::SourceState;
 use framegate_tests::{
     alone::bad_plugin, controller::LIMIT, process::wait_for, redis::RedisServer, stage::Stage, worker::Worker,
 };
@@ -41,10 +42,10 @@ fn a_parameter_that_arrives_while_a_source_opens_does_not_stop_it() {
     let _worker: Worker = stage.worker("w1");
     go(&folder);
     stage.controller.wait_ready(&name);
-    let report =
-        stage.wait_report("the run", |report| report.streams.values().all(|stream| stream.source != "opening"));
+    let report = stage
+        .wait_report("the run", |report| report.streams.values().all(|stream| stream.source != SourceState::Opening));
     let bad = report.streams.values().next().unwrap();
-    assert!(bad.source != "failed", "{report:#?}");
+    assert!(bad.source != SourceState::Failed, "{report:#?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::fs;
 
 use framegate::{
+    IngesterState,
     names::{IngesterName, StreamName},
     settings::{IngesterSettings, StreamSettings},
 };
@@ -67,7 +68,7 @@ fn the_new_uuid_is_published_only_when_the_sources_are_open() {
     });
     let writes = stage.redis.writes_of("dranspose:ingester:played-ingester:config");
     stage.controller.start_scan(&["played"]);
-    stage.wait_report("opening", |report| report.state == "opening");
+    stage.wait_report("opening", |report| report.state == IngesterState::Opening);
     for _ in 0..3 {
         writes.recv_timeout(LIMIT).unwrap();
         let state = stage.controller.state("played-ingester").unwrap();
@@ -121,7 +122,7 @@ fn a_finish_of_a_superseded_uuid_is_ignored() {
     stage.controller.publish(&late);
     stage.wait_complaints("updates_superseded", 1);
     let report = stage.report();
-    assert_eq!((report.state, report.finished), ("running", None));
+    assert_eq!((report.state, report.finished), (IngesterState::Running, None));
     stage.finish();
 }
 

@@ -11,10 +11,9 @@
 
 use std::time::{Duration, Instant};
 
-use framegate::settings::Control;
+use framegate::{ControlState, settings::Control};
 use framegate_tests::{
     controller::{LIMIT, UPDATES},
-    process::wait_for,
     redis::RedisServer,
     stage::{Stage, check},
     worker::Worker,
@@ -27,17 +26,13 @@ type Event<'a> = &'a [(&'a str, &'a [&'a str])];
 
 const EIGER_TO_W1: Event<'static> = &[("eiger", &["w1"])];
 
-fn wait_control(stage: &Stage, state: &str) {
-    wait_for(&format!("control to be {state}"), LIMIT, || (stage.host().control_report().state == state).then_some(()));
-}
-
 /// Restarts Redis, and waits until the ingester is connected again. `control/redis/link.rs` tests how soon it retries:
 /// a clock here would measure the machine.
 fn back(stage: &mut Stage) {
     stage.redis.launch();
     stage.controller.reconnect(&stage.redis);
     stage.wait_state("to be back", |_| true);
-    wait_control(stage, "up");
+    stage.wait_control(ControlState::Up);
 }
 
 /// A scan with six events: three arrive before Redis is killed, three after it.
@@ -53,7 +48,7 @@ fn killed_in_a_scan(stage: &mut Stage, saved: bool) -> Worker {
     }
     stage.redis.kill();
     let killed = Instant::now();
-    wait_control(stage, "down");
+    stage.wait_control(ControlState::Down);
     stage.next_runs();
     (3..6).for_each(|number| check(&worker.next(), "eiger", number, 0, 6));
     // Long enough for the longest retry pause. After a minute, only more keys have expired.
@@ -69,7 +64,7 @@ fn outage() -> Duration {
 #[test]
 fn a_redis_that_comes_late_is_served() {
     let mut stage = Stage::with(RedisServer::absent(), &["eiger"], 2, |_| {});
-    wait_control(&stage, "down");
+    stage.wait_control(ControlState::Down);
     let report = stage.host().control_report();
     let what = report.last_problem.unwrap().what;
     assert!(what.contains("refused") && !what.contains("TLS"), "{what}");
@@ -129,7 +124,7 @@ fn old_data_does_not_bring_an_old_scan_back() {
     stage.redis.save();
     stage.scan(&["eiger"]);
     stage.redis.kill();
-    wait_control(&stage, "down");
+    stage.wait_control(ControlState::Down);
     back(&mut stage);
     // The stream ends before the last entry that the ingester has read, so it is read from its first entry on.
     stage.wait_complaints("updates_superseded", 1);
@@ -144,9 +139,9 @@ fn a_redis_that_hangs_is_noticed_and_served_when_it_wakes() {
     let mut stage = Stage::new(&["eiger"], 2);
     let worker = stage.worker("w1");
     stage.redis.pause();
-    wait_control(&stage, "down");
+    stage.wait_control(ControlState::Down);
     stage.redis.resume();
-    wait_control(&stage, "up");
+    stage.wait_control(ControlState::Up);
     stage.whole_scan("eiger", 0, 2, &worker);
 }
 
@@ -176,7 +171,7 @@ fn a_finish_notice_that_redis_did_not_take_is_sent_again() {
     pipe.atomic().xadd(UPDATES, "*", &[("data", finish)]).ignore();
     pipe.cmd("CLIENT").arg("PAUSE").arg(60_000).arg("WRITE").ignore();
     pipe.query::<()>(stage.controller.redis()).unwrap();
-    wait_control(&stage, "down");
+    stage.wait_control(ControlState::Down);
     let _: () = stage.redis.ask(&["CLIENT", "UNPAUSE"]);
     stage.controller.wait_notice("eiger-ingester");
 }
@@ -308,12 +303,12 @@ fn a_wrong_password_is_said_without_it_and_the_right_one_is_served() {
             to_redis.url.clone_from(&url);
         }
     });
-    wait_control(&stage, "down");
+    stage.wait_control(ControlState::Down);
     let report = stage.host().control_report();
     let problem = report.last_problem.clone().unwrap().what;
     assert!(problem.contains("WRONGPASS") || problem.to_lowercase().contains("auth"), "{problem}");
     assert!(!format!("{report:?} {:?}", stage.settings).contains("secret"));
     let _: () = redis.ask(&["CONFIG", "SET", "requirepass", "wrong-secret"]);
-    wait_control(&stage, "up");
+    stage.wait_control(ControlState::Up);
     stage.stop_host();
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+use framegate::IngesterState;
 use framegate_tests::{
     controller::UPDATES,
     stage::{Stage, check},
@@ -38,7 +39,7 @@ fn a_scan_goes_on_when_redis_comes_back_with_the_one_before_it_only() {
 
     back_with_old_data(&mut stage);
     let report = stage.report();
-    assert_eq!((report.ready.map(|scan| scan.0), report.state), (Some(running), "running"));
+    assert_eq!((report.ready.map(|scan| scan.0), report.state), (Some(running), IngesterState::Running));
     stage.controller.wait_ready("eiger-ingester");
     stage.controller.assign(&[EIGER_TO_W1; 5]);
     (3..8).for_each(|number| check(&worker.next(), "eiger", number, 1, 6));

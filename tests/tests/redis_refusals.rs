@@ -4,7 +4,7 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use ::framegate::settings::Control;
+use ::framegate::{ControlState, settings::Control};
 use framegate_tests::{
     controller::{Controller, LIMIT},
     framegate,
@@ -62,10 +62,6 @@ fn carry_out(way_in: &mut redis::Connection, commands: &[&[&str]]) {
     }
 }
 
-fn wait_control(stage: &Stage, state: &str) {
-    wait_for(&format!("control to be {state}"), LIMIT, || (stage.host().control_report().state == state).then_some(()));
-}
-
 /// A scan that starts normally; its second half arrives while `fault` lasts; and a complete scan after it.
 fn scan_through(stage: &mut Stage, run: u32, begin: impl FnOnce(&mut Stage), end: impl FnOnce(&mut Stage)) {
     stage.hold_after(1);
@@ -93,13 +89,13 @@ fn a_scan_goes_on_while_redis_refuses_and_status_says_why() {
     for (number, Refusal { name, begin, says, end }) in (0..).zip(REFUSALS) {
         let begins = |stage: &mut Stage| {
             carry_out(&mut way_in.borrow_mut(), begin);
-            wait_control(stage, "down");
+            stage.wait_control(ControlState::Down);
             let problem = stage.host().control_report().last_problem.unwrap().what;
             assert!(problem.contains(says), "{name}: {problem}");
         };
         let ends = |stage: &mut Stage| {
             carry_out(&mut way_in.borrow_mut(), end);
-            wait_control(stage, "up");
+            stage.wait_control(ControlState::Up);
         };
         scan_through(&mut stage, 2 * number, begins, ends);
     }
@@ -113,13 +109,13 @@ fn a_scan_goes_on_while_redis_refuses_writes_because_it_cannot_save() {
         0,
         |stage| {
             stage.redis.make_saving_fail();
-            wait_control(stage, "down");
+            stage.wait_control(ControlState::Down);
             let problem = stage.host().control_report().last_problem.unwrap().what;
             assert!(problem.contains("MISCONF"), "{problem}");
         },
         |stage| {
             let _: () = stage.redis.ask(&["CONFIG", "SET", "save", ""]);
-            wait_control(stage, "up");
+            stage.wait_control(ControlState::Up);
         },
     );
 }
@@ -132,9 +128,9 @@ fn a_scan_goes_on_while_redis_is_paused() {
         0,
         |stage| {
             let _: () = stage.redis.ask(&["CLIENT", "PAUSE", "8000", "ALL"]);
-            wait_control(stage, "down");
+            stage.wait_control(ControlState::Down);
         },
-        |stage| wait_control(stage, "up"),
+        |stage| stage.wait_control(ControlState::Up),
     );
 }
 
@@ -150,7 +146,7 @@ fn a_redis_that_is_far_away_is_served_like_a_near_one() {
     });
     scan_through(&mut stage, 0, |_| {}, |_| {});
     let report = stage.host().control_report();
-    assert_eq!((report.state, report.last_problem), ("up", None));
+    assert_eq!((report.state, report.last_problem), (ControlState::Up, None));
 }
 
 /// Number of error replies of Redis, and of connections that it refused.

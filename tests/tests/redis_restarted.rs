@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+use framegate::{FaultSubject, names::IngesterName};
 use framegate_tests::stage::{Stage, check};
 
 const EIGER_TO_W1: &[(&str, &[&str])] = &[("eiger", &["w1"])];
@@ -38,7 +39,7 @@ fn a_restarted_ingester_joins_a_scan_under_way_without_streams_and_says_so() {
     stage.controller.wait_ready("eiger-ingester");
     assert!(stage.report().streams.values().all(|stream| !stream.active));
     let faults = stage.host().control_report().faults;
-    let fault = &faults["ingester eiger-ingester"];
+    let fault = &faults[&FaultSubject::Ingester(IngesterName::new("eiger-ingester").unwrap())];
     let scan = stage.controller.mapping;
     let says = [format!("in the middle of scan {scan}"), format!("repeat scan {scan} if you need eiger in it")];
     assert!(says.iter().all(|words| fault.contains(words)), "{fault}");

@@ -4,7 +4,10 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use ::framegate::settings::{Control, RedisPassword};
+use ::framegate::{
+    FaultSubject,
+    settings::{Control, RedisPassword},
+};
 use framegate_tests::{
     controller::{Controller, LIMIT},
     framegate,
@@ -54,22 +57,23 @@ fn the_documented_rights_are_enough_and_one_that_is_missing_is_named_until_it_is
     stage.next_runs();
     assert_eq!(refused(&stage.redis), [""; 0]);
 
-    for (without, said) in [
-        ("%W~dranspose:ready:*", "right to XADD dranspose:ready:*"),
-        ("+setex", "right to SETEX dranspose:ingester:eiger_played-ingester:config"),
-        ("+xread", "right to XREAD dranspose:controller:updates"),
+    for (without, right) in [
+        ("%W~dranspose:ready:*", "XADD dranspose:ready:*"),
+        ("+setex", "SETEX dranspose:ingester:eiger_played-ingester:config"),
+        ("+xread", "XREAD dranspose:controller:updates"),
     ] {
         let fewer: Vec<_> = rights.iter().filter(|right| *right != without).cloned().collect();
         set_user(&stage.redis, &fewer);
-        if said.contains("ready") {
+        if right.contains("ready") {
             stage.controller.finish();
         }
-        let fault = wait_for(said, LIMIT, || stage.host().control_report().faults.get(said).cloned());
+        let subject = FaultSubject::Right(right.to_owned());
+        let fault = wait_for(right, LIMIT, || stage.host().control_report().faults.get(&subject).cloned());
         assert!(fault.contains("NOPERM") && fault.contains("docs/reference/redis.md"), "{fault}");
         set_user(&stage.redis, &rights);
         wait_for("all rights to be seen", LIMIT, || {
             let faults = stage.host().control_report().faults;
-            (!faults.keys().any(|about| about.starts_with("right to "))).then_some(())
+            (!faults.keys().any(|about| matches!(about, FaultSubject::Right(_)))).then_some(())
         });
     }
     stage.controller.wait_notice("eiger_played-ingester");

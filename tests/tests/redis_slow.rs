@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use framegate::settings::Control;
+use framegate::{ControlState, FaultSubject, settings::Control};
 use framegate_tests::{
     controller::{LIMIT, UPDATES},
     played,
@@ -31,7 +31,7 @@ fn slow(stream: &str, rate: u64) -> (Stage, Proxy) {
 
 fn assert_was_never_down(stage: &Stage) {
     let report = stage.host().control_report();
-    assert_eq!((report.state, report.last_problem), ("up", None));
+    assert_eq!((report.state, report.last_problem), (ControlState::Up, None));
 }
 
 #[test]
@@ -84,10 +84,9 @@ fn a_value_that_is_larger_than_what_is_taken_is_named_and_costs_only_itself() {
     stage.controller.parameters.insert("played-huge_mask".to_owned(), version);
     stage.controller.store_parameter("played-huge_gain", b"0.5");
     stage.controller.start_scan(&["played-huge"]);
+    let mask = FaultSubject::Parameter("played-huge_mask".to_owned());
     // Transferring 256 MiB in a debug build.
-    let fault = wait_for("the fault", 6 * LIMIT, || {
-        stage.host().control_report().faults.get("parameter played-huge_mask").cloned()
-    });
+    let fault = wait_for("the fault", 6 * LIMIT, || stage.host().control_report().faults.get(&mask).cloned());
     stage.controller.wait_ready("played-huge-ingester");
     assert!(fault.contains("larger than 256 MiB"), "{fault}");
     stage.controller.wait_hash("played-huge-ingester");
@@ -95,9 +94,7 @@ fn a_value_that_is_larger_than_what_is_taken_is_named_and_costs_only_itself() {
         (played::values("played-huge") == [("gain".to_owned(), b"0.5".to_vec())]).then_some(())
     });
     stage.controller.set_parameter("played-huge_mask", b"small");
-    wait_for("no fault", LIMIT, || {
-        (!stage.host().control_report().faults.contains_key("parameter played-huge_mask")).then_some(())
-    });
+    wait_for("no fault", LIMIT, || (!stage.host().control_report().faults.contains_key(&mask)).then_some(()));
 }
 
 #[test]
@@ -111,6 +108,7 @@ fn an_update_that_is_larger_than_what_is_taken_is_passed_over_and_the_next_scan_
         let _: String = stage.redis.ask(&["EVAL", script, "1", UPDATES, &bytes]);
     };
     add(&stage);
+    let mask = FaultSubject::Parameter("played-huge_mask".to_owned());
     // Transferring 256 MiB in a debug build.
     wait_for("the complaints", 6 * LIMIT, || {
         let counters = stage.host().control_report().counters;

@@ -5,7 +5,10 @@
 
 use std::fs;
 
-use framegate::settings::{Control, RedisSettings, Settings};
+use framegate::{
+    ControlState,
+    settings::{Control, RedisSettings, Settings},
+};
 use framegate_tests::{
     certificates::{Authority, Certificate},
     controller::LIMIT,
@@ -35,7 +38,7 @@ fn refused(says: &str, url: &str, settings: impl FnOnce(&mut RedisSettings)) -> 
     });
     wait_for(says, LIMIT, || {
         let report = stage.host().control_report();
-        let problem = report.last_problem.filter(|_| report.state == "down")?.what;
+        let problem = report.last_problem.filter(|_| report.state == ControlState::Down)?.what;
         assert!(problem.contains(says), "{says} is not in {problem}");
         Some(())
     });
@@ -50,7 +53,7 @@ fn a_redis_with_tls_is_served_also_when_it_comes_back() {
     let worker = stage.worker("w1");
     stage.whole_scan("eiger", 0, 2, &worker);
     stage.redis.kill();
-    wait_for("the outage", LIMIT, || (stage.host().control_report().state == "down").then_some(()));
+    stage.wait_control(ControlState::Down);
     stage.redis.launch();
     stage.controller.reconnect(&stage.redis);
     stage.whole_scan("eiger", 1, 2, &worker);
@@ -81,7 +84,7 @@ fn a_certificate_that_nobody_trusted_has_signed_is_refused_until_its_signer_is_k
     let stage = refused("redis_ca", &redis.url(), |settings| settings.ca = Some(ca.clone()));
     // The file is replaced while framegate runs.
     fs::copy(redis.authority().file(), &ca).unwrap();
-    wait_for("Redis to be trusted", LIMIT, || (stage.host().control_report().state == "up").then_some(()));
+    stage.wait_control(ControlState::Up);
     // With a file, only its authorities are trusted; without one, only the system's authorities.
     drop(stage);
     drop(refused("redis_ca", &redis.url(), |_| {}));
@@ -104,7 +107,7 @@ fn a_certificate_whose_time_is_over_or_that_is_for_another_name_is_refused_until
         exchange(&wrong);
         let stage = refused(says, &url, |settings| settings.ca = Some(ca.clone()));
         exchange(&good);
-        wait_for("Redis to be trusted", LIMIT, || (stage.host().control_report().state == "up").then_some(()));
+        stage.wait_control(ControlState::Up);
     }
 }
 

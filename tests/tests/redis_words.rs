@@ -8,14 +8,17 @@ use std::{
     thread,
 };
 
-use framegate::settings::Control;
+use framegate::{ControlState, settings::Control};
 use framegate_tests::{controller::LIMIT, process::wait_for, redis::RedisServer, stage::Stage};
 
 /// The problem in status when control is down with this text.
 fn wait_problem(stage: &Stage, says: &str) -> String {
     wait_for(says, LIMIT, || {
         let report = stage.host().control_report();
-        report.last_problem.map(|problem| problem.what).filter(|what| report.state == "down" && what.contains(says))
+        report
+            .last_problem
+            .map(|problem| problem.what)
+            .filter(|what| report.state == ControlState::Down && what.contains(says))
     })
 }
 

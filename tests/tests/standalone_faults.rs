@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use framegate::{
-    Host, Linked,
+    ControlDriver, ControlState, FaultSubject, Host, Linked,
     names::{IngesterName, StreamName},
     settings::{Control, IngesterSettings, Settings, Standalone, StreamSettings},
 };
@@ -41,8 +41,11 @@ fn a_source_that_always_fails_does_not_make_scans_spin() {
     let waits = Duration::from_millis(500) * (2_u32.pow(tries - 1) - 1);
     assert!(began.elapsed() >= waits, "{tries} tries in {:?}", began.elapsed());
     let report = host.control_report();
-    assert_eq!((report.driver, report.state, report.address.as_deref()), ("standalone", "standalone", None));
-    assert!(report.faults["scans"].contains("failed in the last scan: ill"), "{report:?}");
+    assert_eq!(
+        (report.driver, report.state, report.address.as_deref()),
+        (ControlDriver::Standalone, ControlState::Standalone, None)
+    );
+    assert!(report.faults[&FaultSubject::Scans].contains("failed in the last scan: ill"), "{report:?}");
 }
 
 #[test]
@@ -56,5 +59,5 @@ fn a_source_that_always_fails_does_not_keep_others_from_their_scans() {
             assert_eq!((message.number(), &message.frames[0][..8]), (number, &number.to_le_bytes()[..]));
         }
     }
-    assert!(host.control_report().faults["scans"].contains("ill"));
+    assert!(host.control_report().faults[&FaultSubject::Scans].contains("ill"));
 }

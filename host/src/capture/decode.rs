@@ -30,7 +30,7 @@ pub(crate) struct Decoder<R: Read> {
 /// The problem, and its position.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
-pub(crate) struct Bad {
+pub(crate) struct DecodeError {
     /// Bytes since the start of the file.
     pub(crate) offset: u64,
     what: String,
@@ -42,7 +42,7 @@ pub(crate) struct Elements(Option<usize>);
 
 impl Elements {
     /// Whether another element follows; consumes the break of an array without a length.
-    pub(crate) fn more<R: Read>(&mut self, decoder: &mut Decoder<R>) -> Result<bool, Bad> {
+    pub(crate) fn more<R: Read>(&mut self, decoder: &mut Decoder<R>) -> Result<bool, DecodeError> {
         match &mut self.0 {
             Some(0) => return Ok(false),
             Some(left) => *left -= 1,
@@ -67,7 +67,7 @@ impl<R: Read> Decoder<R> {
     }
 
     /// The head of the next item, or `None` at the end of the file.
-    pub(crate) fn first_head(&mut self) -> Result<Option<Header>, Bad> {
+    pub(crate) fn first_head(&mut self) -> Result<Option<Header>, DecodeError> {
         self.left = self.limit;
         let start = self.offset();
         match self.heads.pull() {
@@ -77,13 +77,13 @@ impl<R: Read> Decoder<R> {
     }
 
     /// The next head within an item.
-    pub(crate) fn head(&mut self) -> Result<Header, Bad> {
+    pub(crate) fn head(&mut self) -> Result<Header, DecodeError> {
         let pulled = self.heads.pull();
         self.checked(pulled)
     }
 
     /// The elements of an array whose head was just read.
-    pub(crate) fn array(&self, head: Header, what: &str) -> Result<Elements, Bad> {
+    pub(crate) fn array(&self, head: Header, what: &str) -> Result<Elements, DecodeError> {
         match head {
             Header::Array(len) => Ok(Elements(len)),
             other => Err(self.unexpected(what, other)),
@@ -91,7 +91,7 @@ impl<R: Read> Decoder<R> {
     }
 
     /// The entries of a map whose head was just read.
-    pub(crate) fn map(&self, head: Header, what: &str) -> Result<Elements, Bad> {
+    pub(crate) fn map(&self, head: Header, what: &str) -> Result<Elements, DecodeError> {
         match head {
             Header::Map(len) => Ok(Elements(len)),
             other => Err(self.unexpected(what, other)),
@@ -99,21 +99,21 @@ impl<R: Read> Decoder<R> {
     }
 
     /// A text whose head was just read.
-    pub(crate) fn text(&mut self, head: Header, what: &str) -> Result<String, Bad> {
+    pub(crate) fn text(&mut self, head: Header, what: &str) -> Result<String, DecodeError> {
         let Header::Text(Some(len)) = head else { return Err(self.unexpected(what, head)) };
         let bytes = self.string(len)?;
-        String::from_utf8(bytes).map_err(|_| self.bad(format!("{what} is not UTF-8")))
+        String::from_utf8(bytes).map_err(|_| self.error(format!("{what} is not UTF-8")))
     }
 
     /// A byte string whose head was just read.
-    pub(crate) fn bytes(&mut self, head: Header, what: &str) -> Result<Vec<u8>, Bad> {
+    pub(crate) fn bytes(&mut self, head: Header, what: &str) -> Result<Vec<u8>, DecodeError> {
         let Header::Bytes(Some(len)) = head else { return Err(self.unexpected(&format!("{what} as bytes"), head)) };
         self.string(len)
     }
 
     /// An error at the current position.
-    pub(crate) fn bad(&self, what: impl ToString) -> Bad {
-        Bad { offset: self.offset(), what: what.to_string() }
+    pub(crate) fn error(&self, what: impl ToString) -> DecodeError {
+        DecodeError { offset: self.offset(), what: what.to_string() }
     }
 
     fn offset(&self) -> u64 {
@@ -121,23 +121,23 @@ impl<R: Read> Decoder<R> {
     }
 
     /// The error for an unexpected item.
-    pub(crate) fn unexpected(&self, expected: &str, found: Header) -> Bad {
-        self.bad(format!("expected {expected}, found {}", Shown(found)))
+    pub(crate) fn unexpected(&self, expected: &str, found: Header) -> DecodeError {
+        self.error(format!("expected {expected}, found {}", Shown(found)))
     }
 
-    fn checked(&self, pulled: Result<Header, Error<io::Error>>) -> Result<Header, Bad> {
+    fn checked(&self, pulled: Result<Header, Error<io::Error>>) -> Result<Header, DecodeError> {
         match pulled {
             Ok(head) => Ok(head),
             Err(Error::Io(problem)) => Err(self.unreadable(&problem)),
-            Err(Error::Syntax(_)) => Err(self.bad("not CBOR")),
+            Err(Error::Syntax(_)) => Err(self.error("not CBOR")),
         }
     }
 
-    fn unreadable(&self, problem: &io::Error) -> Bad {
-        if is_end(problem) { self.bad("the file ends in the middle of an item") } else { self.bad(problem) }
+    fn unreadable(&self, problem: &io::Error) -> DecodeError {
+        if is_end(problem) { self.error("the file ends in the middle of an item") } else { self.error(problem) }
     }
 
-    fn string(&mut self, len: usize) -> Result<Vec<u8>, Bad> {
+    fn string(&mut self, len: usize) -> Result<Vec<u8>, DecodeError> {
         self.charge(len)?;
         let mut bytes = Vec::new();
         while bytes.len() < len {
@@ -148,13 +148,13 @@ impl<R: Read> Decoder<R> {
         Ok(bytes)
     }
 
-    fn charge(&mut self, bytes: usize) -> Result<(), Bad> {
+    fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
         match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;
                 Ok(())
             }
-            None => Err(self.bad(format!("an item is larger than {} bytes", self.limit))),
+            None => Err(self.error(format!("an item is larger than {} bytes", self.limit))),
         }
     }
 }

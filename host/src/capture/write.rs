@@ -20,20 +20,20 @@ pub(crate) struct StreamRef<'a, F> {
 
 /// Names a frame of an event, and the offset in the buffer where its bytes belong.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct FramePosition {
     pub(crate) at: usize,
     pub(crate) stream: usize,
     pub(crate) frame: usize,
 }
 
-/// Appends one event to `out` as one item. `apart` is offered each frame with its place; the bytes of the
+/// Appends one event to `out` as one item. `apart` is offered each frame with its position; the bytes of the
 /// frames that it does not take are copied into `out`.
 pub(crate) fn write_event<'a, F: AsRef<[u8]> + 'a>(
     out: &mut Vec<u8>,
     number: u64,
     created_at: &str,
     streams: impl ExactSizeIterator<Item = StreamRef<'a, F>>,
-    mut apart: impl FnMut(Place, &[u8]) -> bool,
+    mut apart: impl FnMut(FramePosition, &[u8]) -> bool,
 ) {
     head(out, Header::Tag(TAG_SELF_DESCRIBED));
     head(out, Header::Tag(TAG_EVENT));
@@ -48,7 +48,7 @@ pub(crate) fn write_event<'a, F: AsRef<[u8]> + 'a>(
         head(out, Header::Array(Some(frames.len())));
         for (frame, bytes) in frames.iter().map(AsRef::as_ref).enumerate() {
             head(out, Header::Bytes(Some(bytes.len())));
-            if !apart(Place { at: out.len(), stream, frame }, bytes) {
+            if !apart(FramePosition { at: out.len(), stream, frame }, bytes) {
                 out.extend_from_slice(bytes);
             }
         }

@@ -81,14 +81,14 @@ impl Endpoint {
 
 /// A framegate that was found on this machine.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct RunningHost {
     pub(super) endpoint: Endpoint,
     /// Its status as received.
     pub(super) body: String,
     pub(super) status: Value,
 }
 
-impl Found {
+impl RunningHost {
     /// All framegates of this machine with automatic addresses. Reports ports without an answer on standard error.
     ///
     /// # Errors

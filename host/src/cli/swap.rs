@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     FAILURE, REFUSED, WRONG_SETTINGS,
-    endpoint::{self, Endpoint, Found},
+    endpoint::{self, Endpoint, RunningHost},
     fail, out,
     signals::Stop,
     words::{plain, plain_lines},
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = Stop::listen()?;
     let endpoint = match Endpoint::named(args.url.as_deref()) {
         Ok(Some(endpoint)) => endpoint,
-        Ok(None) => match choose(Found::all()?, &args.stream) {
+        Ok(None) => match choose(RunningHost::all()?, &args.stream) {
             Ok(found) => found.endpoint,
             Err(why) => return Ok(fail(&[why], WRONG_SETTINGS)),
         },
@@ -128,14 +128,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The framegate that has the stream.
-fn choose(mut found: Vec<Found>, stream: &str) -> Result<Found, String> {
-    if found.len() == 1 {
-        return Ok(found.remove(0));
+fn choose(mut hosts: Vec<RunningHost>, stream: &str) -> Result<RunningHost, String> {
+    if hosts.len() == 1 {
+        return Ok(hosts.remove(0));
     }
-    let list = found.iter().map(|one| format!("\n  {}", one.line())).collect::<String>();
-    let mut having = found.into_iter().filter(|one| one.streams().any(|name| name == stream));
+    let list = hosts.iter().map(|host| format!("\n  {}", host.line())).collect::<String>();
+    let mut having = hosts.into_iter().filter(|host| host.streams().any(|name| name == stream));
     match (having.next(), having.next()) {
-        (Some(one), None) => Ok(one),
+        (Some(host), None) => Ok(host),
         (None, _) => Err(format!("no framegate process on this machine has a stream {stream:?}:{list}")),
         (Some(_), Some(_)) => {
             Err(format!("several framegate processes have a stream {stream:?}; choose one with --url:{list}"))

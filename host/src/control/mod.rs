@@ -1,6 +1,6 @@
 //! Receives commands and sends reports. Drivers: `redis` (a dranspose controller) and `standalone`.
 //!
-//! Runs on the tokio runtime. A driver gets one [`Line`] for each ingester. Knows no ZeroMQ, no plugins, no sources.
+//! Runs on the tokio runtime. A driver gets one [`IngesterHandle`] for each ingester. Knows no ZeroMQ, no plugins, no sources.
 //!
 //! Each driver must send the commands of one ingester in the right order, send [`Assignments`] only for a scan that the
 //! ingester has reported ready, end cleanly when `stop` rings, and never panic on input from outside.
@@ -58,11 +58,16 @@ impl Driver {
         matches!(self, Self::Standalone(_))
     }
 
-    /// Serves all lines until `stop` rings, or until its scans are done.
-    pub(crate) async fn run(self, lines: Vec<Line>, report: watch::Sender<ControlReport>, stop: watch::Receiver<bool>) {
+    /// Serves all ingesters until `stop` rings, or until its scans are done.
+    pub(crate) async fn run(
+        self,
+        ingesters: Vec<IngesterHandle>,
+        report: watch::Sender<ControlReport>,
+        stop: watch::Receiver<bool>,
+    ) {
         match self {
-            Self::Redis(address, build_meta) => self::redis::run(*address, build_meta, lines, report, stop).await,
-            Self::Standalone(settings) => standalone::run(settings, lines, report, stop).await,
+            Self::Redis(address, build_meta) => self::redis::run(*address, build_meta, ingesters, report, stop).await,
+            Self::Standalone(settings) => standalone::run(settings, ingesters, report, stop).await,
         }
     }
 }
@@ -72,7 +77,7 @@ pub(crate) type Parameters = Vec<(StreamName, crate::source::parameter::Paramete
 
 /// One ingester as a driver sees it.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
+pub(crate) struct IngesterHandle {
     /// The ingester's name.
     pub(crate) name: IngesterName,
     /// New for each start of the process.

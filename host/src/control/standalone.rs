@@ -10,13 +10,13 @@ use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use super::{
-    Line, Stopped,
-    report::{ControlProblem, ControlReport, now},
+    IngesterHandle, Stopped,
+    report::{ControlProblem, ControlReport, FaultSubject, now},
 };
 use crate::{
     ingester::{
         command::{Command, Deal},
-        report::Report,
+        report::{Report, SourceState},
     },
     names::ScanId,
     settings::Standalone,
@@ -25,7 +25,7 @@ use crate::{
 /// Runs scans until `stop` rings or the configured number of scans is reached.
 pub(crate) async fn run(
     settings: Standalone,
-    mut lines: Vec<Line>,
+    mut ingesters: Vec<IngesterHandle>,
     report: watch::Sender<ControlReport>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -35,11 +35,11 @@ pub(crate) async fn run(
         let mut pace = Pace::default();
         while settings.scans.is_none_or(|scans| done < scans) {
             let began = Instant::now();
-            if scan(&mut lines, deal).await.is_err() {
+            if scan(&mut ingesters, deal).await.is_err() {
                 return;
             }
             done += 1;
-            let outcome = Outcome::of(&lines);
+            let outcome = Outcome::of(&ingesters);
             tell(&report, outcome.fault.as_deref());
             let wait = pace.after(!outcome.is_fruitful, began.elapsed());
             if !wait.is_zero() && settings.scans != Some(done) {
@@ -56,17 +56,17 @@ pub(crate) async fn run(
 }
 
 /// One scan, from start to finish.
-async fn scan(lines: &mut [Line], deal: Deal) -> Result<(), Stopped> {
+async fn scan(ingesters: &mut [IngesterHandle], deal: Deal) -> Result<(), Stopped> {
     let scan = ScanId(Uuid::new_v4());
     tracing::info!(%scan, "a scan begins");
-    for line in lines.iter() {
-        line.commands.command(Command::StartScan { scan, streams: line.streams.clone(), deal }).await?;
+    for ingester in ingesters.iter() {
+        ingester.commands.command(Command::StartScan { scan, streams: ingester.streams.clone(), deal }).await?;
     }
-    every(lines, |report| report.runs_ended == Some(scan)).await?;
-    for line in lines.iter() {
-        line.commands.command(Command::Finish { scan }).await?;
+    every(ingesters, |report| report.runs_ended == Some(scan)).await?;
+    for ingester in ingesters.iter() {
+        ingester.commands.command(Command::Finish { scan }).await?;
     }
-    every(lines, |report| report.finished == Some(scan)).await
+    every(ingesters, |report| report.finished == Some(scan)).await
 }
 
 /// The result of a scan.
@@ -79,10 +79,10 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn of(lines: &[Line]) -> Self {
-        let reports: Vec<_> = lines.iter().map(|line| line.report.borrow().clone()).collect();
+    fn of(ingesters: &[IngesterHandle]) -> Self {
+        let reports: Vec<_> = ingesters.iter().map(|ingester| ingester.report.borrow().clone()).collect();
         let streams = reports.iter().flat_map(|report| &report.streams);
-        let (failed, well): (Vec<_>, Vec<_>) = streams.partition(|(_, stream)| stream.source == "failed");
+        let (failed, well): (Vec<_>, Vec<_>) = streams.partition(|(_, stream)| stream.source == SourceState::Failed);
         let names: Vec<_> = failed.iter().map(|(name, _)| name.as_str()).collect();
         Self {
             fault: (!names.is_empty()).then(|| format!("sources failed in the last scan: {}", names.join(", "))),
@@ -93,25 +93,22 @@ impl Outcome {
 
 fn tell(report: &watch::Sender<ControlReport>, why: Option<&str>) {
     report.send_if_modified(|report| match why {
-        None => report.faults.remove(SCANS).is_some(),
+        None => report.faults.remove(&FaultSubject::Scans).is_some(),
         Some(why) => {
             report.last_problem = Some(ControlProblem { at: now(), what: why.to_owned() });
-            report.faults.insert(SCANS.to_owned(), why.to_owned());
+            report.faults.insert(FaultSubject::Scans, why.to_owned());
             true
         }
     });
 }
 
 /// Waits until each ingester's report meets the condition.
-async fn every(lines: &mut [Line], says: impl Fn(&Report) -> bool) -> Result<(), Stopped> {
-    for line in lines {
-        line.report.wait_for(|report| says(report)).await.map_err(|_| Stopped)?;
+async fn every(ingesters: &mut [IngesterHandle], says: impl Fn(&Report) -> bool) -> Result<(), Stopped> {
+    for ingester in ingesters {
+        ingester.report.wait_for(|report| says(report)).await.map_err(|_| Stopped)?;
     }
     Ok(())
 }
-
-/// The key of the fault about scans, in status.
-const SCANS: &str = "scans";
 
 /// The minimum interval between the starts of fruitless scans: it doubles each time. After a scan that took longer, the
 /// next starts at once.

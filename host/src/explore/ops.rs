@@ -1,6 +1,6 @@
 //! The operations on an ingester, one at a time.
 
-use super::state::Named;
+use super::state::StreamWorkers;
 
 /// One operation. `usize`: a stream, or a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,7 +111,7 @@ pub(super) struct Bounds {
 
 /// The workers that the assignment of a number names: both streams with different workers, one worker twice and no worker,
 /// one stream, a stream of other ingesters.
-pub(super) fn plan(number: u64) -> Named {
+pub(super) fn plan(number: u64) -> StreamWorkers {
     match number % 4 {
         0 => vec![(0, vec![0]), (1, vec![0, 1])],
         1 => vec![(1, vec![]), (0, vec![1, 1])],

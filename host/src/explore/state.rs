@@ -9,14 +9,14 @@ pub(super) const WORKERS: usize = 2;
 pub(super) type Message = (u64, Vec<(usize, Option<String>)>);
 
 /// The streams that an event names, each with its workers.
-pub(super) type Named = Vec<(usize, Vec<usize>)>;
+pub(super) type StreamWorkers = Vec<(usize, Vec<usize>)>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Scan {
     pub(super) number: usize,
     pub(super) phase: Phase,
     pub(super) streams: [StreamSpec; STREAMS],
-    pub(super) assigned: VecDeque<(u64, Named)>,
+    pub(super) assigned: VecDeque<(u64, StreamWorkers)>,
     pub(super) next_number: u64,
     pub(super) finish_asked: bool,
     pub(super) broken: bool,

@@ -1,6 +1,6 @@
 //! The real heart with the real queues of its streams, in a simulated world that does one thing at a time, on one thread.
 //!
-//! The steps of a forwarder's turn, and of `forwarder/act.rs` for the heart's decisions, are done here in the same order.
+//! The steps of a forwarder's turn, and of `forwarder/actions.rs` for the heart's decisions, are done here in the same order.
 //! Readers and the network are simulated.
 
 use std::{
@@ -25,8 +25,8 @@ use crate::{
         Action, Ingester, Pairing,
         assemble::Slot,
         command::{Assignment, Assignments, Command, Deal},
-        picture::Measured,
-        report::Report,
+        report::{IngesterState, Report},
+        snapshot::Measured,
         tests::limits,
     },
     names::{IngesterName, ScanId, StreamName, WorkerName},
@@ -245,13 +245,13 @@ impl World {
             report.counters.iter().filter(|(_, count)| **count > 0).map(|(k, v)| (*k, *v)).collect();
         counters.retain(|_, count| *count > 0);
         same("counters", &counted, &counters)?;
-        let word = spec.scan.as_ref().map_or("idle", |scan| match scan.phase {
-            Phase::Opening { .. } => "opening",
-            Phase::Running => "running",
-            Phase::Finishing | Phase::Closing { .. } => "finishing",
-            Phase::Finished => "finished",
+        let state = spec.scan.as_ref().map_or(IngesterState::Idle, |scan| match scan.phase {
+            Phase::Opening { .. } => IngesterState::Opening,
+            Phase::Running => IngesterState::Running,
+            Phase::Finishing | Phase::Closing { .. } => IngesterState::Finishing,
+            Phase::Finished => IngesterState::Finished,
         });
-        same("state", &report.state, &word)?;
+        same("state", &report.state, &state)?;
         if let Some(scan) = &spec.scan {
             same("processed", &report.processed_events, &scan.processed)?;
             same("assignments", &report.assignments_waiting, &(scan.assigned.len() as u64))?;
@@ -297,7 +297,7 @@ impl World {
             stopped: false,
             late: self.space.late(),
         };
-        self.heart.picture(self.now, measured)
+        self.heart.report(self.now, measured)
     }
 
     /// The index of a worker with waiting messages.

@@ -3,8 +3,8 @@
 //! Owns the workers' port, the scan's state, and the handles of the readers. It waits for the port's connections and
 //! one wake descriptor; never for Redis, a disk, a log or a source.
 
-mod act;
-mod look;
+mod actions;
+mod housekeeping;
 mod swap;
 
 use std::{
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     budget::Account,
     ingester::{
-        Ingester, Pairing, Seen,
+        Ingester, PairedEvent, Pairing,
         assemble::Slot,
         command::{Assignments, Command},
         report::Report,
@@ -28,7 +28,7 @@ use crate::{
     names::ScanId,
     output::{
         dump::Dump,
-        router::{Heard, Router, Sent},
+        router::{Router, SendOutcome, WorkerInput},
     },
     settings::{IngesterSettings, WhenFull},
     source::{
@@ -59,7 +59,7 @@ pub(crate) struct Forwarder {
     pub(crate) dump: Dump,
     /// The account of assembled messages that wait for workers.
     pub(crate) assembled: Arc<Account>,
-    pub(crate) state: State,
+    pub(crate) state: LoopState,
 }
 
 /// One stream's reader, and its queue in the current scan.
@@ -87,7 +87,7 @@ impl Input {
 
 /// State that the loop keeps from turn to turn.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct LoopState {
     items: VecDeque<Item>,
     /// The scan whose capture is being closed.
     closing: Option<ScanId>,
@@ -95,10 +95,10 @@ pub(crate) struct State {
     stop_at: Option<Instant>,
     housekeeping_at: Instant,
     reported_at: Instant,
-    rate: look::Rate,
+    rate: housekeeping::Rate,
 }
 
-impl State {
+impl LoopState {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             items: VecDeque::new(),
@@ -106,7 +106,7 @@ impl State {
             stop_at: None,
             housekeeping_at: now,
             reported_at: now,
-            rate: look::Rate::new(now),
+            rate: housekeeping::Rate::new(now),
         }
     }
 }
@@ -153,8 +153,8 @@ impl Forwarder {
         let ingester = &mut self.ingester;
         let wall = SystemTime::now();
         busy |= self.router.receive(now, |heard| match heard {
-            Heard::Message { identity, payload } => ingester.workers.ping(identity, payload, now, wall),
-            Heard::Parted(worker, lost) => {
+            WorkerInput::Message { identity, payload } => ingester.workers.ping(identity, payload, now, wall),
+            WorkerInput::Parted(worker, lost) => {
                 ingester.workers.parted(&worker, lost);
                 None
             }
@@ -238,7 +238,7 @@ impl Forwarder {
             if self.assembled.is_full() || self.dump.holds_back() {
                 break;
             }
-            let capture = |event: &Seen<'_>| _ = self.dump.write(event);
+            let capture = |event: &PairedEvent<'_>| _ = self.dump.write(event);
             match self.ingester.pair(now, wall, &self.assembled, capture) {
                 Pairing::Nothing => break,
                 Pairing::Paired => paired += 1,
@@ -257,12 +257,12 @@ impl Forwarder {
         for index in waiting {
             let worker = self.ingester.workers.get(index);
             match self.router.send(&worker.name, worker.pending.iter()) {
-                Sent::Taken(taken) => {
-                    self.ingester.sent(index, taken.messages, taken.begun, now);
+                SendOutcome::Accepted(progress) => {
+                    self.ingester.sent(index, progress.messages, progress.begun, now);
                     busy = true;
                 }
-                Sent::Busy => {}
-                Sent::Unreachable => self.ingester.workers.unreachable(index, now),
+                SendOutcome::Busy => {}
+                SendOutcome::Unreachable => self.ingester.workers.unreachable(index, now),
             }
         }
         busy

@@ -12,17 +12,18 @@ use uuid::Uuid;
 use super::{
     Linked, StartError,
     feed::{Exchange, Feed},
+    swap::receipt::ProblemSubject,
 };
 use crate::source::parameter::Parameter;
 use crate::{
     budget::Account,
-    control::{CommandSender, Line, Parameters},
-    forwarder::{Forwarder, Input, State},
+    control::{CommandSender, IngesterHandle, Parameters},
+    forwarder::{Forwarder, Input, LoopState},
     ingester::{Ingester, Limits, report::Report},
     near::near,
     output::{
         dump::{Dump, DumpSettings},
-        places,
+        limits::connection_limits,
         router::Router,
     },
     plugin::{
@@ -78,12 +79,12 @@ impl Problem {
         }
     }
 
-    /// The subject of the problem, in one word.
-    pub(super) fn with(&self) -> &'static str {
+    /// The subject of the problem.
+    pub(super) fn with(&self) -> ProblemSubject {
         match self {
-            Self::Refused(_) => "plugin",
-            Self::Settings(_) => "settings",
-            Self::Machine(_) => "machine",
+            Self::Refused(_) => ProblemSubject::Plugin,
+            Self::Settings(_) => ProblemSubject::Settings,
+            Self::Machine(_) => ProblemSubject::Machine,
         }
     }
 }
@@ -234,7 +235,7 @@ pub(crate) fn prepare(
     made: Vec<Made>,
     settings: &Settings,
     told: mpsc::UnboundedSender<Told>,
-) -> Result<(Forwarder, Line, Exchange), String> {
+) -> Result<(Forwarder, IngesterHandle, Exchange), String> {
     let name = &ingester.name;
     let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
     let router = Router::bind(ingester.bind, ingester.port, wake.clone()).map_err(|problem| {
@@ -274,7 +275,7 @@ pub(crate) fn prepare(
         source_timeout: settings.source_timeout,
         min_workers: standalone,
         allowed_workers: ingester.workers.clone(),
-        most_workers: places::places().workers,
+        most_workers: connection_limits().workers,
     };
     let streams = made.iter().map(|(_, feed)| (feed.settings.name.clone(), feed.created.on_demand)).collect();
     let described = made.iter().flat_map(|(_, feed)| {
@@ -290,7 +291,7 @@ pub(crate) fn prepare(
     let service_uuid = Uuid::new_v4();
     let room = wake.clone();
     let (report, latest) = watch::channel(Report::starting(name.clone(), service_uuid, ingester));
-    let line = Line {
+    let handle = IngesterHandle {
         name: name.clone(),
         service_uuid,
         url: ingester.url(),
@@ -299,7 +300,7 @@ pub(crate) fn prepare(
         commands: sender,
         report: latest,
     };
-    let exchange = Exchange { streams: line.streams.clone(), replacements: replacement_sender, parameters };
+    let exchange = Exchange { streams: handle.streams.clone(), replacements: replacement_sender, parameters };
     let forwarder = Forwarder {
         settings: ingester.clone(),
         service_uuid,
@@ -314,9 +315,9 @@ pub(crate) fn prepare(
         report,
         dump,
         assembled: Account::new((ingester.memory_limit / 2).max(1), move || room.ring()),
-        state: State::new(Instant::now()),
+        state: LoopState::new(Instant::now()),
     };
-    Ok((forwarder, line, exchange))
+    Ok((forwarder, handle, exchange))
 }
 
 #[cfg(test)]

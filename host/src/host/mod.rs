@@ -28,16 +28,16 @@ pub use self::{
     error::StartError,
     swap::{
         Reload,
-        receipt::{AskedBy, OldSource, SwapError, SwapReceipt, SwapSpec, SwapState},
+        receipt::{AskedBy, OldSource, ProblemSubject, SwapError, SwapReceipt, SwapSpec, SwapState},
     },
 };
 pub(crate) use self::{make::prepare, swap::Swaps};
 use crate::{
-    control::{CommandSender, Driver, Line, report::ControlReport},
+    control::{CommandSender, Driver, IngesterHandle, report::ControlReport},
     forwarder::Forwarder,
     ingester::report::Report,
     names::StreamName,
-    observe::{admin::Admin, status::Observed},
+    observe::{admin::Admin, status::Observer},
     plugin::identity::SourceIdentity,
     settings::{IngesterSettings, Settings, StreamSettings},
     source::Factory,
@@ -67,7 +67,7 @@ impl Linked {
 
 /// A running host. Dropping it shuts it down, which blocks like [`Host::shutdown`].
 pub struct Host {
-    ingesters: Vec<Running>,
+    ingesters: Vec<RunningIngester>,
     runtime: Option<tokio::runtime::Runtime>,
     control: Option<tokio::task::JoinHandle<()>>,
     control_report: watch::Receiver<ControlReport>,
@@ -78,51 +78,52 @@ pub struct Host {
     swaps: Arc<Swaps>,
 }
 
-struct Running {
+/// An ingester whose thread runs.
+struct RunningIngester {
     commands: CommandSender,
     report: watch::Receiver<Report>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Running {
+impl RunningIngester {
     fn has_ended(&self) -> bool {
         self.thread.as_ref().is_some_and(thread::JoinHandle::is_finished)
     }
 }
 
 /// An ingester whose thread is started and waits until everything else has started.
-struct Ready {
+struct WaitingIngester {
     go: std::sync::mpsc::Sender<()>,
-    running: Running,
+    ingester: RunningIngester,
 }
 
-impl Ready {
-    fn new(forwarder: Forwarder, line: &Line) -> Result<Self, String> {
+impl WaitingIngester {
+    fn new(forwarder: Forwarder, handle: &IngesterHandle) -> Result<Self, String> {
         let (go, word) = std::sync::mpsc::channel();
-        let named = tracing::error_span!(parent: None, "ingester", ingester = %line.name);
+        let named = tracing::error_span!(parent: None, "ingester", ingester = %handle.name);
         let life = move || {
             let _named = named.entered();
             if word.recv().is_ok() {
                 forwarder.run();
             }
         };
-        let thread = thread::Builder::new().name(format!("forward {}", line.name)).spawn(life);
-        let thread =
-            thread.map_err(|problem| format!("ingester {}: no thread: {problem}\n  {}", line.name, threads::REMEDY))?;
-        let (commands, report) = (line.commands.clone(), line.report.clone());
-        Ok(Self { go, running: Running { commands, report, thread: Some(thread) } })
+        let thread = thread::Builder::new().name(format!("forward {}", handle.name)).spawn(life);
+        let thread = thread
+            .map_err(|problem| format!("ingester {}: no thread: {problem}\n  {}", handle.name, threads::REMEDY))?;
+        let (commands, report) = (handle.commands.clone(), handle.report.clone());
+        Ok(Self { go, ingester: RunningIngester { commands, report, thread: Some(thread) } })
     }
 
-    fn run(self) -> Running {
+    fn run(self) -> RunningIngester {
         // The thread waits for this message.
         let _ = self.go.send(());
-        self.running
+        self.ingester
     }
 
     /// Ends the thread, so that the port is free again.
     fn abandon(self) {
         drop(self.go);
-        let _ = self.running.thread.map(thread::JoinHandle::join);
+        let _ = self.ingester.thread.map(thread::JoinHandle::join);
     }
 }
 
@@ -161,14 +162,15 @@ impl Host {
         let made = make::make_sources(&settings, &linked, &mut error);
         let feeds: Vec<_> = made.iter().flatten().map(|(_, feed)| feed.clone()).collect();
         let (told, tells) = mpsc::unbounded_channel();
-        let (mut ready, mut lines, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ready, mut handles, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
         for (ingester, made) in settings.ingesters.iter().zip(made) {
-            let prepared = prepare(ingester, made, &settings, told.clone()).and_then(|(forwarder, line, exchange)| {
-                ready.push(Ready::new(forwarder, &line)?);
-                lines.push(line);
-                exchanges.push(exchange);
-                Ok(())
-            });
+            let prepared =
+                prepare(ingester, made, &settings, told.clone()).and_then(|(forwarder, handle, exchange)| {
+                    ready.push(WaitingIngester::new(forwarder, &handle)?);
+                    handles.push(handle);
+                    exchanges.push(exchange);
+                    Ok(())
+                });
             if let Err(problem) = prepared {
                 error.add(problem);
             }
@@ -178,13 +180,13 @@ impl Host {
         let admin = settings.admin.and_then(bind);
         let runtime = runtime().map_err(|problem| error.add(problem));
         let (true, Ok(driver)) = (error.problems().is_empty(), driver) else {
-            ready.into_iter().for_each(Ready::abandon);
+            ready.into_iter().for_each(WaitingIngester::abandon);
             // Dropping it here would panic inside another runtime.
             runtime.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
             return Err(error);
         };
         let Ok(runtime) = runtime else { return Err(error) };
-        let ingesters = ready.into_iter().map(Ready::run).collect();
+        let ingesters = ready.into_iter().map(WaitingIngester::run).collect();
         let (stop_control, stop) = watch::channel(false);
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
@@ -206,15 +208,15 @@ impl Host {
                     "admin: {wanted} is taken; status and metrics are at {address}, where `framegate status` looks, too"
                 );
             }
-            let reports = lines.iter().map(|line: &Line| line.report.clone()).collect();
-            let observed = Observed::new(address, swaps.clone(), reports, control_report.clone());
-            runtime.spawn(admin.serve(observed, settings.admin_swap));
+            let reports = handles.iter().map(|handle: &IngesterHandle| handle.report.clone()).collect();
+            let observer = Observer::new(address, swaps.clone(), reports, control_report.clone());
+            runtime.spawn(admin.serve(observer, settings.admin_swap));
         }
         let control = {
             let done = done.clone();
             runtime.spawn(async move {
                 let ends_by_itself = driver.ends_by_itself();
-                driver.run(lines, report, stop).await;
+                driver.run(handles, report, stop).await;
                 done.store(ends_by_itself, Ordering::Release);
             })
         };

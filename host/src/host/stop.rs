@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::Host;
-use crate::ingester::command::Command;
+use crate::ingester::{command::Command, report::IngesterState};
 
 impl Host {
     /// Delivers queued events for at most `shutdown_grace`, then stops sources, closes captures, and removes published
@@ -50,7 +50,7 @@ impl Host {
             }
         }
         for ingester in &self.ingesters {
-            let stopped = || ingester.report.borrow().state == "stopped" || ingester.has_ended();
+            let stopped = || ingester.report.borrow().state == IngesterState::Stopped || ingester.has_ended();
             wait_until(deadline, stopped);
         }
         // Published state is removed before the sockets close: the published address always has a listener.

@@ -37,7 +37,7 @@ pub(crate) struct Flow {
 
 /// A stream's part of one event.
 #[derive(Debug)]
-pub(crate) enum Taken {
+pub(crate) enum StreamPart {
     Event(Event),
     /// The event was dropped, or the source has failed: the message says `length` 0.
     Tombstone {
@@ -80,16 +80,16 @@ impl Flow {
     }
 
     /// Takes the first event.
-    pub(crate) fn take(&mut self) -> Option<Taken> {
-        let taken = match self.slots.front_mut()? {
+    pub(crate) fn take(&mut self) -> Option<StreamPart> {
+        let part = match self.slots.front_mut()? {
             Slot::Dropped { typ, count } if *count > 1 => {
                 *count -= 1;
-                Taken::Tombstone { typ }
+                StreamPart::Tombstone { typ }
             }
             Slot::Dropped { typ, .. } => {
                 let typ = *typ;
                 self.slots.pop_front();
-                Taken::Tombstone { typ }
+                StreamPart::Tombstone { typ }
             }
             Slot::Events(batch) => {
                 let event = batch.take()?;
@@ -98,18 +98,18 @@ impl Flow {
                 {
                     self.empties.push(batch.into_empty());
                 }
-                Taken::Event(event)
+                StreamPart::Event(event)
             }
         };
-        self.last_typ = match &taken {
-            Taken::Event(event) => {
+        self.last_typ = match &part {
+            StreamPart::Event(event) => {
                 self.waiting -= 1;
                 self.bytes -= event.bytes() as u64;
                 event.typ
             }
-            Taken::Tombstone { typ } => typ,
+            StreamPart::Tombstone { typ } => typ,
         };
-        Some(taken)
+        Some(part)
     }
 }
 
@@ -195,8 +195,8 @@ mod tests {
         let mut flow = Flow::default();
         flow.push(Slot::Dropped { typ: "X", count: 2 });
         assert!(flow.waiting() == 0 && !flow.is_empty(), "a place is no event");
-        assert!(matches!(flow.take(), Some(Taken::Tombstone { typ: "X" })));
-        assert!(matches!(flow.take(), Some(Taken::Tombstone { typ: "X" })));
+        assert!(matches!(flow.take(), Some(StreamPart::Tombstone { typ: "X" })));
+        assert!(matches!(flow.take(), Some(StreamPart::Tombstone { typ: "X" })));
         assert!(flow.take().is_none() && flow.is_empty());
     }
 }

@@ -72,10 +72,10 @@ pub(crate) struct Assignment {
     /// The ingester's streams of the event (by index), each with its workers; no workers: read and discard. A stream
     /// occurs once. The workers are indexes into [`Assignments::workers`] until the ingester has taken the list, then
     /// into its own list.
-    pub(crate) streams: Named,
+    pub(crate) streams: StreamWorkers,
 }
 
 /// Streams, each with its workers, all by index.
-pub(crate) type Named = SmallVec<[(usize, Places); 1]>;
+pub(crate) type StreamWorkers = SmallVec<[(usize, WorkerIndexes); 1]>;
 /// Indexes of workers.
-pub(crate) type Places = SmallVec<[usize; 2]>;
+pub(crate) type WorkerIndexes = SmallVec<[usize; 2]>;

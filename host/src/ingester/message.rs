@@ -26,9 +26,9 @@ pub(crate) struct Message {
     own: Vec<u8>,
     unused: usize,
     /// Large frames, and their positions in `own`.
-    frames: SmallVec<[Place; 2]>,
+    frames: SmallVec<[LargeFrame; 2]>,
     /// A large event's frames.
-    apart: Option<Pooled<Charged>>,
+    apart: Option<Pooled<ChargedEvent>>,
     /// A small event's charge to the account of assembled messages.
     charge: Option<Charge>,
     /// Number of bytes on the wire.
@@ -37,7 +37,7 @@ pub(crate) struct Message {
 
 /// A frame that is not copied.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct LargeFrame {
     in_own: usize,
     stream: usize,
     frame: usize,
@@ -45,7 +45,7 @@ struct Place {
 
 /// An event with all its streams, not copied.
 #[derive(Debug, Default)]
-pub(crate) struct Whole {
+pub(crate) struct LargeEvent {
     /// In the order of the assignment.
     pub(crate) events: Vec<Event>,
 }
@@ -53,28 +53,28 @@ pub(crate) struct Whole {
 /// A large event, shared by its messages. The capture shares only the event: data that waits for the disk must not take
 /// room from data that waits for workers.
 #[derive(Debug, Default)]
-pub(crate) struct Charged {
-    whole: Option<Pooled<Whole>>,
+pub(crate) struct ChargedEvent {
+    event: Option<Pooled<LargeEvent>>,
     /// Its charge to the account of assembled messages.
     charge: Option<Charge>,
 }
 
-impl Charged {
+impl ChargedEvent {
     fn events(&self) -> &[Event] {
-        self.whole.as_ref().map_or(&[], |whole| &whole.events)
+        self.event.as_ref().map_or(&[], |event| &event.events)
     }
 }
 
 /// One event with all its streams, before its messages are built. In the order of the assignment.
 #[derive(Debug)]
-pub(crate) enum Gathered {
+pub(crate) enum AssembledEvent {
     /// Copied into each message; with the number of bytes.
     Small(Vec<Event>, usize),
     /// Shared by the messages.
-    Large(Pooled<Charged>),
+    Large(Pooled<ChargedEvent>),
 }
 
-impl Gathered {
+impl AssembledEvent {
     pub(crate) fn events(&self) -> &[Event] {
         match self {
             Self::Small(events, _) => events,
@@ -83,8 +83,8 @@ impl Gathered {
     }
 
     /// A large event, without its charge to the account of messages.
-    pub(crate) fn whole(&self) -> Option<&Pooled<Whole>> {
-        if let Self::Large(charged) = self { charged.whole.as_ref() } else { None }
+    pub(crate) fn large_event(&self) -> Option<&Pooled<LargeEvent>> {
+        if let Self::Large(charged) = self { charged.event.as_ref() } else { None }
     }
 }
 
@@ -92,13 +92,13 @@ impl Message {
     /// Its bytes on the wire, in pieces.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = self.unused;
-        let with_frame = self.frames.iter().flat_map(move |place| {
-            let own = &self.own[mem::replace(&mut from, place.in_own)..place.in_own];
+        let with_frame = self.frames.iter().flat_map(move |frame| {
+            let own = &self.own[mem::replace(&mut from, frame.in_own)..frame.in_own];
             let events = self.apart.as_ref().map(|charged| charged.events());
-            let frame = events.map(|events| events[place.stream].frames[place.frame].as_slice());
-            [own].into_iter().chain(frame)
+            let bytes = events.map(|events| events[frame.stream].frames[frame.frame].as_slice());
+            [own].into_iter().chain(bytes)
         });
-        let last = self.frames.last().map_or(self.unused, |place| place.in_own);
+        let last = self.frames.last().map_or(self.unused, |frame| frame.in_own);
         with_frame.chain([&self.own[last..]])
     }
 }
@@ -122,15 +122,15 @@ impl Recycle for Message {
     }
 }
 
-impl Recycle for Whole {
+impl Recycle for LargeEvent {
     fn empty(&mut self) {
         self.events.clear();
     }
 }
 
-impl Recycle for Charged {
+impl Recycle for ChargedEvent {
     fn empty(&mut self) {
-        self.whole = None; // before the bytes are released
+        self.event = None; // before the bytes are released
         self.charge = None;
     }
 }
@@ -139,30 +139,30 @@ impl Recycle for Charged {
 #[derive(Debug)]
 pub(crate) struct Messages {
     messages: Pool<Message>,
-    wholes: Pool<Whole>,
-    charged: Pool<Charged>,
-    /// The parts of the event that is being gathered.
+    large_events: Pool<LargeEvent>,
+    charged: Pool<ChargedEvent>,
+    /// The parts of the event that is being assembled.
     events: Vec<Event>,
 }
 
 impl Messages {
     pub(crate) fn new() -> Self {
-        Self { messages: Pool::new(), wholes: Pool::new(), charged: Pool::new(), events: Vec::new() }
+        Self { messages: Pool::new(), large_events: Pool::new(), charged: Pool::new(), events: Vec::new() }
     }
 
-    /// Gathers an event's streams. An event is small if all its frames are.
-    pub(crate) fn gather(&mut self, events: impl Iterator<Item = Event>, account: &Arc<Account>) -> Gathered {
-        let mut gathered = mem::take(&mut self.events);
-        gathered.extend(events);
-        let bytes: usize = gathered.iter().map(Event::bytes).sum();
-        if gathered.iter().flat_map(|event| &event.frames).all(|frame| frame.as_slice().len() < COPY_BELOW) {
-            return Gathered::Small(gathered, bytes);
+    /// Assembles an event's streams. An event is small if all its frames are.
+    pub(crate) fn assemble(&mut self, events: impl Iterator<Item = Event>, account: &Arc<Account>) -> AssembledEvent {
+        let mut assembled = mem::take(&mut self.events);
+        assembled.extend(events);
+        let bytes: usize = assembled.iter().map(Event::bytes).sum();
+        if assembled.iter().flat_map(|event| &event.frames).all(|frame| frame.as_slice().len() < COPY_BELOW) {
+            return AssembledEvent::Small(assembled, bytes);
         }
         let charge = account.take(bytes as u64 + MESSAGE_COST);
-        let whole = self.wholes.take(|whole| mem::swap(&mut whole.events, &mut gathered));
-        self.events = gathered;
-        Gathered::Large(self.charged.take(|charged| {
-            charged.whole = Some(whole);
+        let event = self.large_events.take(|event| mem::swap(&mut event.events, &mut assembled));
+        self.events = assembled;
+        AssembledEvent::Large(self.charged.take(|charged| {
+            charged.event = Some(event);
             charged.charge = Some(charge);
         }))
     }
@@ -171,15 +171,15 @@ impl Messages {
     pub(crate) fn message(
         &mut self,
         header: impl FnOnce(&mut Vec<u8>),
-        gathered: &Gathered,
+        assembled: &AssembledEvent,
         streams: &[usize],
         account: &Arc<Account>,
     ) -> Pooled<Message> {
         self.messages.take(|new| {
-            let small = if let Gathered::Small(_, bytes) = gathered { *bytes } else { 0 };
+            let small = if let AssembledEvent::Small(_, bytes) = assembled { *bytes } else { 0 };
             // In steps: a buffer stays large enough when a number in the events gets one more digit.
             new.own.reserve((ROOM + small).next_multiple_of(ROOM));
-            let events = streams.iter().map(|stream| (*stream, &gathered.events()[*stream]));
+            let events = streams.iter().map(|stream| (*stream, &assembled.events()[*stream]));
             let mut left: usize = events.clone().map(|(_, event)| event.frames.len()).sum();
             // The header's length is known only after it is written; its part header ends where it begins.
             new.own.resize(zmtp::LONGEST_HEAD, 0);
@@ -198,20 +198,20 @@ impl Messages {
                     if bytes.len() < COPY_BELOW {
                         new.own.extend_from_slice(bytes);
                     } else {
-                        new.frames.push(Place { in_own: new.own.len(), stream, frame });
+                        new.frames.push(LargeFrame { in_own: new.own.len(), stream, frame });
                     }
                 }
             }
-            match gathered {
-                Gathered::Small(..) => new.charge = Some(account.take(MESSAGE_COST + new.bytes as u64)),
-                Gathered::Large(charged) => new.apart = Some(charged.clone()),
+            match assembled {
+                AssembledEvent::Small(..) => new.charge = Some(account.take(MESSAGE_COST + new.bytes as u64)),
+                AssembledEvent::Large(charged) => new.apart = Some(charged.clone()),
             }
         })
     }
 
     /// All messages of an event were built.
-    pub(crate) fn gathered(&mut self, gathered: Gathered) {
-        if let Gathered::Small(mut events, _) = gathered {
+    pub(crate) fn finish(&mut self, assembled: AssembledEvent) {
+        if let AssembledEvent::Small(mut events, _) = assembled {
             events.clear();
             self.events = events;
         }
@@ -253,17 +253,17 @@ mod tests {
             let mut expected = vec![vec![b'h'; large % 300]];
             expected.extend(frames);
             let bytes: u64 = expected[1..].iter().map(|frame| frame.len() as u64).sum();
-            let gathered = messages.gather(events.into_iter(), &account);
-            assert_eq!(matches!(gathered, Gathered::Small(..)), small);
+            let assembled = messages.assemble(events.into_iter(), &account);
+            assert_eq!(matches!(assembled, AssembledEvent::Small(..)), small);
             let header = |own: &mut Vec<u8>| own.extend_from_slice(&expected[0]);
-            let message = messages.message(header, &gathered, &[0, 1], &account);
+            let message = messages.message(header, &assembled, &[0, 1], &account);
             assert_eq!(message.parts(), expected);
             assert_eq!(account.used(), MESSAGE_COST + if small { message.bytes as u64 } else { bytes });
             // A message that somebody still holds is not recycled.
             let other = message.clone();
             messages.give_back(message);
             assert_eq!(other.parts().len(), 6);
-            messages.gathered(gathered);
+            messages.finish(assembled);
             assert_ne!(account.used(), 0);
             drop(other);
             assert_eq!(account.used(), 0);
@@ -279,10 +279,10 @@ mod tests {
         };
         let account = Account::new(1 << 20, || ());
         let mut messages = Messages::new();
-        let gathered = messages.gather([event(1), event(2), event(3)].into_iter(), &account);
-        let message = messages.message(|own| own.push(b'h'), &gathered, &[0, 2], &account);
+        let assembled = messages.assemble([event(1), event(2), event(3)].into_iter(), &account);
+        let message = messages.message(|own| own.push(b'h'), &assembled, &[0, 2], &account);
         assert_eq!(message.parts(), [vec![b'h'], vec![1; COPY_BELOW + 1], vec![3; COPY_BELOW + 3]]);
-        let message = messages.message(|own| own.push(b'h'), &gathered, &[], &account);
+        let message = messages.message(|own| own.push(b'h'), &assembled, &[], &account);
         assert_eq!(message.parts(), [[b'h']]);
     }
 }

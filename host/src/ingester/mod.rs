@@ -7,14 +7,14 @@
 pub(crate) mod assemble;
 mod backlog;
 pub(crate) mod command;
+pub(crate) mod counts;
 pub(crate) mod header;
 pub(crate) mod message;
 mod pair;
-pub(crate) mod picture;
 pub(crate) mod report;
 pub(crate) mod scan;
+pub(crate) mod snapshot;
 mod strangers;
-pub(crate) mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod workers;
@@ -24,12 +24,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::pair::{Pairing, Seen};
+pub(crate) use self::pair::{PairedEvent, Pairing};
 use self::{
     command::{Assignments, Command, Deal},
+    counts::{EventCounts, Pace},
     message::Messages,
-    scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan, SourceState},
-    tally::{Pace, Tally},
+    report::SourceState,
+    scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan},
     workers::Workers,
 };
 use crate::{
@@ -101,7 +102,7 @@ struct Stream {
     /// Name, version and file of its source, for messages.
     fed_by: String,
     /// The counts of the scans before the current one.
-    earlier: Tally,
+    earlier: EventCounts,
     /// The last fault of its source, unless it has worked since.
     fault: Option<String>,
 }
@@ -113,7 +114,7 @@ impl Ingester {
             name,
             on_demand,
             fed_by: String::new(),
-            earlier: Tally::default(),
+            earlier: EventCounts::default(),
             fault: None,
         };
         Self {
@@ -169,7 +170,7 @@ impl Ingester {
     fn start(&mut self, id: ScanId, streams: &[StreamName], deal: Deal, now: Instant) {
         if let Some(old) = self.scan.take() {
             for (stream, of_old) in self.streams.iter_mut().zip(&old.streams) {
-                stream.earlier = stream.earlier + of_old.tally;
+                stream.earlier = stream.earlier + of_old.counts;
                 stream.earlier.replaced += of_old.flow.waiting();
             }
         }
@@ -288,7 +289,11 @@ impl Ingester {
             self.streams[stream].fault = Some(why.clone());
         }
         self.count(Counter::SourceFailures, 1);
-        self.answered(stream, SourceState::Failed(why));
+        if let Some(scan) = &mut self.scan {
+            // The first failure of a scan is the one that is shown.
+            scan.streams[stream].failure.get_or_insert(why);
+        }
+        self.answered(stream, SourceState::Failed);
     }
 
     fn answered(&mut self, stream: usize, state: SourceState) {
@@ -358,7 +363,7 @@ impl Ingester {
         if matches!(scan.phase, Phase::Closing { .. }) {
             scan.phase = Phase::Finished;
             self.finished = Some(id);
-            let lines = self.picture_of_tallies();
+            let lines = self.counts_in_a_line();
             tracing::info!("scan {id} finished: {lines}");
         }
     }

@@ -12,10 +12,10 @@ use smallvec::SmallVec;
 
 use super::{
     Action, Ingester,
-    assemble::{Slot, Taken, groups},
+    assemble::{Slot, StreamPart, groups},
     command::{Assignment, Deal},
     header,
-    message::Gathered,
+    message::AssembledEvent,
     scan::{Phase, Scan},
 };
 use crate::{
@@ -25,14 +25,14 @@ use crate::{
 
 /// One event with all the streams that it names, for the capture.
 #[derive(Debug)]
-pub(crate) struct Seen<'a> {
+pub(crate) struct PairedEvent<'a> {
     pub(crate) number: EventNumber,
     /// RFC 3339, as in the header.
     pub(crate) created_at: &'a str,
     /// All streams that it names, including those that are sent to no worker.
     pub(crate) streams: SmallVec<[&'a StreamName; 4]>,
     /// Their events, in the same order.
-    pub(crate) gathered: &'a Gathered,
+    pub(crate) assembled: &'a AssembledEvent,
 }
 
 /// The next item to pair.
@@ -63,8 +63,8 @@ impl Ingester {
             Slot::Dropped { count, .. } => *count,
             Slot::Events(batch) => batch.len() as u64,
         };
-        stream.tally.read += count;
-        if matches!(slot, Slot::Dropped { .. }) && !stream.has_failed() && stream.tally.dropped == 0 {
+        stream.counts.read += count;
+        if matches!(slot, Slot::Dropped { .. }) && !stream.has_failed() && stream.counts.dropped == 0 {
             tracing::warn!(
                 stream = %self.streams[index].name,
                 "memory is full: dropping events, because when_full is \"drop\"; their places in messages stay empty, \
@@ -72,7 +72,7 @@ impl Ingester {
             );
         }
         if matches!(slot, Slot::Dropped { .. }) || stream.has_failed() {
-            stream.tally.dropped += count;
+            stream.counts.dropped += count;
         }
         // After a failure later pairs would be wrong: the assigned workers get an empty place.
         if !stream.has_failed() {
@@ -98,7 +98,7 @@ impl Ingester {
         now: Instant,
         wall: SystemTime,
         account: &Arc<Account>,
-        capture: impl FnOnce(&Seen<'_>),
+        capture: impl FnOnce(&PairedEvent<'_>),
     ) -> Pairing {
         let Some(scan) = &mut self.scan else { return Pairing::Nothing };
         if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
@@ -216,33 +216,33 @@ impl Ingester {
         now: Instant,
         wall: SystemTime,
         account: &Arc<Account>,
-        capture: impl FnOnce(&Seen<'_>),
+        capture: impl FnOnce(&PairedEvent<'_>),
     ) {
         let Some(scan) = &mut self.scan else { return };
         scan.processed += 1;
         let events = assigned.streams.iter().map(|(index, workers)| take(scan, *index, !workers.is_empty()));
-        let gathered = self.messages.gather(events, account);
+        let assembled = self.messages.assemble(events, account);
         let created_at = self.created_at.text(wall);
         for (parts, workers) in groups(assigned) {
             let in_header = parts.iter().map(|part| {
-                let (stream, event) = (assigned.streams[*part].0, &gathered.events()[*part]);
+                let (stream, event) = (assigned.streams[*part].0, &assembled.events()[*part]);
                 header::Part { stream: &self.streams[stream].escaped, typ: event.typ, frames: event.frames.len() }
             });
             let header = |out: &mut Vec<u8>| header::write(out, assigned.number, in_header, created_at);
-            let message = self.messages.message(header, &gathered, &parts, account);
+            let message = self.messages.message(header, &assembled, &parts, account);
             let (last, others) = workers.split_last().expect("a group has workers");
             for worker in others {
                 self.workers.give(*worker, message.clone(), now);
             }
             self.workers.give(*last, message, now);
         }
-        capture(&Seen {
+        capture(&PairedEvent {
             number: assigned.number,
             created_at,
             streams: assigned.streams.iter().map(|(index, _)| &self.streams[*index].name).collect(),
-            gathered: &gathered,
+            assembled: &assembled,
         });
-        self.messages.gathered(gathered);
+        self.messages.finish(assembled);
     }
 
     /// The network has taken this many more messages for a worker, and this many bytes of the next.
@@ -260,14 +260,14 @@ fn take(scan: &mut Scan, index: usize, wanted: bool) -> Event {
     let tombstone = |typ| Event { typ, kind: EventKind::Data, frames: Frames::new() };
     match stream.flow.take() {
         // From here on the bytes are charged to the account of messages.
-        Some(Taken::Event(event)) => {
-            let tally = if wanted { &mut stream.tally.forwarded } else { &mut stream.tally.discarded };
-            *tally += 1;
+        Some(StreamPart::Event(event)) => {
+            let count = if wanted { &mut stream.counts.forwarded } else { &mut stream.counts.discarded };
+            *count += 1;
             event
         }
-        Some(Taken::Tombstone { typ }) => tombstone(typ),
+        Some(StreamPart::Tombstone { typ }) => tombstone(typ),
         None => {
-            stream.tally.missing += 1;
+            stream.counts.missing += 1;
             tombstone(stream.flow.last_typ)
         }
     }

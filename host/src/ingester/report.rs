@@ -1,14 +1,14 @@
-//! An ingester's report: one picture of its state, always the latest.
+//! An ingester's report: a snapshot of its state, always the latest.
 //!
-//! A picture, not a series of messages: nobody can miss one, and it needs no queue. The forwarder replaces it at once when
+//! A snapshot, not a series of messages: nobody can miss one, and it needs no queue. The forwarder replaces it at once when
 //! `ready`, `finished`, `runs_ended` or the workers change, and otherwise at most every 200 ms while counters change.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::tally::{PaceReport, Tally};
+use super::counts::{EventCounts, PaceReport};
 use crate::{
     counter::Counter,
     names::{IngesterName, ScanId, StreamName, WorkerName},
@@ -23,8 +23,8 @@ pub struct Report {
     pub service_uuid: Uuid,
     /// The address for workers.
     pub url: String,
-    /// `idle`, `opening`, `running`, `finishing` or `stopped`.
-    pub state: &'static str,
+    /// What it does now.
+    pub state: IngesterState,
     /// The scan whose sources are all open and whose uuid may be published.
     pub ready: Option<ScanId>,
     /// The last scan whose finish was carried out (capture closed).
@@ -70,7 +70,7 @@ impl Report {
             name,
             service_uuid,
             url: settings.url(),
-            state: "idle",
+            state: IngesterState::Idle,
             ready: None,
             finished: None,
             runs_ended: None,
@@ -91,13 +91,62 @@ impl Report {
     }
 }
 
+/// The state of an ingester.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum IngesterState {
+    /// There was no scan yet.
+    Idle,
+    /// The sources of a new scan are opening.
+    Opening,
+    /// The scan's events are forwarded.
+    Running,
+    /// The scan's last events are delivered, and its capture is closed.
+    Finishing,
+    /// The scan is finished, and no new one has begun.
+    Finished,
+    /// Its thread is about to end.
+    Stopped,
+}
+
+impl fmt::Display for IngesterState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// The state of a stream's source in the current scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum SourceState {
+    /// No run is open.
+    #[default]
+    Closed,
+    /// The run is opening.
+    Opening,
+    /// The run is open and gives events.
+    Open,
+    /// The run has given its last event.
+    Ended,
+    /// The source has failed in this scan.
+    Failed,
+}
+
+impl fmt::Display for SourceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// One stream in a [`Report`]. Counts are for the current scan.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct StreamReport {
     /// Whether it takes part in the current scan.
     pub active: bool,
-    /// `closed`, `opening`, `open`, `ended` or `failed`.
-    pub source: &'static str,
+    /// The state of its source.
+    pub source: SourceState,
     /// Events taken from the source.
     pub read: u64,
     /// Events handed to the network, for at least one worker.
@@ -122,7 +171,7 @@ pub struct StreamReport {
     /// Waiting bytes: those of the queued events, and those that the source has received and not yet delivered.
     pub bytes_waiting: u64,
     /// The counts over all scans since the start: losses stay visible when the next scan begins.
-    pub since_start: Tally,
+    pub since_start: EventCounts,
 }
 
 /// The connection between a source and its detector, in a [`StreamReport`].
@@ -172,4 +221,26 @@ pub struct CaptureReport {
     pub bytes_waiting: u64,
     /// Why it was closed before the end of the scan.
     pub fault: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_is_one_word() {
+        let states = [
+            IngesterState::Idle,
+            IngesterState::Opening,
+            IngesterState::Running,
+            IngesterState::Finishing,
+            IngesterState::Finished,
+            IngesterState::Stopped,
+        ];
+        let words = ["idle", "opening", "running", "finishing", "finished", "stopped"];
+        assert_eq!(states.map(|state| state.to_string()), words);
+        let states =
+            [SourceState::Closed, SourceState::Opening, SourceState::Open, SourceState::Ended, SourceState::Failed];
+        assert_eq!(states.map(|state| state.to_string()), ["closed", "opening", "open", "ended", "failed"]);
+    }
 }

@@ -10,10 +10,11 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    assemble::{Flow, Taken},
+    assemble::{Flow, StreamPart},
     backlog::Backlog,
     command::Deal,
-    tally::{Pace, Tally},
+    counts::{EventCounts, Pace},
+    report::{IngesterState, SourceState},
 };
 use crate::names::{EventNumber, ScanId};
 
@@ -74,44 +75,24 @@ pub(crate) struct StreamScan {
     /// It has no detector: it follows the other streams.
     pub(crate) on_demand: bool,
     pub(crate) source: SourceState,
+    /// Why the source has failed.
+    pub(crate) failure: Option<String>,
     /// An order was sent and not answered.
     pub(crate) awaited: bool,
     pub(crate) flow: Flow,
-    pub(crate) tally: Tally,
+    pub(crate) counts: EventCounts,
     /// The last event number for which an on-demand source was triggered.
     pub(crate) triggered: Option<EventNumber>,
-}
-
-/// The state of a stream's source in this scan.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum SourceState {
-    #[default]
-    Closed,
-    Opening,
-    Open,
-    Ended,
-    Failed(String),
-}
-
-impl SourceState {
-    pub(crate) fn word(&self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Opening => "opening",
-            Self::Open => "open",
-            Self::Ended => "ended",
-            Self::Failed(_) => "failed",
-        }
-    }
 }
 
 impl StreamScan {
     /// Whether it can give no more events.
     pub(crate) fn is_over(&self) -> bool {
-        self.flow.is_empty() && matches!(self.source, SourceState::Ended | SourceState::Failed(_) | SourceState::Closed)
+        self.flow.is_empty() && matches!(self.source, SourceState::Ended | SourceState::Failed | SourceState::Closed)
     }
+
     pub(crate) fn has_failed(&self) -> bool {
-        matches!(self.source, SourceState::Failed(_))
+        self.source == SourceState::Failed
     }
 }
 
@@ -146,12 +127,12 @@ impl Scan {
         }
     }
 
-    pub(crate) fn word(&self) -> &'static str {
+    pub(crate) fn state(&self) -> IngesterState {
         match self.phase {
-            Phase::Opening { .. } => "opening",
-            Phase::Running => "running",
-            Phase::Finishing | Phase::Closing { .. } => "finishing",
-            Phase::Finished => "finished",
+            Phase::Opening { .. } => IngesterState::Opening,
+            Phase::Running => IngesterState::Running,
+            Phase::Finishing | Phase::Closing { .. } => IngesterState::Finishing,
+            Phase::Finished => IngesterState::Finished,
         }
     }
 
@@ -171,9 +152,9 @@ impl Scan {
     /// Drops events whose assignments will not come.
     pub(crate) fn discard_waiting(&mut self) {
         for stream in &mut self.streams {
-            while let Some(taken) = stream.flow.take() {
+            while let Some(part) = stream.flow.take() {
                 // A tombstone was counted as dropped when it arrived.
-                stream.tally.discarded += u64::from(matches!(taken, Taken::Event(_)));
+                stream.counts.discarded += u64::from(matches!(part, StreamPart::Event(_)));
             }
         }
     }

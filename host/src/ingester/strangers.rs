@@ -3,7 +3,7 @@
 //! Anybody who can reach the port can increase these counts, but nothing else: the number of stored names and log lines
 //! is limited.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::names::WorkerName;
 
@@ -18,18 +18,18 @@ pub(crate) struct Strangers {
     pub(crate) messages_not_allowed: u64,
     /// Pings of new workers for which there was no place, except that of a worker that had pinged once.
     pub(crate) without_place: u64,
-    /// The first names that are not allowed, and what they sent.
-    pub(crate) names: BTreeMap<WorkerName, &'static str>,
+    /// The first names that are not allowed.
+    pub(crate) names: BTreeSet<WorkerName>,
     /// Lines for the log.
     lines: Vec<String>,
 }
 
 impl Strangers {
-    pub(super) fn not_allowed(&mut self, name: &WorkerName, what: &'static str) {
-        if self.names.contains_key(name) || self.names.len() >= NAMES {
+    pub(super) fn not_allowed(&mut self, name: &WorkerName, what: &str) {
+        if self.names.contains(name) || self.names.len() >= NAMES {
             return;
         }
-        self.names.insert(name.clone(), what);
+        self.names.insert(name.clone());
         self.lines.push(format!("worker {name} is not served: `workers` does not allow its name, but {what}"));
         if self.names.len() == NAMES {
             self.lines.push(format!("{NAMES} names are not allowed; further ones are counted and not named"));

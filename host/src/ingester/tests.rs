@@ -292,8 +292,8 @@ fn what_comes_after_a_failure_is_dropped_and_counted() {
     heart.assign(Assignments { scan, workers: workers(), events }, now);
     while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
     assert_eq!(delivered(&mut heart, "w0", now), [(0, vec!["before".to_owned()]), (1, vec![])]);
-    let tally = heart.scan.as_ref().unwrap().streams[0].tally;
-    assert_eq!((tally.read, tally.forwarded, tally.dropped, tally.missing), (2, 1, 1, 1));
+    let counts = heart.scan.as_ref().unwrap().streams[0].counts;
+    assert_eq!((counts.read, counts.forwarded, counts.dropped, counts.missing), (2, 1, 1, 1));
 }
 
 #[test]

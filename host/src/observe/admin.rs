@@ -21,7 +21,7 @@ use super::{
     connections::{Connections, Peer},
     faults::hindrances,
     metrics,
-    status::{Observed, Status},
+    status::{Observer, Status},
     swap::{self, Gate},
 };
 use crate::settings::{ADMIN_PORTS, AdminSwap};
@@ -69,7 +69,7 @@ impl Admin {
     }
 
     /// Serves requests until the runtime ends.
-    pub(crate) async fn serve(self, observed: Observed, may_swap: AdminSwap) {
+    pub(crate) async fn serve(self, observer: Observer, may_swap: AdminSwap) {
         let routes = Router::new()
             .route(
                 "/",
@@ -79,8 +79,8 @@ impl Admin {
             .route("/metrics", get(metrics))
             .route("/health", get(health))
             .route("/ready", get(ready))
-            .with_state(observed.clone());
-        let gate = Gate { swaps: observed.swaps().clone(), may_swap };
+            .with_state(observer.clone());
+        let gate = Gate { swaps: observer.swaps().clone(), may_swap };
         let swaps = Router::new()
             .route("/swaps", post(swap::ask).get(swap::all))
             .route("/swaps/{number}", get(swap::one))
@@ -96,20 +96,20 @@ impl Admin {
     }
 }
 
-async fn status(State(observed): State<Observed>) -> Json<Status> {
-    Json(observed.status())
+async fn status(State(observer): State<Observer>) -> Json<Status> {
+    Json(observer.status())
 }
 
-async fn metrics(State(observed): State<Observed>) -> impl IntoResponse {
-    match metrics::metrics(observed.status()) {
+async fn metrics(State(observer): State<Observer>) -> impl IntoResponse {
+    match metrics::metrics(observer.status()) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(problem) => (StatusCode::INTERNAL_SERVER_ERROR, problem.to_string()).into_response(),
     }
 }
 
 /// Whether it can forward events now, or why not.
-async fn ready(State(observed): State<Observed>) -> (StatusCode, Json<Value>) {
-    let Status { control, ingesters, faults, .. } = observed.status();
+async fn ready(State(observer): State<Observer>) -> (StatusCode, Json<Value>) {
+    let Status { control, ingesters, faults, .. } = observer.status();
     let reasons = hindrances(&control, &ingesters, &faults);
     let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })))
@@ -117,8 +117,8 @@ async fn ready(State(observed): State<Observed>) -> (StatusCode, Json<Value>) {
 
 /// Whether all ingesters are alive. An unreachable detector or Redis is no reason to restart the program; the status
 /// shows it.
-async fn health(State(observed): State<Observed>) -> (StatusCode, String) {
-    let dead = observed.dead();
+async fn health(State(observer): State<Observer>) -> (StatusCode, String) {
+    let dead = observer.dead();
     if dead.is_empty() {
         return (StatusCode::OK, "ok\n".to_owned());
     }

@@ -1,14 +1,22 @@
 //! Writes families of metrics: a name, its meaning, and one sample for each set of labels.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
+/// A label of a metric and its value.
+pub(super) type Label<'a> = (&'static str, Cow<'a, str>);
+
 /// One value of a metric: its labels and the number.
-pub(super) type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
+pub(super) type Sample<'a> = (Vec<Label<'a>>, f64);
+
+/// A label with this value.
+pub(super) fn label<'a>(name: &'static str, value: impl Into<Cow<'a, str>>) -> Label<'a> {
+    (name, value.into())
+}
 
 /// Writes metrics one after the other.
 pub(super) struct Out<'a>(pub(super) DescriptorEncoder<'a>);

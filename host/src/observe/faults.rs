@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use crate::{control::report::ControlReport, ingester::report::Report, names::IngesterName};
+use crate::{
+    control::report::{ControlReport, ControlState, FaultSubject},
+    ingester::report::{IngesterState, Report},
+    names::IngesterName,
+};
 
 /// A current fault.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,16 +38,19 @@ pub(crate) fn faults(control: &ControlReport, reports: &[Report], dead: &[Ingest
 fn of_control(control: &ControlReport) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut add = |what, hinders| faults.push(Fault { ingester: None, what, hinders });
-    if control.state == "down" {
+    if control.state == ControlState::Down {
         let address = control.address.as_deref().unwrap_or_default();
         let why = control.last_problem.as_ref().map_or("no answer", |problem| &problem.what);
         add(format!("Redis at {address} cannot be used since {}: {why}; retrying", control.since), true);
     }
-    for (about, what) in &control.faults {
-        // A fault about a rival does not stop an instance, unless it has stepped back: that is checked below.
-        let harmless = ["parameter ", "descriptions of ", "instances of "].iter().any(|one| about.starts_with(one));
-        let stepped_back = control.stepped_back.iter().any(|name| *about == format!("instances of ingester {name}"));
-        add(format!("{about}: {what}"), !harmless || stepped_back);
+    for (subject, what) in &control.faults {
+        let hinders = match subject {
+            FaultSubject::Parameter(_) | FaultSubject::Descriptions(_) => false,
+            // Of two instances, only the one that has stepped back is hindered.
+            FaultSubject::Instances(name) => control.stepped_back.contains(name),
+            FaultSubject::Ingester(_) | FaultSubject::Right(_) | FaultSubject::Scans => true,
+        };
+        add(format!("{subject}: {what}"), hinders);
     }
     faults
 }
@@ -51,14 +58,14 @@ fn of_control(control: &ControlReport) -> Vec<Fault> {
 /// Why the host cannot do its work now; empty if it can.
 pub(crate) fn hindrances(control: &ControlReport, reports: &[Report], faults: &[Fault]) -> Vec<String> {
     let mut reasons = Vec::new();
-    if control.state == "connecting" {
+    if control.state == ControlState::Connecting {
         reasons.push(format!("Redis at {} has not answered yet", control.address.as_deref().unwrap_or_default()));
     }
     for fault in faults.iter().filter(|fault| fault.hinders) {
         let of = fault.ingester.as_ref().map(|name| format!("ingester {name}: ")).unwrap_or_default();
         reasons.push(format!("{of}{}", fault.what));
     }
-    let stopped = reports.iter().filter(|report| report.state == "stopped");
+    let stopped = reports.iter().filter(|report| report.state == IngesterState::Stopped);
     reasons.extend(stopped.map(|report| format!("ingester {}: it has stopped", report.name)));
     reasons
 }
@@ -75,7 +82,7 @@ mod tests {
         Report::starting(name.clone(), Uuid::nil(), &IngesterSettings::new(name, "localhost", 1, Vec::new()))
     }
 
-    fn redis(state: &'static str) -> ControlReport {
+    fn redis(state: ControlState) -> ControlReport {
         ControlReport { state, ..ControlReport::redis("r:6379/0".to_owned()) }
     }
 
@@ -86,7 +93,7 @@ mod tests {
     #[test]
     fn a_capture_that_failed_is_a_fault_and_hinders_nobody() {
         let capture = Some(CaptureReport { fault: Some("disk full".to_owned()), ..CaptureReport::default() });
-        let (control, reports) = (redis("up"), [Report { capture, ..report() }]);
+        let (control, reports) = (redis(ControlState::Up), [Report { capture, ..report() }]);
         let faults = faults(&control, &reports, &[]);
         assert_eq!(whats(&faults), [("capture: disk full", false)]);
         assert!(hindrances(&control, &reports, &faults).is_empty());
@@ -96,19 +103,19 @@ mod tests {
     fn a_redis_that_is_down_hinders_and_so_does_one_that_has_not_answered() {
         let what = "refused".to_owned();
         let last_problem = Some(ControlProblem { at: String::new(), what });
-        let control = ControlReport { last_problem, since: "10:00".to_owned(), ..redis("down") };
+        let control = ControlReport { last_problem, since: "10:00".to_owned(), ..redis(ControlState::Down) };
         let faults_of_it = faults(&control, &[], &[]);
         let down = "Redis at r:6379/0 cannot be used since 10:00: refused; retrying";
         assert_eq!(whats(&faults_of_it), [(down, true)]);
         assert_eq!(hindrances(&control, &[], &faults_of_it), [down]);
-        let control = redis("connecting");
+        let control = redis(ControlState::Connecting);
         assert_eq!(hindrances(&control, &[], &faults(&control, &[], &[])), ["Redis at r:6379/0 has not answered yet"]);
     }
 
     #[test]
     fn of_two_instances_only_the_one_that_stepped_back_is_hindered() {
-        let known = [("instances of ingester e".to_owned(), "two".to_owned())].into();
-        let serves = ControlReport { faults: known, ..redis("up") };
+        let known = [(FaultSubject::Instances(IngesterName::new("e").unwrap()), "two".to_owned())].into();
+        let serves = ControlReport { faults: known, ..redis(ControlState::Up) };
         assert_eq!(whats(&faults(&serves, &[], &[])), [("instances of ingester e: two", false)]);
         let stepped_back = [IngesterName::new("e").unwrap()].into();
         let waits = ControlReport { stepped_back, ..serves };
@@ -119,9 +126,9 @@ mod tests {
     fn what_an_ingester_calls_a_hindrance_is_one_and_its_dead_thread_too() {
         let faults_of_it = vec!["a refused value".to_owned(), "it broke".to_owned()];
         let reports = [Report { faults: faults_of_it, hindrances: vec!["it broke".to_owned()], ..report() }];
-        let faults = faults(&redis("up"), &reports, &[reports[0].name.clone()]);
+        let faults = faults(&redis(ControlState::Up), &reports, &[reports[0].name.clone()]);
         let hinders: Vec<_> = faults.iter().map(|fault| fault.hinders).collect();
         assert_eq!(hinders, [true, false, true]);
-        assert_eq!(hindrances(&redis("up"), &reports, &faults)[1], "ingester e: it broke");
+        assert_eq!(hindrances(&redis(ControlState::Up), &reports, &faults)[1], "ingester e: it broke");
     }
 }

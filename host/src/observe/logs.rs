@@ -2,7 +2,7 @@
 //!
 //! Lines are passed on by the thread that logs, which may be the forwarder, so nothing here waits: a separate thread
 //! writes standard error (a full pipe loses lines, never events), and a full queue drops its oldest lines and counts
-//! them. It knows no Redis: `control::redis::logs` takes the lines from [`Lines`].
+//! them. It knows no Redis: `control::redis::logs` takes the lines from [`LogLines`].
 
 use std::{
     collections::VecDeque,
@@ -67,7 +67,7 @@ pub(crate) fn init(level: LogLevel) -> Result<Flush, TryInitError> {
 
 /// One line, in the form of a dranspose controller's log page.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Line {
+pub(crate) struct LogLine {
     /// The message, with its fields as `name=value`.
     pub(crate) msg: String,
     pub(crate) lineno: u32,
@@ -82,17 +82,17 @@ pub(crate) struct Line {
 /// The queue between the threads that log and the task that takes lines elsewhere. Holds at most [`QUEUE_LINES`] ×
 /// [`LONGEST`] bytes.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct LogLines {
     /// Waiting lines, and the number of dropped ones since the last take. Locked only for a push or a take.
-    waiting: Mutex<(VecDeque<Line>, u64)>,
+    waiting: Mutex<(VecDeque<LogLine>, u64)>,
     /// Notifies the taker of new lines.
     there: Notify,
 }
 
-impl Lines {
+impl LogLines {
     /// The queue of this process; stays empty without [`init`].
     pub(crate) fn of_process() -> &'static Self {
-        static LINES: Lines = Lines::new();
+        static LINES: LogLines = LogLines::new();
         &LINES
     }
 
@@ -101,7 +101,7 @@ impl Lines {
     }
 
     /// All waiting lines, oldest first, and the number of lines lost before. Waits until there is a line.
-    pub(crate) async fn take(&self) -> (VecDeque<Line>, u64) {
+    pub(crate) async fn take(&self) -> (VecDeque<LogLine>, u64) {
         loop {
             let taken = self.take_now();
             if !taken.0.is_empty() {
@@ -111,12 +111,12 @@ impl Lines {
         }
     }
 
-    /// As [`Lines::take`], without waiting.
-    pub(crate) fn take_now(&self) -> (VecDeque<Line>, u64) {
+    /// As [`LogLines::take`], without waiting.
+    pub(crate) fn take_now(&self) -> (VecDeque<LogLine>, u64) {
         std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn push(&self, line: Line) {
+    fn push(&self, line: LogLine) {
         {
             let (lines, dropped) = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             if lines.len() >= QUEUE_LINES {
@@ -144,7 +144,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tap {
         }
         let about = event.metadata();
         let level = *about.level();
-        Lines::of_process().push(Line {
+        LogLines::of_process().push(LogLine {
             msg: text.line(),
             lineno: about.line().unwrap_or(0),
             name: about.target(),
@@ -215,13 +215,13 @@ mod tests {
 
     use super::*;
 
-    fn line(lineno: u32) -> Line {
-        Line { msg: String::new(), lineno, name: "test", created: 0.0, levelname: "INFO" }
+    fn line(lineno: u32) -> LogLine {
+        LogLine { msg: String::new(), lineno, name: "test", created: 0.0, levelname: "INFO" }
     }
 
     #[tokio::test]
     async fn a_full_queue_drops_its_oldest_lines_and_counts_them() {
-        let lines = Lines::new();
+        let lines = LogLines::new();
         for number in 0..QUEUE_LINES as u32 + 5 {
             lines.push(line(number));
         }
@@ -239,7 +239,7 @@ mod tests {
             tracing::warn!(stream = "a b", "it {}", "happened");
             tracing::error!("{}", "ä".repeat(LONGEST));
         });
-        let (taken, _) = Lines::of_process().take_now();
+        let (taken, _) = LogLines::of_process().take_now();
         assert_eq!(taken[0].msg, r#"it happened stream="a b" ingester=one"#);
         assert_eq!((taken[0].levelname, taken[0].name), ("WARNING", module_path!()));
         assert!(taken[1].msg.len() <= LONGEST && taken[1].msg.ends_with("ä…"));

@@ -1,7 +1,7 @@
 //! The status as metrics, in the OpenMetrics text that Prometheus reads.
 //!
 //! Counts of a scan restart with the next scan, which Prometheus correctly takes for a reset. The counting itself is
-//! done in `ingester/tally.rs`.
+//! done in `ingester/counts.rs`.
 
 use std::fmt;
 
@@ -12,11 +12,12 @@ use prometheus_client::{
 };
 
 use super::{
-    families::{Out, Sample},
+    families::{Label, Out, Sample, label},
     process::Process,
     status::Status,
 };
 use crate::{
+    control::report::ControlState,
     ingester::report::{Report, WorkerReport},
     names::IngesterName,
 };
@@ -47,17 +48,17 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(encoder);
         let status = &self.0;
-        let build = vec![("version", status.version), ("control", status.control.driver)];
+        let build = vec![label("version", status.version), label("control", status.control.driver.to_string())];
         out.gauge("build", "The program and who controls it; always 1.", [(build, 1.0)])?;
         out.gauge("uptime_seconds", "Time since the start.", [(vec![], status.uptime_seconds)])?;
-        let up = f64::from(u8::from(matches!(status.control.state, "up" | "standalone")));
+        let up = f64::from(u8::from(matches!(status.control.state, ControlState::Up | ControlState::Standalone)));
         out.gauge("control_up", "Whether Redis answers; 1 without Redis.", [(vec![], up)])?;
-        let words = status.control.counters.iter().map(|(what, count)| (vec![("what", what.id())], *count as f64));
+        let words = status.control.counters.iter().map(|(what, count)| (vec![label("what", what.id())], *count as f64));
         out.counter("control_occurrences", "Input from the controller that could not be used, by kind.", words)?;
         let frames = status.generations.iter().flat_map(|generation| {
-            let labels = [("stream", generation.stream.as_str()), ("sha256", generation.sha256.as_str())];
+            let labels = [label("stream", &generation.stream), label("sha256", &generation.sha256)];
             [("given", generation.frames_given), ("returned", generation.frames_returned)]
-                .map(|(what, count)| ([&labels[..], &[("what", what)]].concat(), count as f64))
+                .map(|(what, count)| ([&labels[..], &[label("what", what)]].concat(), count as f64))
         });
         out.counter("plugin_frames", "Frames that a loaded plugin gave, and frames of it that were released.", frames)?;
         faults(&mut out, status)?;
@@ -71,7 +72,7 @@ impl Collector for Snapshot {
 fn faults(out: &mut Out<'_>, status: &Status) -> fmt::Result {
     fn of<'a>(status: &'a Status, name: Option<&'a IngesterName>) -> Sample<'a> {
         let count = status.faults.iter().filter(|fault| fault.ingester.as_ref() == name).count();
-        (vec![("ingester", name.map_or("", IngesterName::as_str))], count as f64)
+        (vec![label("ingester", name.map_or("", IngesterName::as_str))], count as f64)
     }
     let each = status.ingesters.iter().map(|report| of(status, Some(&report.name)));
     let help = "Current faults of each ingester, and without an ingester those of the host; status describes them.";
@@ -80,7 +81,7 @@ fn faults(out: &mut Out<'_>, status: &Status) -> fmt::Result {
 
 fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
     let each = |number: fn(&Report) -> f64| reports.iter().map(move |report| (vec![name(report)], number(report)));
-    let state = reports.iter().map(|report| (vec![name(report), ("state", report.state)], 1.0));
+    let state = reports.iter().map(|report| (vec![name(report), label("state", report.state.to_string())], 1.0));
     out.gauge("ingester_state", "The state that an ingester is in; 1 for that state.", state)?;
     out.counter(
         "processed_events",
@@ -103,13 +104,13 @@ fn ingesters(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
         each(|r| r.pace.waited_for_assignments as f64),
     )?;
     let counters = reports.iter().flat_map(|report| {
-        report.counters.iter().map(|(what, count)| (vec![name(report), ("what", what.id())], *count as f64))
+        report.counters.iter().map(|(what, count)| (vec![name(report), label("what", what.id())], *count as f64))
     });
     out.counter("occurrences", "Everything else that is counted since the start, by kind.", counters)?;
     let captures = reports.iter().filter_map(|report| report.capture.as_ref().map(|capture| (report, capture)));
     let outcomes = captures.flat_map(|(report, capture)| {
         [("written", capture.written), ("not_written", capture.not_written)]
-            .map(|(outcome, count)| (vec![name(report), ("outcome", outcome)], count as f64))
+            .map(|(outcome, count)| (vec![name(report), label("outcome", outcome)], count as f64))
     });
     out.counter("capture_events", "Events of the current capture: written or not.", outcomes)?;
     let waiting =
@@ -122,9 +123,9 @@ fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
     let (mut skipped, mut received, mut connected) = (Vec::new(), Vec::new(), Vec::new());
     for report in reports {
         for (stream, of_stream) in &report.streams {
-            let labels = vec![name(report), ("stream", stream.as_str())];
-            let with = |key, value| [&labels[..], &[(key, value)]].concat();
-            state.push((with("state", of_stream.source), 1.0));
+            let labels = vec![name(report), label("stream", stream.as_str())];
+            let with = |more| [&labels[..], &[more]].concat();
+            state.push((with(label("state", of_stream.source.to_string())), 1.0));
             for (outcome, count) in [
                 ("read", of_stream.since_start.read),
                 ("forwarded", of_stream.since_start.forwarded),
@@ -133,11 +134,10 @@ fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
                 ("replaced", of_stream.since_start.replaced),
                 ("missing", of_stream.since_start.missing),
             ] {
-                events.push((with("outcome", outcome), count as f64));
+                events.push((with(label("outcome", outcome)), count as f64));
             }
-            skipped.extend(of_stream.skipped.iter().map(|(why, count)| (with("reason", why.as_str()), *count as f64)));
-            received
-                .extend(of_stream.received.iter().map(|(what, count)| (with("what", what.as_str()), *count as f64)));
+            skipped.extend(of_stream.skipped.iter().map(|(why, count)| (with(label("reason", why)), *count as f64)));
+            received.extend(of_stream.received.iter().map(|(what, count)| (with(label("what", what)), *count as f64)));
             waiting.push((labels.clone(), of_stream.bytes_waiting as f64));
             if let Some(connection) = &of_stream.connection {
                 connected.push((labels.clone(), f64::from(u8::from(connection.connected))));
@@ -171,7 +171,7 @@ fn workers(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
         let mut samples = Vec::new();
         for report in reports {
             for worker in &report.workers {
-                samples.push((vec![name(report), ("worker", worker.name.as_str())], number(worker)));
+                samples.push((vec![name(report), label("worker", worker.name.as_str())], number(worker)));
             }
         }
         samples
@@ -191,8 +191,8 @@ fn workers(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
     )
 }
 
-fn name(report: &Report) -> (&'static str, &str) {
-    ("ingester", report.name.as_str())
+fn name(report: &Report) -> Label<'_> {
+    label("ingester", report.name.as_str())
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub(crate) struct SourceStatus {
 
 /// Provides the state at any time, on any thread.
 #[derive(Debug, Clone)]
-pub(crate) struct Observed {
+pub(crate) struct Observer {
     started: Instant,
     admin: Option<SocketAddr>,
     swaps: Arc<Swaps>,
@@ -63,7 +63,7 @@ pub(crate) struct Observed {
     control: watch::Receiver<ControlReport>,
 }
 
-impl Observed {
+impl Observer {
     pub(crate) fn new(
         admin: Option<SocketAddr>,
         swaps: Arc<Swaps>,

@@ -6,11 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::places::Places;
+use super::limits::ConnectionLimits;
 
 /// The facts about one connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct ConnectionFacts {
     pub(super) key: usize,
     pub(super) since: Instant,
     /// Time of its last data.
@@ -42,11 +42,16 @@ pub(super) struct Verdict {
 
 /// Time limit for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// If descriptors are scarce, the number of places is divided by this.
+/// If descriptors are scarce, the limits are divided by this.
 const SCARCE: usize = 4;
 
 /// Judges all connections. If there are too many, those that have been silent for the longest time end.
-pub(super) fn audit(all: impl Iterator<Item = Seen>, places: Places, scarce: bool, now: Instant) -> Verdict {
+pub(super) fn audit(
+    all: impl Iterator<Item = ConnectionFacts>,
+    limits: ConnectionLimits,
+    scarce: bool,
+    now: Instant,
+) -> Verdict {
     let mut verdict = Verdict::default();
     let (mut strangers, mut former, mut placed) = (Vec::new(), Vec::new(), 0);
     for one in all {
@@ -62,7 +67,7 @@ pub(super) fn audit(all: impl Iterator<Item = Seen>, places: Places, scarce: boo
     }
     let part = if scarce { SCARCE } else { 1 };
     for (mut group, most) in
-        [(strangers, places.strangers / part), (former, (places.workers / part).saturating_sub(placed))]
+        [(strangers, limits.strangers / part), (former, (limits.workers / part).saturating_sub(placed))]
     {
         group.sort_unstable();
         let surplus = group.len().saturating_sub(most);
@@ -76,17 +81,17 @@ mod tests {
     use super::*;
 
     /// Connections of one standing, oldest first.
-    fn of(standing: Standing, keys: std::ops::Range<usize>, now: Instant) -> Vec<Seen> {
+    fn of(standing: Standing, keys: std::ops::Range<usize>, now: Instant) -> Vec<ConnectionFacts> {
         let end = keys.end;
         let one = |key| {
             let at = now - Duration::from_millis((end - key) as u64);
-            Seen { key, since: at, heard: at, ready: true, standing }
+            ConnectionFacts { key, since: at, heard: at, ready: true, standing }
         };
         keys.map(one).collect()
     }
 
-    fn judged(all: &[Seen], scarce: bool, now: Instant) -> Verdict {
-        audit(all.iter().copied(), Places { workers: 20, strangers: 8 }, scarce, now)
+    fn judged(all: &[ConnectionFacts], scarce: bool, now: Instant) -> Verdict {
+        audit(all.iter().copied(), ConnectionLimits { workers: 20, strangers: 8 }, scarce, now)
     }
 
     #[test]

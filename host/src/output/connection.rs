@@ -15,7 +15,7 @@ use crate::{
     ingester::message::Message,
     names::WorkerName,
     recycle::Pooled,
-    zmtp::{self, Fault, Said, Walk},
+    zmtp::{self, Fault, Parser, PeerItem},
 };
 
 /// See the module.
@@ -28,7 +28,7 @@ pub(crate) struct Connection {
     pub(crate) heard: Instant,
     /// How often its worker's name was taken over, up to this connection.
     pub(super) takeovers: Takeovers,
-    walk: Walk,
+    parser: Parser,
     pub(super) identity: Vec<u8>,
     /// The worker that introduced itself, if its identity is a valid name.
     pub(crate) worker: Option<WorkerName>,
@@ -58,7 +58,7 @@ pub(crate) enum Read {
 
 /// What the kernel accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct SendProgress {
     /// Messages that it now has completely.
     pub(crate) messages: usize,
     /// Bytes of the next message.
@@ -82,7 +82,7 @@ impl Connection {
             since: now,
             heard: now,
             takeovers: Takeovers::default(),
-            walk: Walk::default(),
+            parser: Parser::default(),
             identity: Vec::new(),
             worker: None,
             has_pinged: false,
@@ -95,7 +95,7 @@ impl Connection {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.walk.is_ready()
+        self.parser.is_ready()
     }
 
     /// The kernel may accept data again.
@@ -116,18 +116,18 @@ impl Connection {
             Err(problem) if problem.kind() == io::ErrorKind::Interrupted => return Read::More,
             Err(_) => return Read::Over,
         };
-        let Self { walk, identity, worker, control, .. } = self;
-        let said = |said: Said<'_>| match said {
-            Said::Ready(own) => {
+        let Self { parser, identity, worker, control, .. } = self;
+        let handle = |item: PeerItem<'_>| match item {
+            PeerItem::Ready(own) => {
                 *identity = own.to_vec();
                 *worker = WorkerName::from_identity(own).ok();
             }
-            Said::Message(payload) => message(identity, payload),
-            Said::Parts => message(identity, &[]),
-            Said::Ping(context) if control.len() < CONTROL => control.extend_from_slice(&zmtp::pong(context)),
-            Said::Ping(_) => {}
+            PeerItem::Message(payload) => message(identity, payload),
+            PeerItem::Parts => message(identity, &[]),
+            PeerItem::Ping(context) if control.len() < CONTROL => control.extend_from_slice(&zmtp::pong(context)),
+            PeerItem::Ping(_) => {}
         };
-        match walk.feed(bytes, said) {
+        match parser.feed(bytes, handle) {
             Ok(()) => {
                 self.write_control();
                 Read::More
@@ -148,7 +148,10 @@ impl Connection {
 
     /// Gives the kernel as many of these messages as it accepts at once; it may already have a part of the first.
     /// `None`: nothing now.
-    pub(crate) fn write<'a>(&mut self, messages: impl Iterator<Item = &'a Pooled<Message>> + Clone) -> Option<Taken> {
+    pub(crate) fn write<'a>(
+        &mut self,
+        messages: impl Iterator<Item = &'a Pooled<Message>> + Clone,
+    ) -> Option<SendProgress> {
         self.write_control();
         if !self.writable {
             return None;
@@ -188,7 +191,7 @@ impl Connection {
             whole += 1;
         }
         self.begun = bytes;
-        Some(Taken { messages: whole, begun: bytes })
+        Some(SendProgress { messages: whole, begun: bytes })
     }
 
     /// If the kernel's buffer is full, an event reports when it has room again; any other problem shows at the next read.

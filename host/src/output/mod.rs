@@ -3,7 +3,7 @@
 mod audit;
 pub(crate) mod connection;
 pub(crate) mod dump;
-pub(crate) mod places;
+pub(crate) mod limits;
 mod port;
 mod rivals;
 pub(crate) mod router;

@@ -1,7 +1,7 @@
 //! The ROUTER: a port to which workers connect, with messages to each by its name, and pings from them.
 //!
 //! Owned by the forwarder thread. It implements ZeroMQ's protocol ([`crate::zmtp`]) itself, on plain TCP. The interface
-//! hides all sockets behind our own terms (send, heard, parted).
+//! hides all sockets behind our own terms (send, receive, parted).
 
 use std::{
     collections::HashMap,
@@ -15,9 +15,9 @@ use mio::{Events, Interest, Poll, Token, net::TcpListener, unix::SourceFd};
 use slab::Slab;
 
 use super::{
-    audit::{Seen, Standing, audit},
-    connection::{Connection, Read, Taken},
-    places::{Counts, Places, places},
+    audit::{ConnectionFacts, Standing, audit},
+    connection::{Connection, Read, SendProgress},
+    limits::{ConnectionLimits, Counts, connection_limits},
     port,
     rivals::Rivals,
 };
@@ -43,7 +43,7 @@ pub(crate) struct Router {
     wake: Wake,
     buffer: Box<[u8]>,
     /// Maximum numbers of connections.
-    places: Places,
+    limits: ConnectionLimits,
     /// Number of connections accepted since the last audit.
     accepted: usize,
     rivals: Rivals,
@@ -54,9 +54,9 @@ pub(crate) struct Router {
 
 /// The result of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sent {
+pub(crate) enum SendOutcome {
     /// The network accepted something.
-    Taken(Taken),
+    Accepted(SendProgress),
     /// Not now.
     Busy,
     /// No such worker is connected.
@@ -65,7 +65,7 @@ pub(crate) enum Sent {
 
 /// Input from workers.
 #[derive(Debug)]
-pub(crate) enum Heard<'a> {
+pub(crate) enum WorkerInput<'a> {
     /// A message; the payload is empty unless the message has exactly one part.
     Message { identity: &'a [u8], payload: &'a [u8] },
     /// The worker's connection has ended, or was replaced. The number counts messages in transit.
@@ -106,7 +106,7 @@ impl Router {
             parted: Vec::new(),
             wake,
             buffer: vec![0; BUFFER].into(),
-            places: places(),
+            limits: connection_limits(),
             accepted: 0,
             rivals: Rivals::default(),
             counts: Counts::default(),
@@ -146,38 +146,47 @@ impl Router {
         &mut self,
         worker: &WorkerName,
         messages: impl Iterator<Item = &'a Pooled<Message>> + Clone,
-    ) -> Sent {
+    ) -> SendOutcome {
         let found = self.of_worker.get(worker).and_then(|key| Some((*key, self.connections.get_mut(*key)?)));
-        let Some((key, connection)) = found else { return Sent::Unreachable };
-        let taken = connection.write(messages);
+        let Some((key, connection)) = found else { return SendOutcome::Unreachable };
+        let progress = connection.write(messages);
         if connection.readable {
             // The connection is broken, or has data to read anyway.
             self.unread.push(key);
         }
-        taken.map_or(Sent::Busy, Sent::Taken)
+        progress.map_or(SendOutcome::Busy, SendOutcome::Accepted)
     }
 
-    /// Processes input from workers. `heard` returns the worker if it is served and the message is a ping. Returns
+    /// Processes input from workers. `handle` returns the worker if it is served and the message is a ping. Returns
     /// whether there may be more.
-    pub(crate) fn receive(&mut self, now: Instant, mut heard: impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        mut handle: impl FnMut(WorkerInput<'_>) -> Option<WorkerName>,
+    ) -> bool {
         self.look(Duration::ZERO);
         self.accept(now);
         let mut unread = std::mem::take(&mut self.unread);
         // Each connection has one turn, however often it was noted.
         unread.sort_unstable();
         unread.dedup();
-        unread.retain(|key| self.read(*key, now, &mut heard));
+        unread.retain(|key| self.read(*key, now, &mut handle));
         let more = !unread.is_empty() || self.acceptable;
         unread.append(&mut self.unread);
         self.unread = unread;
         for (worker, lost) in self.parted.drain(..) {
-            heard(Heard::Parted(worker, lost));
+            handle(WorkerInput::Parted(worker, lost));
         }
         more
     }
 
     /// Returns whether there may be more.
-    fn read(&mut self, key: usize, now: Instant, heard: &mut impl FnMut(Heard<'_>) -> Option<WorkerName>) -> bool {
+    fn read(
+        &mut self,
+        key: usize,
+        now: Instant,
+        handle: &mut impl FnMut(WorkerInput<'_>) -> Option<WorkerName>,
+    ) -> bool {
         for _ in 0..READS_AT_ONCE {
             let Some(connection) = self.connections.get_mut(key) else { return false };
             if !connection.readable {
@@ -187,7 +196,7 @@ impl Router {
             let (mut pings, mut early) = (false, Vec::new());
             let read = connection.read(&mut self.buffer, |identity, payload| {
                 if was_ready {
-                    pings |= heard(Heard::Message { identity, payload }).is_some();
+                    pings |= handle(WorkerInput::Message { identity, payload }).is_some();
                 } else {
                     early.push(payload.to_vec());
                 }
@@ -202,7 +211,7 @@ impl Router {
                 // Messages in the same read are processed only now that the connection has its name.
                 let Some(Connection { identity, .. }) = self.connections.get(key) else { return false };
                 for payload in early {
-                    pings |= heard(Heard::Message { identity, payload: &payload }).is_some();
+                    pings |= handle(WorkerInput::Message { identity, payload: &payload }).is_some();
                 }
             }
             if pings && let Some(connection) = self.connections.get_mut(key) {
@@ -303,23 +312,23 @@ impl Router {
 
     /// Whether the next audit should come early, because many have connected.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.accepted > self.places.strangers / 2
+        self.accepted > self.limits.strangers / 2
     }
 
     /// Checks all connections, and ends those that keep others out. `has_place` says whether a worker is known.
     pub(crate) fn audit(&mut self, now: Instant, has_place: impl Fn(&WorkerName) -> bool) {
         self.accepted = 0;
         let scarce = self.lacks_descriptors(now);
-        let seen = self.connections.iter().map(|(key, connection)| {
+        let facts = self.connections.iter().map(|(key, connection)| {
             let standing = match &connection.worker {
                 Some(worker) if connection.has_pinged && has_place(worker) => Standing::Placed,
                 _ if connection.has_pinged => Standing::Former,
                 _ => Standing::Stranger,
             };
             let (since, heard, ready) = (connection.since, connection.heard, connection.is_ready());
-            Seen { key, since, heard, ready, standing }
+            ConnectionFacts { key, since, heard, ready, standing }
         });
-        let verdict = audit(seen, self.places, scarce, now);
+        let verdict = audit(facts, self.limits, scarce, now);
         self.counts.no_handshake += verdict.silent.len() as u64;
         self.counts.strangers += verdict.too_many.len() as u64;
         verdict.silent.into_iter().chain(verdict.too_many).for_each(|key| self.end(key));

@@ -29,7 +29,7 @@ use serde_json::Value;
 
 use super::{
     copy::prefix_of_copies,
-    talk::{Heard, Talk},
+    talk::{ChildOutput, Talk},
 };
 
 /// The limits of a child.
@@ -64,7 +64,7 @@ pub(crate) enum NoAnswer {
     },
     /// It took too long, and was killed.
     #[error("{at} did not return within {limit:.1?}")]
-    Late {
+    TimedOut {
         /// The step that did not end.
         at: String,
         /// Its time limit.
@@ -74,7 +74,7 @@ pub(crate) enum NoAnswer {
 
 /// A line from the child.
 #[derive(Serialize, Deserialize)]
-enum Line<A> {
+enum ChildMessage<A> {
     Step(String),
     Answer(A),
 }
@@ -97,10 +97,10 @@ pub(crate) fn ask<A: DeserializeOwned>(
     let mut at = "its start".to_owned();
     let mut deadline = Instant::now() + limits.time;
     loop {
-        match talk.hear(deadline).map_err(failed)? {
-            Heard::Line(line) => match serde_json::from_slice::<Line<A>>(&line) {
-                Ok(Line::Answer(answer)) => return Ok(answer),
-                Ok(Line::Step(step)) => {
+        match talk.receive(deadline).map_err(failed)? {
+            ChildOutput::Line(line) => match serde_json::from_slice::<ChildMessage<A>>(&line) {
+                Ok(ChildMessage::Answer(answer)) => return Ok(answer),
+                Ok(ChildMessage::Step(step)) => {
                     at = step;
                     if limits.for_each_step {
                         deadline = Instant::now() + limits.time;
@@ -111,8 +111,8 @@ pub(crate) fn ask<A: DeserializeOwned>(
                     return Err(NoAnswer::NoChild(format!("it answers {:.100} ({problem})", line.trim_end())));
                 }
             },
-            Heard::Late => return Err(NoAnswer::Late { at, limit: limits.time }),
-            Heard::Ended => {
+            ChildOutput::TimedOut => return Err(NoAnswer::TimedOut { at, limit: limits.time }),
+            ChildOutput::Ended => {
                 let status = child.end().map_err(failed)?;
                 return Err(NoAnswer::Died { at, how: how(status, limits), said: in_a_line(talk.printed()) });
             }
@@ -203,13 +203,13 @@ impl Answers {
     pub(crate) fn step(&self, step: &str) {
         if *self.at.borrow() != step {
             step.clone_into(&mut self.at.borrow_mut());
-            self.line(&Line::<Value>::Step(step.to_owned()));
+            self.line(&ChildMessage::<Value>::Step(step.to_owned()));
         }
     }
 
     /// Writes the answer.
     pub(crate) fn answer(&self, answer: impl Serialize) {
-        self.line(&Line::Answer(answer));
+        self.line(&ChildMessage::Answer(answer));
     }
 
     fn line(&self, line: &impl Serialize) {

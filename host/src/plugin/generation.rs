@@ -5,7 +5,6 @@
 //! same generation. Until its code is about to be loaded the list only refers weakly to a generation: if it is refused
 //! before, its content is freed with its last user. The lock guards the list only; nothing is loaded or called under
 //! it.
-//! is refused before goes with its content. The lock guards the list only; nothing is loaded or called under it.
 
 use std::{
     fmt,
@@ -37,7 +36,7 @@ pub(crate) struct Generation {
     /// Counts the frames that its instances gave and that were released, one ledger for each instance. Frames point to
     /// them on any thread, so they live for ever: 128 bytes for each instance.
     ledgers: Mutex<Vec<&'static Ledger>>,
-    state: Mutex<State>,
+    state: Mutex<LoadState>,
     /// A call of it did not return: it is not used for another instance.
     written_off: AtomicBool,
     /// See [`GenerationReport::stray_calls`].
@@ -46,7 +45,7 @@ pub(crate) struct Generation {
     settled: Condvar,
 }
 
-enum State {
+enum LoadState {
     /// None of its code has run.
     Inspected(Box<Inspected>),
     /// A thread is loading it; if the thread hangs, this is the last state.
@@ -55,7 +54,24 @@ enum State {
     Refused(Refusal),
 }
 
-/// The state of a generation, for status.
+/// What has become of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GenerationState {
+    /// None of its code has run.
+    Inspected,
+    /// A thread is loading it.
+    Loading,
+    /// Its code is in the process.
+    Loaded,
+    /// It was refused.
+    Refused,
+    /// A call of it did not return.
+    #[serde(rename = "written off")]
+    WrittenOff,
+}
+
+/// A generation, for status.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct GenerationReport {
     pub(crate) stream: String,
@@ -63,8 +79,8 @@ pub(crate) struct GenerationReport {
     pub(crate) source: String,
     /// Hash of the file's content, in hexadecimal.
     pub(crate) sha256: String,
-    /// `inspected`, `loading`, `loaded`, `refused`, or `written off` because a call of it did not return.
-    pub(crate) state: &'static str,
+    /// What has become of it.
+    pub(crate) state: GenerationState,
     /// Time to load it and check its layout, in milliseconds.
     pub(crate) load_ms: Option<f64>,
     /// Number of frames that it gave to the host.
@@ -77,7 +93,7 @@ pub(crate) struct GenerationReport {
 
 /// All generations of the process.
 pub(crate) fn reports() -> Vec<GenerationReport> {
-    let generations: Vec<_> = list().iter().filter_map(Known::get).collect();
+    let generations: Vec<_> = list().iter().filter_map(ListEntry::get).collect();
     generations.iter().map(|generation| generation.report()).collect()
 }
 
@@ -88,33 +104,33 @@ const MOST_GENERATIONS: usize = 500;
 /// How long a thread waits for another thread that loads the same generation. Loading takes a millisecond or two.
 const LOADING: Duration = Duration::from_secs(5);
 
-static GENERATIONS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+static GENERATIONS: Mutex<Vec<ListEntry>> = Mutex::new(Vec::new());
 
 /// An entry of the list.
-enum Known {
+enum ListEntry {
     /// None of its code has run; it is freed with its last user.
-    Wanted(Weak<Generation>),
+    Weak(Weak<Generation>),
     /// Its code is in the process, or about to be: it stays.
     Kept(Arc<Generation>),
 }
 
-impl Known {
+impl ListEntry {
     fn get(&self) -> Option<Arc<Generation>> {
         match self {
-            Self::Wanted(generation) => generation.upgrade(),
+            Self::Weak(generation) => generation.upgrade(),
             Self::Kept(generation) => Some(generation.clone()),
         }
     }
 }
 
-fn list() -> MutexGuard<'static, Vec<Known>> {
+fn list() -> MutexGuard<'static, Vec<ListEntry>> {
     GENERATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether another plugin may be loaded.
-fn has_room(list: &[Known], most: usize, path: &Path) -> Result<(), Refusal> {
+fn has_room(list: &[ListEntry], most: usize, path: &Path) -> Result<(), Refusal> {
     let (kept, most) =
-        (list.iter().filter(|known| matches!(known, Known::Kept(_))).count(), most.min(MOST_GENERATIONS));
+        (list.iter().filter(|known| matches!(known, ListEntry::Kept(_))).count(), most.min(MOST_GENERATIONS));
     if kept < most {
         return Ok(());
     }
@@ -131,16 +147,16 @@ impl Generation {
     pub(crate) fn of(stream: &str, inspected: Inspected, most: usize) -> Result<Arc<Self>, Refusal> {
         let mut list = list();
         list.retain(|known| known.get().is_some());
-        for known in list.iter().filter_map(Known::get) {
+        for known in list.iter().filter_map(ListEntry::get) {
             if known.stream != stream || known.sha256 != inspected.sha256 {
                 continue;
             }
             match &*known.state.lock().unwrap_or_else(PoisonError::into_inner) {
                 // The content was refused; loading another copy would be refused too.
-                State::Refused(refusal) if known.identity.file.as_ref() == Some(&inspected.path) => {
+                LoadState::Refused(refusal) if known.identity.file.as_ref() == Some(&inspected.path) => {
                     return Err(refusal.clone());
                 }
-                State::Inspected(_) | State::Loaded(..) if !known.is_written_off() => return Ok(known.clone()),
+                LoadState::Inspected(_) | LoadState::Loaded(..) if !known.is_written_off() => return Ok(known.clone()),
                 _ => {}
             }
         }
@@ -153,10 +169,10 @@ impl Generation {
             ledgers: Mutex::default(),
             written_off: AtomicBool::new(false),
             stray_calls: AtomicU64::new(0),
-            state: Mutex::new(State::Inspected(Box::new(inspected))),
+            state: Mutex::new(LoadState::Inspected(Box::new(inspected))),
             settled: Condvar::new(),
         });
-        list.push(Known::Wanted(Arc::downgrade(&new)));
+        list.push(ListEntry::Weak(Arc::downgrade(&new)));
         Ok(new)
     }
 
@@ -166,28 +182,28 @@ impl Generation {
         let inspected = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             // Two hosts in one process may ask at the same time.
-            let loading = |state: &mut State| matches!(state, State::Loading);
+            let loading = |state: &mut LoadState| matches!(state, LoadState::Loading);
             let waited = self.settled.wait_timeout_while(state, LOADING, loading);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             match &*state {
-                State::Loaded(plugin, _) => return Ok(*plugin),
-                State::Refused(refusal) => return Err(refusal.clone()),
-                State::Loading => {
+                LoadState::Loaded(plugin, _) => return Ok(*plugin),
+                LoadState::Refused(refusal) => return Err(refusal.clone()),
+                LoadState::Loading => {
                     let found = format!("another thread is loading {} and does not finish", self.identity);
                     return Err(Refusal::new(Code::Load, found, "restart framegate"));
                 }
-                State::Inspected(_) => {}
+                LoadState::Inspected(_) => {}
             }
-            match std::mem::replace(&mut *state, State::Loading) {
-                State::Inspected(inspected) => inspected,
+            match std::mem::replace(&mut *state, LoadState::Loading) {
+                LoadState::Inspected(inspected) => inspected,
                 _ => unreachable!("looked at three lines up, under the same lock"),
             }
         };
         let began = Instant::now();
         let loaded = load::load(&inspected, self.new_ledger());
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = match &loaded {
-            Ok(plugin) => State::Loaded(*plugin, began.elapsed()),
-            Err(refusal) => State::Refused(refusal.clone()),
+            Ok(plugin) => LoadState::Loaded(*plugin, began.elapsed()),
+            Err(refusal) => LoadState::Refused(refusal.clone()),
         };
         self.settled.notify_all();
         if loaded.as_ref().is_err_and(|refusal| refusal.code() == Code::Load) {
@@ -202,16 +218,16 @@ impl Generation {
         let mut list = list();
         // After the system's loader has refused it, it is no longer in the list.
         let place = list.iter().position(|known| known.get().is_some_and(|known| Arc::ptr_eq(&known, self)));
-        if let Some(place) = place.filter(|place| matches!(list[*place], Known::Wanted(_))) {
+        if let Some(place) = place.filter(|place| matches!(list[*place], ListEntry::Weak(_))) {
             has_room(&list, self.most, self.identity.file.as_deref().unwrap_or(Path::new("")))?;
-            list[place] = Known::Kept(self.clone());
+            list[place] = ListEntry::Kept(self.clone());
         }
         Ok(())
     }
 
     /// Whether its code is in the process.
     pub(crate) fn is_loaded(&self) -> bool {
-        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Loaded(..))
+        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), LoadState::Loaded(..))
     }
 
     /// [any thread]
@@ -233,12 +249,12 @@ impl Generation {
 
     fn report(&self) -> GenerationReport {
         let (state, load) = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Inspected(_) => ("inspected", None),
-            State::Loading => ("loading", None),
-            State::Loaded(_, took) => ("loaded", Some(*took)),
-            State::Refused(_) => ("refused", None),
+            LoadState::Inspected(_) => (GenerationState::Inspected, None),
+            LoadState::Loading => (GenerationState::Loading, None),
+            LoadState::Loaded(_, took) => (GenerationState::Loaded, Some(*took)),
+            LoadState::Refused(_) => (GenerationState::Refused, None),
         };
-        let state = if self.is_written_off() { "written off" } else { state };
+        let state = if self.is_written_off() { GenerationState::WrittenOff } else { state };
         let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         // In this order: a frame that is given and returned in between must not make the difference negative.
         let frames_returned = ledgers.iter().map(|ledger| ledger.released()).sum();
@@ -293,13 +309,13 @@ mod tests {
         assert!(Arc::ptr_eq(&wanted, &again), "who asks at the same time shares it");
         drop(again);
         let other = Generation::of("goes too", inspected(), 1).unwrap();
-        assert_eq!(states(), ["inspected"]);
+        assert_eq!(states(), [GenerationState::Inspected]);
         drop(wanted);
-        assert_eq!(states(), [""; 0]);
+        assert_eq!(states(), []);
 
         other.plugin().unwrap();
         drop(other);
-        assert!(reports().iter().any(|one| one.stream == "goes too" && one.state == "loaded"));
+        assert!(reports().iter().any(|one| one.stream == "goes too" && one.state == GenerationState::Loaded));
         let refusal = Generation::of(stream, inspected(), 1).unwrap_err();
         assert_eq!(refusal.code(), Code::Generations);
     }

@@ -35,13 +35,13 @@ pub(crate) struct Opened {
     /// Its metadata at the time it was opened.
     pub(super) about: Metadata,
     /// Folders and links on the way, each once.
-    pub(super) way: Vec<Place>,
+    pub(super) way: Vec<PathStep>,
     file: File,
 }
 
 /// A folder or a link on the way.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct PathStep {
     pub(super) path: PathBuf,
     pub(super) about: Metadata,
     /// Whether users can replace only their own files in the folder, as in /tmp.
@@ -116,7 +116,7 @@ fn unreadable(path: &Path, problem: &io::Error) -> Refusal {
 #[derive(Default)]
 struct Walk {
     at: PathBuf,
-    way: Vec<Place>,
+    way: Vec<PathStep>,
 }
 
 impl Walk {
@@ -192,7 +192,7 @@ impl Walk {
 
     fn note(&mut self, path: PathBuf, about: Metadata, in_sticky: bool) {
         if !self.way.iter().any(|known| known.path == path) {
-            self.way.push(Place { path, about, in_sticky });
+            self.way.push(PathStep { path, about, in_sticky });
         }
     }
 }
@@ -239,7 +239,7 @@ mod tests {
         symlink(base.join("links/current/x.so"), base.join("given/x.so")).unwrap();
         let opened = open(&base.join("given/../given/x.so")).unwrap();
         assert_eq!(&opened.read().unwrap()[..], b"content");
-        let way: Vec<_> = opened.way.iter().filter_map(|place| place.path.strip_prefix(&base).ok()).collect();
+        let way: Vec<_> = opened.way.iter().filter_map(|step| step.path.strip_prefix(&base).ok()).collect();
         let expected = ["", "given", "given/x.so", "links", "links/current", "data", "data/v1"];
         assert_eq!(way, expected.map(Path::new));
     }

@@ -114,7 +114,7 @@ impl Probe {
                 format!("{source} {died}, in the child process in which it was tried out"),
                 fault,
             )),
-            Err(NoAnswer::Late { at, limit }) => {
+            Err(NoAnswer::TimedOut { at, limit }) => {
                 let found = format!(
                     "{source} does not start: {at} did not return within {limit:?} in the child process in which it was tried out"
                 );

@@ -30,21 +30,21 @@ pub(super) struct Talk {
     alive: io::PipeReader,
     has_ended: bool,
     /// Received answers that were not taken yet.
-    heard: Vec<u8>,
-    left_to_hear: usize,
+    received: Vec<u8>,
+    left_to_receive: usize,
     /// The end of the child's output.
     printed: Vec<u8>,
 }
 
 /// The next thing from the child.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum ChildOutput {
     /// A line of the child's answers.
     Line(Vec<u8>),
     /// The child has ended, and no line is left. It is not reaped.
     Ended,
     /// The deadline has passed.
-    Late,
+    TimedOut,
 }
 
 impl Talk {
@@ -63,23 +63,23 @@ impl Talk {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
         let to = to.map(|to| (to, task));
-        let (heard, printed) = (Vec::new(), Vec::new());
-        Ok(Self { to, answers, prints, alive, has_ended: false, heard, left_to_hear: MOST_HEARD, printed })
+        let (received, printed) = (Vec::new(), Vec::new());
+        Ok(Self { to, answers, prints, alive, has_ended: false, received, left_to_receive: MOST_RECEIVED, printed })
     }
 
     /// Waits for the next line.
-    pub(super) fn hear(&mut self, deadline: Instant) -> io::Result<Heard> {
+    pub(super) fn receive(&mut self, deadline: Instant) -> io::Result<ChildOutput> {
         loop {
-            if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
-                let rest = self.heard.split_off(end + 1);
-                return Ok(Heard::Line(std::mem::replace(&mut self.heard, rest)));
+            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+                let rest = self.received.split_off(end + 1);
+                return Ok(ChildOutput::Line(std::mem::replace(&mut self.received, rest)));
             }
             if self.has_ended {
-                return Ok(Heard::Ended);
+                return Ok(ChildOutput::Ended);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(Heard::Late);
+                return Ok(ChildOutput::TimedOut);
             }
             // Lines that it wrote before it ended have arrived when its end is seen.
             self.has_ended = self.wait(PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))?;
@@ -121,9 +121,9 @@ impl Talk {
         let mut piece = [0; 4096];
         while let Some(answers) = &mut self.answers {
             match answers.read(&mut piece) {
-                Ok(n) if n > 0 && n <= self.left_to_hear => {
-                    self.left_to_hear -= n;
-                    self.heard.extend_from_slice(&piece[..n]);
+                Ok(n) if n > 0 && n <= self.left_to_receive => {
+                    self.left_to_receive -= n;
+                    self.received.extend_from_slice(&piece[..n]);
                 }
                 Err(problem) if is_for_later(&problem) => break,
                 Ok(_) | Err(_) => self.answers = None,
@@ -149,7 +149,7 @@ fn is_for_later(problem: &io::Error) -> bool {
 }
 
 /// Maximum number of bytes of answers.
-const MOST_HEARD: usize = 16 << 20;
+const MOST_RECEIVED: usize = 16 << 20;
 /// Number of output bytes that are kept.
 const TAIL: usize = 400;
 /// Number of output pieces that are read at once: more than a pipe holds.

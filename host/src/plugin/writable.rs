@@ -19,10 +19,10 @@ pub(super) fn nobody_else_may_write(opened: &Opened) -> Result<(), Refusal> {
     let file = ("it".to_owned(), &opened.path, &opened.about, true);
     // Nobody can write to a link itself. In a sticky folder only its owner can replace it; elsewhere everybody who may
     // write to the folder.
-    let way = opened.way.iter().map(|place| {
-        let kind = if place.about.is_symlink() { "the link" } else { "its directory" };
-        let what = format!("{kind} {}", place.path.display());
-        (what, &place.path, &place.about, !place.about.is_symlink() || place.in_sticky)
+    let way = opened.way.iter().map(|step| {
+        let kind = if step.about.is_symlink() { "the link" } else { "its directory" };
+        let what = format!("{kind} {}", step.path.display());
+        (what, &step.path, &step.about, !step.about.is_symlink() || step.in_sticky)
     });
     for (what, path, about, _) in std::iter::once(file).chain(way).filter(|(.., counts)| *counts) {
         if !is_trusted(about.uid()) {

@@ -1,6 +1,7 @@
 //! A stream without a detector whose source answers wrongly.
 
 use super::*;
+use crate::ingester::report::SourceState;
 
 /// Gives this many events for each trigger.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ fn an_on_demand_source_that_gives_no_event_or_several_fails_its_stream_and_holds
         house.command(Command::Finish { scan });
         let report = house.wait("the finish", |report| report.finished == Some(scan));
         let asked = report.streams.values().find(|stream| stream.missing > 0);
-        assert_eq!(asked.is_some_and(|stream| stream.source == "failed"), given != 1, "{report:#?}");
+        assert_eq!(asked.is_some_and(|stream| stream.source == SourceState::Failed), given != 1, "{report:#?}");
         let why = format!("asked for event 0, it gave {given} events instead of one");
         assert_eq!(report.faults.iter().any(|fault| fault.contains(&why)), given != 1, "{:?}", report.faults);
         let of_no_use = if given == 1 { 0 } else { given as u64 };

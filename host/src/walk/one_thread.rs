@@ -6,7 +6,7 @@ use framegate_plugin_api::{EventSink, Source, SourceRun};
 use serde_json::Map;
 
 use super::*;
-use crate::source::linked::linked;
+use crate::{ingester::report::SourceState, source::linked::linked};
 
 /// Records each call and its thread.
 struct Noted(HostContext);
@@ -69,7 +69,7 @@ fn all_calls_of_a_source_are_on_one_thread_of_its_own() {
     for _ in 0..2 {
         house.start(&names);
         house.wait("the ends of the runs", |report| {
-            report.streams.values().all(|stream| stream.source == "ended" || stream.source == "closed")
+            report.streams.values().all(|stream| matches!(stream.source, SourceState::Ended | SourceState::Closed))
         });
         for name in names {
             let (stream, value) = (StreamName::new(name).unwrap(), Arc::from(&b"7"[..]));

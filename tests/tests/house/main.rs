@@ -176,7 +176,7 @@ fn rooms_use_only_the_rooms_they_may() {
             ("host/src/control/redis/mod.rs", "use crate::source::reader::Reader;"),
             ("host/src/control/redis/mod.rs", "use crate::{names::StreamName, ingester::scan::Scan};"),
             ("host/src/source/queue.rs", "fn f() { crate::output::router::Router::bind() }"),
-            ("host/src/output/dump/mod.rs", "use super::super::control::Line;"),
+            ("host/src/output/dump/mod.rs", "use super::super::control::IngesterHandle;"),
             ("host/src/capture/mod.rs", "fn f() { tracing::info!(\"{}\", crate::wake::Wake::new()); }"),
         ],
     );

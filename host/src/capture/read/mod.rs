@@ -20,7 +20,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::capture::{
     Item, RecordedEvent, RecordedStream, TAG_EVENT, TAG_SELF_DESCRIBED, TAG_STREAM, TAG_TIME_EPOCH, TAG_TIME_TEXT,
-    decode::{Bad, Counted, Decoder, Header},
+    decode::{Counted, DecodeError, Decoder, Header},
 };
 
 /// A capture file that is being read: an iterator over its items, which ends after the first error.
@@ -127,7 +127,7 @@ impl std::fmt::Debug for Capture {
 }
 
 /// Reads one item; `None` at the end of the file.
-fn item<R: Read>(decoder: &mut Decoder<R>) -> Result<Option<Item>, Bad> {
+fn item<R: Read>(decoder: &mut Decoder<R>) -> Result<Option<Item>, DecodeError> {
     let Some(mut first) = decoder.first_head()? else { return Ok(None) };
     if first == Header::Tag(TAG_SELF_DESCRIBED) {
         first = decoder.head()?;
@@ -137,7 +137,7 @@ fn item<R: Read>(decoder: &mut Decoder<R>) -> Result<Option<Item>, Bad> {
         Header::Array(_) => {
             let parts = byte_strings(decoder, first, "a message part")?;
             if parts.is_empty() {
-                return Err(decoder.bad("expected the parts of a message, found an empty list"));
+                return Err(decoder.error("expected the parts of a message, found an empty list"));
             }
             Item::Message(parts)
         }
@@ -146,18 +146,18 @@ fn item<R: Read>(decoder: &mut Decoder<R>) -> Result<Option<Item>, Bad> {
     Ok(Some(item))
 }
 
-fn event<R: Read>(decoder: &mut Decoder<R>) -> Result<RecordedEvent, Bad> {
+fn event<R: Read>(decoder: &mut Decoder<R>) -> Result<RecordedEvent, DecodeError> {
     let array = decoder.head()?;
     let mut fields = decoder.array(array, "the list of an event's fields")?;
     if !fields.more(decoder)? {
-        return Err(decoder.bad("an event without a number"));
+        return Err(decoder.error("an event without a number"));
     }
     let number = match decoder.head()? {
         Header::Positive(number) => number,
         other => return Err(decoder.unexpected("an event number", other)),
     };
     if !fields.more(decoder)? {
-        return Err(decoder.bad("an event without streams"));
+        return Err(decoder.error("an event without streams"));
     }
     let map = decoder.head()?;
     let mut entries = decoder.map(map, "the map of an event's streams")?;
@@ -166,19 +166,19 @@ fn event<R: Read>(decoder: &mut Decoder<R>) -> Result<RecordedEvent, Bad> {
         let head = decoder.head()?;
         let name = decoder.text(head, "a stream's name")?;
         if streams.iter().any(|stream| stream.name == name) {
-            return Err(decoder.bad(format!("the stream {name:?} occurs twice in an event")));
+            return Err(decoder.error(format!("the stream {name:?} occurs twice in an event")));
         }
         let (typ, frames) = stream(decoder)?;
         streams.push(RecordedStream { name, typ, frames });
     }
     let created_at = if fields.more(decoder)? { Some(time(decoder)?) } else { None };
     if fields.more(decoder)? {
-        return Err(decoder.bad("an event has more than three fields"));
+        return Err(decoder.error("an event has more than three fields"));
     }
     Ok(RecordedEvent { number, streams, created_at })
 }
 
-fn stream<R: Read>(decoder: &mut Decoder<R>) -> Result<(String, Vec<Vec<u8>>), Bad> {
+fn stream<R: Read>(decoder: &mut Decoder<R>) -> Result<(String, Vec<Vec<u8>>), DecodeError> {
     match decoder.head()? {
         Header::Tag(TAG_STREAM) => {}
         other => return Err(decoder.unexpected("a stream (tag 42878)", other)),
@@ -186,22 +186,26 @@ fn stream<R: Read>(decoder: &mut Decoder<R>) -> Result<(String, Vec<Vec<u8>>), B
     let array = decoder.head()?;
     let mut fields = decoder.array(array, "the list of a stream's fields")?;
     if !fields.more(decoder)? {
-        return Err(decoder.bad("a stream without a type"));
+        return Err(decoder.error("a stream without a type"));
     }
     let head = decoder.head()?;
     let typ = decoder.text(head, "a stream's type")?;
     if !fields.more(decoder)? {
-        return Err(decoder.bad("a stream without frames"));
+        return Err(decoder.error("a stream without frames"));
     }
     let head = decoder.head()?;
     let frames = byte_strings(decoder, head, "a frame")?;
     if fields.more(decoder)? {
-        return Err(decoder.bad("a stream has more than two fields"));
+        return Err(decoder.error("a stream has more than two fields"));
     }
     Ok((typ, frames))
 }
 
-fn byte_strings<R: Read>(decoder: &mut Decoder<R>, array: Header, what: &'static str) -> Result<Vec<Vec<u8>>, Bad> {
+fn byte_strings<R: Read>(
+    decoder: &mut Decoder<R>,
+    array: Header,
+    what: &'static str,
+) -> Result<Vec<Vec<u8>>, DecodeError> {
     let mut elements = decoder.array(array, "a list of byte strings")?;
     let mut strings = Vec::new();
     while elements.more(decoder)? {
@@ -212,7 +216,7 @@ fn byte_strings<R: Read>(decoder: &mut Decoder<R>, array: Header, what: &'static
 }
 
 /// Reads a time in either form, as text.
-fn time<R: Read>(decoder: &mut Decoder<R>) -> Result<String, Bad> {
+fn time<R: Read>(decoder: &mut Decoder<R>) -> Result<String, DecodeError> {
     match decoder.head()? {
         Header::Tag(TAG_TIME_TEXT) => {
             let head = decoder.head()?;
@@ -227,7 +231,7 @@ fn time<R: Read>(decoder: &mut Decoder<R>) -> Result<String, Bad> {
             let time = jiff::SignedDuration::try_from_secs_f64(seconds).ok();
             match time.and_then(|time| jiff::Timestamp::from_duration(time).ok()) {
                 Some(time) => Ok(format!("{time:.6}")),
-                None => Err(decoder.bad(format!("{seconds} seconds since the epoch are no time"))),
+                None => Err(decoder.error(format!("{seconds} seconds since the epoch are no time"))),
             }
         }
         other => Err(decoder.unexpected("a time (tag 0 or 1)", other)),

@@ -12,7 +12,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Item>, ReadError> {
     Capture::open(file.path())?.collect()
 }
 
-fn decoded(bytes: &[u8], limit: usize) -> Result<Option<Item>, Bad> {
+fn decoded(bytes: &[u8], limit: usize) -> Result<Option<Item>, DecodeError> {
     item(&mut Decoder::new(bytes, limit))
 }
 

@@ -60,7 +60,7 @@ pub(super) struct InfoArgs {
 pub(super) fn run_list(args: &ListArgs, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let found = find(&args.dir, trust);
     if args.json {
-        out::line(format_args!("{:#}", Value::Array(found.iter().map(Found::json).collect())))?;
+        out::line(format_args!("{:#}", Value::Array(found.iter().map(PluginFile::json).collect())))?;
     } else {
         out::line(list(&found, &args.dir))?;
     }
@@ -69,7 +69,7 @@ pub(super) fn run_list(args: &ListArgs, trust: Trust<'_>) -> anyhow::Result<Exit
 
 /// Describes a plugin.
 pub(super) fn run_info(args: &InfoArgs, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
-    let found = Found::look(None, &args.path, None, trust);
+    let found = PluginFile::look(None, &args.path, None, trust);
     match &found.about {
         None => {
             let refusal = found.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -85,8 +85,8 @@ pub(super) fn run_info(args: &InfoArgs, trust: Trust<'_>) -> anyhow::Result<Exit
     }
 }
 
-/// One file.
-struct Found {
+/// What is known about one file.
+struct PluginFile {
     /// The name under which it is found.
     name: Option<String>,
     path: PathBuf,
@@ -104,7 +104,7 @@ struct About {
     sha256: String,
 }
 
-impl Found {
+impl PluginFile {
     fn look(name: Option<String>, path: &Path, behind: Option<PathBuf>, trust: Trust<'_>) -> Self {
         let about = open(path).and_then(|opened| {
             let bytes = opened.read()?;
@@ -152,19 +152,19 @@ impl Found {
 }
 
 /// All files with the name of a plugin, in lookup order.
-fn find(dirs: &[PathBuf], trust: Trust<'_>) -> Vec<Found> {
-    let mut all: Vec<Found> = Vec::new();
+fn find(dirs: &[PathBuf], trust: Trust<'_>) -> Vec<PluginFile> {
+    let mut all: Vec<PluginFile> = Vec::new();
     for place in locate::places(dirs) {
         for (name, path) in locate::plugins_in(&place) {
-            let same = |known: &&Found| known.name.as_ref() == Some(&name);
+            let same = |known: &&PluginFile| known.name.as_ref() == Some(&name);
             let behind = all.iter().find(same).map(|first| first.path.clone());
-            all.push(Found::look(Some(name), &path, behind, trust));
+            all.push(PluginFile::look(Some(name), &path, behind, trust));
         }
     }
     all
 }
 
-fn list(found: &[Found], dirs: &[PathBuf]) -> String {
+fn list(found: &[PluginFile], dirs: &[PathBuf]) -> String {
     if found.is_empty() {
         let places: Vec<_> = locate::places(dirs).iter().map(|place| format!("\n  {}", place.display())).collect();
         return format!("no plugin (libframegate_*.so) in{}", places.concat());
@@ -195,13 +195,13 @@ fn list(found: &[Found], dirs: &[PathBuf]) -> String {
 }
 
 /// The value of `source` that accepts only this content.
-fn pin(found: &Found) -> Option<String> {
+fn pin(found: &PluginFile) -> Option<String> {
     let sha256 = &found.about.as_ref()?.sha256;
     let what = found.name.clone().unwrap_or_else(|| found.path.display().to_string());
     Some(format!("{what}#sha256:{sha256}"))
 }
 
-fn info(found: &Found, about: &About) -> String {
+fn info(found: &PluginFile, about: &About) -> String {
     let About { note, size, sha256 } = about;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);

@@ -1,8 +1,8 @@
 //! `framegate status`: asks a running framegate over its admin endpoint, and shows the answer.
 //!
-//! Runs on the main thread. Neighbour: [`picture`] formats the tables.
+//! Runs on the main thread. Neighbour: [`tables`] formats the tables.
 
-mod picture;
+mod tables;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     WRONG_SETTINGS,
-    endpoint::{self, Endpoint, Found},
+    endpoint::{self, Endpoint, RunningHost},
     fail,
     out::Out,
     signals::Stop,
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// The status of all framegates found on this machine.
 fn all(args: &Args) -> anyhow::Result<String> {
-    let shown = Found::all()?.into_iter().map(|found| shown(args, &found.body)).collect::<Result<Vec<_>, _>>()?;
+    let shown = RunningHost::all()?.into_iter().map(|host| shown(args, &host.body)).collect::<Result<Vec<_>, _>>()?;
     Ok(shown.join(if args.json { "\n" } else { "\n\n" }))
 }
 
@@ -103,7 +103,7 @@ fn shown(args: &Args, answer: &str) -> anyhow::Result<String> {
     if status["ingesters"].as_array().is_none() {
         bail!("the answer is not a status of framegate");
     }
-    Ok(picture::picture(&status))
+    Ok(tables::text(&status))
 }
 
 /// The interval at which ingesters' rates change.

@@ -20,13 +20,13 @@ const AT_ONCE: usize = 2000;
 pub(super) async fn run(mut link: Link, mut context: Context, mut stop: watch::Receiver<bool>) {
     let serve = async {
         loop {
-            let Some(scan) = context.line.report.borrow_and_update().ready else {
-                if context.line.report.changed().await.is_err() {
+            let Some(scan) = context.ingester.report.borrow_and_update().ready else {
+                if context.ingester.report.changed().await.is_err() {
                     return;
                 }
                 continue;
             };
-            let mut report = context.line.report.clone();
+            let mut report = context.ingester.report.clone();
             tokio::select! {
                 Err(Stopped) = read(&mut link, &context, scan) => return,
                 _ = report.wait_for(|report| report.ready != Some(scan)) => {}
@@ -45,7 +45,7 @@ pub(super) async fn run(mut link: Link, mut context: Context, mut stop: watch::R
 async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), Stopped> {
     let health = &context.health;
     let mut tail = Tail::from_start(keys::assigned(scan), health);
-    let mut reader = WorkReader::new(&context.line.streams);
+    let mut reader = WorkReader::new(&context.ingester.streams);
     loop {
         for entry in tail.next(link).await {
             let mut events = match reader.read(&entry.data) {
@@ -59,7 +59,7 @@ async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), St
                 health.complain(Counter::AssignmentsToImpossibleWorkers, &format!("{name:?}"));
             }
             while let Some(events) = piece(&mut events) {
-                context.line.commands.assign(Assignments { scan, workers: reader.workers.clone(), events }).await?;
+                context.ingester.commands.assign(Assignments { scan, workers: reader.workers.clone(), events }).await?;
             }
         }
     }

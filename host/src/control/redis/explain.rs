@@ -15,14 +15,14 @@ pub(super) struct Circumstances {
     /// This address has worked before: whether it uses TLS is known.
     pub(super) served_before: bool,
     /// The last error of Redis.
-    pub(super) word: Option<String>,
+    pub(super) last_error: Option<String>,
 }
 
 /// Why connecting failed, and what to do if that is known.
 pub(super) fn no_connection(problem: &RedisError, known: &Circumstances) -> String {
-    if let Some(word) = &known.word {
-        let hint = if PASSWORD.iter().any(|start| word.starts_with(start)) { WRONG_PASSWORD } else { "" };
-        return format!("{word}{hint}");
+    if let Some(error) = &known.last_error {
+        let hint = if PASSWORD.iter().any(|start| error.starts_with(start)) { WRONG_PASSWORD } else { "" };
+        return format!("{error}{hint}");
     }
     let Circumstances { tls, served_before, .. } = *known;
     let ended = problem.is_connection_dropped() && !problem.is_connection_refusal();

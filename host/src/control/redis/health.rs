@@ -12,7 +12,7 @@ use std::sync::{
 use tokio::sync::watch;
 
 use crate::{
-    control::report::{ControlProblem, ControlReport, now},
+    control::report::{ControlProblem, ControlReport, ControlState, FaultSubject, now},
     counter::Counter,
     names::IngesterName,
     observe::plain::short,
@@ -44,7 +44,7 @@ impl Health {
         }
         let mut address = String::new();
         self.report.send_modify(|report| {
-            (report.state, report.since) = ("down", now());
+            (report.state, report.since) = (ControlState::Down, now());
             report.last_problem = Some(ControlProblem { at: now(), what: problem.clone() });
             address = report.address.clone().unwrap_or_default();
         });
@@ -70,12 +70,12 @@ impl Health {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         *lost -= usize::from(again);
         self.served_before.store(true, Ordering::Relaxed); // only for a message
-        if *lost > 0 || self.report.borrow().state == "up" {
+        if *lost > 0 || self.report.borrow().state == ControlState::Up {
             return;
         }
         let mut address = String::new();
         self.report.send_modify(|report| {
-            (report.state, report.since) = ("up", now());
+            (report.state, report.since) = (ControlState::Up, now());
             address = report.address.clone().unwrap_or_default();
         });
         tracing::info!("connected to Redis at {address}");
@@ -102,18 +102,18 @@ impl Health {
     }
 
     /// Records a fault, which stays until it is resolved.
-    pub(super) fn fault(&self, about: String, what: &str) {
-        let (about, what) = (short(&about), &short(what));
+    pub(super) fn fault(&self, subject: FaultSubject, what: &str) {
+        let what = &short(what);
         let mut new = false;
         self.report.send_if_modified(|report| {
-            new = report.faults.get(&about).is_none_or(|known| known != what);
+            new = report.faults.get(&subject).is_none_or(|known| known != what);
             if new {
-                report.faults.insert(about.clone(), what.to_owned());
+                report.faults.insert(subject.clone(), what.to_owned());
             }
             new
         });
         if new {
-            tracing::error!("{about}: {what}");
+            tracing::error!("{subject}: {what}");
         }
     }
 
@@ -126,8 +126,7 @@ impl Health {
     }
 
     /// Resolves a fault.
-    pub(super) fn right(&self, about: &str) {
-        let about = &short(about);
-        self.report.send_if_modified(|report| report.faults.remove(about).is_some());
+    pub(super) fn resolve(&self, subject: &FaultSubject) {
+        self.report.send_if_modified(|report| report.faults.remove(subject).is_some());
     }
 }

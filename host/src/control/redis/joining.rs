@@ -5,7 +5,7 @@
 
 use super::{keys, link::Link, messages::ControllerUpdate, tail::Tail};
 use crate::{
-    control::Line,
+    control::IngesterHandle,
     names::{ScanId, StreamName},
 };
 
@@ -21,62 +21,62 @@ pub(super) enum Joining {
 }
 
 /// Reads the updates, newest first, and checks whether work was assigned.
-pub(super) async fn join(scan: ScanId, tail: &Tail, link: &mut Link, line: &Line) -> Joining {
-    let Brought { streams: brought, finished } = brought(scan, tail, link).await;
+pub(super) async fn join(scan: ScanId, tail: &Tail, link: &mut Link, ingester: &IngesterHandle) -> Joining {
+    let ScanUpdates { streams: announced, finished } = read_updates(scan, tail, link).await;
     if finished {
         return Joining::Over;
     }
-    let streams = match &brought {
-        Some(active) => own(line, active),
+    let streams = match &announced {
+        Some(active) => own(ingester, active),
         // The scan's entry is lost, so it may include any of our streams.
-        None => line.streams.clone(),
+        None => ingester.streams.clone(),
     };
     if streams.is_empty() {
         return Joining::Whole(streams);
     }
     match link.ask::<u64>(redis::cmd("XLEN").arg(keys::assigned(scan))).await {
         // Without an entry, this is the mapping that a controller has before its first scan.
-        Ok(0) => Joining::Whole(if brought.is_some() { streams } else { Vec::new() }),
+        Ok(0) => Joining::Whole(if announced.is_some() { streams } else { Vec::new() }),
         _ => Joining::Missed(streams),
     }
 }
 
 /// Our own streams among the active ones.
-pub(super) fn own(line: &Line, active: &[String]) -> Vec<StreamName> {
+pub(super) fn own(ingester: &IngesterHandle, active: &[String]) -> Vec<StreamName> {
     let is_active = |own: &&StreamName| active.iter().any(|name| name == own.as_str());
-    line.streams.iter().filter(is_active).cloned().collect()
+    ingester.streams.iter().filter(is_active).cloned().collect()
 }
 
 /// What the updates contain about a scan.
 #[derive(Default)]
-struct Brought {
+struct ScanUpdates {
     /// The streams in the entry that announced it; `None` if the entry is lost.
     streams: Option<Vec<String>>,
     finished: bool,
 }
 
 /// Reads back to the entry that announced the scan; all entries of a scan are adjacent.
-async fn brought(scan: ScanId, tail: &Tail, link: &mut Link) -> Brought {
-    let mut brought = Brought::default();
+async fn read_updates(scan: ScanId, tail: &Tail, link: &mut Link) -> ScanUpdates {
+    let mut updates = ScanUpdates::default();
     let mut before = None;
     let mut found = false;
     loop {
         let page = tail.back(link, before.as_deref()).await;
-        let Some(last) = page.last() else { return brought };
+        let Some(last) = page.last() else { return updates };
         before = Some(last.id.clone());
         for entry in page {
             let Ok(update) = serde_json::from_slice::<ControllerUpdate>(&entry.data) else { continue };
             if update.mapping_uuid != scan.0 {
                 if found {
-                    return brought;
+                    return updates;
                 }
                 continue;
             }
             found = true;
-            brought.finished |= update.finished;
+            updates.finished |= update.finished;
             if !update.active_streams.is_empty() {
-                brought.streams = Some(update.active_streams);
-                return brought;
+                updates.streams = Some(update.active_streams);
+                return updates;
             }
         }
     }

@@ -12,8 +12,9 @@ use super::{
     Address,
     explain::{self, Circumstances},
     health::Health,
-    wire::{Heard, MOST, Wire},
+    wire::{MOST, Monitor, Wire},
 };
+use crate::control::report::FaultSubject;
 
 /// The key's value is unusable. Repeating the command is useless until somebody corrects the value.
 #[derive(Debug, thiserror::Error)]
@@ -32,13 +33,13 @@ pub(super) struct Link {
     address: Address,
     connection: Option<Wire>,
     /// What is known about the current or last connection.
-    heard: Heard,
+    monitor: Monitor,
     /// Number of connections so far.
     connections: u64,
     /// Whether this connection has answered.
     proven: bool,
-    state: State,
-    /// The last problem that was logged, while `state` is [`State::Lost`].
+    state: LinkState,
+    /// The last problem that was logged, while `state` is [`LinkState::Lost`].
     told: String,
     /// Rights that Redis has refused to our user, and not granted since.
     refused: BTreeSet<String>,
@@ -47,7 +48,7 @@ pub(super) struct Link {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum LinkState {
     New,
     Served,
     Lost,
@@ -61,10 +62,10 @@ impl Link {
         Self {
             address: address.clone(),
             connection: None,
-            heard: Heard::new(),
+            monitor: Monitor::new(),
             connections: 0,
             proven: false,
-            state: State::New,
+            state: LinkState::New,
             told: String::new(),
             refused: BTreeSet::new(),
             health: health.clone(),
@@ -122,8 +123,8 @@ impl Link {
                     continue;
                 }
             };
-            self.heard = Heard::new();
-            match Wire::connect(self.address.info(), keys, &self.heard).await {
+            self.monitor = Monitor::new();
+            match Wire::connect(self.address.info(), keys, &self.monitor).await {
                 Ok(wire) => {
                     self.connection = Some(wire);
                     self.connections += 1;
@@ -144,12 +145,12 @@ impl Link {
 
     /// The first bytes of the last answer, also of one that was aborted because it was too large.
     pub(super) fn beginning(&self) -> Vec<u8> {
-        self.heard.beginning()
+        self.monitor.beginning()
     }
 
     fn no_connection(&self, problem: &RedisError) -> String {
         let (tls, served_before) = (self.address.is_tls(), self.health.served_before());
-        explain::no_connection(problem, &Circumstances { tls, served_before, word: self.heard.word() })
+        explain::no_connection(problem, &Circumstances { tls, served_before, last_error: self.monitor.last_error() })
     }
 
     /// Interprets an outcome: an answer, or `None`.
@@ -164,7 +165,7 @@ impl Link {
         };
         let Some(errors) = problem.clone().into_server_errors() else {
             self.connection = None;
-            if let Some(most) = self.heard.too_large() {
+            if let Some(most) = self.monitor.too_large() {
                 return Some(Err(Unusable::TooLarge(most)));
             }
             // A connection that worked before may have died in an outage that is over: not worth a log line.
@@ -190,7 +191,7 @@ impl Link {
             for right in
                 errors.iter().filter_map(|(number, _)| asked.get(*number)).map(|command| explain::right(command))
             {
-                self.health.fault(about(&right), REFUSED);
+                self.health.fault(FaultSubject::Right(right.clone()), REFUSED);
                 self.refused.insert(right);
             }
             tokio::time::sleep(LONGEST_DELAY).await;
@@ -216,10 +217,10 @@ impl Link {
     /// There is nothing to ask now, and Redis would answer.
     pub(super) fn served(&mut self) {
         self.proven = true;
-        let before = std::mem::replace(&mut self.state, State::Served);
-        if before != State::Served {
+        let before = std::mem::replace(&mut self.state, LinkState::Served);
+        if before != LinkState::Served {
             self.delays = delays();
-            self.health.served(before == State::Lost);
+            self.health.served(before == LinkState::Lost);
         }
     }
 
@@ -230,13 +231,13 @@ impl Link {
         }
         for right in asked.iter().map(|command| explain::right(command)) {
             if self.refused.remove(&right) {
-                self.health.right(&about(&right));
+                self.health.resolve(&FaultSubject::Right(right));
             }
         }
     }
 
     async fn lost(&mut self, problem: String) {
-        if std::mem::replace(&mut self.state, State::Lost) != State::Lost {
+        if std::mem::replace(&mut self.state, LinkState::Lost) != LinkState::Lost {
             self.health.lost(&problem);
         } else if self.told != problem {
             self.health.still_lost(&problem);
@@ -244,10 +245,6 @@ impl Link {
         self.told = problem;
         tokio::time::sleep(self.delays.next().unwrap_or(LONGEST_DELAY)).await;
     }
-}
-
-fn about(right: &str) -> String {
-    format!("right to {right}")
 }
 
 const REFUSED: &str = "Redis denies it to this user (NOPERM); docs/reference/redis.md lists the rights that are needed";

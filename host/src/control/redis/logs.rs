@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{health::Health, keys, link::Link, stopped};
 use crate::counter::Counter;
-use crate::observe::logs::{Line, Lines};
+use crate::observe::logs::{LogLine, LogLines};
 
 /// Approximate length of the stream.
 const KEPT: usize = 1000;
@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(mut link: Link, health: Health, mut stop: watch::Receiver<bool>) {
     let mut waiting = VecDeque::new();
-    let lines = Lines::of_process();
+    let lines = LogLines::of_process();
     let serve = async {
         loop {
             if waiting.is_empty() {
@@ -42,19 +42,19 @@ pub(super) async fn run(mut link: Link, health: Health, mut stop: watch::Receive
 }
 
 /// The lines, and one more line if some were lost.
-fn with_losses((mut lines, lost): (VecDeque<Line>, u64)) -> VecDeque<Line> {
+fn with_losses((mut lines, lost): (VecDeque<LogLine>, u64)) -> VecDeque<LogLine> {
     if lost > 0
         && let Some(first) = lines.front()
     {
         let msg = format!("{lost} earlier log lines are not shown here: Redis was away, or there were too many");
-        let told = Line { msg, lineno: line!(), name: module_path!(), created: first.created, levelname: "WARNING" };
-        lines.push_front(told);
+        let loss = LogLine { msg, lineno: line!(), name: module_path!(), created: first.created, levelname: "WARNING" };
+        lines.push_front(loss);
     }
     lines
 }
 
 /// Retries until Redis has the lines.
-async fn send(link: &mut Link, health: &Health, lines: &VecDeque<Line>) {
+async fn send(link: &mut Link, health: &Health, lines: &VecDeque<LogLine>) {
     let mut pipe = redis::pipe();
     for line in lines {
         let add = pipe.cmd("XADD").arg(keys::LOGS).arg("MAXLEN").arg("~").arg(KEPT).arg("*");

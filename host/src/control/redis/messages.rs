@@ -8,7 +8,7 @@ use uuid::{Uuid, Variant};
 
 use super::build::BuildMeta;
 use crate::{
-    control::Line,
+    control::IngesterHandle,
     ingester::report::{Report, WorkerReport},
     names::StreamName,
 };
@@ -36,10 +36,10 @@ fn uuid4<'de, D: Deserializer<'de>>(from: D) -> Result<Uuid, D::Error> {
     }
 }
 
-/// An ingester's state (`IngesterState`). One invalid field ends the connection task of every Python worker, so all
+/// An ingester's state (dranspose's `IngesterState`). One invalid field ends the connection task of every Python worker, so all
 /// fields are typed.
 #[derive(Debug, Serialize)]
-pub(super) struct IngesterState<'a> {
+pub(super) struct PublishedState<'a> {
     service_uuid: Uuid,
     mapping_uuid: Option<Uuid>,
     dranspose_version: &'static str,
@@ -63,9 +63,9 @@ struct ConnectedWorker<'a> {
 /// Shown to people: the program, and the version of the wire format.
 const VERSION: &str = concat!("framegate ", env!("CARGO_PKG_VERSION"), " (wire of dranspose 0.2.0)");
 
-impl<'a> IngesterState<'a> {
+impl<'a> PublishedState<'a> {
     pub(super) fn new(
-        line: &'a Line,
+        ingester: &'a IngesterHandle,
         report: &'a Report,
         build: Option<&'a BuildMeta>,
         parameters_hash: Option<&'a str>,
@@ -76,7 +76,7 @@ impl<'a> IngesterState<'a> {
             Some((service_uuid, ConnectedWorker { name, service_uuid, last_seen: worker.last_seen }))
         };
         Self {
-            service_uuid: line.service_uuid,
+            service_uuid: ingester.service_uuid,
             mapping_uuid: report.ready.map(|scan| scan.0),
             dranspose_version: VERSION,
             mapreduce_version: build,
@@ -84,10 +84,10 @@ impl<'a> IngesterState<'a> {
             processed_events: report.processed_events,
             // JSON has no NaN: it would be written as null, which the model refuses.
             event_rate: if report.event_rate.is_finite() { report.event_rate } else { 0.0 },
-            name: line.name.as_str(),
-            url: &line.url,
+            name: ingester.name.as_str(),
+            url: &ingester.url,
             connected_workers: report.workers.iter().filter_map(worker).collect(),
-            streams: &line.streams,
+            streams: &ingester.streams,
         }
     }
 
@@ -97,8 +97,8 @@ impl<'a> IngesterState<'a> {
 }
 
 /// The notice that a scan is finished (`IngesterUpdate`).
-pub(super) fn finished(line: &Line) -> String {
-    serde_json::json!({"state": "finished", "source": "ingester", "ingester": line.name.as_str()}).to_string()
+pub(super) fn finished(ingester: &IngesterHandle) -> String {
+    serde_json::json!({"state": "finished", "source": "ingester", "ingester": ingester.name.as_str()}).to_string()
 }
 
 #[cfg(test)]

@@ -35,12 +35,12 @@ use tracing::Instrument as _;
 
 pub(crate) use self::address::Address;
 use self::{build::BuildMeta, health::Health, link::Link};
-use super::{Line, report::ControlReport};
+use super::{IngesterHandle, report::ControlReport};
 
 /// Shared context of one ingester's tasks.
 #[derive(Debug, Clone)]
 struct Context {
-    line: Line,
+    ingester: IngesterHandle,
     health: Health,
     /// A younger instance with our name serves. Set by `publish`, read by `updates` when a scan starts: the order of
     /// these two does not matter to anything else.
@@ -57,22 +57,22 @@ struct Shared {
     parameters_hash: Option<String>,
 }
 
-/// Serves all lines until `stop` rings, then removes our published state.
+/// Serves all ingesters until `stop` rings, then removes our published state.
 pub(crate) async fn run(
     address: Address,
     build_meta: PathBuf,
-    lines: Vec<Line>,
+    ingesters: Vec<IngesterHandle>,
     report: watch::Sender<ControlReport>,
     stop: watch::Receiver<bool>,
 ) {
     let health = Health::new(report);
     let build = BuildMeta::read(&build_meta).await;
     let mut tasks = JoinSet::new();
-    for line in lines {
+    for ingester in ingesters {
         let (shared, seen) = watch::channel(Shared::default());
-        let context = Context { line, health: health.clone(), stepped_back: Arc::default() };
+        let context = Context { ingester, health: health.clone(), stepped_back: Arc::default() };
         let link = || Link::new(&address, &health);
-        let named = tracing::error_span!(parent: None, "ingester", ingester = %context.line.name);
+        let named = tracing::error_span!(parent: None, "ingester", ingester = %context.ingester.name);
         tasks.spawn(updates::run(link(), context.clone(), shared, stop.clone()).instrument(named.clone()));
         tasks.spawn(assigned::run(link(), context.clone(), stop.clone()).instrument(named.clone()));
         tasks.spawn(publish::run(link(), context, seen, build.clone(), stop.clone()).instrument(named));

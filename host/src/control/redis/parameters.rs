@@ -13,7 +13,12 @@ use super::{
     link::{Link, Unusable},
 };
 use crate::source::parameter::Parameter;
-use crate::{control::Stopped, counter::Counter, ingester::command::Command, names::StreamName};
+use crate::{
+    control::{Stopped, report::FaultSubject},
+    counter::Counter,
+    ingester::command::Command,
+    names::StreamName,
+};
 
 /// The versions of all fetched values.
 #[derive(Debug, Default)]
@@ -36,23 +41,23 @@ impl Parameters {
             if self.versions.get(name) == Some(version) {
                 continue;
             }
-            if !is_ours(name, &context.line.streams) {
+            if !is_ours(name, &context.ingester.streams) {
                 self.versions.insert(name.clone(), *version);
                 continue;
             }
             let key = keys::parameter(name, *version);
-            let about = format!("parameter {name}");
+            let subject = FaultSubject::Parameter(name.clone());
             match link.ask::<Option<Vec<u8>>>(redis::cmd("GET").arg(&key)).await {
                 Ok(Some(value)) => {
                     tracing::info!(parameter = name, bytes = value.len(), "a parameter is set");
                     self.versions.insert(name.clone(), *version);
-                    context.health.right(&about);
+                    context.health.resolve(&subject);
                     hand_on(name, value, context).await?;
                 }
                 // As with a value that its source refuses: the scan can begin, with the old value.
                 Err(problem @ Unusable::TooLarge(_)) => {
                     self.versions.insert(name.clone(), *version);
-                    context.health.fault(about, &format!("{key}: {problem}; the old value stays"));
+                    context.health.fault(subject, &format!("{key}: {problem}; the old value stays"));
                 }
                 // The controller writes the value again, and repeats its update until our hash is right.
                 Ok(None) => context.health.complain(Counter::ParameterValuesMissing, &key),
@@ -84,16 +89,19 @@ fn is_ours(name: &str, streams: &[StreamName]) -> bool {
 const DUMP_PREFIX: &str = "dump_prefix";
 
 async fn hand_on(name: &str, value: Vec<u8>, context: &Context) -> Result<(), Stopped> {
-    let commands = &context.line.commands;
+    let commands = &context.ingester.commands;
     if name == DUMP_PREFIX {
         match String::from_utf8(value) {
             Ok(prefix) => commands.command(Command::DumpPrefix(prefix)).await?,
-            Err(_) => context.health.fault(format!("parameter {name}"), "its value is not text; the old one stays"),
+            Err(_) => {
+                let subject = FaultSubject::Parameter(name.to_owned());
+                context.health.fault(subject, "its value is not text; the old one stays");
+            }
         }
         return Ok(());
     }
     let value: Arc<[u8]> = value.into();
-    for stream in &context.line.streams {
+    for stream in &context.ingester.streams {
         // Includes parameters that the source lacks: its replacement may have them.
         if let Some(name) = own_name(stream, name) {
             let name = name.to_owned();

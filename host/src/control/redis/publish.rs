@@ -12,14 +12,14 @@ use super::{
     build::BuildMeta,
     keys,
     link::Link,
-    messages::{IngesterState, finished},
+    messages::{PublishedState, finished},
     parameters::{Description, descriptions},
-    rival::{Instance, Rival, Standing},
+    rival::{OtherInstance, Rival, Standing},
     stopped,
     wire::MOST,
 };
 use crate::{
-    control::Line,
+    control::{IngesterHandle, report::FaultSubject},
     counter::Counter,
     ingester::report::Report,
     names::{ScanId, WorkerName},
@@ -59,25 +59,25 @@ async fn serve(
         return;
     }
     let mut noticed: Option<ScanId> = None;
-    let mut rival = Rival::new(context.line.service_uuid);
+    let mut rival = Rival::new(context.ingester.service_uuid);
     loop {
         // Comes first, because it may wait for Redis: so the state below is not from before an outage.
         let Some(serves) = look(link, context, &mut rival).await else { continue };
         if !serves {
-            let last = Landmarks::of(&context.line.report.borrow());
-            if !wait_for_change(&mut context.line, shared, &last).await {
+            let last = Landmarks::of(&context.ingester.report.borrow());
+            if !wait_for_change(&mut context.ingester, shared, &last).await {
                 return;
             }
             continue;
         }
         let described = describe(context);
-        let line = &mut context.line;
-        let report = line.report.borrow_and_update().clone();
+        let ingester = &mut context.ingester;
+        let report = ingester.report.borrow_and_update().clone();
         let hash = shared.borrow_and_update().parameters_hash.clone();
         let last = Landmarks::of(&report);
-        let state = IngesterState::new(line, &report, build, hash.as_deref()).json();
+        let state = PublishedState::new(ingester, &report, build, hash.as_deref()).json();
         let mut pipe = redis::pipe();
-        pipe.set_ex(keys::config(&line.name), state, EXPIRY).ignore();
+        pipe.set_ex(keys::config(&ingester.name), state, EXPIRY).ignore();
         for Description { name, json } in &described {
             pipe.set_ex(keys::parameter_description(name), json, EXPIRY).ignore();
         }
@@ -89,7 +89,7 @@ async fn serve(
         let over = report.finished.filter(|scan| report.ready == Some(*scan) && noticed != Some(*scan));
         if let Some(scan) = over {
             let mut notice = redis::cmd("XADD");
-            notice.arg(keys::ready(scan)).arg("*").arg(keys::DATA).arg(finished(line));
+            notice.arg(keys::ready(scan)).arg("*").arg(keys::DATA).arg(finished(ingester));
             match link.ask_once::<redis::Value>(&notice).await {
                 Some(Ok(_)) => {}
                 Some(Err(problem)) => {
@@ -101,7 +101,7 @@ async fn serve(
             }
             noticed = Some(scan);
         }
-        if !wait_for_change(line, shared, &last).await {
+        if !wait_for_change(ingester, shared, &last).await {
             return;
         }
     }
@@ -109,28 +109,29 @@ async fn serve(
 
 /// The sources' parameters. Descriptions of a removed source are not repeated, so Redis forgets them.
 fn describe(context: &mut Context) -> Vec<Description> {
-    let (described, wrong) = descriptions(&context.line.parameters.borrow_and_update());
-    let about = format!("descriptions of ingester {}", context.line.name);
+    let (described, wrong) = descriptions(&context.ingester.parameters.borrow_and_update());
+    let subject = FaultSubject::Descriptions(context.ingester.name.clone());
     match wrong.is_empty() {
-        true => context.health.right(&about),
-        false => context.health.fault(about, &wrong.join("; ")),
+        true => context.health.resolve(&subject),
+        false => context.health.fault(subject, &wrong.join("; ")),
     }
     described
 }
 
 /// Whether we are the serving instance with our name; logs changes. `None`: Redis has not answered.
 async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<bool> {
-    let Line { name, service_uuid, url, .. } = &context.line;
+    let IngesterHandle { name, service_uuid, url, .. } = &context.ingester;
     let (config, marker) = (keys::config(name), keys::stepped_back(name));
     let found = link.peek_once::<Vec<Option<Vec<u8>>>>(redis::cmd("MGET").arg(&config).arg(&marker)).await?;
-    let mut found = found.unwrap_or_default().into_iter().map(|value| serde_json::from_slice::<Instance>(&value?).ok());
+    let mut found =
+        found.unwrap_or_default().into_iter().map(|value| serde_json::from_slice::<OtherInstance>(&value?).ok());
     let (in_key, aside) = (found.next().flatten(), found.next().flatten());
     let now = std::time::Instant::now();
     let standing = rival.look(in_key, now);
     let had_stepped_back = context.stepped_back.swap(standing != Standing::Serves, Ordering::Relaxed); // see its doc
     context.health.stepped_back(name, standing != Standing::Serves);
-    let about = format!("instances of ingester {name}");
-    let told = |other: &Instance| format!("(service uuid {}, {})", other.service_uuid, other.url);
+    let subject = FaultSubject::Instances(name.clone());
+    let told = |other: &OtherInstance| format!("(service uuid {}, {})", other.service_uuid, other.url);
     match standing {
         Standing::SteppedBack(younger) => {
             let what = format!(
@@ -138,7 +139,7 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
                  stream in new scans; stop one of them",
                 told(&younger)
             );
-            context.health.fault(about, &what);
+            context.health.fault(subject, &what);
             if aside.is_none_or(|first| first.service_uuid == *service_uuid) {
                 let own = serde_json::json!({"service_uuid": service_uuid, "url": url}).to_string();
                 link.ask_once::<()>(redis::cmd("SETEX").arg(&marker).arg(EXPIRY).arg(own)).await?.ok();
@@ -155,13 +156,13 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
     match (rival.insists(now), aside.filter(|other| other.service_uuid != *service_uuid)) {
         (Some(older), _) => {
             let what = "does not step back, so workers switch between the two; stop one of them";
-            context.health.fault(about, &format!("an older instance of this name {} {what}", told(older)));
+            context.health.fault(subject, &format!("an older instance of this name {} {what}", told(older)));
         }
         (None, Some(older)) => {
             let what = "is also running, and has stepped back; stop it";
-            context.health.fault(about, &format!("an older instance of this name {} {what}", told(&older)));
+            context.health.fault(subject, &format!("an older instance of this name {} {what}", told(&older)));
         }
-        (None, None) => context.health.right(&about),
+        (None, None) => context.health.resolve(&subject),
     }
     Some(true)
 }
@@ -170,10 +171,10 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
 async fn remove(link: &mut Link, context: &Context) {
     let script = "for _, key in ipairs(KEYS) do local value = redis.call('GET', key) \
                   if value and string.find(value, ARGV[1], 1, true) then redis.call('DEL', key) end end return 0";
-    let line = &context.line;
+    let ingester = &context.ingester;
     let mut remove = redis::cmd("EVAL");
-    remove.arg(script).arg(2).arg(keys::config(&line.name)).arg(keys::stepped_back(&line.name));
-    remove.arg(line.service_uuid.to_string());
+    remove.arg(script).arg(2).arg(keys::config(&ingester.name)).arg(keys::stepped_back(&ingester.name));
+    remove.arg(ingester.service_uuid.to_string());
     let removed: RedisResult<i64> = link.connected().await.ask(&remove, MOST).await;
     if let Err(problem) = removed {
         tracing::warn!("cannot remove this ingester's state from Redis; it stays until it expires: {problem}");
@@ -201,9 +202,13 @@ impl Landmarks {
 
 /// Waits for a change that others must see, and a little longer, so that changes come together; or until the next write
 /// is due. False: the ingester has ended, and its state must no longer be visible.
-async fn wait_for_change(line: &mut Line, shared: &mut watch::Receiver<Shared>, last: &Landmarks) -> bool {
+async fn wait_for_change(
+    ingester: &mut IngesterHandle,
+    shared: &mut watch::Receiver<Shared>,
+    last: &Landmarks,
+) -> bool {
     let due = Instant::now() + EVERY;
-    let Line { report, parameters, .. } = line;
+    let IngesterHandle { report, parameters, .. } = ingester;
     let changed = async {
         tokio::select! {
             () = async { drop(report.wait_for(|report| Landmarks::of(report) != *last).await) } => {}

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 /// Another instance with our name, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Instance {
+pub(super) struct OtherInstance {
     pub(super) service_uuid: Uuid,
     /// The address for its workers.
     #[serde(default)]
@@ -30,7 +30,7 @@ pub(super) enum Standing {
     /// We serve.
     Serves,
     /// A younger instance serves.
-    SteppedBack(Instance),
+    SteppedBack(OtherInstance),
 }
 
 /// What we know about other instances.
@@ -42,7 +42,7 @@ pub(super) struct Rival {
     /// The instance in the key before our first write: it is older.
     before: Option<Uuid>,
     /// The times when the older instance was first and last seen after our first write, because it does not step back.
-    insists: Option<(Instant, Instant, Instance)>,
+    insists: Option<(Instant, Instant, OtherInstance)>,
 }
 
 impl Rival {
@@ -51,7 +51,7 @@ impl Rival {
     }
 
     /// Whether we may write, given the key's current content.
-    pub(super) fn look(&mut self, in_key: Option<Instance>, now: Instant) -> Standing {
+    pub(super) fn look(&mut self, in_key: Option<OtherInstance>, now: Instant) -> Standing {
         let Some(other) = in_key.filter(|instance| instance.service_uuid != self.own) else { return Standing::Serves };
         if !self.published {
             self.before = Some(other.service_uuid);
@@ -70,7 +70,7 @@ impl Rival {
     }
 
     /// The older instance, if it keeps publishing. An instance that steps back may still have one write in progress.
-    pub(super) fn insists(&mut self, now: Instant) -> Option<&Instance> {
+    pub(super) fn insists(&mut self, now: Instant) -> Option<&OtherInstance> {
         self.insists.take_if(|(_, last, _)| now.duration_since(*last) > FORGOTTEN);
         let (first, last, instance) = self.insists.as_ref()?;
         (last.duration_since(*first) >= PATIENCE).then_some(instance)
@@ -86,8 +86,8 @@ const FORGOTTEN: Duration = Duration::from_secs(10);
 mod tests {
     use super::*;
 
-    fn instance(service_uuid: Uuid) -> Option<Instance> {
-        Some(Instance { service_uuid, url: "tcp://there:1".into() })
+    fn instance(service_uuid: Uuid) -> Option<OtherInstance> {
+        Some(OtherInstance { service_uuid, url: "tcp://there:1".into() })
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::{
     tail::{Entry, Tail, order},
 };
 use crate::{
-    control::Stopped,
+    control::{Stopped, report::FaultSubject},
     counter::Counter,
     ingester::command::{Command, Deal},
     names::{ScanId, StreamName},
@@ -103,7 +103,7 @@ impl Updates {
             self.start(scan, &active).await?;
         }
         if let Some(scan) = finish {
-            self.context.line.commands.command(Command::Finish { scan }).await?;
+            self.context.ingester.commands.command(Command::Finish { scan }).await?;
         }
         if understood {
             let hash = Some(self.parameters.hash());
@@ -126,11 +126,11 @@ impl Updates {
     }
 
     async fn start(&mut self, scan: ScanId, active: &[String]) -> Result<(), Stopped> {
-        let line = &self.context.line;
-        let about = format!("ingester {}", line.name);
+        let ingester = &self.context.ingester;
+        let subject = FaultSubject::Ingester(ingester.name.clone());
         let joining = match active.is_empty() {
-            true => join(scan, &self.tail, &mut self.link, line).await,
-            false => Joining::Whole(own(line, active)),
+            true => join(scan, &self.tail, &mut self.link, ingester).await,
+            false => Joining::Whole(own(ingester, active)),
         };
         let what = match joining {
             // Otherwise both instances would take the detector's events.
@@ -141,7 +141,7 @@ impl Updates {
                 )
             }
             Joining::Whole(streams) => {
-                self.context.health.right(&about);
+                self.context.health.resolve(&subject);
                 return self.open(scan, streams).await;
             }
             Joining::Missed(streams) => {
@@ -152,12 +152,12 @@ impl Updates {
                 )
             }
             Joining::Over => {
-                self.context.health.right(&about);
+                self.context.health.resolve(&subject);
                 tracing::info!("scan {scan} is over; waiting for the next one");
                 return self.command(scan, Vec::new()).await;
             }
         };
-        self.context.health.fault(about, &what);
+        self.context.health.fault(subject, &what);
         self.command(scan, Vec::new()).await
     }
 
@@ -171,7 +171,7 @@ impl Updates {
 
     async fn command(&mut self, scan: ScanId, streams: Vec<StreamName>) -> Result<(), Stopped> {
         let start = Command::StartScan { scan, streams, deal: Deal::Controller };
-        self.context.line.commands.command(start).await
+        self.context.ingester.commands.command(start).await
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{
 };
 
 use crate::{
-    ingester::command::{Assignment, Named, Places},
+    ingester::command::{Assignment, StreamWorkers, WorkerIndexes},
     names::{StreamName, WorkerName},
 };
 
@@ -120,7 +120,7 @@ impl<'de> Visitor<'de> for OneEvent<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Streams<'_> {
-    type Value = Named;
+    type Value = StreamWorkers;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_map(self)
@@ -128,7 +128,7 @@ impl<'de> DeserializeSeed<'de> for Streams<'_> {
 }
 
 impl<'de> Visitor<'de> for Streams<'_> {
-    type Value = Named;
+    type Value = StreamWorkers;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of lists of workers by stream")
@@ -151,7 +151,7 @@ impl<'de> Visitor<'de> for Streams<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Workers<'_> {
-    type Value = Places;
+    type Value = WorkerIndexes;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_seq(self)
@@ -159,7 +159,7 @@ impl<'de> DeserializeSeed<'de> for Workers<'_> {
 }
 
 impl<'de> Visitor<'de> for Workers<'_> {
-    type Value = Places;
+    type Value = WorkerIndexes;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of workers' names")
@@ -188,7 +188,7 @@ mod tests {
         let own = ["one", "two"].map(|name| StreamName::new(name).unwrap());
         let mut reader = WorkReader::new(&own);
         let list = reader.read(text.as_bytes()).map_err(|problem| problem.to_string())?;
-        let named = |(stream, workers): &(usize, Places)| {
+        let named = |(stream, workers): &(usize, WorkerIndexes)| {
             (own[*stream].to_string(), workers.iter().map(|place| reader.workers[*place].to_string()).collect())
         };
         Ok(list.iter().map(|event| (event.number, event.streams.iter().map(named).collect())).collect())

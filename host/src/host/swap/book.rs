@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     super::feed::Feed,
-    receipt::{AskedBy, OldSource, SwapReceipt, SwapState},
+    receipt::{AskedBy, OldSource, ProblemSubject, SwapReceipt, SwapState},
 };
 use crate::{
     control::report::now,
@@ -111,7 +111,7 @@ impl Book {
         });
     }
 
-    pub(super) fn refused(&mut self, number: u64, problem: &str, with: &'static str) -> Option<SwapReceipt> {
+    pub(super) fn refused(&mut self, number: u64, problem: &str, with: ProblemSubject) -> Option<SwapReceipt> {
         self.waiting.remove(&number);
         self.late.remove(&number);
         self.note(number, |receipt| {
@@ -179,7 +179,7 @@ impl Book {
         &mut self,
         number: u64,
         problem: &str,
-        with: &'static str,
+        with: ProblemSubject,
         again: Option<Created>,
     ) -> Option<StreamName> {
         // Unless another source has replaced it since.
@@ -272,7 +272,7 @@ mod tests {
         let mut book = book(1);
         book.effective(1, ScanId(Uuid::new_v4())).unwrap();
         assert_eq!(state(&book, 1), (SwapState::Pending, None, 0));
-        assert_eq!(book.not_made_late(1, "no", "settings", Some(created(false))).unwrap().as_str(), "s");
+        assert_eq!(book.not_made_late(1, "no", ProblemSubject::Settings, Some(created(false))).unwrap().as_str(), "s");
         assert_eq!(state(&book, 1), (SwapState::Refused, None, 0));
     }
 
@@ -283,7 +283,10 @@ mod tests {
         // The first swap's source is the one that is replaced, regardless of its outcome.
         assert_eq!(book.effective(2, scan).unwrap().0.number, 1);
         assert_eq!(state(&book, 1), (SwapState::Superseded, None, 0));
-        assert!(book.made_late(1, created(false)).is_none() && book.not_made_late(1, "no", "settings", None).is_none());
+        assert!(
+            book.made_late(1, created(false)).is_none()
+                && book.not_made_late(1, "no", ProblemSubject::Settings, None).is_none()
+        );
         book.made_late(2, created(false)).unwrap();
         assert_eq!(state(&book, 2), (SwapState::Effective, Some(scan), 2));
     }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{
     super::make::Problem,
     Feed, Swaps,
-    receipt::{OldSource, SwapReceipt},
+    receipt::{OldSource, ProblemSubject, SwapReceipt},
     recover::Attempts,
 };
 use crate::{
@@ -68,7 +68,7 @@ impl Swaps {
             }
             Told::NotNeeded { number } => {
                 let why = "not needed: the call that did not return has returned, and its source is used again";
-                if let Some(receipt) = self.book().refused(number, why, "source") {
+                if let Some(receipt) = self.book().refused(number, why, ProblemSubject::Source) {
                     tracing::info!(stream = %receipt.stream, swap = number, "{why}");
                 }
                 None

@@ -26,7 +26,7 @@ pub(crate) use self::keep::keep;
 pub use self::reload::Reload;
 use self::{
     book::Book,
-    receipt::{AskedBy, SwapError, SwapReceipt, SwapSpec},
+    receipt::{AskedBy, ProblemSubject, SwapError, SwapReceipt, SwapSpec},
 };
 use super::{
     Linked,
@@ -156,7 +156,7 @@ impl Swaps {
                 let exchange = self.exchanges.iter().find(|one| one.streams.contains(&stream.name));
                 let exchange = exchange.expect("a stream that has a feed belongs to an ingester");
                 if exchange.replacements.send(replacement).is_err() {
-                    self.book().refused(*number, "the host stops", "machine");
+                    self.book().refused(*number, "the host stops", ProblemSubject::Machine);
                     return Err(SwapError::Stopping);
                 }
                 tracing::info!(
@@ -181,7 +181,7 @@ impl Swaps {
     pub(crate) fn no_thread(&self, number: u64, problem: &io::Error) {
         let text = format!("no thread for the swap: {problem}\n  {}", threads::REMEDY);
         tracing::error!(swap = number, "refused, and nothing has changed: {text}");
-        self.book().refused(number, &text, "machine");
+        self.book().refused(number, &text, ProblemSubject::Machine);
     }
 
     fn try_make(&self, asked: &Asked) -> Result<(Reader, Feed), Problem> {

@@ -78,6 +78,21 @@ pub enum SwapState {
     Superseded,
 }
 
+/// The subject of a swap's problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ProblemSubject {
+    /// The plugin was refused.
+    Plugin,
+    /// The source refuses its settings.
+    Settings,
+    /// The new source is not needed: the old one works again.
+    Source,
+    /// The machine has no more threads, or the host is stopping.
+    Machine,
+}
+
 /// A swap, from its request on: what was requested, and what has happened.
 #[derive(Debug, Clone, Serialize)]
 pub struct SwapReceipt {
@@ -103,8 +118,8 @@ pub struct SwapReceipt {
     pub ready_ms: Option<f64>,
     /// Why it was refused: two lines, the problem and what to do.
     pub problem: Option<String>,
-    /// The subject of the problem: `plugin`, `settings` or `machine`.
-    pub problem_with: Option<&'static str>,
+    /// The subject of the problem.
+    pub problem_with: Option<ProblemSubject>,
     /// The later swap that overrode it.
     pub superseded_by: Option<u64>,
     /// When it took effect; RFC 3339.

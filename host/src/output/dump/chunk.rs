@@ -12,8 +12,8 @@ use smallvec::SmallVec;
 
 use crate::{
     budget::COPY_BELOW,
-    capture::write::{Place, StreamRef, write_event},
-    ingester::{Seen, message::Whole},
+    capture::write::{FramePosition, StreamRef, write_event},
+    ingester::{PairedEvent, message::LargeEvent},
     recycle::Pooled,
 };
 
@@ -22,9 +22,9 @@ use crate::{
 pub(super) struct Chunk {
     /// All bytes except large frames.
     own: Vec<u8>,
-    /// Large frames, in order: the index in `wholes` of the event of each, and its place.
-    apart: Vec<(usize, Place)>,
-    wholes: Vec<Pooled<Whole>>,
+    /// Large frames, in order: the index in `large_events` of the event of each, and its position.
+    apart: Vec<(usize, FramePosition)>,
+    large_events: Vec<Pooled<LargeEvent>>,
     /// The end of each event, counted from the chunk's first byte.
     ends: Vec<u64>,
 }
@@ -50,22 +50,22 @@ impl Chunk {
     }
 
     /// Adds an event.
-    pub(super) fn add(&mut self, event: &Seen<'_>) {
-        let streams = event.streams.iter().zip(event.gathered.events()).map(|(name, event)| StreamRef {
+    pub(super) fn add(&mut self, event: &PairedEvent<'_>) {
+        let streams = event.streams.iter().zip(event.assembled.events()).map(|(name, event)| StreamRef {
             name: name.as_str(),
             typ: event.typ,
             frames: &event.frames,
         });
         let (before, mut large) = (self.own.len(), 0);
-        write_event(&mut self.own, event.number, event.created_at, streams, |place, frame| {
+        write_event(&mut self.own, event.number, event.created_at, streams, |position, frame| {
             let stays = frame.len() >= COPY_BELOW;
             if stays {
                 large += frame.len() as u64;
-                self.apart.push((self.wholes.len(), place));
+                self.apart.push((self.large_events.len(), position));
             }
             stays
         });
-        self.wholes.extend(event.gathered.whole().cloned());
+        self.large_events.extend(event.assembled.large_event().cloned());
         self.ends.push(self.bytes() + (self.own.len() - before) as u64 + large);
     }
 
@@ -79,9 +79,9 @@ impl Chunk {
     pub(super) fn write(&self, file: &mut File, written: &mut u64) -> io::Result<()> {
         let mut from = 0;
         let mut slices = SmallVec::<[IoSlice<'_>; 32]>::with_capacity(2 * self.apart.len() + 1);
-        for (whole, Place { at, stream, frame }) in &self.apart {
+        for (event, FramePosition { at, stream, frame }) in &self.apart {
             slices.push(IoSlice::new(&self.own[from..*at]));
-            slices.push(IoSlice::new(self.wholes[*whole].events[*stream].frames[*frame].as_slice()));
+            slices.push(IoSlice::new(self.large_events[*event].events[*stream].frames[*frame].as_slice()));
             from = *at;
         }
         slices.push(IoSlice::new(&self.own[from..]));
@@ -105,7 +105,7 @@ impl Chunk {
         self.own.clear();
         self.own.shrink_to(LARGEST_SPARE);
         self.apart.clear();
-        self.wholes.clear();
+        self.large_events.clear();
         self.ends.clear();
     }
 }
@@ -138,10 +138,10 @@ mod tests {
                 _ => event(&[large, large]),
             };
             let events = [first, event(&[5, large])].into_iter().take(1 + number as usize % 2);
-            let gathered = messages.gather(events, &account);
-            let streams = names.iter().take(gathered.events().len()).collect();
-            chunk.add(&Seen { number, created_at: "now", streams, gathered: &gathered });
-            let refs = names.iter().zip(gathered.events());
+            let assembled = messages.assemble(events, &account);
+            let streams = names.iter().take(assembled.events().len()).collect();
+            chunk.add(&PairedEvent { number, created_at: "now", streams, assembled: &assembled });
+            let refs = names.iter().zip(assembled.events());
             let refs = refs.map(|(name, event)| StreamRef { name: name.as_str(), typ: "T", frames: &event.frames });
             write_event(&mut expected, number, "now", refs, |_, _| false);
             ends.push(expected.len() as u64);
@@ -162,6 +162,6 @@ mod tests {
         assert_eq!(written, chunk.bytes());
         assert!(read.join().unwrap() == expected);
         chunk.empty();
-        assert_eq!((chunk.events(), chunk.bytes(), chunk.cost(), chunk.wholes.len()), (0, 0, 0, 0));
+        assert_eq!((chunk.events(), chunk.bytes(), chunk.cost(), chunk.large_events.len()), (0, 0, 0, 0));
     }
 }

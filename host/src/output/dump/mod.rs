@@ -26,7 +26,7 @@ use std::{
 use chunk::Chunk;
 
 use crate::{
-    ingester::{Seen, report::CaptureReport},
+    ingester::{PairedEvent, report::CaptureReport},
     names::ScanId,
     settings::CaptureWhenFull,
 };
@@ -35,7 +35,7 @@ use crate::{
 pub(crate) struct Dump {
     settings: DumpSettings,
     /// Orders to the writer. Dropping it ends the thread.
-    orders: Option<mpsc::Sender<Order>>,
+    orders: Option<mpsc::Sender<CaptureOrder>>,
     shared: Arc<Shared>,
     /// Events that were not sent to the writer yet.
     chunk: Chunk,
@@ -44,9 +44,9 @@ pub(crate) struct Dump {
     /// Disconnected when the thread ends: its sender lives there.
     ended: mpsc::Receiver<()>,
     /// The capture that is being written.
-    current: Option<Arc<Tally>>,
+    current: Option<Arc<CaptureStatus>>,
     /// The last capture, for the report.
-    last: Option<Arc<Tally>>,
+    last: Option<Arc<CaptureStatus>>,
     /// How often closing was requested.
     closes: u64,
     /// The scan whose capture is being closed, and the number of the close request.
@@ -80,9 +80,9 @@ struct Shared {
     ring: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// The counts of one capture file. Each new file has its own, so nothing has to be reset.
+/// The state of one capture file, for both threads. Each new file has its own, so nothing has to be reset.
 #[derive(Debug)]
-struct Tally {
+struct CaptureStatus {
     path: PathBuf,
     written: AtomicU64,
     not_written: AtomicU64,
@@ -92,8 +92,8 @@ struct Tally {
     thinned: AtomicBool,
 }
 
-enum Order {
-    Open(Arc<Tally>),
+enum CaptureOrder {
+    Open(Arc<CaptureStatus>),
     Write(Chunk),
     Close,
     #[cfg(test)]
@@ -136,10 +136,10 @@ impl Dump {
     /// Begins a capture; closes an open one first. Appends to an existing file. Problems are shown in the report.
     pub(crate) fn open(&mut self, path: PathBuf) {
         self.flush();
-        let tally = Arc::new(Tally::new(path));
-        self.current = Some(tally.clone());
-        self.last = Some(tally.clone());
-        self.order(Order::Open(tally));
+        let status = Arc::new(CaptureStatus::new(path));
+        self.current = Some(status.clone());
+        self.last = Some(status.clone());
+        self.order(CaptureOrder::Open(status));
     }
 
     /// Whether events are wanted; otherwise the caller need not call `write`.
@@ -149,7 +149,7 @@ impl Dump {
 
     /// Whether pairing must wait until the disk has taken some events, as with `capture_when_full = "block"`. Rings when there is room.
     pub(crate) fn holds_back(&mut self) -> bool {
-        let goes_on = self.current.as_ref().is_none_or(|tally| tally.fault.get().is_some());
+        let goes_on = self.current.as_ref().is_none_or(|status| status.fault.get().is_some());
         if goes_on || self.settings.when_full != CaptureWhenFull::Block || !self.is_full() {
             return false;
         }
@@ -165,22 +165,22 @@ impl Dump {
     }
 
     /// Queues an event for the writer. Never waits. Returns whether it was queued; if not, it is counted.
-    pub(crate) fn write(&mut self, event: &Seen<'_>) -> bool {
-        let Some(tally) = &self.current else { return false };
-        if tally.fault.get().is_some() {
-            tally.skip();
+    pub(crate) fn write(&mut self, event: &PairedEvent<'_>) -> bool {
+        let Some(status) = &self.current else { return false };
+        if status.fault.get().is_some() {
+            status.skip();
             return false;
         }
         // With `block`, no event is paired while it is full.
         if self.settings.when_full != CaptureWhenFull::Block && self.is_full() {
             if self.settings.when_full == CaptureWhenFull::Close {
                 let limit = self.settings.limit_bytes;
-                tally.fail(format!(
+                status.fail(format!(
                     "the disk is too slow: {limit} bytes wait for it (capture_limit); capture_when_full is \"close\""
                 ));
-                tally.skip();
+                status.skip();
             } else {
-                tally.skip_for_slow_disk();
+                status.skip_for_slow_disk();
             }
             self.flush();
             return false;
@@ -203,7 +203,7 @@ impl Dump {
             let next = self.spares.try_recv().unwrap_or_default();
             let chunk = mem::replace(&mut self.chunk, next);
             self.shared.queued.fetch_add(chunk.cost(), Ordering::SeqCst);
-            self.order(Order::Write(chunk));
+            self.order(CaptureOrder::Write(chunk));
         }
     }
 
@@ -215,7 +215,7 @@ impl Dump {
         self.closed = None;
         self.closes += 1;
         self.closing = Some((scan, self.closes));
-        self.order(Order::Close);
+        self.order(CaptureOrder::Close);
     }
 
     /// The last scan whose capture was closed. A hanging disk never closes it: callers need a time limit.
@@ -240,12 +240,12 @@ impl Dump {
 
     /// The current capture, or the last one.
     pub(crate) fn report(&self) -> Option<CaptureReport> {
-        self.last.as_ref().map(|tally| CaptureReport {
-            path: tally.path.display().to_string(),
-            written: tally.written.load(Ordering::Relaxed),
-            not_written: tally.not_written.load(Ordering::Relaxed),
+        self.last.as_ref().map(|status| CaptureReport {
+            path: status.path.display().to_string(),
+            written: status.written.load(Ordering::Relaxed),
+            not_written: status.not_written.load(Ordering::Relaxed),
             bytes_waiting: self.waiting_bytes(),
-            fault: tally.fault.get().cloned(),
+            fault: status.fault.get().cloned(),
         })
     }
 
@@ -264,12 +264,12 @@ impl Dump {
     }
 
     /// Sends an order. Fails only if the thread has panicked; then the capture reports it.
-    fn order(&self, order: Order) {
-        let events = if let Order::Write(chunk) = &order { chunk.events() } else { 0 };
+    fn order(&self, order: CaptureOrder) {
+        let events = if let CaptureOrder::Write(chunk) = &order { chunk.events() } else { 0 };
         let sent = self.orders.as_ref().map(|orders| orders.send(order));
-        if let (Some(Err(_)) | None, Some(tally)) = (sent, &self.last) {
-            tally.fail("the capture thread has ended".into());
-            tally.not_written.fetch_add(events, Ordering::Relaxed);
+        if let (Some(Err(_)) | None, Some(status)) = (sent, &self.last) {
+            status.fail("the capture thread has ended".into());
+            status.not_written.fetch_add(events, Ordering::Relaxed);
         }
     }
 }
@@ -286,7 +286,7 @@ impl std::fmt::Debug for Dump {
     }
 }
 
-impl Tally {
+impl CaptureStatus {
     fn new(path: PathBuf) -> Self {
         Self {
             path,

@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::{
     budget::{Account, COPY_BELOW},
     capture::{Item, read::Capture},
-    ingester::message::{Gathered, Messages},
+    ingester::message::{AssembledEvent, Messages},
     names::StreamName,
 };
 
@@ -40,24 +40,24 @@ enum Wrote {
     Full,
 }
 
-fn gathered(number: u64, bytes: usize) -> Gathered {
+fn assembled(number: u64, bytes: usize) -> AssembledEvent {
     let frames = [Frame::from_static(b"{}"), Frame::from_vec(vec![number as u8; bytes])];
     let event = Event { typ: "STINS", kind: EventKind::Data, frames: frames.into_iter().collect() };
-    Messages::new().gather([event].into_iter(), &Account::new(0, || ()))
+    Messages::new().assemble([event].into_iter(), &Account::new(0, || ()))
 }
 
-fn write_gathered(dump: &mut Dump, number: u64, gathered: &Gathered) -> Wrote {
+fn write_assembled(dump: &mut Dump, number: u64, assembled: &AssembledEvent) -> Wrote {
     if dump.holds_back() {
         return Wrote::Full;
     }
     let name = StreamName::new("eiger").unwrap();
     let streams = [&name].into_iter().collect();
-    let seen = Seen { number, created_at: "2026-01-01T00:00:00.000000Z", streams, gathered };
-    if dump.write(&seen) { Wrote::Queued } else { Wrote::Skipped }
+    let event = PairedEvent { number, created_at: "2026-01-01T00:00:00.000000Z", streams, assembled };
+    if dump.write(&event) { Wrote::Queued } else { Wrote::Skipped }
 }
 
 fn write(dump: &mut Dump, number: u64, bytes: usize) -> Wrote {
-    write_gathered(dump, number, &gathered(number, bytes))
+    write_assembled(dump, number, &assembled(number, bytes))
 }
 
 fn scan() -> ScanId {
@@ -132,16 +132,16 @@ fn events_of_all_sizes_stand_in_the_file_in_order_and_a_file_is_continued() {
 fn a_new_capture_ends_the_old_one_and_frames_are_given_back() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dump, rung) = start(1 << 30, CaptureWhenFull::Thin);
-    let shared = gathered(1, 500_000);
+    let shared = assembled(1, 500_000);
     dump.open(folder.path().join("a"));
-    assert_eq!(write_gathered(&mut dump, 1, &shared), Wrote::Queued);
+    assert_eq!(write_assembled(&mut dump, 1, &shared), Wrote::Queued);
     dump.open(folder.path().join("b"));
-    assert_eq!(write_gathered(&mut dump, 1, &shared), Wrote::Queued);
+    assert_eq!(write_assembled(&mut dump, 1, &shared), Wrote::Queued);
     let report = close(&mut dump, &rung);
     assert_eq!(report.path, folder.path().join("b").display().to_string());
     assert_eq!(numbers(&folder.path().join("a")), [1]);
     assert_eq!(numbers(&folder.path().join("b")), [1]);
-    assert_eq!(shared.whole().unwrap().owners(), 1);
+    assert_eq!(shared.large_event().unwrap().owners(), 1);
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_panic_of_the_capture_thread_ends_the_capture_only_also_while_forwarding_wai
     dump.open(path.clone());
     assert_eq!(write(&mut dump, 0, 10), Wrote::Queued);
     dump.flush();
-    dump.order(Order::Panic);
+    dump.order(CaptureOrder::Panic);
     let (events, what) = fill(&mut dump, 20_000);
     assert_eq!(what, Wrote::Full);
     // The disk takes the first event, then the thread panics. No order follows.

@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use super::{Chunk, DumpSettings, Order, Shared, Tally, root};
+use super::{CaptureOrder, CaptureStatus, Chunk, DumpSettings, Shared, root};
 
 /// The state of the capture thread.
 pub(super) struct Writer {
@@ -25,7 +25,7 @@ pub(super) struct Writer {
     /// Returns written chunks.
     spares: SyncSender<Chunk>,
     /// The current capture, and its file unless writing has failed.
-    capture: Option<(Arc<Tally>, Option<Sink>)>,
+    capture: Option<(Arc<CaptureStatus>, Option<Sink>)>,
 }
 
 impl Writer {
@@ -34,11 +34,11 @@ impl Writer {
     }
 
     /// Serves orders until all senders are gone.
-    pub(super) fn run(mut self, orders: &Receiver<Order>) {
+    pub(super) fn run(mut self, orders: &Receiver<CaptureOrder>) {
         for order in orders {
             match order {
-                Order::Open(tally) => _ = self.guarded(|writer| writer.open(tally)),
-                Order::Write(mut chunk) => {
+                CaptureOrder::Open(status) => _ = self.guarded(|writer| writer.open(status)),
+                CaptureOrder::Write(mut chunk) => {
                     let cost = chunk.cost();
                     if !self.guarded(|writer| writer.write(&chunk)) {
                         self.skip(chunk.events());
@@ -51,8 +51,8 @@ impl Writer {
                     self.give_back(cost);
                 }
                 #[cfg(test)]
-                Order::Panic => _ = self.guarded(|_| panic!("as a test wants it")),
-                Order::Close => {
+                CaptureOrder::Panic => _ = self.guarded(|_| panic!("as a test wants it")),
+                CaptureOrder::Close => {
                     self.guarded(Self::close);
                     self.shared.closed.fetch_add(1, Ordering::Release);
                     (self.shared.ring)();
@@ -66,55 +66,55 @@ impl Writer {
     /// waits for room sends no further order, so it could not learn that the thread is gone. Returns whether it did not panic.
     fn guarded(&mut self, step: impl FnOnce(&mut Self)) -> bool {
         let goes_on = catch_unwind(AssertUnwindSafe(|| step(self))).is_ok();
-        if !goes_on && let Some((tally, sink)) = &mut self.capture {
+        if !goes_on && let Some((status, sink)) = &mut self.capture {
             *sink = None;
-            tally.fail("the capture thread panicked, see the log; the next scan is captured again".into());
+            status.fail("the capture thread panicked, see the log; the next scan is captured again".into());
         }
         goes_on
     }
 
-    fn open(&mut self, tally: Arc<Tally>) {
+    fn open(&mut self, status: Arc<CaptureStatus>) {
         self.close();
-        let sink = root::open(self.settings.root.as_deref(), &tally.path).and_then(|file| Ok(Sink::new(file)?));
+        let sink = root::open(self.settings.root.as_deref(), &status.path).and_then(|file| Ok(Sink::new(file)?));
         let sink = sink.map_err(|error| {
             self.shared.refused.fetch_add(u64::from(error.is_refusal()), Ordering::Relaxed); // a count, guards nothing
-            tally.fail(error.to_string());
+            status.fail(error.to_string());
         });
         let sink = sink.ok();
         if sink.is_some() {
-            tracing::info!("capturing to {}", tally.path.display());
+            tracing::info!("capturing to {}", status.path.display());
         }
-        self.capture = Some((tally, sink));
+        self.capture = Some((status, sink));
     }
 
     fn write(&mut self, chunk: &Chunk) {
-        let Some((tally, slot)) = &mut self.capture else { return };
+        let Some((status, slot)) = &mut self.capture else { return };
         let Some(sink) = slot else { return self.skip(chunk.events()) };
         let (written, result) = sink.write(chunk);
-        tally.written.fetch_add(written, Ordering::Relaxed);
+        status.written.fetch_add(written, Ordering::Relaxed);
         if let Err(error) = result {
-            tally.fail(error.to_string());
-            tally.not_written.fetch_add(chunk.events() - written, Ordering::Relaxed);
+            status.fail(error.to_string());
+            status.not_written.fetch_add(chunk.events() - written, Ordering::Relaxed);
             *slot = None;
         }
     }
 
     fn skip(&self, events: u64) {
-        if let Some((tally, _)) = &self.capture {
-            tally.not_written.fetch_add(events, Ordering::Relaxed);
+        if let Some((status, _)) = &self.capture {
+            status.not_written.fetch_add(events, Ordering::Relaxed);
         }
     }
 
     fn close(&mut self) {
-        let Some((tally, sink)) = self.capture.take() else { return };
+        let Some((status, sink)) = self.capture.take() else { return };
         let Some(sink) = sink else { return };
         // A network disk may report only now that it is full.
         if let Err(error) = nix::unistd::close(sink.file) {
-            tally.fail(format!("the disk failed when the file was closed, its end may be missing: {error}"));
+            status.fail(format!("the disk failed when the file was closed, its end may be missing: {error}"));
             return;
         }
-        let (written, missing) = (tally.written.load(Ordering::Relaxed), tally.not_written.load(Ordering::Relaxed));
-        tracing::info!("capture {} has {written} events, {missing} were not written", tally.path.display());
+        let (written, missing) = (status.written.load(Ordering::Relaxed), status.not_written.load(Ordering::Relaxed));
+        tracing::info!("capture {} has {written} events, {missing} were not written", status.path.display());
     }
 
     fn give_back(&self, cost: u64) {

@@ -36,7 +36,7 @@ use self::{
     bench::Bench,
     capture::Capture,
     catalog::{CHECKS, Check, Of},
-    report::{Line, Report},
+    report::{CheckReport, CheckResult},
     upstream::Kind,
     verdict::Verdict,
 };
@@ -123,7 +123,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let wanted = Wanted::parse(&args.path);
     let inspected =
         locate::find(&wanted, &[]).and_then(|path| inspect::inspect(&path, Trust { pin: wanted.pin, ..trust }));
-    let mut report = Report::new(&args.path, inspected.as_ref().ok());
+    let mut report = CheckReport::new(&args.path, inspected.as_ref().ok());
     report.strict = args.strict;
     let inspected = match inspected {
         Ok(inspected) => {
@@ -184,7 +184,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs one check in a child, if it can be run.
-fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut Report) {
+fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut CheckReport) {
     let began = Instant::now();
     let verdict = if check.needs.is_some_and(|needed| !report.has_passed(needed)) {
         Verdict::NotChecked { why: format!("it needs `{}`", check.needs.unwrap_or_default()), applies: true }
@@ -197,7 +197,7 @@ fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut Rep
         report.is_at(check.name);
         ask::<Verdict>(task, check.limit, false).unwrap_or_else(Verdict::from)
     };
-    report.lines.push(Line { check: check.name, verdict, took: began.elapsed() });
+    report.results.push(CheckResult { check: check.name, verdict, took: began.elapsed() });
 }
 
 fn ask<A: serde::de::DeserializeOwned>(task: &Task, time: Duration, for_each_step: bool) -> Result<A, child::NoAnswer> {

@@ -9,32 +9,32 @@ use super::{catalog::CHECKS, upstream::Kind, verdict::Verdict};
 use crate::plugin::inspect::{Inspected, Note};
 
 /// All results.
-pub(super) struct Report {
+pub(super) struct CheckReport {
     file: String,
     note: Option<Note>,
     /// The settings that were used.
     pub(super) settings: Option<Value>,
     pub(super) upstream: Option<Kind>,
-    pub(super) lines: Vec<Line>,
+    pub(super) results: Vec<CheckResult>,
     /// Checks that could not be run count as failed.
     pub(super) strict: bool,
 }
 
-/// One check's outcome.
-pub(super) struct Line {
+/// The result of one check.
+pub(super) struct CheckResult {
     pub(super) check: &'static str,
     pub(super) verdict: Verdict,
     pub(super) took: Duration,
 }
 
-impl Report {
+impl CheckReport {
     pub(super) fn new(file: &str, inspected: Option<&Inspected>) -> Self {
         let note = inspected.map(|inspected| inspected.note.clone());
-        Self { file: file.to_owned(), note, settings: None, upstream: None, lines: Vec::new(), strict: false }
+        Self { file: file.to_owned(), note, settings: None, upstream: None, results: Vec::new(), strict: false }
     }
 
     pub(super) fn add(&mut self, check: &'static str, verdict: Verdict) {
-        self.lines.push(Line { check, verdict, took: Duration::ZERO });
+        self.results.push(CheckResult { check, verdict, took: Duration::ZERO });
     }
 
     /// Shows the current check to a waiting person.
@@ -58,30 +58,32 @@ impl Report {
     }
 
     pub(super) fn has(&self, check: &str) -> bool {
-        self.lines.iter().any(|line| line.check == check)
+        self.results.iter().any(|result| result.check == check)
     }
 
     pub(super) fn has_passed(&self, check: &str) -> bool {
-        self.lines.iter().any(|line| line.check == check && matches!(line.verdict, Verdict::Passed { .. }))
+        self.results.iter().any(|result| result.check == check && matches!(result.verdict, Verdict::Passed { .. }))
     }
 
     pub(super) fn first_failed(&self) -> Option<&'static str> {
-        self.lines.iter().find(|line| matches!(line.verdict, Verdict::Failed { .. })).map(|line| line.check)
+        self.results.iter().find(|result| matches!(result.verdict, Verdict::Failed { .. })).map(|result| result.check)
     }
 
     /// Checks that apply to this source, could not be run, and count as failed.
     pub(super) fn missed(&self) -> Vec<&'static str> {
-        let missed = |line: &&Line| self.strict && matches!(line.verdict, Verdict::NotChecked { applies: true, .. });
-        self.lines.iter().filter(missed).map(|line| line.check).collect()
+        let missed =
+            |result: &&CheckResult| self.strict && matches!(result.verdict, Verdict::NotChecked { applies: true, .. });
+        self.results.iter().filter(missed).map(|result| result.check).collect()
     }
 
     pub(super) fn json(&self) -> Value {
-        let proves = |line: &Line| CHECKS.iter().find(|check| check.name == line.check).map(|check| check.proves);
-        let checks = self.lines.iter().map(|line| {
-            let mut json = json!(line.verdict);
-            json["check"] = json!(line.check);
-            json["proves"] = json!(proves(line));
-            json["seconds"] = json!(line.took.as_secs_f64());
+        let proves =
+            |result: &CheckResult| CHECKS.iter().find(|check| check.name == result.check).map(|check| check.proves);
+        let checks = self.results.iter().map(|result| {
+            let mut json = json!(result.verdict);
+            json["check"] = json!(result.check);
+            json["proves"] = json!(proves(result));
+            json["seconds"] = json!(result.took.as_secs_f64());
             json
         });
         json!({
@@ -101,7 +103,7 @@ impl Report {
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["CHECK", "RESULT", "WHAT"]);
         let (mut counts, mut hints) = ([0; 3], String::new());
-        for Line { check, verdict, .. } in &self.lines {
+        for CheckResult { check, verdict, .. } in &self.results {
             let proves = CHECKS.iter().find(|one| one.name == *check).map_or("", |one| one.proves);
             let (which, result, what) = match verdict {
                 Verdict::Passed { seen } if seen.is_empty() => (0, "passed", proves.to_owned()),

@@ -73,8 +73,8 @@ impl From<NoAnswer> for Verdict {
         let hint = match &problem {
             NoAnswer::NoChild(_) => "framegate could not start itself again; is its file still there?",
             NoAnswer::Died { .. } => "run this check under a debugger, valgrind or an address sanitizer",
-            NoAnswer::Late { at, .. } if at == "create" => "create must not wait for the detector: connect in open",
-            NoAnswer::Late { .. } => {
+            NoAnswer::TimedOut { at, .. } if at == "create" => "create must not wait for the detector: connect in open",
+            NoAnswer::TimedOut { .. } => {
                 "a call must return in time: wait for the stop descriptor and your own until the deadline, no longer"
             }
         };

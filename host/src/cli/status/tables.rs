@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The whole output.
-pub(super) fn picture(status: &Value) -> String {
+pub(super) fn text(status: &Value) -> String {
     let mut out = String::new();
     let up = std::time::Duration::from_secs(status["uptime_seconds"].as_f64().unwrap_or_default() as u64);
     let _ = writeln!(
@@ -356,7 +356,7 @@ mod tests {
             { "ingester": "e-ingester", "what": "capture: disk full", "hinders": false },
             { "ingester": "e-ingester", "what": "stream eiger: \u{1b}[2Jit broke", "hinders": true },
         ]);
-        let shown = picture(&status);
+        let shown = text(&status);
         for part in [
             "framegate 1.2.3, process 7 at 127.0.0.1:9181, up 1m 1s",
             "control: redis at r:6379/0, down since 10:00",
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_status_of_another_version_is_shown_as_far_as_it_goes() {
-        let shown = picture(&json!({ "ingesters": [{ "streams": { "a": {} }, "workers": [{}] }, 3] }));
+        let shown = text(&json!({ "ingesters": [{ "streams": { "a": {} }, "workers": [{}] }, 3] }));
         assert!(shown.contains("ingester -"), "{shown}");
     }
 }

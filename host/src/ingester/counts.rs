@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// The counts of one stream, in one scan or over all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
+pub struct EventCounts {
     /// Taken from the source, including dropped events.
     pub read: u64,
     /// Put into a message for at least one worker. Sent, but not proven to be delivered.
@@ -22,7 +22,7 @@ pub struct Tally {
     pub missing: u64,
 }
 
-impl Add for Tally {
+impl Add for EventCounts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {

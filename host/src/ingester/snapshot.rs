@@ -1,4 +1,4 @@
-//! Builds the report of an ingester's state that control and people see.
+//! Builds the report of the ingester's state for control and people.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{
     Ingester,
-    report::{CaptureReport, Report, StreamReport},
-    scan::{Phase, Scan, SourceState},
+    report::{CaptureReport, IngesterState, Report, StreamReport},
+    scan::{Phase, Scan},
 };
 use crate::counter::Counter;
 
@@ -32,7 +32,7 @@ pub(crate) struct Measured<'a> {
 }
 
 impl Ingester {
-    pub(crate) fn picture(&self, now: Instant, measured: Measured<'_>) -> Report {
+    pub(crate) fn report(&self, now: Instant, measured: Measured<'_>) -> Report {
         let scan = self.scan.as_ref();
         let mut counters: BTreeMap<Counter, u64> = self.counters.clone();
         let strangers = &self.workers.strangers;
@@ -48,23 +48,23 @@ impl Ingester {
         let mut hindrances = measured.hindrances;
         let mut streams = BTreeMap::new();
         for (index, stream) in self.streams.iter().enumerate() {
-            let mut report = StreamReport { source: "closed", ..StreamReport::default() };
+            let mut report = StreamReport::default();
             if let Some(scan) = scan {
                 let in_scan = &scan.streams[index];
-                if let SourceState::Failed(why) = &in_scan.source {
+                if let Some(why) = &in_scan.failure {
                     hindrances.push(format!("stream {}: {why}", stream.name));
                 }
                 report = StreamReport {
                     active: in_scan.active,
-                    source: in_scan.source.word(),
-                    read: in_scan.tally.read,
-                    forwarded: in_scan.tally.forwarded,
-                    dropped: in_scan.tally.dropped,
-                    discarded: in_scan.tally.discarded,
-                    missing: in_scan.tally.missing,
+                    source: in_scan.source,
+                    read: in_scan.counts.read,
+                    forwarded: in_scan.counts.forwarded,
+                    dropped: in_scan.counts.dropped,
+                    discarded: in_scan.counts.discarded,
+                    missing: in_scan.counts.missing,
                     queued: in_scan.flow.waiting(),
                     bytes_waiting: in_scan.flow.bytes(),
-                    since_start: stream.earlier + in_scan.tally,
+                    since_start: stream.earlier + in_scan.counts,
                     ..StreamReport::default()
                 };
                 (measured.source)(index, &mut report);
@@ -76,7 +76,11 @@ impl Ingester {
             name: self.name.clone(),
             service_uuid: measured.service_uuid,
             url: measured.url.to_owned(),
-            state: if measured.stopped { "stopped" } else { scan.map_or("idle", |scan| scan.word()) },
+            state: match scan {
+                _ if measured.stopped => IngesterState::Stopped,
+                None => IngesterState::Idle,
+                Some(scan) => scan.state(),
+            },
             ready: self.ready,
             finished: self.finished,
             runs_ended: scan
@@ -90,7 +94,7 @@ impl Ingester {
             pace: scan.map(|scan| scan.pace.report()).unwrap_or_default(),
             streams,
             workers: self.workers.report(now),
-            workers_not_allowed: strangers.names.keys().cloned().collect(),
+            workers_not_allowed: strangers.names.iter().cloned().collect(),
             counters,
             capture: measured.capture,
             faults: [hindrances.clone(), measured.faults].concat(),
@@ -99,20 +103,20 @@ impl Ingester {
     }
 
     /// The scan's counts in one line for the log: when it is finished, nothing is queued any more.
-    pub(crate) fn picture_of_tallies(&self) -> String {
+    pub(crate) fn counts_in_a_line(&self) -> String {
         let Some(scan) = &self.scan else { return String::new() };
         let line = |(stream, in_scan): (&super::Stream, &super::scan::StreamScan)| {
-            let tally = in_scan.tally;
-            let (name, read) = (&stream.name, tally.read);
-            let mut line = match tally.forwarded == read {
+            let counts = in_scan.counts;
+            let (name, read) = (&stream.name, counts.read);
+            let mut line = match counts.forwarded == read {
                 true => format!("{name}: {read} events read, all forwarded"),
                 false => format!(
                     "{name}: {read} events read, {} forwarded, {} dropped, {} discarded",
-                    tally.forwarded, tally.dropped, tally.discarded
+                    counts.forwarded, counts.dropped, counts.discarded
                 ),
             };
-            if tally.missing > 0 {
-                line += &format!(", {} more missing", tally.missing);
+            if counts.missing > 0 {
+                line += &format!(", {} more missing", counts.missing);
             }
             line
         };
@@ -130,7 +134,7 @@ impl Ingester {
     pub(crate) fn landmarks(&self, now: Instant) -> impl PartialEq + Copy + use<> {
         let scan = self.scan.as_ref();
         let over = scan.is_some_and(|scan| self.has_delivered_all(scan));
-        (self.ready, self.finished, over, scan.map(|scan| scan.word()), self.workers.presence(now))
+        (self.ready, self.finished, over, scan.map(|scan| scan.state()), self.workers.presence(now))
     }
 
     /// Whether every run has ended, everything is paired, and the network has all messages for every worker that was not evicted.

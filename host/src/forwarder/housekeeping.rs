@@ -1,4 +1,4 @@
-//! The forwarder's periodic work: evicts workers and gives up sources, measures the pace, and publishes the picture
+//! The forwarder's periodic work: evicts workers and gives up sources, measures the pace, and publishes the report
 //! that control and people see.
 
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use super::Forwarder;
 use crate::{
     counter::Counter,
     ingester::{
-        picture::Measured,
         report::{ConnectionReport, StreamReport},
+        snapshot::Measured,
     },
     source::replacement::Told,
 };
@@ -124,7 +124,7 @@ impl Forwarder {
         });
         let queued = inputs.iter().filter_map(|input| Some(input.queue.as_ref()?.used()));
         let lacks = self.router.lacks_descriptors(now).then(|| LACKS_DESCRIPTORS.to_owned());
-        let picture = self.ingester.picture(
+        let report = self.ingester.report(
             now,
             Measured {
                 service_uuid: self.service_uuid,
@@ -142,8 +142,8 @@ impl Forwarder {
             },
         );
         self.report.send_if_modified(|last| {
-            let changed = *last != picture;
-            *last = picture;
+            let changed = *last != report;
+            *last = report;
             changed
         });
     }
