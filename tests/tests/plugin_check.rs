@@ -290,6 +290,13 @@ fn the_table_has_a_line_for_each_check_and_a_hint_for_each_failure() {
         shown.contains("\nrun: next answered outcome 77, which the interface does not allow\n  return only codes"),
         "{shown}"
     );
+    let (short, whole) =
+        ("the file is a valid plugin", "the file is a valid plugin for this machine, and no other user");
+    assert!(line("file").ends_with(short), "{shown}");
+    let verbose = framegate::command().args(["plugin", "check", "--quick", "--verbose"]).arg(&plugin).output().unwrap();
+    let told = String::from_utf8(verbose.stdout).unwrap();
+    assert!(told.contains(&format!("{whole} may write to it (sha256 ")), "{told}");
+    assert_eq!(output.status.code(), verbose.status.code());
     assert!(shown.contains("answers_garbage 0.0.0") && shown.contains("6 passed, 1 failed, 10 not checked"), "{shown}");
 }
 

@@ -53,7 +53,7 @@ fn refused(plugin: &Path, code: &str, says: &[&str]) {
     assert_eq!(output.status.code(), Some(3), "{text}");
     let line = text.lines().position(|line| line.contains(code)).unwrap_or_else(|| panic!("no {code} in {text}"));
     let (first, second) = (text.lines().nth(line).unwrap(), text.lines().nth(line + 1).unwrap());
-    assert!(first.starts_with(&format!("framegate: stream s0: {code}: ")), "{text}");
+    assert!(first.starts_with("framegate: stream s0: ") && first.ends_with(&format!(" [{code}]")), "{text}");
     assert!(second.starts_with("  ") && second.len() > 10, "the second line says what to do: {text}");
     for word in says {
         assert!(first.contains(word) || second.contains(word), "\"{word}\" is missing in {text}");

@@ -102,6 +102,7 @@ fn a_swap_during_a_scan_waits_for_its_end_and_takes_over_in_the_next() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let said = text(&output.stdout);
     assert!(said.contains("takes over when the next scan starts") && said.contains("2.0.0"), "{said}");
+    assert!(said.contains("this scan has no end in sight") && said.contains("not ended yet: camera\n"), "{said}");
 
     let status = house.host.status().unwrap();
     assert_eq!(

@@ -109,7 +109,11 @@ fn the_list_shows_what_is_found_where_and_what_is_refused() {
     assert_eq!(status, Some(0));
     let row = |file: &str| shown.lines().find(|line| line.ends_with(file)).unwrap_or_else(|| panic!("{file}: {shown}"));
     assert!(row(first.to_str().unwrap()).contains(" ok "), "{shown}");
-    assert!(row(text.to_str().unwrap()).contains("FG-ABI-ELF"), "{shown}");
+    assert!(row(text.to_str().unwrap()).contains(" refused "), "{shown}");
+    assert!(
+        shown.lines().any(|line| line.starts_with(text.to_str().unwrap()) && line.ends_with(" [FG-ABI-ELF]")),
+        "{shown}"
+    );
     // The one beside the executable is found later in the search.
     let later = framegate::plugin("stins");
     assert!(row(later.to_str().unwrap()).contains(&format!("hidden by {}", first.display())), "{shown}");
@@ -122,7 +126,11 @@ fn the_list_shows_what_is_found_where_and_what_is_refused() {
     );
     assert_eq!(json[1]["refused"]["code"], "FG-ABI-ELF");
     let pin = format!("stins#sha256:{}", json[0]["sha256"].as_str().unwrap());
-    assert!(shown.contains(&pin), "{shown}");
+    assert!(!shown.contains("#sha256:") && shown.ends_with(": `framegate plugin list --pins`\n"), "{shown}");
+    let (pinned, _, _) = framegate(&["plugin", "list", "--pins", "--dir", dir]);
+    assert!(pinned.contains(&format!("source = {pin:?}")), "{pinned}");
+    // The file's name has an underscore.
+    assert!(row(framegate::plugin("pcap-raw").to_str().unwrap()).trim_start().starts_with("pcap-raw "), "{shown}");
 }
 
 #[test]

@@ -26,6 +26,9 @@ use crate::settings::dranspose::is_path;
 /// If anything fails, nothing changes. A running scan is not disturbed: the new source takes over when the next scan
 /// starts. If two swaps of a stream wait, the later one wins. `framegate status` shows swaps that wait.
 ///
+/// Without a controller a scan ends when all its sources have ended. If a detector sends no end, the scan does not end,
+/// and the swap waits: set the new source in the configuration and restart framegate.
+///
 /// After a restart the stream has the source of the configuration again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -85,6 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let address = format!("/swaps/{}", receipt["number"]);
     let mut told = Vec::new();
+    let mut is_pending = false;
     let mut gone_since = None;
     loop {
         // All new steps: a scan may have started between two polls.
@@ -92,6 +96,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             if !told.contains(&step) {
                 out::line(&step)?;
                 told.push(step);
+            }
+        }
+        if receipt["state"] == "pending" && !args.json && !std::mem::replace(&mut is_pending, true) {
+            let status = endpoint.get("/status").ok().and_then(|(_, body)| parse(&body).ok());
+            if let Some(note) = status.and_then(|status| no_end(&status, &receipt)) {
+                out::line(note)?;
             }
         }
         match receipt["state"].as_str() {
@@ -164,10 +174,38 @@ fn absolute(source: &str) -> String {
     }
 }
 
+/// Why the swap may wait for ever, and what to do: without a controller only the sources end a scan, and a source does
+/// not know whether its detector will send an end.
+fn no_end(status: &Value, receipt: &Value) -> Option<String> {
+    let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
+    let waits = |source: &Value| source["stream"] == receipt["stream"] && source["pending"].is_u64();
+    if status["control"]["driver"] != "standalone" || !list(&status["sources"]).iter().any(waits) {
+        return None;
+    }
+    let ingesters = list(&status["ingesters"]);
+    let streams = ingesters.iter().filter_map(|ingester| ingester["streams"].as_object()).flatten();
+    let is_open =
+        |stream: &Value| stream["active"] == true && matches!(stream["source"].as_str(), Some("opening" | "open"));
+    let open: Vec<_> = streams.filter(|(_, stream)| is_open(stream)).map(|(name, _)| plain(name)).collect();
+    (!open.is_empty()).then(|| {
+        format!(
+            "{}: this scan has no end in sight. Without a controller it ends when all its sources have ended; not ended \
+             yet: {}\n  if a detector sends no end, set the new source in the configuration and restart framegate",
+            title(receipt),
+            open.join(", ")
+        )
+    })
+}
+
+/// The swap's number and stream.
+fn title(receipt: &Value) -> String {
+    format!("swap {} of stream {}", receipt["number"], plain(receipt["stream"].as_str().unwrap_or("?")))
+}
+
 /// The progress of the swap, for a person: every completed step.
 fn steps(receipt: &Value) -> Vec<String> {
     let text = |value: &Value| plain(value.as_str().unwrap_or("?"));
-    let swap = format!("swap {} of stream {}", receipt["number"], text(&receipt["stream"]));
+    let swap = title(receipt);
     let mut steps = Vec::new();
     if !matches!(receipt["state"].as_str(), Some("pending" | "effective")) {
         // Not ready yet, or reported as an error.
@@ -214,3 +252,39 @@ const EVERY: Duration = Duration::from_millis(50);
 
 /// How long framegate may not answer before it counts as gone.
 const GONE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swap_says_for_which_sources_it_waits_if_no_controller_ends_the_scan() {
+        let receipt = json!({ "number": 3, "stream": "camera", "state": "pending" });
+        let stream = |active: bool, source: &str| json!({ "active": active, "source": source });
+        let status = |driver: &str, pending: Value, camera: &str| {
+            json!({
+                "control": { "driver": driver },
+                "sources": [{ "stream": "camera", "pending": pending }, { "stream": "motors", "pending": null }],
+                "ingesters": [
+                    { "streams": { "camera": stream(true, camera), "motors": stream(true, "ended") } },
+                    { "streams": { "idle": stream(false, "closed") } },
+                ],
+            })
+        };
+        let note = no_end(&status("standalone", json!(3), "open"), &receipt).unwrap();
+        assert!(note.starts_with("swap 3 of stream camera: this scan has no end in sight"), "{note}");
+        assert!(note.contains("not ended yet: camera\n") && note.contains("restart framegate"), "{note}");
+        for (driver, pending, camera) in [
+            // A controller ends the scan.
+            ("redis", json!(3), "open"),
+            // The swap has taken over meanwhile.
+            ("standalone", Value::Null, "open"),
+            // The scan is about to end.
+            ("standalone", json!(3), "ended"),
+            ("standalone", json!(3), "failed"),
+        ] {
+            assert_eq!(no_end(&status(driver, pending, camera), &receipt), None);
+        }
+        assert_eq!(no_end(&Value::Null, &receipt), None);
+    }
+}

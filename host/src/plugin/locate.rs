@@ -66,10 +66,8 @@ pub(crate) fn places(plugin_dirs: &[PathBuf]) -> Vec<PathBuf> {
 /// All files in a directory that have the name of a plugin, in alphabetical order.
 pub(crate) fn plugins_in(place: &Path) -> Vec<(String, PathBuf)> {
     let Ok(entries) = place.read_dir() else { return Vec::new() };
-    let mut found: Vec<_> = entries
-        .flatten()
-        .filter_map(|entry| Some((plugin_name(entry.file_name().to_str()?)?.to_owned(), entry.path())))
-        .collect();
+    let mut found: Vec<_> =
+        entries.flatten().filter_map(|entry| Some((plugin_name(entry.file_name().to_str()?)?, entry.path()))).collect();
     found.sort();
     found
 }
@@ -79,9 +77,11 @@ fn file_name(name: &str) -> String {
     format!("{PREFIX}{}{SUFFIX}", name.replace('-', "_"))
 }
 
-/// The plugin name of a file: the reverse of [`file_name`].
-fn plugin_name(file: &str) -> Option<&str> {
-    file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX).filter(|name| !name.is_empty())
+/// The plugin name of a file, spelled like a crate's: `libframegate_eiger_legacy.so` → `eiger-legacy`. `None` if no name
+/// leads to the file.
+fn plugin_name(file: &str) -> Option<String> {
+    let name = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    (!name.is_empty() && !name.contains('-')).then(|| name.replace('_', "-"))
 }
 
 const PREFIX: &str = "libframegate_";
@@ -106,7 +106,7 @@ fn no_such_path(path: &Path) -> Refusal {
 fn no_such_name(name: &str, file: &str, places: &[PathBuf]) -> Refusal {
     let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
     let known: Vec<String> = places.iter().flat_map(|place| plugins_in(place)).map(|(name, _)| name).collect();
-    let wanted = name.replace('-', "_");
+    let wanted = name.replace('_', "-");
     let remedy = match near(&wanted, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean \"{near}\"? `framegate plugin list` shows what is found where"),
         None => "set plugin_dirs or FRAMEGATE_PLUGIN_PATH to the plugin's directory, or give the path of its file"
@@ -144,7 +144,20 @@ mod tests {
             (directory(&["libframegate_a.so"]), directory(&["libframegate_a.so", "libframegate_b_c.so"]));
         let places = [first.path().to_owned(), second.path().to_owned()];
         assert_eq!(find(&wanted("a"), &places).unwrap(), first.path().join("libframegate_a.so"));
-        assert_eq!(find(&wanted("b-c"), &places).unwrap(), second.path().join("libframegate_b_c.so"));
+        for name in ["b-c", "b_c"] {
+            assert_eq!(find(&wanted(name), &places).unwrap(), second.path().join("libframegate_b_c.so"));
+        }
+    }
+
+    #[test]
+    fn a_plugin_is_shown_with_the_spelling_of_crates() {
+        let place = directory(&["libframegate_b_c.so", "libframegate_d-e.so", "libframegate_.so", "libother.so"]);
+        let names: Vec<_> = plugins_in(place.path()).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["b-c"]);
+        for near in ["b-d", "b_d"] {
+            let refusal = find(&wanted(near), &[place.path().to_owned()]).unwrap_err();
+            assert!(refusal.remedy().contains("did you mean \"b-c\""), "{refusal}");
+        }
     }
 
     #[test]

@@ -132,7 +132,7 @@ pub(crate) fn overdue(source: &str, limit: Duration) -> Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n  {}", self.code.as_str(), self.found, self.remedy)
+        write!(f, "{} [{}]\n  {}", self.found, self.code.as_str(), self.remedy)
     }
 }
 
@@ -153,6 +153,6 @@ mod tests {
     #[test]
     fn a_refusal_has_two_lines() {
         let refusal = Refusal::new(Code::Note, "x.so is no plugin", "build one");
-        assert_eq!(refusal.to_string(), "FG-ABI-NOTE: x.so is no plugin\n  build one");
+        assert_eq!(refusal.to_string(), "x.so is no plugin [FG-ABI-NOTE]\n  build one");
     }
 }

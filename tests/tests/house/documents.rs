@@ -1,6 +1,6 @@
 //! Everything that documents name exists: paths, tests, and the sentences that tests check.
 
-use std::fs;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::{code::read_all, root, text};
 
@@ -20,17 +20,27 @@ fn every_path_that_a_document_names_exists() {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
+/// So it works on a code host, and in the book, where pages have the paths of their files.
 #[test]
-fn every_link_of_a_document_leads_to_a_file() {
+fn every_link_of_a_document_leads_to_a_file_and_a_heading_and_between_pages_of_the_book() {
     let text = "[a](../b.md#c), [d](#e), [f](https://g.h/i), [j](k/l)";
-    assert_eq!(text::links(text), ["../b.md", "k/l"]);
-    let mut complaints = Vec::new();
-    for document in documents() {
-        let content = fs::read_to_string(root().join(&document)).unwrap();
-        let folder = root().join(&document).parent().unwrap().to_owned();
-        let gone = text::links(&content).into_iter().filter(|link| !folder.join(link).exists());
-        complaints.extend(gone.map(|link| format!("{document}: there is no {link}")));
+    assert_eq!(text::links(text), [("../b.md", "c"), ("", "e"), ("k/l", "")]);
+    let page = "# A\n## The `b`, c_d: E-f\n```sh\n# no\n```\n";
+    assert_eq!(text::headings(page), ["a", "the-b-c_d-e-f"]);
+    let linked = |link: &str, is_there: bool| {
+        let pages = [("docs/a.md", page.to_owned()), ("b.md", format!("[x]({link})"))];
+        let pages = BTreeMap::from(pages.map(|(path, content)| (path.to_owned(), content)));
+        text::broken_links(&pages, &|path| is_there && path == Path::new("c.md")).len()
+    };
+    for (link, broken) in [("docs/a.md#a", 0), ("docs/a.md#b", 1), ("c.md", 1), ("docs/../docs/a.md", 0), ("#x", 1)] {
+        assert_eq!(linked(link, true), broken, "{link}");
     }
+    assert_eq!((linked("d.svg", true), linked("c.md", false)), (1, 1));
+    let pages = documents().into_iter().map(|path| {
+        let content = fs::read_to_string(root().join(&path)).unwrap();
+        (path, content)
+    });
+    let complaints = text::broken_links(&pages.collect(), &|path| root().join(path).exists());
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
@@ -72,10 +82,12 @@ fn every_promise_stands_in_its_document_and_has_the_tests_that_it_names() {
     assert!(complaints.is_empty(), "tests/promises.toml:\n{}\n", complaints.join("\n"));
 }
 
-/// The documents whose paths and links are checked, relative to the root.
+/// The documents whose paths and links are checked, relative to the root: the pages of the book.
 fn documents() -> Vec<String> {
-    let outside = ["ARCHITECTURE.md", "README.md", "CHANGELOG.md", "SECURITY.md", "tests/README.md", "BENCHMARKING.md"];
-    outside.map(str::to_owned).into_iter().chain(pages("docs")).collect()
+    let book: toml::Table = fs::read_to_string(root().join("book.toml")).unwrap().parse().unwrap();
+    let repository = &book["preprocessor"]["repository"];
+    let outside = [&repository["first"]].into_iter().chain(repository["last"].as_array().unwrap());
+    outside.map(|page| page.as_str().unwrap().to_owned()).chain(pages("docs")).collect()
 }
 
 /// All pages below this folder, relative to the root.

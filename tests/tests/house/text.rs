@@ -1,6 +1,9 @@
 //! Reads manifests and documents as far as the rules need it.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// Dependencies that a manifest of a plugin, or of the plugin API, must not have.
 pub(crate) fn dependencies(path: &str, manifest: &str) -> Vec<String> {
@@ -117,15 +120,61 @@ pub(crate) fn exists(root: &Path, document: &str, path: &str) -> bool {
     path.starts_with("target/") || from.iter().chain([&beside]).any(|from| root.join(from).join(path).exists())
 }
 
-/// The targets of a document's links to other files, without the headings that they name.
-pub(crate) fn links(text: &str) -> Vec<&str> {
+/// The targets of a document's local links: the file, and the heading in it; the one or the other may be empty.
+pub(crate) fn links(text: &str) -> Vec<(&str, &str)> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let files = targets.filter_map(|target| target.split('#').next());
-    files.filter(|file| !file.is_empty() && !file.contains(':')).collect()
+    targets
+        .filter(|target| !target.contains(':'))
+        .map(|target| target.split_once('#').unwrap_or((target, "")))
+        .collect()
+}
+
+/// The names by which links find the headings of a page, on a code host as in a book.
+pub(crate) fn headings(page: &str) -> Vec<String> {
+    let outside_of_code = page.split("\n```").step_by(2).flat_map(str::lines);
+    let name = |heading: &str| {
+        let kept = heading.trim_start_matches('#').trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    outside_of_code.filter(|line| line.starts_with('#')).map(name).collect()
+}
+
+/// Complaints about links between pages, and from them to other files. A page that is not among them is not in the book.
+pub(crate) fn broken_links(pages: &BTreeMap<String, String>, is_there: &dyn Fn(&Path) -> bool) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (path, content) in pages {
+        for (file, heading) in links(content) {
+            let target = if file.is_empty() { path.into() } else { beside(path, file) };
+            let why = match pages.get(target.to_str().unwrap_or_default()) {
+                Some(page) if !heading.is_empty() && !headings(page).iter().any(|name| name == heading) => {
+                    "no such heading"
+                }
+                Some(_) => continue,
+                None if target.extension().is_some_and(|kind| kind == "md") => "no page of the book (book.toml)",
+                None if !is_there(&target) => "no such file",
+                None => continue,
+            };
+            complaints.push(format!("{path}: {file}#{heading}: {why}"));
+        }
+    }
+    complaints
+}
+
+/// The path of a file that a page names, from the root.
+fn beside(page: &str, file: &str) -> PathBuf {
+    let mut path = Path::new(page).parent().unwrap_or(Path::new("")).to_owned();
+    for part in Path::new(file) {
+        if part == ".." {
+            path.pop();
+        } else {
+            path.push(part);
+        }
+    }
+    path
 }
 
 /// The pages of the docs that are no chapter of their summary.
 pub(crate) fn unlisted<'a>(summary: &str, pages: &'a [String]) -> Vec<&'a String> {
-    let listed: Vec<_> = links(summary).into_iter().map(|chapter| format!("docs/{chapter}")).collect();
+    let listed: Vec<_> = links(summary).into_iter().map(|(chapter, _)| format!("docs/{chapter}")).collect();
     pages.iter().filter(|page| !listed.contains(page)).collect()
 }

@@ -29,16 +29,17 @@ use crate::{
 ///
 /// Looks into the directories given by --dir (as plugin_dirs in the configuration), those of the variable FRAMEGATE_PLUGIN_PATH, beside the
 /// executable, and ../lib/framegate from there. A name is taken from the first directory that has it. No plugin is loaded.
-///
-/// Below the table stands each plugin with its pin: a `source` that is written so in the configuration is refused when the file has changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0, also when files were refused.")]
 pub(super) struct ListArgs {
     /// A directory to look into first; may be given several times
     #[arg(long, value_name = "DIR")]
     dir: Vec<PathBuf>,
-    /// Print JSON
+    /// Print for each plugin the `source` of a configuration that accepts only the present content of its file
     #[arg(long)]
+    pins: bool,
+    /// Print JSON, with the SHA-256 of each file
+    #[arg(long, conflicts_with = "pins")]
     json: bool,
 }
 
@@ -62,7 +63,7 @@ pub(super) fn run_list(args: &ListArgs, trust: Trust<'_>) -> anyhow::Result<Exit
     if args.json {
         out::line(format_args!("{:#}", Value::Array(found.iter().map(PluginFile::json).collect())))?;
     } else {
-        out::line(list(&found, &args.dir))?;
+        out::line(list(&found, args))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -141,10 +142,10 @@ impl PluginFile {
         json
     }
 
-    /// `ok`, the refusal's code, or the file that hides it.
+    /// `ok`, `refused`, or the file that hides it.
     fn state(&self) -> String {
         match (&self.refusal, &self.behind) {
-            (Some(refusal), _) => refusal.code().as_str().to_owned(),
+            (Some(_), _) => "refused".to_owned(),
             (None, Some(first)) => format!("hidden by {}", first.display()),
             (None, None) => "ok".to_owned(),
         }
@@ -164,9 +165,9 @@ fn find(dirs: &[PathBuf], trust: Trust<'_>) -> Vec<PluginFile> {
     all
 }
 
-fn list(found: &[PluginFile], dirs: &[PathBuf]) -> String {
+fn list(found: &[PluginFile], args: &ListArgs) -> String {
     if found.is_empty() {
-        let places: Vec<_> = locate::places(dirs).iter().map(|place| format!("\n  {}", place.display())).collect();
+        let places: Vec<_> = locate::places(&args.dir).iter().map(|place| format!("\n  {}", place.display())).collect();
         return format!("no plugin (libframegate_*.so) in{}", places.concat());
     }
     let mut table = Table::new();
@@ -188,9 +189,11 @@ fn list(found: &[PluginFile], dirs: &[PathBuf]) -> String {
     }
     let pins = found.iter().filter(|one| one.refusal.is_none() && one.behind.is_none()).filter_map(pin);
     let pins: Vec<_> = pins.map(|pin| format!("\n  source = \"{pin}\"")).collect();
-    if !pins.is_empty() {
-        text += &format!("\n\npinned to these files:{}", pins.concat());
-    }
+    text += &match (pins.is_empty(), args.pins) {
+        (true, _) => String::new(),
+        (false, true) => format!("\n\npinned to these files:{}", pins.concat()),
+        (false, false) => "\n\nto accept only these files, pin them: `framegate plugin list --pins`".to_owned(),
+    };
     text
 }
 

@@ -329,7 +329,7 @@ mod tests {
                   "to": { "name": "mine", "version": "2.0", "file": "/x/libmine.so", "sha256": "0123456789abcdef", "abi": "1.0" },
                   "old": { "frames": 14, "frames_returned": 12, "settled_at": null } },
                 { "number": 4, "stream": "eiger", "state": "refused", "asked_by": "api", "asked_for": "other", "to": null,
-                  "problem": "FG-ABI-FIND: no file\n  look", "old": null },
+                  "problem": "no file [FG-ABI-FIND]\n  look", "old": null },
             ],
             "ingesters": [{
                 "name": "e-ingester", "url": "tcp://h:10000", "state": "running", "ready": "the-scan", "processed_events": 12,
@@ -375,7 +375,7 @@ mod tests {
             "3  eiger   command   mine 2.0 (/x/libmine.so), sha256 0123456789ab, ABI 1.0  since scan a-scan",
             "12 of 14 released",
             "4  eiger   api       other",
-            "refused: FG-ABI-FIND: no file",
+            "refused: no file [FG-ABI-FIND]",
             "not served, because `workers` does not allow them: x1, x2",
             "messages from the workers' side that are not pings: 13",
             "not_known_here: 1",

@@ -8,7 +8,9 @@ use super::{bench::Bench, calls, data, life, verdict::Checked};
 pub(super) struct Check {
     /// Its name, for people and for programs.
     pub(super) name: &'static str,
-    /// What a pass proves.
+    /// What a pass proves, in the words of the table.
+    pub(super) short: &'static str,
+    /// The same as a whole sentence.
     pub(super) proves: &'static str,
     /// It runs only if this check has passed.
     pub(super) needs: Option<&'static str>,
@@ -41,33 +43,88 @@ const RUN: &str = "run";
 
 /// All checks.
 pub(super) const CHECKS: &[Check] = &[
-    check(FILE, "the file is a valid plugin for this machine, and no other user may write to it", None, 0, nothing),
-    check(VERSION, "it was built for this host's version of the plugin interface", Some(FILE), 0, nothing),
+    check(
+        FILE,
+        "the file is a valid plugin",
+        "the file is a valid plugin for this machine, and no other user may write to it",
+        None,
+        0,
+        nothing,
+    ),
+    check(
+        VERSION,
+        "the interface version fits",
+        "it was built for this host's version of the plugin interface",
+        Some(FILE),
+        0,
+        nothing,
+    ),
     check(
         LAYOUT,
+        "it loads, and its layout fits",
         "it loads, and everything that crosses the interface has the layout that the host expects",
         Some(VERSION),
         10,
         nothing,
     ),
-    check(CREATE, "a source can be created from its settings, and dropped", Some(LAYOUT), 10, life::create),
-    check(RUN, "a run can be opened, pulled from and closed, and no thread of it panics", Some(CREATE), 10, life::run),
-    check("settings", "wrong settings are refused with an error that says so", Some(CREATE), 20, calls::settings),
+    check(
+        CREATE,
+        "a source is created and dropped",
+        "a source can be created from its settings, and dropped",
+        Some(LAYOUT),
+        10,
+        life::create,
+    ),
+    check(
+        RUN,
+        "a run is opened, used and closed",
+        "a run can be opened, pulled from and closed, and no thread of it panics",
+        Some(CREATE),
+        10,
+        life::run,
+    ),
+    check(
+        "settings",
+        "wrong settings are refused",
+        "wrong settings are refused with an error that says so",
+        Some(CREATE),
+        20,
+        calls::settings,
+    ),
     check(
         "parameters",
+        "wrong parameters do no harm",
         "its parameters are described, and unknown names and invalid values do no harm",
         Some(CREATE),
         10,
         life::parameters,
     ),
-    check("reopen", "repeated runs leave no thread or descriptor behind", Some(RUN), 120, life::reopen),
-    check("drop", "a dropped source leaves nothing behind and no longer calls the host", Some(RUN), 60, life::drop),
-    check("memory", "repeated runs use no more memory", Some(RUN), 120, life::memory),
-    check("deadline", "next returns at its deadline", Some(RUN), 30, calls::deadline).of(Of::Giving),
-    check("idle", "next waits while there is no event", Some(RUN), 20, calls::idle).of(Of::Giving),
-    check("stop", "it stops within a second at any moment", Some(RUN), 60, calls::stop).of(Of::Giving),
+    check(
+        "reopen",
+        "runs leave nothing behind",
+        "repeated runs leave no thread or descriptor behind",
+        Some(RUN),
+        120,
+        life::reopen,
+    ),
+    check(
+        "drop",
+        "a dropped source leaves nothing",
+        "a dropped source leaves nothing behind and no longer calls the host",
+        Some(RUN),
+        60,
+        life::drop,
+    ),
+    check("memory", "memory does not grow", "repeated runs use no more memory", Some(RUN), 120, life::memory),
+    check("deadline", "next returns in time", "next returns at its deadline", Some(RUN), 30, calls::deadline)
+        .of(Of::Giving),
+    check("idle", "next waits for events", "next waits while there is no event", Some(RUN), 20, calls::idle)
+        .of(Of::Giving),
+    check("stop", "it stops within a second", "it stops within a second at any moment", Some(RUN), 60, calls::stop)
+        .of(Of::Giving),
     check(
         "events",
+        "messages give the right events",
         "a detector's messages give the right events, the same ones in each run",
         Some(RUN),
         120,
@@ -76,24 +133,34 @@ pub(super) const CHECKS: &[Check] = &[
     .of(Of::Giving),
     check(
         "frames",
+        "frames keep their bytes",
         "a frame's bytes stay until its release, which may come on any thread and after the end",
         Some(RUN),
         30,
         data::frames,
     ),
-    check("input", "empty, huge, truncated and random messages harm no other message", Some(RUN), 120, data::input)
-        .of(Of::Giving),
-    check("trigger", "each trigger gives one event", Some(RUN), 30, calls::trigger).of(Of::OnDemand),
+    check(
+        "input",
+        "bad messages do no harm",
+        "empty, huge, truncated and random messages harm no other message",
+        Some(RUN),
+        120,
+        data::input,
+    )
+    .of(Of::Giving),
+    check("trigger", "each trigger gives one event", "each trigger gives one event", Some(RUN), 30, calls::trigger)
+        .of(Of::OnDemand),
 ];
 
 const fn check(
     name: &'static str,
+    short: &'static str,
     proves: &'static str,
     needs: Option<&'static str>,
     seconds: u64,
     run: fn(&Bench) -> Checked,
 ) -> Check {
-    Check { name, proves, needs, of: Of::All, limit: Duration::from_secs(seconds), run }
+    Check { name, short, proves, needs, of: Of::All, limit: Duration::from_secs(seconds), run }
 }
 
 impl Check {
@@ -118,6 +185,15 @@ mod tests {
             let before = &CHECKS[..at];
             assert!(check.needs.is_none_or(|needed| before.iter().any(|one| one.name == needed)), "{}", check.name);
             assert!(before.iter().all(|one| one.name != check.name), "{}", check.name);
+        }
+    }
+
+    /// The table fits in a terminal of 80 columns.
+    #[test]
+    fn a_passed_check_has_a_short_text() {
+        for check in CHECKS {
+            assert!(!check.short.is_empty() && check.short.len() <= 32, "{}: {}", check.name, check.short);
+            assert!(check.short.len() <= check.proves.len(), "{}: {}", check.name, check.short);
         }
     }
 

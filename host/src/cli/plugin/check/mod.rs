@@ -75,6 +75,9 @@ pub(super) struct Args {
     /// A check that this source needs and that could not be made is a failure, too
     #[arg(long)]
     strict: bool,
+    /// Print for each check that has passed a whole sentence, and what was seen
+    #[arg(long, conflicts_with = "json")]
+    verbose: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -124,7 +127,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let inspected =
         locate::find(&wanted, &[]).and_then(|path| inspect::inspect(&path, Trust { pin: wanted.pin, ..trust }));
     let mut report = CheckReport::new(&args.path, inspected.as_ref().ok());
-    report.strict = args.strict;
+    (report.strict, report.verbose) = (args.strict, args.verbose);
     let inspected = match inspected {
         Ok(inspected) => {
             report.add(catalog::FILE, Verdict::Passed { seen: format!("sha256 {:.12}…", inspected.sha256) });
