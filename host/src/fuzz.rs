@@ -49,6 +49,12 @@ pub fn capture(bytes: &[u8]) {
     }
 }
 
+/// The example of a configuration.
+#[must_use]
+pub fn example() -> String {
+    crate::settings::example::example()
+}
+
 /// The note of a plugin file. Returns whether there is one.
 pub fn note(bytes: &[u8]) -> bool {
     let path = Path::new("fuzzed.so");

@@ -25,7 +25,10 @@ use super::{
 use crate::{
     host::{Host, Linked, StartError},
     observe::logs,
-    settings::layers::{self, Environment, RunFlags, Wrong},
+    settings::{
+        example::example,
+        layers::{self, Environment, RunFlags, Wrong},
+    },
     threads,
 };
 
@@ -65,7 +68,7 @@ fn after_help() -> String {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(config) = &args.config else {
-        out::line(include_str!("../../examples/framegate.toml").trim_end())?;
+        out::line(example().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     };
     let flags = RunFlags { admin: args.admin.clone(), log_level: args.log_level.clone() };

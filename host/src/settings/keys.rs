@@ -1,7 +1,7 @@
 //! What is known of each key of a configuration. Each key stands in one place: a line of a `settings!` list.
 //!
 //! From that line come the field of the type, its default and its documentation, the parsing, the hint for a key in the
-//! wrong table, the variables in the help, the example file and the reference page (`page`), and what needs a restart.
+//! wrong table, the variables in the help, the example file (`example`), the reference page, and what needs a restart.
 
 use super::given::{self, Given};
 
@@ -96,12 +96,17 @@ impl Key {
     }
 }
 
+/// A type whose fields have keys.
+pub(crate) trait Keyed {
+    /// The keys that have another value in `new`, which takes effect after a restart.
+    fn changed(&self, new: &Self) -> Vec<&'static str>;
+}
+
 /// Declares a type, and the keys of its table in the file.
 ///
 /// First the fields that have no key of their own, then the keys: `key(…) => documentation, field: type, reader, default …;`,
 /// or `key(…).about(…);` for a key that is read by hand. Instead of `default`, a TOML value, `otherwise` says what holds
-/// without the key. The type gets `defaults(…)`, `read(…)` for its keys with fields, and `changed(…)`, the keys that
-/// differ and need a restart.
+/// without the key. The type gets `defaults(…)`, `read(…)` for its keys with fields, and `changed(…)`.
 macro_rules! settings {
     (
         $(#[$of_type:meta])*
@@ -135,7 +140,7 @@ macro_rules! settings {
             }
 
             /// Reads the keys that have a field.
-            pub(super) fn read(
+            pub(in $crate::settings) fn read(
                 &mut self,
                 section: &$crate::settings::section::Section<'_>,
                 problems: &mut $crate::settings::section::Problems,
@@ -143,8 +148,10 @@ macro_rules! settings {
                 $( $( section.set($key.name, &mut self.$field, problems, $read); )? )*
             }
 
-            /// The keys that have another value in `new`, which takes effect after a restart.
-            pub(crate) fn changed(&self, new: &Self) -> Vec<&'static str> {
+        }
+
+        impl $crate::settings::keys::Keyed for $name {
+            fn changed(&self, new: &Self) -> Vec<&'static str> {
                 let mut changed = Vec::new();
                 $( $(
                     if $key.takes_effect == $crate::settings::keys::TakesEffect::Restart && self.$field != new.$field {

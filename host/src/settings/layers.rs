@@ -131,7 +131,7 @@ fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems
     let passwords = [redis_settings::PASSWORD, redis_settings::PASSWORD_FILE];
     if given.iter().any(|(key, _)| passwords.contains(key)) {
         // Either one replaces the file's password, in both of its forms.
-        passwords.map(|key| table.remove(key));
+        passwords.iter().for_each(|key| table.remove(key));
     }
     for (key, given) in given {
         table.set(key, given);

@@ -8,6 +8,7 @@
 mod built;
 mod check;
 pub(crate) mod dranspose;
+pub(crate) mod example;
 mod given;
 mod ingester;
 pub(crate) mod keys;

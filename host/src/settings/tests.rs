@@ -6,11 +6,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
+    example::example,
     layers::{DropInFlags, Environment, FeedFlags, RunFlags, drop_in, run},
     *,
 };
-
-pub(super) const EXAMPLE: &str = include_str!("../../examples/framegate.toml");
 
 pub(super) fn environment(variables: &[(&str, &str)]) -> Environment {
     Environment::new(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
@@ -33,12 +32,12 @@ fn whole_example(leave_out: &[&str]) -> Result<Settings, SettingsError> {
         let key = key.unwrap_or(line);
         if leave_out.iter().any(|name| key.starts_with(name)) { String::new() } else { format!("{key}\n") }
     };
-    Settings::from_toml(&EXAMPLE.lines().map(line).collect::<String>())
+    Settings::from_toml(&example().lines().map(line).collect::<String>())
 }
 
 #[test]
 fn the_example_holds_and_shows_the_defaults() {
-    let shown = Settings::from_toml(EXAMPLE).unwrap();
+    let shown = Settings::from_toml(&example()).unwrap();
     let bare = "[[ingester]]\nname = 'detectors-ingester'\n[[ingester.stream]]\nname = 'eiger'\nsource = 'stins'\n\
                 settings.upstream_url = 'tcp://localhost:9999'";
     assert_eq!(format!("{shown:?}"), format!("{:?}", Settings::from_toml(bare).unwrap()));
@@ -392,7 +391,7 @@ proptest! {
     #[test]
     fn no_text_and_no_variable_breaks_it(text in ".{0,200}", value in ".{0,40}", class in ".{0,20}") {
         let _ = Settings::from_toml(&text);
-        let _ = run(&format!("{EXAMPLE}\n{text}"), "f", &Environment::default(), &RunFlags::default());
+        let _ = run(&format!("{}\n{text}", example()), "f", &Environment::default(), &RunFlags::default());
         let names = ["INGESTER_STREAMS", "INGESTER_NAME", "INGESTER_URL", "REDIS_URL", "LOG_LEVEL", "FRAMEGATE_ADMIN"];
         let _ = drop_in(&environment(&names.map(|name| (name, value.as_str()))), &flags("", &class, &value));
     }

@@ -159,7 +159,7 @@ pub(crate) fn capture() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn settings() -> Vec<Vec<u8>> {
-    vec![include_bytes!("../../../host/examples/framegate.toml").to_vec(), SETTINGS.as_bytes().to_vec()]
+    vec![framegate::fuzz::example().into_bytes(), SETTINGS.as_bytes().to_vec()]
 }
 
 pub(crate) fn note() -> Vec<Vec<u8>> {

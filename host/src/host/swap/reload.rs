@@ -8,7 +8,7 @@ use crate::{
     host::make,
     names::StreamName,
     plugin::refusal::Code,
-    settings::{Control, IngesterSettings, Settings, StreamSettings},
+    settings::{Control, IngesterSettings, Settings, StreamSettings, keys::Keyed as _},
 };
 
 /// The result of a changed configuration.
