@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::{
     framegate,
     process::{Process, free_port, wait_for},
+    worker::Worker,
 };
 
 /// Time limit for a condition to become true.
@@ -57,6 +58,15 @@ impl Host {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Connects a worker, whose waits end with this host.
+    ///
+    /// # Panics
+    /// The address cannot be used.
+    #[must_use]
+    pub fn worker(&self, name: &str, url: &str) -> Worker {
+        Worker::connect(name, url).of(self.process.watch())
     }
 
     /// Its peak memory in bytes, since its start or since [`Host::forget_peak`].

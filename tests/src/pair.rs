@@ -105,7 +105,7 @@ impl Pair {
                 bad.display()
             ),
         );
-        let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+        let worker = host.worker("w1", &format!("tcp://127.0.0.1:{port}"));
         Self { host, worker, bad, detector, go, folder }
     }
 

@@ -19,7 +19,10 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
     unistd::Pid,
 };
 
@@ -63,6 +66,12 @@ impl Process {
         self.child.try_wait().expect("our own child can be waited for")
     }
 
+    /// For waits on something that does not come any more once it has ended.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch(self.child.id())
+    }
+
     /// Waits until it ends by itself.
     ///
     /// # Panics
@@ -103,6 +112,23 @@ impl Drop for Process {
         // It has already ended: both do nothing.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Tells whether a child has ended, without taking its exit status from its owner.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch(u32);
+
+impl Watch {
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// A process id is not an `i32`.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        let id = Id::Pid(Pid::from_raw(self.0.try_into().expect("a process id is an i32")));
+        // An error: its owner has taken its exit status.
+        waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) != Ok(WaitStatus::StillAlive)
     }
 }
 

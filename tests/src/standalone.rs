@@ -79,7 +79,7 @@ impl House {
     /// A worker that the ingester knows.
     #[must_use]
     pub fn worker(&mut self, name: &str) -> Worker {
-        let worker = Worker::connect(name, &self.url);
+        let worker = self.host.worker(name, &self.url);
         self.wait_for("service_uuid", &worker.service_uuid().to_string());
         worker
     }

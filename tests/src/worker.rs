@@ -15,6 +15,8 @@ use std::{
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::process::Watch;
+
 /// Time limit for a message.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
@@ -26,6 +28,7 @@ pub struct Worker {
     switches: Arc<Switches>,
     messages: Receiver<Message>,
     thread: Option<JoinHandle<()>>,
+    host: Option<Watch>,
 }
 
 /// A message for one event.
@@ -100,7 +103,14 @@ impl Worker {
         let for_thread = switches.clone();
         let every = if let Reads::Every(every) = reads { every } else { Duration::ZERO };
         let thread = thread::spawn(move || serve(&socket, service_uuid, every, &for_thread, &sender));
-        Self { name: name.to_owned(), service_uuid, switches, messages, thread: Some(thread) }
+        Self { name: name.to_owned(), service_uuid, switches, messages, thread: Some(thread), host: None }
+    }
+
+    /// Waits for messages only while this process, which sends them, runs.
+    #[must_use]
+    pub fn of(mut self, host: Watch) -> Self {
+        self.host = Some(host);
+        self
     }
 
     /// Its name.
@@ -138,27 +148,40 @@ impl Worker {
     /// The next message.
     ///
     /// # Panics
-    /// None arrives within [`LIMIT`].
+    /// None arrives within [`LIMIT`], or the host has ended.
     #[must_use]
     pub fn next(&self) -> Message {
         let name = &self.name;
-        self.within(LIMIT).unwrap_or_else(|| panic!("worker {name} waited in vain for a message"))
+        self.within(LIMIT).unwrap_or_else(|| {
+            let why = if self.host_has_ended() { ": framegate has ended" } else { "" };
+            panic!("worker {name} waited in vain for a message{why}")
+        })
     }
 
-    /// The next message, if it arrives within this time.
+    /// The next message, if it arrives within this time and before the host has ended.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Option<Message> {
-        match self.messages.recv_timeout(limit) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => panic!("worker {}: its thread has panicked", self.name),
+        let deadline = Instant::now() + limit;
+        loop {
+            let ended = self.host_has_ended();
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.messages.recv_timeout(left.min(if ended { ON_ITS_WAY } else { WATCH })) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) if ended || Instant::now() >= deadline => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => panic!("worker {}: its thread has panicked", self.name),
+            }
         }
+    }
+
+    fn host_has_ended(&self) -> bool {
+        self.host.is_some_and(Watch::has_ended)
     }
 
     /// All messages up to and including the first for which `is_last` is true.
     ///
     /// # Panics
-    /// One does not arrive within [`LIMIT`] after the previous one.
+    /// One does not arrive within [`LIMIT`] after the previous one, or the host has ended.
     #[must_use]
     pub fn until(&self, is_last: impl Fn(&Message) -> bool) -> Vec<Message> {
         let mut all = Vec::new();
@@ -244,3 +267,26 @@ fn serve(socket: &zmq::Socket, service_uuid: Uuid, every: Duration, switches: &S
 const PING: Duration = Duration::from_millis(500);
 /// How soon a switch takes effect.
 const LOOK: Duration = Duration::from_millis(10);
+/// How soon the end of the host is noticed.
+const WATCH: Duration = Duration::from_millis(200);
+/// How long what an ended host has sent may take to be read.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::process::{Process, free_port};
+
+    #[test]
+    fn a_wait_ends_with_the_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = Process::start("host", &mut Command::new("true"), folder.path());
+        let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{}", free_port())).of(host.watch());
+        let began = Instant::now();
+        assert_eq!(worker.within(LIMIT), None);
+        assert!(host.ended().is_some() && began.elapsed() < LIMIT / 2, "{:?}", began.elapsed());
+        assert!(host.watch().has_ended(), "also after its exit status was taken");
+    }
+}

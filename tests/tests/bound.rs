@@ -9,7 +9,6 @@ use framegate_tests::{
     host::Host,
     process::free_port,
     protocols::{self, Parts},
-    worker::Worker,
 };
 use serde_json::Value;
 
@@ -34,7 +33,7 @@ fn a_port_in_use_is_named_with_what_to_do_and_the_first_scan_after_it_is_free_ha
     let open = |ingester: &Value| ingester["streams"]["camera"]["source"] == "open" && !ingester["ready"].is_null();
     let mut ready = host.wait_for("the next scan", open)["ready"].take();
 
-    let worker = Worker::connect("w1", &url);
+    let worker = host.worker("w1", &url);
     let detector = zmq::Context::new().socket(zmq::PUSH).unwrap();
     detector.set_linger(0).unwrap();
     detector.connect(&upstream).unwrap();

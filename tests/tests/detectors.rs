@@ -50,7 +50,7 @@ impl Beamline {
         }
         let mut host = Host::start(folder.path(), &configuration);
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
-        let worker = Worker::connect("w1", &url);
+        let worker = host.worker("w1", &url);
         let uuid = worker.service_uuid().to_string();
         // Published only after the ingester reads updates: earlier ones are not read.
         let mut controller = Controller::new(&redis);

@@ -51,7 +51,7 @@ impl Beamline {
     }
 
     fn worker(&mut self, name: &str) -> Worker {
-        let worker = Worker::connect(name, &self.url);
+        let worker = self.host.worker(name, &self.url);
         let uuid = worker.service_uuid().to_string();
         self.controller.wait_state(NAME, "the worker", |state| state["connected_workers"].get(&uuid).is_some());
         worker

@@ -16,9 +16,10 @@ use std::{
 use framegate_tests::{
     alone::{bad_plugin, bad_plugin_in_c},
     framegate,
-    host::LIMIT,
+    host::{Host, LIMIT},
     pair::{IMAGES, Pair, Setup, in_c},
     process::{free_port, wait_for},
+    redis::RedisServer,
 };
 use serde_json::Value;
 
@@ -179,6 +180,34 @@ fn a_panic_in_a_thread_of_the_plugin_is_told_in_the_hosts_log() {
         .find(|line| line.contains("a thread of the plugin (lost) panicked: a thread has lost its way"))
         .expect(&log);
     assert!(line.contains("ERROR") && line.contains("src/lib.rs:") && line.contains("bad"), "{log}");
+}
+
+#[test]
+fn a_parameter_whose_default_is_not_of_its_type_is_not_published_and_told() {
+    let (redis, folder) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let bad = bad_plugin_in_c("describes_a_wrong_default", folder.path());
+    let mut host = Host::start(
+        folder.path(),
+        &format!(
+            "redis = \"{}\"\n[[ingester]]\nurl = \"tcp://127.0.0.1:{}\"\n\
+             [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n",
+            redis.url(),
+            free_port(),
+            bad.display()
+        ),
+    );
+    let described =
+        |name: &str| -> Option<String> { redis.ask(&["GET", &format!("dranspose:parameter_description:bad_{name}")]) };
+    let good = wait_for("the good parameter", LIMIT, || described("rate"));
+    assert!(good.ends_with(r#""dtype":"float","default":2.0}"#), "{good}");
+    assert_eq!(described("gain"), None, "its default would end the controller's task");
+    let status = host.status().unwrap();
+    let why = "parameter bad_gain is not published: its default \"five\" is not of type \"int\"; this is a fault of the \
+               plugin of stream bad";
+    let told = |fault: &Value| fault["what"].as_str().is_some_and(|what| what.contains(why));
+    assert!(status["faults"].as_array().unwrap().iter().any(told), "{status:#}");
+    wait_for("the log", LIMIT, || host.log().contains("parameter bad_gain is not published").then_some(()));
+    assert!(host.stop(LIMIT).success());
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl House {
             ),
         );
         host.wait_for("the first scan", |ingester| ingester["state"] == "running");
-        let worker = Worker::connect("w1", &url);
+        let worker = host.worker("w1", &url);
         Self { folder, host, worker }
     }
 
@@ -379,7 +379,7 @@ fn a_source_that_hangs_is_left_behind_by_the_one_that_takes_its_place() {
             bad_plugin("hangs_in_open").display()
         ),
     );
-    let worker = Worker::connect("w1", &url);
+    let worker = host.worker("w1", &url);
     host.wait_for("the ingester", |_| true);
     let plugin = marked("1.0.0");
     let output = host.swap(&["camera", plugin.to_str().unwrap(), "--settings", "{\"events\": 10}"]);

@@ -9,7 +9,6 @@ use framegate_tests::{
     framegate,
     host::{Host, LIMIT},
     process::{free_port, wait_for},
-    worker::Worker,
 };
 use serde_json::Value;
 
@@ -40,7 +39,7 @@ fn streams_through(source: &str) {
              [ingester.stream.settings]\nupstream_url = \"{url}\"\n"
         ),
     );
-    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+    let worker = host.worker("w1", &format!("tcp://127.0.0.1:{port}"));
     let messages = worker.until(|message| message.number() == u64::from(IMAGES) + 1);
     assert_eq!(messages.len(), IMAGES as usize + 2);
     for (frame, message) in (0..).zip(&messages[1..=IMAGES as usize]) {

@@ -108,7 +108,6 @@ fn an_update_that_is_larger_than_what_is_taken_is_passed_over_and_the_next_scan_
         let _: String = stage.redis.ask(&["EVAL", script, "1", UPDATES, &bytes]);
     };
     add(&stage);
-    let mask = FaultSubject::Parameter("played-huge_mask".to_owned());
     // Transferring 256 MiB in a debug build.
     wait_for("the complaints", 6 * LIMIT, || {
         let counters = stage.host().control_report().counters;

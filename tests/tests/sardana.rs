@@ -16,7 +16,6 @@ use framegate_tests::{
     host::{Host, LIMIT},
     process::{Process, free_port},
     redis::RedisServer,
-    worker::Worker,
 };
 use tempfile::tempdir;
 
@@ -83,7 +82,7 @@ fn the_port_is_bound_from_start_to_end_and_what_comes_between_scans_is_answered_
 
     let name = "sardana-ingester";
     let mut controller = Controller::new(&redis);
-    let worker = Worker::connect("w1", &url);
+    let worker = host.worker("w1", &url);
     let uuid = worker.service_uuid().to_string();
     controller.wait_state(name, "the worker", |state| state["connected_workers"][&uuid].is_object());
     for scan in 0..2 {

@@ -42,7 +42,7 @@ impl House {
         let url = format!("tcp://127.0.0.1:{}", free_port());
         let mut host = Host::start(folder.path(), &configuration(&url, wish));
         host.wait_for("the first scan", |ingester| ingester["state"] == "running");
-        let worker = Worker::connect("w1", &url);
+        let worker = host.worker("w1", &url);
         Self { folder, host, worker, url }
     }
 
@@ -212,7 +212,7 @@ fn listening(port: u16) -> (TempDir, Host, Worker) {
         ),
     );
     host.wait_for("the first scan", |ingester| ingester["state"] == "running");
-    let worker = Worker::connect("w1", &url);
+    let worker = host.worker("w1", &url);
     host.wait_for("the worker", |ingester| ingester["workers"].to_string().contains("w1"));
     (folder, host, worker)
 }
@@ -293,7 +293,7 @@ fn a_parameter_that_the_source_does_not_have_is_told_at_the_start_and_passed_ove
     let text = text("only_1");
     let mut host = Host::start(folder.path(), text.split_once('\n').unwrap().1);
     host.wait_for("the first scan", |ingester| ingester["ready"].is_string());
-    let worker = Worker::connect("w1", &url);
+    let worker = host.worker("w1", &url);
     assert!(host.swap(&["a", marked("2.0.0").to_str().unwrap()]).status.success());
     let _ = worker.until(|message| about(message, "a")["version"] == "2.0.0");
     assert!(host.log().contains("it has no parameter \"only_1\""), "{}", host.log());

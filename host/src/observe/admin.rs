@@ -1,11 +1,13 @@
 //! The admin endpoint: status, metrics and health over HTTP; and swaps of sources, in [`swap`](super::swap).
 //!
 //! Runs on the control runtime; owns its listening socket. It is bound before the host publishes anything, so that an
-//! address in use is an error at the start.
+//! address in use is an error at the start. Connections are few, and short: a client that opens many, or sends and reads
+//! nothing, does not harm the host, and does not keep others out.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    time::Duration,
 };
 
 use axum::{
@@ -15,10 +17,10 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
+use framegate_http_server::{Limits, serve};
 use serde_json::{Value, json};
 
 use super::{
-    connections::{Connections, Peer},
     faults::hindrances,
     metrics,
     status::{Observer, Status},
@@ -39,18 +41,13 @@ impl Admin {
     /// # Errors
     /// The problem and what to do, for a person.
     pub(crate) fn bind(address: SocketAddr, search: bool) -> Result<Self, String> {
-        let bind = |address| -> io::Result<Self> {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok(Self(listener))
-        };
         let last = if search { address.port().saturating_add(SEARCHED) } else { address.port() };
         let mut ports = address.port()..=last;
         loop {
             // The range is not empty before its last port.
             let port = ports.next().unwrap_or(last);
-            match bind(SocketAddr::new(address.ip(), port)) {
-                Ok(admin) => return Ok(admin),
+            match TcpListener::bind(SocketAddr::new(address.ip(), port)) {
+                Ok(listener) => return Ok(Self(listener)),
                 Err(problem) if problem.kind() == io::ErrorKind::AddrInUse && port < last => {}
                 Err(problem) => {
                     let to = if search { format!(" to {last}") } else { String::new() };
@@ -85,16 +82,20 @@ impl Admin {
             .route("/swaps", post(swap::ask).get(swap::all))
             .route("/swaps/{number}", get(swap::one))
             .with_state(gate);
-        let routes = routes.merge(swaps).into_make_service_with_connect_info::<Peer>();
-        let served = match tokio::net::TcpListener::from_std(self.0) {
-            Ok(listener) => axum::serve(Connections::new(listener), routes).await,
-            Err(problem) => Err(problem),
-        };
-        if let Err(problem) = served {
-            tracing::error!("the admin endpoint does not answer any more: {problem}");
+        let limits = Limits { connections: CONNECTIONS, end_oldest: true, idle: LIFE, life: Some(LIFE) };
+        match serve([self.0], routes.merge(swaps), limits) {
+            Ok(served) => match served.await {},
+            Err(problem) => tracing::error!("the admin endpoint does not answer any more: {problem}"),
         }
     }
 }
+
+/// Enough for a browser, scrapers, probes and people with `framegate status --watch`.
+const CONNECTIONS: usize = 16;
+
+/// Maximum life of a connection. An answer takes milliseconds, so a probe has its answer long before it is the oldest;
+/// clients reconnect for more.
+const LIFE: Duration = Duration::from_secs(5);
 
 async fn status(State(observer): State<Observer>) -> Json<Status> {
     Json(observer.status())

@@ -3,7 +3,6 @@
 //! Reads the reports that ingesters publish anyway; nothing on the data path depends on it or waits for it.
 
 pub(crate) mod admin;
-mod connections;
 mod families;
 mod faults;
 mod format;

@@ -7,17 +7,16 @@
 //! otherwise, and never from a web page: its browser could be on this machine, too. And the file must belong to root or
 //! to the user of this process: otherwise other users of the machine could have their files loaded.
 
-use std::{sync::Arc, thread};
+use std::{net::SocketAddr, sync::Arc, thread};
 
 use axum::{
-    Json,
-    extract::{ConnectInfo, Path, State, rejection::JsonRejection},
+    Extension, Json,
+    extract::{Path, State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode, header::ORIGIN},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::connections::Peer;
 use crate::{
     host::swap::{
         Swaps,
@@ -50,7 +49,7 @@ type Refused = (StatusCode, Json<Value>);
 /// Requests a swap.
 pub(super) async fn ask(
     State(gate): State<Gate>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    Extension(peer): Extension<SocketAddr>,
     headers: HeaderMap,
     request: Result<Json<Request>, JsonRejection>,
 ) -> Result<(StatusCode, Json<SwapReceipt>), Refused> {

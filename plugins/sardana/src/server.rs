@@ -1,8 +1,8 @@
 //! The HTTP server: takes posts, answers them, and puts them into the inbox.
 //!
 //! Owns its runtime with one thread, its listeners and its connections; dropping it ends them all and closes the port
-//! before returning. It knows nothing of runs. Everything that a client sends is limited: connections, headers, bodies,
-//! and the time they take.
+//! before returning. It knows nothing of runs. `framegate-http-server` limits connections and heads; this file limits
+//! bodies.
 
 use std::{borrow::Cow, error::Error as _, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,19 +14,14 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{MethodRouter, any, post},
 };
+use framegate_http_server::{Limits, serve};
 use framegate_plugin_api::{HostContext, LogLevel, SourceError};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use serde_json::json;
 use tokio::{
-    net,
     runtime::{self, Runtime},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use crate::{
@@ -82,15 +77,14 @@ impl Server {
             body_timeout: settings.body_timeout.0,
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
         };
-        let router = router(shared);
-        let connections = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
+        let limits = Limits {
+            connections: settings.max_connections,
+            end_oldest: false,
+            idle: settings.idle_timeout.0.max(Duration::from_millis(1)),
+            life: None,
+        };
         let entered = runtime.enter();
-        for listener in listeners {
-            listener.set_nonblocking(true).map_err(failed)?;
-            let listener = net::TcpListener::from_std(listener).map_err(failed)?;
-            let idle = settings.idle_timeout.0.max(Duration::from_millis(1));
-            runtime.spawn(accept(listener, router.clone(), connections.clone(), idle, host.clone()));
-        }
+        runtime.spawn(serve(listeners, router(shared), limits).map_err(failed)?);
         drop(entered);
         let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
         host.log(LogLevel::Info, format!("listening for Sardana on {}", list.join(" and ")));
@@ -99,43 +93,6 @@ impl Server {
 
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
-    }
-}
-
-/// Accepts and serves one listener's connections, for ever.
-async fn accept(
-    listener: net::TcpListener,
-    router: Router,
-    connections: Arc<Semaphore>,
-    idle: Duration,
-    host: HostContext,
-) {
-    let mut told = false;
-    loop {
-        // The semaphore is never closed. Further connections wait in the kernel's backlog.
-        let Ok(place) = connections.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                if !told {
-                    told = true;
-                    host.log(LogLevel::Warn, format!("a connection cannot be accepted: {error}; trying again"));
-                }
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(idle)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        tokio::spawn(async move {
-            // A broken connection concerns only its client.
-            let _ = served.await;
-            drop(place);
-        });
     }
 }
 
@@ -277,17 +234,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.strip_prefix("application/").is_some_and(|sub| sub == "json" || sub.ends_with("+json"))
 }
 
-/// Bytes of a request line and its headers; clients send some hundred bytes.
-const MAX_HEAD: usize = 64 << 10;
-
-/// Maximum number of headers; clients send about ten.
-const MAX_HEADERS: usize = 64;
-
 /// Bodies up to this size are received without a permit.
 const SMALL_BODY: u64 = 64 << 10;
 
 /// Larger bodies received at the same time; together with `max_body` this bounds the memory.
 const LARGE_BODIES: usize = 4;
-
-/// Pause after an error such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

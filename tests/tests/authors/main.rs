@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use framegate_tests::{alone, host::Host, process::free_port, worker::Worker};
+use framegate_tests::{alone, host::Host, process::free_port};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -58,7 +58,7 @@ fn streams_through_a_host(plugin: &Path, settings: &str, events: u64, check: imp
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut host = Host::start(folder.path(), &configuration(plugin, port, 2, settings));
-    let worker = Worker::connect("w1", &format!("tcp://127.0.0.1:{port}"));
+    let worker = host.worker("w1", &format!("tcp://127.0.0.1:{port}"));
     for _ in 0..2 {
         let messages = worker.until(|message| message.number() == events - 1);
         assert_eq!(messages.len() as u64, events);

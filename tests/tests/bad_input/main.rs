@@ -46,7 +46,7 @@ impl Room {
         );
         let mut host = Host::start(folder.path(), &configuration);
         host.wait_for("the first scan", |ingester| ingester["state"] == "running");
-        let worker = Worker::connect("w1", &url);
+        let worker = host.worker("w1", &url);
         let uuid = worker.service_uuid().to_string();
         host.wait_for("the worker", |ingester| ingester["workers"][0]["service_uuid"] == uuid.as_str());
         Self { source: source.to_owned(), host, worker, events: 0, expected: BTreeMap::new(), _folder: folder }

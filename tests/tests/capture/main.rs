@@ -93,7 +93,7 @@ impl Beamline {
         command.current_dir(folder.path()).args(["run", "--config"]).arg(path);
         let mut host = Host::with(&mut start(command), folder.path(), admin);
         host.wait_for("it to be there", |ingester| ingester["state"] == "idle");
-        let (mut controller, worker) = (Controller::new(&redis), Worker::connect("w1", &url));
+        let (mut controller, worker) = (Controller::new(&redis), host.worker("w1", &url));
         // Published only after the ingester reads updates: earlier ones are not read.
         controller.wait_state(NAME, "its state", |_| true);
         Self { folder, controller, detector, worker, host, _redis: redis }

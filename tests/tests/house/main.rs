@@ -78,6 +78,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("abi_stable", &["plugin"]),
     ("object", &["plugin::inspect"]),
     ("axum", &["observe"]),
+    ("framegate_http_server", &["observe"]),
     ("clap", &["cli"]),
     ("toml", &["settings"]),
     ("tokio", &["control", "cli", "observe", "host", "forwarder"]),

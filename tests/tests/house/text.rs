@@ -12,8 +12,10 @@ pub(crate) fn dependencies(path: &str, manifest: &str) -> Vec<String> {
     let own: &[&str] = match path {
         _ if path.starts_with("plugin-api/abi/") => &[],
         _ if path.starts_with("plugin-api/") => &["framegate-plugin-abi"],
-        // The plugins share two crates, which are not plugins.
-        _ => &["framegate-plugin-api", "framegate-source-kit", "framegate-zmq-source"],
+        // The host uses it too, so it knows nothing of either.
+        _ if path.starts_with("plugins/http-server/") => &[],
+        // The plugins share three crates, which are not plugins.
+        _ => &["framegate-http-server", "framegate-plugin-api", "framegate-source-kit", "framegate-zmq-source"],
     };
     let forbidden = |name: &String| {
         let outside = path.starts_with("plugin-api/") && ["tokio", "zmq", "zmq-sys", "redis"].contains(&name.as_str());

@@ -13,7 +13,7 @@ use framegate_tests::{
     host::Host,
     process::{Process, free_port},
     standalone::{House, Wish, configuration},
-    worker::{LIMIT, Worker},
+    worker::LIMIT,
 };
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ fn replayed(file: &Path, flags: &[&str]) -> (Vec<Vec<Vec<u8>>>, String) {
     let folder = tempfile::tempdir().unwrap();
     let (url, upstream) = (format!("tcp://127.0.0.1:{}", free_port()), format!("tcp://127.0.0.1:{}", free_port()));
     let mut host = Host::start(folder.path(), &configuration(&url, &upstream, &Wish::default()));
-    let worker = Worker::connect("w1", &url);
+    let worker = host.worker("w1", &url);
     host.wait_for("scan and worker", |ingester| ingester["state"] == "running" && ingester["workers"] != json!([]));
     let mut replay = framegate::command();
     replay.arg("replay").arg(file).args(["--bind", &upstream]).args(flags);

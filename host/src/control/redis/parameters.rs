@@ -3,8 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use framegate_plugin_api::ParameterType;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -144,21 +143,12 @@ pub(super) fn descriptions(parameters: &[(StreamName, Parameter)]) -> (Vec<Descr
 
 fn description(stream: &StreamName, parameter: &Parameter) -> Result<Description, String> {
     let name = published_name(stream, &parameter.name);
-    let default = &parameter.default;
-    let nothing = default.is_null();
-    let default = match parameter.dtype {
-        ParameterType::Str | ParameterType::Binary if nothing => json!(""),
-        ParameterType::Str | ParameterType::Binary if default.is_string() => default.clone(),
-        ParameterType::Int if nothing => json!(0),
-        ParameterType::Int if default.is_i64() || default.is_u64() => default.clone(),
-        ParameterType::Float if nothing => json!(0.0),
-        ParameterType::Float if default.is_number() => default.as_f64().map_or(Value::Null, |number| json!(number)),
-        ParameterType::Bool if nothing => json!(false),
-        ParameterType::Bool if default.is_boolean() => default.clone(),
-        dtype => {
-            return Err(format!("parameter {name} is not published: its default {default} is not of type {dtype:?}"));
-        }
-    };
+    let default = parameter.default_of_type().map_err(|why| {
+        format!(
+            "parameter {name} is not published: {why}; this is a fault of the plugin of stream {stream}, which \
+             `framegate plugin check` finds too"
+        )
+    })?;
     let dtype = parameter.dtype;
     let json = json!({"name": name, "description": parameter.description, "dtype": dtype, "default": default});
     Ok(Description { name, json: json.to_string() })
@@ -166,6 +156,9 @@ fn description(stream: &StreamName, parameter: &Parameter) -> Result<Description
 
 #[cfg(test)]
 mod tests {
+    use framegate_plugin_api::ParameterType;
+    use serde_json::Value;
+
     use super::*;
 
     fn described(dtype: ParameterType, default: Value) -> Result<String, String> {

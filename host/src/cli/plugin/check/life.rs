@@ -143,6 +143,12 @@ pub(super) fn parameters(bench: &Bench) -> Checked {
             Wrong::failed(format!("its parameters are not described as they must be: {problem}"), hint)
         })?,
     };
+    for parameter in &parameters {
+        parameter.default_of_type().map_err(|why| {
+            let hint = "give a default of the type in dtype; framegate_plugin_api::Parameter takes the type from it";
+            Wrong::failed(format!("parameter {:?}: {why}", parameter.name), hint)
+        })?;
+    }
     bench.answers.step("set_parameter");
     for value in [b"".as_slice(), b"\xff\xfe", b"not a value", &[b'9'; 10_000]] {
         for name in parameters.iter().map(|parameter| parameter.name.as_str()).chain(["no_such_parameter"]) {
