@@ -28,7 +28,7 @@ pub(crate) fn example() -> String {
             let mark = if table == "standalone" { "#" } else { "" };
             out += &format!("\n{}{mark}{}\n", comment(&own), heading(table));
         }
-        for key in *keys {
+        for key in keys {
             // Tables have a heading instead of a value.
             if let Some(value) = key.example.or(key.default) {
                 let mark = if SET.contains(&key.name) { "" } else { "#" };
