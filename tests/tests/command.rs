@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framegate::settings::Settings;
+use ::framegate::settings::Settings;
 use framegate_stins::simulate::{Detector, Simulation, Step};
 use framegate_tests::{
     framegate,

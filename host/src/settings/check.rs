@@ -37,7 +37,7 @@ pub(crate) struct Wrong {
     pub(crate) problems: Vec<String>,
     /// The streams without a problem, whose sources can still be checked; `None` if how plugins are found and loaded is
     /// itself wrong.
-    pub(crate) rest: Option<Settings>,
+    pub(crate) rest: Option<Box<Settings>>,
 }
 
 impl Wrong {
@@ -75,7 +75,7 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Wr
     }
     match problems.sorted() {
         problems if problems.is_empty() => Ok(Checked { settings, log_level }),
-        problems => Err(Wrong { problems, rest: are_plugins_known.then_some(settings) }),
+        problems => Err(Wrong { problems, rest: are_plugins_known.then(|| settings.into()) }),
     }
 }
 

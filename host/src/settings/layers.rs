@@ -112,7 +112,7 @@ pub(crate) fn run(text: &str, file: &str, environment: &Environment, flags: &Run
 fn of_command(mut checked: Result<Checked, Wrong>) -> Result<Checked, Wrong> {
     let settings = match &mut checked {
         Ok(checked) => Some(&mut checked.settings),
-        Err(wrong) => wrong.rest.as_mut(),
+        Err(wrong) => wrong.rest.as_deref_mut(),
     };
     if let Some(command) = settings.and_then(|settings| settings.probe.as_mut()) {
         // The running program, even if its file was replaced since.
