@@ -28,7 +28,8 @@ settings! {
             .about(&["The name of the ingester, unique at the controller."]);
         URL.about(&["The address that workers connect to; its port is bound."]);
         key("bind").variables(&["FRAMEGATE_BIND"]) =>
-            /// The one address of this machine on which the port is bound, such as "127.0.0.1". "*" means all, IPv4 and IPv6.
+            /// The address of this machine on which the port is bound. "*" means all, IPv4 and IPv6; another example is
+            /// "127.0.0.1".
             bind: Option<IpAddr>, bind, default r#""*""#;
         key("workers").variables(&["FRAMEGATE_WORKERS"]) =>
             /// Names of the allowed workers, such as ["daq-*", "w1"]. "*" stands for any text; in the variable, names are
@@ -54,7 +55,7 @@ settings! {
             /// When the disk is too slow: "thin" leaves out events and counts them, "close" ends the capture, "block" makes
             /// the workers wait.
             capture_when_full: CaptureWhenFull, one_of(&CAPTURE_WHEN_FULL), default r#""thin""#;
-        key("stream").about(&["One stream of the ingester."]);
+        key("stream").about(&["One stream of the ingester, and its source."]);
     }
 }
 

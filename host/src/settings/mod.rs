@@ -60,8 +60,8 @@ settings! {
             /// Accept plugin files and folders that other users own or may write to.
             allow_writable_plugins: bool, truth, default "false";
         key("probe").takes_effect(TakesEffect::NextSwap) =>
-            /// Load and create each plugin in a child process first. A crash or hang then harms only the child. The value
-            /// in a program is the command `framegate` that is started for it, a path or a name in the PATH.
+            /// Load and create each plugin in a child process first. A crash or hang then harms only the child. (A program
+            /// that embeds the host names the command that is started for it, a path or a name in the PATH.)
             probe: Option<PathBuf>, |given| Ok(truth(given)?.then(|| COMMAND.into())), default "false";
         key("shutdown_grace") =>
             /// How long queued events are delivered after a request to stop.
@@ -74,8 +74,8 @@ settings! {
             /// process ends. At most 500.
             max_generations: usize, generations_given, default "500";
         key("capture_root").variables(&["FRAMEGATE_CAPTURE_ROOT"]).example(r#""/data/captures""#) =>
-            /// The folder that all captures must be in, whatever `dump_path` and the parameter `dump_prefix` say. An
-            /// absolute path; relative paths of captures begin there.
+            /// The folder that all captures must be in. Neither `dump_path` nor the parameter `dump_prefix` leads out of it.
+            /// An absolute path; relative paths of captures begin there.
             capture_root: Option<PathBuf>, some(folder), otherwise "captures may be wherever the process may write";
         key("admin").variables(&[ADMIN]).flag("--admin").example(r#""127.0.0.1:9180""#) =>
             /// The address that serves status and metrics over HTTP, or "off".
@@ -86,7 +86,7 @@ settings! {
             admin_swap: AdminSwap, one_of(&ADMIN_SWAP), default r#""loopback""#;
         LOG_LEVEL.about(&["The least serious level that is logged: DEBUG, INFO, WARNING or ERROR."]);
         key("standalone").about(&["Without a controller: scans follow each other, and events go to the workers in turn."]);
-        key("ingester").about(&["One ingester."]);
+        key("ingester").about(&["One ingester: a name, a port, its streams."]);
     }
 }
 

@@ -23,7 +23,7 @@ settings! {
     }
     keys {
         key(REDIS).variables(&["SERVICE_REDIS_DSN", "REDIS_URL"]) =>
-            /// The address of Redis: redis://, or rediss:// for TLS. It may contain a password, so never log it.
+            /// The address of Redis: redis://, or rediss:// for TLS. It may contain a password.
             url: String, address, default r#""redis://localhost:6379/0""#;
         key(USER).variables(&["FRAMEGATE_REDIS_USER"]).example(r#""framegate""#) =>
             /// The user at Redis; overrides the one in the address.
@@ -44,8 +44,8 @@ settings! {
             /// TLS: the PEM file with the private key of that certificate.
             key: Option<PathBuf>, some(path), otherwise "none";
         key(BUILD_META).variables(&["BUILD_META_FILE"]) =>
-            /// The file with the build information to publish: commit_hash, branch_name, timestamp, repository_url. If it is
-            /// absent or invalid, null is published.
+            /// The file with the build information to publish. It has commit_hash, branch_name, timestamp and
+            /// repository_url; if it is absent or invalid, null is published.
             build_meta: PathBuf, path, default r#""/etc/build_git_meta.json""#;
     }
 }
