@@ -41,6 +41,9 @@ const fn class(name: &'static str, module: &'static str, plugin: &'static str, f
     Class { name, module, plugin, feed }
 }
 
+/// The source in the example file.
+pub(super) const EXAMPLE: &str = r#""stins""#;
+
 impl Class {
     /// Its name on dranspose's command lines.
     pub(crate) fn spelled(&self) -> String {

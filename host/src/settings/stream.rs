@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
+    dranspose,
     keys::{TakesEffect, key, settings},
     read::one_of,
 };
@@ -24,8 +25,8 @@ settings! {
         pub parameters: BTreeMap<String, String>,
     }
     keys {
-        key("name").example(r#""eiger""#).about(&["The name of the stream, unique in this file. Required."]);
-        key("source").example(r#""stins""#).takes_effect(TakesEffect::NextScan)
+        key("name").example(r#""camera""#).about(&["The name of the stream, unique in this file. Required."]);
+        key("source").example(dranspose::EXAMPLE).takes_effect(TakesEffect::NextScan)
             .about(&["The source: a plugin's name, a path to its file, or a class of dranspose. Required."]);
         key("when_full").takes_effect(TakesEffect::NextScan) =>
             /// When the stream's share of memory is full: "block" stops reading, "drop" drops events and counts them.

@@ -38,7 +38,7 @@ fn whole_example(leave_out: &[&str]) -> Result<Settings, SettingsError> {
 #[test]
 fn the_example_holds_and_shows_the_defaults() {
     let shown = Settings::from_toml(&example()).unwrap();
-    let bare = "[[ingester]]\nname = 'detectors-ingester'\n[[ingester.stream]]\nname = 'eiger'\nsource = 'stins'\n\
+    let bare = "[[ingester]]\nname = 'detectors-ingester'\n[[ingester.stream]]\nname = 'camera'\nsource = 'stins'\n\
                 settings.upstream_url = 'tcp://localhost:9999'";
     assert_eq!(format!("{shown:?}"), format!("{:?}", Settings::from_toml(bare).unwrap()));
     // Keys without a default show an allowed value.
