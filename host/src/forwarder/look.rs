@@ -55,7 +55,6 @@ const PACE_LOG: Duration = Duration::from_secs(10);
 
 impl Forwarder {
     pub(super) fn housekeeping(&mut self, now: Instant) {
-        self.take_replacements();
         let limits = self.ingester.limits().clone();
         let workers = &mut self.ingester.workers;
         workers.evict(now, &limits, self.assembled.is_full());

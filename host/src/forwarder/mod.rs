@@ -34,7 +34,7 @@ use crate::{
     source::{
         queue::{Item, Queue, Space},
         reader::Reader,
-        replacement::{Replacement, Told},
+        replacement::{NextSource, Told},
     },
     wake::Wake,
 };
@@ -50,9 +50,7 @@ pub(crate) struct Forwarder {
     pub(crate) wake: Wake,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) assignments: mpsc::Receiver<Assignments>,
-    /// Sources that were created and wait for the next scan.
-    pub(crate) replacements: std::sync::mpsc::Receiver<Replacement>,
-    /// Reports the outcome of these swaps. Unbounded, because the forwarder may not wait: at most two messages for each
+    /// Reports the outcome of these swaps. Unbounded, because the forwarder may not wait: one message for each
     /// swap, and one for each source that hangs when a scan starts.
     pub(crate) told: mpsc::UnboundedSender<Told>,
     pub(crate) report: watch::Sender<Report>,
@@ -70,10 +68,8 @@ pub(crate) struct Input {
     queue: Option<Arc<Queue>>,
     /// Where the stream's readers wait for room in their queues.
     space: Arc<Space>,
-    /// The number of the swap that installed the reader; 0 at the start.
-    number: u64,
     /// The stream's source from the next scan on.
-    replacement: Option<Replacement>,
+    pub(crate) next: Arc<NextSource>,
     /// The latest parameter values from control, for a later source.
     values: BTreeMap<String, Arc<[u8]>>,
 }
@@ -81,7 +77,7 @@ pub(crate) struct Input {
 impl Input {
     pub(crate) fn new(reader: Reader, when_full: WhenFull) -> Self {
         let space = Arc::new(Space::default());
-        Self { reader, when_full, queue: None, space, number: 0, replacement: None, values: BTreeMap::new() }
+        Self { reader, when_full, queue: None, space, next: Arc::default(), values: BTreeMap::new() }
     }
 }
 
@@ -286,7 +282,7 @@ impl Forwarder {
         self.take_items();
         for (stream, input) in self.inputs.iter_mut().enumerate() {
             input.reader.stop();
-            input.replacement = None;
+            drop(input.next.take());
             if let Some(queue) = input.queue.take() {
                 self.ingester.left_behind(stream, queue.abandon());
             }

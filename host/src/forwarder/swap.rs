@@ -17,12 +17,10 @@ use crate::{
 impl Forwarder {
     /// From this scan on, each stream with a waiting replacement is fed by it.
     pub(super) fn replace_sources(&mut self, scan: ScanId) {
-        self.take_replacements();
         let limit = self.ingester.limits().source_timeout;
         for (stream, input) in self.inputs.iter_mut().enumerate() {
             let hangs = input.reader.overdue(limit).is_some();
-            let Some(Replacement { number, reader, on_demand, when_full, recovers, .. }) = input.replacement.take()
-            else {
+            let Some(Replacement { number, reader, on_demand, when_full, recovers, .. }) = input.next.take() else {
                 if hangs {
                     let _ = self.told.send(Told::Hangs(input.reader.stream().clone()));
                 }
@@ -45,29 +43,8 @@ impl Forwarder {
                 input.reader.order(Order::SetParameter { name: name.clone(), value: value.clone() });
             }
             input.when_full = when_full;
-            input.number = number;
             self.ingester.replaced(stream, on_demand);
             self.ingester.fed_by(stream, input.reader.source().to_owned());
-        }
-    }
-
-    /// Takes the replacements that have arrived.
-    pub(super) fn take_replacements(&mut self) {
-        while let Ok(replacement) = self.replacements.try_recv() {
-            self.keep_latest(replacement);
-        }
-    }
-
-    /// If two wait for the same stream, keeps the one that was requested later.
-    fn keep_latest(&mut self, new: Replacement) {
-        let Some(input) = self.inputs.iter_mut().find(|input| input.reader.stream() == &new.stream) else { return };
-        let known = input.replacement.as_ref().map_or(input.number, |waiting| waiting.number);
-        if known > new.number {
-            return self.tell(Told::Superseded { number: new.number, by: known });
-        }
-        let by = new.number;
-        if let Some(Replacement { number, .. }) = input.replacement.replace(new) {
-            self.tell(Told::Superseded { number, by });
         }
     }
 

@@ -1,6 +1,9 @@
 //! The source of a stream, as the start and the swaps know it, and the way to hand an ingester another one.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
 
 use tokio::sync::watch;
 
@@ -8,7 +11,7 @@ use crate::{
     control::Parameters,
     names::StreamName,
     settings::StreamSettings,
-    source::{Created, Factory, replacement::Replacement},
+    source::{Created, Factory, replacement::NextSource},
 };
 
 /// The current or next source of a stream.
@@ -25,8 +28,8 @@ pub(crate) struct Feed {
 /// Hands new sources to an ingester.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    pub(crate) streams: Vec<StreamName>,
-    pub(crate) replacements: mpsc::SyncSender<Replacement>,
+    /// Where the next source of each stream waits; gone when the ingester is.
+    pub(crate) slots: BTreeMap<StreamName, Weak<NextSource>>,
     /// The sources' parameters, for control to publish.
     pub(crate) parameters: watch::Sender<Parameters>,
 }

@@ -282,7 +282,6 @@ pub(crate) fn prepare(
         feed.created.parameters.iter().map(with_stream)
     });
     let (parameters, described) = watch::channel(described.collect::<Parameters>());
-    let (replacement_sender, replacements) = std::sync::mpsc::sync_channel(16);
     let mut heart = Ingester::new(name.clone(), streams, limits);
     for (stream, (reader, _)) in made.iter().enumerate() {
         heart.fed_by(stream, reader.source().to_owned());
@@ -299,17 +298,18 @@ pub(crate) fn prepare(
         commands: sender,
         report: latest,
     };
-    let exchange = Exchange { streams: line.streams.clone(), replacements: replacement_sender, parameters };
+    let inputs: Vec<_> = made.into_iter().map(|(reader, feed)| Input::new(reader, feed.settings.when_full)).collect();
+    let slots = inputs.iter().map(|input| (input.reader.stream().clone(), Arc::downgrade(&input.next))).collect();
+    let exchange = Exchange { slots, parameters };
     let forwarder = Forwarder {
         settings: ingester.clone(),
         service_uuid,
         ingester: heart,
-        inputs: made.into_iter().map(|(reader, feed)| Input::new(reader, feed.settings.when_full)).collect(),
+        inputs,
         router,
         wake,
         commands,
         assignments,
-        replacements,
         told,
         report,
         dump,

@@ -58,14 +58,6 @@ pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<To
 impl Swaps {
     fn take_note(&self, told: Told) -> Option<Leaving> {
         match told {
-            Told::Superseded { number, by } => {
-                if let Some(receipt) = self.book().superseded(number, by) {
-                    tracing::info!(
-                        stream = %receipt.stream, swap = number, "swap {by}, which was requested later, overrides this one"
-                    );
-                }
-                None
-            }
             Told::NotNeeded { number } => {
                 let why = "not needed: the call that did not return has returned, and its source is used again";
                 if let Some(receipt) = self.book().refused(number, why, "source") {

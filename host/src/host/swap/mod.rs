@@ -43,7 +43,7 @@ use crate::{
         Factory,
         beginning::Before,
         reader::Reader,
-        replacement::{Replacement, Told},
+        replacement::{NextSource, Replacement, Told},
     },
     threads,
 };
@@ -144,7 +144,6 @@ impl Swaps {
             Ok((reader, feed)) => {
                 let replacement = Replacement {
                     number: *number,
-                    stream: stream.name.clone(),
                     reader,
                     on_demand: feed.created.on_demand,
                     when_full: stream.when_full,
@@ -153,16 +152,22 @@ impl Swaps {
                 let to = feed.factory.identity();
                 let took = since.elapsed().as_secs_f64() * 1e3;
                 let receipt = self.book().ready(feed, took);
-                let exchange = self.exchanges.iter().find(|one| one.streams.contains(&stream.name));
-                let exchange = exchange.expect("a stream that has a feed belongs to an ingester");
-                if exchange.replacements.send(replacement).is_err() {
+                let Some(slot) = self.slot(&stream.name) else {
                     self.book().refused(*number, "the host stops", "machine");
                     return Err(SwapError::Stopping);
-                }
+                };
                 tracing::info!(
                     stream = %stream.name, swap = number,
                     "the new source is ready after {took:.1} ms; it takes over when the next scan starts: {to}"
                 );
+                let receipt = match slot.put(replacement) {
+                    Ok(None) => receipt,
+                    Ok(Some(earlier)) => {
+                        self.superseded(earlier, *number);
+                        receipt
+                    }
+                    Err(later) => self.superseded(*number, later),
+                };
                 receipt.ok_or(SwapError::Stopping)
             }
             Err(problem) => {
@@ -175,6 +180,19 @@ impl Swaps {
                 })
             }
         }
+    }
+
+    fn superseded(&self, number: u64, by: u64) -> Option<SwapReceipt> {
+        let receipt = self.book().superseded(number, by)?;
+        tracing::info!(
+            stream = %receipt.stream, swap = number, "swap {by}, which was requested later, overrides this one"
+        );
+        Some(receipt)
+    }
+
+    /// Where the next source of a stream waits; `None` when its ingester has ended.
+    fn slot(&self, stream: &StreamName) -> Option<Arc<NextSource>> {
+        self.exchanges.iter().find_map(|exchange| exchange.slots.get(stream))?.upgrade()
     }
 
     /// Records that no thread could be started for a swap.
@@ -222,13 +240,13 @@ impl Swaps {
 
     /// Sends control the current parameters of an ingester's sources.
     fn publish_parameters(&self, stream: &StreamName) {
-        let Some(exchange) = self.exchanges.iter().find(|one| one.streams.contains(stream)) else { return };
+        let Some(exchange) = self.exchanges.iter().find(|one| one.slots.contains_key(stream)) else { return };
         let book = self.book();
         let of_stream = |name: &StreamName| {
             let parameters = book.feed(name.as_str()).map(|feed| feed.created.parameters.clone()).unwrap_or_default();
             parameters.into_iter().map(|parameter| (name.clone(), parameter)).collect::<Vec<_>>()
         };
-        let all: Parameters = exchange.streams.iter().flat_map(of_stream).collect();
+        let all: Parameters = exchange.slots.keys().flat_map(of_stream).collect();
         exchange.parameters.send_replace(all);
     }
 
