@@ -72,7 +72,7 @@ impl Forwarder {
             let renewals = reader.take_renewals();
             self.ingester.count(Counter::SourcesRecreated, renewals.made);
             self.ingester.count(Counter::SourcesNotRecreated, renewals.not_made);
-            if reader.write_off(limits.source_timeout).is_some() {
+            if reader.write_off_if_overdue(limits.source_timeout).is_some() {
                 self.ingester.count(Counter::SourcesWrittenOff, 1);
                 self.tell(Told::Hangs(self.inputs[stream].reader.stream().clone()));
             }

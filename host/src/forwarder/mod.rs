@@ -30,10 +30,10 @@ use crate::{
         dump::Dump,
         router::{Heard, Router, Sent},
     },
-    settings::{IngesterSettings, WhenFull},
+    settings::IngesterSettings,
     source::{
         queue::{Item, Queue, Space},
-        reader::Reader,
+        reader::{Reader, TakeOver},
         replacement::{NextSource, Told},
     },
     wake::Wake,
@@ -64,20 +64,21 @@ pub(crate) struct Forwarder {
 #[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) reader: Reader,
-    pub(crate) when_full: WhenFull,
     queue: Option<Arc<Queue>>,
     /// Where the stream's readers wait for room in their queues.
     space: Arc<Space>,
     /// The stream's source from the next scan on.
     pub(crate) next: Arc<NextSource>,
+    /// The reader before, between the exchange and the next order.
+    from: Option<TakeOver>,
     /// The latest parameter values from control, for a later source.
     values: BTreeMap<String, Arc<[u8]>>,
 }
 
 impl Input {
-    pub(crate) fn new(reader: Reader, when_full: WhenFull) -> Self {
+    pub(crate) fn new(reader: Reader) -> Self {
         let space = Arc::new(Space::default());
-        Self { reader, when_full, queue: None, space, next: Arc::default(), values: BTreeMap::new() }
+        Self { reader, queue: None, space, next: Arc::default(), from: None, values: BTreeMap::new() }
     }
 }
 

@@ -1,9 +1,12 @@
-//! The source of a stream, across its instances: an instance that panicked, answered garbage or could not open is
-//! replaced by a new one.
+//! The source of a stream, across its instances. Runs on the reader thread, like every call of a source.
 //!
-//! Runs on the reader thread, like every call of a source. The next instance is created when the next scan opens, after
-//! the old one was dropped: two of them would share the detector. Repeated faults back off, because an instance that is
-//! no longer called keeps its resources.
+//! An instance that panicked, answered garbage or could not open is replaced by a new one. That is created when the next
+//! scan opens, after the old one was dropped: two of them would share the detector. Repeated faults back off, because an
+//! instance that is no longer called keeps its resources.
+//!
+//! An exclusive source that replaces another is created when it takes over, after the other one was dropped. If that
+//! fails, the other one is created again, so that the stream has a source in any case. Only if both fail it has none; then
+//! each scan tries the old one again, or reports the reason.
 
 use std::{
     collections::BTreeMap,
@@ -12,30 +15,28 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use framegate_plugin_api::SourceError;
 
 use super::{
-    Created, Factory, Instance, Ledger, NotCreated,
+    Fault, Feed, Instance, NotCreated, Ready,
     nobody::Nobody,
+    parameter::Parameter,
     row::Row,
     token::{Lent, Token},
 };
 
 /// See the module.
 pub(super) struct StreamSource {
-    factory: Arc<dyn Factory>,
-    settings: Value,
     token: Arc<Token>,
     instance: Box<dyn Instance>,
+    /// It is created when it takes over.
+    is_late: bool,
     /// The host services of the instance: dropped when the instance has released them.
     lent: Weak<Lent>,
     /// The host services of earlier instances that could not be ended.
     left: Vec<Weak<Lent>>,
-    /// Counts the frames of all instances.
-    ledger: Option<&'static Ledger>,
-    /// The names of its parameters.
-    described: Vec<String>,
-    /// The last accepted values, for the next instance.
+    parameters: Vec<Parameter>,
+    /// The last accepted values, and those that came while there was no instance.
     values: BTreeMap<String, Arc<[u8]>>,
     /// Why it could not open.
     not_opened: Option<String>,
@@ -43,37 +44,80 @@ pub(super) struct StreamSource {
     row: Row,
 }
 
+/// An exclusive source could not be created after the old one was dropped.
+#[derive(Debug)]
+pub(crate) struct NotMade {
+    /// Name, version and file of the new source.
+    pub(crate) source: String,
+    pub(crate) problem: NotCreated,
+    /// Why the old one could not be created again, and the stream has no source.
+    pub(crate) again: Option<NotCreated>,
+}
+
 /// Maximum delay before a new instance, after faults without a good run in between.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 const LATER: &str = "in a later scan, within 10 s";
 
 impl StreamSource {
-    /// Creates the source with its first instance.
-    pub(super) fn make(
-        token: &Arc<Token>,
-        factory: Arc<dyn Factory>,
-        settings: Value,
-    ) -> Result<(Created, Self), NotCreated> {
-        let mut source = Self::without(token, factory, settings, String::new());
-        let created = source.make_instance()?;
-        Ok((created, source))
-    }
-
-    /// Creates the source without an instance, for the reason `why`. The first scan tries to create one.
-    pub(super) fn without(token: &Arc<Token>, factory: Arc<dyn Factory>, settings: Value, why: String) -> Self {
+    /// A source without an instance.
+    pub(super) fn new(token: Arc<Token>) -> Self {
         Self {
-            factory,
-            settings,
-            token: token.clone(),
-            instance: Box::new(Nobody(why)),
+            token,
+            instance: Box::new(Nobody("it was not created yet".to_owned())),
+            is_late: false,
             lent: Weak::new(),
             left: Vec::new(),
-            ledger: None,
-            described: Vec::new(),
+            parameters: Vec::new(),
             values: BTreeMap::new(),
             not_opened: None,
             row: Row::new(LONGEST_DELAY),
         }
+    }
+
+    /// Creates the first instance, except if it can exist only after the source `before` has ended.
+    pub(super) fn begin(&mut self, before: Option<Feed>) -> Result<Ready, NotCreated> {
+        let on_demand = before.map(|before| self.must_wait(&before)).transpose()?.flatten();
+        self.is_late = on_demand.is_some();
+        if let Some(on_demand) = on_demand {
+            return Ok(Ready { on_demand, parameters: None });
+        }
+        self.make()?;
+        Ok(Ready { on_demand: self.on_demand(), parameters: Some(self.parameters.clone()) })
+    }
+
+    /// If both sources are exclusive, whether the new one is on-demand.
+    fn must_wait(&self, before: &Feed) -> Result<Option<bool>, NotCreated> {
+        let (new, old) = (self.token.feed(Feed::clone).traits()?, before.traits()?);
+        if !(new.exclusive && old.exclusive) {
+            return Ok(None);
+        }
+        if new.on_demand != old.on_demand {
+            let why = "only one of the old and the new source can exist at a time, and only one of them is triggered for \
+                       each event, so a swap that fails could not be undone; restart framegate with the new one";
+            return Err(Fault::Source(SourceError::internal(why)).into());
+        }
+        Ok(Some(new.on_demand))
+    }
+
+    /// The old source of the stream has ended. If this one is created only now and that fails, `old` is created again, or
+    /// without it this one. Returns what failed.
+    pub(super) fn take_over(&mut self, old: Option<Feed>) -> Option<NotMade> {
+        if !mem::take(&mut self.is_late) {
+            return None;
+        }
+        let source = self.token.source();
+        let problem = self.make_with_values().err()?;
+        if let Some(old) = old {
+            self.token.set_feed(old);
+        }
+        let again = self.make_with_values().err();
+        if let Some(again) = &again {
+            let why = format!(
+                "the stream has no source. The new one failed: {problem}; the old one cannot be created again: {again}"
+            );
+            self.instance = Box::new(Nobody(why));
+        }
+        Some(NotMade { source, problem, again })
     }
 
     /// Opens a run; creates a new instance first if this one is unusable. On failure returns the reason.
@@ -98,7 +142,7 @@ impl StreamSource {
             self.values.insert(name, value);
             return;
         }
-        if !self.described.contains(&name) {
+        if !self.parameters.iter().any(|parameter| parameter.name == name) {
             return;
         }
         let refused = self.call(|instance| instance.set_parameter(&name, &value)).err();
@@ -118,6 +162,26 @@ impl StreamSource {
         answer
     }
 
+    /// Gives the instance the configured values, and in place of them those that were set later.
+    pub(super) fn set_values(&mut self) {
+        let configured = self.token.feed(|feed| feed.settings.parameters.clone());
+        let fits = |name: &str, value: &str| {
+            self.parameters.iter().any(|known| known.name == name && known.mismatch(value).is_none())
+        };
+        let configured = configured.into_iter().filter(|(name, value)| fits(name, value));
+        let mut values: BTreeMap<_, _> =
+            configured.map(|(name, value)| (name, Arc::from(value.into_bytes()))).collect();
+        values.append(&mut self.values);
+        for (name, value) in values {
+            self.set_parameter(name, value);
+        }
+    }
+
+    /// Descriptions of its run-time parameters.
+    pub(super) fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
     pub(super) fn on_demand(&self) -> bool {
         self.instance.on_demand()
     }
@@ -132,9 +196,9 @@ impl StreamSource {
         }
         let is_first = self.row.count();
         self.end_instance(&why);
-        match self.make_instance() {
-            Ok(_) => {
-                let source = &self.token.source;
+        match self.make_with_values() {
+            Ok(()) => {
+                let source = self.token.source();
                 self.token.renewed(true);
                 self.not_opened = None;
                 let held = if self.left.is_empty() { "" } else { "; what the one before it holds is not free" };
@@ -145,9 +209,6 @@ impl StreamSource {
                     false => {
                         tracing::debug!("{source}: another instance is made, because {why}{held}")
                     }
-                }
-                for (name, value) in mem::take(&mut self.values) {
-                    self.set_parameter(name, value);
                 }
                 Ok(())
             }
@@ -167,21 +228,28 @@ impl StreamSource {
         }
     }
 
-    fn make_instance(&mut self) -> Result<Created, NotCreated> {
+    fn make_with_values(&mut self) -> Result<(), NotCreated> {
+        self.make()?;
+        self.set_values();
+        Ok(())
+    }
+
+    /// Creates an instance.
+    fn make(&mut self) -> Result<(), NotCreated> {
+        let Feed { settings, factory } = self.token.feed(Feed::clone);
+        let stream = settings.name.as_str();
         self.token.begin_call();
-        let stream = self.token.stream.as_str();
-        let lent = Arc::new(Lent { token: self.token.clone(), stray_calls: self.factory.stray_calls(stream) });
+        let lent = Arc::new(Lent { token: self.token.clone(), stray_calls: factory.stray_calls(stream) });
         let kept = Arc::downgrade(&lent);
-        let made = self.factory.create(stream, &self.settings, lent, self.ledger).and_then(|mut instance| {
-            let (on_demand, ledger) = (instance.on_demand(), instance.ledger());
+        let made = factory.create(stream, &settings.settings, lent, self.token.ledger()).and_then(|mut instance| {
             let parameters = instance.parameters()?;
-            Ok((Created { parameters, on_demand, ledger, waits: false }, instance))
+            Ok((instance, parameters))
         });
         self.token.end_call();
-        let (created, instance) = made?;
-        (self.instance, self.lent, self.ledger) = (instance, kept, created.ledger);
-        self.described = created.parameters.iter().map(|parameter| parameter.name.clone()).collect();
-        Ok(created)
+        let (instance, parameters) = made?;
+        self.token.set_ledger(instance.ledger());
+        (self.instance, self.lent, self.parameters) = (instance, kept, parameters);
+        Ok(())
     }
 
     /// Drops the instance.
@@ -197,7 +265,7 @@ impl StreamSource {
                 tracing::error!(
                     "{}: it has ended without releasing the host's context: a thread of it is still running, or it \
                      forgot to",
-                    self.token.source
+                    self.token.source()
                 );
             }
             // A poisoned instance was not asked to release anything.
@@ -214,7 +282,7 @@ impl Drop for StreamSource {
 
 impl fmt::Debug for StreamSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamSource").field("factory", &self.factory).finish_non_exhaustive()
+        f.debug_struct("StreamSource").field("token", &self.token).finish_non_exhaustive()
     }
 }
 

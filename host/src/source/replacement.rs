@@ -4,15 +4,18 @@
 //! forwarder takes it at the start of a scan. Until then it costs a parked thread.
 //!
 //! The old source is closed before the new one is opened; otherwise both would take parts of one detector's data. Only
-//! the new reader waits for that: it gets a [`Predecessor`](super::order::Predecessor) with its first order.
+//! the new reader waits for that: see [`TakeOver`](super::reader::TakeOver).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use super::{beginning::Late, reader::Reader};
-use crate::{
-    names::{ScanId, StreamName},
-    settings::WhenFull,
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
+
+use super::{
+    Feed,
+    reader::{Reader, TookOver},
+};
+use crate::names::{ScanId, StreamName};
 
 /// See the module.
 #[derive(Debug)]
@@ -21,7 +24,6 @@ pub(crate) struct Replacement {
     pub(crate) number: u64,
     pub(crate) reader: Reader,
     pub(crate) on_demand: bool,
-    pub(crate) when_full: WhenFull,
     /// It replaces a source with a hanging call, and is not needed if that call returns before.
     pub(crate) recovers: bool,
 }
@@ -51,6 +53,11 @@ impl NextSource {
         Ok(earlier.map(|earlier| earlier.number))
     }
 
+    /// The source that waits.
+    pub(crate) fn feed(&self) -> Option<Feed> {
+        self.lock().replacement.as_ref().map(|waiting| waiting.reader.feed())
+    }
+
     /// Takes the replacement, if one waits. [forwarder thread]
     pub(crate) fn take(&self) -> Option<Replacement> {
         self.lock().replacement.take()
@@ -61,13 +68,11 @@ impl NextSource {
     }
 }
 
-/// The outcome of a replacement.
+/// Messages to the host about the sources of an ingester.
 #[derive(Debug)]
 pub(crate) enum Told {
-    /// It feeds its stream from this scan on; the old source is ending.
-    Effective { number: u64, scan: ScanId, old: Reader },
-    /// It had to wait for the end of the old source, and was then created, or not. Follows `Effective`.
-    Late { number: u64, late: Late },
+    /// The replacement with this number has taken over, `since` then the old source is ending.
+    TookOver { number: u64, scan: ScanId, since: Instant, took: TookOver },
     /// A call of a stream's source does not return, and no replacement is waiting.
     Hangs(StreamName),
     /// The hanging call has returned; the replacement is dropped.

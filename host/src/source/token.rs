@@ -1,4 +1,5 @@
-//! State that a source's instance and its owner share: the stop token, and the state of the current call.
+//! State that a reader's thread shares with its handle and with the source's instance: the source itself, the stop token,
+//! and the state of the current call.
 //!
 //! Created on the thread that starts a reader; read and rung by any thread. Holds no lock over a call of the source.
 
@@ -6,7 +7,7 @@ use std::{
     collections::BTreeMap,
     os::fd::BorrowedFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -15,7 +16,7 @@ use std::{
 use framegate_plugin_api::{HostServices, LogLevel};
 use tracing::level_filters::LevelFilter;
 
-use super::StrayCalls;
+use super::{Feed, Ledger, StrayCalls};
 use crate::{names::StreamName, wake::Wake};
 
 /// The stop token of an instance: rung while an order waits.
@@ -24,8 +25,10 @@ pub(super) struct Token {
     pub(super) stream: StreamName,
     /// Names the stream in log lines: of the reader thread, and of the source's own threads.
     pub(super) named: tracing::Span,
-    /// Name, version and file of the source, for messages.
-    pub(super) source: String,
+    /// The source. Locked only for short accesses, never over a call.
+    feed: Mutex<Feed>,
+    /// Counts the frames of all instances.
+    ledger: OnceLock<&'static Ledger>,
     pub(super) wake: Wake,
     /// The current call and its start in ms of `epoch` + 1; 0: no call.
     busy_since: AtomicU64,
@@ -46,11 +49,13 @@ pub(crate) struct Renewals {
 }
 
 impl Token {
-    pub(super) fn new(stream: StreamName, source: String) -> std::io::Result<Self> {
+    pub(super) fn new(feed: Feed) -> std::io::Result<Self> {
+        let stream = feed.settings.name.clone();
         Ok(Self {
             named: tracing::error_span!(parent: None, "stream", %stream),
             stream,
-            source,
+            feed: Mutex::new(feed),
+            ledger: OnceLock::new(),
             wake: Wake::new()?,
             busy_since: AtomicU64::new(0),
             epoch: Instant::now(),
@@ -58,6 +63,38 @@ impl Token {
             renewals: Default::default(),
             refused: Mutex::default(),
         })
+    }
+
+    /// Reads from the source's code and configuration.
+    pub(super) fn feed<T>(&self, what: impl FnOnce(&Feed) -> T) -> T {
+        what(&self.lock())
+    }
+
+    /// The reader runs another source from now on. [reader thread]
+    pub(super) fn set_feed(&self, feed: Feed) {
+        *self.lock() = feed;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Feed> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Name, version and file of the source.
+    pub(super) fn source(&self) -> String {
+        self.feed(|feed| feed.factory.identity().to_string())
+    }
+
+    /// Counts the frames that the instances gave and that were returned; `None` without a count.
+    pub(super) fn ledger(&self) -> Option<&'static Ledger> {
+        self.ledger.get().copied()
+    }
+
+    /// An instance was created, which counts its frames there. [reader thread]
+    pub(super) fn set_ledger(&self, ledger: Option<&'static Ledger>) {
+        if let Some(ledger) = ledger {
+            // A later instance counts in the ledger of the first.
+            let _ = self.ledger.set(ledger);
+        }
     }
 
     /// A call of the source begins. [reader thread]

@@ -29,7 +29,8 @@ impl Swaps {
         }
         let asked = {
             let mut book = self.book();
-            if book.is_changing(stream) {
+            let waits = self.next_source(stream).is_some_and(|next| next.feed().is_some());
+            if waits || book.is_making(stream) {
                 return;
             }
             let Some(feed) = book.feed(stream.as_str()) else { return };
