@@ -47,15 +47,15 @@ impl Forwarder {
         let input = &mut self.inputs[stream];
         let freed = input.space.clone();
         let account = Account::new(share, move || freed.freed());
-        let queue = Queue::new(input.reader.when_full(), account, input.space.clone(), self.wake.clone());
+        let queue = Queue::new(input.reader.shared.when_full(), account, input.space.clone(), self.wake.clone());
         let left = input.queue.replace(queue.clone()).map(|old| old.abandon()).unwrap_or_default();
         input.reader.order(Order::Scan { queue, opens, from: input.from.take() });
         // After a swap that failed it is not the one that was expected.
-        self.ingester.fed_by(stream, input.reader.source());
+        self.ingester.fed_by(stream, input.reader.shared.source());
         self.ingester.left_behind(stream, left);
         // The reader will execute it if its call ever returns. The other streams do not wait for that.
         let limit = self.ingester.limits().source_timeout;
-        if self.inputs[stream].reader.overdue(limit).is_some() {
+        if self.inputs[stream].reader.shared.overdue(limit).is_some() {
             // The same text in each scan, so that it is logged once; status shows the time.
             self.ingester.failed(stream, "a call of the source in an earlier scan has not returned yet".to_owned());
         }

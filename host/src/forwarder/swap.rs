@@ -23,10 +23,10 @@ impl Forwarder {
         let limit = self.ingester.limits().source_timeout;
         for stream in 0..self.inputs.len() {
             let input = &mut self.inputs[stream];
-            let hangs = input.reader.overdue(limit).is_some();
+            let hangs = input.reader.shared.overdue(limit).is_some();
             match input.next.take() {
                 None if hangs => {
-                    let stream = input.reader.stream().clone();
+                    let stream = input.reader.shared.stream.clone();
                     self.tell(Told::Hangs(stream));
                 }
                 None => {}

@@ -128,7 +128,7 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
             match starting.wait(deadline, settings) {
                 Ok((reader, ready)) => {
                     for wrong in wrong_parameters(stream, &ready) {
-                        let problem = format!("{}: {wrong}", reader.source());
+                        let problem = format!("{}: {wrong}", reader.shared.source());
                         error.no_source(&stream.name, &Problem::Settings(problem));
                     }
                     inputs.push((reader, ready));
@@ -188,7 +188,7 @@ impl Starting {
     /// Waits until it is ready.
     pub(super) fn wait(self, deadline: Instant, settings: &Settings) -> Result<Made, Problem> {
         let Self { reader, outcome } = self;
-        let source = reader.source();
+        let source = reader.shared.source();
         match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Ok(ready)) => Ok((reader, ready)),
             Ok(Err(problem)) => Err(Problem::new(&source, problem)),
@@ -266,9 +266,9 @@ pub(crate) fn prepare(
         allowed_workers: ingester.workers.clone(),
         most_workers: places::places().workers,
     };
-    let streams = made.iter().map(|(reader, ready)| (reader.stream().clone(), ready.on_demand)).collect();
+    let streams = made.iter().map(|(reader, ready)| (reader.shared.stream.clone(), ready.on_demand)).collect();
     let described = made.iter().flat_map(|(reader, ready)| {
-        let with_stream = |one: &Parameter| (reader.stream().clone(), one.clone());
+        let with_stream = |one: &Parameter| (reader.shared.stream.clone(), one.clone());
         ready.parameters.iter().flatten().map(with_stream)
     });
     let (parameters, described) = watch::channel(described.collect::<Parameters>());
@@ -286,7 +286,7 @@ pub(crate) fn prepare(
         report: latest,
     };
     let inputs: Vec<_> = made.into_iter().map(|(reader, _)| Input::new(reader)).collect();
-    let slots = inputs.iter().map(|input| (input.reader.stream().clone(), Arc::downgrade(&input.next))).collect();
+    let slots = inputs.iter().map(|input| (input.reader.shared.stream.clone(), Arc::downgrade(&input.next))).collect();
     let exchange = Exchange { slots, parameters };
     let forwarder = Forwarder {
         settings: ingester.clone(),

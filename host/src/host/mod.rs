@@ -156,7 +156,7 @@ impl Host {
         settings.validate()?;
         let mut error = StartError::new();
         let made = make::make_sources(&settings, &linked, &mut error);
-        let known = |(reader, ready): &make::Made| (reader.feed(), ready.parameters.clone().unwrap_or_default());
+        let known = |(reader, ready): &make::Made| (reader.shared.feed(), ready.parameters.clone().unwrap_or_default());
         let feeds: Vec<_> = made.iter().flatten().map(known).collect();
         let (told, tells) = mpsc::unbounded_channel();
         let (mut ready, mut lines, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());

@@ -2,7 +2,6 @@
 
 pub(crate) mod linked;
 pub(crate) mod loaded;
-mod nobody;
 mod orders;
 pub(crate) mod parameter;
 pub(crate) mod queue;
@@ -10,7 +9,7 @@ pub(crate) mod reader;
 pub(crate) mod renewal;
 pub(crate) mod replacement;
 pub(crate) mod row;
-mod token;
+mod shared;
 
 use std::{fmt, sync::Arc};
 

@@ -6,7 +6,7 @@
 //!
 //! An exclusive source that replaces another is created when it takes over, after the other one was dropped. If that
 //! fails, the other one is created again, so that the stream has a source in any case. Only if both fail it has none; then
-//! each scan tries the old one again, or reports the reason.
+//! each scan tries again, or reports the reason.
 
 use std::{
     collections::BTreeMap,
@@ -18,17 +18,17 @@ use std::{
 use framegate_plugin_api::SourceError;
 
 use super::{
-    Fault, Feed, Instance, NotCreated, Ready,
-    nobody::Nobody,
+    Fault, Feed, Instance, NotCreated, Ready, RunStatus,
     parameter::Parameter,
     row::Row,
-    token::{Lent, Token},
+    shared::{Lent, Shared},
 };
 
 /// See the module.
 pub(super) struct StreamSource {
-    token: Arc<Token>,
-    instance: Box<dyn Instance>,
+    shared: Arc<Shared>,
+    /// The instance, or why there is none.
+    instance: Result<Box<dyn Instance>, String>,
     /// It is created when it takes over.
     is_late: bool,
     /// The host services of the instance: dropped when the instance has released them.
@@ -50,8 +50,8 @@ pub(crate) struct NotMade {
     /// Name, version and file of the new source.
     pub(crate) source: String,
     pub(crate) problem: NotCreated,
-    /// Why the old one could not be created again, and the stream has no source.
-    pub(crate) again: Option<NotCreated>,
+    /// Why the stream has no source, because the old one was not created again.
+    pub(crate) nothing: Option<String>,
 }
 
 /// Maximum delay before a new instance, after faults without a good run in between.
@@ -60,10 +60,10 @@ const LATER: &str = "in a later scan, within 10 s";
 
 impl StreamSource {
     /// A source without an instance.
-    pub(super) fn new(token: Arc<Token>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            token,
-            instance: Box::new(Nobody("it was not created yet".to_owned())),
+            shared,
+            instance: Err("it was not created yet".to_owned()),
             is_late: false,
             lent: Weak::new(),
             left: Vec::new(),
@@ -87,7 +87,7 @@ impl StreamSource {
 
     /// If both sources are exclusive, whether the new one is on-demand.
     fn must_wait(&self, before: &Feed) -> Result<Option<bool>, NotCreated> {
-        let (new, old) = (self.token.feed(Feed::clone).traits()?, before.traits()?);
+        let (new, old) = (self.shared.feed().traits()?, before.traits()?);
         if !(new.exclusive && old.exclusive) {
             return Ok(None);
         }
@@ -99,25 +99,26 @@ impl StreamSource {
         Ok(Some(new.on_demand))
     }
 
-    /// The old source of the stream has ended. If this one is created only now and that fails, `old` is created again, or
-    /// without it this one. Returns what failed.
+    /// The old source of the stream has ended, or is not waited for any more. If this one is created only now and that
+    /// fails, `old` is created again; `None`: it hangs. Returns what failed.
     pub(super) fn take_over(&mut self, old: Option<Feed>) -> Option<NotMade> {
         if !mem::take(&mut self.is_late) {
             return None;
         }
-        let source = self.token.source();
+        let source = self.shared.source();
         let problem = self.make_with_values().err()?;
-        if let Some(old) = old {
-            self.token.set_feed(old);
+        let nothing = match old {
+            Some(old) => {
+                self.shared.set_feed(old);
+                let again = self.make_with_values().err();
+                again.map(|again| format!("{} cannot be created again: {again}", self.shared.source()))
+            }
+            None => Some("the old one hangs, and its code is not used again".to_owned()),
+        };
+        if let Some(nothing) = &nothing {
+            self.instance = Err(format!("the stream has no source. The new one failed: {problem}; {nothing}"));
         }
-        let again = self.make_with_values().err();
-        if let Some(again) = &again {
-            let why = format!(
-                "the stream has no source. The new one failed: {problem}; the old one cannot be created again: {again}"
-            );
-            self.instance = Box::new(Nobody(why));
-        }
-        Some(NotMade { source, problem, again })
+        Some(NotMade { source, problem, nothing })
     }
 
     /// Opens a run; creates a new instance first if this one is unusable. On failure returns the reason.
@@ -130,14 +131,14 @@ impl StreamSource {
 
     /// A run has ended without a fault.
     pub(super) fn has_done_well(&mut self) {
-        if self.instance.poison().is_none() {
+        if self.poison().is_none() {
             self.row.end();
         }
     }
 
     /// Sets a parameter, if the source has it.
     pub(super) fn set_parameter(&mut self, name: String, value: Arc<[u8]>) {
-        if self.instance.poison().is_some() {
+        if self.poison().is_some() {
             // For the next instance, which ignores parameters that it does not have.
             self.values.insert(name, value);
             return;
@@ -151,20 +152,43 @@ impl StreamSource {
         } else {
             self.values.insert(name.clone(), value);
         }
-        self.token.judged(name, refused.map(|fault| fault.to_string()));
+        self.shared.judged(name, refused.map(|fault| fault.to_string()));
     }
 
-    /// Calls the source, and records the start of the call for the forwarder.
-    pub(super) fn call<T>(&mut self, what: impl FnOnce(&mut dyn Instance) -> T) -> T {
-        self.token.begin_call();
-        let answer = what(&mut *self.instance);
-        self.token.end_call();
+    /// Calls the source, and records the start of the call for the forwarder. Without an instance returns the reason.
+    pub(super) fn call<T>(&mut self, what: impl FnOnce(&mut dyn Instance) -> Result<T, Fault>) -> Result<T, Fault> {
+        let instance = self.instance.as_mut().map_err(|why| Fault::Poisoned(why.clone()))?;
+        self.shared.begin_call();
+        let answer = what(&mut **instance);
+        self.shared.end_call();
         answer
+    }
+
+    /// What the run tells about itself.
+    pub(super) fn status(&mut self) -> RunStatus {
+        self.call(|instance| Ok(instance.status())).unwrap_or_default()
+    }
+
+    /// Closes the run, if one is open.
+    pub(super) fn close(&mut self) {
+        // Without an instance there is no run.
+        let _ = self.call(|instance| {
+            instance.close();
+            Ok(())
+        });
+    }
+
+    /// Why there is no instance, or why it is no longer called.
+    fn poison(&self) -> Option<String> {
+        match &self.instance {
+            Ok(instance) => instance.poison(),
+            Err(why) => Some(why.clone()),
+        }
     }
 
     /// Gives the instance the configured values, and in place of them those that were set later.
     pub(super) fn set_values(&mut self) {
-        let configured = self.token.feed(|feed| feed.settings.parameters.clone());
+        let configured = self.shared.feed().settings.parameters;
         let fits = |name: &str, value: &str| {
             self.parameters.iter().any(|known| known.name == name && known.mismatch(value).is_none())
         };
@@ -183,12 +207,12 @@ impl StreamSource {
     }
 
     pub(super) fn on_demand(&self) -> bool {
-        self.instance.on_demand()
+        self.instance.as_ref().is_ok_and(|instance| instance.on_demand())
     }
 
     /// Creates a new instance, if this one is unusable.
     fn renew(&mut self) -> Result<(), String> {
-        let poison = self.instance.poison();
+        let poison = self.poison();
         let Some(why) = poison.clone().or_else(|| self.not_opened.clone()) else { return Ok(()) };
         // An instance that could not open is dropped normally, and leaves nothing behind: no need to wait.
         if let (Some(_), Some(_)) = (self.row.left(), poison) {
@@ -198,8 +222,8 @@ impl StreamSource {
         self.end_instance(&why);
         match self.make_with_values() {
             Ok(()) => {
-                let source = self.token.source();
-                self.token.renewed(true);
+                let source = self.shared.source();
+                self.shared.renewed(true);
                 self.not_opened = None;
                 let held = if self.left.is_empty() { "" } else { "; what the one before it holds is not free" };
                 match is_first {
@@ -213,7 +237,7 @@ impl StreamSource {
                 Ok(())
             }
             Err(problem) => {
-                self.token.renewed(false);
+                self.shared.renewed(false);
                 let held = match self.left.is_empty() {
                     true => "",
                     false => {
@@ -222,7 +246,7 @@ impl StreamSource {
                 };
                 let why =
                     format!("no other instance can be made: {problem}{held}; it was needed because {}", first(&why));
-                self.instance = Box::new(Nobody(why.clone()));
+                self.instance = Err(why.clone());
                 Err(why)
             }
         }
@@ -236,36 +260,36 @@ impl StreamSource {
 
     /// Creates an instance.
     fn make(&mut self) -> Result<(), NotCreated> {
-        let Feed { settings, factory } = self.token.feed(Feed::clone);
+        let Feed { settings, factory } = self.shared.feed();
         let stream = settings.name.as_str();
-        self.token.begin_call();
-        let lent = Arc::new(Lent { token: self.token.clone(), stray_calls: factory.stray_calls(stream) });
+        self.shared.begin_call();
+        let lent = Arc::new(Lent { shared: self.shared.clone(), stray_calls: factory.stray_calls(stream) });
         let kept = Arc::downgrade(&lent);
-        let made = factory.create(stream, &settings.settings, lent, self.token.ledger()).and_then(|mut instance| {
+        let made = factory.create(stream, &settings.settings, lent, self.shared.ledger()).and_then(|mut instance| {
             let parameters = instance.parameters()?;
             Ok((instance, parameters))
         });
-        self.token.end_call();
+        self.shared.end_call();
         let (instance, parameters) = made?;
-        self.token.set_ledger(instance.ledger());
-        (self.instance, self.lent, self.parameters) = (instance, kept, parameters);
+        self.shared.set_ledger(instance.ledger());
+        (self.instance, self.lent, self.parameters) = (Ok(instance), kept, parameters);
         Ok(())
     }
 
     /// Drops the instance.
     fn end_instance(&mut self, why: &str) {
-        let is_poisoned = self.instance.poison().is_some();
-        let instance = mem::replace(&mut self.instance, Box::new(Nobody(why.to_owned())));
-        self.token.begin_call();
+        let is_poisoned = self.poison().is_some();
+        let instance = mem::replace(&mut self.instance, Err(why.to_owned()));
+        self.shared.begin_call();
         drop(instance);
-        self.token.end_call();
+        self.shared.end_call();
         self.left.retain(|left| left.strong_count() > 0);
         if self.lent.strong_count() > 0 {
             if !is_poisoned {
                 tracing::error!(
                     "{}: it has ended without releasing the host's context: a thread of it is still running, or it \
                      forgot to",
-                    self.token.source()
+                    self.shared.source()
                 );
             }
             // A poisoned instance was not asked to release anything.
@@ -282,7 +306,7 @@ impl Drop for StreamSource {
 
 impl fmt::Debug for StreamSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamSource").field("token", &self.token).finish_non_exhaustive()
+        f.debug_struct("StreamSource").field("shared", &self.shared).finish_non_exhaustive()
     }
 }
 

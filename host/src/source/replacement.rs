@@ -55,7 +55,7 @@ impl NextSource {
 
     /// The source that waits.
     pub(crate) fn feed(&self) -> Option<Feed> {
-        self.lock().replacement.as_ref().map(|waiting| waiting.reader.feed())
+        self.lock().replacement.as_ref().map(|waiting| waiting.reader.shared.feed())
     }
 
     /// Takes the replacement, if one waits. [forwarder thread]

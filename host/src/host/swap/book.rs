@@ -3,14 +3,14 @@
 //! [`Swaps`](super::Swaps) holds it behind a lock, for one short access at a time. Each update is a step of one swap:
 //!
 //! ```text
-//!   asked ──▶ Making ──ready──▶ Pending ──effective──▶ Effective ──settled──▶ (final)
-//!               │ refused          │ superseded, or refused when it is made late
+//!   asked ──▶ Making ──ready──▶ Pending ──took over──▶ Effective ──settled──▶ (final)
+//!               │ refused          │ superseded, or refused when it should take over
 //!               ▼                  ▼
 //!            Refused      Superseded, Refused
 //! ```
 //!
-//! An exclusive source stays `Pending` until it is created, after the old one was dropped: the scan in which it may take
-//! over begins before the outcome is known.
+//! A swap stays `Pending` until the old source has ended and the new one is there: the scan in which it takes over begins
+//! before the outcome is known.
 
 use std::collections::{BTreeMap, VecDeque};
 

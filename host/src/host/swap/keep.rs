@@ -71,38 +71,39 @@ impl Swaps {
     /// A new source has taken over, or the old one was created again.
     fn took_over(&self, number: u64, scan: ScanId, since: Instant, took: TookOver) -> Leaving {
         let TookOver { old, feed, parameters, failed } = took;
-        let (stream, from) = (old.stream().clone(), old.feed().factory.identity());
+        let (stream, from) = (old.shared.stream.clone(), old.shared.feed().factory.identity());
         let current = feed.factory.identity();
-        let (problem, again) = match failed {
-            Some(NotMade { source, problem, again }) => (Some(Problem::new(&source, problem)), again),
+        let (problem, nothing) = match failed {
+            Some(NotMade { source, problem, nothing }) => (Some(Problem::new(&source, problem)), nothing),
             None => (None, None),
         };
         let text = problem.as_ref().map(ToString::to_string).unwrap_or_default();
         let refused = problem.map(|problem| (text.as_str(), problem.with()));
         let new = Current { number, feed, parameters };
         if self.book().took_over(new, scan, from.clone(), refused) {
-            match (refused, again) {
+            match (refused, nothing) {
                 (None, _) => tracing::info!(
                     %stream, swap = number, %scan, "new source from this scan on: {current}; the old one: {from}"
                 ),
                 (Some(_), None) => {
                     tracing::error!(%stream, swap = number, "refused; the stream is back on {current}: {text}");
                 }
-                (Some(_), Some(again)) => tracing::error!(
-                    %stream, swap = number,
-                    "refused, and the stream has no source: {text}; {current} cannot be created again: {again}"
-                ),
+                (Some(_), Some(nothing)) => {
+                    tracing::error!(
+                        %stream, swap = number, "refused, and the stream has no source: {text}; {nothing}"
+                    );
+                }
             }
             self.publish_parameters(&stream);
         }
-        Leaving { number, stream, ledger: old.ledger(), reader: Some(old), since, old: OldSource::default() }
+        Leaving { number, stream, ledger: old.shared.ledger(), reader: Some(old), since, old: OldSource::default() }
     }
 
     /// Whether an old source is settled.
     fn has_settled(&self, one: &mut Leaving) -> bool {
         let before = one.old.clone();
         if let Some(reader) = &one.reader {
-            one.old.events = reader.events();
+            one.old.events = reader.shared.events();
             one.old.ended = reader.has_ended();
             let limit = self.settings().source_timeout;
             if one.old.ended {
@@ -111,7 +112,7 @@ impl Swaps {
                 let why = format!("a call of the source has not returned within {limit:?} (source_timeout)");
                 tracing::error!(
                     stream = %one.stream, swap = one.number,
-                    "the thread of the old source ({}) is left behind: {why}", reader.source()
+                    "the thread of the old source ({}) is left behind: {why}", reader.shared.source()
                 );
                 reader.write_off();
                 one.old.left_behind = Some(why);

@@ -151,7 +151,7 @@ impl Swaps {
             self.book().refused(number, "the host stops", "machine");
             return Err(SwapError::Stopping);
         };
-        let (to, took) = (reader.source(), since.elapsed().as_secs_f64() * 1e3);
+        let (to, took) = (reader.shared.source(), since.elapsed().as_secs_f64() * 1e3);
         let ready = self.book().ready(number, took);
         let earlier = next.put(Replacement { number, reader, on_demand, recovers });
         tracing::info!(

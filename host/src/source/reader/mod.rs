@@ -2,7 +2,7 @@
 //! handle to it.
 //!
 //! The forwarder sends orders, which the thread takes between two calls of the source. An order that ends the source's
-//! run also rings its stop token, so that a waiting call returns. Answers come through the scan's [`Queue`].
+//! run also rings its stop signal, so that a waiting call returns. Answers come through the scan's [`Queue`].
 
 #[cfg(test)]
 mod tests;
@@ -17,20 +17,18 @@ use std::{
 
 use self::thread::ReaderThread;
 use super::{
-    Feed, Ledger, NotCreated, Ready,
+    Feed, NotCreated, Ready,
     orders::Orders,
     parameter::Parameter,
     queue::Queue,
     renewal::{NotMade, StreamSource},
-    token::{Renewals, Token},
+    shared::Shared,
 };
-use crate::{names::StreamName, settings::WhenFull};
-
 /// The forwarder's handle to a reader. Dropping it ends the reader when the source's current call returns.
 #[derive(Debug)]
 pub(crate) struct Reader {
     orders: Arc<Orders<Order>>,
-    token: Arc<Token>,
+    pub(crate) shared: Arc<Shared>,
     /// A call was overdue at the last check.
     written_off: bool,
     thread: Option<JoinHandle<()>>,
@@ -81,23 +79,23 @@ impl Reader {
         before: Option<Feed>,
     ) -> std::io::Result<(Self, mpsc::Receiver<Result<Ready, NotCreated>>)> {
         let name = format!("read {}", feed.settings.name);
-        let token = Arc::new(Token::new(feed)?);
-        let orders = Arc::new(Orders::new(token.wake.clone()));
+        let shared = Arc::new(Shared::new(feed)?);
+        let orders = Arc::new(Orders::new(shared.wake.clone()));
         let (ready, outcome) = mpsc::sync_channel(1);
-        let for_thread = (token.clone(), orders.clone());
+        let for_thread = (shared.clone(), orders.clone());
         let thread = Builder::new().name(name).spawn(move || {
-            let (token, orders) = for_thread;
-            let _named = token.named.clone().entered();
-            let mut source = StreamSource::new(token.clone());
+            let (shared, orders) = for_thread;
+            let _named = shared.named.clone().entered();
+            let mut source = StreamSource::new(shared.clone());
             let begun = source.begin(before);
             let has_failed = begun.is_err();
             if ready.send(begun).is_err() || has_failed {
                 return;
             }
             source.set_values();
-            ReaderThread::new(source, orders, token).run();
+            ReaderThread::new(source, orders, shared).run();
         })?;
-        Ok((Self { orders, token, written_off: false, thread: Some(thread) }, outcome))
+        Ok((Self { orders, shared, written_off: false, thread: Some(thread) }, outcome))
     }
 
     /// Sends an order. An order that ends the run makes a waiting source return.
@@ -107,15 +105,10 @@ impl Reader {
         self.orders.give(order, is_urgent);
     }
 
-    /// How long the source's current call has been running, if that is longer than `limit`.
-    pub(crate) fn overdue(&self, limit: Duration) -> Option<Duration> {
-        self.token.overdue(limit)
-    }
-
     /// To be called often: writes off an overdue call, with the code that it runs; if the call returns later, the
     /// source is used again. Returns how long the call has been running, when it is first overdue.
     pub(crate) fn write_off_if_overdue(&mut self, limit: Duration) -> Option<Duration> {
-        let overdue = self.overdue(limit);
+        let overdue = self.shared.overdue(limit);
         if overdue.is_some() == self.written_off {
             return None;
         }
@@ -123,9 +116,9 @@ impl Reader {
         match overdue {
             Some(_) => self.write_off(),
             None => tracing::warn!(
-                stream = %self.stream(),
+                stream = %self.shared.stream,
                 "{}: the call that was written off has returned; the source is used again from the next scan on",
-                self.source()
+                self.shared.source()
             ),
         }
         overdue
@@ -133,47 +126,7 @@ impl Reader {
 
     /// Writes off the source's code.
     pub(crate) fn write_off(&self) {
-        self.feed().factory.write_off();
-    }
-
-    /// The stream that it feeds.
-    pub(crate) fn stream(&self) -> &StreamName {
-        &self.token.stream
-    }
-
-    /// The source that it runs.
-    pub(crate) fn feed(&self) -> Feed {
-        self.token.feed(Feed::clone)
-    }
-
-    /// Name, version and file of the source.
-    pub(crate) fn source(&self) -> String {
-        self.token.source()
-    }
-
-    /// What happens when the stream's share of memory is full.
-    pub(crate) fn when_full(&self) -> WhenFull {
-        self.token.feed(|feed| feed.settings.when_full)
-    }
-
-    /// Counts the frames that the source gave and that were returned; `None` without a count.
-    pub(crate) fn ledger(&self) -> Option<&'static Ledger> {
-        self.token.ledger()
-    }
-
-    /// Parameters whose last value the source refused, each with the reason; the previous value stays.
-    pub(crate) fn refused(&self) -> Vec<String> {
-        self.token.refused()
-    }
-
-    /// Number of events that the source has given, in all its runs.
-    pub(crate) fn events(&self) -> u64 {
-        self.token.events()
-    }
-
-    /// Number of instances that replaced others after a fault, since the last call.
-    pub(crate) fn take_renewals(&self) -> Renewals {
-        self.token.take_renewals()
+        self.shared.feed().factory.write_off();
     }
 
     /// Whether the thread has ended.
@@ -203,8 +156,8 @@ impl Reader {
         if !self.wait_for_end(deadline) {
             self.write_off();
             tracing::warn!(
-                stream = %self.stream(),
-                "{}: the source does not return; its thread is left behind", self.source()
+                stream = %self.shared.stream,
+                "{}: the source does not return; its thread is left behind", self.shared.source()
             );
         } else if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -16,11 +16,11 @@ use super::{
         orders::{Next, Orders},
         queue::{Item, Queue},
         renewal::StreamSource,
-        token::Token,
+        shared::Shared,
     },
     Order, TakeOver, TookOver,
 };
-use crate::{event::Event, source::Feed};
+use crate::event::Event;
 
 /// The longest wait of one `next`.
 const PULL: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ const STATUS_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct ReaderThread {
     source: StreamSource,
     orders: Arc<Orders<Order>>,
-    token: Arc<Token>,
+    shared: Arc<Shared>,
     run: Option<Run>,
     /// Events that the source gave and that have not fitted into the queue yet.
     batch: VecDeque<Event>,
@@ -58,8 +58,8 @@ enum State {
 }
 
 impl ReaderThread {
-    pub(super) fn new(source: StreamSource, orders: Arc<Orders<Order>>, token: Arc<Token>) -> Self {
-        Self { source, orders, token, run: None, batch: VecDeque::new(), free_until: Instant::now() }
+    pub(super) fn new(source: StreamSource, orders: Arc<Orders<Order>>, shared: Arc<Shared>) -> Self {
+        Self { source, orders, shared, run: None, batch: VecDeque::new(), free_until: Instant::now() }
     }
 
     /// Runs until no more orders come.
@@ -84,7 +84,7 @@ impl ReaderThread {
             self.pull(&queue);
             if asked_at.elapsed() > STATUS_EVERY {
                 asked_at = Instant::now();
-                queue.set_status(self.source.call(|instance| instance.status()));
+                queue.set_status(self.source.status());
             }
         }
     }
@@ -121,9 +121,8 @@ impl ReaderThread {
         if !has_ended {
             tracing::warn!("the source of earlier scans does not return; the new one goes on without waiting");
         }
-        // The code of a source that hangs is not used again.
-        let failed = self.source.take_over(has_ended.then(|| old.feed()));
-        let (feed, parameters) = (self.token.feed(Feed::clone), self.source.parameters().to_vec());
+        let failed = self.source.take_over(has_ended.then(|| old.shared.feed()));
+        let (feed, parameters) = (self.shared.feed(), self.source.parameters().to_vec());
         done(TookOver { old, feed, parameters, failed });
     }
 
@@ -149,7 +148,7 @@ impl ReaderThread {
         let mut events = Vec::new();
         let outcome = self.source.call(|instance| instance.trigger(number, &mut events));
         let given = events.len();
-        self.token.gave(given);
+        self.shared.gave(given);
         self.batch.extend(events);
         // A second event would meet another event's number; for a missing event everybody would wait for ever.
         let wrong = || format!("asked for event {number}, it gave {given} events instead of one");
@@ -168,7 +167,7 @@ impl ReaderThread {
         let before = events.len();
         let began = Instant::now();
         let outcome = self.source.call(|instance| instance.next(&mut events, Deadline::after(PULL)));
-        self.token.gave(events.len() - before);
+        self.shared.gave(events.len() - before);
         self.batch = events.into();
         let Some(run) = &mut self.run else { return };
         match (matches!(run.state, State::Giving), outcome) {
@@ -176,7 +175,7 @@ impl ReaderThread {
             (true, outcome) => {
                 // The last events are queued before the end of the run.
                 push_all(queue, &mut self.batch);
-                queue.set_status(self.source.call(|instance| instance.status()));
+                queue.set_status(self.source.status());
                 match outcome {
                     Ok(_) => {
                         run.state = State::Ended { rests: false };
@@ -195,7 +194,7 @@ impl ReaderThread {
                 run.state = State::Ended { rests: began.elapsed() < PULL / 10 };
             }
             (false, Err(fault)) => {
-                tracing::warn!("{}: after the run's end: {fault}", self.token.source());
+                tracing::warn!("{}: after the run's end: {fault}", self.shared.source());
                 self.close();
             }
         }
@@ -204,8 +203,8 @@ impl ReaderThread {
     /// Closes the run, if one is open.
     fn close(&mut self) {
         let Some(run) = self.run.take() else { return };
-        run.queue.set_status(self.source.call(|instance| instance.status()));
-        self.source.call(|instance| instance.close());
+        run.queue.set_status(self.source.status());
+        self.source.close();
         run.queue.too_late(&mut self.batch);
         if !run.has_failed {
             self.source.has_done_well();

@@ -1,5 +1,5 @@
-//! State that a reader's thread shares with its handle and with the source's instance: the source itself, the stop token,
-//! and the state of the current call.
+//! What a reader's thread shares with its handle and with the source's instance: the source itself, the stop signal, and
+//! the state of the current call.
 //!
 //! Created on the thread that starts a reader; read and rung by any thread. Holds no lock over a call of the source.
 
@@ -17,18 +17,19 @@ use framegate_plugin_api::{HostServices, LogLevel};
 use tracing::level_filters::LevelFilter;
 
 use super::{Feed, Ledger, StrayCalls};
-use crate::{names::StreamName, wake::Wake};
+use crate::{names::StreamName, settings::WhenFull, wake::Wake};
 
-/// The stop token of an instance: rung while an order waits.
+/// See the module.
 #[derive(Debug)]
-pub(super) struct Token {
-    pub(super) stream: StreamName,
+pub(crate) struct Shared {
+    pub(crate) stream: StreamName,
     /// Names the stream in log lines: of the reader thread, and of the source's own threads.
     pub(super) named: tracing::Span,
     /// The source. Locked only for short accesses, never over a call.
     feed: Mutex<Feed>,
     /// Counts the frames of all instances.
     ledger: OnceLock<&'static Ledger>,
+    /// The stop signal: rung while an order waits that ends the run.
     pub(super) wake: Wake,
     /// The current call and its start in ms of `epoch` + 1; 0: no call.
     busy_since: AtomicU64,
@@ -48,7 +49,7 @@ pub(crate) struct Renewals {
     pub(crate) not_made: u64,
 }
 
-impl Token {
+impl Shared {
     pub(super) fn new(feed: Feed) -> std::io::Result<Self> {
         let stream = feed.settings.name.clone();
         Ok(Self {
@@ -65,9 +66,14 @@ impl Token {
         })
     }
 
-    /// Reads from the source's code and configuration.
-    pub(super) fn feed<T>(&self, what: impl FnOnce(&Feed) -> T) -> T {
-        what(&self.lock())
+    /// The source.
+    pub(crate) fn feed(&self) -> Feed {
+        self.lock().clone()
+    }
+
+    /// What happens when the stream's share of memory is full.
+    pub(crate) fn when_full(&self) -> WhenFull {
+        self.lock().settings.when_full
     }
 
     /// The reader runs another source from now on. [reader thread]
@@ -80,12 +86,12 @@ impl Token {
     }
 
     /// Name, version and file of the source.
-    pub(super) fn source(&self) -> String {
-        self.feed(|feed| feed.factory.identity().to_string())
+    pub(crate) fn source(&self) -> String {
+        self.lock().factory.identity().to_string()
     }
 
     /// Counts the frames that the instances gave and that were returned; `None` without a count.
-    pub(super) fn ledger(&self) -> Option<&'static Ledger> {
+    pub(crate) fn ledger(&self) -> Option<&'static Ledger> {
         self.ledger.get().copied()
     }
 
@@ -108,18 +114,19 @@ impl Token {
     }
 
     /// How long the current call has been running, if that is longer than `limit`.
-    pub(super) fn overdue(&self, limit: Duration) -> Option<Duration> {
+    pub(crate) fn overdue(&self, limit: Duration) -> Option<Duration> {
         let since = self.busy_since.load(Ordering::Relaxed); // see `begin_call`
         let busy = (since != 0).then(|| Duration::from_millis(self.now_ms().saturating_sub(since)));
         busy.filter(|busy| *busy > limit)
     }
 
-    /// [reader thread]
+    /// The source has given events. [reader thread]
     pub(super) fn gave(&self, events: usize) {
         self.events.fetch_add(events as u64, Ordering::Relaxed); // statistics for people; guards nothing
     }
 
-    pub(super) fn events(&self) -> u64 {
+    /// Number of events that the source has given, in all its runs.
+    pub(crate) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed) // see `gave`
     }
 
@@ -129,8 +136,8 @@ impl Token {
         if is_made { made } else { not_made }.fetch_add(1, Ordering::Relaxed); // statistics for people; guard nothing
     }
 
-    /// The counts since the last call.
-    pub(super) fn take_renewals(&self) -> Renewals {
+    /// Number of instances that replaced others after a fault, since the last call.
+    pub(crate) fn take_renewals(&self) -> Renewals {
         let (made, not_made) = &self.renewals;
         // See `renewed`.
         Renewals { made: made.swap(0, Ordering::Relaxed), not_made: not_made.swap(0, Ordering::Relaxed) }
@@ -145,8 +152,8 @@ impl Token {
         }
     }
 
-    /// The refused values, one line each.
-    pub(super) fn refused(&self) -> Vec<String> {
+    /// Parameters whose last value the source refused, each with the reason; the previous value stays.
+    pub(crate) fn refused(&self) -> Vec<String> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |(name, why)| format!("stream {}: the source refuses the value of {name}: {why}", self.stream);
         refused.iter().map(line).collect()
@@ -159,14 +166,14 @@ impl Token {
 
 /// The host services of one instance: it releases them when it ends.
 pub(super) struct Lent {
-    pub(super) token: Arc<Token>,
+    pub(super) shared: Arc<Shared>,
     /// The callback for calls after the release.
     pub(super) stray_calls: Option<StrayCalls>,
 }
 
 impl HostServices for Lent {
     fn log(&self, level: LogLevel, message: &str) {
-        let _named = self.token.named.enter();
+        let _named = self.shared.named.enter();
         match level {
             LogLevel::Error => tracing::error!("{message}"),
             LogLevel::Warn => tracing::warn!("{message}"),
@@ -175,7 +182,7 @@ impl HostServices for Lent {
         }
     }
     fn stop_requested(&self) -> bool {
-        self.token.wake.is_rung()
+        self.shared.wake.is_rung()
     }
     fn log_level(&self) -> LogLevel {
         match LevelFilter::current() {
@@ -186,7 +193,7 @@ impl HostServices for Lent {
         }
     }
     fn stop_descriptor(&self) -> BorrowedFd<'_> {
-        self.token.wake.descriptor()
+        self.shared.wake.descriptor()
     }
     fn stray_calls(&self) -> Option<StrayCalls> {
         self.stray_calls.clone()
