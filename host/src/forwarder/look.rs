@@ -69,9 +69,9 @@ impl Forwarder {
         self.ingester.count(Counter::CapturesRefused, self.dump.take_refused());
         for stream in 0..self.inputs.len() {
             let reader = &mut self.inputs[stream].reader;
-            let renewals = reader.shared.take_renewals();
-            self.ingester.count(Counter::SourcesRecreated, renewals.made);
-            self.ingester.count(Counter::SourcesNotRecreated, renewals.not_made);
+            let [made, not_made] = reader.shared.take_renewals();
+            self.ingester.count(Counter::SourcesRecreated, made);
+            self.ingester.count(Counter::SourcesNotRecreated, not_made);
             if reader.write_off_if_overdue(limits.source_timeout).is_some() {
                 self.ingester.count(Counter::SourcesWrittenOff, 1);
                 self.tell(Told::Hangs(self.inputs[stream].reader.shared.stream.clone()));

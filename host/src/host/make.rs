@@ -125,7 +125,7 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
     for of_ingester in started {
         let mut inputs = Vec::new();
         for (stream, starting) in of_ingester {
-            match starting.wait(deadline, settings) {
+            match wait(starting, deadline, settings) {
                 Ok((reader, ready)) => {
                     for wrong in wrong_parameters(stream, &ready) {
                         let problem = format!("{}: {wrong}", reader.shared.source());
@@ -170,32 +170,23 @@ pub(super) fn identify(
 }
 
 /// A source that is being created, on its reader thread.
-#[derive(Debug)]
-pub(super) struct Starting {
-    reader: Reader,
-    outcome: std::sync::mpsc::Receiver<Result<Ready, NotCreated>>,
-}
+type Starting = (Reader, std::sync::mpsc::Receiver<Result<Ready, NotCreated>>);
 
 /// Starts to create a stream's source. `before`: the one that it is to replace.
 pub(super) fn start(feed: Feed, before: Option<Feed>) -> Result<Starting, Problem> {
-    match Reader::start(feed, before) {
-        Ok((reader, outcome)) => Ok(Starting { reader, outcome }),
-        Err(problem) => Err(Problem::Machine(format!("no thread for its source: {problem}\n  {}", threads::REMEDY))),
-    }
+    Reader::start(feed, before)
+        .map_err(|problem| Problem::Machine(format!("no thread for its source: {problem}\n  {}", threads::REMEDY)))
 }
 
-impl Starting {
-    /// Waits until it is ready.
-    pub(super) fn wait(self, deadline: Instant, settings: &Settings) -> Result<Made, Problem> {
-        let Self { reader, outcome } = self;
-        let source = reader.shared.source();
-        match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Ok(ready)) => Ok((reader, ready)),
-            Ok(Err(problem)) => Err(Problem::new(&source, problem)),
-            Err(_) => {
-                reader.write_off();
-                Err(refusal::overdue(&source, settings.source_timeout).into())
-            }
+/// Waits until a source is ready.
+pub(super) fn wait((reader, outcome): Starting, deadline: Instant, settings: &Settings) -> Result<Made, Problem> {
+    let source = reader.shared.source();
+    match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(Ok(ready)) => Ok((reader, ready)),
+        Ok(Err(problem)) => Err(Problem::new(&source, problem)),
+        Err(_) => {
+            reader.write_off();
+            Err(refusal::overdue(&source, settings.source_timeout).into())
         }
     }
 }

@@ -37,16 +37,9 @@ pub(crate) struct Shared {
     /// Number of events that the source has given, in all its runs.
     events: AtomicU64,
     /// Number of replacement instances that were created, and that could not be created, since they were last read.
-    renewals: (AtomicU64, AtomicU64),
+    renewals: [AtomicU64; 2],
     /// Values that the source refused, by parameter, until it accepts one. Locked only for short accesses, never over a call.
     refused: Mutex<BTreeMap<String, String>>,
-}
-
-/// How often a new instance was needed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Renewals {
-    pub(crate) made: u64,
-    pub(crate) not_made: u64,
 }
 
 impl Shared {
@@ -132,15 +125,12 @@ impl Shared {
 
     /// A new instance was needed, and was created or not. [reader thread]
     pub(super) fn renewed(&self, is_made: bool) {
-        let (made, not_made) = &self.renewals;
-        if is_made { made } else { not_made }.fetch_add(1, Ordering::Relaxed); // statistics for people; guard nothing
+        self.renewals[usize::from(!is_made)].fetch_add(1, Ordering::Relaxed); // statistics for people; guards nothing
     }
 
-    /// Number of instances that replaced others after a fault, since the last call.
-    pub(crate) fn take_renewals(&self) -> Renewals {
-        let (made, not_made) = &self.renewals;
-        // See `renewed`.
-        Renewals { made: made.swap(0, Ordering::Relaxed), not_made: not_made.swap(0, Ordering::Relaxed) }
+    /// Number of instances that replaced others after a fault, and of those that could not be created, since the last call.
+    pub(crate) fn take_renewals(&self) -> [u64; 2] {
+        self.renewals.each_ref().map(|count| count.swap(0, Ordering::Relaxed)) // see `renewed`
     }
 
     /// The source has refused or accepted the value of a parameter. [reader thread]

@@ -16,8 +16,8 @@ mod reload;
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::Builder,
     time::Instant,
 };
 
@@ -181,11 +181,14 @@ impl Swaps {
         self.exchanges.iter().find_map(|exchange| exchange.slots.get(stream))?.upgrade()
     }
 
-    /// Records that no thread could be started for a swap.
-    pub(crate) fn no_thread(&self, number: u64, problem: &io::Error) {
-        let text = format!("no thread for the swap: {problem}\n  {}", threads::REMEDY);
-        tracing::error!(swap = number, "refused, and nothing has changed: {text}");
-        self.book().refused(number, &text, "machine");
+    /// Does the same as [`Swaps::make`] on its own thread; the outcome is in the log and in the receipt.
+    pub(crate) fn make_on_thread(self: &Arc<Self>, asked: Asked) {
+        let (swaps, number) = (self.clone(), asked.number);
+        if let Err(problem) = Builder::new().name("swap".into()).spawn(move || drop(swaps.make(&asked))) {
+            let text = format!("no thread for the swap: {problem}\n  {}", threads::REMEDY);
+            tracing::error!(swap = number, "refused, and nothing has changed: {text}");
+            self.book().refused(number, &text, "machine");
+        }
     }
 
     fn try_make(&self, asked: &Asked) -> Result<Made, Problem> {
@@ -198,7 +201,7 @@ impl Swaps {
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
         let before = self.book().feed(stream.name.as_str()).cloned();
         let starting = make::start(Feed { settings: stream.clone(), factory }, before)?;
-        let made = starting.wait(Instant::now() + settings.creation_timeout(), &settings)?;
+        let made = make::wait(starting, Instant::now() + settings.creation_timeout(), &settings)?;
         for wrong in make::wrong_parameters(stream, &made.1) {
             // The configured parameters are for the configured source; this may be another one.
             tracing::warn!(stream = %stream.name, swap = asked.number, "a configured parameter is not used: {wrong}");

@@ -24,6 +24,7 @@ use super::{
     renewal::{NotMade, StreamSource},
     shared::Shared,
 };
+
 /// The forwarder's handle to a reader. Dropping it ends the reader when the source's current call returns.
 #[derive(Debug)]
 pub(crate) struct Reader {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     budget::Account,
-    settings::StreamSettings,
+    names::StreamName,
+    settings::{StreamSettings, WhenFull},
     source::{linked::linked, queue::Space},
     wake::Wake,
 };
@@ -47,7 +48,9 @@ impl Source for Only {
     const EXCLUSIVE: bool = true;
 
     fn create(OnlySettings { name, fails }: OnlySettings, host: HostContext) -> Result<Self, SourceError> {
-        note(host.stream(), format!("create {name}"));
+        // The order of the scan that it is created for is not a reason to stop.
+        let stops = if host.stop_requested() { ", which should stop" } else { "" };
+        note(host.stream(), format!("create {name}{stops}"));
         if fails { Err(SourceError::internal("no")) } else { Ok(Self { host, name }) }
     }
     fn open(&mut self) -> Result<NoRun, SourceError> {
