@@ -1,13 +1,13 @@
 //! Executes the heart's decisions: orders to readers, start and end of the capture.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use super::Forwarder;
 use crate::{
     budget::Account,
     ingester::Action,
     names::ScanId,
-    source::{order::Order, queue::Queue},
+    source::{queue::Queue, reader::Order},
 };
 
 impl Forwarder {
@@ -17,8 +17,8 @@ impl Forwarder {
         for action in std::mem::take(&mut self.ingester.actions) {
             busy = true;
             match action {
-                Action::Open { stream } => self.order(stream, Order::Open),
-                Action::Close { stream } => self.order(stream, Order::Close),
+                Action::Open { stream } => self.start_scan(stream, true),
+                Action::Close { stream } => self.start_scan(stream, false),
                 Action::Trigger { stream, number } => self.inputs[stream].reader.order(Order::Trigger(number)),
                 Action::SetParameter { stream, name, value } => {
                     let input = &mut self.inputs[stream];
@@ -42,18 +42,20 @@ impl Forwarder {
     }
 
     /// Each scan has a new queue: the forwarder does not read what an old run still sends.
-    fn order(&mut self, stream: usize, order: impl FnOnce(Arc<Queue>) -> Order) {
+    fn start_scan(&mut self, stream: usize, opens: bool) {
         let share = self.settings.memory_limit / 2 / self.ingester.active_streams().max(1) as u64;
         let input = &mut self.inputs[stream];
         let freed = input.space.clone();
         let account = Account::new(share, move || freed.freed());
-        let queue = Queue::new(input.when_full, account, input.space.clone(), self.wake.clone());
+        let queue = Queue::new(input.reader.shared.when_full(), account, input.space.clone(), self.wake.clone());
         let left = input.queue.replace(queue.clone()).map(|old| old.abandon()).unwrap_or_default();
-        input.reader.order(order(queue));
+        input.reader.order(Order::Scan { queue, opens, from: input.from.take() });
+        // After a swap that failed it is not the one that was expected.
+        self.ingester.fed_by(stream, input.reader.shared.source());
         self.ingester.left_behind(stream, left);
         // The reader will execute it if its call ever returns. The other streams do not wait for that.
         let limit = self.ingester.limits().source_timeout;
-        if self.inputs[stream].reader.overdue(limit).is_some() {
+        if self.inputs[stream].reader.shared.overdue(limit).is_some() {
             // The same text in each scan, so that it is logged once; status shows the time.
             self.ingester.failed(stream, "a call of the source in an earlier scan has not returned yet".to_owned());
         }

@@ -55,7 +55,6 @@ const PACE_LOG: Duration = Duration::from_secs(10);
 
 impl Forwarder {
     pub(super) fn housekeeping(&mut self, now: Instant) {
-        self.take_replacements();
         let limits = self.ingester.limits().clone();
         let workers = &mut self.ingester.workers;
         workers.evict(now, &limits, self.assembled.is_full());
@@ -70,15 +69,15 @@ impl Forwarder {
         self.ingester.count(Counter::CapturesRefused, self.dump.take_refused());
         for stream in 0..self.inputs.len() {
             let reader = &mut self.inputs[stream].reader;
-            let renewals = reader.take_renewals();
-            self.ingester.count(Counter::SourcesRecreated, renewals.made);
-            self.ingester.count(Counter::SourcesNotRecreated, renewals.not_made);
-            if reader.write_off(limits.source_timeout).is_some() {
+            let [made, not_made] = reader.shared.take_renewals();
+            self.ingester.count(Counter::SourcesRecreated, made);
+            self.ingester.count(Counter::SourcesNotRecreated, not_made);
+            if reader.write_off_if_overdue(limits.source_timeout).is_some() {
                 self.ingester.count(Counter::SourcesWrittenOff, 1);
-                self.tell(Told::Hangs(self.inputs[stream].reader.stream().clone()));
+                self.tell(Told::Hangs(self.inputs[stream].reader.shared.stream.clone()));
             }
             if self.ingester.is_giving(stream)
-                && let Some(time) = self.inputs[stream].reader.overdue(limits.source_timeout)
+                && let Some(time) = self.inputs[stream].reader.shared.overdue(limits.source_timeout)
             {
                 let why = format!(
                     "a call of the source has not returned for {time:.1?} (source_timeout); nothing more is taken from it \
@@ -118,8 +117,8 @@ impl Forwarder {
             });
         };
         let stuck = inputs.iter().enumerate().filter_map(|(stream, input)| {
-            let busy = input.reader.overdue(STUCK)?;
-            let (stream, source) = (self.ingester.stream_name(stream), input.reader.source());
+            let busy = input.reader.shared.overdue(STUCK)?;
+            let (stream, source) = (self.ingester.stream_name(stream), input.reader.shared.source());
             Some(format!("stream {stream}: {source}: a call of the source takes {busy:.1?} so far"))
         });
         let queued = inputs.iter().filter_map(|input| Some(input.queue.as_ref()?.used()));
@@ -135,7 +134,7 @@ impl Forwarder {
                 source: &source,
                 capture: self.dump.report(),
                 connections: self.router.counts.named(),
-                faults: inputs.iter().flat_map(|input| input.reader.refused()).collect(),
+                faults: inputs.iter().flat_map(|input| input.reader.shared.refused()).collect(),
                 hindrances: stuck.chain(lacks).collect(),
                 stopped,
                 late: inputs.iter().map(|input| input.space.late()).sum(),

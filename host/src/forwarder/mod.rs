@@ -30,11 +30,11 @@ use crate::{
         dump::Dump,
         router::{Router, SendOutcome, WorkerInput},
     },
-    settings::{IngesterSettings, WhenFull},
+    settings::IngesterSettings,
     source::{
         queue::{Item, Queue, Space},
-        reader::Reader,
-        replacement::{Replacement, Told},
+        reader::{Reader, TakeOver},
+        replacement::{NextSource, Told},
     },
     wake::Wake,
 };
@@ -50,9 +50,7 @@ pub(crate) struct Forwarder {
     pub(crate) wake: Wake,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) assignments: mpsc::Receiver<Assignments>,
-    /// Sources that were created and wait for the next scan.
-    pub(crate) replacements: std::sync::mpsc::Receiver<Replacement>,
-    /// Reports the outcome of these swaps. Unbounded, because the forwarder may not wait: at most two messages for each
+    /// Reports the outcome of these swaps. Unbounded, because the forwarder may not wait: one message for each
     /// swap, and one for each source that hangs when a scan starts.
     pub(crate) told: mpsc::UnboundedSender<Told>,
     pub(crate) report: watch::Sender<Report>,
@@ -66,22 +64,21 @@ pub(crate) struct Forwarder {
 #[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) reader: Reader,
-    pub(crate) when_full: WhenFull,
     queue: Option<Arc<Queue>>,
     /// Where the stream's readers wait for room in their queues.
     space: Arc<Space>,
-    /// The number of the swap that installed the reader; 0 at the start.
-    number: u64,
     /// The stream's source from the next scan on.
-    replacement: Option<Replacement>,
+    pub(crate) next: Arc<NextSource>,
+    /// The reader before, between the exchange and the next order.
+    from: Option<TakeOver>,
     /// The latest parameter values from control, for a later source.
     values: BTreeMap<String, Arc<[u8]>>,
 }
 
 impl Input {
-    pub(crate) fn new(reader: Reader, when_full: WhenFull) -> Self {
+    pub(crate) fn new(reader: Reader) -> Self {
         let space = Arc::new(Space::default());
-        Self { reader, when_full, queue: None, space, number: 0, replacement: None, values: BTreeMap::new() }
+        Self { reader, queue: None, space, next: Arc::default(), from: None, values: BTreeMap::new() }
     }
 }
 
@@ -286,7 +283,7 @@ impl Forwarder {
         self.take_items();
         for (stream, input) in self.inputs.iter_mut().enumerate() {
             input.reader.stop();
-            input.replacement = None;
+            drop(input.next.take());
             if let Some(queue) = input.queue.take() {
                 self.ingester.left_behind(stream, queue.abandon());
             }

@@ -1,15 +1,18 @@
 //! Replaces sources at the start of a scan, never within one.
 //!
-//! The thread of a new source is running and its source is created; here only handles are exchanged, without waiting.
-//! The old one is returned to the sender of the new one, which waits for its end.
+//! The thread of a new source is running and the source is ready; here only handles are exchanged, without waiting. The
+//! new reader gets the old one with its first order, and waits for its end.
 
-use std::{mem, time::Duration};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use super::Forwarder;
 use crate::{
     names::ScanId,
     source::{
-        order::Order,
+        reader::{Order, TakeOver},
         replacement::{Replacement, Told},
     },
 };
@@ -17,58 +20,40 @@ use crate::{
 impl Forwarder {
     /// From this scan on, each stream with a waiting replacement is fed by it.
     pub(super) fn replace_sources(&mut self, scan: ScanId) {
-        self.take_replacements();
         let limit = self.ingester.limits().source_timeout;
-        for (stream, input) in self.inputs.iter_mut().enumerate() {
-            let hangs = input.reader.overdue(limit).is_some();
-            let Some(Replacement { number, reader, on_demand, when_full, recovers, .. }) = input.replacement.take()
-            else {
-                if hangs {
-                    let _ = self.told.send(Told::Hangs(input.reader.stream().clone()));
+        for stream in 0..self.inputs.len() {
+            let input = &mut self.inputs[stream];
+            let hangs = input.reader.shared.overdue(limit).is_some();
+            match input.next.take() {
+                None if hangs => {
+                    let stream = input.reader.shared.stream.clone();
+                    self.tell(Told::Hangs(stream));
                 }
-                continue;
-            };
-            if recovers && !hangs {
-                let _ = self.told.send(Told::NotNeeded { number });
-                continue;
+                None => {}
+                Some(Replacement { number, recovers: true, .. }) if !hangs => self.tell(Told::NotNeeded { number }),
+                Some(replacement) => {
+                    // Half of the time that opening may take: the new source needs some of it too. A hanging source is
+                    // not waited for.
+                    self.replace(stream, replacement, scan, if hangs { Duration::ZERO } else { limit / 2 });
+                }
             }
-            let mut old = mem::replace(&mut input.reader, reader);
-            // Half of the time that opening may take: the new source needs some of it too. A hanging source is not waited for.
-            let patience = if hangs { Duration::ZERO } else { limit / 2 };
-            let predecessor = old.retire(patience);
+        }
+    }
+
+    fn replace(&mut self, stream: usize, new: Replacement, scan: ScanId, patience: Duration) {
+        let Replacement { number, reader, on_demand, .. } = new;
+        let (input, told, since) = (&mut self.inputs[stream], self.told.clone(), Instant::now());
+        let old = mem::replace(&mut input.reader, reader);
+        old.stop();
+        let done = Box::new(move |took| {
             // The receiver is gone when the host stops.
-            let _ = self.told.send(Told::Effective { number, scan, old });
-            if let Some(predecessor) = predecessor {
-                input.reader.order(Order::Succeed(predecessor));
-            }
-            for (name, value) in &input.values {
-                input.reader.order(Order::SetParameter { name: name.clone(), value: value.clone() });
-            }
-            input.when_full = when_full;
-            input.number = number;
-            self.ingester.replaced(stream, on_demand);
-            self.ingester.fed_by(stream, input.reader.source().to_owned());
+            let _ = told.send(Told::TookOver { number, scan, since, took });
+        });
+        input.from = Some(TakeOver { old, until: since + patience, done });
+        for (name, value) in &input.values {
+            input.reader.order(Order::SetParameter { name: name.clone(), value: value.clone() });
         }
-    }
-
-    /// Takes the replacements that have arrived.
-    pub(super) fn take_replacements(&mut self) {
-        while let Ok(replacement) = self.replacements.try_recv() {
-            self.keep_latest(replacement);
-        }
-    }
-
-    /// If two wait for the same stream, keeps the one that was requested later.
-    fn keep_latest(&mut self, new: Replacement) {
-        let Some(input) = self.inputs.iter_mut().find(|input| input.reader.stream() == &new.stream) else { return };
-        let known = input.replacement.as_ref().map_or(input.number, |waiting| waiting.number);
-        if known > new.number {
-            return self.tell(Told::Superseded { number: new.number, by: known });
-        }
-        let by = new.number;
-        if let Some(Replacement { number, .. }) = input.replacement.replace(new) {
-            self.tell(Told::Superseded { number, by });
-        }
+        self.ingester.replaced(stream, on_demand);
     }
 
     pub(super) fn tell(&self, told: Told) {

@@ -3,23 +3,25 @@
 //! Called on the thread that starts the host; sources are created on their own reader threads, all at the same time,
 //! within `source_timeout`. All problems are collected, so that a person sees them at once.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
-use framegate_plugin_api::{ErrorKind, ParameterType};
+use framegate_plugin_api::ErrorKind;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::{
-    Linked, StartError,
-    feed::{Exchange, Feed},
-    swap::receipt::ProblemSubject,
-};
+use super::{Linked, StartError, swap::receipt::ProblemSubject};
 use crate::source::parameter::Parameter;
 use crate::{
     budget::Account,
     control::{CommandSender, IngesterHandle, Parameters},
     forwarder::{Forwarder, Input, LoopState},
     ingester::{Ingester, Limits, report::Report},
+    names::StreamName,
     near::near,
     output::{
         dump::{Dump, DumpSettings},
@@ -33,19 +35,26 @@ use crate::{
     },
     settings::{Control, IngesterSettings, Settings, StreamSettings},
     source::{
-        Created, Factory, Fault, NotCreated,
-        beginning::Before,
+        Factory, Fault, Feed, NotCreated, Ready,
         loaded::{hash_of, loaded},
-        order::Order,
         reader::Reader,
-        replacement::Told,
+        replacement::{NextSource, Told},
     },
     threads,
     wake::Wake,
 };
 
-/// A stream's reader and the description of its source.
-pub(crate) type Made = (Reader, Feed);
+/// A stream's reader, and what is known of its source.
+pub(crate) type Made = (Reader, Ready);
+
+/// The way to the sources of an ingester that runs.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// Where the next source of each stream waits; gone when the ingester is.
+    pub(crate) slots: BTreeMap<StreamName, Weak<NextSource>>,
+    /// The sources' parameters, for control to publish.
+    pub(crate) parameters: watch::Sender<Parameters>,
+}
 
 /// Why a stream has no source.
 #[derive(Debug)]
@@ -103,9 +112,9 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
         for stream in &ingester.streams {
             let starting = find(stream, settings, linked, false)
                 .map_err(Problem::from)
-                .and_then(|factory| Ok((start(stream, &factory, None)?, factory)));
+                .and_then(|factory| start(Feed { settings: stream.clone(), factory }, None));
             match starting {
-                Ok((starting, factory)) => of_ingester.push((stream, factory, starting)),
+                Ok(starting) => of_ingester.push((stream, starting)),
                 Err(problem) => error.no_source(&stream.name, &problem),
             }
         }
@@ -115,14 +124,14 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
     let mut made = Vec::new();
     for of_ingester in started {
         let mut inputs = Vec::new();
-        for (stream, factory, starting) in of_ingester {
-            match starting.wait(&factory, deadline, settings) {
-                Ok((reader, created)) => {
-                    for wrong in give_parameters(stream, &reader, &created) {
-                        let problem = format!("{}: {wrong}", factory.identity());
+        for (stream, starting) in of_ingester {
+            match wait(starting, deadline, settings) {
+                Ok((reader, ready)) => {
+                    for wrong in wrong_parameters(stream, &ready) {
+                        let problem = format!("{}: {wrong}", reader.shared.source());
                         error.no_source(&stream.name, &Problem::Settings(problem));
                     }
-                    inputs.push((reader, Feed { number: 0, settings: stream.clone(), factory, created }));
+                    inputs.push((reader, ready));
                 }
                 Err(problem) => error.no_source(&stream.name, &problem),
             }
@@ -161,72 +170,43 @@ pub(super) fn identify(
 }
 
 /// A source that is being created, on its reader thread.
-#[derive(Debug)]
-pub(super) struct Starting {
-    reader: Reader,
-    outcome: std::sync::mpsc::Receiver<Result<Created, NotCreated>>,
+type Starting = (Reader, std::sync::mpsc::Receiver<Result<Ready, NotCreated>>);
+
+/// Starts to create a stream's source. `before`: the one that it is to replace.
+pub(super) fn start(feed: Feed, before: Option<Feed>) -> Result<Starting, Problem> {
+    Reader::start(feed, before)
+        .map_err(|problem| Problem::Machine(format!("no thread for its source: {problem}\n  {}", threads::REMEDY)))
 }
 
-/// Starts to create a stream's source.
-pub(super) fn start(
-    stream: &StreamSettings,
-    factory: &Arc<dyn Factory>,
-    before: Option<Before>,
-) -> Result<Starting, Problem> {
-    match Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone(), before) {
-        Ok((reader, outcome)) => Ok(Starting { reader, outcome }),
-        Err(problem) => Err(Problem::Machine(format!("no thread for its source: {problem}\n  {}", threads::REMEDY))),
-    }
-}
-
-impl Starting {
-    /// Waits until it is created.
-    pub(super) fn wait(
-        self,
-        factory: &Arc<dyn Factory>,
-        deadline: Instant,
-        settings: &Settings,
-    ) -> Result<(Reader, Created), Problem> {
-        let source = factory.identity().to_string();
-        let Self { reader, outcome } = self;
-        match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Ok(created)) => Ok((reader, created)),
-            Ok(Err(problem)) => Err(Problem::new(&source, problem)),
-            Err(_) => {
-                factory.write_off();
-                Err(refusal::overdue(&source, settings.source_timeout).into())
-            }
+/// Waits until a source is ready.
+pub(super) fn wait((reader, outcome): Starting, deadline: Instant, settings: &Settings) -> Result<Made, Problem> {
+    let source = reader.shared.source();
+    match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(Ok(ready)) => Ok((reader, ready)),
+        Ok(Err(problem)) => Err(Problem::new(&source, problem)),
+        Err(_) => {
+            reader.write_off();
+            Err(refusal::overdue(&source, settings.source_timeout).into())
         }
     }
 }
 
-/// Sets a source's parameters from the settings. Returns the problems, in words.
-pub(super) fn give_parameters(stream: &StreamSettings, reader: &Reader, created: &Created) -> Vec<String> {
-    let known = || created.parameters.iter().map(|parameter| parameter.name.as_str());
-    let mut wrong = Vec::new();
-    for (name, value) in &stream.parameters {
-        let described = created.parameters.iter().find(|parameter| parameter.name == *name);
-        // The parameters of a source that is created later are not known yet; it ignores those it does not have.
-        if described.is_none() && !created.waits {
-            let meant = near(name, known()).map(|near| format!("; did you mean {near:?}?"));
-            wrong.push(format!("it has no parameter {name:?}{}", meant.unwrap_or_default()));
-        } else if let Some(expected) = described.and_then(|parameter| mismatch(parameter.dtype, value)) {
-            wrong.push(format!("parameter {name:?}: {value:?} is not allowed: expected {expected}"));
-        } else {
-            reader.order(Order::SetParameter { name: name.clone(), value: value.as_bytes().into() });
+/// The configured parameters that the source does not have, or whose values have the wrong type, in words. A source that
+/// is created later ignores such parameters.
+pub(super) fn wrong_parameters(stream: &StreamSettings, ready: &Ready) -> Vec<String> {
+    let Some(known) = &ready.parameters else { return Vec::new() };
+    let wrong = |(name, value): (&String, &String)| match known.iter().find(|parameter| parameter.name == *name) {
+        Some(parameter) => {
+            let expected = parameter.mismatch(value)?;
+            Some(format!("parameter {name:?}: {value:?} is not allowed: expected {expected}"))
         }
-    }
-    wrong
-}
-
-/// The required type if a value has the wrong one. Texts are as a controller writes them: Python's `str()`.
-fn mismatch(dtype: ParameterType, value: &str) -> Option<&'static str> {
-    match dtype {
-        ParameterType::Int if value.parse::<i128>().is_err() => Some("a whole number"),
-        ParameterType::Float if value.parse::<f64>().is_err() => Some("a number"),
-        ParameterType::Bool if !["true", "false"].contains(&value.to_lowercase().as_str()) => Some("true or false"),
-        _ => None,
-    }
+        None => {
+            let meant = near(name, known.iter().map(|parameter| parameter.name.as_str()));
+            let meant = meant.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            Some(format!("it has no parameter {name:?}{meant}"))
+        }
+    };
+    stream.parameters.iter().filter_map(wrong).collect()
 }
 
 /// Prepares an ingester and binds its port; it does not run yet.
@@ -277,17 +257,13 @@ pub(crate) fn prepare(
         allowed_workers: ingester.workers.clone(),
         most_workers: connection_limits().workers,
     };
-    let streams = made.iter().map(|(_, feed)| (feed.settings.name.clone(), feed.created.on_demand)).collect();
-    let described = made.iter().flat_map(|(_, feed)| {
-        let with_stream = |one: &Parameter| (feed.settings.name.clone(), one.clone());
-        feed.created.parameters.iter().map(with_stream)
+    let streams = made.iter().map(|(reader, ready)| (reader.shared.stream.clone(), ready.on_demand)).collect();
+    let described = made.iter().flat_map(|(reader, ready)| {
+        let with_stream = |one: &Parameter| (reader.shared.stream.clone(), one.clone());
+        ready.parameters.iter().flatten().map(with_stream)
     });
     let (parameters, described) = watch::channel(described.collect::<Parameters>());
-    let (replacement_sender, replacements) = std::sync::mpsc::sync_channel(16);
-    let mut heart = Ingester::new(name.clone(), streams, limits);
-    for (stream, (reader, _)) in made.iter().enumerate() {
-        heart.fed_by(stream, reader.source().to_owned());
-    }
+    let heart = Ingester::new(name.clone(), streams, limits);
     let service_uuid = Uuid::new_v4();
     let room = wake.clone();
     let (report, latest) = watch::channel(Report::starting(name.clone(), service_uuid, ingester));
@@ -300,17 +276,18 @@ pub(crate) fn prepare(
         commands: sender,
         report: latest,
     };
-    let exchange = Exchange { streams: handle.streams.clone(), replacements: replacement_sender, parameters };
+    let inputs: Vec<_> = made.into_iter().map(|(reader, _)| Input::new(reader)).collect();
+    let slots = inputs.iter().map(|input| (input.reader.shared.stream.clone(), Arc::downgrade(&input.next))).collect();
+    let exchange = Exchange { slots, parameters };
     let forwarder = Forwarder {
         settings: ingester.clone(),
         service_uuid,
         ingester: heart,
-        inputs: made.into_iter().map(|(reader, feed)| Input::new(reader, feed.settings.when_full)).collect(),
+        inputs,
         router,
         wake,
         commands,
         assignments,
-        replacements,
         told,
         report,
         dump,
@@ -318,23 +295,4 @@ pub(crate) fn prepare(
         state: LoopState::new(Instant::now()),
     };
     Ok((forwarder, handle, exchange))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_fits_a_parameter_as_a_controller_would_write_it() {
-        for (dtype, good, bad) in [
-            (ParameterType::Int, &["0", "-7", "18446744073709551615"][..], &["", "1.0", "abc", "0x10"][..]),
-            (ParameterType::Float, &["2", "-1.5e3", "inf"], &["", "abc", "1,5"]),
-            (ParameterType::Bool, &["True", "false"], &["", "1", "yes"]),
-            (ParameterType::Str, &["", "abc"], &[]),
-            (ParameterType::Binary, &["\u{0}"], &[]),
-        ] {
-            good.iter().for_each(|value| assert_eq!(mismatch(dtype, value), None, "{dtype:?} {value:?}"));
-            bad.iter().for_each(|value| assert!(mismatch(dtype, value).is_some(), "{dtype:?} {value:?}"));
-        }
-    }
 }

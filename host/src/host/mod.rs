@@ -4,7 +4,6 @@
 //! first thread that talks to workers runs.
 
 mod error;
-mod feed;
 mod make;
 mod stop;
 pub(crate) mod swap;
@@ -22,8 +21,6 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-#[cfg(test)]
-pub(crate) use self::feed::Feed;
 pub use self::{
     error::StartError,
     swap::{
@@ -160,7 +157,8 @@ impl Host {
         settings.validate()?;
         let mut error = StartError::new();
         let made = make::make_sources(&settings, &linked, &mut error);
-        let feeds: Vec<_> = made.iter().flatten().map(|(_, feed)| feed.clone()).collect();
+        let known = |(reader, ready): &make::Made| (reader.shared.feed(), ready.parameters.clone().unwrap_or_default());
+        let feeds: Vec<_> = made.iter().flatten().map(known).collect();
         let (told, tells) = mpsc::unbounded_channel();
         let (mut ready, mut handles, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
         for (ingester, made) in settings.ingesters.iter().zip(made) {
@@ -190,7 +188,7 @@ impl Host {
         let (stop_control, stop) = watch::channel(false);
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
-        let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, told, feeds.into_iter()));
+        let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, feeds));
         runtime.spawn(swap::keep(swaps.clone(), tells));
         announce(&settings.ingesters, &swaps.sources());
         if let Some(address) = settings.admin.filter(|address| !address.ip().is_loopback()) {

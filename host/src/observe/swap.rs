@@ -7,7 +7,7 @@
 //! otherwise, and never from a web page: its browser could be on this machine, too. And the file must belong to root or
 //! to the user of this process: otherwise other users of the machine could have their files loaded.
 
-use std::{net::SocketAddr, sync::Arc, thread};
+use std::sync::Arc;
 
 use axum::{
     Extension, Json,
@@ -83,13 +83,8 @@ pub(super) async fn ask(
     })?;
     asked.from_outside = true;
     let number = asked.number;
-    let swaps = gate.swaps.clone();
-    // The outcome is in the receipt. Not on the runtime's threads: if no thread could be started it would wait there
-    // for ever, and keep its place.
-    let make = move || drop(swaps.make(&asked));
-    if let Err(problem) = thread::Builder::new().name("swap".into()).spawn(make) {
-        gate.swaps.no_thread(number, &problem);
-    }
+    // Not on the runtime's threads: if no thread could be started it would wait there for ever, and keep its place.
+    gate.swaps.make_on_thread(asked);
     let receipt =
         gate.swaps.receipt(number).ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "too many swaps"))?;
     Ok((StatusCode::ACCEPTED, Json(receipt)))

@@ -1,18 +1,15 @@
 //! Event input. A reader cannot tell a linked source from one in a plugin file.
 
-pub(crate) mod beginning;
 pub(crate) mod linked;
 pub(crate) mod loaded;
-mod nobody;
-pub(crate) mod order;
 mod orders;
 pub(crate) mod parameter;
 pub(crate) mod queue;
 pub(crate) mod reader;
-mod renewal;
+pub(crate) mod renewal;
 pub(crate) mod replacement;
 pub(crate) mod row;
-mod token;
+mod shared;
 
 use std::{fmt, sync::Arc};
 
@@ -22,6 +19,7 @@ use serde_json::Value;
 
 use crate::event::Event;
 use crate::plugin::{identity::SourceIdentity, refusal::Refusal};
+use crate::settings::StreamSettings;
 use crate::source::parameter::Parameter;
 
 /// Creates instances of one source, loaded or linked.
@@ -50,6 +48,20 @@ pub(crate) trait Factory: Send + Sync + fmt::Debug {
     fn stray_calls(&self, stream: &str) -> Option<StrayCalls> {
         let _ = stream;
         None
+    }
+}
+
+/// The code of a stream's source, and its configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Feed {
+    pub(crate) settings: StreamSettings,
+    pub(crate) factory: Arc<dyn Factory>,
+}
+
+impl Feed {
+    /// The properties of the source. [reader thread, see [`Factory::traits`]]
+    fn traits(&self) -> Result<Traits, NotCreated> {
+        self.factory.traits(self.settings.name.as_str(), &self.settings.settings)
     }
 }
 
@@ -110,17 +122,13 @@ pub(crate) struct Connection {
     pub(crate) address: Option<String>,
 }
 
-/// The reader's result of creating its instance.
+/// A source that is ready: created, or to be created when the previous source has ended.
 #[derive(Debug, Clone)]
-pub(crate) struct Created {
-    /// The source's run-time parameters.
-    pub(crate) parameters: Vec<Parameter>,
+pub(crate) struct Ready {
     /// Whether it answers `trigger` instead of `next`.
     pub(crate) on_demand: bool,
-    /// Counts the frames that it gave and that were returned.
-    pub(crate) ledger: Option<&'static Ledger>,
-    /// It is not created yet: it is exclusive, and the previous source has not ended.
-    pub(crate) waits: bool,
+    /// Its run-time parameters; `None`: it is not created yet.
+    pub(crate) parameters: Option<Vec<Parameter>>,
 }
 
 /// Why an instance could not be created.

@@ -35,4 +35,35 @@ impl Parameter {
             dtype => return Err(format!("its default {default} is not of type {}", json!(dtype))),
         })
     }
+
+    /// The required type, if a value has the wrong one. Texts are as a controller writes them: Python's `str()`.
+    pub(crate) fn mismatch(&self, value: &str) -> Option<&'static str> {
+        match self.dtype {
+            ParameterType::Int if value.parse::<i128>().is_err() => Some("a whole number"),
+            ParameterType::Float if value.parse::<f64>().is_err() => Some("a number"),
+            ParameterType::Bool if !["true", "false"].contains(&value.to_lowercase().as_str()) => Some("true or false"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_fits_a_parameter_as_a_controller_would_write_it() {
+        for (dtype, good, bad) in [
+            (ParameterType::Int, &["0", "-7", "18446744073709551615"][..], &["", "1.0", "abc", "0x10"][..]),
+            (ParameterType::Float, &["2", "-1.5e3", "inf"], &["", "abc", "1,5"]),
+            (ParameterType::Bool, &["True", "false"], &["", "1", "yes"]),
+            (ParameterType::Str, &["", "abc"], &[]),
+            (ParameterType::Binary, &["\u{0}"], &[]),
+        ] {
+            let (name, description) = (String::new(), String::new());
+            let parameter = Parameter { name, description, dtype, default: Value::Null };
+            good.iter().for_each(|value| assert_eq!(parameter.mismatch(value), None, "{dtype:?} {value:?}"));
+            bad.iter().for_each(|value| assert!(parameter.mismatch(value).is_some(), "{dtype:?} {value:?}"));
+        }
+    }
 }

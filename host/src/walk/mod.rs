@@ -23,7 +23,7 @@ use crate::event::Event;
 use crate::source::parameter::Parameter;
 use crate::{
     control::CommandSender,
-    host::{Feed, prepare},
+    host::prepare,
     ingester::{
         command::{Assignment, Assignments, Command, Deal},
         report::Report,
@@ -31,7 +31,7 @@ use crate::{
     names::{IngesterName, ScanId, StreamName, WorkerName},
     plugin::identity::SourceIdentity,
     settings::{Control, IngesterSettings, Settings, StreamSettings, WhenFull},
-    source::{Factory, Fault, Instance, Ledger, NotCreated, RunStatus, Traits, reader::Reader},
+    source::{Factory, Fault, Feed, Instance, Ledger, NotCreated, RunStatus, Traits, reader::Reader},
 };
 
 /// A source that gives the events of a test.
@@ -180,10 +180,9 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         .iter()
         .zip(sources)
         .map(|(stream, (_, factory))| {
-            let (reader, outcome) =
-                Reader::start(stream.name.clone(), factory.clone(), stream.settings.clone(), None).unwrap();
-            let created = outcome.recv().unwrap().unwrap();
-            (reader, Feed { number: 0, settings: stream.clone(), factory, created })
+            let (reader, outcome) = Reader::start(Feed { settings: stream.clone(), factory }, None).unwrap();
+            let ready = outcome.recv().unwrap().unwrap();
+            (reader, ready)
         })
         .collect();
     let (told, _) = tokio::sync::mpsc::unbounded_channel();

@@ -56,7 +56,6 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "ingester",
             "source::reader",
-            "source::order",
             "source::queue",
             "source::replacement",
             "output",
@@ -202,10 +201,10 @@ fn each_crate_is_known_where_it_belongs_and_nowhere_else() {
         rule,
         &[
             ("host/src/control/standalone.rs", "use redis::Client;"),
-            ("host/src/source/reader.rs", "fn f() -> zmq::Context { todo!() }"),
+            ("host/src/source/reader/mod.rs", "fn f() -> zmq::Context { todo!() }"),
             ("host/src/host.rs", "fn f() { std::env::var(\"HOME\"); }"),
             ("host/src/plugin/mod.rs", "use libloading::os::unix::Library;"),
-            ("host/src/source/reader.rs", "use std::time::{Instant, SystemTime};"),
+            ("host/src/source/reader/mod.rs", "use std::time::{Instant, SystemTime};"),
         ],
     );
 }
@@ -281,7 +280,7 @@ fn the_host_names_no_protocol() {
         rule,
         &[
             ("host/src/ingester/pair.rs", "const TYP: &str = \"STINS\";"),
-            ("host/src/source/reader.rs", "fn f() { if is_eiger_legacy() {} }"),
+            ("host/src/source/reader/mod.rs", "fn f() { if is_eiger_legacy() {} }"),
         ],
     );
 }

@@ -3,60 +3,59 @@
 //! [`Swaps`](super::Swaps) holds it behind a lock, for one short access at a time. Each update is a step of one swap:
 //!
 //! ```text
-//!   asked ──▶ Making ──ready──▶ Pending ──effective──▶ Effective ──settled──▶ (final)
-//!               │ refused          │ superseded, or refused when it is made late
+//!   asked ──▶ Making ──ready──▶ Pending ──took over──▶ Effective ──settled──▶ (final)
+//!               │ refused          │ superseded, or refused when it should take over
 //!               ▼                  ▼
 //!            Refused      Superseded, Refused
 //! ```
 //!
-//! A source that can be created only after the old one is dropped stays `Pending` until then: the scan in which it may
-//! take over begins before the outcome is known.
+//! A swap stays `Pending` until the old source has ended and the new one is there: the scan in which it takes over begins
+//! before the outcome is known.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{
-    super::feed::Feed,
-    receipt::{AskedBy, OldSource, ProblemSubject, SwapReceipt, SwapState},
-};
+use super::receipt::{AskedBy, OldSource, ProblemSubject, SwapReceipt, SwapState};
 use crate::{
     control::report::now,
     names::{ScanId, StreamName},
     plugin::identity::SourceIdentity,
-    source::Created,
+    source::{Feed, parameter::Parameter},
 };
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Book {
     next: u64,
-    feeds: BTreeMap<StreamName, Feed>,
-    /// Sources that were created and handed over, by the swap's number.
-    waiting: BTreeMap<u64, Feed>,
-    /// The waiting sources that are being created now, after the old source was dropped; with the scan in which they take over.
-    late: BTreeMap<u64, ScanId>,
+    current: BTreeMap<StreamName, Current>,
     /// Oldest first.
     receipts: VecDeque<SwapReceipt>,
 }
 
+/// The source that feeds a stream.
+#[derive(Debug, Clone)]
+pub(super) struct Current {
+    /// The latest swap of the stream that has taken over, or tried to; 0: none.
+    pub(super) number: u64,
+    pub(super) feed: Feed,
+    /// Its run-time parameters.
+    pub(super) parameters: Vec<Parameter>,
+}
+
 impl Book {
-    pub(super) fn new(feeds: BTreeMap<StreamName, Feed>) -> Self {
-        Self { next: 1, feeds, waiting: BTreeMap::new(), late: BTreeMap::new(), receipts: VecDeque::new() }
+    pub(super) fn new(sources: impl IntoIterator<Item = (Feed, Vec<Parameter>)>) -> Self {
+        let current =
+            |(feed, parameters): (Feed, _)| (feed.settings.name.clone(), Current { number: 0, feed, parameters });
+        Self { next: 1, current: sources.into_iter().map(current).collect(), receipts: VecDeque::new() }
+    }
+
+    /// The source of each stream.
+    pub(super) fn current(&self) -> &BTreeMap<StreamName, Current> {
+        &self.current
     }
 
     /// The source of a stream.
     pub(super) fn feed(&self, stream: &str) -> Option<&Feed> {
-        self.feeds.get(stream)
-    }
-
-    /// The source of a stream from the next scan on.
-    pub(super) fn latest(&self, stream: &str) -> Option<&Feed> {
-        let waits = |feed: &&Feed| feed.settings.name.as_str() == stream;
-        self.waiting.values().rfind(waits).or_else(|| self.feeds.get(stream))
-    }
-
-    /// The source of each stream.
-    pub(super) fn feeds(&self) -> impl Iterator<Item = (&StreamName, &Feed)> {
-        self.feeds.iter()
+        self.current.get(stream).map(|current| &current.feed)
     }
 
     pub(super) fn receipts(&self) -> impl DoubleEndedIterator<Item = &SwapReceipt> {
@@ -68,15 +67,14 @@ impl Book {
         self.receipts.iter().filter(|receipt| receipt.state == SwapState::Making).count()
     }
 
-    /// Whether a swap of this stream is in progress.
-    pub(super) fn is_changing(&self, stream: &StreamName) -> bool {
-        let is_open = |state| matches!(state, SwapState::Making | SwapState::Pending);
-        self.receipts.iter().any(|receipt| receipt.stream == *stream && is_open(receipt.state))
+    /// Whether a source of this stream is being created.
+    pub(super) fn is_making(&self, stream: &StreamName) -> bool {
+        self.receipts.iter().any(|receipt| receipt.stream == *stream && receipt.state == SwapState::Making)
     }
 
     /// Records a requested swap. Returns its number.
     pub(super) fn asked(&mut self, stream: &StreamName, asked_for: &str, asked_by: AskedBy) -> Option<u64> {
-        let from = self.feeds.get(stream)?.factory.identity();
+        let from = self.feed(stream.as_str())?.factory.identity();
         let number = self.next;
         self.next += 1;
         if self.receipts.len() >= KEPT {
@@ -112,8 +110,6 @@ impl Book {
     }
 
     pub(super) fn refused(&mut self, number: u64, problem: &str, with: ProblemSubject) -> Option<SwapReceipt> {
-        self.waiting.remove(&number);
-        self.late.remove(&number);
         self.note(number, |receipt| {
             receipt.problem_with = Some(with);
             receipt.state = SwapState::Refused;
@@ -121,10 +117,8 @@ impl Book {
         })
     }
 
-    /// The source is created, and about to be handed over.
-    pub(super) fn ready(&mut self, feed: Feed, took_ms: f64) -> Option<SwapReceipt> {
-        let number = feed.number;
-        self.waiting.insert(number, feed);
+    /// The source is ready, and about to be handed over.
+    pub(super) fn ready(&mut self, number: u64, took_ms: f64) -> Option<SwapReceipt> {
         self.note(number, |receipt| {
             receipt.state = SwapState::Pending;
             receipt.ready_ms = Some(took_ms);
@@ -132,79 +126,49 @@ impl Book {
     }
 
     pub(super) fn superseded(&mut self, number: u64, by: u64) -> Option<SwapReceipt> {
-        self.waiting.remove(&number);
-        self.late.remove(&number);
         self.note(number, |receipt| {
             receipt.state = SwapState::Superseded;
             receipt.superseded_by = Some(by);
         })
     }
 
-    /// The old source is replaced; the new one feeds its stream, or will if it can be created. Returns the old one, and
-    /// the receipt.
-    pub(super) fn effective(&mut self, number: u64, scan: ScanId) -> Option<(Feed, Option<SwapReceipt>)> {
-        let feed = self.waiting.get(&number)?;
-        let (stream, waits) = (feed.settings.name.clone(), feed.created.waits);
-        // A replacement that was still to be created when this one replaced it.
-        let unmade = self.late.keys().copied().find(|late| *late != number && self.is_for(*late, &stream));
-        let unmade = unmade.and_then(|late| {
-            let feed = self.waiting.get(&late).cloned();
-            self.superseded(late, number);
-            feed
-        });
-        let old = unmade.or_else(|| self.feeds.get(&stream).cloned())?;
-        let from = old.factory.identity();
-        let receipt = self.note(number, |receipt| {
+    /// A swap has replaced the source `from`. From this scan on its stream is fed by `new`: by the swap's source, or with a
+    /// problem by the one that was created in its place. Returns whether that is so, and not out of date.
+    pub(super) fn took_over(
+        &mut self,
+        new: Current,
+        scan: ScanId,
+        from: SourceIdentity,
+        problem: Option<(&str, ProblemSubject)>,
+    ) -> bool {
+        let (number, stream) = (new.number, new.feed.settings.name.clone());
+        let Some(current) = self.current.get_mut(&stream) else { return false };
+        // Its call hung, and a later source has taken over meanwhile.
+        if current.number > number {
+            return false;
+        }
+        *current = new;
+        let earlier = |receipt: &&mut SwapReceipt| {
+            receipt.stream == stream && receipt.number < number && receipt.state == SwapState::Pending
+        };
+        // Sources whose calls hang when they should take over.
+        for receipt in self.receipts.iter_mut().filter(earlier) {
+            receipt.state = SwapState::Superseded;
+            receipt.superseded_by = Some(number);
+        }
+        self.note(number, |receipt| {
             receipt.from = from;
             receipt.old = Some(OldSource::default());
         });
-        if waits {
-            self.late.insert(number, scan);
-            return Some((old, receipt));
+        match problem {
+            Some((problem, with)) => drop(self.refused(number, problem, with)),
+            None => drop(self.note(number, |receipt| {
+                receipt.state = SwapState::Effective;
+                receipt.effective_at = Some(now());
+                receipt.effective_scan = Some(scan);
+            })),
         }
-        Some((old, self.feeds_from(number, scan)))
-    }
-
-    /// The new source was created after the old one was dropped. Returns its receipt.
-    pub(super) fn made_late(&mut self, number: u64, created: Created) -> Option<SwapReceipt> {
-        // Unless another source has replaced it since.
-        let scan = self.late.remove(&number)?;
-        self.waiting.get_mut(&number)?.created = created;
-        self.feeds_from(number, scan)
-    }
-
-    /// The new source could not be created after the old one was dropped; whether the old one was created again.
-    /// Returns the stream.
-    pub(super) fn not_made_late(
-        &mut self,
-        number: u64,
-        problem: &str,
-        with: ProblemSubject,
-        again: Option<Created>,
-    ) -> Option<StreamName> {
-        // Unless another source has replaced it since.
-        self.late.remove(&number)?;
-        let stream = self.waiting.get(&number)?.settings.name.clone();
-        self.refused(number, problem, with);
-        let feed = self.feeds.get_mut(&stream)?;
-        feed.created =
-            again.unwrap_or(Created { parameters: Vec::new(), on_demand: false, ledger: None, waits: false });
-        Some(stream)
-    }
-
-    fn is_for(&self, number: u64, stream: &StreamName) -> bool {
-        self.waiting.get(&number).is_some_and(|feed| feed.settings.name == *stream)
-    }
-
-    /// A created source takes over.
-    fn feeds_from(&mut self, number: u64, scan: ScanId) -> Option<SwapReceipt> {
-        let feed = self.waiting.remove(&number)?;
-        self.feeds.insert(feed.settings.name.clone(), feed);
-        self.note(number, |receipt| {
-            receipt.state = SwapState::Effective;
-            receipt.effective_at = Some(now());
-            receipt.effective_scan = Some(scan);
-        })
+        true
     }
 
     /// Updates the state of the old source.
@@ -229,65 +193,61 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::settings::StreamSettings;
-    use crate::{names::StreamName, source::linked::linked};
+    use crate::{settings::StreamSettings, source::linked::linked};
 
-    fn created(waits: bool) -> Created {
-        Created { parameters: Vec::new(), on_demand: false, ledger: None, waits }
+    fn current(number: u64) -> Current {
+        let settings = StreamSettings::new(StreamName::new("s").unwrap(), "stins", json!({}));
+        let feed = Feed { settings, factory: linked::<framegate_stins::Stins>() };
+        Current { number, feed, parameters: Vec::new() }
     }
 
-    /// A book with one stream, `s`, fed by source 0, and pending swaps that wait until the old source is dropped.
+    /// A book with one stream, `s`, and pending swaps.
     fn book(swaps: u64) -> Book {
-        let feed = |number| Feed {
-            number,
-            settings: StreamSettings::new(StreamName::new("s").unwrap(), "stins", json!({})),
-            factory: linked::<framegate_stins::Stins>(),
-            created: created(number > 0),
-        };
-        let stream = StreamName::new("s").unwrap();
-        let mut book = Book::new([(stream.clone(), feed(0))].into());
+        let Current { feed, parameters, .. } = current(0);
+        let mut book = Book::new([(feed, parameters)]);
         for number in 1..=swaps {
-            assert_eq!(book.asked(&stream, "stins", AskedBy::Api), Some(number));
-            book.ready(feed(number), 1.0);
+            assert_eq!(book.asked(&StreamName::new("s").unwrap(), "stins", AskedBy::Api), Some(number));
+            book.ready(number, 1.0);
         }
         book
     }
 
-    fn state(book: &Book, number: u64) -> (SwapState, Option<ScanId>, u64) {
+    fn takes_over(book: &mut Book, number: u64, scan: ScanId, problem: Option<(&str, ProblemSubject)>) -> bool {
+        book.took_over(current(number), scan, SourceIdentity::linked("the one before"), problem)
+    }
+
+    fn state(book: &Book, number: u64) -> (SwapState, Option<ScanId>, Option<u64>) {
         let receipt = book.receipts().find(|receipt| receipt.number == number).unwrap();
-        (receipt.state, receipt.effective_scan, book.feed("s").unwrap().number)
+        (receipt.state, receipt.effective_scan, receipt.superseded_by)
     }
 
     #[test]
-    fn a_source_that_is_made_late_is_effective_only_when_it_is_made() {
+    fn a_source_is_effective_only_when_it_has_taken_over() {
         let (mut book, scan) = (book(1), ScanId(Uuid::new_v4()));
-        let (old, _) = book.effective(1, scan).unwrap();
-        assert_eq!((old.number, state(&book, 1)), (0, (SwapState::Pending, None, 0)));
-        book.made_late(1, created(false)).unwrap();
-        assert_eq!(state(&book, 1), (SwapState::Effective, Some(scan), 1));
+        assert_eq!(state(&book, 1), (SwapState::Pending, None, None));
+        assert!(takes_over(&mut book, 1, scan, None));
+        assert_eq!(state(&book, 1), (SwapState::Effective, Some(scan), None));
     }
 
     #[test]
-    fn a_source_that_cannot_be_made_late_is_never_shown_as_effective() {
+    fn a_source_that_cannot_take_over_is_never_shown_as_effective() {
         let mut book = book(1);
-        book.effective(1, ScanId(Uuid::new_v4())).unwrap();
-        assert_eq!(state(&book, 1), (SwapState::Pending, None, 0));
-        assert_eq!(book.not_made_late(1, "no", ProblemSubject::Settings, Some(created(false))).unwrap().as_str(), "s");
-        assert_eq!(state(&book, 1), (SwapState::Refused, None, 0));
+        assert!(takes_over(&mut book, 1, ScanId(Uuid::new_v4()), Some(("no", ProblemSubject::Settings))));
+        assert_eq!(state(&book, 1), (SwapState::Refused, None, None));
+        assert_eq!(
+            book.receipts().next().unwrap().from.to_string(),
+            SourceIdentity::linked("the one before").to_string()
+        );
     }
 
     #[test]
-    fn a_source_that_was_still_to_be_made_gives_way_to_the_next() {
+    fn a_source_that_hangs_when_it_should_take_over_gives_way_to_the_next() {
         let (mut book, scan) = (book(2), ScanId(Uuid::new_v4()));
-        book.effective(1, ScanId(Uuid::new_v4())).unwrap();
-        // The first swap's source is the one that is replaced, regardless of its outcome.
-        assert_eq!(book.effective(2, scan).unwrap().0.number, 1);
-        assert_eq!(state(&book, 1), (SwapState::Superseded, None, 0));
-        assert!(
-            book.made_late(1, created(false)).is_none()
-                && book.not_made_late(1, "no", ProblemSubject::Settings, None).is_none()
-        );
-        book.made_late(2, created(false)).unwrap();
-        assert_eq!(state(&book, 2), (SwapState::Effective, Some(scan), 2));
+        assert!(takes_over(&mut book, 2, scan, None));
+        assert_eq!(state(&book, 1), (SwapState::Superseded, None, Some(2)));
+        // Its call returns after all.
+        assert!(!takes_over(&mut book, 1, ScanId(Uuid::new_v4()), None));
+        assert_eq!((state(&book, 1), book.current()["s"].number), ((SwapState::Superseded, None, Some(2)), 2));
+        assert_eq!(state(&book, 2), (SwapState::Effective, Some(scan), None));
     }
 }

@@ -1,7 +1,7 @@
 //! Waits for replaced sources to end, and for the release of their frames.
 //!
-//! A task on the control runtime. Owns the readers that were replaced, until their threads have ended or are given up;
-//! it checks them a few times a second and never blocks.
+//! A task on the control runtime. Owns a replaced reader after its successor has taken over, until its thread has ended or
+//! is given up; it checks a few times a second and never blocks.
 
 use std::{
     sync::Arc,
@@ -12,21 +12,29 @@ use tokio::sync::mpsc;
 
 use super::{
     super::make::Problem,
-    Feed, Swaps,
-    receipt::{OldSource, ProblemSubject, SwapReceipt},
+    Swaps,
+    book::Current,
+    receipt::{OldSource, ProblemSubject},
     recover::Attempts,
 };
 use crate::{
     control::report::now,
-    source::{beginning::Late, reader::Reader, replacement::Told},
+    names::{ScanId, StreamName},
+    source::{
+        Ledger,
+        reader::{Reader, TookOver},
+        renewal::NotMade,
+        replacement::Told,
+    },
 };
 
 /// A replaced source that is not settled yet.
 struct Leaving {
     number: u64,
-    /// `None`: its thread was given up.
+    /// `None`: its thread has ended, or was given up.
     reader: Option<Reader>,
-    feed: Feed,
+    stream: StreamName,
+    ledger: Option<&'static Ledger>,
     since: Instant,
     old: OldSource,
 }
@@ -46,7 +54,10 @@ pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<To
         tokio::select! {
             told = told.recv() => match told {
                 Some(Told::Hangs(stream)) => swaps.recover(&stream, &mut attempts),
-                Some(told) => leaving.extend(swaps.take_note(told)),
+                Some(Told::NotNeeded { number }) => swaps.not_needed(number),
+                Some(Told::TookOver { number, scan, since, took }) => {
+                    leaving.push(swaps.took_over(number, scan, since, took));
+                }
                 None => return,
             },
             () = next => {}
@@ -56,79 +67,49 @@ pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<To
 }
 
 impl Swaps {
-    fn take_note(&self, told: Told) -> Option<Leaving> {
-        match told {
-            Told::Superseded { number, by } => {
-                if let Some(receipt) = self.book().superseded(number, by) {
-                    tracing::info!(
-                        stream = %receipt.stream, swap = number, "swap {by}, which was requested later, overrides this one"
-                    );
-                }
-                None
-            }
-            Told::NotNeeded { number } => {
-                let why = "not needed: the call that did not return has returned, and its source is used again";
-                if let Some(receipt) = self.book().refused(number, why, ProblemSubject::Source) {
-                    tracing::info!(stream = %receipt.stream, swap = number, "{why}");
-                }
-                None
-            }
-            // Handled by `keep`.
-            Told::Hangs(_) => None,
-            Told::Late { number, late } => {
-                self.come_late(number, late);
-                None
-            }
-            Told::Effective { number, scan, old } => {
-                let (feed, receipt) = self.book().effective(number, scan)?;
-                if let Some(receipt) = receipt {
-                    tell_effective(&receipt);
-                }
-                self.publish_parameters(&feed.settings.name);
-                let since = Instant::now();
-                Some(Leaving { number, reader: Some(old), feed, since, old: OldSource::default() })
-            }
+    fn not_needed(&self, number: u64) {
+        let why = "not needed: the call that did not return has returned, and its source is used again";
+        if let Some(receipt) = self.book().refused(number, why, ProblemSubject::Source) {
+            tracing::info!(stream = %receipt.stream, swap = number, "{why}");
         }
     }
 
-    /// A source that had to wait for the end of the old one was created, or the old one was created again.
-    fn come_late(&self, number: u64, late: Late) {
-        let stream = match late {
-            Late::Made(created) => {
-                let receipt = self.book().made_late(number, created);
-                receipt.map(|receipt| {
-                    tell_effective(&receipt);
-                    receipt.stream
-                })
-            }
-            Late::NotMade { problem, again } => {
-                let Some(receipt) = self.receipt(number) else { return };
-                let to = receipt.to.as_ref().map_or_else(String::new, ToString::to_string);
-                let problem = Problem::new(&to, problem);
-                let text = problem.to_string();
-                let old = receipt.from.to_string();
-                match &again {
-                    Ok(_) => tracing::error!(
-                        stream = %receipt.stream, swap = number, "refused; the stream is back on {old}: {text}"
-                    ),
-                    Err(again) => tracing::error!(
-                        stream = %receipt.stream, swap = number,
-                        "refused, and the stream has no source: {text}; {old} cannot be created again: {again}"
-                    ),
-                }
-                self.book().not_made_late(number, &text, problem.with(), again.ok())
-            }
+    /// A new source has taken over, or the old one was created again.
+    fn took_over(&self, number: u64, scan: ScanId, since: Instant, took: TookOver) -> Leaving {
+        let TookOver { old, feed, parameters, failed } = took;
+        let (stream, from) = (old.shared.stream.clone(), old.shared.feed().factory.identity());
+        let current = feed.factory.identity();
+        let (problem, nothing) = match failed {
+            Some(NotMade { source, problem, nothing }) => (Some(Problem::new(&source, problem)), nothing),
+            None => (None, None),
         };
-        if let Some(stream) = stream {
+        let text = problem.as_ref().map(ToString::to_string).unwrap_or_default();
+        let refused = problem.map(|problem| (text.as_str(), problem.with()));
+        let new = Current { number, feed, parameters };
+        if self.book().took_over(new, scan, from.clone(), refused) {
+            match (refused, nothing) {
+                (None, _) => tracing::info!(
+                    %stream, swap = number, %scan, "new source from this scan on: {current}; the old one: {from}"
+                ),
+                (Some(_), None) => {
+                    tracing::error!(%stream, swap = number, "refused; the stream is back on {current}: {text}");
+                }
+                (Some(_), Some(nothing)) => {
+                    tracing::error!(
+                        %stream, swap = number, "refused, and the stream has no source: {text}; {nothing}"
+                    );
+                }
+            }
             self.publish_parameters(&stream);
         }
+        Leaving { number, stream, ledger: old.shared.ledger(), reader: Some(old), since, old: OldSource::default() }
     }
 
     /// Whether an old source is settled.
     fn has_settled(&self, one: &mut Leaving) -> bool {
         let before = one.old.clone();
         if let Some(reader) = &one.reader {
-            one.old.events = reader.events();
+            one.old.events = reader.shared.events();
             one.old.ended = reader.has_ended();
             let limit = self.settings().source_timeout;
             if one.old.ended {
@@ -136,15 +117,15 @@ impl Swaps {
             } else if one.since.elapsed() > limit {
                 let why = format!("a call of the source has not returned within {limit:?} (source_timeout)");
                 tracing::error!(
-                    stream = %one.feed.settings.name, swap = one.number,
-                    "the thread of the old source ({}) is left behind: {why}", one.feed.factory.identity()
+                    stream = %one.stream, swap = one.number,
+                    "the thread of the old source ({}) is left behind: {why}", reader.shared.source()
                 );
-                one.feed.factory.write_off();
+                reader.write_off();
                 one.old.left_behind = Some(why);
                 one.reader = None;
             }
         }
-        if let Some(ledger) = one.feed.created.ledger {
+        if let Some(ledger) = one.ledger {
             one.old.frames_returned = ledger.released();
             one.old.frames = ledger.delivered();
         }
@@ -153,7 +134,7 @@ impl Swaps {
             one.old.settled_at = Some(now());
             let OldSource { events, frames, .. } = one.old;
             tracing::info!(
-                stream = %one.feed.settings.name, swap = one.number,
+                stream = %one.stream, swap = one.number,
                 "the old source gave {events} events; all its {frames} frames are released"
             );
         }
@@ -161,14 +142,6 @@ impl Swaps {
             self.book().old(one.number, one.old.clone());
         }
         settled
-    }
-}
-
-/// Logs a swap that took effect; not while its source is still to be created.
-fn tell_effective(SwapReceipt { number, stream, from, to, effective_scan, .. }: &SwapReceipt) {
-    if let Some(scan) = effective_scan {
-        let to = to.as_ref().map_or_else(String::new, ToString::to_string);
-        tracing::info!(%stream, swap = number, %scan, "new source from this scan on: {to}; the old one: {from}");
     }
 }
 

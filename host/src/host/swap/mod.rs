@@ -5,7 +5,8 @@
 //! only has to be opened, and installs it when a scan starts.
 //!
 //! [`Swaps`] runs on the caller's thread, and only that thread waits; forwarder and control never do. It owns no source: the
-//! forwarder owns the new one as soon as it is ready; the old one goes to [`keep`], which waits for its end and its frames.
+//! forwarder owns the new one as soon as it is ready, and the new one the old one until that has ended; then it goes to
+//! [`keep`], which waits for its end and its frames.
 
 mod book;
 mod keep;
@@ -15,12 +16,10 @@ mod reload;
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::Builder,
     time::Instant,
 };
-
-use tokio::sync::mpsc::UnboundedSender;
 
 pub(crate) use self::keep::keep;
 pub use self::reload::Reload;
@@ -30,8 +29,7 @@ use self::{
 };
 use super::{
     Linked,
-    feed::{Exchange, Feed},
-    make::{self, Problem},
+    make::{self, Exchange, Made, Problem},
 };
 use crate::{
     control::Parameters,
@@ -40,10 +38,10 @@ use crate::{
     plugin::identity::SourceIdentity,
     settings::{Settings, StreamSettings},
     source::{
-        Factory,
-        beginning::Before,
+        Feed,
+        parameter::Parameter,
         reader::Reader,
-        replacement::{Replacement, Told},
+        replacement::{NextSource, Replacement},
     },
     threads,
 };
@@ -55,10 +53,8 @@ pub(crate) struct Swaps {
     /// How to find sources, and their time limits; and the last configuration of each stream.
     settings: Mutex<Settings>,
     exchanges: Vec<Exchange>,
-    /// Messages from readers to [`keep`].
-    told: UnboundedSender<Told>,
     /// Locked only for short accesses, never while a source is created.
-    book: Arc<Mutex<Book>>,
+    book: Mutex<Book>,
 }
 
 /// A requested swap whose source is not created yet.
@@ -77,26 +73,20 @@ pub(crate) struct Asked {
 const MAKING: usize = 8;
 
 impl Swaps {
+    /// `sources`: the first source of each stream, with its parameters.
     pub(crate) fn new(
         settings: &Settings,
         linked: Linked,
         exchanges: Vec<Exchange>,
-        told: UnboundedSender<Told>,
-        feeds: impl Iterator<Item = Feed>,
+        sources: Vec<(Feed, Vec<Parameter>)>,
     ) -> Self {
-        let feeds = feeds.map(|feed| (feed.settings.name.clone(), feed)).collect();
-        Self {
-            linked,
-            settings: Mutex::new(settings.clone()),
-            exchanges,
-            told,
-            book: Arc::new(Mutex::new(Book::new(feeds))),
-        }
+        Self { linked, settings: Mutex::new(settings.clone()), exchanges, book: Mutex::new(Book::new(sources)) }
     }
 
     /// The source of each stream.
     pub(crate) fn sources(&self) -> BTreeMap<StreamName, SourceIdentity> {
-        self.book().feeds().map(|(stream, feed)| (stream.clone(), feed.factory.identity())).collect()
+        let book = self.book();
+        book.current().iter().map(|(stream, current)| (stream.clone(), current.feed.factory.identity())).collect()
     }
 
     /// The stored receipts, oldest first.
@@ -113,7 +103,7 @@ impl Swaps {
     pub(crate) fn ask(&self, stream: &str, spec: &SwapSpec, by: AskedBy) -> Result<Asked, SwapError> {
         let mut book = self.book();
         let Some(feed) = book.feed(stream) else {
-            let known: Vec<_> = book.feeds().map(|(name, _)| name.as_str()).collect();
+            let known: Vec<_> = book.current().keys().map(StreamName::as_str).collect();
             let meant = near(stream, known.iter().copied());
             let meant = meant.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
             let text = format!("there is no stream {stream:?}{meant}\n  streams here: {}", known.join(", "));
@@ -139,36 +129,14 @@ impl Swaps {
 
     /// Finds, checks and creates the source, and hands it over. Takes at most `source_timeout`.
     pub(crate) fn make(&self, asked: &Asked) -> Result<SwapReceipt, SwapError> {
-        let Asked { number, stream, since, .. } = asked;
         match self.try_make(asked) {
-            Ok((reader, feed)) => {
-                let replacement = Replacement {
-                    number: *number,
-                    stream: stream.name.clone(),
-                    reader,
-                    on_demand: feed.created.on_demand,
-                    when_full: stream.when_full,
-                    recovers: asked.recovers,
-                };
-                let to = feed.factory.identity();
-                let took = since.elapsed().as_secs_f64() * 1e3;
-                let receipt = self.book().ready(feed, took);
-                let exchange = self.exchanges.iter().find(|one| one.streams.contains(&stream.name));
-                let exchange = exchange.expect("a stream that has a feed belongs to an ingester");
-                if exchange.replacements.send(replacement).is_err() {
-                    self.book().refused(*number, "the host stops", ProblemSubject::Machine);
-                    return Err(SwapError::Stopping);
-                }
-                tracing::info!(
-                    stream = %stream.name, swap = number,
-                    "the new source is ready after {took:.1} ms; it takes over when the next scan starts: {to}"
-                );
-                receipt.ok_or(SwapError::Stopping)
-            }
+            Ok((reader, ready)) => self.hand_over(asked, reader, ready.on_demand),
             Err(problem) => {
                 let text = problem.to_string();
-                tracing::error!(stream = %stream.name, swap = number, "refused, and nothing has changed: {text}");
-                self.book().refused(*number, &text, problem.with());
+                tracing::error!(
+                    stream = %asked.stream.name, swap = asked.number, "refused, and nothing has changed: {text}"
+                );
+                self.book().refused(asked.number, &text, problem.with());
                 Err(match problem {
                     Problem::Refused(_) | Problem::Machine(_) => SwapError::Refused(text),
                     Problem::Settings(_) => SwapError::Settings(text),
@@ -177,14 +145,53 @@ impl Swaps {
         }
     }
 
-    /// Records that no thread could be started for a swap.
-    pub(crate) fn no_thread(&self, number: u64, problem: &io::Error) {
-        let text = format!("no thread for the swap: {problem}\n  {}", threads::REMEDY);
-        tracing::error!(swap = number, "refused, and nothing has changed: {text}");
-        self.book().refused(number, &text, ProblemSubject::Machine);
+    fn hand_over(&self, asked: &Asked, reader: Reader, on_demand: bool) -> Result<SwapReceipt, SwapError> {
+        let Asked { number, recovers, ref stream, since, .. } = *asked;
+        let Some(next) = self.next_source(&stream.name) else {
+            self.book().refused(number, "the host stops", ProblemSubject::Machine);
+            return Err(SwapError::Stopping);
+        };
+        let (to, took) = (reader.shared.source(), since.elapsed().as_secs_f64() * 1e3);
+        let ready = self.book().ready(number, took);
+        let earlier = next.put(Replacement { number, reader, on_demand, recovers });
+        tracing::info!(
+            stream = %stream.name, swap = number,
+            "the new source is ready after {took:.1} ms; it takes over when the next scan starts: {to}"
+        );
+        let receipt = match earlier {
+            Ok(earlier) => {
+                earlier.map(|earlier| self.superseded(earlier, number));
+                ready
+            }
+            Err(later) => self.superseded(number, later),
+        };
+        receipt.ok_or(SwapError::Stopping)
     }
 
-    fn try_make(&self, asked: &Asked) -> Result<(Reader, Feed), Problem> {
+    fn superseded(&self, number: u64, by: u64) -> Option<SwapReceipt> {
+        let receipt = self.book().superseded(number, by)?;
+        tracing::info!(
+            stream = %receipt.stream, swap = number, "swap {by}, which was requested later, overrides this one"
+        );
+        Some(receipt)
+    }
+
+    /// Where the next source of a stream waits; `None` when its ingester has ended.
+    fn next_source(&self, stream: &StreamName) -> Option<Arc<NextSource>> {
+        self.exchanges.iter().find_map(|exchange| exchange.slots.get(stream))?.upgrade()
+    }
+
+    /// Does the same as [`Swaps::make`] on its own thread; the outcome is in the log and in the receipt.
+    pub(crate) fn make_on_thread(self: &Arc<Self>, asked: Asked) {
+        let (swaps, number) = (self.clone(), asked.number);
+        if let Err(problem) = Builder::new().name("swap".into()).spawn(move || drop(swaps.make(&asked))) {
+            let text = format!("no thread for the swap: {problem}\n  {}", threads::REMEDY);
+            tracing::error!(swap = number, "refused, and nothing has changed: {text}");
+            self.book().refused(number, &text, ProblemSubject::Machine);
+        }
+    }
+
+    fn try_make(&self, asked: &Asked) -> Result<Made, Problem> {
         let stream = &asked.stream;
         let settings = self.settings();
         let factory = match asked.recovers {
@@ -192,43 +199,24 @@ impl Swaps {
             false => make::find(stream, &settings, &self.linked, asked.from_outside)?,
         };
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
-        let starting = make::start(stream, &factory, self.before(asked, &factory))?;
-        let (reader, created) = starting.wait(&factory, Instant::now() + settings.creation_timeout(), &settings)?;
-        for wrong in make::give_parameters(stream, &reader, &created) {
+        let before = self.book().feed(stream.name.as_str()).cloned();
+        let starting = make::start(Feed { settings: stream.clone(), factory }, before)?;
+        let made = make::wait(starting, Instant::now() + settings.creation_timeout(), &settings)?;
+        for wrong in make::wrong_parameters(stream, &made.1) {
             // The configured parameters are for the configured source; this may be another one.
             tracing::warn!(stream = %stream.name, swap = asked.number, "a configured parameter is not used: {wrong}");
         }
-        Ok((reader, Feed { number: asked.number, settings: stream.clone(), factory, created }))
-    }
-
-    /// The source before this one. An exclusive source waits until the old one is dropped; if it then cannot be
-    /// created, the old one is created again. Code with a hanging call is not used again.
-    fn before(&self, asked: &Asked, new: &Arc<dyn Factory>) -> Option<Before> {
-        let (number, told) = (asked.number, self.told.clone());
-        let (book, stream) = (self.book.clone(), asked.stream.name.clone());
-        self.book().feed(stream.as_str())?;
-        let new = asked.recovers.then(|| new.clone());
-        let feed = Box::new(move || {
-            let book = book.lock().unwrap_or_else(PoisonError::into_inner);
-            let feed = book.feed(stream.as_str()).expect("a stream that had a feed has one");
-            (new.clone().unwrap_or_else(|| feed.factory.clone()), feed.settings.settings.clone())
-        });
-        let told = Box::new(move |late| {
-            // The receiver is gone when the host stops.
-            let _ = told.send(Told::Late { number, late });
-        });
-        Some(Before { feed, told })
+        Ok(made)
     }
 
     /// Sends control the current parameters of an ingester's sources.
     fn publish_parameters(&self, stream: &StreamName) {
-        let Some(exchange) = self.exchanges.iter().find(|one| one.streams.contains(stream)) else { return };
+        let Some(exchange) = self.exchanges.iter().find(|one| one.slots.contains_key(stream)) else { return };
         let book = self.book();
-        let of_stream = |name: &StreamName| {
-            let parameters = book.feed(name.as_str()).map(|feed| feed.created.parameters.clone()).unwrap_or_default();
-            parameters.into_iter().map(|parameter| (name.clone(), parameter)).collect::<Vec<_>>()
-        };
-        let all: Parameters = exchange.streams.iter().flat_map(of_stream).collect();
+        let current = exchange.slots.keys().filter_map(|name| book.current().get_key_value(name));
+        let all: Parameters = current
+            .flat_map(|(name, current)| current.parameters.iter().map(|parameter| (name.clone(), parameter.clone())))
+            .collect();
         exchange.parameters.send_replace(all);
     }
 

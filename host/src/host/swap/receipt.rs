@@ -171,9 +171,6 @@ pub enum SwapError {
     /// The source refuses its settings.
     #[error("{0}")]
     Settings(String),
-    /// A later swap of the stream was ready first.
-    #[error("swap {0} of the stream was requested later, and was ready before this one")]
-    Superseded(u64),
     /// Too many swaps are in progress; this is their number.
     #[error("{0} swaps are being made\n  ask again when one of them is ready or refused")]
     Busy(usize),

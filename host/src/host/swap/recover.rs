@@ -3,7 +3,7 @@
 //! A thread cannot be ended from outside, so the old source stays; the new one is another copy of its plugin, and takes over at the
 //! next scan, unless the call has returned by then. Repeated attempts back off: each costs a copy (`max_generations`) and a thread.
 
-use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{super::make, AskedBy, Swaps};
 use crate::{
@@ -29,7 +29,8 @@ impl Swaps {
         }
         let asked = {
             let mut book = self.book();
-            if book.is_changing(stream) {
+            let waits = self.next_source(stream).is_some_and(|next| next.feed().is_some());
+            if waits || book.is_making(stream) {
                 return;
             }
             let Some(feed) = book.feed(stream.as_str()) else { return };
@@ -38,14 +39,7 @@ impl Swaps {
         };
         row.count();
         match asked {
-            Ok(asked) => {
-                let swaps = self.clone();
-                // The outcome is in the log and in the receipt.
-                let made = thread::Builder::new().name("swap".into()).spawn(move || drop(swaps.make(&asked)));
-                if let Err(problem) = made {
-                    tracing::error!(%stream, "no other source is made in the place of one that hangs: no thread: {problem}");
-                }
-            }
+            Ok(asked) => self.make_on_thread(asked),
             Err(problem) => {
                 tracing::error!(%stream, "cannot replace a source that hangs: {problem}")
             }

@@ -51,12 +51,10 @@ impl Swaps {
 
     /// Whether a stream has its configured source, but the plugin file has new content.
     fn has_new_content(&self, stream: &StreamSettings) -> bool {
-        let book = self.book();
-        let Some(feed) = book.latest(stream.name.as_str()).filter(|feed| feed.settings == *stream) else {
-            return false;
-        };
+        let waiting = self.next_source(&stream.name).and_then(|next| next.feed());
+        let latest = waiting.or_else(|| self.book().feed(stream.name.as_str()).cloned());
+        let Some(feed) = latest.filter(|feed| feed.settings == *stream) else { return false };
         let identity = feed.factory.identity();
-        drop(book);
         match make::identify(stream, &self.settings(), &self.linked) {
             Ok(found) => found.is_some_and(|found| Some(found) != identity.sha256),
             // A running source does not need its file. If the file cannot be read, or changes, the swap refuses it.

@@ -1,4 +1,5 @@
-//! State that a source's instance and its owner share: the stop token, and the state of the current call.
+//! What a reader's thread shares with its handle and with the source's instance: the source itself, the stop signal, and
+//! the state of the current call.
 //!
 //! Created on the thread that starts a reader; read and rung by any thread. Holds no lock over a call of the source.
 
@@ -6,7 +7,7 @@ use std::{
     collections::BTreeMap,
     os::fd::BorrowedFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -15,17 +16,20 @@ use std::{
 use framegate_plugin_api::{HostServices, LogLevel};
 use tracing::level_filters::LevelFilter;
 
-use super::StrayCalls;
-use crate::{names::StreamName, wake::Wake};
+use super::{Feed, Ledger, StrayCalls};
+use crate::{names::StreamName, settings::WhenFull, wake::Wake};
 
-/// The stop token of an instance: rung while an order waits.
+/// See the module.
 #[derive(Debug)]
-pub(super) struct Token {
-    pub(super) stream: StreamName,
+pub(crate) struct Shared {
+    pub(crate) stream: StreamName,
     /// Names the stream in log lines: of the reader thread, and of the source's own threads.
     pub(super) named: tracing::Span,
-    /// Name, version and file of the source, for messages.
-    pub(super) source: String,
+    /// The source. Locked only for short accesses, never over a call.
+    feed: Mutex<Feed>,
+    /// Counts the frames of all instances.
+    ledger: OnceLock<&'static Ledger>,
+    /// The stop signal: rung while an order waits that ends the run.
     pub(super) wake: Wake,
     /// The current call and its start in ms of `epoch` + 1; 0: no call.
     busy_since: AtomicU64,
@@ -33,24 +37,19 @@ pub(super) struct Token {
     /// Number of events that the source has given, in all its runs.
     events: AtomicU64,
     /// Number of replacement instances that were created, and that could not be created, since they were last read.
-    renewals: (AtomicU64, AtomicU64),
+    renewals: [AtomicU64; 2],
     /// Values that the source refused, by parameter, until it accepts one. Locked only for short accesses, never over a call.
     refused: Mutex<BTreeMap<String, String>>,
 }
 
-/// How often a new instance was needed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Renewals {
-    pub(crate) made: u64,
-    pub(crate) not_made: u64,
-}
-
-impl Token {
-    pub(super) fn new(stream: StreamName, source: String) -> std::io::Result<Self> {
+impl Shared {
+    pub(super) fn new(feed: Feed) -> std::io::Result<Self> {
+        let stream = feed.settings.name.clone();
         Ok(Self {
             named: tracing::error_span!(parent: None, "stream", %stream),
             stream,
-            source,
+            feed: Mutex::new(feed),
+            ledger: OnceLock::new(),
             wake: Wake::new()?,
             busy_since: AtomicU64::new(0),
             epoch: Instant::now(),
@@ -58,6 +57,43 @@ impl Token {
             renewals: Default::default(),
             refused: Mutex::default(),
         })
+    }
+
+    /// The source.
+    pub(crate) fn feed(&self) -> Feed {
+        self.lock().clone()
+    }
+
+    /// What happens when the stream's share of memory is full.
+    pub(crate) fn when_full(&self) -> WhenFull {
+        self.lock().settings.when_full
+    }
+
+    /// The reader runs another source from now on. [reader thread]
+    pub(super) fn set_feed(&self, feed: Feed) {
+        *self.lock() = feed;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Feed> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Name, version and file of the source.
+    pub(crate) fn source(&self) -> String {
+        self.lock().factory.identity().to_string()
+    }
+
+    /// Counts the frames that the instances gave and that were returned; `None` without a count.
+    pub(crate) fn ledger(&self) -> Option<&'static Ledger> {
+        self.ledger.get().copied()
+    }
+
+    /// An instance was created, which counts its frames there. [reader thread]
+    pub(super) fn set_ledger(&self, ledger: Option<&'static Ledger>) {
+        if let Some(ledger) = ledger {
+            // A later instance counts in the ledger of the first.
+            let _ = self.ledger.set(ledger);
+        }
     }
 
     /// A call of the source begins. [reader thread]
@@ -71,32 +107,30 @@ impl Token {
     }
 
     /// How long the current call has been running, if that is longer than `limit`.
-    pub(super) fn overdue(&self, limit: Duration) -> Option<Duration> {
+    pub(crate) fn overdue(&self, limit: Duration) -> Option<Duration> {
         let since = self.busy_since.load(Ordering::Relaxed); // see `begin_call`
         let busy = (since != 0).then(|| Duration::from_millis(self.now_ms().saturating_sub(since)));
         busy.filter(|busy| *busy > limit)
     }
 
-    /// [reader thread]
+    /// The source has given events. [reader thread]
     pub(super) fn gave(&self, events: usize) {
         self.events.fetch_add(events as u64, Ordering::Relaxed); // statistics for people; guards nothing
     }
 
-    pub(super) fn events(&self) -> u64 {
+    /// Number of events that the source has given, in all its runs.
+    pub(crate) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed) // see `gave`
     }
 
     /// A new instance was needed, and was created or not. [reader thread]
     pub(super) fn renewed(&self, is_made: bool) {
-        let (made, not_made) = &self.renewals;
-        if is_made { made } else { not_made }.fetch_add(1, Ordering::Relaxed); // statistics for people; guard nothing
+        self.renewals[usize::from(!is_made)].fetch_add(1, Ordering::Relaxed); // statistics for people; guards nothing
     }
 
-    /// The counts since the last call.
-    pub(super) fn take_renewals(&self) -> Renewals {
-        let (made, not_made) = &self.renewals;
-        // See `renewed`.
-        Renewals { made: made.swap(0, Ordering::Relaxed), not_made: not_made.swap(0, Ordering::Relaxed) }
+    /// Number of instances that replaced others after a fault, and of those that could not be created, since the last call.
+    pub(crate) fn take_renewals(&self) -> [u64; 2] {
+        self.renewals.each_ref().map(|count| count.swap(0, Ordering::Relaxed)) // see `renewed`
     }
 
     /// The source has refused or accepted the value of a parameter. [reader thread]
@@ -108,8 +142,8 @@ impl Token {
         }
     }
 
-    /// The refused values, one line each.
-    pub(super) fn refused(&self) -> Vec<String> {
+    /// Parameters whose last value the source refused, each with the reason; the previous value stays.
+    pub(crate) fn refused(&self) -> Vec<String> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |(name, why)| format!("stream {}: the source refuses the value of {name}: {why}", self.stream);
         refused.iter().map(line).collect()
@@ -122,14 +156,14 @@ impl Token {
 
 /// The host services of one instance: it releases them when it ends.
 pub(super) struct Lent {
-    pub(super) token: Arc<Token>,
+    pub(super) shared: Arc<Shared>,
     /// The callback for calls after the release.
     pub(super) stray_calls: Option<StrayCalls>,
 }
 
 impl HostServices for Lent {
     fn log(&self, level: LogLevel, message: &str) {
-        let _named = self.token.named.enter();
+        let _named = self.shared.named.enter();
         match level {
             LogLevel::Error => tracing::error!("{message}"),
             LogLevel::Warn => tracing::warn!("{message}"),
@@ -138,7 +172,7 @@ impl HostServices for Lent {
         }
     }
     fn stop_requested(&self) -> bool {
-        self.token.wake.is_rung()
+        self.shared.wake.is_rung()
     }
     fn log_level(&self) -> LogLevel {
         match LevelFilter::current() {
@@ -149,7 +183,7 @@ impl HostServices for Lent {
         }
     }
     fn stop_descriptor(&self) -> BorrowedFd<'_> {
-        self.token.wake.descriptor()
+        self.shared.wake.descriptor()
     }
     fn stray_calls(&self) -> Option<StrayCalls> {
         self.stray_calls.clone()
