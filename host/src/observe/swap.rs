@@ -7,7 +7,7 @@
 //! otherwise, and never from a web page: its browser could be on this machine, too. And the file must belong to root or
 //! to the user of this process: otherwise other users of the machine could have their files loaded.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension, Json,
