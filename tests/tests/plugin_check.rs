@@ -196,7 +196,7 @@ const IN_C: &[(&str, &str, &str)] = &[
     ("hangs_in_next", "run", "next did not return"),
     ("hangs_in_close", "run", "close did not return"),
     ("accepts_any_settings", "settings", "an unknown setting is accepted"),
-    ("describes_nonsense", "parameters", "not described as they must be"),
+    ("describes_nonsense", "parameters", "the description of its parameters is invalid"),
     ("describes_a_wrong_default", "parameters", r#"parameter "gain": its default "five" is not of type "int""#),
     ("hoards_in_open", "reopen", "10 descriptors more"),
     ("leaves_a_thread", "drop", "threads more"),

@@ -47,7 +47,7 @@ impl Forwarder {
         old.stop();
         let done = Box::new(move |took| {
             // The receiver is gone when the host stops.
-            let _ = told.send(Told::TookOver { number, scan, since, took });
+            let _ = told.send(Told::TookOver { number, scan, since, took: Box::new(took) });
         });
         input.from = Some(TakeOver { old, until: since + patience, done });
         for (name, value) in &input.values {

@@ -101,8 +101,7 @@ pub(crate) fn accept(opened: &Opened, bytes: Content, trust: Trust<'_>) -> Resul
     let sha256 = sha256(&bytes);
     if let Some(pin) = trust.pin.filter(|pin| !pin.eq_ignore_ascii_case(&sha256)) {
         let found = format!("{} has the SHA-256 {sha256}, pinned is {pin}", path.display());
-        let remedy =
-            "put the pinned file back, or pin this one (`framegate plugin list` shows it) if the change is wanted";
+        let remedy = "put the pinned file back, or pin the SHA-256 of this one if the change is intended";
         return Err(Refusal::new(Code::Hash, found, remedy));
     }
     check_version(path, &note)?;

@@ -72,7 +72,7 @@ impl NextSource {
 #[derive(Debug)]
 pub(crate) enum Told {
     /// The replacement with this number has taken over, `since` then the old source is ending.
-    TookOver { number: u64, scan: ScanId, since: Instant, took: TookOver },
+    TookOver { number: u64, scan: ScanId, since: Instant, took: Box<TookOver> },
     /// A call of a stream's source does not return, and no replacement is waiting.
     Hangs(StreamName),
     /// The hanging call has returned; the replacement is dropped.

@@ -41,14 +41,14 @@ pub(super) fn settings(bench: &Bench) -> Checked {
                 );
                 return Err(Wrong::failed(
                     why,
-                    "make the error with SourceError::settings, and name the setting in it",
+                    "create the error with SourceError::settings, and name the setting in it",
                 ));
             }
             Err(Fault::Source(_)) => {}
             Err(problem) => return Err(with_settings(&problem, &text)),
             Ok(instance) => {
                 drop(instance);
-                let hint = "refuse what is not known: #[serde(deny_unknown_fields)], and a type for each setting";
+                let hint = "refuse unknown settings: #[serde(deny_unknown_fields)], and a type for each setting";
                 return Err(Wrong::failed(format!("{what} is accepted, so nobody notices the mistake"), hint));
             }
         }
@@ -91,7 +91,7 @@ pub(super) fn deadline(bench: &Bench) -> Checked {
         worst = worst.max(late);
         if late > TOLERANCE {
             let why = format!("next took {late:.0?} longer than the {left:.0?} that it had");
-            return Err(Wrong::failed(why, "wait no longer than deadline.left(), and look at it between messages"));
+            return Err(Wrong::failed(why, "wait no longer than deadline.left(), and check it between messages"));
         }
     }
     trial.destroy()?;
@@ -133,7 +133,7 @@ pub(super) fn idle(bench: &Bench) -> Checked {
 
 pub(super) fn stop(bench: &Bench) -> Checked {
     let mut worst = Duration::ZERO;
-    let hint = "wait for the stop descriptor beside your own, and look at stop_requested in loops";
+    let hint = "wait for the stop descriptor and your own, and check stop_requested in loops";
     let moments: &[u64] = if bench.quick { &[0, 20] } else { &[0, 1, 2, 5, 10, 20, 50, 100, 150] };
     for moment in moments.iter().copied().map(Duration::from_millis) {
         let mut trial = bench.create()?;
@@ -169,7 +169,7 @@ pub(super) fn trigger(bench: &Bench) -> Checked {
             let why = format!("asked for event {number} it gave {} events", events.len());
             return Err(Wrong::failed(
                 why,
-                "give exactly one event for each trigger: others would meet wrong assignments",
+                "give exactly one event for each trigger: otherwise events are paired with wrong assignments",
             ));
         }
     }

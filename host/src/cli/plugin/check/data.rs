@@ -58,7 +58,7 @@ pub(super) fn events(bench: &Bench) -> Checked {
             first.events.len(),
             second.events.len()
         );
-        return Err(Wrong::failed(why, "keep what belongs to a scan in the run, not in the source"));
+        return Err(Wrong::failed(why, "keep the state of a scan in the run, not in the source"));
     }
     let seen = format!(
         "{} messages in {} runs gave {} events, {} were counted as skipped",
@@ -85,7 +85,7 @@ fn as_expected(capture: &Capture, events: &[(usize, Event)]) -> Result<(), Wrong
     let hint = "is it a capture of this protocol? otherwise the source loses or changes events";
     for (index, (typ, parts)) in expected.iter().zip(&capture.messages).enumerate() {
         let Some((_, event)) = events.get(index) else {
-            let why = format!("{} events came of {} that the capture has", events.len(), expected.len());
+            let why = format!("{} events came, the capture has {}", events.len(), expected.len());
             return Err(Wrong::failed(why, hint));
         };
         let same = event.frames.len() == parts.len()
@@ -214,7 +214,7 @@ pub(super) fn input(bench: &Bench) -> Checked {
         let capture: &[Message] = &capture.messages[..capture.messages.len().min(20)];
         if play::play(&mut trial, bench.upstream, capture)?.events.is_empty() {
             let why = "after bad input a good capture gave no event";
-            return Err(Wrong::failed(why, "skip and count a bad message; nothing of it may last into the next run"));
+            return Err(Wrong::failed(why, "skip and count a bad message; its data must not reach the next run"));
         }
     }
     trial.destroy()?;

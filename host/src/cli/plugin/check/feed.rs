@@ -54,7 +54,7 @@ impl Feed {
         let bound =
             || process::listening().into_iter().chain(process::receiving()).next().map(|address| address.port());
         let Some(port) = port.or_else(bound) else {
-            let why = "--feed: the source has no port here: none in its settings, and it listens on none".to_owned();
+            let why = "--feed: the source has no port here: its settings have none, and it listens on none".to_owned();
             return Err(Wrong::NotChecked(why));
         };
         let mut shell = Command::new("sh");

@@ -31,10 +31,7 @@ pub(super) fn run(bench: &Bench) -> Checked {
     };
     trial.close()?;
     if let Some(line) = trial.services.panics() {
-        return Err(Wrong::failed(
-            line,
-            "catch what can go wrong in a thread, and tell it as an error of the next call",
-        ));
+        return Err(Wrong::failed(line, "catch errors in a thread, and return them from the next call"));
     }
     trial.destroy()?;
     Ok(if events == 0 { "no events without a detector".into() } else { format!("{events} events") })
@@ -57,7 +54,7 @@ pub(super) fn reopen(bench: &Bench) -> Checked {
     match Holds::more_than(&before, SETTLE) {
         Some(more) => Err(Wrong::failed(
             format!("after {times} runs there are {more}"),
-            "end in the run's drop (close) what its open has started, and wait for it there",
+            "release in the run's drop (close) everything that open has taken, and wait for its threads there",
         )),
         None => Ok(format!("{times} runs, no thread or descriptor more")),
     }
@@ -79,7 +76,7 @@ pub(super) fn drop(bench: &Bench) -> Checked {
     for _ in 0..times {
         all.push(one()?);
     }
-    let hint = "when drop (destroy) returns, every thread of the source has ended and everything is given back";
+    let hint = "before drop (destroy) returns, end all threads of the source and release everything";
     // Services that were not released hold a descriptor of ours: report them as such, not as one more descriptor.
     let given_back = |services: &Arc<Services>| {
         let deadline = Instant::now() + SETTLE;
@@ -124,10 +121,7 @@ pub(super) fn memory(bench: &Bench) -> Checked {
     if grew(before, middle) > GROWTH && grew(middle, after) > GROWTH {
         let each = (after - before) / u64::from(2 * times);
         let why = format!("each run with its events leaves {} behind", bytesize::ByteSize(each));
-        return Err(Wrong::failed(
-            why,
-            "free a frame in its release, and in the run's drop (close) what belongs to the run",
-        ));
+        return Err(Wrong::failed(why, "free a frame in its release, and the memory of the run in its drop (close)"));
     }
     Ok(format!("{} runs with {events} events", 3 * times))
 }
@@ -140,7 +134,7 @@ pub(super) fn parameters(bench: &Bench) -> Checked {
     let parameters: Vec<crate::source::parameter::Parameter> = match described.as_deref() {
         None => Vec::new(),
         Some(json) => serde_json::from_str(json).map_err(|problem| {
-            Wrong::failed(format!("its parameters are not described as they must be: {problem}"), hint)
+            Wrong::failed(format!("the description of its parameters is invalid: {problem}"), hint)
         })?,
     };
     for parameter in &parameters {

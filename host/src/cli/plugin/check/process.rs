@@ -160,13 +160,18 @@ mod tests {
         assert!(sockets.iter().all(|socket| seen.contains(&socket.local_addr().unwrap())));
         let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         assert!(receiving().contains(&datagrams.local_addr().unwrap()));
-        let (end, wait) = std::sync::mpsc::channel::<()>();
-        let thread = thread::Builder::new().name("another".into()).spawn(move || wait.recv()).unwrap();
+        // As many threads, for the same reason.
+        let another = || {
+            let (end, wait) = std::sync::mpsc::channel::<()>();
+            (end, thread::spawn(move || wait.recv()))
+        };
+        let threads: Vec<_> = (0..64).map(|_| another()).collect();
         let more = Holds::more_than(&before, Duration::ZERO).unwrap();
-        // Other tests have threads and descriptors too.
         assert!(more.contains("threads more") && more.contains("descriptors more"), "{more}");
-        drop(end);
-        let _ = thread.join().unwrap();
+        for (end, thread) in threads {
+            drop(end);
+            let _ = thread.join().unwrap();
+        }
         assert!(memory() > 100_000);
     }
 }
