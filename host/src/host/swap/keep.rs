@@ -50,7 +50,7 @@ pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<To
                 Some(Told::Hangs(stream)) => swaps.recover(&stream, &mut attempts),
                 Some(Told::NotNeeded { number }) => swaps.not_needed(number),
                 Some(Told::TookOver { number, scan, since, took }) => {
-                    leaving.push(swaps.took_over(number, scan, since, took));
+                    leaving.push(swaps.took_over(number, scan, since, *took));
                 }
                 None => return,
             },
