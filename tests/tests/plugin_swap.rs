@@ -127,8 +127,9 @@ fn a_swap_during_a_scan_waits_for_its_end_and_takes_over_in_the_next() {
     let status = house.host.status().unwrap();
     assert_eq!(status["sources"][0]["identity"]["version"], "2.0.0");
     assert!(status["sources"][0]["pending"].is_null());
-    let log = house.host.log();
-    assert!(log.contains("all its 20 frames are released"), "{log}");
+    // The log is written by another thread.
+    let says = || house.host.log().contains("all its 20 frames are released").then_some(());
+    wait_for("the log to say it too", LIMIT, says);
 }
 
 #[test]

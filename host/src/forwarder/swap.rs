@@ -46,6 +46,7 @@ impl Forwarder {
         let old = mem::replace(&mut input.reader, reader);
         old.stop();
         let done = Box::new(move |took| {
+            let took = Box::new(took);
             // The receiver is gone when the host stops.
             let _ = told.send(Told::TookOver { number, scan, since, took: Box::new(took) });
         });

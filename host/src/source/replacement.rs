@@ -1,7 +1,7 @@
 //! A created source that waits to replace a stream's current source.
 //!
-//! Created by the host on the caller's thread, its source on its own reader thread, and put into the stream's [`NextSource`]. The
-//! forwarder takes it at the start of a scan. Until then it costs a parked thread.
+//! Created by the host on the caller's thread, its source on its own reader thread, and put into the stream's
+//! [`NextSource`]. The forwarder takes it at the start of a scan. Until then it costs a parked thread.
 //!
 //! The old source is closed before the new one is opened; otherwise both would take parts of one detector's data. Only
 //! the new reader waits for that: see [`TakeOver`](super::reader::TakeOver).
