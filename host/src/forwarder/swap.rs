@@ -48,7 +48,7 @@ impl Forwarder {
         let done = Box::new(move |took| {
             let took = Box::new(took);
             // The receiver is gone when the host stops.
-            let _ = told.send(Told::TookOver { number, scan, since, took: Box::new(took) });
+            let _ = told.send(Told::TookOver { number, scan, since, took });
         });
         input.from = Some(TakeOver { old, until: since + patience, done });
         for (name, value) in &input.values {

@@ -2,8 +2,9 @@
 //!
 //! Plain `serde_json` would reject real messages: here NaN and Infinity are accepted anywhere, the last of duplicate
 //! keys wins, integers may have up to 4300 digits, 200 levels of nesting are accepted and 201 are not, and lone
-//! surrogates are refused. The whole text is checked in one pass, and only the fields that a protocol asks for are
-//! inspected. Nothing is allocated, there is no recursion, and the text is neither kept nor changed.
+//! surrogates are refused. These are the rules of jiter, pydantic's own parser, which checks the whole text. Only the
+//! fields that a protocol asks for are inspected. Nothing is allocated, there is no recursion, and the text is neither
+//! kept nor changed.
 //!
 //! [`fields`] finds the fields of a message; [`Alike`] reads the headers of a run, which mostly resemble the previous
 //! one. [`Value`] coerces as pydantic's lax mode does, [`Value::write`] writes as pydantic's `model_dump_json` does,
@@ -11,14 +12,15 @@
 
 mod alike;
 mod lax;
-mod scan;
+mod read;
 mod write;
 
 use std::{borrow::Cow, fmt};
 
 use crate::Malformed;
 pub use alike::Alike;
-use scan::Scanner;
+use jiter::JiterResult;
+use read::Reader;
 pub use write::{dictionary, write_float, write_str};
 
 pub use lax::{float_of_text, is_float_text, is_int_float, is_int_text};
@@ -84,15 +86,32 @@ pub fn each_field<'a>(document: &'a [u8], mut take: impl FnMut(Text<'a>, Value<'
 fn each<'a>(document: &'a [u8], mut take: impl FnMut(Text<'a>, Value<'a>, usize)) -> Result<(), JsonError> {
     let text =
         std::str::from_utf8(document).map_err(|error| JsonError { reason: "not UTF-8", at: error.valid_up_to() })?;
-    let mut scanner = Scanner::new(text);
-    scanner.space();
-    if scanner.peek() != Some(b'{') {
-        // It is not an object; other errors make no difference.
-        return Err(JsonError { reason: "not a JSON object", at: scanner.at() });
+    let mut reader = Reader::new(text);
+    reader.begin()?;
+    each_of(&mut reader, &mut take)?;
+    Ok(reader.finish()?)
+}
+
+/// The keys and values of the object that begins here, with the positions of the values.
+fn each_of<'a>(reader: &mut Reader<'a>, take: &mut impl FnMut(Text<'a>, Value<'a>, usize)) -> JiterResult<()> {
+    let mut next = reader.first_key()?;
+    while let Some(key) = next {
+        let kind = reader.peek()?;
+        let at = reader.at();
+        take(key, reader.value(kind)?, at);
+        next = reader.next_key()?;
     }
-    scanner.object(0, &mut take)?;
-    scanner.space();
-    if scanner.peek().is_some() { Err(scanner.error("text after the JSON object")) } else { Ok(()) }
+    Ok(())
+}
+
+/// The elements of the array that begins here.
+fn each_item<'a>(reader: &mut Reader<'a>, take: &mut impl FnMut(Value<'a>)) -> JiterResult<()> {
+    let mut next = reader.first_item()?;
+    while let Some(kind) = next {
+        take(reader.value(kind)?);
+        next = reader.next_item()?;
+    }
+    Ok(())
 }
 
 impl<'a> Value<'a> {
@@ -102,7 +121,7 @@ impl<'a> Value<'a> {
         let Value::Array(text) = self else { return None };
         let mut items = Vec::new();
         // The array was checked when it was found, so there can be no error.
-        Scanner::new(text).array(0, &mut |item| items.push(item)).ok()?;
+        each_item(&mut Reader::new(text), &mut |item| items.push(item)).ok()?;
         Some(items)
     }
 
@@ -111,7 +130,7 @@ impl<'a> Value<'a> {
     pub fn is_array_of(self, mut holds: impl FnMut(Value<'a>) -> bool) -> bool {
         let Value::Array(text) = self else { return false };
         let mut all = true;
-        Scanner::new(text).array(0, &mut |item| all = all && holds(item)).is_ok() && all
+        each_item(&mut Reader::new(text), &mut |item| all = all && holds(item)).is_ok() && all
     }
 
     /// The fields of an object in their order, duplicates included; `None` for anything else.
@@ -119,7 +138,7 @@ impl<'a> Value<'a> {
     pub fn entries(self) -> Option<Vec<(Text<'a>, Value<'a>)>> {
         let Value::Object(text) = self else { return None };
         let mut entries = Vec::new();
-        Scanner::new(text).object(0, &mut |key, value, _| entries.push((key, value))).ok()?;
+        each_of(&mut Reader::new(text), &mut |key, value, _| entries.push((key, value))).ok()?;
         Some(entries)
     }
 }
@@ -134,7 +153,7 @@ impl<'a> Text<'a> {
     /// The string with its escapes resolved.
     #[must_use]
     pub fn decode(self) -> Cow<'a, str> {
-        if self.escaped { Cow::Owned(scan::unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
+        if self.escaped { Cow::Owned(read::unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
     }
 }
 

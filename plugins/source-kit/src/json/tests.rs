@@ -1,3 +1,6 @@
+use jiter::JsonValue;
+use proptest::prelude::*;
+
 use super::*;
 
 fn value(text: &str) -> Option<Value<'_>> {
@@ -116,6 +119,37 @@ fn arrays_and_objects_can_be_looked_into() {
     assert!(value("[ ]").unwrap().is_array_of(Value::is_int));
     let entries = value("{\"a\": 1, \"b\": null}").unwrap().entries().unwrap();
     assert!(entries[1].0.is("b") && entries[1].1 == Value::Null);
+}
+
+/// Whether pydantic parses this text as an object: its way through jiter is another than ours.
+fn is_object_to_pydantic(text: &str) -> bool {
+    matches!(JsonValue::parse(text.as_bytes(), true), Ok(JsonValue::Object(_)))
+}
+
+#[test]
+fn levels_of_nesting_are_counted_as_pydantic_counts_them() {
+    let mut accepted = 0;
+    for levels in 195..205 {
+        for inside in ["", "1", "[]", "{}", "[1]", "{\"a\":1}"] {
+            let inside_objects = if inside.is_empty() { "1" } else { inside };
+            let objects = format!("{}{inside_objects}{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+            for nested in [nested(levels, inside), objects] {
+                let text = format!("{{\"b\":[[]],\"x\":{nested}}}");
+                assert_eq!(fields(text.as_bytes(), &["x"]).is_ok(), is_object_to_pydantic(&text), "{text}");
+                accepted += usize::from(is_object_to_pydantic(&text));
+            }
+        }
+    }
+    assert!((10..110).contains(&accepted), "both sides of the limit were tried: {accepted}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_accepted_if_pydantic_accepts_it(
+        text in r#"[ \n]?\{("(a|\\u0061|\\ud800)" ?: ?(-?[0-9]{1,3}(\.[0-9]{0,2})?([eE][+-]?[0-9]{0,2})?|"(\\u[d0][89c]00|\\[n/x"]|[a-c\\é\x01]){0,3}"|\[[0-9, ]{0,4}\]|\{"a":[1,]\}|NaN|-?Infinity|nul{1,2}|true)[, ]?){1,3}\}? ?"#,
+    ) {
+        prop_assert_eq!(fields(text.as_bytes(), &["a"]).is_ok(), is_object_to_pydantic(&text), "{}", text);
+    }
 }
 
 #[derive(serde::Deserialize)]

@@ -10,7 +10,9 @@ use std::{
     ops::Range,
 };
 
-use super::{JsonError, Text, Value, scan::Scanner};
+use jiter::{JiterResult, Peek};
+
+use super::{JsonError, Text, Value, read::Reader};
 
 /// The top-level fields of the object in `document`, as in a Python dictionary: the first of duplicate keys decides the
 /// position and the last the value.
@@ -38,11 +40,11 @@ impl Value<'_> {
             Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
             Value::Int("-0") => out.push(b'0'),
             Value::Int(text) => out.extend_from_slice(text.as_bytes()),
-            // The scanner accepts only numbers that parse; a number too large for a float is infinite in Python too.
+            // The reader accepts only numbers that parse; a number too large for a float is infinite in Python too.
             Value::Float(text) => write_float(text.parse().unwrap_or(f64::NAN), out),
             Value::Str(text) => write_text(text, out),
             Value::Array(text) | Value::Object(text) => {
-                let checked = container(&mut Scanner::new(text), out);
+                let checked = next(&mut Reader::new(text), out);
                 debug_assert_eq!(checked, Ok(()), "the text was checked when it was found");
             }
         }
@@ -71,33 +73,30 @@ fn write_text(text: Text<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn value(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    scanner.space();
-    match scanner.peek() {
-        Some(b'[' | b'{') => container(scanner, out),
+/// Writes the value that begins here.
+fn next(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> JiterResult<()> {
+    let kind = reader.peek()?;
+    value(reader, kind, out)
+}
+
+fn value(reader: &mut Reader<'_>, kind: Peek, out: &mut Vec<u8>) -> JiterResult<()> {
+    match kind {
+        Peek::Array => array(reader, out),
+        Peek::Object => object(reader, out),
         _ => {
-            scanner.scalar()?.write(out);
+            reader.value(kind)?.write(out);
             Ok(())
         }
     }
 }
 
-fn container(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    if scanner.peek() == Some(b'[') { array(scanner, out) } else { object(scanner, out) }
-}
-
-fn array(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    scanner.expect(b'[', "`[` expected")?;
+fn array(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> JiterResult<()> {
     out.push(b'[');
-    scanner.space();
-    if !scanner.eat(b']') {
-        loop {
-            value(scanner, out)?;
-            scanner.space();
-            if scanner.eat(b']') {
-                break;
-            }
-            scanner.expect(b',', "`,` or `]` expected")?;
+    let mut item = reader.first_item()?;
+    while let Some(kind) = item {
+        value(reader, kind, out)?;
+        item = reader.next_item()?;
+        if item.is_some() {
             out.push(b',');
         }
     }
@@ -105,38 +104,32 @@ fn array(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), JsonError> 
     Ok(())
 }
 
-fn object(scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    scanner.expect(b'{', "`{` expected")?;
+fn object(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> JiterResult<()> {
     out.push(b'{');
     let from = out.len();
     // Ranges of the fields in `out`, `"key":value` each, in the order of a dictionary.
     let mut fields: Vec<Range<usize>> = Vec::new();
     let mut places: HashMap<Cow<'_, str>, usize> = HashMap::new();
     let mut doubled = false;
-    scanner.space();
-    if !scanner.eat(b'}') {
-        loop {
-            let key = scanner.key()?;
-            let begin = out.len();
-            write_text(key, out);
-            out.push(b':');
-            value(scanner, out)?;
-            let field = begin..out.len();
-            match places.entry(key.decode()) {
-                Entry::Occupied(known) => {
-                    doubled = true;
-                    fields[*known.get()] = field;
-                }
-                Entry::Vacant(new) => {
-                    new.insert(fields.len());
-                    fields.push(field);
-                }
+    let mut key = reader.first_key()?;
+    while let Some(name) = key {
+        let begin = out.len();
+        write_text(name, out);
+        out.push(b':');
+        next(reader, out)?;
+        let field = begin..out.len();
+        match places.entry(name.decode()) {
+            Entry::Occupied(known) => {
+                doubled = true;
+                fields[*known.get()] = field;
             }
-            scanner.space();
-            if scanner.eat(b'}') {
-                break;
+            Entry::Vacant(new) => {
+                new.insert(fields.len());
+                fields.push(field);
             }
-            scanner.expect(b',', "`,` or `}` expected")?;
+        }
+        key = reader.next_key()?;
+        if key.is_some() {
             out.push(b',');
         }
     }
