@@ -1,12 +1,12 @@
 //! The source of a stream, across its instances. Runs on the reader thread, like every call of a source.
 //!
-//! An instance that panicked, answered garbage or could not open is replaced by a new one. That is created when the next
-//! scan opens, after the old one was dropped: two of them would share the detector. Repeated faults back off, because an
-//! instance that is no longer called keeps its resources.
+//! An instance that panicked, answered garbage or could not open is replaced by a new one. That is created when the
+//! next scan opens, after the old one was dropped: two of them would share the detector. Repeated faults back off,
+//! because an instance that is no longer called keeps its resources.
 //!
 //! An exclusive source that replaces another is created when it takes over, after the other one was dropped. If that
-//! fails, the other one is created again, so that the stream has a source in any case. Only if both fail it has none; then
-//! each scan tries again, or reports the reason.
+//! fails, the other one is created again, so that the stream has a source in any case. Only if both fail it has none;
+//! then each scan tries again, or reports the reason.
 
 use std::{
     collections::BTreeMap,
