@@ -131,7 +131,9 @@ macro_rules! settings {
             )? )*
         }
 
-        pub(super) const KEYS: &[$crate::settings::keys::Key] = &[ $( $key $( .about(&[$($about),*]) $(.default($default))? $(.otherwise($otherwise))? )?, )* ];
+        pub(super) const KEYS: &[$crate::settings::keys::Key] = &[
+            $( $key $( .about(&[$($about),*]) $(.default($default))? $(.otherwise($otherwise))? )?, )*
+        ];
 
         impl $name {
             /// With the defaults of all keys that have a field.
@@ -147,7 +149,6 @@ macro_rules! settings {
             ) {
                 $( $( section.set($key.name, &mut self.$field, problems, $read); )? )*
             }
-
         }
 
         impl $crate::settings::keys::Keyed for $name {
