@@ -15,10 +15,11 @@ use super::{
     Control, IngesterSettings, LOG_LEVEL, LOG_LEVELS, LogLevel, Settings, Standalone, StreamSettings, dranspose,
     given::{Origin, Table, Value},
     ingester::URL,
+    keys::{Key, TakesEffect},
     read::{address, one_of, text},
     redis_settings,
     section::{Problems, Section},
-    tables::refuse_unknown,
+    tables::{keys_of, refuse_unknown},
 };
 use crate::names::{IngesterName, StreamName};
 
@@ -52,9 +53,9 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Wr
     let problems_of = &mut problems;
     let top = Section::new(table, "");
     let mut settings = Settings::new(control(&top, problems_of), Vec::new());
-    let before = problems_of.count();
     settings.read(&top, problems_of);
-    let are_plugins_known = problems_of.count() == before;
+    let of_plugins = |key: &&Key| key.takes_effect == TakesEffect::NextSwap;
+    let are_plugins_known = !keys_of("").filter(of_plugins).any(|key| problems_of.has(key.name));
     let mut log_level = LOG_LEVEL.value(one_of(&LOG_LEVELS));
     top.set(LOG_LEVEL.name, &mut log_level, problems_of, one_of(&LOG_LEVELS));
     let mut taken = Taken::default();

@@ -11,16 +11,21 @@ use super::{
 
 /// The collected problems: each has a few lines, beginning with its place; and the line of the file, to sort them.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<(usize, String)>);
+pub(super) struct Problems {
+    lines: Vec<(usize, String)>,
+    /// The keys whose values are wrong.
+    keys: Vec<String>,
+}
 
 impl Problems {
     pub(super) fn add(&mut self, origin: &Origin, problem: impl fmt::Display) {
         let line = if let Origin::Line { line, .. } = origin { *line } else { 0 };
-        self.0.push((line, format!("{origin}: {problem}")));
+        self.lines.push((line, format!("{origin}: {problem}")));
     }
 
     /// Adds a problem with a value. Variables and options are named by their own names, not by the key's.
     pub(super) fn add_value(&mut self, key: &str, given: &Given, why: &str) {
+        self.keys.push(key.to_owned());
         match given.origin {
             Origin::Variable(_) | Origin::Flag(_) => self.add(&given.origin, why),
             Origin::Line { .. } | Origin::Default => self.add(&given.origin, format_args!("{key}: {why}")),
@@ -28,11 +33,12 @@ impl Problems {
     }
 
     pub(super) fn general(&mut self, problem: String) {
-        self.0.push((0, problem));
+        self.lines.push((0, problem));
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.0.len()
+    /// Whether the value of a key is wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|wrong| wrong == key)
     }
 
     /// The value, if there are no problems.
@@ -45,8 +51,8 @@ impl Problems {
 
     /// All problems, in the order of the file.
     pub(super) fn sorted(mut self) -> Vec<String> {
-        self.0.sort_by_key(|(line, _)| *line);
-        self.0.into_iter().map(|(_, problem)| problem).collect()
+        self.lines.sort_by_key(|(line, _)| *line);
+        self.lines.into_iter().map(|(_, problem)| problem).collect()
     }
 }
 
