@@ -103,7 +103,6 @@ const BUILD_META: &str = "build_meta";
 pub(super) fn read(top: &Section<'_>, problems: &mut Problems) -> RedisSettings {
     let mut settings = RedisSettings::defaults(None);
     settings.read(top, problems);
-    let is_address_right = top.given(REDIS).is_none_or(|given| address(given).is_ok());
     let text = top.read(PASSWORD, problems, text).map(RedisPassword::Text);
     let file = top.read(PASSWORD_FILE, problems, path).map(RedisPassword::File);
     if let (Some(_), Some(given)) = (&text, top.given(PASSWORD_FILE)) {
@@ -111,7 +110,7 @@ pub(super) fn read(top: &Section<'_>, problems: &mut Problems) -> RedisSettings 
         problems.add(&given.origin, format_args!("there is {PASSWORD} and {PASSWORD_FILE}\n  {advice}"));
     }
     settings.password = text.or(file);
-    if is_address_right {
+    if !problems.has(REDIS) {
         together(top, &settings, problems);
     }
     settings

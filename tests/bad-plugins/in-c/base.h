@@ -82,6 +82,12 @@ UNUSED static int32_t base_next(void *source, struct framegate_batch *batch, uin
     return give(batch, buffer, 64, buffer, free, error);
 }
 
+UNUSED static int32_t base_refuse_parameter(void *source, struct framegate_text name, struct framegate_text value,
+                                            struct framegate_error *error) {
+    (void)source, (void)name, (void)value;
+    return framegate_failf(error, FRAMEGATE_ERROR_KIND_SETTINGS, "no");
+}
+
 UNUSED static int32_t base_close(void *source, struct framegate_error *error) {
     (void)source, (void)error;
     return FRAMEGATE_OUTCOME_DONE;

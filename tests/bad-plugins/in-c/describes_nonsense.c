@@ -7,10 +7,5 @@ static int32_t describe(void *source, const struct framegate_sink *out, struct f
     return FRAMEGATE_OUTCOME_DONE;
 }
 
-static int32_t set(void *source, struct framegate_text name, struct framegate_text value, struct framegate_error *error) {
-    (void)source, (void)name, (void)value;
-    return framegate_failf(error, FRAMEGATE_ERROR_KIND_SETTINGS, "no");
-}
-
 FIXTURE_WITH(0, base_create, base_destroy, base_open, base_close, .next = base_next, .parameters = describe,
-             .set_parameter = set);
+             .set_parameter = base_refuse_parameter);
