@@ -4,7 +4,7 @@ use framegate_tests::{
     detector::Detector,
     framegate,
     process::{Process, free_port, wait_for},
-    python::Dranspose,
+    python::{Dranspose, past_its_own_race},
     redis::RedisServer,
     worker::LIMIT,
 };
@@ -12,6 +12,10 @@ use uuid::Uuid;
 
 #[test]
 fn pings_that_are_none_do_not_end_the_workers_of_dranspose() {
+    past_its_own_race(send_pings_that_are_none);
+}
+
+fn send_pings_that_are_none() {
     let (redis, folder, mut detector) = (RedisServer::start(), tempfile::tempdir().unwrap(), Detector::bind());
     let peer = Dranspose::start(&redis.url(), &["w1", "w2"], folder.path());
     let (port, admin) = (free_port(), free_port());
