@@ -33,7 +33,7 @@ pub(crate) fn cost(event: &Event) -> u64 {
 
 /// The rest of a queue that nobody empties any more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Left {
+pub(crate) struct Remainder {
     pub(crate) events: u64,
     /// Events that were dropped on arrival, because the queue was full.
     pub(crate) dropped: u64,

@@ -1,4 +1,8 @@
 //! Framegate takes detector data from its source to the workers that compute on it.
+//!
+//! The feature `command` is the program `framegate`. Without it (`default-features = false`) the library is the same, and
+//! builds neither a command line nor libzmq.
+#![cfg_attr(not(feature = "command"), allow(dead_code, reason = "the command uses what remains"))]
 
 pub mod allocator;
 #[doc(hidden)]
@@ -9,6 +13,7 @@ pub mod settings;
 pub(crate) mod batch;
 pub(crate) mod budget;
 pub(crate) mod capture;
+#[cfg(feature = "command")]
 pub(crate) mod cli;
 pub(crate) mod control;
 mod counter;
@@ -33,6 +38,7 @@ pub(crate) mod wake;
 mod walk;
 pub(crate) mod zmtp;
 
+#[cfg(feature = "command")]
 #[doc(hidden)]
 pub use cli::main;
 pub use control::report::{ControlDriver, ControlProblem, ControlReport, ControlState, FaultSubject};

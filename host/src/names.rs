@@ -121,3 +121,52 @@ impl fmt::Display for ScanId {
         self.0.fmt(f)
     }
 }
+
+/// The variable with directories of plugins.
+pub(crate) const PLUGIN_PATH: &str = "FRAMEGATE_PLUGIN_PATH";
+
+/// The plugin that the settings ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PluginReference<'a> {
+    /// A name (`stins`) or a path.
+    pub(crate) what: &'a str,
+    /// The content's SHA-256 in hexadecimal.
+    pub(crate) pin: Option<&'a str>,
+}
+
+impl<'a> PluginReference<'a> {
+    pub(crate) fn parse(source: &'a str) -> Self {
+        match source.split_once(PIN) {
+            Some((what, pin)) => Self { what, pin: Some(pin) },
+            None => Self { what: source, pin: None },
+        }
+    }
+
+    /// A path contains a slash, or ends like a shared library.
+    pub(crate) fn is_path(&self) -> bool {
+        self.what.contains('/') || self.what.ends_with(".so")
+    }
+}
+
+impl fmt::Display for PluginReference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)?;
+        self.pin.map_or(Ok(()), |pin| write!(f, "{PIN}{pin}"))
+    }
+}
+
+const PIN: &str = "#sha256:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_not_part_of_the_name() {
+        assert_eq!(PluginReference::parse("stins#sha256:ab12"), PluginReference { what: "stins", pin: Some("ab12") });
+        assert_eq!(PluginReference::parse("a/b.so"), PluginReference { what: "a/b.so", pin: None });
+        for text in ["stins#sha256:ab12", "a/b.so"] {
+            assert_eq!(PluginReference::parse(text).to_string(), text);
+        }
+    }
+}

@@ -5,9 +5,23 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command, thread, time::Dura
 use framegate_stins::simulate::{self, Detector, Simulation};
 use framegate_tests::{
     framegate,
-    process::{Process, free_port},
+    process::{Process, free_port, text},
     worker::{LIMIT, Worker},
 };
+
+#[test]
+fn a_program_that_embeds_the_host_builds_no_command_line_and_no_libzmq() {
+    let tree = |features: &[&str]| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["tree", "--offline", "--package", "framegate", "--edges", "normal", "--prefix", "none"]);
+        let output = cargo.args(features).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let crates = text(&output.stdout);
+        ["clap", "zmq-sys", "redis"].map(|name| crates.lines().any(|line| line.starts_with(&format!("{name} v"))))
+    };
+    assert_eq!(tree(&[]), [true; 3]);
+    assert_eq!(tree(&["--no-default-features"]), [false, false, true]);
+}
 
 #[test]
 fn a_program_serves_a_linked_source_and_a_loaded_plugin_without_redis() {

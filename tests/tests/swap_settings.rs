@@ -6,7 +6,7 @@ use std::{fs, net::TcpListener, path::PathBuf, time::Duration};
 
 use ::framegate::SwapSpec;
 use framegate_tests::{
-    alone::{bad_plugin, marked},
+    alone::{bad_plugin, bad_plugin_in_c, marked},
     framegate,
     host::{Host, LIMIT},
     process::{free_port, wait_for},
@@ -267,6 +267,28 @@ fn a_source_of_which_only_one_can_be_there_is_made_when_the_old_one_has_gone() {
     assert!(receipt(2)["effective_scan"].is_null());
     whole_scan(port, &worker);
     assert!(host.log().contains("refused; the stream is back on"), "{}", host.log());
+}
+
+#[test]
+fn the_old_source_is_made_again_for_the_next_scan_if_the_new_one_hangs_when_it_should_take_over() {
+    let port = free_port();
+    let (folder, host, worker) = listening(port);
+    whole_scan(port, &worker);
+    let plugin = bad_plugin_in_c("hangs_in_create_alone", folder.path());
+    let output = host.swap(&["http", plugin.to_str().unwrap(), "--settings", "{}"]);
+    assert!(output.status.success(), "{output:?}");
+    let swap =
+        |number: u64| -> Option<Value> { serde_json::from_str(&host.get(&format!("/swaps/{number}")).ok()?).ok() };
+    // Framegate itself asks for the second swap: nobody else can end the call.
+    wait_for("the old source", LIMIT, || {
+        post_a_scan(port);
+        (swap(2)?["state"] == "effective").then_some(())
+    });
+    let (hung, again) = (swap(1).unwrap(), swap(2).unwrap());
+    assert_eq!((&hung["state"], &hung["superseded_by"]), (&json!("superseded"), &json!(2)), "{hung:#}");
+    assert_eq!((&again["asked_by"], &again["to"]["protocol"]), (&json!("recovery"), &json!("sardana")), "{again:#}");
+    whole_scan(port, &worker);
+    wait_for("the end of its patience", LIMIT, || host.log().contains("is left behind").then_some(()));
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::{
     observe::logs,
     settings::{
         example::example,
-        layers::{self, Environment, RunFlags, Wrong},
+        layers::{self, Environment, Wrong},
     },
     threads,
 };
@@ -71,7 +71,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         out::line(example().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     };
-    let flags = RunFlags { admin: args.admin.clone(), log_level: args.log_level.clone() };
+    let flags = [("--admin", &args.admin), ("--log-level", &args.log_level)];
+    let flags = flags.into_iter().filter_map(|(flag, value)| Some((flag, value.clone()?))).collect();
     let file = ConfigFile::new(config, Environment::new(std::env::vars_os()), flags);
     serve(file.read(), Some(file))
 }

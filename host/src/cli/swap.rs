@@ -3,7 +3,6 @@
 //! Runs on the main thread; sends the request to the admin endpoint, and follows the swap's receipt there.
 
 use std::{
-    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -18,7 +17,7 @@ use super::{
     signals::Stop,
     words::{plain, plain_lines},
 };
-use crate::settings::dranspose::is_path;
+use crate::names::PluginReference;
 
 /// Swap the source of a stream, from the next scan on.
 ///
@@ -167,9 +166,9 @@ fn object(text: &str) -> Result<Value, String> {
 
 /// A relative path is relative to the current directory, not to the directory of the running framegate.
 fn absolute(source: &str) -> String {
-    let (what, pin) = source.split_at(source.find("#sha256:").unwrap_or(source.len()));
-    match std::path::absolute(Path::new(what)) {
-        Ok(path) if is_path(what) => format!("{}{pin}", path.display()),
+    let plugin = PluginReference::parse(source);
+    match std::path::absolute(plugin.what) {
+        Ok(path) if plugin.is_path() => PluginReference { what: &path.to_string_lossy(), ..plugin }.to_string(),
         _ => source.to_owned(),
     }
 }

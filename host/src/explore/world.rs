@@ -22,7 +22,7 @@ use crate::{
     budget::Account,
     counter::Counter,
     ingester::{
-        Action, Ingester, Pairing,
+        Action, Ingester,
         assemble::Slot,
         command::{Assignment, Assignments, Command, Deal},
         report::{IngesterState, Report},
@@ -209,7 +209,7 @@ impl World {
             }
         }
         let wall = SystemTime::UNIX_EPOCH;
-        while !self.stands && matches!(self.heart.pair(self.now, wall, &self.account, |_| ()), Pairing::Paired) {}
+        while !self.stands && self.heart.pair(self.now, wall, &self.account, |_| ()) {}
         self.heart.advance(self.now);
         self.act();
     }

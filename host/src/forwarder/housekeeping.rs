@@ -10,7 +10,7 @@ use crate::{
         report::{ConnectionReport, StreamReport},
         snapshot::Measured,
     },
-    source::replacement::Told,
+    source::replacement::SourceNotice,
 };
 
 /// Events per second, and the time when the pace was last logged.
@@ -74,7 +74,7 @@ impl Forwarder {
             self.ingester.count(Counter::SourcesNotRecreated, not_made);
             if reader.write_off_if_overdue(limits.source_timeout).is_some() {
                 self.ingester.count(Counter::SourcesWrittenOff, 1);
-                self.tell(Told::Hangs(self.inputs[stream].reader.shared.stream.clone()));
+                self.notify(SourceNotice::Hangs(self.inputs[stream].reader.shared.stream.clone()));
             }
             if self.ingester.is_giving(stream)
                 && let Some(time) = self.inputs[stream].reader.shared.overdue(limits.source_timeout)

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     budget::Account,
     ingester::{
-        Ingester, PairedEvent, Pairing,
+        Ingester, PairedEvent,
         assemble::Slot,
         command::{Assignments, Command},
         report::Report,
@@ -34,7 +34,7 @@ use crate::{
     source::{
         queue::{Item, Queue, Space},
         reader::{Reader, TakeOver},
-        replacement::{NextSource, Told},
+        replacement::{NextSource, SourceNotice},
     },
     wake::Wake,
 };
@@ -50,9 +50,9 @@ pub(crate) struct Forwarder {
     pub(crate) wake: Wake,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) assignments: mpsc::Receiver<Assignments>,
-    /// Reports the outcome of these swaps. Unbounded, because the forwarder may not wait: one message for each
+    /// Notices to the host about the sources. Unbounded, because the forwarder may not wait: one message for each
     /// swap, and one for each source that hangs when a scan starts.
-    pub(crate) told: mpsc::UnboundedSender<Told>,
+    pub(crate) notices: mpsc::UnboundedSender<SourceNotice>,
     pub(crate) report: watch::Sender<Report>,
     pub(crate) dump: Dump,
     /// The account of assembled messages that wait for workers.
@@ -236,10 +236,10 @@ impl Forwarder {
                 break;
             }
             let capture = |event: &PairedEvent<'_>| _ = self.dump.write(event);
-            match self.ingester.pair(now, wall, &self.assembled, capture) {
-                Pairing::Nothing => break,
-                Pairing::Paired => paired += 1,
+            if !self.ingester.pair(now, wall, &self.assembled, capture) {
+                break;
             }
+            paired += 1;
         }
         if paired > 0 {
             self.ingester.paired(paired as u64, now);

@@ -13,7 +13,7 @@ use crate::{
     names::ScanId,
     source::{
         reader::{Order, TakeOver},
-        replacement::{Replacement, Told},
+        replacement::{Replacement, SourceNotice},
     },
 };
 
@@ -27,10 +27,12 @@ impl Forwarder {
             match input.next.take() {
                 None if hangs => {
                     let stream = input.reader.shared.stream.clone();
-                    self.tell(Told::Hangs(stream));
+                    self.notify(SourceNotice::Hangs(stream));
                 }
                 None => {}
-                Some(Replacement { number, recovers: true, .. }) if !hangs => self.tell(Told::NotNeeded { number }),
+                Some(Replacement { number, recovers: true, .. }) if !hangs => {
+                    self.notify(SourceNotice::NotNeeded { number })
+                }
                 Some(replacement) => {
                     // Half of the time that opening may take: the new source needs some of it too. A hanging source is
                     // not waited for.
@@ -41,24 +43,24 @@ impl Forwarder {
     }
 
     fn replace(&mut self, stream: usize, new: Replacement, scan: ScanId, patience: Duration) {
-        let Replacement { number, reader, on_demand, .. } = new;
-        let (input, told, since) = (&mut self.inputs[stream], self.told.clone(), Instant::now());
+        let Replacement { number, reader, .. } = new;
+        let (input, notices, since) = (&mut self.inputs[stream], self.notices.clone(), Instant::now());
+        self.ingester.replaced(stream, reader.shared.is_on_demand());
         let old = mem::replace(&mut input.reader, reader);
         old.stop();
         let done = Box::new(move |took| {
             let took = Box::new(took);
             // The receiver is gone when the host stops.
-            let _ = told.send(Told::TookOver { number, scan, since, took });
+            let _ = notices.send(SourceNotice::TookOver { number, scan, since, took });
         });
         input.from = Some(TakeOver { old, until: since + patience, done });
         for (name, value) in &input.values {
             input.reader.order(Order::SetParameter { name: name.clone(), value: value.clone() });
         }
-        self.ingester.replaced(stream, on_demand);
     }
 
-    pub(super) fn tell(&self, told: Told) {
+    pub(super) fn notify(&self, notice: SourceNotice) {
         // The receiver is gone when the host stops.
-        let _ = self.told.send(told);
+        let _ = self.notices.send(notice);
     }
 }

@@ -35,17 +35,22 @@ use crate::{
     },
     settings::{Control, IngesterSettings, Settings, StreamSettings},
     source::{
-        Factory, Fault, Feed, NotCreated, Ready,
+        Factory, Fault, Feed, NotCreated,
         loaded::{hash_of, loaded},
-        reader::Reader,
-        replacement::{NextSource, Told},
+        reader::{Begun, Reader},
+        replacement::{NextSource, SourceNotice},
     },
     threads,
     wake::Wake,
 };
 
-/// A stream's reader, and what is known of its source.
-pub(crate) type Made = (Reader, Ready);
+/// A source that is ready: created, or to be created when the source before it has ended.
+#[derive(Debug)]
+pub(crate) struct ReadySource {
+    pub(crate) reader: Reader,
+    /// Its run-time parameters; `None`: it is not created yet.
+    pub(crate) parameters: Option<Vec<Parameter>>,
+}
 
 /// The way to the sources of an ingester that runs.
 #[derive(Debug)]
@@ -105,7 +110,7 @@ impl From<Refusal> for Problem {
 }
 
 /// Creates all streams' sources, at the same time.
-pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut StartError) -> Vec<Vec<Made>> {
+pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut StartError) -> Vec<Vec<ReadySource>> {
     let mut started = Vec::new();
     for ingester in &settings.ingesters {
         let mut of_ingester = Vec::new();
@@ -126,12 +131,12 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
         let mut inputs = Vec::new();
         for (stream, starting) in of_ingester {
             match wait(starting, deadline, settings) {
-                Ok((reader, ready)) => {
-                    for wrong in wrong_parameters(stream, &ready) {
-                        let problem = format!("{}: {wrong}", reader.shared.source());
+                Ok(ready) => {
+                    for wrong in ready.wrong_parameters(stream) {
+                        let problem = format!("{}: {wrong}", ready.reader.shared.source());
                         error.no_source(&stream.name, &Problem::Settings(problem));
                     }
-                    inputs.push((reader, ready));
+                    inputs.push(ready);
                 }
                 Err(problem) => error.no_source(&stream.name, &problem),
             }
@@ -170,7 +175,7 @@ pub(super) fn identify(
 }
 
 /// A source that is being created, on its reader thread.
-type Starting = (Reader, std::sync::mpsc::Receiver<Result<Ready, NotCreated>>);
+type Starting = (Reader, std::sync::mpsc::Receiver<Begun>);
 
 /// Starts to create a stream's source. `before`: the one that it is to replace.
 pub(super) fn start(feed: Feed, before: Option<Feed>) -> Result<Starting, Problem> {
@@ -179,10 +184,14 @@ pub(super) fn start(feed: Feed, before: Option<Feed>) -> Result<Starting, Proble
 }
 
 /// Waits until a source is ready.
-pub(super) fn wait((reader, outcome): Starting, deadline: Instant, settings: &Settings) -> Result<Made, Problem> {
+pub(super) fn wait(
+    (reader, outcome): Starting,
+    deadline: Instant,
+    settings: &Settings,
+) -> Result<ReadySource, Problem> {
     let source = reader.shared.source();
     match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(Ok(ready)) => Ok((reader, ready)),
+        Ok(Ok(parameters)) => Ok(ReadySource { reader, parameters }),
         Ok(Err(problem)) => Err(Problem::new(&source, problem)),
         Err(_) => {
             reader.write_off();
@@ -191,30 +200,32 @@ pub(super) fn wait((reader, outcome): Starting, deadline: Instant, settings: &Se
     }
 }
 
-/// The configured parameters that the source does not have, or whose values have the wrong type, in words. A source that
-/// is created later ignores such parameters.
-pub(super) fn wrong_parameters(stream: &StreamSettings, ready: &Ready) -> Vec<String> {
-    let Some(known) = &ready.parameters else { return Vec::new() };
-    let wrong = |(name, value): (&String, &String)| match known.iter().find(|parameter| parameter.name == *name) {
-        Some(parameter) => {
-            let expected = parameter.mismatch(value)?;
-            Some(format!("parameter {name:?}: {value:?} is not allowed: expected {expected}"))
-        }
-        None => {
-            let meant = near(name, known.iter().map(|parameter| parameter.name.as_str()));
-            let meant = meant.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-            Some(format!("it has no parameter {name:?}{meant}"))
-        }
-    };
-    stream.parameters.iter().filter_map(wrong).collect()
+impl ReadySource {
+    /// The configured parameters that the source does not have, or whose values have the wrong type, in words. A source
+    /// that is created later ignores such parameters.
+    pub(super) fn wrong_parameters(&self, stream: &StreamSettings) -> Vec<String> {
+        let Some(known) = &self.parameters else { return Vec::new() };
+        let wrong = |(name, value): (&String, &String)| match known.iter().find(|parameter| parameter.name == *name) {
+            Some(parameter) => {
+                let expected = parameter.mismatch(value)?;
+                Some(format!("parameter {name:?}: {value:?} is not allowed: expected {expected}"))
+            }
+            None => {
+                let meant = near(name, known.iter().map(|parameter| parameter.name.as_str()));
+                let meant = meant.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+                Some(format!("it has no parameter {name:?}{meant}"))
+            }
+        };
+        stream.parameters.iter().filter_map(wrong).collect()
+    }
 }
 
 /// Prepares an ingester and binds its port; it does not run yet.
 pub(crate) fn prepare(
     ingester: &IngesterSettings,
-    made: Vec<Made>,
+    sources: Vec<ReadySource>,
     settings: &Settings,
-    told: mpsc::UnboundedSender<Told>,
+    notices: mpsc::UnboundedSender<SourceNotice>,
 ) -> Result<(Forwarder, IngesterHandle, Exchange), String> {
     let name = &ingester.name;
     let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
@@ -257,10 +268,11 @@ pub(crate) fn prepare(
         allowed_workers: ingester.workers.clone(),
         most_workers: connection_limits().workers,
     };
-    let streams = made.iter().map(|(reader, ready)| (reader.shared.stream.clone(), ready.on_demand)).collect();
-    let described = made.iter().flat_map(|(reader, ready)| {
+    let shared = sources.iter().map(|ready| &ready.reader.shared);
+    let streams = shared.map(|shared| (shared.stream.clone(), shared.is_on_demand())).collect();
+    let described = sources.iter().flat_map(|ReadySource { reader, parameters }| {
         let with_stream = |one: &Parameter| (reader.shared.stream.clone(), one.clone());
-        ready.parameters.iter().flatten().map(with_stream)
+        parameters.iter().flatten().map(with_stream)
     });
     let (parameters, described) = watch::channel(described.collect::<Parameters>());
     let heart = Ingester::new(name.clone(), streams, limits);
@@ -276,7 +288,7 @@ pub(crate) fn prepare(
         commands: sender,
         report: latest,
     };
-    let inputs: Vec<_> = made.into_iter().map(|(reader, _)| Input::new(reader)).collect();
+    let inputs: Vec<_> = sources.into_iter().map(|ready| Input::new(ready.reader)).collect();
     let slots = inputs.iter().map(|input| (input.reader.shared.stream.clone(), Arc::downgrade(&input.next))).collect();
     let exchange = Exchange { slots, parameters };
     let forwarder = Forwarder {
@@ -288,7 +300,7 @@ pub(crate) fn prepare(
         wake,
         commands,
         assignments,
-        told,
+        notices,
         report,
         dump,
         assembled: Account::new((ingester.memory_limit / 2).max(1), move || room.ring()),

@@ -28,7 +28,10 @@ pub use self::{
         receipt::{AskedBy, OldSource, ProblemSubject, SwapError, SwapReceipt, SwapSpec, SwapState},
     },
 };
-pub(crate) use self::{make::prepare, swap::Swaps};
+pub(crate) use self::{
+    make::{ReadySource, prepare},
+    swap::Swaps,
+};
 use crate::{
     control::{CommandSender, Driver, IngesterHandle, report::ControlReport},
     forwarder::Forwarder,
@@ -157,13 +160,13 @@ impl Host {
         settings.validate()?;
         let mut error = StartError::new();
         let made = make::make_sources(&settings, &linked, &mut error);
-        let known = |(reader, ready): &make::Made| (reader.shared.feed(), ready.parameters.clone().unwrap_or_default());
+        let known = |ready: &ReadySource| (ready.reader.shared.feed(), ready.parameters.clone().unwrap_or_default());
         let feeds: Vec<_> = made.iter().flatten().map(known).collect();
-        let (told, tells) = mpsc::unbounded_channel();
+        let (to_host, notices) = mpsc::unbounded_channel();
         let (mut ready, mut handles, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
         for (ingester, made) in settings.ingesters.iter().zip(made) {
             let prepared =
-                prepare(ingester, made, &settings, told.clone()).and_then(|(forwarder, handle, exchange)| {
+                prepare(ingester, made, &settings, to_host.clone()).and_then(|(forwarder, handle, exchange)| {
                     ready.push(WaitingIngester::new(forwarder, &handle)?);
                     handles.push(handle);
                     exchanges.push(exchange);
@@ -189,7 +192,7 @@ impl Host {
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
         let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, feeds));
-        runtime.spawn(swap::keep(swaps.clone(), tells));
+        runtime.spawn(swap::keep(swaps.clone(), notices));
         announce(&settings.ingesters, &swaps.sources());
         if let Some(address) = settings.admin.filter(|address| !address.ip().is_loopback()) {
             tracing::warn!(

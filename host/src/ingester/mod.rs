@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::pair::{PairedEvent, Pairing};
+pub(crate) use self::pair::PairedEvent;
 use self::{
     command::{Assignments, Command, Deal},
     counts::{EventCounts, Pace},
@@ -34,7 +34,7 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    batch::Left,
+    batch::Remainder,
     counter::Counter,
     names::{EventNumber, IngesterName, ScanId, StreamName},
     settings::AllowedWorkers,
@@ -177,19 +177,18 @@ impl Ingester {
         self.pace.restart();
         let dropped = self.workers.restart(now);
         self.count(Counter::MessagesReplaced, dropped);
-        let active: Vec<_> = self.streams.iter().map(|own| (streams.contains(&own.name), own.on_demand)).collect();
-        for (stream, (active, _)) in active.iter().enumerate() {
-            self.actions.push(match active {
-                true => Action::Open { stream },
-                false => Action::Close { stream },
-            });
-        }
+        let active: Vec<_> = self.streams.iter().map(|own| streams.contains(&own.name)).collect();
+        let orders = active.iter().enumerate();
+        self.actions.extend(orders.map(|(stream, active)| match active {
+            true => Action::Open { stream },
+            false => Action::Close { stream },
+        }));
         self.actions.push(Action::OpenCapture { scan: id });
         self.scan = Some(Scan::new(id, deal, &active, now + self.limits.source_timeout, now + DRAIN));
     }
 
     /// Counts what was left in a stream's queue when its scan was replaced.
-    pub(crate) fn left_behind(&mut self, stream: usize, left: Left) {
+    pub(crate) fn left_behind(&mut self, stream: usize, left: Remainder) {
         let earlier = &mut self.streams[stream].earlier;
         earlier.read += left.events + left.dropped;
         earlier.replaced += left.events;

@@ -45,15 +45,6 @@ enum Next {
     Nothing,
 }
 
-/// What [`Ingester::pair`] did.
-#[derive(Debug)]
-pub(crate) enum Pairing {
-    /// One event was paired.
-    Paired,
-    /// An event or an assignment is missing.
-    Nothing,
-}
-
 impl Ingester {
     /// Takes events, or the places of dropped events.
     pub(crate) fn events(&mut self, index: usize, slot: Slot) {
@@ -90,19 +81,18 @@ impl Ingester {
         self.scan.as_ref().is_none_or(|scan| scan.streams[stream].flow.is_empty())
     }
 
-    /// Pairs the next event, if it is complete. The caller checks first that `account` has room.
-    ///
-    /// `capture` gets the event.
+    /// Pairs the next event. Returns false if an event or an assignment is missing. The caller checks first that `account`
+    /// has room. `capture` gets the event.
     pub(crate) fn pair(
         &mut self,
         now: Instant,
         wall: SystemTime,
         account: &Arc<Account>,
         capture: impl FnOnce(&PairedEvent<'_>),
-    ) -> Pairing {
-        let Some(scan) = &mut self.scan else { return Pairing::Nothing };
+    ) -> bool {
+        let Some(scan) = &mut self.scan else { return false };
         if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
-            return Pairing::Nothing;
+            return false;
         }
         let next = if scan.broken.is_some() {
             Next::Nothing
@@ -114,12 +104,12 @@ impl Ingester {
         match next {
             Next::Event(assigned) => {
                 self.dispatch(&assigned, now, wall, account, capture);
-                return Pairing::Paired;
+                return true;
             }
             // A finish waits for them too.
             Next::Asked => {}
             Next::Nothing => {
-                let Some(scan) = &mut self.scan else { return Pairing::Nothing };
+                let Some(scan) = &mut self.scan else { return false };
                 if scan.phase == Phase::Finishing {
                     self.close_scan(now);
                 } else if scan.broken.is_some() {
@@ -130,7 +120,7 @@ impl Ingester {
                 }
             }
         }
-        Pairing::Nothing
+        false
     }
 
     /// The first assignment, if all its events have arrived.

@@ -72,8 +72,6 @@ pub(crate) const CAPTURE_CLOSE: Duration = Duration::from_secs(2);
 pub(crate) struct StreamScan {
     /// Whether it takes part.
     pub(crate) active: bool,
-    /// It has no detector: it follows the other streams.
-    pub(crate) on_demand: bool,
     pub(crate) source: SourceState,
     /// Why the source has failed.
     pub(crate) failure: Option<String>,
@@ -97,17 +95,10 @@ impl StreamScan {
 }
 
 impl Scan {
-    /// `streams`: for each, whether it takes part, and whether it is on demand.
-    pub(crate) fn new(
-        id: ScanId,
-        deal: Deal,
-        streams: &[(bool, bool)],
-        deadline: Instant,
-        drain_until: Instant,
-    ) -> Self {
-        let stream = |&(active, on_demand): &(bool, bool)| StreamScan {
+    /// `streams`: for each, whether it takes part.
+    pub(crate) fn new(id: ScanId, deal: Deal, streams: &[bool], deadline: Instant, drain_until: Instant) -> Self {
+        let stream = |&active: &bool| StreamScan {
             active,
-            on_demand,
             source: if active { SourceState::Opening } else { SourceState::Closed },
             awaited: true,
             ..StreamScan::default()
@@ -139,14 +130,6 @@ impl Scan {
     /// Whether the uuid may be published.
     pub(crate) fn is_ready(&self) -> bool {
         !matches!(self.phase, Phase::Opening { .. })
-    }
-
-    /// Whether every active stream has given its last event, and all are paired.
-    pub(crate) fn is_over(&self) -> bool {
-        let leads = self.streams.iter().any(|stream| stream.active && !stream.on_demand);
-        // A stream without a detector has no end of its own: it is over when the streams that it follows are over.
-        let is_over = |stream: &StreamScan| !stream.active || stream.is_over() || (stream.on_demand && leads);
-        self.is_ready() && self.streams.iter().all(is_over)
     }
 
     /// Drops events whose assignments will not come.

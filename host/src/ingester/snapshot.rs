@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Instant};
 use uuid::Uuid;
 
 use super::{
-    Ingester,
+    Ingester, Stream,
     report::{CaptureReport, IngesterState, Report, StreamReport},
-    scan::{Phase, Scan},
+    scan::{Phase, Scan, StreamScan},
 };
 use crate::counter::Counter;
 
@@ -105,7 +105,7 @@ impl Ingester {
     /// The scan's counts in one line for the log: when it is finished, nothing is queued any more.
     pub(crate) fn counts_in_a_line(&self) -> String {
         let Some(scan) = &self.scan else { return String::new() };
-        let line = |(stream, in_scan): (&super::Stream, &super::scan::StreamScan)| {
+        let line = |(stream, in_scan): (&Stream, &StreamScan)| {
             let counts = in_scan.counts;
             let (name, read) = (&stream.name, counts.read);
             let mut line = match counts.forwarded == read {
@@ -139,6 +139,10 @@ impl Ingester {
 
     /// Whether every run has ended, everything is paired, and the network has all messages for every worker that was not evicted.
     fn has_delivered_all(&self, scan: &Scan) -> bool {
-        scan.is_over() && self.workers.nothing_waits()
+        let streams = || self.streams.iter().zip(&scan.streams).filter(|(_, in_scan)| in_scan.active);
+        // A stream without a detector has no end of its own: it is over when the streams that it follows are over.
+        let follows = streams().any(|(stream, _)| !stream.on_demand);
+        let is_over = |(stream, in_scan): (&Stream, &StreamScan)| in_scan.is_over() || (stream.on_demand && follows);
+        scan.is_ready() && streams().all(is_over) && self.workers.nothing_waits()
     }
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    Action, Ingester, Limits, Pairing,
+    Action, Ingester, Limits,
     assemble::Slot,
     command::{Assignment, Assignments, Command, Deal},
 };
@@ -134,7 +134,7 @@ proptest! {
                     assigned += events.len();
                     heart.assign(Assignments { scan, workers: workers(), events }, now);
                 }
-                Step::Pair => while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {},
+                Step::Pair => while heart.pair(now, SystemTime::now(), &account, |_| ()) {},
             }
         }
         // The model: the k-th event of a stream belongs to the k-th event number that names it.
@@ -188,7 +188,7 @@ fn a_scan_is_ready_only_when_every_source_answered_and_the_network_drained() {
         heart.events(0, event(&account, text.to_owned(), EventKind::Data));
     }
     heart.assign(Assignments { scan: old, workers: workers(), events: (0..2).map(to_w0).collect() }, now);
-    while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
+    while heart.pair(now, SystemTime::now(), &account, |_| ()) {}
     let index = heart.workers.index(&WorkerName::new("w0").unwrap(), now);
     heart.sent(index, 0, 3, now);
     heart.actions.clear();
@@ -237,7 +237,7 @@ fn without_a_controller_starts_and_ends_go_to_everyone_and_data_in_turn() {
     {
         heart.events(0, event(&account, text.to_owned(), kind));
     }
-    while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
+    while heart.pair(now, SystemTime::now(), &account, |_| ()) {}
     let mut all = BTreeMap::new();
     for name in &WORKERS[..2] {
         for (number, frames) in delivered(&mut heart, name, now) {
@@ -260,7 +260,7 @@ fn a_worker_that_reads_nothing_is_not_waited_for_and_one_that_reads_slowly_is() 
     }
     heart.ended(1);
     heart.events(0, event(&account, "0".to_owned(), EventKind::End));
-    while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
+    while heart.pair(now, SystemTime::now(), &account, |_| ()) {}
     heart.ended(0);
     // The network takes nothing for the first worker, and a little for the second now and then.
     let limits = heart.limits.clone();
@@ -290,7 +290,7 @@ fn what_comes_after_a_failure_is_dropped_and_counted() {
     heart.events(0, event(&account, "after".to_owned(), EventKind::Data));
     let events = (0..2).map(to_w0).collect();
     heart.assign(Assignments { scan, workers: workers(), events }, now);
-    while matches!(heart.pair(now, SystemTime::now(), &account, |_| ()), Pairing::Paired) {}
+    while heart.pair(now, SystemTime::now(), &account, |_| ()) {}
     assert_eq!(delivered(&mut heart, "w0", now), [(0, vec!["before".to_owned()]), (1, vec![])]);
     let counts = heart.scan.as_ref().unwrap().streams[0].counts;
     assert_eq!((counts.read, counts.forwarded, counts.dropped, counts.missing), (2, 1, 1, 1));

@@ -1,7 +1,7 @@
 //! Finds the plugin file for a name or a path in the settings.
 //!
-//! A name is looked up in `plugin_dirs`, then in the directories of FRAMEGATE_PLUGIN_PATH, beside the executable, and
-//! in `../lib/framegate` from there. Both may end with `#sha256:HEX`, which pins the file's content. Opens no file.
+//! A name is looked up in `plugin_dirs`, then in the directories of [`PLUGIN_PATH`], beside the executable, and in
+//! `../lib/framegate` from there. Both may end with `#sha256:HEX`, which pins the file's content. Opens no file.
 
 use std::{
     env,
@@ -9,49 +9,29 @@ use std::{
 };
 
 use super::refusal::{Code, Refusal};
-use crate::near::near;
-
-/// The plugin that the settings ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted<'a> {
-    /// A name (`stins`) or a path.
-    pub(crate) what: &'a str,
-    /// The content's SHA-256 in hexadecimal.
-    pub(crate) pin: Option<&'a str>,
-}
-
-impl<'a> Wanted<'a> {
-    pub(crate) fn parse(source: &'a str) -> Self {
-        match source.split_once("#sha256:") {
-            Some((what, pin)) => Self { what, pin: Some(pin) },
-            None => Self { what: source, pin: None },
-        }
-    }
-
-    /// A path contains a slash, or ends like a shared library.
-    fn is_path(&self) -> bool {
-        self.what.contains('/') || self.what.ends_with(".so")
-    }
-}
+use crate::{
+    names::{PLUGIN_PATH, PluginReference},
+    near::near,
+};
 
 /// Finds the requested file.
-pub(crate) fn find(wanted: &Wanted<'_>, plugin_dirs: &[PathBuf]) -> Result<PathBuf, Refusal> {
-    if wanted.is_path() {
-        let path = PathBuf::from(wanted.what);
+pub(crate) fn find(plugin: &PluginReference<'_>, plugin_dirs: &[PathBuf]) -> Result<PathBuf, Refusal> {
+    if plugin.is_path() {
+        let path = PathBuf::from(plugin.what);
         return if path.exists() { Ok(path) } else { Err(no_such_path(&path)) };
     }
     let places = places(plugin_dirs);
-    let file = file_name(wanted.what);
+    let file = file_name(plugin.what);
     match places.iter().map(|place| place.join(&file)).find(|path| path.exists()) {
         Some(path) => Ok(path),
-        None => Err(no_such_name(wanted.what, &file, &places)),
+        None => Err(no_such_name(plugin.what, &file, &places)),
     }
 }
 
 /// All directories in which plugins are looked up by name, in order.
 pub(crate) fn places(plugin_dirs: &[PathBuf]) -> Vec<PathBuf> {
     let mut places = plugin_dirs.to_vec();
-    if let Some(path) = env::var_os("FRAMEGATE_PLUGIN_PATH") {
+    if let Some(path) = env::var_os(PLUGIN_PATH) {
         places.extend(env::split_paths(&path).filter(|place| !place.as_os_str().is_empty()));
     }
     if let Some(beside) = env::current_exe().ok().as_deref().and_then(Path::parent) {
@@ -109,8 +89,7 @@ fn no_such_name(name: &str, file: &str, places: &[PathBuf]) -> Refusal {
     let wanted = name.replace('_', "-");
     let remedy = match near(&wanted, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean \"{near}\"? `framegate plugin list` shows what is found where"),
-        None => "set plugin_dirs or FRAMEGATE_PLUGIN_PATH to the plugin's directory, or give the path of its file"
-            .to_owned(),
+        None => format!("set plugin_dirs or {PLUGIN_PATH} to the plugin's directory, or give the path of its file"),
     };
     let found = format!("no plugin \"{name}\": there is no {file} in {}", looked.join(", "));
     Refusal::new(Code::Find, found, remedy)
@@ -134,8 +113,8 @@ mod tests {
         directory
     }
 
-    fn wanted(what: &str) -> Wanted<'_> {
-        Wanted::parse(what)
+    fn plugin(reference: &str) -> PluginReference<'_> {
+        PluginReference::parse(reference)
     }
 
     #[test]
@@ -143,9 +122,9 @@ mod tests {
         let (first, second) =
             (directory(&["libframegate_a.so"]), directory(&["libframegate_a.so", "libframegate_b_c.so"]));
         let places = [first.path().to_owned(), second.path().to_owned()];
-        assert_eq!(find(&wanted("a"), &places).unwrap(), first.path().join("libframegate_a.so"));
+        assert_eq!(find(&plugin("a"), &places).unwrap(), first.path().join("libframegate_a.so"));
         for name in ["b-c", "b_c"] {
-            assert_eq!(find(&wanted(name), &places).unwrap(), second.path().join("libframegate_b_c.so"));
+            assert_eq!(find(&plugin(name), &places).unwrap(), second.path().join("libframegate_b_c.so"));
         }
     }
 
@@ -155,7 +134,7 @@ mod tests {
         let names: Vec<_> = plugins_in(place.path()).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["b-c"]);
         for near in ["b-d", "b_d"] {
-            let refusal = find(&wanted(near), &[place.path().to_owned()]).unwrap_err();
+            let refusal = find(&plugin(near), &[place.path().to_owned()]).unwrap_err();
             assert!(refusal.remedy().contains("did you mean \"b-c\""), "{refusal}");
         }
     }
@@ -163,7 +142,7 @@ mod tests {
     #[test]
     fn a_missing_name_says_where_it_was_looked_for_and_what_is_near() {
         let place = directory(&["libframegate_stins.so"]);
-        let refusal = find(&wanted("stin"), &[place.path().to_owned()]).unwrap_err();
+        let refusal = find(&plugin("stin"), &[place.path().to_owned()]).unwrap_err();
         assert_eq!(refusal.code(), Code::Find);
         assert!(refusal.found().contains(place.path().to_str().unwrap()), "{refusal}");
         assert!(refusal.found().contains("libframegate_stin.so"), "{refusal}");
@@ -174,13 +153,7 @@ mod tests {
     fn a_missing_path_says_what_is_near() {
         let place = directory(&["libmine.so"]);
         let path = place.path().join("libmin.so");
-        let refusal = find(&wanted(path.to_str().unwrap()), &[]).unwrap_err();
+        let refusal = find(&plugin(path.to_str().unwrap()), &[]).unwrap_err();
         assert!(refusal.remedy().contains("libmine.so"), "{refusal}");
-    }
-
-    #[test]
-    fn a_pin_is_not_part_of_the_name() {
-        assert_eq!(wanted("stins#sha256:ab12"), Wanted { what: "stins", pin: Some("ab12") });
-        assert_eq!(wanted("a/b.so"), Wanted { what: "a/b.so", pin: None });
     }
 }

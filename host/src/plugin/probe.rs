@@ -45,7 +45,7 @@ pub(crate) struct Probe {
 
 /// The result of probing a plugin that was not refused.
 #[derive(Debug)]
-pub(crate) enum Tried {
+pub(crate) enum ProbeOutcome {
     /// It may be loaded.
     Passed,
     /// It was loaded, but not created, because only one instance can exist.
@@ -86,7 +86,7 @@ impl Probe {
         stream: &str,
         settings: &Value,
         beside: bool,
-    ) -> Result<Tried, Refusal> {
+    ) -> Result<ProbeOutcome, Refusal> {
         let path = what.file.as_deref().unwrap_or(Path::new(""));
         let source = what.to_string();
         let task = Task {
@@ -100,9 +100,9 @@ impl Probe {
         let limits = Limits { time: self.limit, for_each_step: false, memory: child::MEMORY };
         let fault = "this is a fault of the plugin: tell its author, or use another version of it; `framegate plugin check` says more";
         match child::ask(&mut Command::new(&self.command), ROLE, &task, limits) {
-            Ok(Answer::Passed) => Ok(Tried::Passed),
-            Ok(Answer::Loaded) => Ok(Tried::Loaded),
-            Ok(Answer::WrongSettings(message)) => Ok(Tried::WrongSettings(SourceError::settings(message))),
+            Ok(Answer::Passed) => Ok(ProbeOutcome::Passed),
+            Ok(Answer::Loaded) => Ok(ProbeOutcome::Loaded),
+            Ok(Answer::WrongSettings(message)) => Ok(ProbeOutcome::WrongSettings(SourceError::settings(message))),
             Ok(Answer::Refused { code, found, remedy }) => Err(Refusal::new(code, found, remedy)),
             Err(NoAnswer::NoChild(why)) => {
                 let found = format!("{source} cannot be tried out in a child process (probe): {why}");

@@ -3,7 +3,7 @@
 //! Facts from dranspose 0.2.0 (`dranspose/ingesters/__init__.py`, `ingester.py`, `distributed.py`). The host names no
 //! detector protocol elsewhere; a new class is a new line here.
 
-use crate::near::near;
+use crate::{names::PluginReference, near::near};
 
 /// A class of dranspose, and the corresponding plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +70,13 @@ impl Source {
     /// # Errors
     /// The known classes, for a text that can be none of these.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (what, pin) = text.split_at(text.find("#sha256:").unwrap_or(text.len()));
+        let reference = PluginReference::parse(text);
+        let what = reference.what;
         let plugin = || Ok(Self { class: None, plugin: text.to_owned() });
         if what.is_empty() {
             return Err(format!("it is empty\n  {}", known()));
         }
-        if is_path(what) {
+        if reference.is_path() {
             return plugin();
         }
         let class = match what.rsplit_once([':', '.']) {
@@ -87,7 +88,7 @@ impl Source {
                 None => return plugin(),
             },
         };
-        Ok(Self { class: Some(class), plugin: format!("{}{pin}", class.plugin) })
+        Ok(Self { class: Some(class), plugin: PluginReference { what: class.plugin, ..reference }.to_string() })
     }
 }
 
@@ -108,11 +109,6 @@ fn of_module(module: &str, name: &str) -> Result<Class, String> {
             known()
         )),
     }
-}
-
-/// Whether a text is a path to a file, not a name.
-pub(crate) fn is_path(text: &str) -> bool {
-    text.contains('/') || text.ends_with(".so") || text.ends_with(".dylib")
 }
 
 fn unknown(name: &str) -> String {

@@ -59,12 +59,8 @@ impl Environment {
     }
 }
 
-/// The command-line flags of `framegate run`.
-#[derive(Debug, Default)]
-pub(crate) struct RunFlags {
-    pub(crate) admin: Option<String>,
-    pub(crate) log_level: Option<String>,
-}
+/// The given options of `framegate run`, each with its value: see [`Key::flag`].
+pub(crate) type RunFlags = HashMap<&'static str, String>;
 
 /// The command-line flags of `framegate ingester` or `framegate http_ingester`.
 #[derive(Debug, Default)]
@@ -100,9 +96,11 @@ pub(crate) fn run(text: &str, file: &str, environment: &Environment, flags: &Run
     if table.get("admin").is_none() {
         table.set("admin", Given::text(DEFAULT_ADMIN, Origin::Default));
     }
-    for (key, value, flag) in [("admin", &flags.admin, "--admin"), ("log_level", &flags.log_level, "--log-level")] {
-        if let Some(value) = value {
-            table.set(key, Given::text(value, Origin::Flag(flag)));
+    for key in keys_of("") {
+        if let Some(flag) = key.flag
+            && let Some(value) = flags.get(flag)
+        {
+            table.set(key.name, Given::text(value, Origin::Flag(flag)));
         }
     }
     of_command(check::check(&table, problems))

@@ -4,7 +4,7 @@ use super::{
     keys::{Key, key},
     section::{Problems, Section},
 };
-use crate::near::near;
+use crate::{names, near::near};
 
 /// All tables, in the order of the example file: the name, empty at the top, and the keys. The keys of Redis stand at the
 /// top, too.
@@ -37,7 +37,7 @@ pub(super) const STREAMS: &str = "INGESTER_STREAMS";
 pub(super) const UPSTREAM: &str = "UPSTREAM_URL";
 
 /// ... and one of all commands, which `plugin::locate` reads.
-pub(crate) const PLUGIN_PATH: Key = key("FRAMEGATE_PLUGIN_PATH").variables(&["FRAMEGATE_PLUGIN_PATH"]).about(&[
+pub(crate) const PLUGIN_PATH: Key = key(names::PLUGIN_PATH).variables(&[names::PLUGIN_PATH]).about(&[
     "Folders with plugins, separated by colons.",
     "They come after `plugin_dirs`, and before the folder of the executable.",
 ]);
@@ -64,11 +64,17 @@ pub(super) fn refuse_unknown(section: &Section<'_>, problems: &mut Problems) {
         let hint = match near(key, known.iter().copied()) {
             _ if !right.is_empty() => format!("it belongs {}", right.join(", or ")),
             Some(near) => format!("did you mean `{near}`?"),
+            None if known.contains(&SOURCE_SETTINGS) => {
+                format!("a key of the source belongs below [{}.{SOURCE_SETTINGS}]", section.name)
+            }
             None => format!("known {place}: {}", known.join(", ")),
         };
         problems.add(&given.origin, format_args!("{place}: unknown key `{key}`\n  {hint}"));
     }
 }
+
+/// The key of a stream with the source's own settings.
+const SOURCE_SETTINGS: &str = "settings";
 
 /// Where the keys of a table are written.
 fn belongs(table: &str) -> String {

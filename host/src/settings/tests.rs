@@ -71,6 +71,11 @@ fn a_key_in_the_wrong_table_is_answered_with_its_right_place() {
         (format!("{rest}\nscans = 1"), "it belongs below [standalone]"),
         (format!("{rest}\nredis_ca = '/c'"), "it belongs at the top of the file, above the first [table]"),
         (format!("name = 's'\n{rest}"), "it belongs below [[ingester]], or below [[ingester.stream]]"),
+        (
+            format!("{rest}\nupstream_url = 'tcp://h:1'"),
+            "in [ingester.stream]: unknown key `upstream_url`\n  a key of the source belongs below \
+             [ingester.stream.settings]",
+        ),
     ] {
         let told = problems(&text);
         assert!(told.len() == 1 && told[0].contains(says), "{told:?}");
@@ -117,7 +122,7 @@ fn the_environment_counts_before_the_file_and_flags_before_the_environment() {
     assert_eq!(seen(&[], RunFlags::default()), (LogLevel::Error, Some(1), "redis://file".into()));
     let variables = [("log_Level", "debug"), ("framegate_admin", "127.0.0.1:2"), ("redis_url", "redis://env")];
     assert_eq!(seen(&variables, RunFlags::default()), (LogLevel::Debug, Some(2), "redis://env".into()));
-    let given = RunFlags { admin: Some("off".into()), log_level: Some("WARNING".into()) };
+    let given = RunFlags::from([("--admin", "off".into()), ("--log-level", "WARNING".into())]);
     assert_eq!(seen(&variables, given), (LogLevel::Warning, None, "redis://env".into()));
     let both = [("REDIS_URL", "redis://second"), ("service_redis_dsn", "redis://first"), ("REDIS_DSN", "not read")];
     assert_eq!(seen(&both, RunFlags::default()).2, "redis://first");

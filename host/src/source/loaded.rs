@@ -23,13 +23,14 @@ use crate::event::{Event, Frames};
 use crate::source::parameter::Parameter;
 use crate::{
     budget::COPY_BELOW,
+    names::PluginReference,
     plugin::{
         generation::Generation,
         identity::SourceIdentity,
         inspect::{self, Trust},
-        locate::{self, Wanted},
+        locate,
         open::open,
-        probe::{Probe, Tried},
+        probe::{Probe, ProbeOutcome},
         refusal::Refusal,
     },
 };
@@ -43,9 +44,9 @@ pub(crate) fn loaded(
     max_generations: usize,
     probe: Option<Probe>,
 ) -> Result<Arc<dyn Factory>, Refusal> {
-    let wanted = Wanted::parse(source);
-    let path = locate::find(&wanted, plugin_dirs)?;
-    let inspected = inspect::inspect(&path, Trust { pin: wanted.pin, ..trust })?;
+    let plugin = PluginReference::parse(source);
+    let path = locate::find(&plugin, plugin_dirs)?;
+    let inspected = inspect::inspect(&path, Trust { pin: plugin.pin, ..trust })?;
     // The same content may come from a different file than the last time.
     let identity = SourceIdentity::loaded(&inspected);
     let generation = Generation::of(stream, inspected, max_generations)?;
@@ -54,7 +55,7 @@ pub(crate) fn loaded(
 
 /// SHA-256 of the file that a name or a path refers to.
 pub(crate) fn hash_of(source: &str, plugin_dirs: &[PathBuf]) -> Result<String, Refusal> {
-    let path = locate::find(&Wanted::parse(source), plugin_dirs)?;
+    let path = locate::find(&PluginReference::parse(source), plugin_dirs)?;
     Ok(inspect::sha256(&open(&path)?.read()?))
 }
 
@@ -73,9 +74,9 @@ impl LoadedFactory {
     fn try_out(&self, stream: &str, settings: &Value, beside: bool) -> Result<(), NotCreated> {
         let Some(probe) = &self.probe else { return Ok(()) };
         match probe.try_out(&self.identity, stream, settings, beside).map_err(NotCreated::Refused)? {
-            Tried::Passed => self.tried_out.store(true, Ordering::Relaxed), // see `create`
-            Tried::Loaded => {}
-            Tried::WrongSettings(error) => return Err(Fault::Source(error).into()),
+            ProbeOutcome::Passed => self.tried_out.store(true, Ordering::Relaxed), // see `create`
+            ProbeOutcome::Loaded => {}
+            ProbeOutcome::WrongSettings(error) => return Err(Fault::Source(error).into()),
         }
         Ok(())
     }

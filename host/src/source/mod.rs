@@ -122,15 +122,6 @@ pub(crate) struct Connection {
     pub(crate) address: Option<String>,
 }
 
-/// A source that is ready: created, or to be created when the previous source has ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Ready {
-    /// Whether it answers `trigger` instead of `next`.
-    pub(crate) on_demand: bool,
-    /// Its run-time parameters; `None`: it is not created yet.
-    pub(crate) parameters: Option<Vec<Parameter>>,
-}
-
 /// Why an instance could not be created.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NotCreated {

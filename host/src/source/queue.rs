@@ -15,7 +15,7 @@ use crate::event::Event;
 use framegate_plugin_api::EventKind;
 
 use crate::{
-    batch::{Batch, Left, cost},
+    batch::{Batch, Remainder, cost},
     budget::Account,
     settings::WhenFull,
     source::RunStatus,
@@ -261,13 +261,13 @@ impl Queue {
     }
 
     /// Drops the queued events and tells the reader that no more are wanted. Returns what was left. [forwarder thread]
-    pub(crate) fn abandon(&self) -> Left {
+    pub(crate) fn abandon(&self) -> Remainder {
         let items = {
             let mut state = self.state();
             state.abandoned = true;
             mem::take(&mut state.items)
         };
-        let mut left = Left::default();
+        let mut left = Remainder::default();
         for item in &items {
             match item {
                 Item::Events(batch) => left.events += batch.len() as u64,

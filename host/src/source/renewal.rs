@@ -18,10 +18,10 @@ use std::{
 use framegate_plugin_api::SourceError;
 
 use super::{
-    Fault, Feed, Instance, NotCreated, Ready, RunStatus,
+    Fault, Feed, Instance, NotCreated, RunStatus,
     parameter::Parameter,
     row::Row,
-    shared::{Lent, Shared},
+    shared::{InstanceServices, Shared},
 };
 
 /// See the module.
@@ -32,9 +32,9 @@ pub(super) struct StreamSource {
     /// It is created when it takes over.
     is_late: bool,
     /// The host services of the instance: dropped when the instance has released them.
-    lent: Weak<Lent>,
+    lent: Weak<InstanceServices>,
     /// The host services of earlier instances that could not be ended.
-    left: Vec<Weak<Lent>>,
+    left: Vec<Weak<InstanceServices>>,
     parameters: Vec<Parameter>,
     /// The last accepted values, and those that came while there was no instance.
     values: BTreeMap<String, Arc<[u8]>>,
@@ -74,15 +74,18 @@ impl StreamSource {
         }
     }
 
-    /// Creates the first instance, except if it can exist only after the source `before` has ended.
-    pub(super) fn begin(&mut self, before: Option<Feed>) -> Result<Ready, NotCreated> {
-        let on_demand = before.map(|before| self.must_wait(&before)).transpose()?.flatten();
-        self.is_late = on_demand.is_some();
-        if let Some(on_demand) = on_demand {
-            return Ok(Ready { on_demand, parameters: None });
+    /// Creates the first instance, except if it can exist only after the source `before` has ended. Returns its
+    /// parameters; `None`: it is created when it takes over.
+    pub(super) fn begin(&mut self, before: Option<Feed>) -> Result<Option<Vec<Parameter>>, NotCreated> {
+        if let Some(before) = before
+            && let Some(on_demand) = self.must_wait(&before)?
+        {
+            self.is_late = true;
+            self.shared.set_on_demand(on_demand);
+            return Ok(None);
         }
         self.make()?;
-        Ok(Ready { on_demand: self.on_demand(), parameters: Some(self.parameters.clone()) })
+        Ok(Some(self.parameters.clone()))
     }
 
     /// If both sources are exclusive, whether the new one is on-demand.
@@ -206,10 +209,6 @@ impl StreamSource {
         &self.parameters
     }
 
-    pub(super) fn on_demand(&self) -> bool {
-        self.instance.as_ref().is_ok_and(|instance| instance.on_demand())
-    }
-
     /// Creates a new instance, if this one is unusable.
     fn renew(&mut self) -> Result<(), String> {
         let poison = self.poison();
@@ -263,7 +262,7 @@ impl StreamSource {
         let Feed { settings, factory } = self.shared.feed();
         let stream = settings.name.as_str();
         self.shared.begin_call();
-        let lent = Arc::new(Lent { shared: self.shared.clone(), stray_calls: factory.stray_calls(stream) });
+        let lent = Arc::new(InstanceServices { shared: self.shared.clone(), stray_calls: factory.stray_calls(stream) });
         let kept = Arc::downgrade(&lent);
         let made = factory.create(stream, &settings.settings, lent, self.shared.ledger()).and_then(|mut instance| {
             let parameters = instance.parameters()?;
@@ -272,6 +271,7 @@ impl StreamSource {
         self.shared.end_call();
         let (instance, parameters) = made?;
         self.shared.set_ledger(instance.ledger());
+        self.shared.set_on_demand(instance.on_demand());
         (self.instance, self.lent, self.parameters) = (Ok(instance), kept, parameters);
         Ok(())
     }

@@ -23,7 +23,6 @@ pub(crate) struct Replacement {
     /// The swap's number; later requests have higher numbers.
     pub(crate) number: u64,
     pub(crate) reader: Reader,
-    pub(crate) on_demand: bool,
     /// It replaces a source with a hanging call, and is not needed if that call returns before.
     pub(crate) recovers: bool,
 }
@@ -70,7 +69,7 @@ impl NextSource {
 
 /// Messages to the host about the sources of an ingester.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum SourceNotice {
     /// The replacement with this number has taken over, `since` then the old source is ending.
     TookOver { number: u64, scan: ScanId, since: Instant, took: Box<TookOver> },
     /// A call of a stream's source does not return, and no replacement is waiting.

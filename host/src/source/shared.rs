@@ -8,7 +8,7 @@ use std::{
     os::fd::BorrowedFd,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(super) named: tracing::Span,
     /// The source. Locked only for short accesses, never over a call.
     feed: Mutex<Feed>,
+    /// Whether the source is asked for each event.
+    on_demand: AtomicBool,
     /// Counts the frames of all instances.
     ledger: OnceLock<&'static Ledger>,
     /// The stop signal: rung while an order waits that ends the run.
@@ -49,6 +51,7 @@ impl Shared {
             named: tracing::error_span!(parent: None, "stream", %stream),
             stream,
             feed: Mutex::new(feed),
+            on_demand: AtomicBool::new(false),
             ledger: OnceLock::new(),
             wake: Wake::new()?,
             busy_since: AtomicU64::new(0),
@@ -76,6 +79,16 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Feed> {
         self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the source answers `trigger` instead of `next`. Known when it is ready.
+    pub(crate) fn is_on_demand(&self) -> bool {
+        self.on_demand.load(Ordering::Relaxed) // written before the message that says that it is ready
+    }
+
+    /// The source is ready, or an instance was created. [reader thread]
+    pub(super) fn set_on_demand(&self, on_demand: bool) {
+        self.on_demand.store(on_demand, Ordering::Relaxed); // see `is_on_demand`
     }
 
     /// Name, version and file of the source.
@@ -155,13 +168,13 @@ impl Shared {
 }
 
 /// The host services of one instance: it releases them when it ends.
-pub(super) struct Lent {
+pub(super) struct InstanceServices {
     pub(super) shared: Arc<Shared>,
     /// The callback for calls after the release.
     pub(super) stray_calls: Option<StrayCalls>,
 }
 
-impl HostServices for Lent {
+impl HostServices for InstanceServices {
     fn log(&self, level: LogLevel, message: &str) {
         let _named = self.shared.named.enter();
         match level {

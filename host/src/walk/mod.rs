@@ -23,7 +23,7 @@ use crate::event::Event;
 use crate::source::parameter::Parameter;
 use crate::{
     control::CommandSender,
-    host::prepare,
+    host::{ReadySource, prepare},
     ingester::{
         command::{Assignment, Assignments, Command, Deal},
         report::Report,
@@ -181,12 +181,12 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         .zip(sources)
         .map(|(stream, (_, factory))| {
             let (reader, outcome) = Reader::start(Feed { settings: stream.clone(), factory }, None).unwrap();
-            let ready = outcome.recv().unwrap().unwrap();
-            (reader, ready)
+            let parameters = outcome.recv().unwrap().unwrap();
+            ReadySource { reader, parameters }
         })
         .collect();
-    let (told, _) = tokio::sync::mpsc::unbounded_channel();
-    let (forwarder, line, _) = prepare(&ingester, made, &settings, told).unwrap();
+    let (notices, _) = tokio::sync::mpsc::unbounded_channel();
+    let (forwarder, line, _) = prepare(&ingester, made, &settings, notices).unwrap();
     let thread = std::thread::spawn(move || forwarder.run());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let streams = line.streams;

@@ -17,6 +17,7 @@ use crate::{
         REFUSED, fail, out,
         words::{cell, plain, plain_lines},
     },
+    names::PluginReference,
     plugin::{
         inspect::{self, Note, Trust},
         locate,
@@ -201,7 +202,7 @@ fn list(found: &[PluginFile], args: &ListArgs) -> String {
 fn pin(found: &PluginFile) -> Option<String> {
     let sha256 = &found.about.as_ref()?.sha256;
     let what = found.name.clone().unwrap_or_else(|| found.path.display().to_string());
-    Some(format!("{what}#sha256:{sha256}"))
+    Some(PluginReference { what: &what, pin: Some(sha256) }.to_string())
 }
 
 fn info(found: &PluginFile, about: &About) -> String {

@@ -24,7 +24,7 @@ use crate::{
         Ledger,
         reader::{Reader, TookOver},
         renewal::NotMade,
-        replacement::Told,
+        replacement::SourceNotice,
     },
 };
 
@@ -40,7 +40,7 @@ struct Leaving {
 }
 
 /// Handles messages from forwarders and readers, for the life of the host.
-pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<Told>) {
+pub(crate) async fn keep(swaps: Arc<Swaps>, mut notices: mpsc::UnboundedReceiver<SourceNotice>) {
     let mut leaving: Vec<Leaving> = Vec::new();
     let mut attempts = Attempts::new();
     loop {
@@ -52,10 +52,10 @@ pub(crate) async fn keep(swaps: Arc<Swaps>, mut told: mpsc::UnboundedReceiver<To
             }
         };
         tokio::select! {
-            told = told.recv() => match told {
-                Some(Told::Hangs(stream)) => swaps.recover(&stream, &mut attempts),
-                Some(Told::NotNeeded { number }) => swaps.not_needed(number),
-                Some(Told::TookOver { number, scan, since, took }) => {
+            notice = notices.recv() => match notice {
+                Some(SourceNotice::Hangs(stream)) => swaps.recover(&stream, &mut attempts),
+                Some(SourceNotice::NotNeeded { number }) => swaps.not_needed(number),
+                Some(SourceNotice::TookOver { number, scan, since, took }) => {
                     leaving.push(swaps.took_over(number, scan, since, *took));
                 }
                 None => return,

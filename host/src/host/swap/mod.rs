@@ -29,7 +29,7 @@ use self::{
 };
 use super::{
     Linked,
-    make::{self, Exchange, Made, Problem},
+    make::{self, Exchange, Problem, ReadySource},
 };
 use crate::{
     control::Parameters,
@@ -130,7 +130,7 @@ impl Swaps {
     /// Finds, checks and creates the source, and hands it over. Takes at most `source_timeout`.
     pub(crate) fn make(&self, asked: &Asked) -> Result<SwapReceipt, SwapError> {
         match self.try_make(asked) {
-            Ok((reader, ready)) => self.hand_over(asked, reader, ready.on_demand),
+            Ok(ready) => self.hand_over(asked, ready.reader),
             Err(problem) => {
                 let text = problem.to_string();
                 tracing::error!(
@@ -145,7 +145,7 @@ impl Swaps {
         }
     }
 
-    fn hand_over(&self, asked: &Asked, reader: Reader, on_demand: bool) -> Result<SwapReceipt, SwapError> {
+    fn hand_over(&self, asked: &Asked, reader: Reader) -> Result<SwapReceipt, SwapError> {
         let Asked { number, recovers, ref stream, since, .. } = *asked;
         let Some(next) = self.next_source(&stream.name) else {
             self.book().refused(number, "the host stops", ProblemSubject::Machine);
@@ -153,7 +153,7 @@ impl Swaps {
         };
         let (to, took) = (reader.shared.source(), since.elapsed().as_secs_f64() * 1e3);
         let ready = self.book().ready(number, took);
-        let earlier = next.put(Replacement { number, reader, on_demand, recovers });
+        let earlier = next.put(Replacement { number, reader, recovers });
         tracing::info!(
             stream = %stream.name, swap = number,
             "the new source is ready after {took:.1} ms; it takes over when the next scan starts: {to}"
@@ -191,7 +191,7 @@ impl Swaps {
         }
     }
 
-    fn try_make(&self, asked: &Asked) -> Result<Made, Problem> {
+    fn try_make(&self, asked: &Asked) -> Result<ReadySource, Problem> {
         let stream = &asked.stream;
         let settings = self.settings();
         let factory = match asked.recovers {
@@ -201,12 +201,12 @@ impl Swaps {
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
         let before = self.book().feed(stream.name.as_str()).cloned();
         let starting = make::start(Feed { settings: stream.clone(), factory }, before)?;
-        let made = make::wait(starting, Instant::now() + settings.creation_timeout(), &settings)?;
-        for wrong in make::wrong_parameters(stream, &made.1) {
+        let ready = make::wait(starting, Instant::now() + settings.creation_timeout(), &settings)?;
+        for wrong in ready.wrong_parameters(stream) {
             // The configured parameters are for the configured source; this may be another one.
             tracing::warn!(stream = %stream.name, swap = asked.number, "a configured parameter is not used: {wrong}");
         }
-        Ok(made)
+        Ok(ready)
     }
 
     /// Sends control the current parameters of an ingester's sources.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{super::make, AskedBy, Swaps};
 use crate::{
-    names::StreamName,
+    names::{PluginReference, StreamName},
     plugin::refusal::Refusal,
     settings::{Settings, StreamSettings},
     source::{Factory, row::Row},
@@ -51,7 +51,7 @@ impl Swaps {
         let identity = self.book().feed(stream.name.as_str()).map(|feed| feed.factory.identity());
         let mut same = stream.clone();
         if let Some((file, sha256)) = identity.and_then(|identity| Some((identity.file?, identity.sha256?))) {
-            same.source = format!("{}#sha256:{sha256}", file.display());
+            same.source = PluginReference { what: &file.to_string_lossy(), pin: Some(&sha256) }.to_string();
         }
         make::find(&same, settings, &self.linked, false)
     }

@@ -17,7 +17,7 @@ use std::{
 
 use self::thread::ReaderThread;
 use super::{
-    Feed, NotCreated, Ready,
+    Feed, NotCreated,
     orders::Orders,
     parameter::Parameter,
     queue::Queue,
@@ -34,6 +34,9 @@ pub(crate) struct Reader {
     written_off: bool,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Whether a source is ready: see [`Reader::start`].
+pub(crate) type Begun = Result<Option<Vec<Parameter>>, NotCreated>;
 
 /// The orders of the forwarder to a reader.
 #[derive(Debug)]
@@ -73,12 +76,10 @@ pub(crate) struct TookOver {
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Reader {
-    /// Starts the thread, which makes the source ready; the result comes through the channel, or never if `create` hangs.
-    /// `before`: the source that it is to replace.
-    pub(crate) fn start(
-        feed: Feed,
-        before: Option<Feed>,
-    ) -> std::io::Result<(Self, mpsc::Receiver<Result<Ready, NotCreated>>)> {
+    /// Starts the thread, which makes the source ready; the result comes through the channel, or never if `create` hangs:
+    /// the source's run-time parameters, or `None` if it is created when it takes over. `before`: the source that it is to
+    /// replace.
+    pub(crate) fn start(feed: Feed, before: Option<Feed>) -> std::io::Result<(Self, mpsc::Receiver<Begun>)> {
         let name = format!("read {}", feed.settings.name);
         let shared = Arc::new(Shared::new(feed)?);
         let orders = Arc::new(Orders::new(shared.wake.clone()));

@@ -137,7 +137,7 @@ impl ReaderThread {
         }
         let opened = self.source.open();
         let has_failed = opened.is_err();
-        let state = if has_failed || self.source.on_demand() { State::Parked } else { State::Giving };
+        let state = if has_failed || self.shared.is_on_demand() { State::Parked } else { State::Giving };
         queue.tell(opened.map_or_else(Item::Failed, |()| Item::Opened));
         self.run = Some(Run { queue, state, has_failed });
     }

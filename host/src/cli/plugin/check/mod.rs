@@ -42,11 +42,11 @@ use self::{
 };
 use crate::{
     cli::{FAILURE, REFUSED, WRONG_SETTINGS, fail, out},
+    names::PluginReference,
     plugin::{
         child::{self, Answers, Limits},
         inspect::{self, Inspected, Trust},
-        load,
-        locate::{self, Wanted},
+        load, locate,
         refusal::Code,
     },
 };
@@ -123,9 +123,9 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.against {
         Capture::read(path, usize::MAX)?;
     }
-    let wanted = Wanted::parse(&args.path);
+    let plugin = PluginReference::parse(&args.path);
     let inspected =
-        locate::find(&wanted, &[]).and_then(|path| inspect::inspect(&path, Trust { pin: wanted.pin, ..trust }));
+        locate::find(&plugin, &[]).and_then(|path| inspect::inspect(&path, Trust { pin: plugin.pin, ..trust }));
     let mut report = CheckReport::new(&args.path, inspected.as_ref().ok());
     (report.strict, report.verbose) = (args.strict, args.verbose);
     let inspected = match inspected {
