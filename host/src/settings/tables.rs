@@ -83,3 +83,35 @@ fn belongs(table: &str) -> String {
         _ => format!("below {}", heading(table)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::Settings;
+
+    #[test]
+    fn a_key_in_the_wrong_table_is_answered_with_its_right_place() {
+        let rest = "[[ingester]]\n[[ingester.stream]]\nname = 's'\nsource = 'x'";
+        for (text, says) in [
+            (
+                format!("[standalone]\nadmin = 'off'\n{rest}"),
+                "line 2: in [standalone]: unknown key `admin`\n  it belongs at the top",
+            ),
+            (
+                format!("memory_limit = 1\n{rest}"),
+                "line 1: at the top: unknown key `memory_limit`\n  it belongs below [[ingester]]",
+            ),
+            (format!("{rest}\nscans = 1"), "it belongs below [standalone]"),
+            (format!("{rest}\nredis_ca = '/c'"), "it belongs at the top of the file, above the first [table]"),
+            (format!("name = 's'\n{rest}"), "it belongs below [[ingester]], or below [[ingester.stream]]"),
+            (
+                format!("{rest}\nupstream_url = 'tcp://h:1'"),
+                "in [ingester.stream]: unknown key `upstream_url`\n  a key of the source belongs below \
+                 [ingester.stream.settings]",
+            ),
+        ] {
+            let wrong = Settings::from_toml(&text).unwrap_err();
+            let told = wrong.problems();
+            assert!(told.len() == 1 && told[0].contains(says), "{told:?}");
+        }
+    }
+}

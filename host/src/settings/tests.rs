@@ -57,32 +57,6 @@ fn the_example_holds_and_shows_the_defaults() {
 }
 
 #[test]
-fn a_key_in_the_wrong_table_is_answered_with_its_right_place() {
-    let rest = "[[ingester]]\n[[ingester.stream]]\nname = 's'\nsource = 'x'";
-    for (text, says) in [
-        (
-            format!("[standalone]\nadmin = 'off'\n{rest}"),
-            "line 2: in [standalone]: unknown key `admin`\n  it belongs at the top",
-        ),
-        (
-            format!("memory_limit = 1\n{rest}"),
-            "line 1: at the top: unknown key `memory_limit`\n  it belongs below [[ingester]]",
-        ),
-        (format!("{rest}\nscans = 1"), "it belongs below [standalone]"),
-        (format!("{rest}\nredis_ca = '/c'"), "it belongs at the top of the file, above the first [table]"),
-        (format!("name = 's'\n{rest}"), "it belongs below [[ingester]], or below [[ingester.stream]]"),
-        (
-            format!("{rest}\nupstream_url = 'tcp://h:1'"),
-            "in [ingester.stream]: unknown key `upstream_url`\n  a key of the source belongs below \
-             [ingester.stream.settings]",
-        ),
-    ] {
-        let told = problems(&text);
-        assert!(told.len() == 1 && told[0].contains(says), "{told:?}");
-    }
-}
-
-#[test]
 fn streams_without_a_problem_are_left_when_others_have_one() {
     let streams = |wrong: &str| {
         format!(

@@ -89,7 +89,7 @@ fn feed(stream: &str, settings: Value, parameters: &[(&str, &str)]) -> Feed {
 fn start(feed: Feed, before: Option<&Feed>) -> (Reader, bool) {
     let (reader, ready) = Reader::start(feed, before.cloned()).unwrap();
     let ready = ready.recv().unwrap().unwrap();
-    (reader, ready.parameters.is_some())
+    (reader, ready.is_some())
 }
 
 fn scan(from: Option<TakeOver>) -> Order {
