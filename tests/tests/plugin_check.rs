@@ -187,6 +187,7 @@ const IN_C: &[(&str, &str, &str)] = &[
     ("eats_memory_in_create", "create", "crashed with SIGABRT in create (it printed: out of memory after"),
     // Stopped by its time limit or its CPU limit, depending on the machine's other load.
     ("spins_in_create", "create", "create"),
+    ("hangs_in_create_alone", "create", "create did not return within 10.0s"),
     ("hangs_in_destroy", "create", "destroy did not return"),
     ("answers_garbage", "run", "next answered outcome 77"),
     ("answers_garbage_once", "run", "next answered outcome 77"),
