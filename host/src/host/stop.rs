@@ -61,9 +61,10 @@ impl Host {
             tracing::warn!("control did not stop in time; this ingester's keys may stay in Redis for 10 s");
         }
         let threads: Vec<_> = self.ingesters.drain(..).filter_map(|ingester| ingester.thread).collect();
-        let deadline = Instant::now() + Duration::from_millis(100);
+        // They still answer the last pings; then the ports are free.
+        let last = deadline + Duration::from_millis(400);
         for thread in threads {
-            if wait_until(deadline, || thread.is_finished()) {
+            if wait_until(last, || thread.is_finished()) {
                 let _ = thread.join();
             }
         }
