@@ -12,7 +12,7 @@ use framegate_tests::{
 #[test]
 fn a_program_that_embeds_the_host_builds_no_command_line_and_no_libzmq() {
     let tree = |features: &[&str]| {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = framegate::cargo();
         cargo.args(["tree", "--offline", "--package", "framegate", "--edges", "normal", "--prefix", "none"]);
         let output = cargo.args(features).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));

@@ -37,7 +37,7 @@ use crate::{
     source::{
         Factory, Fault, Feed, NotCreated,
         loaded::{hash_of, loaded},
-        reader::{Begun, Reader},
+        reader::{Reader, Readiness},
         replacement::{NextSource, SourceNotice},
     },
     threads,
@@ -175,7 +175,7 @@ pub(super) fn identify(
 }
 
 /// A source that is being created, on its reader thread.
-type Starting = (Reader, std::sync::mpsc::Receiver<Begun>);
+type Starting = (Reader, std::sync::mpsc::Receiver<Readiness>);
 
 /// Starts to create a stream's source. `before`: the one that it is to replace.
 pub(super) fn start(feed: Feed, before: Option<Feed>) -> Result<Starting, Problem> {

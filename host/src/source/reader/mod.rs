@@ -36,7 +36,7 @@ pub(crate) struct Reader {
 }
 
 /// Whether a source is ready: see [`Reader::start`].
-pub(crate) type Begun = Result<Option<Vec<Parameter>>, NotCreated>;
+pub(crate) type Readiness = Result<Option<Vec<Parameter>>, NotCreated>;
 
 /// The orders of the forwarder to a reader.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Reader {
     /// Starts the thread, which makes the source ready; the result comes through the channel, or never if `create` hangs:
     /// the source's run-time parameters, or `None` if it is created when it takes over. `before`: the source that it is to
     /// replace.
-    pub(crate) fn start(feed: Feed, before: Option<Feed>) -> std::io::Result<(Self, mpsc::Receiver<Begun>)> {
+    pub(crate) fn start(feed: Feed, before: Option<Feed>) -> std::io::Result<(Self, mpsc::Receiver<Readiness>)> {
         let name = format!("read {}", feed.settings.name);
         let shared = Arc::new(Shared::new(feed)?);
         let orders = Arc::new(Orders::new(shared.wake.clone()));
