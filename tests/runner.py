@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ALLOWED = ROOT / "tests/allowed-skips"
 
 # These measure time, memory or calls, so other tests in parallel would distort the result. In `ready` a publisher has
-# 10 ms to receive a subscription (`subscribe_settle`).
+# 100 ms to receive a subscription (`subscribe_settle`).
 ALONE = ["allocations", "bench", "machine", "memory", "ready", "redis_load", "redis_state", "swap_cost", "system_calls"]
 # The longest first, so that none is left at the end while the other jobs are idle.
 FIRST = ["network", "soak", "plugin_check", "swap_peer", "authors", "workers", "framegate", "redis_faults", "drop_in", "redis_slow", "doc-tests"]

@@ -176,7 +176,7 @@ impl Detector {
     pub fn wait_for_source(&self) {
         match &self.kind {
             Kind::ZeroMq(ZeroMq { protocol, socket: Some(socket), .. }) if protocol.detector == zmq::PUB => {
-                wait_for_subscription(socket);
+                wait_for_subscription(socket).expect("somebody subscribes");
             }
             Kind::PandaBox(Some(panda)) => drop(wait_for("the source", LIMIT, || panda.newest(true))),
             _ => {}

@@ -58,10 +58,11 @@ impl Protocol {
 
 /// Waits until a receiver subscribes to everything: PUB drops messages without a subscription.
 ///
-/// # Panics
-/// None does within 20 s.
-pub fn wait_for_subscription(socket: &zmq::Socket) {
-    while socket.recv_bytes(0).expect("somebody subscribes") != [1] {}
+/// # Errors
+/// None does within the socket's time-out.
+pub fn wait_for_subscription(socket: &zmq::Socket) -> zmq::Result<()> {
+    while socket.recv_bytes(0)? != [1] {}
+    Ok(())
 }
 
 /// All protocols.

@@ -15,7 +15,9 @@ use framegate::{
     names::{IngesterName, StreamName},
     settings::{IngesterSettings, StreamSettings},
 };
-use framegate_tests::{framegate::plugin, process::free_port, python::suite_file, redis::RedisServer, stage::Stage};
+use framegate_tests::{
+    framegate::plugin, process::free_port, protocols, python::suite_file, redis::RedisServer, stage::Stage,
+};
 use serde_json::{Value, json};
 
 /// Number of events in the capture, between its start and its end.
@@ -23,8 +25,7 @@ const TRIGGERS: usize = 20;
 
 #[test]
 fn a_configuration_of_two_streams_does_the_job_of_the_subclass_in_python() {
-    let contrast = zmq::Context::new().socket(zmq::PUB).unwrap();
-    contrast.set_linger(0).unwrap();
+    let contrast = protocols::ALL.iter().find(|protocol| protocol.name == "contrast").unwrap().socket();
     contrast.bind("tcp://127.0.0.1:*").unwrap();
     let contrast_url = contrast.get_last_endpoint().unwrap().unwrap();
     let panda = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -51,6 +52,7 @@ fn a_configuration_of_two_streams_does_the_job_of_the_subclass_in_python() {
     stage.controller.wait_ready("second");
     let mut panda = server.join().unwrap();
 
+    protocols::wait_for_subscription(&contrast).unwrap();
     let capture = messages_of_contrast();
     capture.iter().for_each(|message| contrast.send(&message[..], 0).unwrap());
     let lines = (0..TRIGGERS).map(|line| format!(" {line} 0.5\n"));

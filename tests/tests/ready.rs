@@ -48,9 +48,12 @@ fn all_scans_come_whole(attach: &str, mut detectors: Vec<Detector>) {
         for (name, detector) in streams.iter().zip(&detectors) {
             let mut own = detector.settings();
             // On a machine that is far too busy, a handshake takes longer than the 250 ms of the default: then the scan
-            // begins without this detector.
+            // begins without this detector. A subscription may take longer than 10 ms.
             if own["upstream_url"].is_string() {
                 own["connect_wait"] = json!("60 s");
+            }
+            if protocols::ALL.iter().any(|protocol| protocol.name == detector.name) {
+                own["subscribe_settle"] = json!("100 ms");
             }
             use_plugin(settings, name, detector.name, own);
         }

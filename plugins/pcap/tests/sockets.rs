@@ -21,7 +21,9 @@ fn runs_come_over_a_subscription_in_batches_that_the_host_can_hold_back() {
     socket.set_linger(0).unwrap();
     socket.bind("tcp://127.0.0.1:*").unwrap();
     let url = socket.get_last_endpoint().unwrap().unwrap();
-    let settings = serde_json::from_str(&format!(r#"{{"upstream_url": "{url}"}}"#)).unwrap();
+    // A subscription may take longer than 10 ms while other tests run.
+    let settings = format!(r#"{{"upstream_url": "{url}", "subscribe_settle": "100 ms"}}"#);
+    let settings = serde_json::from_str(&settings).unwrap();
     let mut source = Pcap::create(settings, TestHost::new().1).unwrap();
     let samples = vec!["1.0"; 500].join(",");
     for scan in 0..20 {

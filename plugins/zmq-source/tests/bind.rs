@@ -90,7 +90,8 @@ fn wait_for_count(run: &mut impl SourceRun, name: &str, least: u64) {
 fn a_detector_that_connects_loses_nothing_from_scan_to_scan() {
     for (kind, pattern) in [(zmq::PUSH, Pattern::Pull), (zmq::PUB, Pattern::SubscribeAll)] {
         let url = free_url();
-        let (upstream, _) = upstream(&url, r#", "connect_wait": "10 s""#, pattern);
+        // A subscription may take longer than 10 ms while other tests run.
+        let (upstream, _) = upstream(&url, r#", "connect_wait": "10 s", "subscribe_settle": "100 ms""#, pattern);
         // The detector starts first: the source may bind later.
         let detector = detector(kind, &url);
         for scan in 0..30 {

@@ -46,7 +46,9 @@ fn count(run: &impl SourceRun, name: &str) -> u64 {
 
 #[test]
 fn a_subscription_misses_nothing_once_it_is_open() {
-    let (publisher, settings) = bound(zmq::PUB, "tcp://127.0.0.1:*");
+    let (publisher, mut settings) = bound(zmq::PUB, "tcp://127.0.0.1:*");
+    // A subscription may take longer than 10 ms while other tests run.
+    settings.subscribe_settle.0 = Duration::from_millis(100);
     for scan in 0..50 {
         let mut run = open(&settings, Pattern::SubscribeAll);
         for text in ["junk", "s", "h", "d1", "?", "d2", "e"] {
@@ -66,6 +68,7 @@ fn a_subscription_misses_nothing_once_it_is_open() {
 fn settings_can_name_another_pattern_and_prefixes() {
     let (publisher, mut settings) = bound(zmq::PUB, "tcp://127.0.0.1:*");
     settings.pattern = Some(Pattern::SubscribeAll);
+    settings.subscribe_settle.0 = Duration::from_millis(100); // as above
     settings.subscribe = ["s", "d2", "e"].map(String::from).into();
     let mut run = open(&settings, Pattern::Pull);
     ["junk", "s", "d1", "d2", "h", "e"].into_iter().for_each(|text| publisher.send(text, 0).unwrap());

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::plan::{SOURCES, StreamPlan};
 use crate::{
     process::free_port,
-    protocols::{self, Parts, Protocol},
+    protocols::{self, Parts, Protocol, wait_for_subscription},
 };
 
 /// The address of each detector; for Sardana, the receiver's address.
@@ -118,6 +118,10 @@ impl Detector {
         let sends = &self.sends[..self.handed_over];
         match self.link {
             Link::Zmq(socket) => {
+                // After it is open, a source gives the subscription 10 ms to arrive. A busy machine may need longer.
+                if socket.get_socket_type()? == zmq::XPUB {
+                    wait_for_subscription(&socket).context("nobody subscribes")?;
+                }
                 for parts in sends.iter().flatten() {
                     socket.send_multipart(parts, 0).context("nobody takes what the detector sends")?;
                 }
@@ -202,10 +206,11 @@ fn greet(mut stream: TcpStream) -> anyhow::Result<TcpStream> {
 }
 
 fn bind(protocol: &Protocol, port: u16, patience: Duration) -> anyhow::Result<zmq::Socket> {
-    let socket = zmq::Context::new().socket(protocol.detector)?;
-    socket.set_sndhwm(0)?;
-    socket.set_linger(i32::try_from(patience.as_millis())?)?;
-    socket.set_sndtimeo(i32::try_from(patience.as_millis())?)?;
+    let socket = protocol.socket();
+    let patience = i32::try_from(patience.as_millis())?;
+    socket.set_linger(patience)?;
+    socket.set_sndtimeo(patience)?;
+    socket.set_rcvtimeo(patience)?;
     socket.bind(&format!("tcp://127.0.0.1:{port}")).context("a detector's port")?;
     Ok(socket)
 }

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 
 use self::{
     growth::{Grown, Growth, Sample},
@@ -76,7 +76,7 @@ pub fn run(wish: &Wish, mut told: impl FnMut(&dyn fmt::Display)) -> anyhow::Resu
         let mut play = |plan: &Plan| {
             catch_unwind(AssertUnwindSafe(|| scan::play(&mut world, plan)))
                 .unwrap_or_else(|panic| Err(anyhow!(words(&*panic))))
-                .with_context(|| failure(wish, plan, &world))
+                .map_err(|error| anyhow!("{error:#}\n{}", failure(wish, plan, &world)))
         };
         report.add(&plan, play(&plan)?);
         play(&Plan::rest())?;

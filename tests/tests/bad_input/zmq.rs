@@ -146,7 +146,7 @@ impl Detector {
     /// PUSH waits by itself.
     fn wait_for_connection(&self) {
         if self.publishes {
-            wait_for_subscription(&self.socket);
+            wait_for_subscription(&self.socket).expect("somebody subscribes");
         }
     }
 

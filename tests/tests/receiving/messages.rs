@@ -20,7 +20,7 @@ fn a_contrast_message_of_31_mb_is_an_event() {
     let url = detector.get_last_endpoint().unwrap().unwrap();
     let mut beamline = Beamline::start(&[("contrast", "contrast", json!({ "upstream_url": url }))], |_| {});
     beamline.begin();
-    framegate_tests::protocols::wait_for_subscription(&detector);
+    framegate_tests::protocols::wait_for_subscription(&detector).expect("somebody subscribes");
     let start = b"\x80\x04}(\x8c\x06status\x8c\x07started\x8c\x04path\x8c\x01p\x8c\x06scannrK\x02\x8c\x0bdescription\x8c\x01du.";
     let image = vec![7; 31_000_000];
     let length = u32::try_from(image.len()).unwrap().to_le_bytes();

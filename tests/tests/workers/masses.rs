@@ -3,11 +3,12 @@
 use std::{
     io,
     net::TcpStream,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use framegate_tests::{
-    process::wait_for,
+    process::{self, wait_for},
     standalone::{House, Wish, is_end},
     worker::LIMIT,
 };
@@ -18,6 +19,9 @@ use super::{
     count, of_worker,
     strangers::{by_hand, descriptors},
 };
+
+/// Held by a test with ten thousand connections: two of them at a time need more descriptors than a process may have.
+static MANY_DESCRIPTORS: Mutex<()> = Mutex::new(());
 
 const ENDED: &str = "connections_without_worker";
 
@@ -33,6 +37,8 @@ fn pings_once(house: &House, name: &str) -> io::Result<TcpStream> {
 /// Opens ten thousand such connections and keeps them, with one worker before and some after them; `of_workers` and
 /// `of_strangers` are the numbers of places.
 fn masses_leave_places(mut house: House, of_workers: usize, of_strangers: usize) {
+    let _alone = MANY_DESCRIPTORS.lock().unwrap_or_else(PoisonError::into_inner);
+    process::limit(std::process::id(), "nofile", None);
     let worker = house.worker("w1");
     // After its second ping it is more than an invented name.
     let seen = |ingester: &Value| of_worker(ingester, "w1")["last_seen"].clone();
