@@ -50,7 +50,7 @@ fn without_a_thread_that_it_needs_it_says_so_and_nothing_runs_whichever_one_it_i
         let said = framegate.output();
         let Some(status) = ended else {
             assert!(threads > 5, "it runs with {threads} threads: {said}");
-            assert!(framegate.stop(Duration::from_secs(3)).success(), "{}", framegate.output());
+            assert!(framegate.stop(Duration::from_secs(10)).success(), "{}", framegate.output());
             return;
         };
         assert_eq!(status.code(), Some(1), "with {threads} threads: {said}");

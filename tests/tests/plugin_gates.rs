@@ -269,7 +269,7 @@ fn a_signal_ends_the_program_in_time_while_a_create_hangs() {
         thread.and_then(|thread| fs::read(thread.path().join("comm"))).is_ok_and(|name| name == b"start\n")
     };
     wait_for("the start", LIMIT, || fs::read_dir(&threads).unwrap().any(begun).then_some(()));
-    assert_eq!(host.stop(Duration::from_secs(2)).code(), Some(0));
+    assert_eq!(host.stop(Duration::from_secs(10)).code(), Some(0));
 }
 
 #[test]

@@ -367,30 +367,3 @@ fn whoever_waits_is_told_each_step() {
         assert!(said.contains(step), "{step} is not in {said}");
     }
 }
-
-#[test]
-fn a_source_that_hangs_is_left_behind_by_the_one_that_takes_its_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("tcp://127.0.0.1:{}", free_port());
-    let mut host = Host::start(
-        folder.path(),
-        &format!(
-            "source_timeout = \"1 s\"\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\nname = \"camera\"\n\
-             source = \"{}\"\n",
-            bad_plugin("hangs_in_open").display()
-        ),
-    );
-    let worker = host.worker("w1", &url);
-    host.wait_for("the ingester", |_| true);
-    let plugin = marked("1.0.0");
-    let output = host.swap(&["camera", plugin.to_str().unwrap(), "--settings", "{\"events\": 10}"]);
-    assert!(output.status.success(), "{output:?}");
-    assert!(all_of("1.0.0", &[about(&worker.next())]));
-    let receipt = wait_for("its end", LIMIT, || {
-        let receipt: Value = serde_json::from_str(&host.get("/swaps/1").unwrap()).unwrap();
-        receipt["old"]["settled_at"].is_string().then_some(receipt)
-    });
-    assert!(receipt["old"]["left_behind"].as_str().unwrap().contains("has not returned"), "{receipt:#}");
-    let generations = host.status().unwrap()["generations"].take();
-    assert_eq!(generations[0]["state"], "written off", "{generations:#}");
-}

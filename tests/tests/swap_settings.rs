@@ -1,4 +1,4 @@
-//! Effects of a changed configuration on a running program; and exclusive sources.
+//! Effects of a changed configuration on a running program; exclusive sources; and replaced sources that hang.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
@@ -319,4 +319,47 @@ fn a_parameter_that_the_source_does_not_have_is_told_at_the_start_and_passed_ove
     assert!(host.swap(&["a", marked("2.0.0").to_str().unwrap()]).status.success());
     let _ = worker.until(|message| about(message, "a")["version"] == "2.0.0");
     assert!(host.log().contains("it has no parameter \"only_1\""), "{}", host.log());
+}
+
+/// A source that hangs in `open` was replaced, and the new one gives events.
+fn in_place_of_one_that_hangs(folder: &std::path::Path, source_timeout: &str) -> Host {
+    let url = format!("tcp://127.0.0.1:{}", free_port());
+    let mut host = Host::start(
+        folder,
+        &format!(
+            "source_timeout = \"{source_timeout}\"\n[standalone]\n[[ingester]]\nurl = \"{url}\"\n[[ingester.stream]]\n\
+             name = \"camera\"\nsource = \"{}\"\n",
+            bad_plugin("hangs_in_open").display()
+        ),
+    );
+    let worker = host.worker("w1", &url);
+    host.wait_for("the ingester", |_| true);
+    let plugin = marked("1.0.0");
+    let output = host.swap(&["camera", plugin.to_str().unwrap(), "--settings", "{\"events\": 10}"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(about(&worker.next(), "camera")["version"], "1.0.0");
+    host
+}
+
+#[test]
+fn a_replaced_source_that_still_hangs_at_the_end_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = in_place_of_one_that_hangs(folder.path(), "3 s");
+    assert!(host.stop(Duration::from_secs(10)).success(), "{}", host.log());
+    let log = host.log();
+    let line = log.lines().find(|line| line.contains("left behind")).expect(&log);
+    assert!(line.contains("hangs_in_open") && line.contains("stream=camera"), "{line}");
+}
+
+#[test]
+fn a_source_that_hangs_is_left_behind_by_the_one_that_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = in_place_of_one_that_hangs(folder.path(), "1 s");
+    let receipt = wait_for("its end", LIMIT, || {
+        let receipt: Value = serde_json::from_str(&host.get("/swaps/1").unwrap()).unwrap();
+        receipt["old"]["settled_at"].is_string().then_some(receipt)
+    });
+    assert!(receipt["old"]["left_behind"].as_str().unwrap().contains("has not returned"), "{receipt:#}");
+    let generations = host.status().unwrap()["generations"].take();
+    assert_eq!(generations[0]["state"], "written off", "{generations:#}");
 }

@@ -70,6 +70,8 @@ pub struct Host {
     ingesters: Vec<RunningIngester>,
     runtime: Option<tokio::runtime::Runtime>,
     control: Option<tokio::task::JoinHandle<()>>,
+    /// Waits for replaced sources; ends after the ingesters.
+    keeper: tokio::task::JoinHandle<()>,
     control_report: watch::Receiver<ControlReport>,
     /// Control has run all configured scans. Set by its task.
     done: Arc<AtomicBool>,
@@ -192,7 +194,7 @@ impl Host {
         let done = Arc::new(AtomicBool::new(false));
         let (report, control_report) = watch::channel(driver.report());
         let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, feeds));
-        runtime.spawn(swap::keep(swaps.clone(), notices));
+        let keeper = runtime.spawn(swap::keep(swaps.clone(), notices));
         announce(&settings.ingesters, &swaps.sources());
         if let Some(address) = settings.admin.filter(|address| !address.ip().is_loopback()) {
             tracing::warn!(
@@ -225,6 +227,7 @@ impl Host {
             ingesters,
             runtime: Some(runtime),
             control: Some(control),
+            keeper,
             control_report,
             done,
             stop_control,

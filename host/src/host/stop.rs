@@ -68,6 +68,7 @@ impl Host {
                 let _ = thread.join();
             }
         }
+        wait_until(last, || self.keeper.is_finished());
         runtime.shutdown_background();
     }
 }

@@ -39,7 +39,7 @@ struct Leaving {
     old: OldSource,
 }
 
-/// Handles messages from forwarders and readers, for the life of the host.
+/// Handles messages from forwarders and readers, until these have ended. Then reports the replaced sources that still hang.
 pub(crate) async fn keep(swaps: Arc<Swaps>, mut notices: mpsc::UnboundedReceiver<SourceNotice>) {
     let mut leaving: Vec<Leaving> = Vec::new();
     let mut attempts = Attempts::new();
@@ -58,11 +58,14 @@ pub(crate) async fn keep(swaps: Arc<Swaps>, mut notices: mpsc::UnboundedReceiver
                 Some(SourceNotice::TookOver { number, scan, since, took }) => {
                     leaving.push(swaps.took_over(number, scan, since, *took));
                 }
-                None => return,
+                None => break,
             },
             () = next => {}
         }
         leaving.retain_mut(|one| !swaps.has_settled(one));
+    }
+    for reader in leaving.iter_mut().filter_map(|one| one.reader.as_mut()) {
+        reader.join(Instant::now());
     }
 }
 
