@@ -76,7 +76,7 @@ impl Driver {
 pub(crate) type Parameters = Vec<(StreamName, crate::source::parameter::Parameter)>;
 
 /// One ingester as a driver sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct IngesterHandle {
     /// The ingester's name.
     pub(crate) name: IngesterName,
@@ -140,11 +140,5 @@ impl CommandSender {
         self.assignments.send(assignments).await.map_err(|_| Stopped)?;
         (self.ring)();
         Ok(())
-    }
-}
-
-impl std::fmt::Debug for CommandSender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CommandSender").finish_non_exhaustive()
     }
 }

@@ -290,7 +290,7 @@ impl World {
             memory_used: 0,
             memory_limit: 0,
             source: &|_, _| (),
-            connections: [(Counter::ConnectionsInvalid, 0); 7],
+            connections: &BTreeMap::new(),
             capture: None,
             faults: Vec::new(),
             hindrances: Vec::new(),

@@ -106,14 +106,15 @@ impl Forwarder {
         let inputs = &self.inputs;
         let source = |stream: usize, report: &mut StreamReport| {
             let Some(status) = inputs[stream].queue.as_ref().map(|queue| queue.status()) else { return };
-            report.skipped = status.skipped.into_iter().collect();
-            report.last_invalid = status.last_invalid;
-            report.received = status.counters.into_iter().collect();
-            report.bytes_waiting += status.bytes_waiting;
-            report.connection = status.connection.map(|connection| ConnectionReport {
-                connected: connection.connected,
-                since: format!("{:.0}", connection.since),
-                address: connection.address,
+            let told = status.told;
+            report.skipped = told.skipped.into_iter().collect();
+            report.last_invalid = Some(told.last_invalid).filter(|why| !why.is_empty());
+            report.received = told.counters.into_iter().collect();
+            report.bytes_waiting += told.bytes_waiting;
+            report.connection = told.connected.zip(status.since).map(|((connected, _), since)| ConnectionReport {
+                connected,
+                since: format!("{since:.0}"),
+                address: Some(told.peer).filter(|peer| !peer.is_empty()),
             });
         };
         let stuck = inputs.iter().enumerate().filter_map(|(stream, input)| {
@@ -133,7 +134,7 @@ impl Forwarder {
                 memory_limit: self.settings.memory_limit,
                 source: &source,
                 capture: self.dump.report(),
-                connections: self.router.counts.named(),
+                connections: &self.router.counts,
                 faults: inputs.iter().flat_map(|input| input.reader.shared.refused()).collect(),
                 hindrances: stuck.chain(lacks).collect(),
                 stopped,

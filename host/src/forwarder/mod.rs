@@ -40,7 +40,6 @@ use crate::{
 };
 
 /// The parts of the forwarder; `host` assembles them.
-#[derive(Debug)]
 pub(crate) struct Forwarder {
     pub(crate) settings: IngesterSettings,
     pub(crate) service_uuid: Uuid,

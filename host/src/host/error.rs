@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::make::Problem;
+use super::{make::Problem, swap::receipt::ProblemSubject};
 use crate::{names::StreamName, settings::SettingsError};
 
 /// Why a host did not start: all problems, each a few lines for a person.
@@ -41,12 +41,9 @@ impl StartError {
     }
 
     pub(super) fn no_source(&mut self, stream: &StreamName, problem: &Problem) {
-        match problem {
-            Problem::Refused(_) => self.plugin = true,
-            Problem::Settings(_) => self.settings = true,
-            Problem::Machine(_) => {}
-        }
-        self.add(format!("stream {stream}: {problem}"));
+        self.plugin |= problem.with == ProblemSubject::Plugin;
+        self.settings |= problem.with == ProblemSubject::Settings;
+        self.add(format!("stream {stream}: {}", problem.text));
     }
 }
 

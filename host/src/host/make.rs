@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{Arc, Weak},
     time::Instant,
 };
@@ -35,8 +34,8 @@ use crate::{
     },
     settings::{Control, IngesterSettings, Settings, StreamSettings},
     source::{
-        Factory, Fault, Feed, NotCreated,
-        loaded::{hash_of, loaded},
+        Fault, Feed, NotCreated,
+        factory::{Factory, hash_of, loaded},
         reader::{Reader, Readiness},
         replacement::{NextSource, SourceNotice},
     },
@@ -63,22 +62,9 @@ pub(crate) struct Exchange {
 
 /// Why a stream has no source.
 #[derive(Debug)]
-pub(super) enum Problem {
-    /// The plugin was refused.
-    Refused(Refusal),
-    /// The source refuses its settings.
-    Settings(String),
-    /// The system has no more threads.
-    Machine(String),
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Settings(problem) | Self::Machine(problem) => f.write_str(problem),
-        }
-    }
+pub(super) struct Problem {
+    pub(super) with: ProblemSubject,
+    pub(super) text: String,
 }
 
 impl Problem {
@@ -87,25 +73,16 @@ impl Problem {
         match problem {
             NotCreated::Refused(refusal) => refusal.into(),
             NotCreated::Fault(Fault::Source(problem)) if problem.kind() == ErrorKind::Settings => {
-                Self::Settings(format!("{source}: {problem}"))
+                Self { with: ProblemSubject::Settings, text: format!("{source}: {problem}") }
             }
             NotCreated::Fault(fault) => refusal::not_created(source, &fault).into(),
-        }
-    }
-
-    /// The subject of the problem.
-    pub(super) fn with(&self) -> ProblemSubject {
-        match self {
-            Self::Refused(_) => ProblemSubject::Plugin,
-            Self::Settings(_) => ProblemSubject::Settings,
-            Self::Machine(_) => ProblemSubject::Machine,
         }
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        Self { with: ProblemSubject::Plugin, text: refusal.to_string() }
     }
 }
 
@@ -133,8 +110,8 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
             match wait(starting, deadline, settings) {
                 Ok(ready) => {
                     for wrong in ready.wrong_parameters(stream) {
-                        let problem = format!("{}: {wrong}", ready.reader.shared.source());
-                        error.no_source(&stream.name, &Problem::Settings(problem));
+                        let text = format!("{}: {wrong}", ready.reader.shared.source());
+                        error.no_source(&stream.name, &Problem { with: ProblemSubject::Settings, text });
                     }
                     inputs.push(ready);
                 }
@@ -152,7 +129,7 @@ pub(super) fn find(
     settings: &Settings,
     linked: &Linked,
     from_outside: bool,
-) -> Result<Arc<dyn Factory>, Refusal> {
+) -> Result<Arc<Factory>, Refusal> {
     if let Some(factory) = linked.sources.get(&stream.source) {
         return Ok(factory.clone());
     }
@@ -179,8 +156,10 @@ type Starting = (Reader, std::sync::mpsc::Receiver<Readiness>);
 
 /// Starts to create a stream's source. `before`: the one that it is to replace.
 pub(super) fn start(feed: Feed, before: Option<Feed>) -> Result<Starting, Problem> {
-    Reader::start(feed, before)
-        .map_err(|problem| Problem::Machine(format!("no thread for its source: {problem}\n  {}", threads::REMEDY)))
+    Reader::start(feed, before).map_err(|problem| Problem {
+        with: ProblemSubject::Machine,
+        text: format!("no thread for its source: {problem}\n  {}", threads::REMEDY),
+    })
 }
 
 /// Waits until a source is ready.

@@ -40,14 +40,14 @@ use crate::{
     observe::{admin::Admin, status::Observer},
     plugin::identity::SourceIdentity,
     settings::{IngesterSettings, Settings, StreamSettings},
-    source::Factory,
+    source::factory::{Factory, linked},
     threads,
 };
 
 /// Sources that are compiled into the program; they take precedence over plugin files.
 #[derive(Debug, Default, Clone)]
 pub struct Linked {
-    sources: HashMap<String, Arc<dyn Factory>>,
+    sources: HashMap<String, Arc<Factory>>,
 }
 
 impl Linked {
@@ -60,7 +60,7 @@ impl Linked {
     /// Adds a source under a name.
     #[must_use]
     pub fn with<S: framegate_plugin_api::Source>(mut self, name: &str) -> Self {
-        self.sources.insert(name.to_owned(), crate::source::linked::linked::<S>());
+        self.sources.insert(name.to_owned(), linked::<S>());
         self
     }
 }

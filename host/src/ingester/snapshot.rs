@@ -21,7 +21,7 @@ pub(crate) struct Measured<'a> {
     /// Adds the state of a source's run: messages that gave no event, by reason; what it has received, and what waits in it.
     pub(crate) source: &'a dyn Fn(usize, &mut StreamReport),
     /// Number of closed or refused connections, by reason.
-    pub(crate) connections: [(Counter, u64); 7],
+    pub(crate) connections: &'a BTreeMap<Counter, u64>,
     pub(crate) capture: Option<CaptureReport>,
     pub(crate) faults: Vec<String>,
     /// Further faults that keep it from forwarding events.

@@ -55,14 +55,24 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, PlainFields> for For
         } else {
             write!(writer, " {level:>5} {target}: ")?;
         }
-        context.field_format().format_fields(writer.by_ref(), event)?;
-        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
-            if let Some(fields) = span.extensions().get::<FormattedFields<PlainFields>>() {
-                write!(writer, " {fields}")?;
-            }
-        }
+        write_text(&mut writer, event, context.event_scope())?;
         writeln!(writer)
     }
+}
+
+/// Writes the message of an event, its fields, and those of its spans.
+pub(super) fn write_text<S: for<'a> LookupSpan<'a>>(
+    to: &mut Writer<'_>,
+    event: &Event<'_>,
+    scope: Option<Scope<'_, S>>,
+) -> fmt::Result {
+    PlainFields.format_fields(to.by_ref(), event)?;
+    for span in scope.into_iter().flat_map(Scope::from_root) {
+        if let Some(fields) = span.extensions().get::<FormattedFields<PlainFields>>() {
+            write!(to, " {fields}")?;
+        }
+    }
+    Ok(())
 }
 
 /// The part of framegate that a module belongs to: `framegate::control::redis::health` is `redis`.

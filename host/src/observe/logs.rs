@@ -6,31 +6,26 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     io::IsTerminal as _,
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::Notify;
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-    level_filters::LevelFilter,
-};
+use tracing::{Event, Subscriber, level_filters::LevelFilter};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
     filter::Targets,
-    fmt::FormattedFields,
+    fmt::format::Writer,
     layer::{Context, SubscriberExt as _},
-    registry::{LookupSpan, Scope},
+    registry::LookupSpan,
     util::{SubscriberInitExt as _, TryInitError},
 };
 
 use super::{
-    format::{PlainFields, on_lines},
-    plain::{LONGEST, Plain},
+    format::{on_lines, write_text},
+    plain::short,
 };
 use crate::settings::LogLevel;
 
@@ -80,7 +75,7 @@ pub(crate) struct LogLine {
 }
 
 /// The queue between the threads that log and the task that takes lines elsewhere. Holds at most [`QUEUE_LINES`] ×
-/// [`LONGEST`] bytes.
+/// [`LONGEST`](super::plain::LONGEST) bytes.
 #[derive(Debug)]
 pub(crate) struct LogLines {
     /// Waiting lines, and the number of dropped ones since the last take. Locked only for a push or a take.
@@ -134,18 +129,13 @@ struct Tap;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tap {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut text = Text::default();
-        event.record(&mut text);
-        // The layer that writes lines has made the text of each span.
-        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
-            if let Some(fields) = span.extensions().get::<FormattedFields<PlainFields>>() {
-                text.fields = format!("{} {fields}", text.fields);
-            }
-        }
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = write_text(&mut Writer::new(&mut text), event, context.event_scope(event));
         let about = event.metadata();
         let level = *about.level();
         LogLines::of_process().push(LogLine {
-            msg: text.line(),
+            msg: short(&text),
             lineno: about.line().unwrap_or(0),
             name: about.target(),
             created: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64(),
@@ -159,51 +149,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tap {
     }
 }
 
-/// Collects an event's message and fields.
-#[derive(Default)]
-struct Text {
-    message: String,
-    fields: String,
-}
-
-impl Visit for Text {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => self.message(format_args!("{value}")),
-            name => self.field(format_args!("{name}={value:?}")),
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "message" => self.message(format_args!("{value:?}")),
-            name => self.field(format_args!("{name}={value:?}")),
-        }
-    }
-}
-
-impl Text {
-    // Writing to a String cannot fail.
-    fn message(&mut self, text: fmt::Arguments<'_>) {
-        let _ = Plain::write(&mut self.message, text);
-    }
-
-    fn field(&mut self, text: fmt::Arguments<'_>) {
-        self.fields.push(' ');
-        let _ = Plain::write(&mut self.fields, text);
-    }
-
-    fn line(self) -> String {
-        let mut line = self.message + &self.fields;
-        if line.len() > LONGEST {
-            let end = (0..=LONGEST - 3).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
-            line.truncate(end);
-            line.push('…');
-        }
-        line
-    }
-}
-
 /// Maximum number of lines that wait for Redis: as many as its stream keeps.
 const QUEUE_LINES: usize = 1000;
 /// Maximum number of lines that wait for the reader of standard error.
@@ -213,7 +158,7 @@ const STDERR_LINES: usize = 8192;
 mod tests {
     use std::{io, sync::Arc};
 
-    use super::*;
+    use super::{super::plain::LONGEST, *};
 
     fn line(lineno: u32) -> LogLine {
         LogLine { msg: String::new(), lineno, name: "test", created: 0.0, levelname: "INFO" }

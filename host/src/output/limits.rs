@@ -1,40 +1,4 @@
-//! The number of connections that an ingester serves, and the counts of refused and ended ones.
-
-use crate::counter::Counter;
-
-/// Outcomes of connections, since the start.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Counts {
-    /// Connections without a valid ZeroMQ handshake in time.
-    pub(crate) no_handshake: u64,
-    /// Connections without a place, ended because there were too many.
-    pub(crate) strangers: u64,
-    /// Connections ended because of a message without an end.
-    pub(crate) endless: u64,
-    /// Connections ended because of invalid data.
-    pub(crate) nonsense: u64,
-    /// Connections ended because their worker has another one, or was evicted.
-    pub(crate) dead: u64,
-    /// Connections refused because another live worker keeps their name.
-    pub(crate) rivals: u64,
-    /// How often a connection could not be accepted.
-    pub(crate) not_accepted: u64,
-}
-
-impl Counts {
-    /// Each count with its name for people.
-    pub(crate) fn named(&self) -> [(Counter, u64); 7] {
-        [
-            (Counter::ConnectionsWithoutZeroMq, self.no_handshake),
-            (Counter::ConnectionsWithoutWorker, self.strangers),
-            (Counter::ConnectionsEndless, self.endless),
-            (Counter::ConnectionsInvalid, self.nonsense),
-            (Counter::ConnectionsOfLostWorkers, self.dead),
-            (Counter::ConnectionsOfRivals, self.rivals),
-            (Counter::ConnectionsNotAccepted, self.not_accepted),
-        ]
-    }
-}
+//! The number of connections that an ingester serves.
 
 /// Maximum numbers of connections of an ingester.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@
 //! hides all sockets behind our own terms (send, receive, parted).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     net::IpAddr,
     os::fd::AsRawFd,
@@ -17,11 +17,13 @@ use slab::Slab;
 use super::{
     audit::{ConnectionFacts, Standing, audit},
     connection::{Connection, Read, SendProgress},
-    limits::{ConnectionLimits, Counts, connection_limits},
+    limits::{ConnectionLimits, connection_limits},
     port,
     rivals::Rivals,
 };
-use crate::{ingester::message::Message, names::WorkerName, recycle::Pooled, wake::Wake, zmtp::Fault};
+use crate::{
+    counter::Counter, ingester::message::Message, names::WorkerName, recycle::Pooled, wake::Wake, zmtp::Fault,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -47,9 +49,25 @@ pub(crate) struct Router {
     /// Number of connections accepted since the last audit.
     accepted: usize,
     rivals: Rivals,
-    pub(crate) counts: Counts,
+    /// Numbers of connections that were refused or ended, by reason: see [`CONNECTIONS`].
+    pub(crate) counts: BTreeMap<Counter, u64>,
     /// When accepting a connection last failed for lack of descriptors.
     no_descriptor: Option<Instant>,
+}
+
+/// All reasons: each is 0 from the start.
+const CONNECTIONS: [Counter; 7] = [
+    Counter::ConnectionsEndless,
+    Counter::ConnectionsInvalid,
+    Counter::ConnectionsNotAccepted,
+    Counter::ConnectionsOfLostWorkers,
+    Counter::ConnectionsOfRivals,
+    Counter::ConnectionsWithoutWorker,
+    Counter::ConnectionsWithoutZeroMq,
+];
+
+fn add(counts: &mut BTreeMap<Counter, u64>, counter: Counter, count: u64) {
+    *counts.entry(counter).or_default() += count;
 }
 
 /// The result of a send.
@@ -109,7 +127,7 @@ impl Router {
             limits: connection_limits(),
             accepted: 0,
             rivals: Rivals::default(),
-            counts: Counts::default(),
+            counts: CONNECTIONS.map(|counter| (counter, 0)).into(),
             no_descriptor: None,
         })
     }
@@ -221,15 +239,16 @@ impl Router {
                 Read::More => {}
                 Read::Nothing => return false,
                 Read::Over => {
-                    self.counts.no_handshake += u64::from(!was_ready);
+                    add(&mut self.counts, Counter::ConnectionsWithoutZeroMq, u64::from(!was_ready));
                     self.end(key);
                 }
                 Read::Faulty(fault) => {
-                    *match fault {
-                        Fault::Stranger => &mut self.counts.no_handshake,
-                        Fault::Endless => &mut self.counts.endless,
-                        Fault::Nonsense => &mut self.counts.nonsense,
-                    } += 1;
+                    let counter = match fault {
+                        Fault::Stranger => Counter::ConnectionsWithoutZeroMq,
+                        Fault::Endless => Counter::ConnectionsEndless,
+                        Fault::Nonsense => Counter::ConnectionsInvalid,
+                    };
+                    add(&mut self.counts, counter, 1);
                     self.end(key);
                 }
             }
@@ -246,14 +265,14 @@ impl Router {
             && let Some(before) = self.connections.get_mut(key_before)
         {
             if !before.takeovers.another(before.heard, now) {
-                self.counts.rivals += 1;
                 self.rivals.turned_away(&worker, (before.peer, &mut before.takeovers), peer, now);
+                add(&mut self.counts, Counter::ConnectionsOfRivals, 1);
                 self.end(key);
                 return false;
             }
             let takeovers = before.takeovers;
             self.connections[key].takeovers = takeovers;
-            self.counts.dead += 1;
+            add(&mut self.counts, Counter::ConnectionsOfLostWorkers, 1);
             self.end(key_before);
         }
         self.of_worker.insert(worker, key);
@@ -262,9 +281,9 @@ impl Router {
 
     /// Ends a worker's connection, if there is one.
     pub(crate) fn end_of(&mut self, worker: &WorkerName) {
-        if let Some(key) = self.of_worker.get(worker) {
-            self.counts.dead += 1;
-            self.end(*key);
+        if let Some(key) = self.of_worker.get(worker).copied() {
+            add(&mut self.counts, Counter::ConnectionsOfLostWorkers, 1);
+            self.end(key);
         }
     }
 
@@ -290,7 +309,7 @@ impl Router {
                     let place = self.connections.vacant_entry();
                     let (key, interest) = (place.key(), Interest::READABLE | Interest::WRITABLE);
                     if self.poll.registry().register(&mut stream, Token(key), interest).is_err() {
-                        self.counts.not_accepted += 1;
+                        add(&mut self.counts, Counter::ConnectionsNotAccepted, 1);
                         continue;
                     }
                     let connection = place.insert(Connection::new(stream, peer, now));
@@ -299,7 +318,7 @@ impl Router {
                 }
                 Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => self.acceptable = false,
                 Err(problem) => {
-                    self.counts.not_accepted += 1;
+                    add(&mut self.counts, Counter::ConnectionsNotAccepted, 1);
                     if [Some(libc::EMFILE), Some(libc::ENFILE)].contains(&problem.raw_os_error()) {
                         // The audit tries again: it makes room if it can.
                         self.no_descriptor = Some(now);
@@ -329,8 +348,8 @@ impl Router {
             ConnectionFacts { key, since, heard, ready, standing }
         });
         let verdict = audit(facts, self.limits, scarce, now);
-        self.counts.no_handshake += verdict.silent.len() as u64;
-        self.counts.strangers += verdict.too_many.len() as u64;
+        add(&mut self.counts, Counter::ConnectionsWithoutZeroMq, verdict.silent.len() as u64);
+        add(&mut self.counts, Counter::ConnectionsWithoutWorker, verdict.too_many.len() as u64);
         verdict.silent.into_iter().chain(verdict.too_many).for_each(|key| self.end(key));
         self.acceptable |= scarce;
     }

@@ -7,7 +7,6 @@
 //! it.
 
 use std::{
-    fmt,
     path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
@@ -27,9 +26,9 @@ use super::{
 };
 
 /// One plugin file for one stream.
+#[derive(Debug)]
 pub(crate) struct Generation {
     stream: String,
-    sha256: String,
     identity: SourceIdentity,
     /// Maximum number of generations in the process.
     most: usize,
@@ -45,6 +44,7 @@ pub(crate) struct Generation {
     settled: Condvar,
 }
 
+#[derive(Debug)]
 enum LoadState {
     /// None of its code has run.
     Inspected(Box<Inspected>),
@@ -52,23 +52,6 @@ enum LoadState {
     Loading,
     Loaded(Plugin, Duration),
     Refused(Refusal),
-}
-
-/// What has become of a generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum GenerationState {
-    /// None of its code has run.
-    Inspected,
-    /// A thread is loading it.
-    Loading,
-    /// Its code is in the process.
-    Loaded,
-    /// It was refused.
-    Refused,
-    /// A call of it did not return.
-    #[serde(rename = "written off")]
-    WrittenOff,
 }
 
 /// A generation, for status.
@@ -79,8 +62,9 @@ pub(crate) struct GenerationReport {
     pub(crate) source: String,
     /// Hash of the file's content, in hexadecimal.
     pub(crate) sha256: String,
-    /// What has become of it.
-    pub(crate) state: GenerationState,
+    /// What has become of it: `inspected` (none of its code has run), `loading`, `loaded`, `refused`, or `written off` (a
+    /// call of it did not return).
+    pub(crate) state: &'static str,
     /// Time to load it and check its layout, in milliseconds.
     pub(crate) load_ms: Option<f64>,
     /// Number of frames that it gave to the host.
@@ -148,7 +132,7 @@ impl Generation {
         let mut list = list();
         list.retain(|known| known.get().is_some());
         for known in list.iter().filter_map(ListEntry::get) {
-            if known.stream != stream || known.sha256 != inspected.sha256 {
+            if known.stream != stream || known.identity.sha256.as_ref() != Some(&inspected.sha256) {
                 continue;
             }
             match &*known.state.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -163,7 +147,6 @@ impl Generation {
         has_room(&list, most, &inspected.path)?;
         let new = Arc::new(Self {
             stream: stream.to_owned(),
-            sha256: inspected.sha256.clone(),
             identity: SourceIdentity::loaded(&inspected),
             most,
             ledgers: Mutex::default(),
@@ -206,7 +189,7 @@ impl Generation {
             Err(refusal) => LoadState::Refused(refusal.clone()),
         };
         self.settled.notify_all();
-        if loaded.as_ref().is_err_and(|refusal| refusal.code() == Code::Load) {
+        if loaded.as_ref().is_err_and(|refusal| refusal.code == Code::Load) {
             // None of its code is in the process; what it needs may be present the next time.
             list().retain(|known| !known.get().is_some_and(|known| Arc::ptr_eq(&known, self)));
         }
@@ -249,12 +232,12 @@ impl Generation {
 
     fn report(&self) -> GenerationReport {
         let (state, load) = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            LoadState::Inspected(_) => (GenerationState::Inspected, None),
-            LoadState::Loading => (GenerationState::Loading, None),
-            LoadState::Loaded(_, took) => (GenerationState::Loaded, Some(*took)),
-            LoadState::Refused(_) => (GenerationState::Refused, None),
+            LoadState::Inspected(_) => ("inspected", None),
+            LoadState::Loading => ("loading", None),
+            LoadState::Loaded(_, took) => ("loaded", Some(*took)),
+            LoadState::Refused(_) => ("refused", None),
         };
-        let state = if self.is_written_off() { GenerationState::WrittenOff } else { state };
+        let state = if self.is_written_off() { "written off" } else { state };
         let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         // In this order: a frame that is given and returned in between must not make the difference negative.
         let frames_returned = ledgers.iter().map(|ledger| ledger.released()).sum();
@@ -262,7 +245,7 @@ impl Generation {
         GenerationReport {
             stream: self.stream.clone(),
             source: self.identity.to_string(),
-            sha256: self.sha256.clone(),
+            sha256: self.identity.sha256.clone().unwrap_or_default(),
             state,
             load_ms: load.map(|took| took.as_secs_f64() * 1e3),
             frames_given,
@@ -273,15 +256,6 @@ impl Generation {
 
     fn is_written_off(&self) -> bool {
         self.written_off.load(Ordering::Relaxed) // see `write_off`
-    }
-}
-
-impl fmt::Debug for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Generation")
-            .field("stream", &self.stream)
-            .field("source", &self.identity)
-            .finish_non_exhaustive()
     }
 }
 
@@ -309,14 +283,14 @@ mod tests {
         assert!(Arc::ptr_eq(&wanted, &again), "who asks at the same time shares it");
         drop(again);
         let other = Generation::of("goes too", inspected(), 1).unwrap();
-        assert_eq!(states(), [GenerationState::Inspected]);
+        assert_eq!(states(), ["inspected"]);
         drop(wanted);
-        assert_eq!(states(), []);
+        assert_eq!(states(), [""; 0]);
 
         other.plugin().unwrap();
         drop(other);
-        assert!(reports().iter().any(|one| one.stream == "goes too" && one.state == GenerationState::Loaded));
+        assert!(reports().iter().any(|one| one.stream == "goes too" && one.state == "loaded"));
         let refusal = Generation::of(stream, inspected(), 1).unwrap_err();
-        assert_eq!(refusal.code(), Code::Generations);
+        assert_eq!(refusal.code, Code::Generations);
     }
 }

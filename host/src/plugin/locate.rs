@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(names, ["b-c"]);
         for near in ["b-d", "b_d"] {
             let refusal = find(&plugin(near), &[place.path().to_owned()]).unwrap_err();
-            assert!(refusal.remedy().contains("did you mean \"b-c\""), "{refusal}");
+            assert!(refusal.remedy.contains("did you mean \"b-c\""), "{refusal}");
         }
     }
 
@@ -143,10 +143,10 @@ mod tests {
     fn a_missing_name_says_where_it_was_looked_for_and_what_is_near() {
         let place = directory(&["libframegate_stins.so"]);
         let refusal = find(&plugin("stin"), &[place.path().to_owned()]).unwrap_err();
-        assert_eq!(refusal.code(), Code::Find);
-        assert!(refusal.found().contains(place.path().to_str().unwrap()), "{refusal}");
-        assert!(refusal.found().contains("libframegate_stin.so"), "{refusal}");
-        assert!(refusal.remedy().contains("did you mean \"stins\""), "{refusal}");
+        assert_eq!(refusal.code, Code::Find);
+        assert!(refusal.found.contains(place.path().to_str().unwrap()), "{refusal}");
+        assert!(refusal.found.contains("libframegate_stin.so"), "{refusal}");
+        assert!(refusal.remedy.contains("did you mean \"stins\""), "{refusal}");
     }
 
     #[test]
@@ -154,6 +154,6 @@ mod tests {
         let place = directory(&["libmine.so"]);
         let path = place.path().join("libmin.so");
         let refusal = find(&plugin(path.to_str().unwrap()), &[]).unwrap_err();
-        assert!(refusal.remedy().contains("libmine.so"), "{refusal}");
+        assert!(refusal.remedy.contains("libmine.so"), "{refusal}");
     }
 }

@@ -271,9 +271,9 @@ mod tests {
             ("", Code::File, "is a directory"),
         ] {
             let refusal = open(&at(path)).unwrap_err();
-            assert!(refusal.code() == code && refusal.found().contains(says), "{path}: {refusal}");
+            assert!(refusal.code == code && refusal.found.contains(says), "{path}: {refusal}");
         }
-        assert!(open(Path::new("/dev/null")).unwrap_err().found().contains("not a regular file"));
+        assert!(open(Path::new("/dev/null")).unwrap_err().found.contains("not a regular file"));
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
             let opened = open(&path).unwrap();
             change(&path);
             let refusal = opened.read().unwrap_err();
-            assert!(refusal.found().contains("changed while it was read"), "{refusal}");
+            assert!(refusal.found.contains("changed while it was read"), "{refusal}");
         }
     }
 }

@@ -20,7 +20,6 @@ use std::{
 use framegate_plugin_abi::{
     caller::Fault,
     codes::{ErrorKind, LogLevel},
-    error::SourceError,
     host::HostServices,
 };
 use serde::{Deserialize, Serialize};
@@ -44,14 +43,14 @@ pub(crate) struct Probe {
 }
 
 /// The result of probing a plugin that was not refused.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ProbeOutcome {
     /// It may be loaded.
     Passed,
     /// It was loaded, but not created, because only one instance can exist.
     Loaded,
-    /// It works, but refuses these settings.
-    WrongSettings(SourceError),
+    /// It works, but refuses these settings, with this message.
+    WrongSettings(String),
 }
 
 /// The child's role.
@@ -67,14 +66,6 @@ struct Task {
     stream: String,
     settings: Value,
     beside: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Answer {
-    Passed,
-    Loaded,
-    WrongSettings(String),
-    Refused { code: Code, found: String, remedy: String },
 }
 
 impl Probe {
@@ -100,10 +91,7 @@ impl Probe {
         let limits = Limits { time: self.limit, for_each_step: false, memory: child::MEMORY };
         let fault = "this is a fault of the plugin: tell its author, or use another version of it; `framegate plugin check` says more";
         match child::ask(&mut Command::new(&self.command), ROLE, &task, limits) {
-            Ok(Answer::Passed) => Ok(ProbeOutcome::Passed),
-            Ok(Answer::Loaded) => Ok(ProbeOutcome::Loaded),
-            Ok(Answer::WrongSettings(message)) => Ok(ProbeOutcome::WrongSettings(SourceError::settings(message))),
-            Ok(Answer::Refused { code, found, remedy }) => Err(Refusal::new(code, found, remedy)),
+            Ok(outcome) => outcome,
             Err(NoAnswer::NoChild(why)) => {
                 let found = format!("{source} cannot be tried out in a child process (probe): {why}");
                 let remedy = "probe needs the command framegate of this version, in the PATH or where the program says; or set probe = false";
@@ -127,15 +115,11 @@ impl Probe {
 /// The child's side of [`Probe::try_out`].
 pub(crate) fn child() -> anyhow::Result<()> {
     let (answers, task): (Answers, Task) = Answers::begin()?;
-    answers.answer(try_here(&task, &answers)?.unwrap_or_else(|refusal| Answer::Refused {
-        code: refusal.code(),
-        found: refusal.found().to_owned(),
-        remedy: refusal.remedy().to_owned(),
-    }));
+    answers.answer(try_here(&task, &answers)?);
     Ok(())
 }
 
-fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<Answer, Refusal>> {
+fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<ProbeOutcome, Refusal>> {
     // The host has checked who may write to the file; the hash shows that it is the same file.
     let trust = Trust { allow_writable: true, from_outside: false, pin: Some(&task.sha256) };
     answers.step("loading");
@@ -145,7 +129,7 @@ fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<Answer, Refusal
         Err(refusal) => return Ok(Err(refusal)),
     };
     if task.beside && plugin.is_exclusive() {
-        return Ok(Ok(Answer::Loaded));
+        return Ok(Ok(ProbeOutcome::Loaded));
     }
     answers.step("create");
     let host = Arc::new(Silent(UnixStream::pair()?));
@@ -154,12 +138,12 @@ fn try_here(task: &Task, answers: &Answers) -> io::Result<Result<Answer, Refusal
         Ok(instance) => {
             answers.step("destroy");
             drop(instance);
-            Ok(Answer::Passed)
+            Ok(ProbeOutcome::Passed)
         }
         Err(Fault::Source(error)) if error.kind() == ErrorKind::Settings => {
-            Ok(Answer::WrongSettings(error.message().to_owned()))
+            Ok(ProbeOutcome::WrongSettings(error.message().to_owned()))
         }
-        Err(Fault::Source(_)) => Ok(Answer::Passed),
+        Err(Fault::Source(_)) => Ok(ProbeOutcome::Passed),
         Err(fault) => Err(refusal::not_created(&task.source, &fault)),
     })
 }

@@ -33,11 +33,13 @@ use framegate_plugin_abi::caller::Fault;
 use serde::{Deserialize, Serialize};
 
 /// A refused plugin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refusal {
-    code: Code,
-    found: String,
-    remedy: String,
+    pub(crate) code: Code,
+    /// The first line without the code.
+    pub(crate) found: String,
+    /// The second line.
+    pub(crate) remedy: String,
 }
 
 macro_rules! refusal_codes {
@@ -87,21 +89,6 @@ impl Refusal {
     /// `found` names the problem and what was expected, with the file's path; `remedy` says what to do. One sentence each.
     pub(crate) fn new(code: Code, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { code, found: found.into(), remedy: remedy.into() }
-    }
-
-    /// Its code.
-    pub(crate) fn code(&self) -> Code {
-        self.code
-    }
-
-    /// The first line without the code.
-    pub(crate) fn found(&self) -> &str {
-        &self.found
-    }
-
-    /// The second line.
-    pub(crate) fn remedy(&self) -> &str {
-        &self.remedy
     }
 }
 

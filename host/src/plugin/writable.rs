@@ -123,14 +123,14 @@ mod tests {
         ] {
             let (outer, inner, file) = modes;
             let refusal = look(outer, inner, file).unwrap_err();
-            assert!(refusal.code() == Code::Writable && refusal.found().contains(who), "{who}: {refusal}");
+            assert!(refusal.code == Code::Writable && refusal.found.contains(who), "{who}: {refusal}");
         }
     }
 
     #[test]
     fn all_places_are_said_at_once_with_the_command_that_closes_them() {
         let refusal = look(0o775, 0o775, 0o664).unwrap_err();
-        let remedy = refusal.remedy();
+        let remedy = &refusal.remedy;
         for place in ["/outer ", "/outer/inner ", "/outer/inner/lib.so "] {
             assert!(remedy.contains(place.trim_end()), "{remedy}");
         }
@@ -150,7 +150,7 @@ mod tests {
         judge(&base.join("given/x.so")).unwrap();
         fs::set_permissions(base.join("between"), fs::Permissions::from_mode(0o777)).unwrap();
         let refusal = judge(&base.join("given/x.so")).unwrap_err();
-        assert!(refusal.found().contains("/between is writable by all users (mode 777)"), "{refusal}");
+        assert!(refusal.found.contains("/between is writable by all users (mode 777)"), "{refusal}");
     }
 
     #[test]
@@ -165,20 +165,20 @@ mod tests {
             return framegate_skip::skip("only root can give files away");
         }
         let refusal = judge(&file).unwrap_err();
-        assert!(refusal.found().contains("it belongs to user 65534"), "{refusal}");
-        assert!(refusal.remedy().starts_with(&format!("chown root {}, or set", file.display())), "{refusal}");
+        assert!(refusal.found.contains("it belongs to user 65534"), "{refusal}");
+        assert!(refusal.remedy.starts_with(&format!("chown root {}, or set", file.display())), "{refusal}");
         chown(&file, Some(0), None).unwrap();
         judge(&file).unwrap();
 
         chown(&inner, Some(65534), None).unwrap();
         let refusal = judge(&file).unwrap_err();
-        assert!(refusal.found().contains("/inner belongs to user 65534"), "{refusal}");
+        assert!(refusal.found.contains("/inner belongs to user 65534"), "{refusal}");
         chown(&inner, Some(0), None).unwrap();
 
         lchown(&link, Some(65534), None).unwrap();
         judge(&link).unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
         let refusal = judge(&link).unwrap_err();
-        assert!(refusal.found().contains("/link belongs to user 65534"), "{refusal}");
+        assert!(refusal.found.contains("/link belongs to user 65534"), "{refusal}");
     }
 }

@@ -10,7 +10,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, mem,
+    mem,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -18,7 +18,8 @@ use std::{
 use framegate_plugin_api::SourceError;
 
 use super::{
-    Fault, Feed, Instance, NotCreated, RunStatus,
+    Fault, Feed, NotCreated, RunStatus,
+    instance::Instance,
     parameter::Parameter,
     row::Row,
     shared::{InstanceServices, Shared},
@@ -28,7 +29,7 @@ use super::{
 pub(super) struct StreamSource {
     shared: Arc<Shared>,
     /// The instance, or why there is none.
-    instance: Result<Box<dyn Instance>, String>,
+    instance: Result<Instance, String>,
     /// It is created when it takes over.
     is_late: bool,
     /// The host services of the instance: dropped when the instance has released them.
@@ -127,7 +128,7 @@ impl StreamSource {
     /// Opens a run; creates a new instance first if this one is unusable. On failure returns the reason.
     pub(super) fn open(&mut self) -> Result<(), String> {
         self.renew()?;
-        let opened = self.call(|instance| instance.open()).map_err(|fault| fault.to_string());
+        let opened = self.call(|instance| instance.calls.open()).map_err(|fault| fault.to_string());
         self.not_opened = opened.clone().err();
         opened
     }
@@ -149,7 +150,7 @@ impl StreamSource {
         if !self.parameters.iter().any(|parameter| parameter.name == name) {
             return;
         }
-        let refused = self.call(|instance| instance.set_parameter(&name, &value)).err();
+        let refused = self.call(|instance| instance.calls.set_parameter(&name, &value)).err();
         if let Some(fault) = &refused {
             tracing::error!(parameter = name, "the source refuses a value: {fault}");
         } else {
@@ -159,10 +160,10 @@ impl StreamSource {
     }
 
     /// Calls the source, and records the start of the call for the forwarder. Without an instance returns the reason.
-    pub(super) fn call<T>(&mut self, what: impl FnOnce(&mut dyn Instance) -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(super) fn call<T>(&mut self, what: impl FnOnce(&mut Instance) -> Result<T, Fault>) -> Result<T, Fault> {
         let instance = self.instance.as_mut().map_err(|why| Fault::Poisoned(why.clone()))?;
         self.shared.begin_call();
-        let answer = what(&mut **instance);
+        let answer = what(instance);
         self.shared.end_call();
         answer
     }
@@ -184,7 +185,7 @@ impl StreamSource {
     /// Why there is no instance, or why it is no longer called.
     fn poison(&self) -> Option<String> {
         match &self.instance {
-            Ok(instance) => instance.poison(),
+            Ok(instance) => instance.calls.poison().map(str::to_owned),
             Err(why) => Some(why.clone()),
         }
     }
@@ -270,8 +271,8 @@ impl StreamSource {
         });
         self.shared.end_call();
         let (instance, parameters) = made?;
-        self.shared.set_ledger(instance.ledger());
-        self.shared.set_on_demand(instance.on_demand());
+        self.shared.set_ledger(instance.calls.ledger());
+        self.shared.set_on_demand(instance.calls.on_demand());
         (self.instance, self.lent, self.parameters) = (Ok(instance), kept, parameters);
         Ok(())
     }
@@ -301,12 +302,6 @@ impl StreamSource {
 impl Drop for StreamSource {
     fn drop(&mut self) {
         self.end_instance("it has ended");
-    }
-}
-
-impl fmt::Debug for StreamSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamSource").field("shared", &self.shared).finish_non_exhaustive()
     }
 }
 

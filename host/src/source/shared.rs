@@ -96,17 +96,15 @@ impl Shared {
         self.lock().factory.identity().to_string()
     }
 
-    /// Counts the frames that the instances gave and that were returned; `None` without a count.
+    /// Counts the frames that the instances gave and that were returned; `None` before the first.
     pub(crate) fn ledger(&self) -> Option<&'static Ledger> {
         self.ledger.get().copied()
     }
 
     /// An instance was created, which counts its frames there. [reader thread]
-    pub(super) fn set_ledger(&self, ledger: Option<&'static Ledger>) {
-        if let Some(ledger) = ledger {
-            // A later instance counts in the ledger of the first.
-            let _ = self.ledger.set(ledger);
-        }
+    pub(super) fn set_ledger(&self, ledger: &'static Ledger) {
+        // A later instance counts in the ledger of the first.
+        let _ = self.ledger.set(ledger);
     }
 
     /// A call of the source begins. [reader thread]

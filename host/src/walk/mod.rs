@@ -10,17 +10,18 @@ mod zero_copy;
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::{Duration, Instant},
 };
 
-use framegate_plugin_api::{Deadline, ErrorKind, EventKind, Frame, HostContext, HostServices, Progress, SourceError};
+use framegate_plugin_api::{
+    Deadline, ErrorKind, EventKind, EventSink, Frame, HostContext, Progress, Source, SourceError, SourceRun,
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::event::Event;
-use crate::source::parameter::Parameter;
 use crate::{
     control::CommandSender,
     host::{ReadySource, prepare},
@@ -29,72 +30,73 @@ use crate::{
         report::Report,
     },
     names::{IngesterName, ScanId, StreamName, WorkerName},
-    plugin::identity::SourceIdentity,
     settings::{Control, IngesterSettings, Settings, StreamSettings, WhenFull},
-    source::{Factory, Fault, Feed, Instance, Ledger, NotCreated, RunStatus, Traits, reader::Reader},
+    source::{
+        Feed,
+        factory::{Factory, linked},
+        reader::Reader,
+    },
 };
 
-/// A source that gives the events of a test.
+/// The events of a test for one stream.
 #[derive(Debug, Clone, Default)]
 struct Fed(Arc<Mutex<VecDeque<Event>>>);
 
-impl Factory for Fed {
-    fn create(
-        &self,
-        _: &str,
-        _: &Value,
-        services: Arc<dyn HostServices>,
-        _: Option<&'static Ledger>,
-    ) -> Result<Box<dyn Instance>, NotCreated> {
-        Ok(Box::new(FedInstance { events: self.clone(), host: HostContext::new("s", services), open: false }))
-    }
-    fn traits(&self, _: &str, _: &Value) -> Result<Traits, NotCreated> {
-        Ok(Traits { exclusive: false, on_demand: false })
-    }
-    fn identity(&self) -> SourceIdentity {
-        SourceIdentity::linked("fed by a test")
+/// Those of the tests that run, by number.
+static FEEDS: Mutex<Vec<Weak<Mutex<VecDeque<Event>>>>> = Mutex::new(Vec::new());
+
+impl Fed {
+    /// A stream's name, its settings, and its source, which gives these events.
+    fn source(&self, name: &str) -> NamedSource {
+        let mut feeds = FEEDS.lock().unwrap();
+        feeds.push(Arc::downgrade(&self.0));
+        (name.to_owned(), json!({ "number": feeds.len() - 1 }), linked::<FedSource>())
     }
 }
 
-struct FedInstance {
-    events: Fed,
+#[derive(serde::Deserialize)]
+struct FedSettings {
+    number: usize,
+}
+
+/// Gives the events of a test.
+struct FedSource {
+    events: Weak<Mutex<VecDeque<Event>>>,
     host: HostContext,
-    open: bool,
 }
 
-impl FedInstance {
+struct FedRun {
+    events: Arc<Mutex<VecDeque<Event>>>,
+    host: HostContext,
+}
+
+impl Source for FedSource {
+    type Settings = FedSettings;
+    type Run = FedRun;
+    const PROTOCOL: &'static str = "fed by a test";
+
+    fn create(FedSettings { number }: FedSettings, host: HostContext) -> Result<Self, SourceError> {
+        Ok(Self { events: FEEDS.lock().unwrap()[number].clone(), host })
+    }
+    fn open(&mut self) -> Result<FedRun, SourceError> {
+        Ok(FedRun { events: self.events.upgrade().expect("the test is running"), host: self.host.clone() })
+    }
+}
+
+impl FedRun {
     /// Does not return until the test is over, even if a stop is requested.
-    fn hang(&self) -> Result<Progress, Fault> {
-        while Arc::strong_count(&self.events.0) > 1 {
+    fn hang(&self) -> Result<Progress, SourceError> {
+        while Arc::strong_count(&self.events) > 1 {
             std::thread::park_timeout(Duration::from_millis(5));
         }
         Ok(Progress::Idle)
     }
 }
 
-impl Instance for FedInstance {
-    fn on_demand(&self) -> bool {
-        false
-    }
-    fn ledger(&self) -> Option<&'static Ledger> {
-        None
-    }
-    fn poison(&self) -> Option<String> {
-        None
-    }
-    fn parameters(&mut self) -> Result<Vec<Parameter>, Fault> {
-        Ok(Vec::new())
-    }
-    fn set_parameter(&mut self, _: &str, _: &[u8]) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn open(&mut self) -> Result<(), Fault> {
-        self.open = true;
-        Ok(())
-    }
-    fn next(&mut self, out: &mut Vec<Event>, deadline: Deadline) -> Result<Progress, Fault> {
+impl SourceRun for FedRun {
+    fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
         while !deadline.passed() && !self.host.stop_requested() {
-            let mut events = self.events.0.lock().unwrap();
+            let mut events = self.events.lock().unwrap();
             if !events.is_empty() {
                 if events.iter().any(|event| event.typ == "hang") {
                     drop(events);
@@ -102,9 +104,10 @@ impl Instance for FedInstance {
                 }
                 let failed = events.iter().any(|event| event.typ == "fail");
                 let ended = events.iter().any(|event| event.kind == EventKind::End);
-                out.extend(events.drain(..).filter(|event| event.typ != "fail"));
+                let given = events.drain(..).filter(|event| event.typ != "fail");
+                given.for_each(|event| out.push(event.typ, event.kind, event.frames));
                 return match (failed, ended) {
-                    (true, _) => Err(Fault::Source(SourceError::new(ErrorKind::Protocol, "as asked"))),
+                    (true, _) => Err(SourceError::new(ErrorKind::Protocol, "as asked")),
                     (_, true) => Ok(Progress::End),
                     _ => Ok(Progress::More),
                 };
@@ -113,15 +116,6 @@ impl Instance for FedInstance {
             std::thread::park_timeout(Duration::from_millis(1));
         }
         Ok(Progress::Idle)
-    }
-    fn trigger(&mut self, _: u64, _: &mut Vec<Event>) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn status(&mut self) -> RunStatus {
-        RunStatus::default()
-    }
-    fn close(&mut self) {
-        self.open = false;
     }
 }
 
@@ -144,17 +138,20 @@ fn free_port() -> u16 {
 
 fn house(streams: &[&str], change: impl Fn(&mut IngesterSettings)) -> House {
     let feeds: Vec<Fed> = streams.iter().map(|_| Fed::default()).collect();
-    let source = |(name, fed): (&&str, &Fed)| (name.to_string(), Arc::new(fed.clone()) as Arc<dyn Factory>);
-    House { feeds: feeds.clone(), ..house_of(streams.iter().zip(&feeds).map(source).collect(), change) }
+    let sources = streams.iter().zip(&feeds).map(|(name, fed)| fed.source(name)).collect();
+    House { feeds, ..house_of(sources, change) }
 }
 
+/// The name of a stream, its settings, and its source.
+type NamedSource = (String, Value, Arc<Factory>);
+
 /// A house with any sources.
-fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut IngesterSettings)) -> House {
+fn house_of(sources: Vec<NamedSource>, change: impl Fn(&mut IngesterSettings)) -> House {
     let port = free_port();
-    let stream = |(name, _): &(String, Arc<dyn Factory>)| StreamSettings {
+    let stream = |(name, settings, _): &NamedSource| StreamSettings {
         name: StreamName::new(name).unwrap(),
         source: "fed".to_owned(),
-        settings: json!({}),
+        settings: settings.clone(),
         when_full: WhenFull::Block,
         parameters: Default::default(),
     };
@@ -179,7 +176,7 @@ fn house_of(sources: Vec<(String, Arc<dyn Factory>)>, change: impl Fn(&mut Inges
         .streams
         .iter()
         .zip(sources)
-        .map(|(stream, (_, factory))| {
+        .map(|(stream, (.., factory))| {
             let (reader, outcome) = Reader::start(Feed { settings: stream.clone(), factory }, None).unwrap();
             let parameters = outcome.recv().unwrap().unwrap();
             ReadySource { reader, parameters }

@@ -1,73 +1,41 @@
 //! A stream without a detector whose source answers wrongly.
 
+use framegate_plugin_api::{OnDemand, OnDemandRun};
+
 use super::*;
 use crate::ingester::report::SourceState;
 
-/// Gives this many events for each trigger.
-#[derive(Debug)]
-struct Asked(usize);
+#[derive(Clone, Copy, serde::Deserialize)]
+struct Asked {
+    /// This many events for each trigger.
+    gives: usize,
+}
 
-impl Factory for Asked {
-    fn create(
-        &self,
-        _: &str,
-        _: &Value,
-        _: Arc<dyn HostServices>,
-        _: Option<&'static Ledger>,
-    ) -> Result<Box<dyn Instance>, NotCreated> {
-        Ok(Box::new(Self(self.0)))
+impl Source for Asked {
+    type Settings = Self;
+    type Run = OnDemand<Self>;
+    const PROTOCOL: &'static str = "asked by a test";
+
+    fn create(settings: Self, _: HostContext) -> Result<Self, SourceError> {
+        Ok(settings)
     }
-    fn traits(&self, _: &str, _: &Value) -> Result<Traits, NotCreated> {
-        Ok(Traits { exclusive: false, on_demand: true })
-    }
-    fn identity(&self) -> SourceIdentity {
-        SourceIdentity::linked("asked by a test")
+    fn open(&mut self) -> Result<OnDemand<Self>, SourceError> {
+        Ok(OnDemand(*self))
     }
 }
 
-impl Instance for Asked {
-    fn on_demand(&self) -> bool {
-        true
-    }
-    fn ledger(&self) -> Option<&'static Ledger> {
-        None
-    }
-    fn poison(&self) -> Option<String> {
-        None
-    }
-    fn parameters(&mut self) -> Result<Vec<Parameter>, Fault> {
-        Ok(Vec::new())
-    }
-    fn set_parameter(&mut self, _: &str, _: &[u8]) -> Result<(), Fault> {
+impl OnDemandRun for Asked {
+    fn trigger(&mut self, number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
+        (0..self.gives).for_each(|_| out.push("T", EventKind::Data, [Frame::copy(&number.to_le_bytes())]));
         Ok(())
     }
-    fn open(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn next(&mut self, _: &mut Vec<Event>, _: Deadline) -> Result<Progress, Fault> {
-        Err(Fault::Source(SourceError::new(ErrorKind::Internal, "it is only asked")))
-    }
-    fn trigger(&mut self, number: u64, out: &mut Vec<Event>) -> Result<(), Fault> {
-        let event = |_| Event {
-            typ: "T",
-            kind: EventKind::Data,
-            frames: [Frame::copy(&number.to_le_bytes())].into_iter().collect(),
-        };
-        out.extend((0..self.0).map(event));
-        Ok(())
-    }
-    fn status(&mut self) -> RunStatus {
-        RunStatus::default()
-    }
-    fn close(&mut self) {}
 }
 
 #[test]
 fn an_on_demand_source_that_gives_no_event_or_several_fails_its_stream_and_holds_up_nobody() {
     for (given, lengths) in [(0, [0, 0, 0]), (1, [1, 1, 1]), (2, [0, 0, 0])] {
         let lead = Fed::default();
-        let sources: [(String, Arc<dyn Factory>); 2] =
-            [("lead".into(), Arc::new(lead.clone())), ("asked".into(), Arc::new(Asked(given)))];
+        let sources = [lead.source("lead"), ("asked".into(), json!({ "gives": given }), linked::<Asked>())];
         let house = House { feeds: vec![lead], ..house_of(sources.into(), |_| ()) };
         let worker = house.worker("w1");
         let scan = house.start(&["lead", "asked"]);

@@ -6,7 +6,7 @@ use framegate_plugin_api::{EventSink, Source, SourceRun};
 use serde_json::Map;
 
 use super::*;
-use crate::{ingester::report::SourceState, source::linked::linked};
+use crate::{ingester::report::SourceState, source::factory::linked};
 
 /// Records each call and its thread.
 struct Noted(HostContext);
@@ -65,7 +65,7 @@ impl Drop for NotedRun {
 #[test]
 fn all_calls_of_a_source_are_on_one_thread_of_its_own() {
     let names = ["one-thread-a", "one-thread-b"];
-    let house = house_of(names.map(|name| (name.to_owned(), linked::<Noted>())).into(), |_| ());
+    let house = house_of(names.map(|name| (name.to_owned(), json!({}), linked::<Noted>())).into(), |_| ());
     for _ in 0..2 {
         house.start(&names);
         house.wait("the ends of the runs", |report| {

@@ -7,7 +7,7 @@ use framegate_plugin_api::{EventSink, HostContext, Source, SourceRun};
 use serde_json::Map;
 
 use super::*;
-use crate::{output::connection::HANDED, source::linked::linked};
+use crate::{output::connection::HANDED, source::factory::linked};
 
 /// Gives one event with a large frame and a small one.
 struct Addressed;
@@ -60,7 +60,7 @@ fn handed_over_in_place(frame: &[u8]) -> bool {
 
 #[test]
 fn large_frames_are_handed_to_every_worker_where_their_source_made_them() {
-    let house = house_of(vec![("a".to_owned(), linked::<Addressed>())], |_| ());
+    let house = house_of(vec![("a".to_owned(), json!({}), linked::<Addressed>())], |_| ());
     let workers = [house.worker("w1"), house.worker("w2")];
     let scan = house.start(&["a"]);
     house.assign(scan, &[(0, &[("a", &["w1", "w2"])])]);

@@ -259,7 +259,7 @@ fn unsafe_stands_only_where_it_may() {
     holds(
         rule,
         &[
-            ("host/src/source/loaded.rs", "fn f(p: *const u8) -> u8 { unsafe { *p } }"),
+            ("host/src/source/instance.rs", "fn f(p: *const u8) -> u8 { unsafe { *p } }"),
             ("plugins/stins/src/run.rs", "unsafe impl Send for X {}"),
         ],
     );

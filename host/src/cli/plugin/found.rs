@@ -123,9 +123,10 @@ impl PluginFile {
     }
 
     fn json(&self) -> Value {
-        let refused = self.refusal.as_ref().map(
-            |refusal| json!({ "code": refusal.code().as_str(), "found": refusal.found(), "remedy": refusal.remedy() }),
-        );
+        let refused = self
+            .refusal
+            .as_ref()
+            .map(|refusal| json!({ "code": refusal.code.as_str(), "found": refusal.found, "remedy": refusal.remedy }));
         let mut json = json!({ "source": self.name, "path": self.path, "refused": refused, "behind": self.behind });
         if let Some(About { note, size, sha256 }) = &self.about {
             json["size"] = json!(size);

@@ -117,12 +117,17 @@ impl Health {
         }
     }
 
-    /// Records whether a younger instance serves for one of our ingesters.
-    pub(super) fn stepped_back(&self, ingester: &IngesterName, is: bool) {
+    /// Records whether a younger instance serves for one of our ingesters. Returns whether that has changed.
+    pub(super) fn stepped_back(&self, ingester: &IngesterName, is: bool) -> bool {
         self.report.send_if_modified(|report| match is {
             true => report.stepped_back.insert(ingester.clone()),
             false => report.stepped_back.remove(ingester),
-        });
+        })
+    }
+
+    /// Whether a younger instance serves for one of our ingesters.
+    pub(super) fn has_stepped_back(&self, ingester: &IngesterName) -> bool {
+        self.report.borrow().stepped_back.contains(ingester)
     }
 
     /// Resolves a fault.

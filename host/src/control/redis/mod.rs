@@ -25,10 +25,7 @@ mod updates;
 mod wire;
 mod work;
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::path::PathBuf;
 
 use tokio::{sync::watch, task::JoinSet};
 use tracing::Instrument as _;
@@ -38,13 +35,10 @@ use self::{build::BuildMeta, health::Health, link::Link};
 use super::{IngesterHandle, report::ControlReport};
 
 /// Shared context of one ingester's tasks.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Context {
     ingester: IngesterHandle,
     health: Health,
-    /// A younger instance with our name serves. Set by `publish`, read by `updates` when a scan starts: the order of
-    /// these two does not matter to anything else.
-    stepped_back: Arc<AtomicBool>,
 }
 
 /// State that the tasks of one ingester share.
@@ -70,7 +64,7 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     for ingester in ingesters {
         let (shared, seen) = watch::channel(Shared::default());
-        let context = Context { ingester, health: health.clone(), stepped_back: Arc::default() };
+        let context = Context { ingester, health: health.clone() };
         let link = || Link::new(&address, &health);
         let named = tracing::error_span!(parent: None, "ingester", ingester = %context.ingester.name);
         tasks.spawn(updates::run(link(), context.clone(), shared, stop.clone()).instrument(named.clone()));

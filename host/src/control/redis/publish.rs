@@ -2,7 +2,7 @@
 //!
 //! While a younger instance with our name serves ([`super::rival`]) it publishes only that we have stepped back.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use redis::RedisResult;
 use tokio::{sync::watch, time::Instant};
@@ -14,7 +14,7 @@ use super::{
     link::Link,
     messages::{PublishedState, finished},
     parameters::{Description, descriptions},
-    rival::{OtherInstance, Rival, Standing},
+    rival::{OtherInstance, Rival},
     stopped,
     wire::MOST,
 };
@@ -22,7 +22,7 @@ use crate::{
     control::{IngesterHandle, report::FaultSubject},
     counter::Counter,
     ingester::report::Report,
-    names::{ScanId, WorkerName},
+    names::ScanId,
 };
 
 /// Maximum interval (dranspose 0.2.0, `distributed.py`, `register`).
@@ -64,7 +64,7 @@ async fn serve(
         // Comes first, because it may wait for Redis: so the state below is not from before an outage.
         let Some(serves) = look(link, context, &mut rival).await else { continue };
         if !serves {
-            let last = Landmarks::of(&context.ingester.report.borrow());
+            let last = context.ingester.report.borrow().clone();
             if !wait_for_change(&mut context.ingester, shared, &last).await {
                 return;
             }
@@ -74,7 +74,6 @@ async fn serve(
         let ingester = &mut context.ingester;
         let report = ingester.report.borrow_and_update().clone();
         let hash = shared.borrow_and_update().parameters_hash.clone();
-        let last = Landmarks::of(&report);
         let state = PublishedState::new(ingester, &report, build, hash.as_deref()).json();
         let mut pipe = redis::pipe();
         pipe.set_ex(keys::config(&ingester.name), state, EXPIRY).ignore();
@@ -101,7 +100,7 @@ async fn serve(
             }
             noticed = Some(scan);
         }
-        if !wait_for_change(ingester, shared, &last).await {
+        if !wait_for_change(ingester, shared, &report).await {
             return;
         }
     }
@@ -127,31 +126,27 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
         found.unwrap_or_default().into_iter().map(|value| serde_json::from_slice::<OtherInstance>(&value?).ok());
     let (in_key, aside) = (found.next().flatten(), found.next().flatten());
     let now = std::time::Instant::now();
-    let standing = rival.look(in_key, now);
-    let had_stepped_back = context.stepped_back.swap(standing != Standing::Serves, Ordering::Relaxed); // see its doc
-    context.health.stepped_back(name, standing != Standing::Serves);
+    let younger = rival.look(in_key, now);
+    let has_changed = context.health.stepped_back(name, younger.is_some());
     let subject = FaultSubject::Instances(name.clone());
     let told = |other: &OtherInstance| format!("(service uuid {}, {})", other.service_uuid, other.url);
-    match standing {
-        Standing::SteppedBack(younger) => {
-            let what = format!(
-                "a younger instance of this name is running {}: until it ends, this one hides from Redis and takes no \
-                 stream in new scans; stop one of them",
-                told(&younger)
-            );
-            context.health.fault(subject, &what);
-            if aside.is_none_or(|first| first.service_uuid == *service_uuid) {
-                let own = serde_json::json!({"service_uuid": service_uuid, "url": url}).to_string();
-                link.ask_once::<()>(redis::cmd("SETEX").arg(&marker).arg(EXPIRY).arg(own)).await?.ok();
-            } else {
-                link.served();
-            }
-            return Some(false);
+    if let Some(younger) = younger {
+        let what = format!(
+            "a younger instance of this name is running {}: until it ends, this one hides from Redis and takes no \
+             stream in new scans; stop one of them",
+            told(&younger)
+        );
+        context.health.fault(subject, &what);
+        if aside.is_none_or(|first| first.service_uuid == *service_uuid) {
+            let own = serde_json::json!({"service_uuid": service_uuid, "url": url}).to_string();
+            link.ask_once::<()>(redis::cmd("SETEX").arg(&marker).arg(EXPIRY).arg(own)).await?.ok();
+        } else {
+            link.served();
         }
-        Standing::Serves if had_stepped_back => {
-            tracing::info!("the younger instance has ended: this one is active again");
-        }
-        Standing::Serves => {}
+        return Some(false);
+    }
+    if has_changed {
+        tracing::info!("the younger instance has ended: this one is active again");
     }
     match (rival.insists(now), aside.filter(|other| other.service_uuid != *service_uuid)) {
         (Some(older), _) => {
@@ -182,36 +177,20 @@ async fn remove(link: &mut Link, context: &Context) {
 }
 
 /// Values that others must see at once.
-#[derive(Debug, Default, PartialEq)]
-struct Landmarks {
-    ready: Option<ScanId>,
-    finished: Option<ScanId>,
-    workers: Vec<(WorkerName, Option<uuid::Uuid>)>,
-}
-
-impl Landmarks {
-    fn of(report: &Report) -> Self {
-        let connected = report.workers.iter().filter(|worker| worker.connected);
-        Self {
-            ready: report.ready,
-            finished: report.finished,
-            workers: connected.map(|worker| (worker.name.clone(), worker.service_uuid)).collect(),
-        }
-    }
+fn landmarks(report: &Report) -> impl PartialEq {
+    let connected = report.workers.iter().filter(|worker| worker.connected);
+    let workers: Vec<_> = connected.map(|worker| (&worker.name, worker.service_uuid)).collect();
+    (report.ready, report.finished, workers)
 }
 
 /// Waits for a change that others must see, and a little longer, so that changes come together; or until the next write
 /// is due. False: the ingester has ended, and its state must no longer be visible.
-async fn wait_for_change(
-    ingester: &mut IngesterHandle,
-    shared: &mut watch::Receiver<Shared>,
-    last: &Landmarks,
-) -> bool {
+async fn wait_for_change(ingester: &mut IngesterHandle, shared: &mut watch::Receiver<Shared>, last: &Report) -> bool {
     let due = Instant::now() + EVERY;
     let IngesterHandle { report, parameters, .. } = ingester;
     let changed = async {
         tokio::select! {
-            () = async { drop(report.wait_for(|report| Landmarks::of(report) != *last).await) } => {}
+            () = async { drop(report.wait_for(|report| landmarks(report) != landmarks(last)).await) } => {}
             () = or_never(shared.changed()) => {}
             () = or_never(parameters.changed()) => {}
         }

@@ -24,15 +24,6 @@ pub(super) struct OtherInstance {
     pub(super) url: String,
 }
 
-/// Which instance serves under our name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// We serve.
-    Serves,
-    /// A younger instance serves.
-    SteppedBack(OtherInstance),
-}
-
 /// What we know about other instances.
 #[derive(Debug)]
 pub(super) struct Rival {
@@ -50,18 +41,18 @@ impl Rival {
         Self { own, published: false, before: None, insists: None }
     }
 
-    /// Whether we may write, given the key's current content.
-    pub(super) fn look(&mut self, in_key: Option<OtherInstance>, now: Instant) -> Standing {
-        let Some(other) = in_key.filter(|instance| instance.service_uuid != self.own) else { return Standing::Serves };
+    /// The younger instance that serves under our name, given the key's current content; `None`: we serve, and may write.
+    pub(super) fn look(&mut self, in_key: Option<OtherInstance>, now: Instant) -> Option<OtherInstance> {
+        let other = in_key.filter(|instance| instance.service_uuid != self.own)?;
         if !self.published {
             self.before = Some(other.service_uuid);
         } else if self.before != Some(other.service_uuid) {
-            return Standing::SteppedBack(other);
+            return Some(other);
         } else {
             let first = self.insists.take().map_or(now, |(first, ..)| first);
             self.insists = Some((first, now, other));
         }
-        Standing::Serves
+        None
     }
 
     /// Records that our state was written.
@@ -95,13 +86,13 @@ mod tests {
         let now = Instant::now();
         let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
         let (mut old, mut young) = (Rival::new(first), Rival::new(second));
-        assert_eq!(old.look(None, now), Standing::Serves);
+        assert_eq!(old.look(None, now), None);
         old.wrote();
-        assert_eq!(young.look(instance(first), now), Standing::Serves);
+        assert_eq!(young.look(instance(first), now), None);
         young.wrote();
-        assert_eq!(old.look(instance(second), now), Standing::SteppedBack(instance(second).unwrap()));
-        assert_eq!(young.look(instance(second), now), Standing::Serves);
-        assert_eq!(old.look(None, now), Standing::Serves);
+        assert_eq!(old.look(instance(second), now), instance(second));
+        assert_eq!(young.look(instance(second), now), None);
+        assert_eq!(old.look(None, now), None);
     }
 
     #[test]
@@ -110,12 +101,12 @@ mod tests {
         let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
         let (mut one, mut other) = (Rival::new(first), Rival::new(second));
         for rival in [&mut one, &mut other] {
-            assert_eq!(rival.look(None, now), Standing::Serves);
+            assert_eq!(rival.look(None, now), None);
             rival.wrote();
         }
         // The other instance has written last.
-        assert!(matches!(one.look(instance(second), now), Standing::SteppedBack(_)));
-        assert_eq!(other.look(instance(second), now), Standing::Serves);
+        assert_eq!(one.look(instance(second), now), instance(second));
+        assert_eq!(other.look(instance(second), now), None);
     }
 
     #[test]
@@ -127,7 +118,7 @@ mod tests {
         young.look(instance(old), at(0.0));
         young.wrote();
         for (seconds, told) in [(0.1, false), (1.4, false), (2.7, true), (4.0, true)] {
-            assert_eq!(young.look(instance(old), at(seconds)), Standing::Serves);
+            assert_eq!(young.look(instance(old), at(seconds)), None);
             assert_eq!(young.insists(at(seconds)).is_some(), told, "{seconds}");
         }
         assert!(young.insists(at(13.0)).is_some() && young.insists(at(15.0)).is_none());

@@ -7,7 +7,7 @@
 //! Redis may have old data, which precedes the entry that announced our scan. That position is known by the entry's id,
 //! even if the entry itself is lost.
 
-use std::{cmp, collections::VecDeque, sync::atomic::Ordering};
+use std::{cmp, collections::VecDeque};
 
 use tokio::sync::watch;
 
@@ -134,7 +134,7 @@ impl Updates {
         };
         let what = match joining {
             // Otherwise both instances would take the detector's events.
-            Joining::Whole(streams) if !streams.is_empty() && self.context.stepped_back.load(Ordering::Relaxed) => {
+            Joining::Whole(streams) if !streams.is_empty() && self.context.health.has_stepped_back(&ingester.name) => {
                 format!(
                     "takes no part in scan {scan}: a younger instance of this name has its streams ({})",
                     names(&streams)

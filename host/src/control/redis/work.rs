@@ -66,6 +66,17 @@ impl WorkReader {
     }
 }
 
+/// Parses with a visitor.
+struct With<V>(V);
+
+impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for With<V> {
+    type Value = V::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
+        from.deserialize_any(self.0)
+    }
+}
+
 struct List<'a>(&'a mut WorkReader);
 struct OneEvent<'a>(&'a mut WorkReader);
 struct Streams<'a>(&'a mut WorkReader);
@@ -80,18 +91,10 @@ impl<'de> Visitor<'de> for List<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut events = Vec::new();
-        while let Some(event) = list.next_element_seed(OneEvent(self.0))? {
+        while let Some(event) = list.next_element_seed(With(OneEvent(self.0)))? {
             events.push(event);
         }
         Ok(events)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for OneEvent<'_> {
-    type Value = Assignment;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Assignment, D::Error> {
-        from.deserialize_map(self)
     }
 }
 
@@ -107,7 +110,7 @@ impl<'de> Visitor<'de> for OneEvent<'_> {
         while let Some(Text(field)) = fields.next_key()? {
             match &*field {
                 "event_number" => number = Some(fields.next_value()?),
-                "assignments" => streams = Some(fields.next_value_seed(Streams(self.0))?),
+                "assignments" => streams = Some(fields.next_value_seed(With(Streams(self.0)))?),
                 _ => drop(fields.next_value::<IgnoredAny>()?),
             }
         }
@@ -116,14 +119,6 @@ impl<'de> Visitor<'de> for OneEvent<'_> {
             number: number.ok_or_else(|| missing("event_number"))?,
             streams: streams.ok_or_else(|| missing("assignments"))?,
         })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Streams<'_> {
-    type Value = StreamWorkers;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_map(self)
     }
 }
 
@@ -141,20 +136,12 @@ impl<'de> Visitor<'de> for Streams<'_> {
                 streams.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let workers = streams.next_value_seed(Workers(self.0))?;
+            let workers = streams.next_value_seed(With(Workers(self.0)))?;
             // A stream occurs once; as in Python, the last one wins.
             ours.retain(|(known, _)| *known != stream);
             ours.push((stream, workers));
         }
         Ok(ours)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Workers<'_> {
-    type Value = WorkerIndexes;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_seq(self)
     }
 }
 

@@ -193,7 +193,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{settings::StreamSettings, source::linked::linked};
+    use crate::{settings::StreamSettings, source::factory::linked};
 
     fn current(number: u64) -> Current {
         let settings = StreamSettings::new(StreamName::new("s").unwrap(), "stins", json!({}));

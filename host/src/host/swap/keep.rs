@@ -86,18 +86,17 @@ impl Swaps {
             Some(NotMade { source, problem, nothing }) => (Some(Problem::new(&source, problem)), nothing),
             None => (None, None),
         };
-        let text = problem.as_ref().map(ToString::to_string).unwrap_or_default();
-        let refused = problem.map(|problem| (text.as_str(), problem.with()));
+        let refused = problem.as_ref().map(|problem| (problem.text.as_str(), problem.with));
         let new = Current { number, feed, parameters };
         if self.book().took_over(new, scan, from.clone(), refused) {
             match (refused, nothing) {
                 (None, _) => tracing::info!(
                     %stream, swap = number, %scan, "new source from this scan on: {current}; the old one: {from}"
                 ),
-                (Some(_), None) => {
+                (Some((text, _)), None) => {
                     tracing::error!(%stream, swap = number, "refused; the stream is back on {current}: {text}");
                 }
-                (Some(_), Some(nothing)) => {
+                (Some((text, _)), Some(nothing)) => {
                     tracing::error!(
                         %stream, swap = number, "refused, and the stream has no source: {text}; {nothing}"
                     );

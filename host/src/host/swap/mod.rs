@@ -131,15 +131,14 @@ impl Swaps {
     pub(crate) fn make(&self, asked: &Asked) -> Result<SwapReceipt, SwapError> {
         match self.try_make(asked) {
             Ok(ready) => self.hand_over(asked, ready.reader),
-            Err(problem) => {
-                let text = problem.to_string();
+            Err(Problem { with, text }) => {
                 tracing::error!(
                     stream = %asked.stream.name, swap = asked.number, "refused, and nothing has changed: {text}"
                 );
-                self.book().refused(asked.number, &text, problem.with());
-                Err(match problem {
-                    Problem::Refused(_) | Problem::Machine(_) => SwapError::Refused(text),
-                    Problem::Settings(_) => SwapError::Settings(text),
+                self.book().refused(asked.number, &text, with);
+                Err(match with {
+                    ProblemSubject::Settings => SwapError::Settings(text),
+                    _ => SwapError::Refused(text),
                 })
             }
         }

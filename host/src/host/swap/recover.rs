@@ -10,7 +10,7 @@ use crate::{
     names::{PluginReference, StreamName},
     plugin::refusal::Refusal,
     settings::{Settings, StreamSettings},
-    source::{Factory, row::Row},
+    source::{factory::Factory, row::Row},
 };
 
 /// The attempts for each stream.
@@ -47,7 +47,7 @@ impl Swaps {
     }
 
     /// Finds the code of the hanging source, even if the file has changed since: a fault must not change the version.
-    pub(super) fn find_again(&self, stream: &StreamSettings, settings: &Settings) -> Result<Arc<dyn Factory>, Refusal> {
+    pub(super) fn find_again(&self, stream: &StreamSettings, settings: &Settings) -> Result<Arc<Factory>, Refusal> {
         let identity = self.book().feed(stream.name.as_str()).map(|feed| feed.factory.identity());
         let mut same = stream.clone();
         if let Some((file, sha256)) = identity.and_then(|identity| Some((identity.file?, identity.sha256?))) {

@@ -58,7 +58,7 @@ impl Swaps {
         match make::identify(stream, &self.settings(), &self.linked) {
             Ok(found) => found.is_some_and(|found| Some(found) != identity.sha256),
             // A running source does not need its file. If the file cannot be read, or changes, the swap refuses it.
-            Err(refusal) => refusal.code() == Code::File,
+            Err(refusal) => refusal.code == Code::File,
         }
     }
 

@@ -280,12 +280,6 @@ impl Drop for Dump {
     }
 }
 
-impl std::fmt::Debug for Dump {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dump").field("settings", &self.settings).field("current", &self.current).finish_non_exhaustive()
-    }
-}
-
 impl CaptureStatus {
     fn new(path: PathBuf) -> Self {
         Self {

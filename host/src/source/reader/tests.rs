@@ -10,7 +10,7 @@ use crate::{
     budget::Account,
     names::StreamName,
     settings::{StreamSettings, WhenFull},
-    source::{linked::linked, queue::Space},
+    source::{factory::linked, queue::Space},
     wake::Wake,
 };
 

@@ -18,11 +18,9 @@ use framegate_plugin_abi::{
     host::StrayCalls,
 };
 use framegate_plugin_api::{EventKind, HostServices, LogLevel, Progress};
-use serde_json::Value;
 
 use super::{
-    redirect,
-    upstream::Kind,
+    Task, redirect,
     verdict::{Wrong, fault},
 };
 use crate::event::Event;
@@ -35,21 +33,15 @@ use crate::{
 /// The input of a check.
 pub(super) struct Bench {
     pub(super) plugin: Plugin,
-    /// The given settings, or the minimum that the plugin needs.
-    pub(super) settings: Value,
-    /// How the source takes its input.
-    pub(super) upstream: Kind,
+    pub(super) task: Task,
     /// The detector's messages, and the expected events if they are known.
     pub(super) capture: Option<super::capture::Capture>,
-    /// A command that plays the detector.
-    pub(super) feed: Option<String>,
-    pub(super) quick: bool,
     pub(super) answers: Answers,
 }
 
 /// One instance, and its detector.
 pub(super) struct Trial<'a> {
-    bench: &'a Bench,
+    pub(super) bench: &'a Bench,
     pub(super) instance: Instance,
     pub(super) services: Arc<Services>,
     /// The ports in its settings, all on this machine.
@@ -73,7 +65,7 @@ const LIMITS: Limits = Limits { events: BATCH_EVENTS, bytes: BATCH_BYTES };
 impl Bench {
     /// Creates an instance whose addresses lead to this process.
     pub(super) fn create(&self) -> Result<Trial<'_>, Wrong> {
-        let mut settings = self.settings.clone();
+        let mut settings = self.task.settings.clone();
         let ports = redirect::redirect(&mut settings);
         let (made, services) = self.create_with(&settings.to_string())?;
         let instance = made.map_err(|problem| fault("create", &problem))?;
@@ -89,21 +81,11 @@ impl Bench {
 
     /// Number of repetitions.
     pub(super) fn times(&self, thorough: u32) -> u32 {
-        if self.quick { thorough.div_ceil(10) } else { thorough }
+        if self.task.quick { thorough.div_ceil(10) } else { thorough }
     }
 }
 
 impl Trial<'_> {
-    /// How the source takes its input.
-    pub(super) fn upstream(&self) -> Kind {
-        self.bench.upstream
-    }
-
-    /// The command that plays the detector.
-    pub(super) fn feed(&self) -> &str {
-        self.bench.feed.as_deref().unwrap_or_default()
-    }
-
     pub(super) fn open(&mut self) -> Result<(), Wrong> {
         self.bench.answers.step("open");
         self.instance.open().map_err(|problem| fault("open", &problem))

@@ -26,7 +26,7 @@ pub(super) fn settings(bench: &Bench) -> Checked {
         }
     }
     // Typical typing mistakes must be refused, as an error of the settings.
-    let mut settings = bench.settings.clone();
+    let mut settings = bench.task.settings.clone();
     redirect::redirect(&mut settings);
     for (changed, what) in mistakes(&settings) {
         tried += 1;
@@ -80,10 +80,10 @@ fn with_settings(problem: &Fault, settings: &str) -> Wrong {
 
 pub(super) fn deadline(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
-    let (_upstream, _) = play::open_with(&mut trial, bench.upstream)?;
+    let (_upstream, _) = play::open_with(&mut trial, bench.task.upstream)?;
     let mut worst = Duration::ZERO;
     for left in [0, 1, 10, 50, 100].map(Duration::from_millis) {
-        let mut late = usually_late(&mut trial, left, if bench.quick { 3 } else { 9 })?;
+        let mut late = usually_late(&mut trial, left, if bench.task.quick { 3 } else { 9 })?;
         if late > TOLERANCE {
             // On a busy machine all calls may be late for a while.
             late = late.min(usually_late(&mut trial, left, 25)?);
@@ -110,7 +110,7 @@ fn usually_late(trial: &mut Trial<'_>, left: Duration, calls: usize) -> Result<D
 
 pub(super) fn idle(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
-    let (_upstream, _) = play::open_with(&mut trial, bench.upstream)?;
+    let (_upstream, _) = play::open_with(&mut trial, bench.task.upstream)?;
     let mut hasty = 0;
     for _ in 0..CALLS {
         let pulled = trial.next(PULL)?;
@@ -134,7 +134,7 @@ pub(super) fn idle(bench: &Bench) -> Checked {
 pub(super) fn stop(bench: &Bench) -> Checked {
     let mut worst = Duration::ZERO;
     let hint = "wait for the stop descriptor and your own, and check stop_requested in loops";
-    let moments: &[u64] = if bench.quick { &[0, 20] } else { &[0, 1, 2, 5, 10, 20, 50, 100, 150] };
+    let moments: &[u64] = if bench.task.quick { &[0, 20] } else { &[0, 1, 2, 5, 10, 20, 50, 100, 150] };
     for moment in moments.iter().copied().map(Duration::from_millis) {
         let mut trial = bench.create()?;
         // At any moment, also during open.

@@ -19,37 +19,42 @@ use super::{
 };
 use crate::event::Event;
 
+/// Some events, from the command of `--feed`, the capture, or the source itself. The run stays open. `each` is called with
+/// every event at once.
+fn some(trial: &mut Trial<'_>, each: impl FnMut(&Event)) -> Result<Vec<Event>, Wrong> {
+    let bench = trial.bench;
+    let messages = bench.capture.as_ref().map_or(&[][..], |capture| &capture.messages);
+    match &bench.task.feed {
+        Some(command) => feed::some(trial, command, MOST, each),
+        None => play::some(trial, bench.task.upstream, messages, MOST, each),
+    }
+}
+
 pub(super) fn events(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
-    if bench.feed.is_some() {
-        let events = feed::some(&mut trial, MOST, |_| {})?;
-        let Some(first) = events.first().map(shown) else {
-            return Err(Wrong::failed("no event came while the command of --feed ran", NO_EVENT_OF_FEED));
-        };
-        silent_after_the_end(&mut trial)?;
-        let seen = format!("{} events of the command of --feed; the first: {first}", events.len());
-        // Frames that outlive their source have their own check.
-        drop(events);
-        trial.destroy()?;
-        return Ok(seen);
-    }
+    let upstream = bench.task.upstream;
     let Some(capture) = &bench.capture else {
-        if bench.upstream != Kind::None {
+        let fed = bench.task.feed.is_some();
+        if !fed && upstream != Kind::None {
             return Err(Wrong::NotChecked(NEEDS_CAPTURE.into()));
         }
-        let events = play::some(&mut trial, bench.upstream, &[], MOST, |_| {})?;
+        let events = some(&mut trial, |_| {})?;
         silent_after_the_end(&mut trial)?;
-        let seen = events.first().map(|first| format!("{} events; the first: {}", events.len(), shown(first)));
+        let of = if fed { " of the command of --feed" } else { "" };
+        let seen = events.first().map(|first| format!("{} events{of}; the first: {}", events.len(), shown(first)));
         // Frames that outlive their source have their own check.
         drop(events);
         trial.destroy()?;
-        return seen.ok_or(Wrong::NotChecked("it gave none within a second".into()));
+        return seen.ok_or_else(|| match fed {
+            true => Wrong::failed("no event came while the command of --feed ran", NO_EVENT_OF_FEED),
+            false => Wrong::NotChecked("it gave none within a second".into()),
+        });
     };
-    if bench.upstream == Kind::None {
-        return Err(Wrong::NotChecked(format!("the capture cannot be played: {}", bench.upstream.about())));
+    if bench.task.upstream == Kind::None {
+        return Err(Wrong::NotChecked(format!("the capture cannot be played: {}", bench.task.upstream.about())));
     }
-    let first = play::play(&mut trial, bench.upstream, &capture.messages)?;
-    let second = play::play(&mut trial, bench.upstream, &capture.messages)?;
+    let first = play::play(&mut trial, bench.task.upstream, &capture.messages)?;
+    let second = play::play(&mut trial, bench.task.upstream, &capture.messages)?;
     as_expected(capture, &first.events)?;
     let all = |events: &[(usize, Event)]| events.iter().map(|(at, event)| (*at, digest(event))).collect::<Vec<_>>();
     if all(&first.events) != all(&second.events) || first.skipped != second.skipped {
@@ -124,15 +129,10 @@ pub(super) fn frames(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
     // One event per call: if the source overwrites its buffer for the next event, this shows.
     trial.limits.events = 1;
-    let messages = bench.capture.as_ref().map_or(&[][..], |capture| &capture.messages);
     let mut before = Vec::new();
-    let note = |event: &Event| before.push(digest(event));
-    let events = match &bench.feed {
-        Some(_) => feed::some(&mut trial, MOST, note)?,
-        None => play::some(&mut trial, bench.upstream, messages, MOST, note)?,
-    };
+    let events = some(&mut trial, |event| before.push(digest(event)))?;
     if events.is_empty() {
-        let why = if bench.upstream == Kind::None { "it gave no event within a second" } else { NEEDS_CAPTURE };
+        let why = if bench.task.upstream == Kind::None { "it gave no event within a second" } else { NEEDS_CAPTURE };
         return Err(Wrong::NotChecked(why.into()));
     }
     let count: usize = events.iter().map(|event| event.frames.len()).sum();
@@ -177,13 +177,13 @@ pub(super) fn frames(bench: &Bench) -> Checked {
 
 pub(super) fn input(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
-    if bench.upstream == Kind::None {
+    if bench.task.upstream == Kind::None {
         return Err(Wrong::DoesNotApply("it takes no input that could be given here".into()));
     }
     let messages = bench.capture.as_ref().map_or(&[][..], |capture| &capture.messages);
-    let (mut upstream, mut met) = play::open_with(&mut trial, bench.upstream)?;
+    let (mut upstream, mut met) = play::open_with(&mut trial, bench.task.upstream)?;
     let (mut sent, mut errors) = (0_u32, 0_u32);
-    for (what, message) in junk::messages(messages, bench.quick) {
+    for (what, message) in junk::messages(messages, bench.task.quick) {
         if !met {
             return Err(Wrong::NotChecked("the source did not connect to the detector that was played".into()));
         }
@@ -198,13 +198,13 @@ pub(super) fn input(bench: &Bench) -> Checked {
             }
         }
         // A source may close a connection because of bad input, and a run may end: then a new run continues.
-        if errors > 0 && !upstream.is_met() || bench.upstream == Kind::Tcp && sent.is_multiple_of(5) {
+        if errors > 0 && !upstream.is_met() || bench.task.upstream == Kind::Tcp && sent.is_multiple_of(5) {
             upstream.hang_up();
         }
         if !upstream.is_met() || trial.next(Duration::ZERO).is_ok_and(|pulled| pulled.progress == Progress::End) {
             trial.close()?;
             drop(upstream);
-            (upstream, met) = play::open_with(&mut trial, bench.upstream)?;
+            (upstream, met) = play::open_with(&mut trial, bench.task.upstream)?;
         }
     }
     trial.close()?;
@@ -212,7 +212,7 @@ pub(super) fn input(bench: &Bench) -> Checked {
     if let Some(capture) = &bench.capture {
         // The next valid message must be served.
         let capture: &[Message] = &capture.messages[..capture.messages.len().min(20)];
-        if play::play(&mut trial, bench.upstream, capture)?.events.is_empty() {
+        if play::play(&mut trial, bench.task.upstream, capture)?.events.is_empty() {
             let why = "after bad input a good capture gave no event";
             return Err(Wrong::failed(why, "skip and count a bad message; its data must not reach the next run"));
         }

@@ -19,15 +19,18 @@ use crate::event::Event;
 
 /// Opens a run, and collects events until the command has ended and nothing more comes, or there are `most`. The run
 /// stays open. `each` is called with every event at once.
-pub(super) fn some(trial: &mut Trial<'_>, most: usize, mut each: impl FnMut(&Event)) -> Result<Vec<Event>, Wrong> {
+pub(super) fn some(
+    trial: &mut Trial<'_>,
+    command: &str,
+    most: usize,
+    mut each: impl FnMut(&Event),
+) -> Result<Vec<Event>, Wrong> {
     // A source that connects must find the command; a source that listens must be there first.
-    let connects = matches!(trial.upstream(), Kind::Push | Kind::Pub | Kind::Tcp);
-    let early = if connects { Some(Feed::start(trial.feed(), trial.ports.first().copied())?) } else { None };
+    let connects = matches!(trial.bench.task.upstream, Kind::Push | Kind::Pub | Kind::Tcp);
+    let start = |trial: &Trial<'_>| Feed::start(command, trial.ports.first().copied());
+    let early = connects.then(|| start(trial)).transpose()?;
     trial.open()?;
-    let mut feed = match early {
-        Some(feed) => feed,
-        None => Feed::start(trial.feed(), trial.ports.first().copied())?,
-    };
+    let mut feed = early.map_or_else(|| start(trial), Ok)?;
     let (mut events, deadline) = (Vec::new(), Instant::now() + LONGEST);
     let mut quiet = false;
     while events.len() < most && Instant::now() < deadline {

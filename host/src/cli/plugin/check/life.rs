@@ -17,12 +17,12 @@ pub(super) fn create(bench: &Bench) -> Checked {
     let trial = bench.create()?;
     let what = if trial.instance.on_demand() { "it is asked for each event" } else { "it gives events by itself" };
     trial.destroy()?;
-    Ok(format!("{what}; {}", bench.upstream.about()))
+    Ok(format!("{what}; {}", bench.task.upstream.about()))
 }
 
 pub(super) fn run(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
-    let (_upstream, _) = play::open_with(&mut trial, bench.upstream)?;
+    let (_upstream, _) = play::open_with(&mut trial, bench.task.upstream)?;
     let events = if trial.instance.on_demand() {
         trial.trigger(0)?.len()
     } else {
@@ -40,7 +40,7 @@ pub(super) fn run(bench: &Bench) -> Checked {
 pub(super) fn reopen(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
     let one = |trial: &mut super::bench::Trial<'_>| -> Result<(), Wrong> {
-        let (_upstream, _) = play::open_with(trial, bench.upstream)?;
+        let (_upstream, _) = play::open_with(trial, bench.task.upstream)?;
         if !trial.instance.on_demand() {
             trial.next(Duration::from_millis(1))?;
         }
@@ -63,7 +63,7 @@ pub(super) fn reopen(bench: &Bench) -> Checked {
 pub(super) fn drop(bench: &Bench) -> Checked {
     let one = || -> Result<Arc<Services>, Wrong> {
         let mut trial = bench.create()?;
-        let (_upstream, _) = play::open_with(&mut trial, bench.upstream)?;
+        let (_upstream, _) = play::open_with(&mut trial, bench.task.upstream)?;
         if !trial.instance.on_demand() {
             trial.next(Duration::from_millis(10))?;
         }
@@ -108,7 +108,7 @@ pub(super) fn memory(bench: &Bench) -> Checked {
     let times = bench.times(60);
     let mut events = 0;
     let mut cycle = |trial: &mut super::bench::Trial<'_>| -> Result<(), Wrong> {
-        events += play::some(trial, bench.upstream, messages.unwrap_or_default(), 20, |_| {})?.len();
+        events += play::some(trial, bench.task.upstream, messages.unwrap_or_default(), 20, |_| {})?.len();
         trial.close()
     };
     (0..times).try_for_each(|_| cycle(&mut trial))?;

@@ -29,6 +29,7 @@ use std::{
 
 use anyhow::Context as _;
 use framegate_plugin_abi::caller::Fault;
+use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ use self::{
     bench::Bench,
     capture::Capture,
     catalog::{CHECKS, Check, Of},
-    report::{CheckReport, CheckResult},
+    report::CheckReport,
     upstream::Kind,
     verdict::Verdict,
 };
@@ -89,7 +90,7 @@ pub(super) struct Args {
 /// The child's role.
 pub(super) const ROLE: &str = "check";
 
-/// The child's task.
+/// The child's task, and what a child has found out about the source.
 #[derive(Serialize, Deserialize)]
 struct Task {
     path: PathBuf,
@@ -97,19 +98,16 @@ struct Task {
     sha256: String,
     /// A check's name; none: find out how the source works.
     check: Option<String>,
+    /// The given settings, or the minimum that the plugin needs.
     settings: Value,
+    /// How the source takes its input.
     upstream: Kind,
+    /// Whether the source is asked for each event, once that is known.
+    on_demand: Option<bool>,
     against: Option<PathBuf>,
+    /// A command that plays the detector.
     feed: Option<String>,
     quick: bool,
-}
-
-/// The child's findings about the source.
-#[derive(Serialize, Deserialize)]
-struct Facts {
-    settings: Value,
-    upstream: Kind,
-    on_demand: bool,
 }
 
 /// Runs all checks.
@@ -128,56 +126,47 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
         locate::find(&plugin, &[]).and_then(|path| inspect::inspect(&path, Trust { pin: plugin.pin, ..trust }));
     let mut report = CheckReport::new(&args.path, inspected.as_ref().ok());
     (report.strict, report.verbose) = (args.strict, args.verbose);
-    let inspected = match inspected {
-        Ok(inspected) => {
-            report.add(catalog::FILE, Verdict::Passed { seen: format!("sha256 {:.12}…", inspected.sha256) });
-            report.add(
-                catalog::VERSION,
-                Verdict::Passed { seen: format!("{}.{}", inspected.note.abi.0, inspected.note.abi.1) },
-            );
-            Some(inspected)
-        }
-        Err(refusal) => {
-            if refusal.code() == Code::Version {
-                report.add(catalog::FILE, Verdict::Passed { seen: String::new() });
-                report.add(catalog::VERSION, (&refusal).into());
-            } else {
-                report.add(catalog::FILE, (&refusal).into());
-            }
-            None
-        }
+    let (path, sha256) = match &inspected {
+        Ok(inspected) => (std::path::absolute(&inspected.path)?, inspected.sha256.clone()),
+        // Then no child is asked.
+        Err(_) => Default::default(),
     };
-    if let Some(inspected) = &inspected {
-        let given = settings.clone().unwrap_or_else(|| json!({}));
-        let mut task = Task {
-            path: std::path::absolute(&inspected.path)?,
-            sha256: inspected.sha256.clone(),
-            check: None,
-            settings: given,
-            upstream: Kind::None,
-            against: args.against.as_deref().map(std::path::absolute).transpose()?,
-            feed: args.feed.clone(),
-            quick: args.quick,
-        };
-        let mut on_demand = None;
-        for check in CHECKS {
-            if report.has(check.name) {
-                continue;
-            }
-            if check.name == catalog::CREATE && report.has_passed(catalog::LAYOUT) {
-                task.check = None;
-                // An error is left to the check itself.
-                if let Ok(facts) = ask::<Facts>(&task, LOOK, true) {
-                    (task.settings, task.upstream, on_demand) = (facts.settings, facts.upstream, Some(facts.on_demand));
-                    report.settings = Some(task.settings.clone());
-                    report.upstream = Some(task.upstream);
-                }
-            }
-            one(check, &mut task, on_demand, &mut report);
+    let mut task = Task {
+        path,
+        sha256,
+        check: None,
+        settings: settings.unwrap_or_else(|| json!({})),
+        upstream: Kind::None,
+        on_demand: None,
+        against: args.against.as_deref().map(std::path::absolute).transpose()?,
+        feed: args.feed.clone(),
+        quick: args.quick,
+    };
+    let current = ProgressBar::new_spinner();
+    for check in CHECKS {
+        current.set_message(check.name);
+        if check.name == catalog::CREATE
+            && report.has_passed(catalog::LAYOUT)
+            // An error is left to the check itself.
+            && let Ok(found) = ask::<Task>(&task, LOOK, true)
+        {
+            task = found;
         }
+        let began = Instant::now();
+        let verdict = match (check.name, &inspected) {
+            (catalog::FILE, Ok(inspected)) => Verdict::Passed { seen: format!("sha256 {:.12}…", inspected.sha256) },
+            (catalog::VERSION, Ok(inspected)) => {
+                Verdict::Passed { seen: format!("{}.{}", inspected.note.abi.0, inspected.note.abi.1) }
+            }
+            (catalog::FILE, Err(refusal)) if refusal.code == Code::Version => Verdict::Passed { seen: String::new() },
+            (catalog::FILE, Err(refusal)) => refusal.into(),
+            (catalog::VERSION, Err(refusal)) if refusal.code == Code::Version => refusal.into(),
+            _ => verdict(check, &mut task, &report),
+        };
+        report.results.push((verdict, began.elapsed()));
     }
-    report.fill_up();
-    out::line(if args.json { format!("{:#}", report.json()) } else { report.text() })?;
+    current.finish_and_clear();
+    out::line(if args.json { format!("{:#}", report.json(&task)) } else { report.text(&task) })?;
     Ok(match report.first_failed() {
         None if report.missed().is_empty() => ExitCode::SUCCESS,
         None => FAILURE.into(),
@@ -187,20 +176,21 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs one check in a child, if it can be run.
-fn one(check: &Check, task: &mut Task, on_demand: Option<bool>, report: &mut CheckReport) {
-    let began = Instant::now();
-    let verdict = if check.needs.is_some_and(|needed| !report.has_passed(needed)) {
-        Verdict::NotChecked { why: format!("it needs `{}`", check.needs.unwrap_or_default()), applies: true }
-    } else if check.of == Of::Giving && on_demand == Some(true) {
-        Verdict::NotChecked { why: "the source is asked for each event".into(), applies: false }
-    } else if check.of == Of::OnDemand && on_demand != Some(true) {
-        Verdict::NotChecked { why: "the source gives events by itself".into(), applies: false }
-    } else {
-        task.check = Some(check.name.to_owned());
-        report.is_at(check.name);
-        ask::<Verdict>(task, check.limit, false).unwrap_or_else(Verdict::from)
-    };
-    report.results.push(CheckResult { check: check.name, verdict, took: began.elapsed() });
+fn verdict(check: &Check, task: &mut Task, report: &CheckReport) -> Verdict {
+    let not_checked = |why: &str, applies| Verdict::NotChecked { why: why.into(), applies };
+    match check.needs {
+        Some(needed) if !report.has_passed(needed) => not_checked(&format!("it needs `{needed}`"), true),
+        _ if check.of == Of::Giving && task.on_demand == Some(true) => {
+            not_checked("the source is asked for each event", false)
+        }
+        _ if check.of == Of::OnDemand && task.on_demand != Some(true) => {
+            not_checked("the source gives events by itself", false)
+        }
+        _ => {
+            task.check = Some(check.name.to_owned());
+            ask::<Verdict>(task, check.limit, false).unwrap_or_else(Verdict::from)
+        }
+    }
 }
 
 fn ask<A: serde::de::DeserializeOwned>(task: &Task, time: Duration, for_each_step: bool) -> Result<A, child::NoAnswer> {
@@ -227,12 +217,12 @@ pub(super) fn child() -> anyhow::Result<()> {
     };
     let most = if task.quick { 50 } else { 5000 };
     let capture = task.against.as_deref().map(|path| Capture::read(path, most)).transpose()?;
-    let Task { settings, upstream, feed, quick, check, .. } = task;
-    let mut bench = Bench { plugin, settings, upstream, capture, feed, quick, answers };
+    let check = task.check.clone();
+    let mut bench = Bench { plugin, task, capture, answers };
     match check {
         None => {
-            let facts = look(&mut bench);
-            bench.answers.answer(facts?);
+            look(&mut bench)?;
+            bench.answers.answer(&bench.task);
         }
         Some(name) => {
             let check = CHECKS.iter().find(|check| check.name == name).context("there is no such check")?;
@@ -243,12 +233,12 @@ pub(super) fn child() -> anyhow::Result<()> {
 }
 
 /// Finds out how the source works: its minimum settings, and how it takes its input.
-fn look(bench: &mut Bench) -> anyhow::Result<Facts> {
-    if bench.settings == json!({})
+fn look(bench: &mut Bench) -> anyhow::Result<()> {
+    if bench.task.settings == json!({})
         && let Ok((Err(Fault::Source(error)), _)) = bench.create_with("{}")
         && error.message().contains(ADDRESS)
     {
-        bench.settings = json!({ ADDRESS: "tcp://127.0.0.1:9999" });
+        bench.task.settings = json!({ ADDRESS: "tcp://127.0.0.1:9999" });
     }
     let wrong = |wrong| anyhow::anyhow!("{wrong:?}");
     let mut trial = bench.create().map_err(wrong)?;
@@ -277,7 +267,8 @@ fn look(bench: &mut Bench) -> anyhow::Result<Facts> {
             }
         }
     }
-    Ok(Facts { settings: bench.settings.clone(), upstream, on_demand })
+    (bench.task.upstream, bench.task.on_demand) = (upstream, Some(on_demand));
+    Ok(())
 }
 
 /// The usual setting for the detector's address, as in dranspose.

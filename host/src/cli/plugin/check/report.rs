@@ -1,135 +1,104 @@
 //! The output after all checks: a table for people, or JSON for programs.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
-use super::{catalog::CHECKS, upstream::Kind, verdict::Verdict};
+use super::{
+    Task,
+    catalog::{CHECKS, Check},
+    verdict::Verdict,
+};
 use crate::plugin::inspect::{Inspected, Note};
 
 /// All results.
 pub(super) struct CheckReport {
     file: String,
     note: Option<Note>,
-    /// The settings that were used.
-    pub(super) settings: Option<Value>,
-    pub(super) upstream: Option<Kind>,
-    pub(super) results: Vec<CheckResult>,
+    /// Of the checks so far, in the order of [`CHECKS`], with their durations.
+    pub(super) results: Vec<(Verdict, Duration)>,
     /// Checks that could not be run count as failed.
     pub(super) strict: bool,
     /// The table has a whole sentence for each check that has passed, with what was seen.
     pub(super) verbose: bool,
 }
 
-/// The result of one check.
-pub(super) struct CheckResult {
-    pub(super) check: &'static str,
-    pub(super) verdict: Verdict,
-    pub(super) took: Duration,
-}
-
 impl CheckReport {
     pub(super) fn new(file: &str, inspected: Option<&Inspected>) -> Self {
         let note = inspected.map(|inspected| inspected.note.clone());
-        let (strict, verbose) = (false, false);
-        Self { file: file.to_owned(), note, settings: None, upstream: None, results: Vec::new(), strict, verbose }
+        Self { file: file.to_owned(), note, results: Vec::new(), strict: false, verbose: false }
     }
 
-    pub(super) fn add(&mut self, check: &'static str, verdict: Verdict) {
-        self.results.push(CheckResult { check, verdict, took: Duration::ZERO });
+    fn all(&self) -> impl Iterator<Item = (&'static Check, &Verdict, Duration)> {
+        CHECKS.iter().zip(&self.results).map(|(check, (verdict, took))| (check, verdict, *took))
     }
 
-    /// Shows the current check to a waiting person.
-    pub(super) fn is_at(&self, check: &str) {
-        if std::io::stderr().is_terminal() {
-            eprint!("\r\x1b[K{check} …");
-        }
-    }
-
-    /// Adds the checks that were not reached.
-    pub(super) fn fill_up(&mut self) {
-        if std::io::stderr().is_terminal() {
-            eprint!("\r\x1b[K");
-        }
-        for check in CHECKS {
-            if !self.has(check.name) {
-                let why = format!("it needs `{}`", check.needs.unwrap_or_default());
-                self.add(check.name, Verdict::NotChecked { why, applies: true });
-            }
-        }
-    }
-
-    pub(super) fn has(&self, check: &str) -> bool {
-        self.results.iter().any(|result| result.check == check)
+    fn names(&self, which: impl Fn(&Verdict) -> bool) -> Vec<&'static str> {
+        self.all().filter(|(_, verdict, _)| which(verdict)).map(|(check, ..)| check.name).collect()
     }
 
     pub(super) fn has_passed(&self, check: &str) -> bool {
-        self.results.iter().any(|result| result.check == check && matches!(result.verdict, Verdict::Passed { .. }))
+        self.names(|verdict| matches!(verdict, Verdict::Passed { .. })).contains(&check)
     }
 
     pub(super) fn first_failed(&self) -> Option<&'static str> {
-        self.results.iter().find(|result| matches!(result.verdict, Verdict::Failed { .. })).map(|result| result.check)
+        self.names(|verdict| matches!(verdict, Verdict::Failed { .. })).first().copied()
     }
 
     /// Checks that apply to this source, could not be run, and count as failed.
     pub(super) fn missed(&self) -> Vec<&'static str> {
-        let missed =
-            |result: &&CheckResult| self.strict && matches!(result.verdict, Verdict::NotChecked { applies: true, .. });
-        self.results.iter().filter(missed).map(|result| result.check).collect()
+        self.names(|verdict| self.strict && matches!(verdict, Verdict::NotChecked { applies: true, .. }))
     }
 
-    pub(super) fn json(&self) -> Value {
-        let proves =
-            |result: &CheckResult| CHECKS.iter().find(|check| check.name == result.check).map(|check| check.proves);
-        let checks = self.results.iter().map(|result| {
-            let mut json = json!(result.verdict);
-            json["check"] = json!(result.check);
-            json["proves"] = json!(proves(result));
-            json["seconds"] = json!(result.took.as_secs_f64());
+    pub(super) fn json(&self, task: &Task) -> Value {
+        let checks = self.all().map(|(check, verdict, took)| {
+            let mut json = json!(verdict);
+            json["check"] = json!(check.name);
+            json["proves"] = json!(check.proves);
+            json["seconds"] = json!(took.as_secs_f64());
             json
         });
+        let known = Some(task).filter(|task| task.on_demand.is_some());
         json!({
             "file": self.file,
             "name": self.note.as_ref().map(|note| &note.name),
             "version": self.note.as_ref().map(|note| &note.version),
             "protocol": self.note.as_ref().map(|note| &note.protocol),
-            "settings": self.settings,
-            "upstream": self.upstream,
+            "settings": known.map(|task| &task.settings),
+            "upstream": known.map(|task| task.upstream),
             "passed": self.first_failed().is_none() && self.missed().is_empty(),
             "checks": checks.collect::<Vec<_>>(),
         })
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, task: &Task) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["CHECK", "RESULT", "WHAT"]);
         let (mut counts, mut hints) = ([0; 3], String::new());
-        for CheckResult { check, verdict, .. } in &self.results {
-            let known = CHECKS.iter().find(|one| one.name == *check);
-            let (short, proves) = known.map_or(("", ""), |one| (one.short, one.proves));
+        for (Check { name, short, proves, .. }, verdict, _) in self.all() {
             let (which, result, what) = match verdict {
-                Verdict::Passed { .. } if !self.verbose => (0, "passed", short.to_owned()),
-                Verdict::Passed { seen } if seen.is_empty() => (0, "passed", proves.to_owned()),
+                Verdict::Passed { .. } if !self.verbose => (0, "passed", (*short).to_owned()),
+                Verdict::Passed { seen } if seen.is_empty() => (0, "passed", (*proves).to_owned()),
                 Verdict::Passed { seen } => (0, "passed", format!("{proves} ({seen})")),
                 Verdict::Failed { why, hint } => {
-                    hints += &format!("\n\n{check}: {why}\n  {hint}");
+                    hints += &format!("\n\n{name}: {why}\n  {hint}");
                     (1, "FAILED", format!("expected: {proves}"))
                 }
                 Verdict::NotChecked { why, .. } => (2, "not checked", why.clone()),
             };
             counts[which] += 1;
-            table.add_row([*check, result, &what]);
+            table.add_row([*name, result, &what]);
         }
         let about = match &self.note {
             Some(note) => format!("{} {} ({})", note.name, note.version, self.file),
             None => self.file.clone(),
         };
         let [passed, failed, not] = counts;
-        let with = match (&self.settings, self.upstream) {
-            (Some(settings), Some(upstream)) => format!("\nsettings {settings}; {}", upstream.about()),
-            _ => String::new(),
+        let with = match task.on_demand {
+            Some(_) => format!("\nsettings {}; {}", task.settings, task.upstream.about()),
+            None => String::new(),
         };
         let missed = match &self.missed()[..] {
             [] => String::new(),

@@ -63,8 +63,8 @@ impl From<Checked> for Verdict {
 
 impl From<&Refusal> for Verdict {
     fn from(refusal: &Refusal) -> Self {
-        let why = format!("{} [{}]", refusal.found(), refusal.code().as_str());
-        Self::Failed { why, hint: refusal.remedy().to_owned() }
+        let why = format!("{} [{}]", refusal.found, refusal.code.as_str());
+        Self::Failed { why, hint: refusal.remedy.clone() }
     }
 }
 
