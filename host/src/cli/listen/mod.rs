@@ -8,7 +8,7 @@
 mod tally;
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     net::ToSocketAddrs as _,
     process::ExitCode,
     time::{Duration, Instant},
@@ -20,10 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
-    out::{self, Out},
-    signals::Stop,
-};
+use super::{out, signals::Stop};
 use crate::names::WorkerName;
 use tally::Tally;
 
@@ -53,7 +50,7 @@ pub(crate) struct Args {
 /// Listens until it is interrupted or has enough.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = Stop::listen()?;
-    let tally = listen(&args, &|| stop.is_asked(), &mut Out::new())?;
+    let tally = listen(&args, &|| stop.is_asked(), &mut io::stdout().lock())?;
     Ok(if tally.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -143,7 +140,7 @@ fn name(text: &str) -> Result<WorkerName, String> {
 
 /// A line that is redrawn on a terminal; nothing elsewhere.
 fn progress_bar(args: &Args) -> ProgressBar {
-    if args.json || !std::io::stderr().is_terminal() {
+    if args.json || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}").expect("the template is constant");

@@ -17,7 +17,6 @@ use super::{
     WRONG_SETTINGS,
     endpoint::{self, Endpoint, RunningHost},
     fail,
-    out::Out,
     signals::Stop,
 };
 
@@ -55,7 +54,7 @@ pub(crate) struct Args {
 
 /// Asks and shows.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut out = Out::new();
+    let out = &mut io::stdout().lock();
     let named = match Endpoint::named(args.url.as_deref()) {
         Ok(named) => named,
         Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
