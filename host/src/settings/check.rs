@@ -16,10 +16,10 @@ use super::{
     given::{Origin, Table, Value},
     ingester::URL,
     keys::{Key, TakesEffect},
+    problems::Problems,
     read::{address, one_of, text},
     redis_settings,
-    section::{Problems, Section},
-    tables::{keys_of, refuse_unknown},
+    tables::{heading, keys_of, refuse_unknown},
 };
 use crate::names::{IngesterName, StreamName};
 
@@ -51,25 +51,24 @@ impl Wrong {
 /// Checks everything; `problems` are those found before.
 pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Wrong> {
     let problems_of = &mut problems;
-    let top = Section::new(table, "");
-    let mut settings = Settings::new(control(&top, problems_of), Vec::new());
-    settings.read(&top, problems_of);
+    let mut settings = Settings::new(control(table, problems_of), Vec::new());
+    settings.read(table, problems_of);
     let of_plugins = |key: &&Key| key.takes_effect == TakesEffect::NextSwap;
     let are_plugins_known = !keys_of("").filter(of_plugins).any(|key| problems_of.has(key.name));
-    let mut log_level = LOG_LEVEL.value(one_of(&LOG_LEVELS));
-    top.set(LOG_LEVEL.name, &mut log_level, problems_of, one_of(&LOG_LEVELS));
+    let log_level = table.read(LOG_LEVEL.name, problems_of, one_of(&LOG_LEVELS));
+    let log_level = log_level.unwrap_or_else(|| LOG_LEVEL.value(one_of(&LOG_LEVELS)));
     let mut taken = Taken::default();
     if let Some(given) = table.get("admin") {
         settings.admin_search = matches!(given.origin, Origin::Default);
         let claimed = settings.admin.filter(|_| !settings.admin_search);
         taken.admin = claimed.map(|address| (address.port(), given.origin.clone()));
     }
-    let ingesters = top.tables("ingester", problems_of);
+    let ingesters = table.tables("ingester", &heading("ingester"), problems_of);
     if ingesters.is_empty() && table.get("ingester").is_none() {
         problems_of
             .add(&table.origin, "there is no ingester\n  add at least one [[ingester]] with an [[ingester.stream]]");
     }
-    refuse_unknown(&top, problems_of);
+    refuse_unknown(table, "", problems_of);
     let standalone = matches!(settings.control, Control::Standalone(_));
     for table in ingesters {
         settings.ingesters.push(ingester(table, standalone, &mut taken, problems_of));
@@ -80,15 +79,14 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Wr
     }
 }
 
-fn control(top: &Section<'_>, problems: &mut Problems) -> Control {
+fn control(top: &Table, problems: &mut Problems) -> Control {
     let Some(table) = top.table("standalone", problems) else {
         return Control::Redis(redis_settings::read(top, problems));
     };
     redis_settings::contradict(top, table, problems);
     let mut standalone = Standalone::default();
-    let section = Section::new(table, "standalone");
-    standalone.read(&section, problems);
-    refuse_unknown(&section, problems);
+    standalone.read(table, problems);
+    refuse_unknown(table, "standalone", problems);
     Control::Standalone(standalone)
 }
 
@@ -116,13 +114,12 @@ fn claim<K: std::hash::Hash + Eq>(
 }
 
 fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut Problems) -> IngesterSettings {
-    let section = Section::new(table, "ingester");
-    let name = section.given("name");
-    let url = section.given(URL.name);
-    let given = section.read(URL.name, problems, address);
+    let name = table.get("name");
+    let url = table.get(URL.name);
+    let given = table.read(URL.name, problems, address);
     let url_is_wrong = url.is_some() && given.is_none();
     let (host, port) = given.unwrap_or_else(|| URL.value(address));
-    let tables = section.tables("stream", problems);
+    let tables = table.tables("stream", &heading("ingester.stream"), problems);
     if tables.is_empty() {
         let origin = table.get("stream").map_or(&table.origin, |given| &given.origin);
         problems.add(origin, "in [ingester]: it has no stream\n  add [[ingester.stream]] with `name` and `source`");
@@ -149,8 +146,8 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
     let mut ingester =
         IngesterSettings::new(name.as_ref().map_or_else(placeholder, |(name, _)| name.clone()), &host, port, streams);
     ingester.stall_timeout = standalone.then_some(STALL_TIMEOUT_STANDALONE);
-    ingester.read(&section, problems);
-    refuse_unknown(&section, problems);
+    ingester.read(table, problems);
+    refuse_unknown(table, "ingester", problems);
 
     if let Some((name, origin)) = &name {
         claim(&mut taken.ingesters, name.to_string(), origin, problems, |first| {
@@ -168,7 +165,7 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
             problems.add(origin, format_args!("in [ingester]: port {port} is that of `admin` ({admin})"));
         }
     }
-    if let (Some(path), Some(given)) = (&ingester.dump_path, section.given("dump_path")) {
+    if let (Some(path), Some(given)) = (&ingester.dump_path, table.get("dump_path")) {
         claim(&mut taken.dumps, path.clone(), &given.origin, problems, |first| {
             format!("in [ingester]: a second ingester writes to this dump_path; the first: {first}")
         });
@@ -186,12 +183,11 @@ fn default_name(streams: &[StreamSettings]) -> Result<Option<IngesterName>, Stri
 
 /// A stream; `None` if its name, source or settings are wrong.
 fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<StreamSettings> {
-    let section = Section::new(table, "ingester.stream");
-    let origin = section.given("name").map_or(&table.origin, |given| &given.origin);
-    let name = section.read("name", problems, |given| {
+    let origin = table.get("name").map_or(&table.origin, |given| &given.origin);
+    let name = table.read("name", problems, |given| {
         text(given).and_then(|name| StreamName::new(&name).map_err(|bad| bad.to_string()))
     });
-    let source = section.read("source", problems, |given| {
+    let source = table.read("source", problems, |given| {
         let name = text(given)?;
         dranspose::Source::parse(&name).map_err(|why| format!("{name:?}: {why}"))
     });
@@ -201,14 +197,14 @@ fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<S
         }
     }
     let settings = match table.get("settings") {
-        Some(_) => section.table("settings", problems).map(Table::json),
+        Some(_) => table.table("settings", problems).map(Table::json),
         None => Some(Json::Object(Map::new())),
     };
-    let parameters = section.table("parameters", problems).map(|table| parameters(table, problems));
+    let parameters = table.table("parameters", problems).map(|table| parameters(table, problems));
     let placeholder = StreamName::new("unnamed").expect("the name is constant and allowed");
     let mut stream = StreamSettings::new(placeholder, "", Json::Null);
-    stream.read(&section, problems);
-    refuse_unknown(&section, problems);
+    stream.read(table, problems);
+    refuse_unknown(table, "ingester.stream", problems);
     stream.parameters = parameters.unwrap_or_default();
     stream.name = name?;
     claim(&mut taken.streams, stream.name.to_string(), origin, problems, |first| {

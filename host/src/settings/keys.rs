@@ -144,10 +144,14 @@ macro_rules! settings {
             /// Reads the keys that have a field.
             pub(in $crate::settings) fn read(
                 &mut self,
-                section: &$crate::settings::section::Section<'_>,
-                problems: &mut $crate::settings::section::Problems,
+                table: &$crate::settings::given::Table,
+                problems: &mut $crate::settings::problems::Problems,
             ) {
-                $( $( section.set($key.name, &mut self.$field, problems, $read); )? )*
+                $( $(
+                    if let Some(value) = table.read($key.name, problems, $read) {
+                        self.$field = value;
+                    }
+                )? )*
             }
         }
 

@@ -15,9 +15,9 @@ use super::{
     dranspose::{Feed, Source},
     given::{self, Given, Origin, Table, Value},
     keys::Key,
+    problems::Problems,
     read::{admin, truth},
     redis_settings,
-    section::Problems,
     tables::{STREAMS, UPSTREAM, keys_of},
 };
 

@@ -15,9 +15,9 @@ pub(crate) mod keys;
 pub(crate) mod layers;
 #[cfg(test)]
 mod page;
+mod problems;
 mod read;
 mod redis_settings;
-mod section;
 mod standalone;
 mod stream;
 pub(crate) mod tables;
@@ -145,7 +145,7 @@ impl Settings {
     /// All problems at once, each with its line.
     pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
         let table = given::parse(text, None).map_err(|problems| SettingsError { problems })?;
-        match check::check(&table, section::Problems::default()) {
+        match check::check(&table, problems::Problems::default()) {
             Ok(checked) => Ok(checked.settings),
             Err(wrong) => Err(SettingsError { problems: wrong.problems }),
         }

@@ -10,8 +10,8 @@ use url::Url;
 use super::{
     given::{Given, Table},
     keys::{Key, key, settings},
+    problems::Problems,
     read::{path, some, text},
-    section::{Problems, Section},
 };
 
 settings! {
@@ -100,12 +100,12 @@ const KEY: &str = "redis_key";
 const BUILD_META: &str = "build_meta";
 
 /// Reads a table's settings for Redis. Reports problems, and continues with the rest.
-pub(super) fn read(top: &Section<'_>, problems: &mut Problems) -> RedisSettings {
+pub(super) fn read(top: &Table, problems: &mut Problems) -> RedisSettings {
     let mut settings = RedisSettings::defaults(None);
     settings.read(top, problems);
     let text = top.read(PASSWORD, problems, text).map(RedisPassword::Text);
     let file = top.read(PASSWORD_FILE, problems, path).map(RedisPassword::File);
-    if let (Some(_), Some(given)) = (&text, top.given(PASSWORD_FILE)) {
+    if let (Some(_), Some(given)) = (&text, top.get(PASSWORD_FILE)) {
         let advice = "keep one of them";
         problems.add(&given.origin, format_args!("there is {PASSWORD} and {PASSWORD_FILE}\n  {advice}"));
     }
@@ -117,9 +117,9 @@ pub(super) fn read(top: &Section<'_>, problems: &mut Problems) -> RedisSettings 
 }
 
 /// Checks settings that need other settings.
-fn together(top: &Section<'_>, settings: &RedisSettings, problems: &mut Problems) {
+fn together(top: &Table, settings: &RedisSettings, problems: &mut Problems) {
     let mut alone = |key, why: &str| {
-        if let Some(given) = top.given(key) {
+        if let Some(given) = top.get(key) {
             problems.add_value(key, given, why);
         }
     };
@@ -146,9 +146,9 @@ pub(super) fn contradicts_standalone(key: &Key) -> bool {
 }
 
 /// Reports all Redis settings in a table that wants no Redis.
-pub(super) fn contradict(top: &Section<'_>, standalone: &Table, problems: &mut Problems) {
+pub(super) fn contradict(top: &Table, standalone: &Table, problems: &mut Problems) {
     for key in KEYS.iter().filter(|key| contradicts_standalone(key)).map(|key| key.name) {
-        if let Some(given) = top.given(key) {
+        if let Some(given) = top.get(key) {
             let advice = "keep `redis` for a dranspose controller, or [standalone] to do without one";
             let origin = &standalone.origin;
             problems.add(&given.origin, format_args!("{key}: contradicts [standalone] ({origin})\n  {advice}"));

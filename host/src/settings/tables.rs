@@ -1,8 +1,9 @@
 //! The tables of the file, with their keys; and what is said about a key that is in none, or in another one.
 
 use super::{
+    given::Table,
     keys::{Key, key},
-    section::{Problems, Section},
+    problems::Problems,
 };
 use crate::{names, near::near};
 
@@ -52,20 +53,20 @@ fn tables_with(key: &str) -> impl Iterator<Item = &'static str> {
     TABLES.iter().filter(move |(_, keys)| keys.iter().any(|known| known.name == key)).map(|(name, _)| *name)
 }
 
-/// Adds a problem for every unknown key.
-pub(super) fn refuse_unknown(section: &Section<'_>, problems: &mut Problems) {
-    let known: Vec<_> = keys_of(section.name).map(|key| key.name).collect();
-    for (key, given) in &section.table.entries {
+/// Adds a problem for every unknown key; `name` is that of the table in the file, empty at the top.
+pub(super) fn refuse_unknown(table: &Table, name: &str, problems: &mut Problems) {
+    let known: Vec<_> = keys_of(name).map(|key| key.name).collect();
+    for (key, given) in &table.entries {
         if known.contains(&key.as_str()) {
             continue;
         }
-        let place = if section.name.is_empty() { "at the top".to_owned() } else { format!("in [{}]", section.name) };
+        let place = if name.is_empty() { "at the top".to_owned() } else { format!("in [{name}]") };
         let right: Vec<_> = tables_with(key).map(belongs).collect();
         let hint = match near(key, known.iter().copied()) {
             _ if !right.is_empty() => format!("it belongs {}", right.join(", or ")),
             Some(near) => format!("did you mean `{near}`?"),
             None if known.contains(&SOURCE_SETTINGS) => {
-                format!("a key of the source belongs below [{}.{SOURCE_SETTINGS}]", section.name)
+                format!("a key of the source belongs below [{name}.{SOURCE_SETTINGS}]")
             }
             None => format!("known {place}: {}", known.join(", ")),
         };

@@ -1,6 +1,4 @@
-//! Reads a table key by key.
-//!
-//! All problems are collected, so that a person gets them at once.
+//! Collects all problems, so that a person gets them at once; reads tables key by key, and adds what is wrong in them.
 
 use std::fmt;
 
@@ -56,24 +54,8 @@ impl Problems {
     }
 }
 
-/// One table while it is being read.
-#[derive(Clone, Copy)]
-pub(super) struct Section<'a> {
-    pub(super) table: &'a Table,
-    /// Its name in the file; empty at the top.
-    pub(super) name: &'static str,
-}
-
-impl<'a> Section<'a> {
-    pub(super) fn new(table: &'a Table, name: &'static str) -> Self {
-        Self { table, name }
-    }
-
-    /// A value as given.
-    pub(super) fn given(&self, key: &str) -> Option<&'a Given> {
-        self.table.get(key)
-    }
-
+/// Reads a table key by key.
+impl Table {
     /// A parsed value; `None` if it is absent or wrong; a wrong value adds a problem.
     pub(super) fn read<T>(
         &self,
@@ -81,26 +63,13 @@ impl<'a> Section<'a> {
         problems: &mut Problems,
         read: impl FnOnce(&Given) -> Result<T, String>,
     ) -> Option<T> {
-        let given = self.given(key)?;
+        let given = self.get(key)?;
         read(given).map_err(|why| problems.add_value(key, given, &why)).ok()
     }
 
-    /// Like [`Self::read`], into a variable that holds the default.
-    pub(super) fn set<T>(
-        &self,
-        key: &str,
-        place: &mut T,
-        problems: &mut Problems,
-        read: impl FnOnce(&Given) -> Result<T, String>,
-    ) {
-        if let Some(value) = self.read(key, problems, read) {
-            *place = value;
-        }
-    }
-
     /// A nested table.
-    pub(super) fn table(&self, key: &str, problems: &mut Problems) -> Option<&'a Table> {
-        let given = self.given(key)?;
+    pub(super) fn table(&self, key: &str, problems: &mut Problems) -> Option<&Table> {
+        let given = self.get(key)?;
         let Value::Table(table) = &given.value else {
             problems.add(&given.origin, format_args!("{key}: expected a table, not {}", given.kind()));
             return None;
@@ -108,12 +77,11 @@ impl<'a> Section<'a> {
         Some(table)
     }
 
-    /// The tables of a list, `[[key]]`.
-    pub(super) fn tables(&self, key: &str, problems: &mut Problems) -> Vec<&'a Table> {
-        let Some(given) = self.given(key) else { return Vec::new() };
-        let path = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+    /// The tables of a list; `heading` is the line that begins each of them in a file.
+    pub(super) fn tables(&self, key: &str, heading: &str, problems: &mut Problems) -> Vec<&Table> {
+        let Some(given) = self.get(key) else { return Vec::new() };
         let Value::List(list) = &given.value else {
-            let hint = format!("write [[{path}]] above its keys, once for each");
+            let hint = format!("write {heading} above its keys, once for each");
             problems
                 .add(&given.origin, format_args!("{key}: expected a list of tables, not {}\n  {hint}", given.kind()));
             return Vec::new();
