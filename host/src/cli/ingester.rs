@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::{run::serve, variables};
 use crate::settings::{
     dranspose::{self, Feed},
-    layers::{DropInFlags, Environment, FeedFlags, drop_in},
+    layers::{Environment, drop_in},
 };
 
 /// One ingester, with the command line of `dranspose ingester`.
@@ -78,17 +78,18 @@ fn examples(feed: Feed) -> String {
 
 /// Runs `framegate ingester`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let feed = FeedFlags::Upstream(args.upstream_url.clone());
-    start(&args.stream, &args.class, feed)
+    let flags = [("--name", &args.stream.name), ("--upstream_url", &args.upstream_url)];
+    start(Feed::Connects, &args.class, &flags)
 }
 
 /// Runs `framegate http_ingester`.
 pub(crate) fn run_http(args: &HttpArgs) -> anyhow::Result<ExitCode> {
-    let feed = FeedFlags::Http { host: args.host.clone(), port: args.port };
-    start(&args.stream, &args.class, feed)
+    let port = args.port.map(|port| port.to_string());
+    let flags = [("--name", &args.stream.name), ("--host", &args.host), ("--port", &port)];
+    start(Feed::Listens, &args.class, &flags)
 }
 
-fn start(stream: &Stream, class: &str, feed: FeedFlags) -> anyhow::Result<ExitCode> {
-    let flags = DropInFlags { stream: stream.name.clone(), class: class.to_owned(), feed };
-    serve(drop_in(&Environment::new(std::env::vars_os()), &flags), None)
+fn start(feed: Feed, class: &str, flags: &[(&'static str, &Option<String>)]) -> anyhow::Result<ExitCode> {
+    let flags = flags.iter().filter_map(|(flag, value)| Some((*flag, (*value).clone()?))).collect();
+    serve(drop_in(&Environment::new(std::env::vars_os()), feed, class, &flags), None)
 }

@@ -21,7 +21,7 @@ use crate::{
     host::{Reload, Swaps},
     settings::{
         LogLevel,
-        layers::{self, Checked, Environment, RunFlags, Wrong},
+        layers::{self, Checked, Environment, Flags, Wrong},
     },
 };
 
@@ -30,11 +30,11 @@ use crate::{
 pub(super) struct ConfigFile {
     path: PathBuf,
     environment: Environment,
-    flags: RunFlags,
+    flags: Flags,
 }
 
 impl ConfigFile {
-    pub(super) fn new(path: &Path, environment: Environment, flags: RunFlags) -> Self {
+    pub(super) fn new(path: &Path, environment: Environment, flags: Flags) -> Self {
         Self { path: path.to_owned(), environment, flags }
     }
 

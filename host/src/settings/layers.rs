@@ -59,37 +59,18 @@ impl Environment {
     }
 }
 
-/// The given options of `framegate run`, each with its value: see [`Key::flag`].
-pub(crate) type RunFlags = HashMap<&'static str, String>;
+/// The given options of a command, each with its value. Those of `framegate run` belong to keys: see [`Key::flag`].
+pub(crate) type Flags = HashMap<&'static str, String>;
 
-/// The command-line flags of `framegate ingester` or `framegate http_ingester`.
-#[derive(Debug, Default)]
-pub(crate) struct DropInFlags {
-    pub(crate) stream: Option<String>,
-    pub(crate) class: String,
-    pub(crate) feed: FeedFlags,
-}
-
-/// The flags for the data source.
-#[derive(Debug)]
-pub(crate) enum FeedFlags {
-    /// `ingester`: it connects.
-    Upstream(Option<String>),
-    /// `http_ingester`: it listens.
-    Http { host: Option<String>, port: Option<u16> },
-}
-
-impl Default for FeedFlags {
-    fn default() -> Self {
-        Self::Upstream(None)
-    }
+fn option(flags: &Flags, name: &'static str) -> Option<Given> {
+    Some(Given::text(flags.get(name)?, Origin::Flag(name)))
 }
 
 /// Settings of `framegate run`: from a file; machine-specific ones also from environment and flags.
 ///
 /// # Errors
 /// All problems.
-pub(crate) fn run(text: &str, file: &str, environment: &Environment, flags: &RunFlags) -> Result<Checked, Wrong> {
+pub(crate) fn run(text: &str, file: &str, environment: &Environment, flags: &Flags) -> Result<Checked, Wrong> {
     let mut problems = Problems::default();
     let mut table = given::parse(text, Some(file)).map_err(Wrong::only)?;
     machine(&mut table, environment, &mut problems);
@@ -97,10 +78,8 @@ pub(crate) fn run(text: &str, file: &str, environment: &Environment, flags: &Run
         table.set("admin", Given::text(DEFAULT_ADMIN, Origin::Default));
     }
     for key in keys_of("") {
-        if let Some(flag) = key.flag
-            && let Some(value) = flags.get(flag)
-        {
-            table.set(key.name, Given::text(value, Origin::Flag(flag)));
+        if let Some(given) = key.flag.and_then(|flag| option(flags, flag)) {
+            table.set(key.name, given);
         }
     }
     of_command(check::check(&table, problems))
@@ -166,11 +145,12 @@ pub(crate) fn admin_to_ask(environment: &Environment) -> Result<Option<SocketAdd
     problems.finish(address)
 }
 
-/// Settings of the commands that replace a dranspose ingester: one ingester, from flags and environment.
+/// Settings of the commands that replace a dranspose ingester: one ingester, from flags and environment. `class` is the
+/// option that the command requires.
 ///
 /// # Errors
 /// All problems.
-pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<Checked, Wrong> {
+pub(crate) fn drop_in(environment: &Environment, feed: Feed, class: &str, flags: &Flags) -> Result<Checked, Wrong> {
     let mut problems = Problems::default();
     let command = Origin::Flag("--name");
     let mut table = Table::new(command.clone());
@@ -181,8 +161,9 @@ pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<
             ingester.set(key.name, given);
         }
     }
-    let class = Given::text(&flags.class, Origin::Flag(flags.feed.class_flag()));
-    let settings = source_settings(&class, environment, flags, &mut problems);
+    let flag = if feed == Feed::Connects { "--ingesterclass" } else { "--ingesterapp" };
+    let settings = source_settings(environment, feed, class, &Origin::Flag(flag), flags, &mut problems);
+    let class = Given::text(class, Origin::Flag(flag));
     let streams = streams(environment, flags, &mut problems).into_iter().map(|name| {
         let origin = name.origin.clone();
         let mut stream = Table::new(origin.clone());
@@ -199,9 +180,9 @@ pub(crate) fn drop_in(environment: &Environment, flags: &DropInFlags) -> Result<
 }
 
 /// The streams' names: from the flag, else from the variable.
-fn streams(environment: &Environment, flags: &DropInFlags, problems: &mut Problems) -> Vec<Given> {
-    if let Some(name) = &flags.stream {
-        return vec![Given::text(name, Origin::Flag("--name"))];
+fn streams(environment: &Environment, flags: &Flags, problems: &mut Problems) -> Vec<Given> {
+    if let Some(name) = option(flags, "--name") {
+        return vec![name];
     }
     let variable = STREAMS;
     let Some(list) = environment.get(variable, problems) else {
@@ -226,43 +207,40 @@ fn nameless() -> Given {
 }
 
 /// The source's settings from flags and environment; the same for each stream, as in dranspose.
-fn source_settings(class: &Given, environment: &Environment, flags: &DropInFlags, problems: &mut Problems) -> Table {
-    let known = Source::parse(&flags.class).ok().and_then(|source| source.class).map(|class| class.feed);
-    let mut settings = Table::new(class.origin.clone());
-    match &flags.feed {
-        FeedFlags::Upstream(flag) => {
-            let flag = flag.as_deref().map(|url| Given::text(url, Origin::Flag("--upstream_url")));
-            match flag.or_else(|| environment.get(UPSTREAM, problems)) {
-                Some(url) => settings.set("upstream_url", url),
-                None if known == Some(Feed::Connects) => problems.general(
-                    "no address of the detector is given\n  give it with -u tcp://HOST:PORT, or in the variable UPSTREAM_URL"
-                        .into(),
-                ),
-                None => {}
-            }
-        }
-        FeedFlags::Http { host, port } => {
+fn source_settings(
+    environment: &Environment,
+    feed: Feed,
+    class: &str,
+    origin: &Origin,
+    flags: &Flags,
+    problems: &mut Problems,
+) -> Table {
+    let known = Source::parse(class).ok().and_then(|source| source.class).map(|class| class.feed);
+    let mut settings = Table::new(origin.clone());
+    match feed {
+        Feed::Connects => match option(flags, "--upstream_url").or_else(|| environment.get(UPSTREAM, problems)) {
+            Some(url) => settings.set("upstream_url", url),
+            None if known == Some(Feed::Connects) => problems.general(
+                "no address of the detector is given\n  give it with -u tcp://HOST:PORT, or in the variable \
+                 UPSTREAM_URL"
+                    .into(),
+            ),
+            None => {}
+        },
+        Feed::Listens => {
             if known == Some(Feed::Connects) {
                 let advice = "use `framegate ingester` with -u tcp://HOST:PORT";
-                problems.add(&class.origin, format_args!("{} connects to a detector\n  {advice}", flags.class));
+                problems.add(origin, format_args!("{class} connects to a detector\n  {advice}"));
             }
             // dranspose 0.2.0, `cli.py`: `args.port or 5000`, and `host=None`, with which uvicorn listens on all addresses.
-            let host = host.as_deref().unwrap_or("*");
-            settings.set("host", Given::text(host, Origin::Flag("--host")));
-            let port = Value::Integer(port.unwrap_or(5000).into());
-            settings.set("port", Given { value: port, origin: Origin::Flag("--port") });
+            let host = option(flags, "--host").unwrap_or_else(|| Given::text("*", Origin::Flag("--host")));
+            settings.set("host", host);
+            // The command line takes nothing else.
+            let port = flags.get("--port").map_or(5000, |port| port.parse().expect("it is the number of a port"));
+            settings.set("port", Given { value: Value::Integer(port), origin: Origin::Flag("--port") });
         }
     }
     settings
-}
-
-impl FeedFlags {
-    fn class_flag(&self) -> &'static str {
-        match self {
-            Self::Upstream(_) => "--ingesterclass",
-            Self::Http { .. } => "--ingesterapp",
-        }
-    }
 }
 
 /// Loopback: the endpoint reveals names and addresses of the experiment.

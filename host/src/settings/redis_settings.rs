@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::settings::{
         Control, Settings,
-        layers::{RunFlags, run},
+        layers::{Flags, run},
         tests::{environment, problems},
     };
 
@@ -203,7 +203,7 @@ mod tests {
 
     /// The combined settings of a file and variables; `REST` completes the file.
     fn seen(file: &str, variables: &[(&str, &str)]) -> Result<RedisSettings, String> {
-        let checked = run(&format!("{file}\n{REST}"), "f", &environment(variables), &RunFlags::default());
+        let checked = run(&format!("{file}\n{REST}"), "f", &environment(variables), &Flags::default());
         match checked.map_err(|wrong| wrong.problems.join("\n"))?.settings.control {
             Control::Redis(redis) => Ok(redis),
             Control::Standalone(_) => Err("it is standalone".into()),

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
+    dranspose::Feed,
     example::example,
-    layers::{DropInFlags, Environment, FeedFlags, RunFlags, drop_in, run},
+    layers::{Environment, Flags, run},
     *,
 };
 
@@ -15,9 +16,17 @@ pub(super) fn environment(variables: &[(&str, &str)]) -> Environment {
     Environment::new(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
 }
 
-fn flags(stream: &str, class: &str, upstream: &str) -> DropInFlags {
-    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    DropInFlags { stream: given(stream), class: class.to_owned(), feed: FeedFlags::Upstream(given(upstream)) }
+/// The settings of `framegate ingester`; an option with an empty value is not given.
+fn drop_in(
+    environment: &Environment,
+    stream: &str,
+    class: &str,
+    upstream: &str,
+) -> Result<layers::Checked, layers::Wrong> {
+    let flags = [("--name", stream), ("--upstream_url", upstream)];
+    let given = flags.into_iter().filter(|(_, value)| !value.is_empty());
+    let flags = given.map(|(flag, value)| (flag, value.to_owned())).collect();
+    layers::drop_in(environment, Feed::Connects, class, &flags)
 }
 
 pub(super) fn problems(text: &str) -> Vec<String> {
@@ -63,7 +72,7 @@ fn streams_without_a_problem_are_left_when_others_have_one() {
             "[standalone]\n{wrong}\n[[ingester]]\nmemory_limt = 1\n[[ingester.stream]]\nname = 'a'\nsource = 'x'\n[[ingester.stream]]\nname = 'b'\n"
         )
     };
-    let rest = |text: &str| run(text, "f", &Environment::default(), &RunFlags::default()).unwrap_err().rest;
+    let rest = |text: &str| run(text, "f", &Environment::default(), &Flags::default()).unwrap_err().rest;
     let left = rest(&streams("")).unwrap();
     let names: Vec<_> = left.ingesters[0].streams.iter().map(|stream| stream.name.as_str()).collect();
     assert_eq!(names, ["a"]);
@@ -75,8 +84,7 @@ fn streams_without_a_problem_are_left_when_others_have_one() {
 fn a_variable_says_true_or_false_in_words() {
     let file =
         "allow_writable_plugins = true\n[standalone]\n[[ingester]]\n[[ingester.stream]]\nname = 's'\nsource = 'x'\n";
-    let seen =
-        |value| run(file, "f", &environment(&[("FRAMEGATE_ALLOW_WRITABLE_PLUGINS", value)]), &RunFlags::default());
+    let seen = |value| run(file, "f", &environment(&[("FRAMEGATE_ALLOW_WRITABLE_PLUGINS", value)]), &Flags::default());
     for (value, allowed) in [("", true), ("false", false), ("0", false), ("TRUE", true), ("1", true)] {
         assert_eq!(seen(value).unwrap().settings.allow_writable_plugins, allowed, "{value}");
     }
@@ -88,35 +96,36 @@ fn a_variable_says_true_or_false_in_words() {
 fn the_environment_counts_before_the_file_and_flags_before_the_environment() {
     let file = "log_level = 'ERROR'\nadmin = '127.0.0.1:1'\nredis = 'redis://file'\n[[ingester]]\n[[ingester.stream]]\n\
                 name = 's'\nsource = 'x'\n";
-    let seen = |variables: &[(&str, &str)], flags: RunFlags| {
+    let seen = |variables: &[(&str, &str)], flags: Flags| {
         let checked = run(file, "f.toml", &environment(variables), &flags).unwrap();
         let Control::Redis(redis) = checked.settings.control else { panic!("it is Redis") };
         (checked.log_level, checked.settings.admin.map(|admin| admin.port()), redis.url)
     };
-    assert_eq!(seen(&[], RunFlags::default()), (LogLevel::Error, Some(1), "redis://file".into()));
+    assert_eq!(seen(&[], Flags::default()), (LogLevel::Error, Some(1), "redis://file".into()));
     let variables = [("log_Level", "debug"), ("framegate_admin", "127.0.0.1:2"), ("redis_url", "redis://env")];
-    assert_eq!(seen(&variables, RunFlags::default()), (LogLevel::Debug, Some(2), "redis://env".into()));
-    let given = RunFlags::from([("--admin", "off".into()), ("--log-level", "WARNING".into())]);
+    assert_eq!(seen(&variables, Flags::default()), (LogLevel::Debug, Some(2), "redis://env".into()));
+    let given = Flags::from([("--admin", "off".into()), ("--log-level", "WARNING".into())]);
     assert_eq!(seen(&variables, given), (LogLevel::Warning, None, "redis://env".into()));
     let both = [("REDIS_URL", "redis://second"), ("service_redis_dsn", "redis://first"), ("REDIS_DSN", "not read")];
-    assert_eq!(seen(&both, RunFlags::default()).2, "redis://first");
+    assert_eq!(seen(&both, Flags::default()).2, "redis://first");
 }
 
 #[test]
 fn run_has_an_admin_endpoint_of_its_own_accord_and_embedders_and_drop_ins_have_none() {
     let file = "[[ingester]]\n[[ingester.stream]]\nname = 's'\nsource = 'x'\n";
-    let checked = run(file, "f", &Environment::default(), &RunFlags::default()).unwrap();
+    let checked = run(file, "f", &Environment::default(), &Flags::default()).unwrap();
     assert_eq!(checked.settings.admin, Some("127.0.0.1:9180".parse().unwrap()));
     assert_eq!(Settings::from_toml(file).unwrap().admin, None);
-    let class = flags("s", "ZmqPullSingleIngester", "tcp://h:1");
-    assert_eq!(drop_in(&Environment::default(), &class).unwrap().settings.admin, None);
+    let class = "ZmqPullSingleIngester";
+    assert_eq!(drop_in(&Environment::default(), "s", class, "tcp://h:1").unwrap().settings.admin, None);
     let admin = environment(&[("FRAMEGATE_ADMIN", "0.0.0.0:80")]);
-    assert_eq!(drop_in(&admin, &class).unwrap().settings.admin, Some("0.0.0.0:80".parse().unwrap()));
+    let checked = drop_in(&admin, "s", class, "tcp://h:1").unwrap();
+    assert_eq!(checked.settings.admin, Some("0.0.0.0:80".parse().unwrap()));
 }
 
 #[test]
 fn a_drop_in_has_the_defaults_of_dranspose() {
-    let checked = drop_in(&Environment::default(), &flags("eiger", "ZmqPullSingleIngester", "tcp://h:1")).unwrap();
+    let checked = drop_in(&Environment::default(), "eiger", "ZmqPullSingleIngester", "tcp://h:1").unwrap();
     let [ingester] = &checked.settings.ingesters[..] else { panic!("there is one") };
     assert_eq!((ingester.name.as_str(), ingester.url().as_str()), ("eiger-ingester", "tcp://localhost:10000"));
     assert_eq!((ingester.streams[0].name.as_str(), ingester.streams[0].source.as_str()), ("eiger", "stins"));
@@ -137,7 +146,7 @@ fn a_drop_in_takes_the_variables_of_dranspose() {
         ("BUILD_META_FILE", "/m.json"),
         ("INGESTER_NAME", ""),
     ];
-    let settings = drop_in(&environment(&variables), &flags("", "stins", "")).unwrap().settings;
+    let settings = drop_in(&environment(&variables), "", "stins", "").unwrap().settings;
     let ingester = &settings.ingesters[0];
     assert_eq!((ingester.name.as_str(), ingester.url().as_str()), ("a_b-ingester", "tcp://here:5"));
     assert_eq!(ingester.dump_path.as_deref().and_then(std::path::Path::to_str), Some("/tmp/x.cbors"));
@@ -147,7 +156,7 @@ fn a_drop_in_takes_the_variables_of_dranspose() {
     }
     // Flags take precedence; the name of the ingester is not the name of the stream.
     let named = [&variables[..], &[("INGESTER_NAME", "mine")]].concat();
-    let settings = drop_in(&environment(&named), &flags("c", "stins", "tcp://flag:7")).unwrap().settings;
+    let settings = drop_in(&environment(&named), "c", "stins", "tcp://flag:7").unwrap().settings;
     let ingester = &settings.ingesters[0];
     assert_eq!((ingester.name.as_str(), ingester.streams.len()), ("mine", 1));
     assert_eq!(ingester.streams[0].settings, json!({ "upstream_url": "tcp://flag:7" }));
@@ -155,17 +164,17 @@ fn a_drop_in_takes_the_variables_of_dranspose() {
 
 #[test]
 fn the_http_drop_in_gives_the_source_where_to_listen() {
-    let http = |class: &str, host, port| {
-        let feed = FeedFlags::Http { host, port };
-        drop_in(&Environment::default(), &DropInFlags { stream: Some("s".into()), class: class.into(), feed })
+    let http = |class: &str, listen: &[(&'static str, &str)]| {
+        let flags = [&[("--name", "s")], listen].concat().into_iter().map(|(flag, value)| (flag, value.to_owned()));
+        layers::drop_in(&Environment::default(), Feed::Listens, class, &flags.collect())
     };
     let app = "dranspose.ingesters.http_sardana:app";
     let stream = |checked: layers::Checked| checked.settings.ingesters[0].streams[0].clone();
-    let default = stream(http(app, None, None).unwrap());
+    let default = stream(http(app, &[]).unwrap());
     assert_eq!((default.source.as_str(), default.settings), ("sardana", json!({ "host": "*", "port": 5000 })));
-    let given = stream(http(app, Some("0.0.0.0".into()), Some(8)).unwrap());
+    let given = stream(http(app, &[("--host", "0.0.0.0"), ("--port", "8")]).unwrap());
     assert_eq!(given.settings, json!({ "host": "0.0.0.0", "port": 8 }));
-    let wrong = http("ZmqSubPCAPIngester", None, None).unwrap_err();
+    let wrong = http("ZmqSubPCAPIngester", &[]).unwrap_err();
     assert!(wrong.problems[0].starts_with("option --ingesterapp: ZmqSubPCAPIngester connects"), "{wrong:?}");
 }
 
@@ -179,7 +188,7 @@ fn everything_wrong_with_a_drop_in_is_told_at_once() {
         ("LOG_LEVEL", "LOUD"),
         ("FRAMEGATE_ADMIN", "9180"),
     ];
-    let told = drop_in(&environment(&variables), &flags("", "ZmqSubContrstIngester", "")).unwrap_err().problems;
+    let told = drop_in(&environment(&variables), "", "ZmqSubContrstIngester", "").unwrap_err().problems;
     for part in [
         "variable INGESTER_STREAMS: \"eiger\": expected a JSON list",
         "variable INGESTER_NAME: ingester name \"a:b\" is not allowed",
@@ -193,7 +202,7 @@ fn everything_wrong_with_a_drop_in_is_told_at_once() {
     }
     assert_eq!(told.len(), 7, "{told:?}");
     assert!(!told.join("").contains("geheim"), "{told:?}");
-    let nothing = drop_in(&Environment::default(), &flags("", "TcpPcapIngester", "")).unwrap_err().problems.join("\n");
+    let nothing = drop_in(&Environment::default(), "", "TcpPcapIngester", "").unwrap_err().problems.join("\n");
     assert!(nothing.contains("UPSTREAM_URL") && nothing.contains("-n STREAM"), "{nothing}");
 }
 
@@ -371,8 +380,8 @@ proptest! {
     #[test]
     fn no_text_and_no_variable_breaks_it(text in ".{0,200}", value in ".{0,40}", class in ".{0,20}") {
         let _ = Settings::from_toml(&text);
-        let _ = run(&format!("{}\n{text}", example()), "f", &Environment::default(), &RunFlags::default());
+        let _ = run(&format!("{}\n{text}", example()), "f", &Environment::default(), &Flags::default());
         let names = ["INGESTER_STREAMS", "INGESTER_NAME", "INGESTER_URL", "REDIS_URL", "LOG_LEVEL", "FRAMEGATE_ADMIN"];
-        let _ = drop_in(&environment(&names.map(|name| (name, value.as_str()))), &flags("", &class, &value));
+        let _ = drop_in(&environment(&names.map(|name| (name, value.as_str()))), "", &class, &value);
     }
 }
