@@ -14,7 +14,6 @@ use std::{
 };
 
 use framegate_plugin_api::descriptors_left;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::machine::RESERVE;
 use crate::{
@@ -68,48 +67,40 @@ impl ConfigFile {
 /// Differs after a file was written again or replaced: device, inode, size, time of the change.
 type Stamp = (u64, u64, u64, i64, i64);
 
-/// Listens for SIGHUP from its creation on.
+/// Reads the file again, and swaps what has changed.
 #[derive(Debug)]
 pub(super) struct Reloader {
     file: ConfigFile,
-    runtime: tokio::runtime::Runtime,
-    hangup: Signal,
     /// The stamp of the file when it was last read.
     taken: Option<Stamp>,
     log_level: LogLevel,
 }
 
 impl Reloader {
-    /// # Errors
-    /// The operating system refused.
-    pub(super) fn listen(file: ConfigFile, log_level: LogLevel) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let hangup = {
-            let _inside = runtime.enter();
-            signal(SignalKind::hangup())?
-        };
+    /// For a file that was just read.
+    pub(super) fn new(file: ConfigFile, log_level: LogLevel) -> Self {
         let taken = file.stamp();
-        Ok(Self { file, runtime, hangup, taken, log_level })
+        Self { file, taken, log_level }
     }
 
-    /// Starts the thread, which waits for the object that swaps sources, and runs for the life of the process.
+    /// Starts the thread, which waits for the object that swaps sources, and runs for the life of the process. `hangups`
+    /// has a message for each SIGHUP.
     ///
     /// # Errors
     /// No thread can be started.
-    pub(super) fn begin(mut self) -> io::Result<mpsc::Sender<Arc<Swaps>>> {
+    pub(super) fn begin(mut self, hangups: mpsc::Receiver<()>) -> io::Result<mpsc::Sender<Arc<Swaps>>> {
         let (sender, started) = mpsc::channel::<Arc<Swaps>>();
         let life = move || {
             // The host did not start.
             let Ok(swaps) = started.recv() else { return };
             let mut seen = self.taken;
             loop {
-                let hangup = &mut self.hangup;
-                let is_asked = self.runtime.block_on(async {
-                    tokio::select! {
-                        _ = hangup.recv() => true,
-                        () = tokio::time::sleep(LOOK) => false,
-                    }
-                });
+                let is_asked = match hangups.recv_timeout(LOOK) {
+                    Ok(()) => true,
+                    Err(mpsc::RecvTimeoutError::Timeout) => false,
+                    // The thread that waits for signals ends only with the process.
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                };
                 let now = self.file.stamp();
                 // Without descriptors neither the file nor a plugin could be read: checked again later.
                 let has_changed =

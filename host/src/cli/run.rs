@@ -87,10 +87,18 @@ pub(super) fn serve(checked: Result<layers::Checked, Wrong>, file: Option<Config
     threads::can_be_had(1).with_context(|| no_thread("for the log"))?;
     let _flush = logs::init(checked.log_level).context("cannot start logging")?;
     let mut machine = Machine::prepare(&checked.settings)?;
-    let stop = if file.is_some() { Stop::listen() } else { Stop::listen_beyond_hangup() };
+    let (hangup, hangups) = mpsc::sync_channel(1);
+    let has_file = file.is_some();
+    let stop = Stop::listen(Some(Box::new(move || {
+        if has_file {
+            // If the channel is full, the file is read again anyway.
+            let _ = hangup.try_send(());
+        } else {
+            tracing::info!("SIGHUP: this ingester has no configuration file to read again; nothing changes");
+        }
+    })));
     let stop = stop.with_context(|| no_thread("that handles signals"))?;
-    let reloader = file.map(|file| Reloader::listen(file, checked.log_level)).transpose();
-    let reloader = reloader.context("cannot handle SIGHUP")?.map(Reloader::begin).transpose();
+    let reloader = file.map(|file| Reloader::new(file, checked.log_level).begin(hangups)).transpose();
     let reloader = reloader.with_context(|| no_thread("that watches the configuration file"))?;
     let settings = checked.settings;
     let grace = settings.shutdown_grace;

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM request a stop; the second one ends the process at once. SIGHUP never ends an ingester.
+//! SIGINT and SIGTERM request a stop; the second one ends the process at once. SIGHUP never ends an ingester, and makes
+//! `framegate run` read its configuration file again.
 //!
 //! A separate thread waits for them, so that they are handled even if other threads are blocked.
 
@@ -22,32 +23,29 @@ pub(crate) struct Stop {
     main: thread::Thread,
 }
 
+/// What SIGHUP does.
+type OnHangup = Box<dyn Fn() + Send>;
+
 impl Stop {
-    /// Listens from now on; a signal wakes the calling thread.
+    /// Listens from now on; SIGINT and SIGTERM wake the calling thread. SIGHUP calls `hangup`, which must not block: the
+    /// same thread waits for all signals. Without `hangup`, SIGHUP ends the process.
+    ///
+    /// An ingester must survive it: closing a terminal sends SIGHUP, and so does a service manager that requests a
+    /// reload.
     ///
     /// # Errors
     /// The operating system refused.
-    pub(crate) fn listen() -> io::Result<Self> {
-        Self::start(false)
-    }
-
-    /// The same; SIGHUP is logged, and ends nothing: closing a terminal sends it, and so does a service manager that
-    /// requests a reload.
-    ///
-    /// # Errors
-    /// The operating system refused.
-    pub(crate) fn listen_beyond_hangup() -> io::Result<Self> {
-        Self::start(true)
-    }
-
-    fn start(hears_hangup: bool) -> io::Result<Self> {
+    pub(crate) fn listen(hangup: Option<OnHangup>) -> io::Result<Self> {
         let stop = Self { asked: Arc::default(), main: thread::current() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (mut interrupt, mut terminate, mut hangup) = {
             let _inside = runtime.enter();
             // With a handler this signal does not end the process: a write beyond RLIMIT_FSIZE then fails, as on a full disk.
             let _ = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
-            let hangup = hears_hangup.then(|| signal(SignalKind::hangup())).transpose()?;
+            let hangup = match hangup {
+                Some(call) => Some((signal(SignalKind::hangup())?, call)),
+                None => None,
+            };
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, hangup)
         };
         let heard = stop.clone();
@@ -57,10 +55,7 @@ impl Stop {
                     let status = tokio::select! {
                         _ = interrupt.recv() => 130,
                         _ = terminate.recv() => 143,
-                        () = next(&mut hangup) => {
-                            tracing::info!("SIGHUP: this ingester has no configuration file to read again; nothing changes");
-                            continue;
-                        }
+                        () = next(&mut hangup) => continue,
                     };
                     if heard.asked.swap(true, Ordering::SeqCst) {
                         std::process::exit(status);
@@ -85,10 +80,13 @@ impl Stop {
     }
 }
 
-/// The next signal; waits for ever if it is not handled.
-async fn next(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
+/// Calls the handler at the next SIGHUP; waits for ever if there is none.
+async fn next(hangup: &mut Option<(Signal, OnHangup)>) {
+    match hangup {
+        Some((signal, call)) => {
+            signal.recv().await;
+            call();
+        }
         None => std::future::pending().await,
     }
 }

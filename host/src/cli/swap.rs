@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(Ok(settings)) => Some(settings),
         Some(Err(why)) => return Ok(fail(&[format!("--settings: {why}")], WRONG_SETTINGS)),
     };
-    let stop = Stop::listen()?;
+    let stop = Stop::listen(None)?;
     let endpoint = match Endpoint::named(args.url.as_deref()) {
         Ok(Some(endpoint)) => endpoint,
         Ok(None) => match choose(RunningHost::all()?, &args.stream) {

@@ -49,7 +49,7 @@ pub(crate) struct Args {
 
 /// Listens until it is interrupted or has enough.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let stop = Stop::listen()?;
+    let stop = Stop::listen(None)?;
     let tally = listen(&args, &|| stop.is_asked(), &mut io::stdout().lock())?;
     Ok(if tally.malformed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

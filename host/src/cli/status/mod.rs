@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "{}", look()?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let stop = Stop::listen()?;
+    let stop = Stop::listen(None)?;
     while !stop.is_asked() {
         // An unreachable endpoint may be reachable again a second later.
         let shown = look().unwrap_or_else(|error| format!("{error:#}"));
