@@ -2,11 +2,11 @@
 //!
 //! Pure functions. The types already guarantee the rest: names, addresses and choices cannot be wrong.
 
-use std::{collections::HashSet, fmt, hash::Hash, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use super::{
     Control, IngesterSettings, Settings, SettingsError, StreamSettings,
-    read::{HOUR, MILLISECOND, YEAR, absolute, address_of, generations, not_empty, not_none, within},
+    read::{HOUR, MILLISECOND, YEAR, absolute, address_of, generations, not_empty, not_none, second_capture, within},
 };
 
 impl Settings {
@@ -33,30 +33,25 @@ impl Settings {
         if self.ingesters.is_empty() {
             problems.add("settings", "there is no ingester");
         }
-        let mut taken = Taken::default();
         for ingester in &self.ingesters {
-            problems.ingester(ingester, self, &mut taken);
+            problems.ingester(ingester, self);
         }
-        if problems.0.is_empty() { Ok(()) } else { Err(SettingsError { problems: problems.0 }) }
+        let problems = problems.problems;
+        if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) }
     }
 }
 
-/// Values that must be unique.
+/// What was found so far.
 #[derive(Debug, Default)]
-struct Taken<'a> {
-    ingesters: HashSet<&'a str>,
-    ports: HashSet<u16>,
-    streams: HashSet<&'a str>,
-    dumps: HashSet<&'a std::path::Path>,
+struct Built {
+    problems: Vec<String>,
+    /// Things that may be there once, by the sentence that reports a second one.
+    taken: HashSet<String>,
 }
-
-/// The problems found.
-#[derive(Debug, Default)]
-struct Built(Vec<String>);
 
 impl Built {
     fn add(&mut self, place: &str, problem: impl fmt::Display) {
-        self.0.push(format!("{place}: {problem}"));
+        self.problems.push(format!("{place}: {problem}"));
     }
 
     fn check<T>(&mut self, place: &str, key: &str, value: Result<T, String>) {
@@ -70,13 +65,16 @@ impl Built {
         self.check(place, key, within(time, &text, least, most));
     }
 
-    fn once<K: Hash + Eq>(&mut self, taken: &mut HashSet<K>, key: K, place: &str, problem: impl fmt::Display) {
-        if !taken.insert(key) {
-            self.add(place, problem);
+    /// Adds a problem if the thing is there already. `second` is the sentence about that; it must name the thing.
+    fn once(&mut self, place: &str, second: String) {
+        if self.taken.contains(&second) {
+            self.add(place, second);
+        } else {
+            self.taken.insert(second);
         }
     }
 
-    fn ingester<'a>(&mut self, ingester: &'a IngesterSettings, settings: &Settings, taken: &mut Taken<'a>) {
+    fn ingester(&mut self, ingester: &IngesterSettings, settings: &Settings) {
         let IngesterSettings { name, port, .. } = ingester;
         let place = format!("ingester {name}");
         self.check(&place, "url", address_of(&ingester.url()));
@@ -86,22 +84,19 @@ impl Built {
         if let Some(time) = ingester.stall_timeout {
             self.time(&place, "stall_timeout", time, MILLISECOND, YEAR);
         }
-        let second = format!("a second ingester is named \"{name}\"");
-        self.once(&mut taken.ingesters, name.as_str(), &place, second);
-        let second = format!("a second ingester has port {port}\n  give each a `url` of its own");
-        self.once(&mut taken.ports, *port, &place, second);
+        self.once(&place, format!("a second ingester is named \"{name}\""));
+        self.once(&place, format!("a second ingester has port {port}\n  give each a `url` of its own"));
         if let Some(admin) = settings.admin.filter(|admin| admin.port() == *port && !settings.admin_search) {
             self.add(&place, format_args!("port {port} is that of `admin` ({admin})"));
         }
         if let Some(dump) = &ingester.dump_path {
-            self.once(&mut taken.dumps, dump.as_path(), &place, "a second ingester writes to this dump_path");
+            self.once(&place, second_capture(dump));
         }
         if ingester.streams.is_empty() {
             self.add(&place, "it has no stream");
         }
         for StreamSettings { name, source, .. } in &ingester.streams {
-            let second = format!("a second stream is named \"{name}\"\n  names of streams are unique");
-            self.once(&mut taken.streams, name.as_str(), &place, second);
+            self.once(&place, format!("a second stream is named \"{name}\"\n  names of streams are unique"));
             if source.is_empty() {
                 self.add(&format!("stream {name}"), "source: it is empty");
             }

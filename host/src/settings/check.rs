@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -17,7 +16,7 @@ use super::{
     ingester::URL,
     keys::{Key, TakesEffect},
     problems::Problems,
-    read::{address, one_of, text},
+    read::{address, one_of, second_capture, text},
     redis_settings,
     tables::{heading, keys_of, refuse_unknown},
 };
@@ -90,26 +89,19 @@ fn control(top: &Table, problems: &mut Problems) -> Control {
     Control::Standalone(standalone)
 }
 
-/// Values that must be unique, with their owners.
+/// Things that may be there once, with the places of the first ones.
 #[derive(Debug, Default)]
 struct Taken {
-    ingesters: HashMap<String, Origin>,
-    ports: HashMap<u16, Origin>,
-    streams: HashMap<String, Origin>,
-    dumps: HashMap<PathBuf, Origin>,
+    /// By the sentence that reports a second one.
+    once: HashMap<String, Origin>,
     admin: Option<(u16, Origin)>,
 }
 
-fn claim<K: std::hash::Hash + Eq>(
-    taken: &mut HashMap<K, Origin>,
-    key: K,
-    origin: &Origin,
-    problems: &mut Problems,
-    what: impl FnOnce(&Origin) -> String,
-) {
-    match taken.get(&key) {
-        Some(first) => problems.add(origin, what(first)),
-        None => drop(taken.insert(key, origin.clone())),
+/// Adds a problem if the thing is there already. `second` is the sentence about that; it must name the thing.
+fn claim(taken: &mut Taken, origin: &Origin, second: String, advice: &str, problems: &mut Problems) {
+    match taken.once.get(&second) {
+        Some(first) => problems.add(origin, format_args!("{second}; the first: {first}{advice}")),
+        None => drop(taken.once.insert(second, origin.clone())),
     }
 }
 
@@ -150,25 +142,18 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
     refuse_unknown(table, "ingester", problems);
 
     if let Some((name, origin)) = &name {
-        claim(&mut taken.ingesters, name.to_string(), origin, problems, |first| {
-            format!("in [ingester]: a second ingester is named \"{name}\"; the first: {first}")
-        });
+        claim(taken, origin, format!("in [ingester]: a second ingester is named \"{name}\""), "", problems);
     }
     if !url_is_wrong {
         let origin = url.map_or(&table.origin, |given| &given.origin);
-        claim(&mut taken.ports, port, origin, problems, |first| {
-            format!(
-                "in [ingester]: a second ingester has port {port}; the first: {first}\n  give each a `url` of its own"
-            )
-        });
+        let second = format!("in [ingester]: a second ingester has port {port}");
+        claim(taken, origin, second, "\n  give each a `url` of its own", problems);
         if let Some((_, admin)) = taken.admin.as_ref().filter(|(admin, _)| *admin == port) {
             problems.add(origin, format_args!("in [ingester]: port {port} is that of `admin` ({admin})"));
         }
     }
     if let (Some(path), Some(given)) = (&ingester.dump_path, table.get("dump_path")) {
-        claim(&mut taken.dumps, path.clone(), &given.origin, problems, |first| {
-            format!("in [ingester]: a second ingester writes to this dump_path; the first: {first}")
-        });
+        claim(taken, &given.origin, format!("in [ingester]: {}", second_capture(path)), "", problems);
     }
     ingester
 }
@@ -207,12 +192,8 @@ fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<S
     refuse_unknown(table, "ingester.stream", problems);
     stream.parameters = parameters.unwrap_or_default();
     stream.name = name?;
-    claim(&mut taken.streams, stream.name.to_string(), origin, problems, |first| {
-        format!(
-            "in [ingester.stream]: a second stream is named \"{}\"; the first: {first}\n  names of streams are unique",
-            stream.name
-        )
-    });
+    let second = format!("in [ingester.stream]: a second stream is named \"{}\"", stream.name);
+    claim(taken, origin, second, "\n  names of streams are unique", problems);
     stream.source = source?.plugin;
     stream.settings = settings?;
     Some(stream)

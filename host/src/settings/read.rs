@@ -5,7 +5,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -149,6 +149,12 @@ pub(super) fn folder(given: &Given) -> Result<PathBuf, String> {
 
 pub(super) fn absolute(path: PathBuf) -> Result<PathBuf, String> {
     if path.is_absolute() { Ok(path) } else { Err(format!("{path:?}: expected an absolute path")) }
+}
+
+/// The sentence about a second capture at this path. It is the same for `/a//b` and `/a/b`, which are one path.
+pub(super) fn second_capture(path: &Path) -> String {
+    let path: PathBuf = path.components().collect();
+    format!("a second ingester writes to dump_path {path:?}")
 }
 
 pub(super) fn paths(given: &Given) -> Result<Vec<PathBuf>, String> {

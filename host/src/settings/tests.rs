@@ -219,6 +219,8 @@ fn names_ports_and_captures_are_there_once() {
     for key in ["name = 'n'", "dump_path = '/d'"] {
         assert!(two(key, &format!("{own_port}{key}"))[0].contains("the first: line 2"), "{key}");
     }
+    let capture = two("dump_path = '/d/x'", &format!("{own_port}dump_path = '/d//x'"));
+    assert!(capture[0].contains("a second ingester writes to dump_path \"/d/x\"; the first: line 2"), "{capture:?}");
     let twice = "[[ingester]]\nstream = [{ name = 'a', source = 'x' }, { name = 'a', source = 'x' }]";
     assert!(problems(twice)[0].contains("a second stream is named \"a\"; the first: line 2"));
     let admin = "admin = '127.0.0.1:10000'\n[[ingester]]\nstream = [{ name = 'a', source = 'x' }]";
