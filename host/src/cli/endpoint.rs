@@ -17,7 +17,7 @@ use crate::settings::{
 };
 
 /// The admin endpoint of a running framegate.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Endpoint {
     base: String,
     agent: ureq::Agent,
@@ -79,7 +79,7 @@ impl Endpoint {
     }
 }
 
-/// A framegate that was found on this machine.
+/// A framegate that has answered.
 #[derive(Debug)]
 pub(super) struct RunningHost {
     pub(super) endpoint: Endpoint,
@@ -116,6 +116,21 @@ impl RunningHost {
                 return None;
             }
         };
+        Self::new(endpoint, body)
+    }
+
+    /// The framegate at this endpoint.
+    ///
+    /// # Errors
+    /// There is no answer, or it is not a status.
+    pub(super) fn of(endpoint: Endpoint) -> anyhow::Result<Self> {
+        let (code, body) = endpoint.get("/status")?;
+        let host = Self::new(endpoint, body).filter(|_| code == 200);
+        host.with_context(|| format!("the answer is not a status of framegate: HTTP status {code}"))
+    }
+
+    /// `None` if the answer is not a status.
+    fn new(endpoint: Endpoint, body: String) -> Option<Self> {
         let status: Value = serde_json::from_str(&body).ok()?;
         status["ingesters"].is_array().then_some(Self { endpoint, body, status })
     }

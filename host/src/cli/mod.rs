@@ -22,6 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::settings::SettingsError;
+
 /// Forwards detector data to the dranspose workers that compute on it.
 #[derive(Debug, Parser)]
 #[command(name = "framegate", version, after_help = AFTER_HELP, max_term_width = 100)]
@@ -66,7 +68,11 @@ pub fn main() -> ExitCode {
     match done {
         Ok(status) => status,
         Err(error) if out::is_closed(&error) => ExitCode::SUCCESS,
-        Err(error) => fail(&[format!("{error:#}")], FAILURE),
+        Err(error) => match error.downcast_ref::<SettingsError>() {
+            // Variables that commands without a configuration read.
+            Some(wrong) => fail(wrong.problems(), WRONG_SETTINGS),
+            None => fail(&[format!("{error:#}")], FAILURE),
+        },
     }
 }
 

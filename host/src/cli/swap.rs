@@ -66,13 +66,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(Err(why)) => return Ok(fail(&[format!("--settings: {why}")], WRONG_SETTINGS)),
     };
     let stop = Stop::listen(None)?;
-    let endpoint = match Endpoint::named(args.url.as_deref()) {
-        Ok(Some(endpoint)) => endpoint,
-        Ok(None) => match choose(RunningHost::all()?, &args.stream) {
+    let endpoint = match Endpoint::named(args.url.as_deref())? {
+        Some(endpoint) => endpoint,
+        None => match choose(RunningHost::all()?, &args.stream) {
             Ok(found) => found.endpoint,
             Err(why) => return Ok(fail(&[why], WRONG_SETTINGS)),
         },
-        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
     };
     let request = json!({
         "stream": args.stream, "source": absolute(&args.source), "settings": settings, "from_command": true,
@@ -98,8 +97,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
         if receipt["state"] == "pending" && !args.json && !std::mem::replace(&mut is_pending, true) {
-            let status = endpoint.get("/status").ok().and_then(|(_, body)| parse(&body).ok());
-            if let Some(note) = status.and_then(|status| no_end(&status, &receipt)) {
+            let host = RunningHost::of(endpoint.clone()).ok();
+            if let Some(note) = host.and_then(|host| no_end(&host.status, &receipt)) {
                 out::line(note)?;
             }
         }

@@ -8,7 +8,6 @@ mod found;
 
 use std::process::ExitCode;
 
-use super::{WRONG_SETTINGS, fail};
 use crate::{
     plugin::{inspect::Trust, probe},
     settings::layers::{self, Environment},
@@ -38,10 +37,7 @@ struct ChildArgs {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let allow_writable = match layers::allow_writable_plugins(&Environment::new(std::env::vars_os())) {
-        Ok(allowed) => allowed,
-        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
-    };
+    let allow_writable = layers::allow_writable_plugins(&Environment::new(std::env::vars_os()))?;
     let trust = Trust { allow_writable, ..Trust::default() };
     match &args.command {
         Command::List(args) => found::run_list(args, trust),

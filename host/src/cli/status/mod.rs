@@ -10,13 +10,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
-use serde_json::Value;
-
 use super::{
-    WRONG_SETTINGS,
     endpoint::{self, Endpoint, RunningHost},
-    fail,
     signals::Stop,
 };
 
@@ -55,13 +50,15 @@ pub(crate) struct Args {
 /// Asks and shows.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let out = &mut io::stdout().lock();
-    let named = match Endpoint::named(args.url.as_deref()) {
-        Ok(named) => named,
-        Err(error) => return Ok(fail(error.problems(), WRONG_SETTINGS)),
-    };
-    let look = || match &named {
-        Some(endpoint) => shown(args, &ask(endpoint)?),
-        None => all(args),
+    let named = Endpoint::named(args.url.as_deref())?;
+    let look = || -> anyhow::Result<String> {
+        let hosts = match &named {
+            Some(endpoint) => vec![RunningHost::of(endpoint.clone())?],
+            None => RunningHost::all()?,
+        };
+        let shown = |host: RunningHost| if args.json { host.body } else { tables::text(&host.status) };
+        let shown: Vec<_> = hosts.into_iter().map(shown).collect();
+        Ok(shown.join(if args.json { "\n" } else { "\n\n" }))
     };
     if !args.watch {
         writeln!(out, "{}", look()?)?;
@@ -79,30 +76,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         stop.wait(EVERY);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The status of all framegates found on this machine.
-fn all(args: &Args) -> anyhow::Result<String> {
-    let shown = RunningHost::all()?.into_iter().map(|host| shown(args, &host.body)).collect::<Result<Vec<_>, _>>()?;
-    Ok(shown.join(if args.json { "\n" } else { "\n\n" }))
-}
-
-fn ask(endpoint: &Endpoint) -> anyhow::Result<String> {
-    match endpoint.get("/status")? {
-        (200, body) => Ok(body),
-        (status, _) => bail!("the answer is not a status of framegate: HTTP status {status}"),
-    }
-}
-
-fn shown(args: &Args, answer: &str) -> anyhow::Result<String> {
-    if args.json {
-        return Ok(answer.to_owned());
-    }
-    let status: Value = serde_json::from_str(answer).context("the answer is not a status of framegate")?;
-    if status["ingesters"].as_array().is_none() {
-        bail!("the answer is not a status of framegate");
-    }
-    Ok(tables::text(&status))
 }
 
 /// The interval at which ingesters' rates change.
