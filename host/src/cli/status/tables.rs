@@ -116,7 +116,7 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
     for (name, stream) in entries(&ingester["streams"]) {
         let shown = plain(name);
         let mut row = vec![shown.clone(), state(stream)];
-        row.extend(counts.map(|count| word(&stream[count])));
+        row.extend(words(stream, counts));
         row.push(bytes(&stream["bytes_waiting"]));
         let fed = list(sources).find(|source| source["stream"].as_str() == Some(name));
         row.push(fed.map_or("-".into(), |source| word(&source["source"])));
@@ -146,18 +146,7 @@ fn streams(out: &mut String, ingester: &Value, sources: &Value) {
             );
         }
     }
-    let header = [
-        "stream",
-        "state",
-        "read",
-        "forwarded",
-        "dropped",
-        "discarded",
-        "missing",
-        "queued",
-        "bytes waiting",
-        "source",
-    ];
+    let header = [&["stream", "state"][..], &counts, &["bytes waiting", "source"]].concat();
     table(out, &header, rows);
     out.push_str(&more);
 }
@@ -195,15 +184,10 @@ fn received(what: &str, count: &Value) -> String {
 /// The copies of plugin files; a frame that was not returned is still held by a queue, a worker's message or the network.
 fn generations(out: &mut String, generations: &Value) {
     let row = |generation: &Value| {
+        let mut row = words(generation, ["stream", "state", "frames_given", "frames_returned"]);
         let sha256 = word(&generation["sha256"]).chars().take(12).collect();
-        vec![
-            word(&generation["stream"]),
-            word(&generation["state"]),
-            word(&generation["frames_given"]),
-            word(&generation["frames_returned"]),
-            sha256,
-            word(&generation["source"]),
-        ]
+        row.extend([sha256, word(&generation["source"])]);
+        row
     };
     let rows: Vec<_> = list(generations).map(row).collect();
     if !rows.is_empty() {
@@ -250,14 +234,11 @@ fn workers(out: &mut String, ingester: &Value) {
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |now| now.as_secs_f64());
     let row = |worker: &Value| {
         let seen = worker["last_seen"].as_f64().filter(|seen| *seen > 0.0);
-        vec![
-            word(&worker["name"]),
-            if worker["connected"] == Value::Bool(true) { "yes" } else { "no" }.into(),
-            seen.map_or("never".into(), |seen| format!("{:.1} s ago", (now - seen).max(0.0))),
-            word(&worker["sent"]),
-            word(&worker["waiting"]),
-            word(&worker["dropped"]),
-        ]
+        let connected = if worker["connected"] == Value::Bool(true) { "yes" } else { "no" };
+        let seen = seen.map_or("never".into(), |seen| format!("{:.1} s ago", (now - seen).max(0.0)));
+        let mut row = vec![word(&worker["name"]), connected.into(), seen];
+        row.extend(words(worker, ["sent", "waiting", "dropped"]));
+        row
     };
     let rows: Vec<_> = list(&ingester["workers"]).map(row).collect();
     if rows.is_empty() {
@@ -295,6 +276,11 @@ fn word(value: &Value) -> String {
         Value::Null => "-".into(),
         value => value.to_string(),
     }
+}
+
+/// The words of these keys, as cells of a row.
+fn words<const N: usize>(value: &Value, keys: [&str; N]) -> Vec<String> {
+    keys.map(|key| word(&value[key])).into()
 }
 
 fn bytes(value: &Value) -> String {
