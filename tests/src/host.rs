@@ -89,9 +89,18 @@ impl Host {
         fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("our own child allows it");
     }
 
-    /// Its log so far.
+    /// Its log so far, with every line that was logged before this call.
     #[must_use]
     pub fn log(&self) -> String {
+        // A thread of its own writes the lines. It sleeps only when it has none left.
+        let tasks = format!("/proc/{}/task", self.id());
+        let is_busy = |task: std::io::Result<fs::DirEntry>| {
+            let stat = task.and_then(|task| fs::read_to_string(task.path().join("stat"))).unwrap_or_default();
+            ["(log) R", "(log) D"].iter().any(|writes| stat.contains(writes))
+        };
+        wait_for("the thread that writes the log", LIMIT, || {
+            (!fs::read_dir(&tasks).into_iter().flatten().any(is_busy)).then_some(())
+        });
         self.process.output()
     }
 
