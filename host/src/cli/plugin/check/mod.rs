@@ -145,12 +145,12 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let current = ProgressBar::new_spinner();
     for check in CHECKS {
         current.set_message(check.name);
-        if check.name == catalog::CREATE
-            && report.has_passed(catalog::LAYOUT)
+        if check.name == catalog::CREATE && report.has_passed(catalog::LAYOUT) {
+            task.check = None;
             // An error is left to the check itself.
-            && let Ok(found) = ask::<Task>(&task, LOOK, true)
-        {
-            task = found;
+            if let Ok(found) = ask::<Task>(&task, LOOK, true) {
+                task = found;
+            }
         }
         let began = Instant::now();
         let verdict = match (check.name, &inspected) {
