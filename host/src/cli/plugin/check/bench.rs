@@ -21,6 +21,7 @@ use framegate_plugin_api::{EventKind, HostServices, LogLevel, Progress};
 
 use super::{
     Task, redirect,
+    upstream::Message,
     verdict::{Wrong, fault},
 };
 use crate::event::Event;
@@ -77,6 +78,11 @@ impl Bench {
         let services = Services::new()?;
         self.answers.step("create");
         Ok((self.plugin.create("check", settings, services.clone()), services))
+    }
+
+    /// The detector's messages; none without a capture.
+    pub(super) fn messages(&self) -> &[Message] {
+        self.capture.as_ref().map_or(&[], |capture| &capture.messages)
     }
 
     /// Number of repetitions.

@@ -23,10 +23,9 @@ use crate::event::Event;
 /// every event at once.
 fn some(trial: &mut Trial<'_>, each: impl FnMut(&Event)) -> Result<Vec<Event>, Wrong> {
     let bench = trial.bench;
-    let messages = bench.capture.as_ref().map_or(&[][..], |capture| &capture.messages);
     match &bench.task.feed {
         Some(command) => feed::some(trial, command, MOST, each),
-        None => play::some(trial, bench.task.upstream, messages, MOST, each),
+        None => play::some(trial, bench.task.upstream, bench.messages(), MOST, each),
     }
 }
 
@@ -180,10 +179,9 @@ pub(super) fn input(bench: &Bench) -> Checked {
     if bench.task.upstream == Kind::None {
         return Err(Wrong::DoesNotApply("it takes no input that could be given here".into()));
     }
-    let messages = bench.capture.as_ref().map_or(&[][..], |capture| &capture.messages);
     let (mut upstream, mut met) = play::open_with(&mut trial, bench.task.upstream)?;
     let (mut sent, mut errors) = (0_u32, 0_u32);
-    for (what, message) in junk::messages(messages, bench.task.quick) {
+    for (what, message) in junk::messages(bench.messages(), bench.task.quick) {
         if !met {
             return Err(Wrong::NotChecked("the source did not connect to the detector that was played".into()));
         }

@@ -104,11 +104,12 @@ pub(super) fn drop(bench: &Bench) -> Checked {
 
 pub(super) fn memory(bench: &Bench) -> Checked {
     let mut trial = bench.create()?;
-    let messages = bench.capture.as_ref().map(|capture| &capture.messages[..capture.messages.len().min(20)]);
+    let messages = bench.messages();
+    let messages = &messages[..messages.len().min(20)];
     let times = bench.times(60);
     let mut events = 0;
     let mut cycle = |trial: &mut super::bench::Trial<'_>| -> Result<(), Wrong> {
-        events += play::some(trial, bench.task.upstream, messages.unwrap_or_default(), 20, |_| {})?.len();
+        events += play::some(trial, bench.task.upstream, messages, 20, |_| {})?.len();
         trial.close()
     };
     (0..times).try_for_each(|_| cycle(&mut trial))?;
