@@ -72,6 +72,8 @@ def binaries(messages: pathlib.Path) -> list[Binary]:
             binary.name = f"{binary.folder.name}-{binary.name}"
     cargo = os.environ.get("CARGO", "cargo")
     found.append(Binary("doc-tests", "", [cargo, "test", "--workspace", "--doc"], ROOT))
+    if unknown := set(ONLY) - {binary.name for binary in found}:
+        sys.exit(f"FRAMEGATE_TEST_ONLY: there is no {', '.join(sorted(unknown))}")
     return sorted((binary for binary in found if not ONLY or binary.name in ONLY), key=Binary.place)
 
 

@@ -223,6 +223,20 @@ fn each_module_that_a_rule_names_is_there() {
     assert_eq!(rule(&read_all(&root())), Vec::<String>::new());
 }
 
+/// Cargo takes a filter that fits no test for nothing to do.
+#[test]
+fn each_module_that_miri_runs_is_there() {
+    let gone = |script: &str| {
+        let sources = read_all(&root());
+        let modules: Vec<String> = of_host(&sources).map(|(_, module, _)| module).collect();
+        let (_, filters) = script.split_once("-p framegate --lib -- ").unwrap();
+        let filters = filters.split("\n}").next().unwrap().split_whitespace().filter(|word| *word != "\\");
+        filters.filter(|name| !modules.iter().any(|module| within(module, name))).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(gone("miri test -p framegate --lib -- budget \\\n  ingester::gone names\n}\n"), ["ingester::gone"]);
+    assert_eq!(gone(&fs::read_to_string(root().join("tests/run")).unwrap()), Vec::<String>::new());
+}
+
 #[test]
 fn the_heart_has_no_clock_no_thread_and_no_outside() {
     let rule = |sources: &Sources| {
