@@ -44,6 +44,7 @@ impl Source for Lecroy {
     const PROTOCOL: &'static str = "lecroy";
 
     fn create(settings: LecroySettings, host: HostContext) -> Result<Self, SourceError> {
+        settings.zmq.one_address()?;
         let max_sequence = settings.max_sequence.0;
         Ok(Self { upstream: Upstream::new(settings.zmq, Pattern::SubscribeAll, host)?, max_sequence })
     }

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, io::Read, path::PathBuf};
 
 use flate2::read::GzDecoder;
-use framegate_plugin_api::{Event, EventKind, Frame};
+use framegate_plugin_api::{Event, EventKind, Frame, testing::Trial};
 use framegate_zmq_source::testing::{self, Played};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -298,4 +298,10 @@ fn the_captures_give_the_events_of_the_reference_byte_for_byte() {
         let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest, expected.sha256, "{name}");
     }
+}
+
+#[test]
+fn only_one_connection_is_possible() {
+    let error = Trial::<Lecroy>::create(r#"{"upstream_url": ["tcp://h:1", "tcp://h:2"]}"#).unwrap_err();
+    assert!(error.message().contains("must come over one connection"), "{error}");
 }

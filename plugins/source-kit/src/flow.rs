@@ -52,16 +52,17 @@ impl Flow<'_, '_> {
         }
     }
 
-    /// Records the detector's own number of this data, so that gaps are counted. Has no other effect.
+    /// Records the detector's own number of this data, so that gaps are counted. Has no other effect; none at all for a
+    /// run over several connections, because their messages mix.
     pub fn number(&mut self, number: i64) {
-        if self.state.phase == Phase::Running {
+        if self.state.phase == Phase::Running && !self.state.holds_ends {
             self.state.received.number(number);
         }
     }
 
-    /// Records that the detector has numbered its data up to below `next`.
+    /// Records that the detector has numbered its data up to below `next`; see [`Flow::number`].
     pub fn numbers_below(&mut self, next: i64) {
-        if self.state.phase == Phase::Running {
+        if self.state.phase == Phase::Running && !self.state.holds_ends {
             self.state.received.numbers_below(next);
         }
     }
@@ -198,5 +199,24 @@ mod tests {
         assert_eq!(kinds, [EventKind::Start, EventKind::Data, EventKind::End]);
         assert_eq!(state.skipped(), [(AFTER_END.reason(), 2)]);
         assert!(!state.holds_an_end());
+    }
+
+    #[test]
+    fn over_several_connections_numbers_are_not_counted() {
+        let (_, context) = TestHost::new();
+        let mut push = |_| {};
+        let mut out = EventSink::new(&mut push, usize::MAX, usize::MAX);
+        let mut lost = |holds_ends: bool| {
+            let mut state = RunState::new("X", &Runs::default());
+            if holds_ends {
+                state.hold_ends();
+            }
+            let mut flow = state.flow(&mut out, &context);
+            flow.start([]);
+            [1, 3, 2, 5, 4].into_iter().for_each(|number| flow.number(number));
+            flow.numbers_below(7);
+            state.counters().into_iter().find(|(name, _)| *name == "lost_on_the_way").map(|(_, count)| count)
+        };
+        assert_eq!((lost(false), lost(true)), (Some(5), None));
     }
 }

@@ -43,6 +43,7 @@ impl Source for Xspress {
 
     fn create(settings: XspressSettings, host: HostContext) -> Result<Self, SourceError> {
         let XspressSettings { max_image, mut zmq } = settings;
+        zmq.one_address()?;
         let limits = Limits { json: length(zmq.max_header), image: length(max_image) };
         // The array of an image may be the first part of its own message; `max_header` limits only JSON.
         zmq.max_header = Bytes(zmq.max_header.0.max(max_image.0));

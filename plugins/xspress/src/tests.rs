@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use framegate_plugin_api::EventKind;
+use framegate_plugin_api::{EventKind, testing::Trial};
 use framegate_zmq_source::testing;
 
 use crate::{
-    XspressSettings,
+    Xspress, XspressSettings,
     messages::Packet,
     run::{Limits, XspressRun},
 };
@@ -181,4 +181,6 @@ fn its_own_setting_stands_beside_the_common_ones() {
         serde_json::from_str(r#"{"upstream_url": "tcp://h:1", "max_image": "1 MiB", "max_parts": 9}"#).unwrap();
     assert_eq!((settings.max_image.0, settings.zmq.max_parts), (1 << 20, 9));
     assert!(serde_json::from_str::<XspressSettings>(r#"{"upstream_url": "tcp://h:1", "max_imag": 1}"#).is_err());
+    let error = Trial::<Xspress>::create(r#"{"upstream_url": ["tcp://h:1", "tcp://h:2"]}"#).unwrap_err();
+    assert!(error.message().contains("must come over one connection"), "{error}");
 }

@@ -44,6 +44,8 @@ pub(crate) struct Link {
     spare: Message,
     /// `None`: the settings give a fixed number.
     read_ahead: Option<ReadAhead>,
+    /// How many messages libzmq may hold, for each detector.
+    messages: i32,
 }
 
 /// Result of [`Link::receive`].
@@ -86,7 +88,10 @@ impl Link {
         let socket = context.socket(kind).map_err(failed("no socket can be made"))?;
         let (read_ahead, messages) = match settings.receive_high_water_mark {
             Some(messages) => (None, i32::from(messages.get())),
-            None => (Some(ReadAhead::new(settings.receive_budget.0)), i32::try_from(READ_AHEAD_AT_FIRST).unwrap_or(2)),
+            None => {
+                let read_ahead = ReadAhead::new(settings.receive_budget.0, settings.attach == Attach::Bind);
+                (Some(read_ahead), i32::try_from(READ_AHEAD_AT_FIRST).unwrap_or(2))
+            }
         };
         configure(&socket, url, settings, messages).map_err(failed("an option was refused"))?;
         if pattern == Pattern::SubscribeAll {
@@ -114,6 +119,7 @@ impl Link {
             peer: None,
             spare: Message::new(),
             read_ahead,
+            messages,
         };
         link.begin()?;
         Ok(link)
@@ -200,11 +206,17 @@ impl Link {
         if let Some(messages) = self.read_ahead.as_mut().and_then(|read_ahead| read_ahead.seen(bytes)) {
             // Failing to reduce the read-ahead is no reason to end a run.
             let _ = self.socket.set_rcvhwm(messages);
+            self.messages = messages;
         }
         Ok(match refused {
             Some(why) => Received::Refused(why, bytes),
             None => Received::Message(frames, bytes),
         })
+    }
+
+    /// How many messages libzmq may hold; of a bound socket, for each detector.
+    pub(crate) fn read_ahead(&self) -> i32 {
+        self.messages
     }
 
     /// The socket to poll.

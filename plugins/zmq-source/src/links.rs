@@ -92,6 +92,11 @@ impl Links {
         Ok(Received::Empty)
     }
 
+    /// How many messages libzmq may hold.
+    pub(crate) fn read_ahead(&self) -> i32 {
+        self.links.iter().map(Link::read_ahead).sum()
+    }
+
     /// Connects links that waited for a name, and reconnects links that libzmq has given up; returns how many of these
     /// had worked before. Call it only when everything received over them was read.
     pub(crate) fn mend(&mut self) -> Result<u32, SourceError> {

@@ -9,8 +9,13 @@
 /// number. The number is a power of two, changes by a factor of two, and changes only after at least that many messages
 /// since the last change. So the other side can always send up to the next multiple, and the number of messages not yet
 /// acknowledged is always less than the new number.
+///
+/// A bound socket has a connection for each detector, and libzmq does not tell how many messages came over each; a new
+/// one begins with [`READ_AHEAD_AT_FIRST`]. So for these the number only falls: half of a smaller number divides
+/// whatever a side may still send.
 pub(crate) struct ReadAhead {
     budget: u64,
+    may_grow: bool,
     largest: u64,
     /// Messages taken since `messages` changed.
     taken: u32,
@@ -19,9 +24,9 @@ pub(crate) struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Before any size is known.
-    pub(crate) fn new(budget: u64) -> Self {
-        Self { budget, largest: 1, taken: 0, messages: READ_AHEAD_AT_FIRST }
+    /// Before any size is known. `is_bound`: several detectors may be connected.
+    pub(crate) fn new(budget: u64, is_bound: bool) -> Self {
+        Self { budget, may_grow: !is_bound, largest: 1, taken: 0, messages: READ_AHEAD_AT_FIRST }
     }
 
     /// Records a message; returns the new number if it must change.
@@ -32,7 +37,7 @@ impl ReadAhead {
             return None;
         }
         let room = self.budget / self.largest;
-        let wanted = if room >= u64::from(self.messages) * 2 {
+        let wanted = if self.may_grow && room >= u64::from(self.messages) * 2 {
             (self.messages * 2).min(1024)
         } else if room < u64::from(self.messages) {
             (self.messages / 2).max(2)
@@ -57,14 +62,16 @@ mod tests {
 
     #[test]
     fn what_is_read_ahead_follows_the_largest_message_in_steps_of_two() {
-        let changes = |sizes: &mut dyn Iterator<Item = usize>| {
-            let mut ahead = ReadAhead::new(64 << 20);
+        let changes_of = |is_bound, sizes: &mut dyn Iterator<Item = usize>| {
+            let mut ahead = ReadAhead::new(64 << 20, is_bound);
             sizes.filter_map(|bytes| ahead.seen(bytes)).collect::<Vec<_>>()
         };
+        let changes = |sizes: &mut dyn Iterator<Item = usize>| changes_of(false, sizes);
         assert_eq!(changes(&mut std::iter::repeat_n(64, 5000)), [32, 64, 128, 256, 512, 1024]);
         assert_eq!(changes(&mut std::iter::repeat_n(4 << 20, 5000)), [0i32; 0]);
         assert_eq!(changes(&mut std::iter::repeat_n(1 << 20, 5000)), [32, 64]);
         assert_eq!(changes(&mut std::iter::repeat_n(100 << 20, 5000)), [8, 4, 2]);
         assert_eq!(changes(&mut (0..5000).map(|n| if n < 100 { 64 } else { 8 << 20 })), [32, 64, 32, 16, 8]);
+        assert_eq!(changes_of(true, &mut (0..5000).map(|n| if n < 100 { 64 } else { 8 << 20 })), [8]);
     }
 }

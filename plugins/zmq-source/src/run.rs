@@ -85,11 +85,6 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
             if self.assembler.rest(&mut self.state.flow(out, &self.host)) {
                 return Ok(Progress::More);
             }
-            if self.end_at.is_some_and(|at| at.passed()) {
-                self.end_at = None;
-                self.state.flow(out, &self.host).release_end();
-                continue;
-            }
             let Some(links) = &mut self.links else { break };
             match links.receive()? {
                 Received::Message(message, bytes) => {
@@ -104,6 +99,11 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                     self.state.received(bytes);
                     self.state.flow(out, &self.host).skip(why);
                 }
+                // Not before everything that waits is read: the host may have been away for longer.
+                Received::Empty if self.end_at.is_some_and(|at| at.passed()) => {
+                    self.end_at = None;
+                    self.state.flow(out, &self.host).release_end();
+                }
                 Received::Empty if !out.is_empty() => return Ok(Progress::More),
                 Received::Empty => {
                     self.mend()?;
@@ -116,7 +116,7 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
             }
         }
         if self.between_scans == BetweenScans::Disconnect {
-            self.links = None;
+            self.disconnect()?;
         }
         // The host wants the last events now; the next call reads later messages.
         if out.is_empty() {
@@ -134,6 +134,21 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
 }
 
 impl<A> ZmqRun<A> {
+    /// Disconnects: the detector keeps what it has not sent. What libzmq has read ahead is lost, and is counted.
+    fn disconnect(&mut self) -> Result<(), SourceError> {
+        let Some(mut links) = self.links.take() else { return Ok(()) };
+        for _ in 0..links.read_ahead() {
+            match links.receive()? {
+                Received::Message(_, bytes) | Received::Refused(_, bytes) => {
+                    self.state.received(bytes);
+                    self.state.late(&self.host);
+                }
+                Received::Empty => break,
+            }
+        }
+        Ok(())
+    }
+
     /// After the end: reads, drops and counts messages until the deadline.
     fn drain(&mut self, deadline: Deadline) -> Result<(), SourceError> {
         let mut reads = 0u32;

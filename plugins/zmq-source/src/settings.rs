@@ -6,6 +6,7 @@
 
 use std::{num::NonZeroU16, time::Duration};
 
+use framegate_plugin_api::SourceError;
 use framegate_source_kit::{Bytes, Millis};
 use serde::{Deserialize, Deserializer, de};
 
@@ -107,6 +108,20 @@ impl ZmqSettings {
             max_parts: max_parts(),
             max_header: max_header(),
             max_part: max_part(),
+        }
+    }
+
+    /// For a protocol whose events have several messages: these must come over one connection, because messages of
+    /// several are read in turn.
+    ///
+    /// # Errors
+    /// There are several addresses.
+    pub fn one_address(&self) -> Result<(), SourceError> {
+        match self.upstream_url.as_slice() {
+            [_] => Ok(()),
+            _ => Err(SourceError::settings(
+                "upstream_url: a list is not possible here: the messages of one event must come over one connection",
+            )),
         }
     }
 }

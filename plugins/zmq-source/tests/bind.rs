@@ -9,8 +9,9 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -206,4 +207,55 @@ fn after_a_part_that_is_too_long_the_detector_comes_back_and_the_next_message_is
     send(&detector, &["d", "e"]);
     assert_eq!(to_the_end(&mut run).len(), 2);
     assert!(host.lines().iter().any(|(_, line)| line.contains("longer than max_part (1000 bytes)")));
+}
+
+/// Each detector has a connection of its own. All of them have to wait before the source reads the first message.
+#[test]
+fn detectors_that_all_had_to_wait_at_one_address_go_on() {
+    const EACH: usize = 100;
+    let url = free_url();
+    let (upstream, _) = upstream(&url, r#", "connect_wait": "10 s""#, Pattern::Pull);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let detectors: Vec<_> = (0..4)
+        .map(|_| {
+            let (url, sent) = (url.clone(), sent.clone());
+            thread::spawn(move || {
+                let socket = zmq::Context::new().socket(zmq::PUSH).unwrap();
+                socket.set_sndhwm(1).unwrap();
+                socket.set_sndtimeo(20_000).unwrap();
+                socket.connect(&url).unwrap();
+                for _ in 0..EACH {
+                    socket.send(vec![b'd'; 256 << 10], 0).unwrap();
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+                socket
+            })
+        })
+        .collect();
+    let mut run = open(&upstream);
+    // They wait when ZeroMQ and the kernel hold all they may: then nothing is sent for a while.
+    let (mut before, mut since) = (0, Instant::now());
+    while before == 0 || since.elapsed() < Duration::from_millis(300) {
+        let now = sent.load(Ordering::Relaxed);
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        thread::yield_now();
+        assert!(since.elapsed() < LIMIT, "nothing was sent");
+    }
+    assert!(before < 4 * EACH, "nobody had to wait");
+    wait_for_count(&mut run, "messages", 4 * EACH as u64);
+    drop(detectors.into_iter().map(|detector| detector.join().unwrap()).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_came_behind_the_end_is_counted_when_the_connection_is_closed() {
+    let url = free_url();
+    let (upstream, _) = upstream(&url, r#", "connect_wait": "10 s", "between_scans": "disconnect""#, Pattern::Pull);
+    // The messages wait together for the connection, so they come together.
+    let detector = detector(zmq::PUSH, &url);
+    send(&detector, &["s", "e", "s", "d", "e"]);
+    let mut run = open(&upstream);
+    assert_eq!(to_the_end(&mut run).len(), 2);
+    assert_eq!(run.status().skipped, [("after the end of the run", 3)]);
 }

@@ -110,6 +110,36 @@ fn several_upstreams_are_read_in_turn_and_one_that_comes_late_is_found() {
     assert_eq!((of(b"d1"), of(b"d2")), (5000, 5000));
 }
 
+/// The end comes early, because the links are read in turn; then the host, which has no room, is away for longer than
+/// an end is held.
+#[test]
+fn a_host_that_was_away_gets_what_waits_on_the_other_connection_before_the_end() {
+    let ((first, one), (second, other)) =
+        (bound(zmq::PUSH, "tcp://127.0.0.1:*"), bound(zmq::PUSH, "tcp://127.0.0.1:*"));
+    let urls = format!(
+        r#"{{"upstream_url": ["{:?}", "{:?}"], "connect_wait": "10 s", "between_scans": "disconnect"}}"#,
+        one.upstream_url, other.upstream_url
+    );
+    let mut run = open(&serde_json::from_str(&urls).unwrap(), Pattern::Pull);
+    for text in ["s", "d1"] {
+        first.send(text, 0).unwrap();
+    }
+    let mut events = testing::until(&mut run, LIMIT, "the start", |events, _| events.len() == 2).unwrap();
+    (0..200).for_each(|_| second.send("d2", 0).unwrap());
+    first.send("e", 0).unwrap();
+    let began = Instant::now();
+    // By then the end has come, too.
+    while count(&run, "messages") < 100 {
+        let mut push = |event| events.push(event);
+        run.next(&mut EventSink::new(&mut push, 1, 1), Deadline::after(Duration::from_millis(50))).unwrap();
+        assert!(began.elapsed() < LIMIT);
+    }
+    thread::sleep(Duration::from_millis(600));
+    events.extend(to_the_end(&mut run));
+    assert_eq!(events.len(), 203);
+    assert_eq!(events.last().unwrap().kind, EventKind::End);
+}
+
 #[test]
 fn a_unix_socket_is_an_address_too() {
     let folder = tempfile::tempdir().unwrap();
