@@ -63,6 +63,17 @@ impl Split {
             same.push(b',');
             json::write_str(&key, &mut same);
             same.push(b':');
+            // Counted before anything is kept: a list takes some twenty times its text.
+            let mut elements = 0u64;
+            let count = |_| {
+                elements += 1;
+                true
+            };
+            // What is no list has no elements.
+            let _ = value.is_array_of(count);
+            if elements.saturating_mul((head.len() + FRAME_NUMBER) as u64) > max_bytes {
+                return Err(TOO_LONG);
+            }
             let Some(items) = value.items() else {
                 value.write(&mut same);
                 continue;
@@ -82,7 +93,7 @@ impl Split {
             Some(samples) => Self { head: head.into_bytes(), first, pieces, samples, next: 0 },
         };
         if split.bytes() > u128::from(max_bytes) {
-            return Err(Malformed::new("the samples would be longer than max_split"));
+            return Err(TOO_LONG);
         }
         Ok(split)
     }
@@ -170,6 +181,8 @@ impl FrameNumber {
         out.extend_from_slice(text.as_bytes());
     }
 }
+
+const TOO_LONG: Malformed = Malformed::new("the samples would be longer than max_split");
 
 /// About how many digits a frame number has.
 const FRAME_NUMBER: usize = 10;

@@ -18,6 +18,11 @@ pub(super) struct Cursor<'a> {
 }
 
 impl Span {
+    /// Its length in bytes.
+    pub(super) fn size(self) -> usize {
+        self.length as usize
+    }
+
     /// The bytes of this span; `bytes` must be the message that the span was made from.
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.at as usize..).and_then(|rest| rest.get(..self.length as usize)).unwrap_or_default()

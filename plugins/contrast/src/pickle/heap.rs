@@ -3,7 +3,8 @@
 //! Pure data. Nothing here owns bytes of a message, so the buffers can be reused from message to message.
 
 use crate::pickle::{
-    Field, MAX_DEPTH, MAX_VALUES, MEMO_BEYOND, Refusal, cursor::Span, names::Known, numpy::Object, octets::Octets,
+    Field, MAX_DEPTH, MAX_VALUES, MEMO_BEYOND, READ_AGAIN, Refusal, cursor::Span, names::Known, numpy::Object,
+    octets::Octets,
 };
 
 /// A value on the stack. Values that no rule inspects are [`Item::Other`].
@@ -65,6 +66,8 @@ pub(super) struct Heap {
     has_outermost: bool,
     /// Maximum number of memo entries, so that their cost stays proportional to the message.
     most_memo: usize,
+    /// How many bytes of values may still be read: a long value of the memo could be used for ever.
+    left_to_read: usize,
 }
 
 impl Heap {
@@ -83,6 +86,7 @@ impl Heap {
         self.odd_key = false;
         self.has_outermost = false;
         self.most_memo = bytes.saturating_add(MEMO_BEYOND).min(MAX_VALUES);
+        self.left_to_read = bytes.saturating_mul(READ_AGAIN);
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -174,6 +178,35 @@ impl Heap {
     pub(super) fn elements(&self, item: Item) -> Option<&[Item]> {
         let Item::Tuple(Elements::Kept { at, length }) = item else { return None };
         self.elements.get(at as usize..)?.get(..usize::from(length))
+    }
+
+    /// Charges a value whose bytes are read.
+    pub(super) fn reads(&mut self, item: Item) -> Result<(), Refusal> {
+        self.charge(self.size(item))
+    }
+
+    /// Charges the elements of a tuple.
+    pub(super) fn reads_elements(&mut self, tuple: Item) -> Result<(), Refusal> {
+        self.charge(self.elements(tuple).into_iter().flatten().map(|item| self.size(*item)).sum())
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.left_to_read =
+            self.left_to_read.checked_sub(bytes).ok_or(Refusal("a long value that is used again and again"))?;
+        Ok(())
+    }
+
+    /// How many bytes of the message a value has.
+    fn size(&self, item: Item) -> usize {
+        match item {
+            Item::Text(span) => span.size(),
+            Item::Octets(octets) => octets.span.size(),
+            Item::Object(_) => match self.object(item) {
+                Some(Object::Scalar(scalar)) => scalar.size(),
+                _ => 0,
+            },
+            _ => 0,
+        }
     }
 
     /// A new dictionary.

@@ -230,16 +230,19 @@ impl<'a, 'h> Machine<'a, 'h> {
     /// Records a field of the outermost dictionary.
     fn take_field(&mut self, key: Item, value: Item) -> Result<(), Refusal> {
         hashable(key)?;
-        // The common case does not allocate.
+        // The common case neither allocates nor reads the whole text.
         let field = match key {
-            Item::Text(span) => Field::of(std::str::from_utf8(span.of(self.cursor.bytes())).unwrap_or_default()),
-            _ => match lax::Value::new(self.cursor.bytes(), self.heap, key).as_python_str() {
-                Some(text) => Field::of(&text),
-                None => {
-                    self.heap.odd_key = true;
-                    None
+            Item::Text(span) => Field::of(span.of(self.cursor.bytes())),
+            _ => {
+                self.heap.reads(key)?;
+                match lax::Value::new(self.cursor.bytes(), self.heap, key).as_python_str() {
+                    Some(text) => Field::of(text.as_bytes()),
+                    None => {
+                        self.heap.odd_key = true;
+                        None
+                    }
                 }
-            },
+            }
         };
         if let Some(field) = field {
             self.heap.fields[field as usize] = Some(value);
@@ -272,7 +275,10 @@ impl<'a, 'h> Machine<'a, 'h> {
             return Err(Refusal("a call without a tuple of arguments"));
         }
         let result = match callable {
-            Item::Known(known) => known.call(self.cursor.bytes(), self.heap, arguments)?,
+            Item::Known(known) => {
+                self.heap.reads_elements(arguments)?;
+                known.call(self.cursor.bytes(), self.heap, arguments)?
+            }
             Item::Opaque => Item::Opaque,
             _ => return Err(Refusal("a call of what cannot be called")),
         };
@@ -284,6 +290,7 @@ impl<'a, 'h> Machine<'a, 'h> {
         let target = self.heap.top()?;
         match target {
             Item::Object(_) => {
+                self.heap.reads_elements(state)?;
                 let object = known::build(self.cursor.bytes(), self.heap, target, state)?;
                 if let Some(place) = self.heap.object_mut(target) {
                     *place = object;

@@ -103,13 +103,13 @@ impl<'a> Dictionary<'a> {
 impl Field {
     const COUNT: usize = 5;
 
-    fn of(key: &str) -> Option<Self> {
+    fn of(key: &[u8]) -> Option<Self> {
         match key {
-            "status" => Some(Field::Status),
-            "path" => Some(Field::Path),
-            "scannr" => Some(Field::Scannr),
-            "description" => Some(Field::Description),
-            "dt" => Some(Field::Dt),
+            b"status" => Some(Field::Status),
+            b"path" => Some(Field::Path),
+            b"scannr" => Some(Field::Scannr),
+            b"description" => Some(Field::Description),
+            b"dt" => Some(Field::Dt),
             _ => None,
         }
     }
@@ -122,6 +122,9 @@ const MAX_VALUES: usize = 1 << 20;
 /// By how much the index of a memo entry may exceed the message's length. Python numbers entries from 0, and each takes
 /// a byte; a pickler that keeps counting from message to message stays below this limit for long.
 const MEMO_BEYOND: usize = 1 << 10;
+
+/// How often all bytes of a message may be read. A real message reads those of numpy's arrays twice.
+const READ_AGAIN: usize = 8;
 
 /// Open marks. Python's own pickler gives up at about 1000 levels of nesting.
 const MAX_DEPTH: usize = 1 << 12;

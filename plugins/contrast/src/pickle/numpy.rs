@@ -90,6 +90,13 @@ impl DType {
     }
 }
 
+impl Scalar {
+    /// The number of bytes in the message.
+    pub(super) fn size(self) -> usize {
+        self.data.span.size()
+    }
+}
+
 impl Array {
     /// An array before its state is set.
     pub(super) fn empty() -> Self {

@@ -181,3 +181,12 @@ fn numpy_s_objects_must_fit_their_bytes() {
         assert!(!reads(&around(&array(shape, data))));
     }
 }
+
+#[test]
+fn a_long_value_cannot_be_used_for_ever() {
+    let text =
+        [&b"X\xe8\x03\x00\x00"[..], &b"a".repeat(1000), b"\x940c_codecs\nencode\n\x940\x8c\x06latin1\x940"].concat();
+    let encoded = |times: usize| [b"\x80\x04}", &text[..], &b"h\x01h\x00h\x02\x86R0".repeat(times), b"."].concat();
+    assert!(reads(&encoded(5)));
+    assert!(refusal(&encoded(100)).to_string().contains("again and again"));
+}
