@@ -210,6 +210,26 @@ fn a_scan_is_ready_only_when_every_source_answered_and_the_network_drained() {
 }
 
 #[test]
+fn a_message_of_the_last_scan_is_not_begun_again_on_another_connection() {
+    let now = Instant::now();
+    let account = Account::new(u64::MAX, || ());
+    let mut heart = heart();
+    let old = started(&mut heart, Deal::Controller, now);
+    heart.events(0, event(&account, "0".to_owned(), EventKind::Data));
+    heart.assign(Assignments { scan: old, workers: workers(), events: vec![to_w0(0)] }, now);
+    while heart.pair(now, SystemTime::now(), &account, |_| ()) {}
+    let w0 = WorkerName::new("w0").unwrap();
+    let index = heart.workers.index(&w0, now);
+    heart.sent(index, 0, 3, now);
+    // In its own scan it would be.
+    assert_eq!(heart.workers.parted(&w0, 0), 0);
+    heart.sent(index, 0, 3, now);
+    started(&mut heart, Deal::Controller, now);
+    assert_eq!((heart.workers.parted(&w0, 0), heart.workers.parted(&w0, 0)), (1, 0));
+    assert!(heart.workers.nothing_waits());
+}
+
+#[test]
 fn a_source_that_opens_too_late_stays_failed() {
     let now = Instant::now();
     let mut heart = heart();

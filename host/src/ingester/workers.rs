@@ -30,6 +30,8 @@ pub(crate) struct Worker {
     moved: Instant,
     /// Number of bytes of the first message that the network has.
     begun: usize,
+    /// The first message is of the last scan: the network may complete it, but nobody else gets it.
+    of_last_scan: bool,
     sent_at: Option<Instant>,
     /// Evicted in this scan: it would be out of step.
     evicted: bool,
@@ -195,6 +197,7 @@ impl Workers {
     ) -> impl Iterator<Item = Pooled<Message>> {
         let worker = &mut self.all[index];
         worker.begun = begun;
+        worker.of_last_scan &= messages == 0;
         worker.sent += messages as u64;
         worker.moved = now;
         worker.sent_at = Some(now);
@@ -208,10 +211,15 @@ impl Workers {
     }
 
     /// The worker's connection has ended, or was replaced. Messages that the network had and the other side has not
-    /// confirmed are lost, unless only the confirmation was lost. A message that was partly sent is sent again, whole.
-    pub(crate) fn parted(&mut self, name: &WorkerName, lost: u64) {
-        let Some(worker) = self.by_name.get(name).map(|index| &mut self.all[*index]) else { return };
+    /// confirmed are lost, unless only the confirmation was lost. A message that was partly sent is sent again, whole, except
+    /// one of the last scan. Returns the number of messages that are dropped for that reason.
+    pub(crate) fn parted(&mut self, name: &WorkerName, lost: u64) -> u64 {
+        let Some(worker) = self.by_name.get(name).map(|index| &mut self.all[*index]) else { return 0 };
         worker.begun = 0;
+        let is_old = std::mem::take(&mut worker.of_last_scan);
+        if is_old {
+            worker.pending.pop_front();
+        }
         if lost > 0 {
             worker.lost += lost;
             self.lost += lost;
@@ -219,6 +227,7 @@ impl Workers {
                 "the connection to worker {name} has ended: up to {lost} messages on their way to it are lost"
             ));
         }
+        u64::from(is_old)
     }
 
     /// Evicts workers that are unreachable, or block others, for too long.
@@ -241,7 +250,7 @@ impl Workers {
             };
             let count = worker.pending.len() as u64;
             worker.pending.clear();
-            worker.begun = 0;
+            (worker.begun, worker.of_last_scan) = (0, false);
             worker.evicted = true;
             worker.dropped += count;
             self.dropped += count;
@@ -276,6 +285,7 @@ impl Workers {
             let begun = usize::from(worker.begun > 0);
             dropped += (worker.pending.len() - begun) as u64;
             worker.pending.truncate(begun);
+            worker.of_last_scan = begun == 1;
         }
         if self.gone.len() >= self.most {
             self.gone.clear();
@@ -360,6 +370,7 @@ impl Worker {
             unreachable_since: None,
             moved: now,
             begun: 0,
+            of_last_scan: false,
             sent_at: None,
             evicted: false,
             assigned: false,

@@ -150,3 +150,29 @@ fn a_new_scan_gets_nothing_of_what_waited_in_the_old() {
     (1..u64::from(OLD) + 2).for_each(|number| check(&worker.next(), "eiger", number, 1, OLD));
     stage.finish();
 }
+
+#[test]
+fn a_worker_that_comes_back_in_the_next_scan_gets_nothing_of_the_old() {
+    const OLD: u32 = 8000;
+    let mut stage = Stage::with(RedisServer::start(), &["eiger"], OLD, |_| ());
+    let stalled = Worker::stalled("w1", &stage.settings.ingesters[0].url());
+    let uuid = stalled.service_uuid().to_string();
+    stage.wait_state("the worker", |state| state["connected_workers"].get(&uuid).is_some());
+    stage.scan(&["eiger"]);
+    let to_it: &[(&str, &[&str])] = &[("eiger", &["w1"])];
+    stage.controller.assign(&vec![to_it; OLD as usize + 2]);
+    stage.wait_report("a message that is partly sent", |report| {
+        report.processed_events == u64::from(OLD) + 2 && report.workers[0].waiting > 1000 && report.workers[0].begun > 0
+    });
+    stage.scan(&["eiger"]);
+    let before = stage.report();
+    assert_eq!((before.workers[0].waiting, before.counters["messages_of_last_scan"]), (1, 1));
+    drop(stalled);
+    let worker = stage.worker("w1");
+    let replaced = before.counters["messages_replaced"] + 1;
+    stage.wait_report("the count", |report| report.counters["messages_replaced"] == replaced);
+    stage.next_runs();
+    stage.controller.assign(&vec![to_it; OLD as usize + 2]);
+    (0..u64::from(OLD) + 2).for_each(|number| check(&worker.next(), "eiger", number, 1, OLD));
+    stage.finish();
+}
