@@ -16,7 +16,13 @@ use framegate::{
     settings::{IngesterSettings, StreamSettings},
 };
 use framegate_tests::{
-    framegate::plugin, process::free_port, protocols, python::suite_file, redis::RedisServer, stage::Stage,
+    controller::LIMIT,
+    framegate::plugin,
+    process::{free_port, wait_for},
+    protocols,
+    python::suite_file,
+    redis::RedisServer,
+    stage::Stage,
 };
 use serde_json::{Value, json};
 
@@ -116,6 +122,40 @@ fn a_finish_with_a_backlog_delivers_every_event_whose_detector_has_given_its_par
             assert_eq!(message.stream(stream).unwrap()[0][..8], number.to_le_bytes(), "{stream}");
         }
     }
+}
+
+#[test]
+fn a_stop_with_a_backlog_delivers_every_event_whose_detector_has_given_its_part() {
+    const EVENTS: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let answers = folder.path().join("answers");
+    let mut stage = Stage::with(RedisServer::start(), &["asked-at-stop", "played-at-stop"], 0, |settings| {
+        let linked =
+            |name: &str, source: &str, settings| StreamSettings::new(StreamName::new(name).unwrap(), source, settings);
+        settings.shutdown_grace = LIMIT;
+        settings.ingesters[0].streams = vec![
+            linked("asked-at-stop", "asked", json!({"answers_when": answers})),
+            linked("played-at-stop", "played", json!({"events": EVENTS})),
+        ];
+    });
+    let worker = stage.worker("w1");
+    stage.scan(&["asked-at-stop", "played-at-stop"]);
+    let both: &[(&str, &[&str])] = &[("asked-at-stop", &["w1"]), ("played-at-stop", &["w1"])];
+    stage.controller.assign(&[both; EVENTS]);
+    stage.wait_report("the events", |report| {
+        report.assignments_waiting == EVENTS as u64 && report.streams["played-at-stop"].read == EVENTS as u64
+    });
+    let host = stage.host.take().unwrap();
+    let stopping = thread::spawn(move || host.shutdown());
+    // The stop has come when the other source has ended.
+    let reads = |task: fs::DirEntry| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("read played-at-"))
+    };
+    let goes_on = || fs::read_dir("/proc/self/task").unwrap().any(|task| reads(task.unwrap()));
+    wait_for("the stop", LIMIT, || (!goes_on()).then_some(()));
+    fs::write(&answers, "").unwrap();
+    (0..EVENTS as u64).for_each(|number| assert_eq!(worker.next().number(), number));
+    stopping.join().unwrap();
 }
 
 fn messages_of_contrast() -> Vec<Vec<u8>> {

@@ -32,7 +32,8 @@ impl Forwarder {
                 }
                 Action::Stop { grace } => {
                     self.state.stop_at = Some(Instant::now() + grace);
-                    for input in &mut self.inputs {
+                    // An on-demand source gives nothing unless it is asked, and assigned events still need it.
+                    for input in self.inputs.iter().filter(|input| !input.reader.shared.is_on_demand()) {
                         input.reader.stop();
                     }
                 }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     budget::Account,
+    counter::Counter,
     ingester::{
         Ingester, PairedEvent,
         assemble::Slot,
@@ -115,6 +116,8 @@ const HOUSEKEEPING: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_millis(200);
 /// How long control may take to end. The host waits less, but its time began earlier.
 const CONTROL_ENDS: Duration = Duration::from_millis(1000);
+/// A disk that takes nothing for so long hangs.
+const DISK_ANSWERS: Duration = Duration::from_millis(400);
 /// A worker that has just read our address pings within milliseconds; the rest is for a busy machine.
 const LAST_PINGS: Duration = Duration::from_millis(60);
 
@@ -131,7 +134,8 @@ impl Forwarder {
                 landmarks = seen;
                 self.publish(now, false);
             }
-            let delivered = !busy && self.ingester.workers.nothing_waits();
+            let delivered =
+                !busy && self.ingester.workers.nothing_waits() && !self.ingester.is_asking() && !self.dump.holds_back();
             if self.state.stop_at.is_some_and(|stop_at| delivered || now >= stop_at) {
                 return self.close();
             }
@@ -151,7 +155,8 @@ impl Forwarder {
         busy |= self.router.receive(now, |heard| match heard {
             WorkerInput::Message { identity, payload } => ingester.workers.ping(identity, payload, now, wall),
             WorkerInput::Parted(worker, lost) => {
-                ingester.workers.parted(&worker, lost);
+                let replaced = ingester.workers.parted(&worker, lost);
+                ingester.count(Counter::MessagesReplaced, replaced);
                 None
             }
         });
@@ -292,12 +297,25 @@ impl Forwarder {
         for input in &mut self.inputs {
             input.reader.join(limit);
         }
-        while self.dump.closed() != Some(last) && Instant::now() < limit {
-            thread::park_timeout(Duration::from_millis(2));
-        }
+        self.wait_for_disk(last, limit);
         self.publish(Instant::now(), true);
         self.dump.join(limit);
         outlive_control(&self.commands, &mut self.router, &self.wake);
+    }
+
+    /// Waits for the capture to close, at least until `limit`. A disk that is slow and takes something has the rest of the
+    /// grace.
+    fn wait_for_disk(&mut self, closes: ScanId, limit: Instant) {
+        let latest = self.state.stop_at.map_or(limit, |stop_at| stop_at.max(limit));
+        let (mut until, mut left) = (limit, self.dump.waiting_bytes());
+        while self.dump.closed() != Some(closes) && Instant::now() < until {
+            thread::park_timeout(Duration::from_millis(2));
+            let now_left = self.dump.waiting_bytes();
+            if now_left < left {
+                left = now_left;
+                until = (Instant::now() + DISK_ANSWERS).min(latest).max(limit);
+            }
+        }
     }
 }
 

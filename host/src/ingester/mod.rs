@@ -88,6 +88,8 @@ pub(crate) struct Ingester {
     counters: BTreeMap<Counter, u64>,
     pub(crate) pace: Pace,
     pub(crate) actions: Vec<Action>,
+    /// The next event waits only for triggered sources.
+    asking: bool,
     created_at: header::CreatedAt,
     messages: Messages,
 }
@@ -129,6 +131,7 @@ impl Ingester {
             counters: BTreeMap::new(),
             pace: Pace::default(),
             actions: Vec::new(),
+            asking: false,
             created_at: header::CreatedAt::default(),
             messages: Messages::new(),
         }
@@ -335,7 +338,7 @@ impl Ingester {
             }
             Phase::Closing { deadline } if now >= deadline => {
                 tracing::error!(
-                    "the disk of the capture hangs: the scan ends after waiting {CAPTURE_CLOSE:?} for it; waiting \
+                    "the disk of the capture is slow or hangs: the scan ends after waiting {CAPTURE_CLOSE:?} for it; waiting \
                      events are written when it answers again"
                 );
                 let id = scan.id;

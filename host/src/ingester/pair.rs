@@ -76,9 +76,9 @@ impl Ingester {
         Some(&mut self.scan.as_mut()?.streams[stream].flow.empties)
     }
 
-    /// Whether the stream has no event waiting here.
+    /// Whether the stream has no event waiting here. Places of dropped events hold no memory.
     pub(crate) fn holds_none(&self, stream: usize) -> bool {
-        self.scan.as_ref().is_none_or(|scan| scan.streams[stream].flow.is_empty())
+        self.scan.as_ref().is_none_or(|scan| scan.streams[stream].flow.waiting() == 0)
     }
 
     /// Pairs the next event. Returns false if an event or an assignment is missing. The caller checks first that `account`
@@ -90,6 +90,7 @@ impl Ingester {
         account: &Arc<Account>,
         capture: impl FnOnce(&PairedEvent<'_>),
     ) -> bool {
+        self.asking = false;
         let Some(scan) = &mut self.scan else { return false };
         if !matches!(scan.phase, Phase::Running | Phase::Finishing) {
             return false;
@@ -106,8 +107,8 @@ impl Ingester {
                 self.dispatch(&assigned, now, wall, account, capture);
                 return true;
             }
-            // A finish waits for them too.
-            Next::Asked => {}
+            // A finish and a stop wait for them too.
+            Next::Asked => self.asking = true,
             Next::Nothing => {
                 let Some(scan) = &mut self.scan else { return false };
                 if scan.phase == Phase::Finishing {
@@ -121,6 +122,11 @@ impl Ingester {
             }
         }
         false
+    }
+
+    /// Whether the next event waits only for triggered sources; each answers, or fails.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.asking
     }
 
     /// The first assignment, if all its events have arrived.

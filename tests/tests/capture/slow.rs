@@ -1,12 +1,17 @@
 //! A disk that is slow, or hangs: a named pipe.
 
-use std::{fs::File, io::Read, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{fs, fs::File, io::Read, os::unix::fs::OpenOptionsExt, path::Path, thread, time::Duration};
 
 use framegate_tests::{
+    process::wait_for,
     standalone::{House, Wish, images, is_end},
     worker::LIMIT,
 };
-use nix::{fcntl::OFlag, sys::stat::Mode, unistd::mkfifo};
+use nix::{
+    fcntl::OFlag,
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
+};
 
 use crate::{read, read_whole};
 
@@ -29,6 +34,68 @@ fn drain(disk: File) -> std::thread::JoinHandle<Vec<u8>> {
         disk.read_to_end(&mut all).unwrap();
         all
     })
+}
+
+/// Makes the disk take some 20 MB a second; returns its data up to the writer's close.
+fn drain_slowly(mut disk: File) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        nix::fcntl::fcntl(&disk, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+        let (mut all, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+        loop {
+            match disk.read(&mut piece).unwrap() {
+                0 => return all,
+                n => all.extend_from_slice(&piece[..n]),
+            }
+            // The disk is slow: that is what is tested.
+            thread::sleep(Duration::from_millis(3));
+        }
+    })
+}
+
+#[test]
+fn a_slow_disk_has_the_grace_of_a_stop_and_the_capture_ends_with_a_whole_event() {
+    for (grace, is_whole) in [("20 s", true), ("100 ms", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, disk) = slow_disk(folder.path());
+        let (ingester, top) = (format!("dump_path = \"{path}\""), format!("shutdown_grace = \"{grace}\""));
+        let mut house = House::new(&Wish { top: &top, ingester: &ingester, ..Wish::default() });
+        let worker = house.worker("w1");
+        house.detector.header();
+        (0..100).for_each(|image| house.detector.image(&vec![image; 1 << 20]));
+        (0..101).for_each(|_| drop(worker.next()));
+        let draining = drain_slowly(disk);
+        house.host.signal(Signal::SIGTERM);
+        assert!(house.host.wait(LIMIT).success());
+        let events = read(&draining.join().unwrap()).len();
+        let log = house.host.log();
+        if is_whole {
+            assert_eq!(events, 101, "{log}");
+        } else {
+            assert!((1..101).contains(&events), "{events}");
+            assert!(log.contains(&format!("has {events} events, {} were not written", 101 - events)), "{log}");
+        }
+        assert!(!log.contains("hangs"), "{log}");
+    }
+}
+
+/// Events that are collected for the disk are not a sign that it is slow.
+#[test]
+fn a_small_capture_limit_takes_no_fast_disk_for_a_slow_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture.cbors");
+    let ingester =
+        format!("dump_path = \"{}\"\ncapture_limit = \"200 KB\"\ncapture_when_full = \"close\"", path.display());
+    let mut house = House::new(&Wish { standalone: "scans = 1", ingester: &ingester, ..Wish::default() });
+    let worker = house.worker("w1");
+    house.detector.header();
+    for image in 0..500 {
+        house.detector.image(&[image as u8; 1000]);
+        drop(worker.next());
+    }
+    house.detector.end();
+    assert_eq!(worker.until(is_end).len(), 2);
+    assert!(house.host.wait(LIMIT).success());
+    assert_eq!(read(&fs::read(path).unwrap()).len(), 502, "{}", house.host.log());
 }
 
 #[test]
@@ -118,6 +185,31 @@ fn a_capture_may_hold_back_forwarding_and_then_nothing_is_missing() {
     assert_eq!(images(&got).len(), usize::from(sent));
     assert!(house.host.wait(LIMIT).success());
     assert_eq!(read(&draining.join().unwrap()).len(), usize::from(sent) + 2);
+}
+
+#[test]
+fn a_stop_waits_for_a_disk_that_holds_back_forwarding() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, disk) = slow_disk(folder.path());
+    let ingester = format!(
+        "dump_path = \"{path}\"\ncapture_limit = \"500 KB\"\ncapture_when_full = \"block\"\nmemory_limit = \"4 MiB\""
+    );
+    let wish = Wish { top: "shutdown_grace = \"20 s\"", ingester: &ingester, ..Wish::default() };
+    let mut house = House::new(&wish);
+    let worker = house.worker("w1");
+    house.detector.header();
+    (0..15).for_each(|image| house.detector.image(&[image; 100_000]));
+    house.host.wait_for("the events", |ingester| {
+        ingester["streams"]["camera"]["read"] == 16 && ingester["processed_events"].as_u64() < Some(12)
+    });
+    house.host.signal(Signal::SIGTERM);
+    let stops = || house.host.log().contains("stopping; delivering");
+    wait_for("the stop", LIMIT, || stops().then_some(()));
+    let draining = drain(disk);
+    let got: Vec<_> = (0..16).map(|_| worker.next()).collect();
+    assert_eq!(images(&got).len(), 15);
+    assert!(house.host.wait(LIMIT).success());
+    assert_eq!(read(&draining.join().unwrap()).len(), 16);
 }
 
 #[test]

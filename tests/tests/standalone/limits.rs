@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use framegate_tests::standalone::{House, Wish, images, is_end, numbers};
+use framegate_tests::{
+    detector::Detector,
+    framegate,
+    host::Host,
+    process::free_port,
+    standalone::{House, Wish, images, is_end, numbers},
+};
 
 #[test]
 fn a_stream_that_may_drop_keeps_the_places_of_what_it_drops() {
@@ -109,4 +115,41 @@ fn however_small_the_limits_are_every_event_arrives_and_is_captured() {
     assert!(images(&got) == all, "{} messages", got.len());
     assert!(house.host.wait(Duration::from_secs(20)).success());
     assert!(std::fs::metadata(&path).unwrap().len() > 5 * (3 << 20));
+}
+
+/// Places of dropped events hold no memory: they must not keep the next event out.
+#[test]
+fn an_event_larger_than_its_share_passes_whenever_the_stream_holds_none() {
+    let (folder, url) = (tempfile::tempdir().unwrap(), format!("tcp://127.0.0.1:{}", free_port()));
+    let [mut large, mut small] = [Detector::bind(), Detector::bind()];
+    let plugin = framegate::plugin("stins");
+    let stream = |name: &str, more: &str, detector: &Detector| {
+        format!(
+            "[[ingester.stream]]\nname = \"{name}\"\nsource = \"{}\"\n{more}\nsettings.upstream_url = \"{}\"\n",
+            plugin.display(),
+            detector.url
+        )
+    };
+    let configuration = format!(
+        "[standalone]\n[[ingester]]\nurl = \"{url}\"\nmemory_limit = \"1 MiB\"\n{}{}",
+        stream("large", "when_full = \"drop\"", &large),
+        stream("small", "", &small)
+    );
+    let mut host = Host::start(folder.path(), &configuration);
+    host.wait_for("the first scan", |ingester| ingester["state"] == "running");
+    let worker = host.worker("w1", &url);
+    large.header();
+    small.header();
+    assert_eq!(worker.next().number(), 0);
+    // The share of a stream is a quarter of a MiB. The first is there, and two places.
+    (0..3).for_each(|image| large.image(&vec![image; 300_000]));
+    host.wait_for("the drops", |ingester| ingester["streams"]["large"]["dropped"] == 2);
+    let passes = |image| {
+        small.image(&[image; 10]);
+        let message = worker.next();
+        large.image(&vec![image; 300_000]);
+        message.header()["streams"]["large"]["length"] == 2
+    };
+    let passed: Vec<_> = (0..20).map(passes).collect();
+    assert!(passed[0] && passed[3..].contains(&true), "{passed:?}");
 }

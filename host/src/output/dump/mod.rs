@@ -74,6 +74,8 @@ struct Shared {
     starved: AtomicBool,
     /// How often the writer has closed on request.
     closed: AtomicU64,
+    /// The process is about to end: nothing more is written.
+    abandoned: AtomicBool,
     /// Number of captures whose path was not allowed, since it was last read.
     refused: AtomicU64,
     /// Wakes the forwarder.
@@ -110,6 +112,7 @@ impl Dump {
             queued: AtomicU64::new(0),
             starved: AtomicBool::new(false),
             closed: AtomicU64::new(0),
+            abandoned: AtomicBool::new(false),
             refused: AtomicU64::new(0),
             ring,
         });
@@ -186,7 +189,8 @@ impl Dump {
             return false;
         }
         self.chunk.add(event);
-        if self.chunk.bytes() >= CHUNK {
+        // What is not given to the disk says nothing about the disk.
+        if self.chunk.cost() >= CHUNK.min(self.settings.limit_bytes / 2) {
             self.flush();
         }
         true
@@ -249,7 +253,8 @@ impl Dump {
         })
     }
 
-    /// Writes the queued events, closes the file and ends the thread; abandons a hanging disk at `limit`.
+    /// Writes the queued events, closes the file and ends the thread. At `limit` a slow disk gets no further events, so that
+    /// the file ends with a whole one, and a hanging disk is abandoned.
     pub(crate) fn join(mut self, limit: Instant) {
         self.end(limit.saturating_duration_since(Instant::now()));
     }
@@ -257,7 +262,15 @@ impl Dump {
     fn end(&mut self, patience: Duration) {
         self.flush();
         self.current = None;
-        if self.orders.take().is_some() && self.ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if self.orders.take().is_none() {
+            return;
+        }
+        let goes_on = |patience| self.ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout);
+        if !goes_on(patience) {
+            return;
+        }
+        self.shared.abandoned.store(true, Ordering::Relaxed); // the writer looks before each chunk
+        if goes_on(LAST_CHUNK) {
             let waiting = self.shared.queued.load(Ordering::SeqCst);
             tracing::error!("the disk of the capture hangs: {waiting} bytes of waiting events are not written");
         }
@@ -316,6 +329,8 @@ const CHUNK: u64 = 256 << 10;
 /// Maximum number of chunks that wait to be filled again: as many as accumulate while the disk's thread waits for its
 /// turn on a busy machine. With small events, each keeps 512 KiB at most.
 const SPARES: usize = 64;
+/// How long the write that is under way may take at the end.
+const LAST_CHUNK: Duration = Duration::from_millis(150);
 /// How long a hanging disk can delay the end of a dropped capture.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 

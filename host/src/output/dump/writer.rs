@@ -89,7 +89,11 @@ impl Writer {
 
     fn write(&mut self, chunk: &Chunk) {
         let Some((status, slot)) = &mut self.capture else { return };
-        let Some(sink) = slot else { return self.skip(chunk.events()) };
+        let is_abandoned = self.shared.abandoned.load(Ordering::Relaxed); // see `Dump::end`
+        if is_abandoned {
+            status.fail("its disk is too slow: framegate stops before everything is written".into());
+        }
+        let Some(sink) = slot.as_mut().filter(|_| !is_abandoned) else { return self.skip(chunk.events()) };
         let (written, result) = sink.write(chunk);
         status.written.fetch_add(written, Ordering::Relaxed);
         if let Err(error) = result {
