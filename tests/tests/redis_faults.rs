@@ -139,7 +139,10 @@ fn a_redis_that_hangs_is_noticed_and_served_when_it_wakes() {
     let mut stage = Stage::new(&["eiger"], 2);
     let worker = stage.worker("w1");
     stage.redis.pause();
+    let began = Instant::now();
     stage.wait_control(ControlState::Down);
+    // The documented time; a second silence on another connection would double it.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     stage.redis.resume();
     stage.wait_control(ControlState::Up);
     stage.whole_scan("eiger", 0, 2, &worker);

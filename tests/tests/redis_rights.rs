@@ -61,6 +61,7 @@ fn the_documented_rights_are_enough_and_one_that_is_missing_is_named_until_it_is
         ("%W~dranspose:ready:*", "XADD dranspose:ready:*"),
         ("+setex", "SETEX dranspose:ingester:eiger_played-ingester:config"),
         ("+xread", "XREAD dranspose:controller:updates"),
+        ("+get", "GET dranspose:ingester:eiger_played-ingester:config"),
     ] {
         let fewer: Vec<_> = rights.iter().filter(|right| *right != without).cloned().collect();
         set_user(&stage.redis, &fewer);
@@ -79,6 +80,37 @@ fn the_documented_rights_are_enough_and_one_that_is_missing_is_named_until_it_is
     stage.controller.wait_notice("eiger_played-ingester");
     stage.stop_host();
     assert_eq!(stage.controller.state("eiger_played-ingester"), None);
+}
+
+/// Each of these is needed for one thing only.
+#[test]
+fn a_scan_is_served_without_a_right_to_parameters_their_descriptions_or_the_mark_of_an_older_instance() {
+    for (without, right) in [
+        ("%W~dranspose:parameter_description:*", "SETEX dranspose:parameter_description:played_text"),
+        ("~framegate:ingester:*:stepped_back", "GET framegate:ingester:eiger_played-ingester:stepped_back"),
+        ("%R~dranspose:parameters:*", "GET dranspose:parameters:played_text:*"),
+    ] {
+        let redis = RedisServer::start();
+        let rights = documented("secret");
+        let fewer: Vec<_> = rights.iter().filter(|right| *right != without).cloned().collect();
+        set_user(&redis, &fewer);
+        let mut stage = Stage::with(redis, &["eiger", "played"], 2, |settings| {
+            let Control::Redis(redis) = &mut settings.control else { panic!("it is Redis") };
+            (redis.user, redis.password) = (Some("framegate".into()), Some(RedisPassword::Text("secret".into())));
+        });
+        let worker = stage.worker("w1");
+        stage.controller.set_parameter("played_text", b"new");
+        stage.controller.wait_hash("eiger_played-ingester");
+        stage.whole_scan("eiger", 0, 2, &worker);
+        let subject = FaultSubject::Right(right.to_owned());
+        wait_for(right, LIMIT, || stage.host().control_report().faults.contains_key(&subject).then_some(()));
+        set_user(&stage.redis, &rights);
+        stage.controller.repeat();
+        wait_for("the right to be seen", LIMIT, || {
+            (!stage.host().control_report().faults.contains_key(&subject)).then_some(())
+        });
+        stage.whole_scan("eiger", 1, 2, &worker);
+    }
 }
 
 #[test]

@@ -22,6 +22,10 @@ pub(super) enum Unusable {
     /// The value has the wrong type for the command.
     #[error("{0}")]
     WrongKind(String),
+    /// Our user lacks the right, and status says so. Only for callers that ask once: the others repeat the command until
+    /// somebody grants it.
+    #[error("Redis denies it to this user (NOPERM)")]
+    Denied,
     /// The answer is too large and was aborted.
     #[error("it is larger than {} MiB, the limit", .0 >> 20)]
     TooLarge(usize),
@@ -82,8 +86,9 @@ impl Link {
     pub(super) async fn ask_for<T: FromRedisValue>(&mut self, command: &Cmd, most: usize) -> Result<T, Unusable> {
         loop {
             let outcome = self.connected().await.ask(command, most).await;
-            if let Some(answer) = self.settled(outcome, &[command]).await {
-                return answer;
+            match self.settled(outcome, &[command]).await {
+                None | Some(Err(Unusable::Denied)) => {}
+                Some(answer) => return answer,
             }
         }
     }
@@ -168,8 +173,8 @@ impl Link {
             if let Some(most) = self.monitor.too_large() {
                 return Some(Err(Unusable::TooLarge(most)));
             }
-            // A connection that worked before may have died in an outage that is over: not worth a log line.
-            if !std::mem::take(&mut self.proven) {
+            // A connection that worked before may have died in an outage that is over: not worth a log line. A silence is not over.
+            if !std::mem::take(&mut self.proven) || problem.is_timeout() {
                 // Some TLS refusals come only with the first answer. A silence after the TLS handshake has another reason.
                 let why = match self.address.is_tls() && problem.is_timeout() {
                     true => problem.to_string(),
@@ -195,7 +200,7 @@ impl Link {
                 self.refused.insert(right);
             }
             tokio::time::sleep(LONGEST_DELAY).await;
-            return None;
+            return Some(Err(Unusable::Denied));
         }
         if all("UNBLOCKED") {
             // Redis has become a replica, or a master again, and ends every blocking read: that alone is no refusal.

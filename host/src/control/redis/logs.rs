@@ -7,7 +7,12 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{health::Health, keys, link::Link, stopped};
+use super::{
+    health::Health,
+    keys,
+    link::{Link, Unusable},
+    stopped,
+};
 use crate::counter::Counter;
 use crate::observe::logs::{LogLine, LogLines};
 
@@ -64,11 +69,11 @@ async fn send(link: &mut Link, health: &Health, lines: &VecDeque<LogLine>) {
     loop {
         match link.ask_all_once(&pipe).await {
             Some(Ok(())) => return,
+            None | Some(Err(Unusable::Denied)) => {}
             Some(Err(problem)) => {
                 health.complain(Counter::RedisKeysOfAnotherType, &format!("{}: {problem}", keys::LOGS));
                 tokio::time::sleep(RETRY).await;
             }
-            None => {}
         }
     }
 }

@@ -1,7 +1,11 @@
 //! The controller's parameters: which versions we have, and which of our sources need their values; and the
 //! descriptions of our sources' own parameters.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -23,6 +27,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     versions: BTreeMap<String, Uuid>,
+    /// Those whose values Redis denied to our user. The next update tries again.
+    denied: BTreeSet<String>,
 }
 
 impl Parameters {
@@ -37,7 +43,7 @@ impl Parameters {
         // Every update names all parameters; a parameter that a new controller does not know would keep the hash wrong for ever.
         self.versions.retain(|name, _| announced.contains_key(name));
         for (name, version) in announced {
-            if self.versions.get(name) == Some(version) {
+            if !self.denied.remove(name) && self.versions.get(name) == Some(version) {
                 continue;
             }
             if !is_ours(name, &context.ingester.streams) {
@@ -46,7 +52,12 @@ impl Parameters {
             }
             let key = keys::parameter(name, *version);
             let subject = FaultSubject::Parameter(name.clone());
-            match link.ask::<Option<Vec<u8>>>(redis::cmd("GET").arg(&key)).await {
+            let answer = loop {
+                if let Some(answer) = link.ask_once::<Option<Vec<u8>>>(redis::cmd("GET").arg(&key)).await {
+                    break answer;
+                }
+            };
+            match answer {
                 Ok(Some(value)) => {
                     tracing::info!(parameter = name, bytes = value.len(), "a parameter is set");
                     self.versions.insert(name.clone(), *version);
@@ -57,6 +68,11 @@ impl Parameters {
                 Err(problem @ Unusable::TooLarge(_)) => {
                     self.versions.insert(name.clone(), *version);
                     context.health.fault(subject, &format!("{key}: {problem}; the old value stays"));
+                }
+                // In this case too; status names the right.
+                Err(Unusable::Denied) => {
+                    self.versions.insert(name.clone(), *version);
+                    self.denied.insert(name.clone());
                 }
                 // The controller writes the value again, and repeats its update until our hash is right.
                 Ok(None) => context.health.complain(Counter::ParameterValuesMissing, &key),

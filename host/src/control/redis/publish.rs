@@ -11,7 +11,7 @@ use super::{
     Context, Shared,
     build::BuildMeta,
     keys,
-    link::Link,
+    link::{Link, Unusable},
     messages::{PublishedState, finished},
     parameters::{Description, descriptions},
     rival::{OtherInstance, Rival},
@@ -75,15 +75,19 @@ async fn serve(
         let report = ingester.report.borrow_and_update().clone();
         let hash = shared.borrow_and_update().parameters_hash.clone();
         let state = PublishedState::new(ingester, &report, build, hash.as_deref()).json();
-        let mut pipe = redis::pipe();
-        pipe.set_ex(keys::config(&ingester.name), state, EXPIRY).ignore();
-        for Description { name, json } in &described {
-            pipe.set_ex(keys::parameter_description(name), json, EXPIRY).ignore();
-        }
-        if link.ask_all_once(&pipe).await.is_none() {
+        let mut write = redis::cmd("SETEX");
+        let Some(Ok(())) = link.ask_once(write.arg(keys::config(&ingester.name)).arg(EXPIRY).arg(state)).await else {
             continue;
-        }
+        };
         rival.wrote();
+        if !described.is_empty() {
+            let mut pipe = redis::pipe();
+            for Description { name, json } in &described {
+                pipe.set_ex(keys::parameter_description(name), json, EXPIRY).ignore();
+            }
+            // Without them, everything else goes on.
+            let _ = link.ask_all_once(&pipe).await;
+        }
         // Nobody reads the notices of a scan that was replaced.
         let over = report.finished.filter(|scan| report.ready == Some(*scan) && noticed != Some(*scan));
         if let Some(scan) = over {
@@ -91,12 +95,12 @@ async fn serve(
             notice.arg(keys::ready(scan)).arg("*").arg(keys::DATA).arg(finished(ingester));
             match link.ask_once::<redis::Value>(&notice).await {
                 Some(Ok(_)) => {}
+                // Our state is published even while Redis does not take the notice.
+                None | Some(Err(Unusable::Denied)) => continue,
                 Some(Err(problem)) => {
                     let detail = format!("{}: {problem}", keys::ready(scan));
                     context.health.complain(Counter::RedisKeysOfAnotherType, &detail);
                 }
-                // Our state is published even while Redis does not take the notice.
-                None => continue,
             }
             noticed = Some(scan);
         }
@@ -120,11 +124,9 @@ fn describe(context: &mut Context) -> Vec<Description> {
 /// Whether we are the serving instance with our name; logs changes. `None`: Redis has not answered.
 async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<bool> {
     let IngesterHandle { name, service_uuid, url, .. } = &context.ingester;
-    let (config, marker) = (keys::config(name), keys::stepped_back(name));
-    let found = link.peek_once::<Vec<Option<Vec<u8>>>>(redis::cmd("MGET").arg(&config).arg(&marker)).await?;
-    let mut found =
-        found.unwrap_or_default().into_iter().map(|value| serde_json::from_slice::<OtherInstance>(&value?).ok());
-    let (in_key, aside) = (found.next().flatten(), found.next().flatten());
+    let marker = keys::stepped_back(name);
+    let in_key = instance_in(link, &keys::config(name)).await?;
+    let aside = instance_in(link, &marker).await?;
     let now = std::time::Instant::now();
     let younger = rival.look(in_key, now);
     let has_changed = context.health.stepped_back(name, younger.is_some());
@@ -160,6 +162,12 @@ async fn look(link: &mut Link, context: &Context, rival: &mut Rival) -> Option<b
         (None, None) => context.health.resolve(&subject),
     }
     Some(true)
+}
+
+/// The instance that a key names; nobody, if Redis denies it to our user. `None`: Redis has not answered.
+async fn instance_in(link: &mut Link, key: &str) -> Option<Option<OtherInstance>> {
+    let found = link.peek_once::<Option<Vec<u8>>>(redis::cmd("GET").arg(key)).await?;
+    Some(found.ok().flatten().and_then(|value| serde_json::from_slice(&value).ok()))
 }
 
 /// Removes our own entries, but not those of a second instance with our name.
