@@ -133,6 +133,14 @@ fn in_the_place_of_a_call_that_hangs_another_copy_of_the_plugin_works() {
         works_again(&pair);
         let states: Vec<_> = pair.generations().iter().map(|generation| generation["state"].clone()).collect();
         assert_eq!(states, ["written off", "loaded"], "{fault}");
+        let metrics = pair.host.get("/metrics").unwrap();
+        let mut series: Vec<_> =
+            metrics.lines().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
+        series.retain(|name| !name.starts_with('#'));
+        let all = series.len();
+        series.sort_unstable();
+        series.dedup();
+        assert_eq!(series.len(), all, "a series occurs twice: {metrics}");
         assert_eq!(values(&pair), "7\n7\n", "{fault}");
         let swap: Value = serde_json::from_str(&pair.host.get("/swaps/1").unwrap()).unwrap();
         assert_eq!((&swap["asked_by"], &swap["state"]), (&"recovery".into(), &"effective".into()), "{swap:#}");
@@ -203,5 +211,22 @@ fn a_plugin_with_a_type_for_each_event_takes_no_room_from_others() {
         let says = || pair.host.log().contains("new source from this scan on: bad") || scan == 0;
         wait_for("the swap in the log", LIMIT, || says().then_some(()));
     }
+    drop(pair);
+}
+
+#[test]
+fn a_plugin_file_that_was_exchanged_before_a_call_hung_is_not_called_a_wrong_pin() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("libexchanged.so");
+    fs::copy(bad_plugin("fails_as_told"), &file).unwrap();
+    let setup = Setup { scans: 8, faults: &["open hangs"], held: true, ..Setup::default() };
+    let other = folder.path().join("other.so");
+    fs::copy(bad_plugin("no_note"), &other).unwrap();
+    let mut pair = Pair::with(|_| file.clone(), &setup);
+    pair.host.wait_for("the start", |_| true);
+    fs::rename(&other, &file).unwrap();
+    wait_for("the refusal", LIMIT, || pair.host.log().contains("refused, and nothing has changed").then_some(()));
+    let log = pair.host.log();
+    assert!(log.contains("SIGHUP or `framegate swap`") && !log.contains("pinned"), "{log}");
     drop(pair);
 }

@@ -94,7 +94,7 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
         for stream in &ingester.streams {
             let starting = find(stream, settings, linked, false)
                 .map_err(Problem::from)
-                .and_then(|factory| start(Feed { settings: stream.clone(), factory }, None));
+                .and_then(|factory| start(Feed { settings: stream.clone(), factory }, Vec::new()));
             match starting {
                 Ok(starting) => of_ingester.push((stream, starting)),
                 Err(problem) => error.no_source(&stream.name, &problem),
@@ -154,8 +154,8 @@ pub(super) fn identify(
 /// A source that is being created, on its reader thread.
 type Starting = (Reader, std::sync::mpsc::Receiver<Readiness>);
 
-/// Starts to create a stream's source. `before`: the one that it is to replace.
-pub(super) fn start(feed: Feed, before: Option<Feed>) -> Result<Starting, Problem> {
+/// Starts to create a stream's source. `before`: see [`Reader::start`].
+pub(super) fn start(feed: Feed, before: Vec<Feed>) -> Result<Starting, Problem> {
     Reader::start(feed, before).map_err(|problem| Problem {
         with: ProblemSubject::Machine,
         text: format!("no thread for its source: {problem}\n  {}", threads::REMEDY),

@@ -75,12 +75,10 @@ impl StreamSource {
         }
     }
 
-    /// Creates the first instance, except if it can exist only after the source `before` has ended. Returns its
-    /// parameters; `None`: it is created when it takes over.
-    pub(super) fn begin(&mut self, before: Option<Feed>) -> Result<Option<Vec<Parameter>>, NotCreated> {
-        if let Some(before) = before
-            && let Some(on_demand) = self.must_wait(&before)?
-        {
+    /// Creates the first instance, except if it can exist only after the sources `before` have ended: the running one, and
+    /// one that waits. Returns its parameters; `None`: it is created when it takes over.
+    pub(super) fn begin(&mut self, before: &[Feed]) -> Result<Option<Vec<Parameter>>, NotCreated> {
+        if let Some(on_demand) = self.must_wait(before)? {
             self.is_late = true;
             self.shared.set_on_demand(on_demand);
             return Ok(None);
@@ -89,13 +87,15 @@ impl StreamSource {
         Ok(Some(self.parameters.clone()))
     }
 
-    /// If both sources are exclusive, whether the new one is on-demand.
-    fn must_wait(&self, before: &Feed) -> Result<Option<bool>, NotCreated> {
-        let (new, old) = (self.shared.feed().traits()?, before.traits()?);
-        if !(new.exclusive && old.exclusive) {
+    /// If this source and one of those before are exclusive, whether it is on-demand.
+    fn must_wait(&self, before: &[Feed]) -> Result<Option<bool>, NotCreated> {
+        let before = before.iter().map(Feed::traits).collect::<Result<Vec<_>, _>>()?;
+        let Some(running) = before.first() else { return Ok(None) };
+        let new = self.shared.feed().traits()?;
+        if !(new.exclusive && before.iter().any(|source| source.exclusive)) {
             return Ok(None);
         }
-        if new.on_demand != old.on_demand {
+        if new.on_demand != running.on_demand {
             let why = "only one of the old and the new source can exist at a time, and only one of them is triggered for \
                        each event, so a swap that fails could not be undone; restart framegate with the new one";
             return Err(Fault::Source(SourceError::internal(why)).into());

@@ -177,7 +177,7 @@ fn house_of(sources: Vec<NamedSource>, change: impl Fn(&mut IngesterSettings)) -
         .iter()
         .zip(sources)
         .map(|(stream, (.., factory))| {
-            let (reader, outcome) = Reader::start(Feed { settings: stream.clone(), factory }, None).unwrap();
+            let (reader, outcome) = Reader::start(Feed { settings: stream.clone(), factory }, Vec::new()).unwrap();
             let parameters = outcome.recv().unwrap().unwrap();
             ReadySource { reader, parameters }
         })

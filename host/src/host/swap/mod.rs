@@ -198,7 +198,9 @@ impl Swaps {
             false => make::find(stream, &settings, &self.linked, asked.from_outside)?,
         };
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
-        let before = self.book().feed(stream.name.as_str()).cloned();
+        let running = self.book().feed(stream.name.as_str()).cloned();
+        let waiting = self.next_source(&stream.name).and_then(|next| next.feed());
+        let before = running.into_iter().chain(waiting).collect();
         let starting = make::start(Feed { settings: stream.clone(), factory }, before)?;
         let ready = make::wait(starting, Instant::now() + settings.creation_timeout(), &settings)?;
         for wrong in ready.wrong_parameters(stream) {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{super::make, AskedBy, Swaps};
 use crate::{
     names::{PluginReference, StreamName},
-    plugin::refusal::Refusal,
+    plugin::refusal::{Code, Refusal},
     settings::{Settings, StreamSettings},
     source::{factory::Factory, row::Row},
 };
@@ -53,6 +53,16 @@ impl Swaps {
         if let Some((file, sha256)) = identity.and_then(|identity| Some((identity.file?, identity.sha256?))) {
             same.source = PluginReference { what: &file.to_string_lossy(), pin: Some(&sha256) }.to_string();
         }
-        make::find(&same, settings, &self.linked, false)
+        make::find(&same, settings, &self.linked, false).map_err(|refusal| match refusal.code {
+            Code::Generations | Code::Writable => refusal,
+            // Whatever it is: with the content that was loaded, the file would be accepted again.
+            code => {
+                let file = PluginReference::parse(&same.source).what;
+                let found = format!(
+                    "{file} is not the file any more that was loaded, and only that one may replace a source that hangs"
+                );
+                Refusal::new(code, found, "put that file back, or take the new one with SIGHUP or `framegate swap`")
+            }
+        })
     }
 }

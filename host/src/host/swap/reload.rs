@@ -3,7 +3,7 @@
 //! A stream is compared with its previous configuration, not with its current source: a swap that was requested in
 //! between stays until the stream's configuration changes.
 
-use super::{AskedBy, SwapError, SwapReceipt, Swaps};
+use super::{AskedBy, SwapError, SwapReceipt, Swaps, receipt::SwapState};
 use crate::{
     host::make,
     names::StreamName,
@@ -35,13 +35,13 @@ impl Swaps {
         let mut swaps = Vec::new();
         for stream in new.ingesters.iter().flat_map(|ingester| &ingester.streams) {
             let Some(before) = find(&old, stream.name.as_str()) else { continue };
-            if before == stream && !self.has_new_content(stream) {
+            if before == stream && !self.has_new_content(stream) && !self.was_refused(stream) {
                 continue;
             }
             let asked = self.asked(&mut self.book(), stream.clone(), AskedBy::Configuration);
             let outcome = asked.and_then(|asked| self.make(&asked));
             if outcome.is_ok() {
-                // A refused swap is tried again with the next change.
+                // A refused swap is tried again the next time.
                 self.configured(stream);
             }
             swaps.push((stream.name.clone(), outcome));
@@ -60,6 +60,14 @@ impl Swaps {
             // A running source does not need its file. If the file cannot be read, or changes, the swap refuses it.
             Err(refusal) => refusal.code == Code::File,
         }
+    }
+
+    /// Whether the configured source was refused when it should take over.
+    fn was_refused(&self, stream: &StreamSettings) -> bool {
+        let book = self.book();
+        let last = book.receipts().rfind(|receipt| receipt.stream == stream.name);
+        last.is_some_and(|last| last.asked_by == AskedBy::Configuration && last.state == SwapState::Refused)
+            && book.feed(stream.name.as_str()).is_some_and(|feed| feed.settings != *stream)
     }
 
     fn configured(&self, stream: &StreamSettings) {

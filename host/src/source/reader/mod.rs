@@ -78,8 +78,8 @@ const LOOK: Duration = Duration::from_millis(1);
 impl Reader {
     /// Starts the thread, which makes the source ready; the result comes through the channel, or never if `create` hangs:
     /// the source's run-time parameters, or `None` if it is created when it takes over. `before`: the source that it is to
-    /// replace.
-    pub(crate) fn start(feed: Feed, before: Option<Feed>) -> std::io::Result<(Self, mpsc::Receiver<Readiness>)> {
+    /// replace, and the one that waited to do so.
+    pub(crate) fn start(feed: Feed, before: Vec<Feed>) -> std::io::Result<(Self, mpsc::Receiver<Readiness>)> {
         let name = format!("read {}", feed.settings.name);
         let shared = Arc::new(Shared::new(feed)?);
         let orders = Arc::new(Orders::new(shared.wake.clone()));
@@ -89,7 +89,7 @@ impl Reader {
             let (shared, orders) = for_thread;
             let _named = shared.named.clone().entered();
             let mut source = StreamSource::new(shared.clone());
-            let begun = source.begin(before);
+            let begun = source.begin(&before);
             let has_failed = begun.is_err();
             if ready.send(begun).is_err() || has_failed {
                 return;

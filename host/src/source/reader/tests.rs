@@ -87,7 +87,7 @@ fn feed(stream: &str, settings: Value, parameters: &[(&str, &str)]) -> Feed {
 
 /// A reader whose source is ready, and whether it is created.
 fn start(feed: Feed, before: Option<&Feed>) -> (Reader, bool) {
-    let (reader, ready) = Reader::start(feed, before.cloned()).unwrap();
+    let (reader, ready) = Reader::start(feed, before.cloned().into_iter().collect()).unwrap();
     let ready = ready.recv().unwrap().unwrap();
     (reader, ready.is_some())
 }
