@@ -46,8 +46,12 @@ fn command(folder: &TempDir, ingester: &str, streams: &[&str]) -> Command {
     command
 }
 
+/// Runs the command in an environment with a proxy that does not answer.
 fn framegate(arguments: &[&str]) -> Output {
-    framegate::command().args(arguments).output().unwrap()
+    let mut command = framegate::command();
+    command.args(arguments).env_remove("NO_PROXY").env_remove("no_proxy");
+    command.envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9")));
+    command.output().unwrap()
 }
 
 #[test]

@@ -279,6 +279,32 @@ fn a_capture_of_another_protocol_fails_the_events() {
     assert!(with_result(&found, "failed").contains(&"events"), "{found:#}");
 }
 
+/// A dump has such an event in the place of one that was dropped.
+#[test]
+fn an_event_without_frames_in_a_capture_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dropped.cbors");
+    let tag = |tag: u64, inside: Cbor| Cbor::Tag(tag, Box::new(inside));
+    let mut bytes = Vec::new();
+    for (number, frames) in [
+        &[&br#"{"htype": "header", "filename": "f", "msg_number": 0}"#[..]][..],
+        &[],
+        &[br#"{"htype":"image","frame":0,"shape":[1],"type":"u1","compression":"none","msg_number":1}"#, b"x"],
+        &[br#"{"htype": "series_end", "msg_number": 2}"#],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let frames = frames.iter().map(|frame| Cbor::Bytes(frame.to_vec())).collect();
+        let stream = tag(42878, Cbor::Array(vec!["STINS".into(), Cbor::Array(frames)]));
+        let streams = Cbor::Map(vec![("camera".into(), stream)]);
+        let event = Cbor::Array(vec![(number as u64).into(), streams, tag(0, "2026-01-01T00:00:00.000000Z".into())]);
+        ciborium::into_writer(&tag(55799, tag(42877, event)), &mut bytes).unwrap();
+    }
+    fs::write(&path, bytes).unwrap();
+    passes(&framegate::plugin("stins"), &["--against", path.to_str().unwrap()], &["trigger"]);
+}
+
 #[test]
 fn the_table_has_a_line_for_each_check_and_a_hint_for_each_failure() {
     let folder = tempfile::tempdir().unwrap();

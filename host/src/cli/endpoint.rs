@@ -42,8 +42,8 @@ pub(super) fn url(text: &str) -> Result<String, String> {
 impl Endpoint {
     /// Connects to a checked [`url`].
     pub(super) fn new(url: &str) -> Self {
-        // An error response has a body with the reason.
-        let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).http_status_as_error(false);
+        // An error response has a body with the reason. A proxy of the environment is for addresses elsewhere.
+        let config = ureq::Agent::config_builder().proxy(None).timeout_global(Some(ANSWER)).http_status_as_error(false);
         Self { base: url.trim_end_matches('/').to_owned(), agent: config.build().into() }
     }
 

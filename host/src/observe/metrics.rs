@@ -3,7 +3,7 @@
 //! Counts of a scan restart with the next scan, which Prometheus correctly takes for a reset. The counting itself is
 //! done in `ingester/counts.rs`.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use prometheus_client::{
     collector::Collector,
@@ -55,10 +55,17 @@ impl Collector for Snapshot {
         out.gauge("control_up", "Whether Redis answers; 1 without Redis.", [(vec![], up)])?;
         let words = status.control.counters.iter().map(|(what, count)| (vec![label("what", what.id())], *count as f64));
         out.counter("control_occurrences", "Input from the controller that could not be used, by kind.", words)?;
-        let frames = status.generations.iter().flat_map(|generation| {
-            let labels = [label("stream", &generation.stream), label("sha256", &generation.sha256)];
-            [("given", generation.frames_given), ("returned", generation.frames_returned)]
-                .map(|(what, count)| ([&labels[..], &[label("what", what)]].concat(), count as f64))
+        // A content has several copies in the process if a call of one hung.
+        let mut sums = BTreeMap::<(&str, &str), [u64; 2]>::new();
+        for copy in &status.generations {
+            let [given, returned] = sums.entry((&copy.stream, &copy.sha256)).or_default();
+            *given += copy.frames_given;
+            *returned += copy.frames_returned;
+        }
+        let frames = sums.iter().flat_map(|((stream, sha256), [given, returned])| {
+            let labels = [label("stream", *stream), label("sha256", *sha256)];
+            [("given", given), ("returned", returned)]
+                .map(|(what, count)| ([&labels[..], &[label("what", what)]].concat(), *count as f64))
         });
         out.counter("plugin_frames", "Frames that a loaded plugin gave, and frames of it that were released.", frames)?;
         faults(&mut out, status)?;
