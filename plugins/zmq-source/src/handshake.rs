@@ -26,6 +26,8 @@ pub(crate) struct Handshake {
     disconnects: u64,
     /// Number of established connections.
     established: u32,
+    /// The highest number so far.
+    most: u32,
     /// When the first of them was established, or the last one ended.
     changed: Instant,
 }
@@ -57,7 +59,7 @@ impl Handshake {
         events.connect(ADDRESS)?;
         let state = State::Waiting;
         let changed = Instant::now();
-        Ok(Self { events, attach, state, refused: None, arriving: 0, disconnects: 0, established: 0, changed })
+        Ok(Self { events, attach, state, refused: None, arriving: 0, disconnects: 0, established: 0, most: 0, changed })
     }
 
     /// The socket to poll for events.
@@ -95,6 +97,7 @@ impl Handshake {
             self.changed = Instant::now();
         }
         self.established += 1;
+        self.most = self.most.max(self.established);
         self.arriving = self.arriving.saturating_sub(1);
         if self.attach == Attach::Connect {
             self.refused = None;
@@ -133,6 +136,11 @@ impl Handshake {
     /// Whether a peer is connected, and since when.
     pub(crate) fn connected(&self) -> (bool, Instant) {
         (self.established > 0, self.changed)
+    }
+
+    /// How many peers were connected at a time, at most.
+    pub(crate) fn most(&self) -> u32 {
+        self.most
     }
 
     pub(crate) fn is_made(&self) -> bool {

@@ -44,7 +44,7 @@ pub(crate) struct Link {
     spare: Message,
     /// `None`: the settings give a fixed number.
     read_ahead: Option<ReadAhead>,
-    /// How many messages libzmq may hold, for each detector.
+    /// How many messages libzmq may hold of each detector.
     messages: i32,
 }
 
@@ -214,9 +214,9 @@ impl Link {
         })
     }
 
-    /// How many messages libzmq may hold; of a bound socket, for each detector.
-    pub(crate) fn read_ahead(&self) -> i32 {
-        self.messages
+    /// How many messages libzmq may hold, of all detectors.
+    pub(crate) fn read_ahead(&self) -> u32 {
+        self.messages.unsigned_abs().saturating_mul(self.handshake.most().max(1))
     }
 
     /// The socket to poll.

@@ -93,8 +93,17 @@ impl Links {
     }
 
     /// How many messages libzmq may hold.
-    pub(crate) fn read_ahead(&self) -> i32 {
-        self.links.iter().map(Link::read_ahead).sum()
+    pub(crate) fn read_ahead(&self) -> u32 {
+        self.links.iter().map(Link::read_ahead).fold(0, u32::saturating_add)
+    }
+
+    /// Whether messages of several connections mix: there are several addresses, or several detectors are or were
+    /// connected to a bound one.
+    pub(crate) fn mix(&mut self) -> bool {
+        if self.settings.attach == Attach::Bind {
+            self.hear();
+        }
+        self.links.len() > 1 || self.links.iter().any(|link| link.handshake().most() > 1)
     }
 
     /// Connects links that waited for a name, and reconnects links that libzmq has given up; returns how many of these

@@ -11,8 +11,9 @@
 /// acknowledged is always less than the new number.
 ///
 /// A bound socket has a connection for each detector, and libzmq does not tell how many messages came over each; a new
-/// one begins with [`READ_AHEAD_AT_FIRST`]. So for these the number only falls: half of a smaller number divides
-/// whatever a side may still send.
+/// one begins with [`READ_AHEAD_AT_FIRST`]. So for these the number falls once at most, to half: less than that is not
+/// acknowledged on any connection, and at the first number the other side may send the rest. A second fall may come
+/// before a connection has acknowledged anything.
 pub(crate) struct ReadAhead {
     budget: u64,
     may_grow: bool,
@@ -40,7 +41,7 @@ impl ReadAhead {
         let wanted = if self.may_grow && room >= u64::from(self.messages) * 2 {
             (self.messages * 2).min(1024)
         } else if room < u64::from(self.messages) {
-            (self.messages / 2).max(2)
+            (self.messages / 2).max(if self.may_grow { 2 } else { READ_AHEAD_AT_FIRST / 2 })
         } else {
             self.messages
         };
@@ -72,6 +73,7 @@ mod tests {
         assert_eq!(changes(&mut std::iter::repeat_n(1 << 20, 5000)), [32, 64]);
         assert_eq!(changes(&mut std::iter::repeat_n(100 << 20, 5000)), [8, 4, 2]);
         assert_eq!(changes(&mut (0..5000).map(|n| if n < 100 { 64 } else { 8 << 20 })), [32, 64, 32, 16, 8]);
+        assert_eq!(changes_of(true, &mut std::iter::repeat_n(100 << 20, 5000)), [8]);
         assert_eq!(changes_of(true, &mut (0..5000).map(|n| if n < 100 { 64 } else { 8 << 20 })), [8]);
     }
 }

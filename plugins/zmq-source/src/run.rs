@@ -44,10 +44,7 @@ impl Upstream {
     /// The machine refuses a socket or the address (a port in use). An absent detector is not an error.
     pub fn open<A: Assembler>(&self, assembler: A) -> Result<ZmqRun<A>, SourceError> {
         let links = Links::open(&self.settings, self.pattern, &self.host)?;
-        let mut state = RunState::new(A::TYP, &self.runs);
-        if self.settings.upstream_url.as_slice().len() > 1 {
-            state.hold_ends();
-        }
+        let state = RunState::new(A::TYP, &self.runs);
         Ok(ZmqRun {
             links: Some(links),
             assembler,
@@ -88,6 +85,9 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
             let Some(links) = &mut self.links else { break };
             match links.receive()? {
                 Received::Message(message, bytes) => {
+                    if links.mix() {
+                        self.state.hold_ends();
+                    }
                     self.state.received(bytes);
                     self.assembler.take(message, &mut self.state.flow(out, &self.host));
                     self.end_at = self.state.holds_an_end().then(|| Deadline::after(OTHERS_SETTLE));
@@ -137,6 +137,8 @@ impl<A> ZmqRun<A> {
     /// Disconnects: the detector keeps what it has not sent. What libzmq has read ahead is lost, and is counted.
     fn disconnect(&mut self) -> Result<(), SourceError> {
         let Some(mut links) = self.links.take() else { return Ok(()) };
+        links.hear();
+        self.disconnects = links.disconnects();
         for _ in 0..links.read_ahead() {
             match links.receive()? {
                 Received::Message(_, bytes) | Received::Refused(_, bytes) => {

@@ -259,3 +259,38 @@ fn what_came_behind_the_end_is_counted_when_the_connection_is_closed() {
     assert_eq!(to_the_end(&mut run).len(), 2);
     assert_eq!(run.status().skipped, [("after the end of the run", 3)]);
 }
+
+/// The number of messages that ZeroMQ reads ahead falls while all of them are served.
+#[test]
+fn detectors_of_large_messages_at_one_address_go_on() {
+    let url = free_url();
+    let more = r#", "connect_wait": "10 s", "receive_budget": "1 MiB""#;
+    let (upstream, _) = upstream(&url, more, Pattern::Pull);
+    let detectors: Vec<_> = (0..4).map(|_| detector(zmq::PUSH, &url)).collect();
+    let mut run = open(&upstream);
+    for round in 1..=20 {
+        detectors.iter().for_each(|detector| detector.send(vec![b'd'; 160 << 10], 0).unwrap());
+        wait_for_count(&mut run, "messages", 4 * round);
+    }
+}
+
+/// As with a list of addresses.
+#[test]
+fn of_several_detectors_at_one_address_what_waits_of_others_comes_before_the_end() {
+    for waits in [Duration::ZERO, Duration::from_millis(600)] {
+        let url = free_url();
+        let (upstream, _) = upstream(&url, r#", "connect_wait": "10 s""#, Pattern::Pull);
+        let (first, second) = (detector(zmq::PUSH, &url), detector(zmq::PUSH, &url));
+        let mut run = open(&upstream);
+        send(&first, &["s"]);
+        let mut events = until(&mut run, LIMIT, "the start", |events, _| events.len() == 1).unwrap();
+        send(&second, &["d"]);
+        events.extend(until(&mut run, LIMIT, "an event", |events, _| events.len() == 1).unwrap());
+        send(&second, &["d"; 5]);
+        send(&first, &["e"]);
+        // The host may be away for longer than an end is held.
+        thread::sleep(waits);
+        events.extend(to_the_end(&mut run));
+        assert_eq!((events.len(), run.status().skipped), (8, vec![]));
+    }
+}
