@@ -333,7 +333,11 @@ struct framegate_note {
 #define FRAMEGATE_NOTE_OWNER "Framegate"
 #define FRAMEGATE_NOTE_KIND 1
 #ifdef __clang__
-#define FRAMEGATE_COMPILER "clang " __clang_version__
+/* Not __clang_version__, which may have the address of a repository and be too long for the note. */
+#define FRAMEGATE_QUOTED_(text) #text
+#define FRAMEGATE_QUOTED(text) FRAMEGATE_QUOTED_(text)
+#define FRAMEGATE_COMPILER                                                                                                \
+    "clang " FRAMEGATE_QUOTED(__clang_major__) "." FRAMEGATE_QUOTED(__clang_minor__) "." FRAMEGATE_QUOTED(__clang_patchlevel__)
 #else
 #define FRAMEGATE_COMPILER "gcc " __VERSION__
 #endif

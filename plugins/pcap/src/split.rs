@@ -19,6 +19,8 @@ pub struct Split {
     /// The text before the frame number, the same for all samples.
     head: Vec<u8>,
     first: FrameNumber,
+    /// About how many digits a frame number has.
+    digits: usize,
     /// The pieces after the frame number, in order.
     pieces: Vec<Piece>,
     /// Invariant: each `Piece::Element` has this many elements.
@@ -50,6 +52,7 @@ impl Split {
     /// No list, lists of different lengths, empty lists, or samples of more than `max_bytes` in total.
     pub fn new(message: &[u8], message_id: &str, frame_number: &str, max_bytes: u64) -> Result<Self, Malformed> {
         let first = FrameNumber::read(frame_number)?;
+        let digits = frame_number.len().max(FEW_DIGITS);
         let head = format!(r#"{{"message_id":{message_id},"version":1,"message_type":"data","frame_number":"#);
 
         let mut samples = None;
@@ -71,7 +74,7 @@ impl Split {
             };
             // What is no list has no elements.
             let _ = value.is_array_of(count);
-            if elements.saturating_mul((head.len() + FRAME_NUMBER) as u64) > max_bytes {
+            if elements.saturating_mul((head.len() + digits) as u64) > max_bytes {
                 return Err(TOO_LONG);
             }
             let Some(items) = value.items() else {
@@ -90,7 +93,7 @@ impl Split {
         let split = match samples {
             None => return Err(Malformed::new("data without a list")),
             Some(0) => return Err(Malformed::new("data without samples")),
-            Some(samples) => Self { head: head.into_bytes(), first, pieces, samples, next: 0 },
+            Some(samples) => Self { head: head.into_bytes(), first, digits, pieces, samples, next: 0 },
         };
         if split.bytes() > u128::from(max_bytes) {
             return Err(TOO_LONG);
@@ -117,7 +120,7 @@ impl Split {
     /// About how many bytes all samples have.
     fn bytes(&self) -> u128 {
         let samples = self.samples as u128;
-        let shared = (self.head.len() + FRAME_NUMBER) as u128 * samples;
+        let shared = (self.head.len() + self.digits) as u128 * samples;
         let pieces = self.pieces.iter().map(|piece| match piece {
             Piece::Same(text) => text.len() as u128 * samples,
             Piece::Element { texts, .. } => texts.len() as u128,
@@ -184,5 +187,5 @@ impl FrameNumber {
 
 const TOO_LONG: Malformed = Malformed::new("the samples would be longer than max_split");
 
-/// About how many digits a frame number has.
-const FRAME_NUMBER: usize = 10;
+/// The digits of most frame numbers; the first may be shorter.
+const FEW_DIGITS: usize = 10;

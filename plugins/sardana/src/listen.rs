@@ -18,7 +18,13 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, SourceErro
         let addresses = (host, port).to_socket_addrs().map_err(|error| {
             SourceError::settings(format!("host: {host:?} is not an address or name of this machine: {error}"))
         })?;
-        addresses.collect()
+        // A name may stand twice in /etc/hosts with the same address.
+        addresses.fold(Vec::new(), |mut all, address| {
+            if !all.contains(&address) {
+                all.push(address);
+            }
+            all
+        })
     };
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut failed = None;

@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 use tokio::{
     runtime::{self, Runtime},
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -107,7 +107,7 @@ fn router(shared: Shared) -> Router {
         })
     };
     let nothing = async |State(shared): State<Shared>, headers: HeaderMap, body: Body| {
-        let body = receive(&shared, &headers, body).await?;
+        let (body, _place) = receive(&shared, &headers, body).await?;
         messages::object(&body).map_err(|problem| Refused::Body(vec![problem]))?;
         Ok::<_, Refused>(Json(()))
     };
@@ -142,22 +142,28 @@ fn router(shared: Shared) -> Router {
 
 /// Reads a post and puts it into the inbox.
 async fn take(kind: Kind, shared: &Shared, headers: &HeaderMap, body: Body) -> Result<(), Refused> {
-    let body = receive(shared, headers, body).await?;
+    // A large post keeps its place until it is in the queue, which may be full.
+    let (body, _place) = receive(shared, headers, body).await?;
     let packet = Packet::read(kind, &body).map_err(Refused::Body)?;
+    drop(body);
     shared.inbox.put(packet).await;
     Ok(())
 }
 
-/// Receives the whole body.
-async fn receive(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<body::Bytes, Refused> {
+/// Receives the whole body. A large one comes with its place among the few that are in memory at a time.
+async fn receive<'a>(
+    shared: &'a Shared,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(body::Bytes, Option<SemaphorePermit<'a>>), Refused> {
     if !is_json(headers) {
         pass_over(shared, body).await;
         let what = "the content-type must be application/json".into();
         return Err(Refused::Body(vec![Problem { field: None, what }]));
     }
-    // Small bodies are bounded by the number of connections; only a few large ones are received at the same time.
+    // Small bodies are bounded by the number of connections.
     let size = body.size_hint().upper().unwrap_or(u64::MAX);
-    let _place = if size > SMALL_BODY { shared.large_bodies.acquire().await.ok() } else { None };
+    let place = if size > SMALL_BODY { shared.large_bodies.acquire().await.ok() } else { None };
     let too_long = || {
         let what = format!("the body has more than {} bytes (max_body)", shared.max_body);
         Refused::Other(StatusCode::PAYLOAD_TOO_LARGE, what.into())
@@ -166,7 +172,7 @@ async fn receive(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<bod
         return Err(too_long());
     }
     match timeout(shared.body_timeout, body::to_bytes(body, shared.max_body)).await {
-        Ok(received) => received.map_err(|error| {
+        Ok(received) => received.map(|body| (body, place)).map_err(|error| {
             if error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
                 return too_long();
             }

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -234,4 +235,25 @@ fn more_connections_than_allowed_wait_for_a_place() {
     assert_eq!(inside[1].answer().0, 200);
     drop(inside);
     assert_eq!(waiting.answer().0, 200);
+}
+
+#[test]
+fn no_more_than_four_large_posts_are_in_memory_while_the_queue_is_full() {
+    let (mut source, _) = source(r#", "queue_limit": 1"#);
+    let mut run = source.open().unwrap();
+    assert_eq!(Client::new(&source).post("data_desc", DESCRIPTION).0, 200);
+    let (sent, all_sent) = mpsc::channel();
+    let begin = |_| {
+        let (mut client, sent) = (Raw::connect(&source), sent.clone());
+        thread::spawn(move || {
+            client.post("record_data", &format!(r#"{{"timestamp": 1, "x": "{}"}}"#, "y".repeat(15 << 20)));
+            sent.send(()).unwrap();
+            client.answer().0
+        })
+    };
+    let clients: Vec<_> = (0..6).map(begin).collect();
+    (0..4).for_each(|_| all_sent.recv_timeout(LIMIT).unwrap());
+    assert!(all_sent.recv_timeout(Duration::from_millis(300)).is_err(), "a fifth was received");
+    until(&mut run, 7);
+    assert!(clients.into_iter().all(|client| client.join().unwrap() == 200));
 }
