@@ -307,10 +307,12 @@ impl Forwarder {
     /// grace.
     fn wait_for_disk(&mut self, closes: ScanId, limit: Instant) {
         let latest = self.state.stop_at.map_or(limit, |stop_at| stop_at.max(limit));
-        let (mut until, mut left) = (limit, self.dump.waiting_bytes());
+        // Hanging readers may have used up the limit.
+        let mut until = (Instant::now() + DISK_ANSWERS).min(latest).max(limit);
+        let mut left = self.dump.left_to_write();
         while self.dump.closed() != Some(closes) && Instant::now() < until {
             thread::park_timeout(Duration::from_millis(2));
-            let now_left = self.dump.waiting_bytes();
+            let now_left = self.dump.left_to_write();
             if now_left < left {
                 left = now_left;
                 until = (Instant::now() + DISK_ANSWERS).min(latest).max(limit);

@@ -29,6 +29,8 @@ pub(super) struct Chunk {
     ends: Vec<u64>,
 }
 
+/// Bytes that are written at once: a slow disk is seen to take them, and a stop need not wait for more.
+const PIECE: usize = 1 << 20;
 /// Cost of an event beyond its bytes.
 const EVENT_COST: u64 = 128;
 /// Maximum size of its own buffer that a chunk keeps when it is emptied.
@@ -75,19 +77,30 @@ impl Chunk {
         (events as u64, events.checked_sub(1).map_or(0, |last| self.ends[last]))
     }
 
-    /// Writes everything, or as much as the disk takes: increases `written` accordingly.
-    pub(super) fn write(&self, file: &mut File, written: &mut u64) -> io::Result<()> {
+    /// Writes everything, or as much as the disk takes: increases `written` accordingly, and asks `goes_on` before each
+    /// piece.
+    pub(super) fn write(&self, file: &mut File, written: &mut u64, goes_on: impl Fn(u64) -> bool) -> io::Result<()> {
         let mut from = 0;
         let mut slices = SmallVec::<[IoSlice<'_>; 32]>::with_capacity(2 * self.apart.len() + 1);
         for (event, FramePosition { at, stream, frame }) in &self.apart {
             slices.push(IoSlice::new(&self.own[from..*at]));
-            slices.push(IoSlice::new(self.large_events[*event].events[*stream].frames[*frame].as_slice()));
+            let frame = self.large_events[*event].events[*stream].frames[*frame].as_slice();
+            slices.extend(frame.chunks(PIECE).map(IoSlice::new));
             from = *at;
         }
         slices.push(IoSlice::new(&self.own[from..]));
         let mut slices = &mut slices[..];
         while !slices.is_empty() {
-            match file.write_vectored(slices) {
+            if !goes_on(*written) {
+                return Err(io::Error::other("its disk is too slow: framegate stops before everything is written"));
+            }
+            let mut bytes = 0;
+            let is_in = |slice: &&IoSlice<'_>| {
+                bytes += slice.len();
+                bytes <= PIECE
+            };
+            let piece = slices.iter().take_while(is_in).count().max(1);
+            match file.write_vectored(&slices[..piece]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     *written += n as u64;
@@ -158,7 +171,7 @@ mod tests {
             bytes
         });
         let mut written = 0;
-        chunk.write(&mut File::from(OwnedFd::from(writer)), &mut written).unwrap();
+        chunk.write(&mut File::from(OwnedFd::from(writer)), &mut written, |_| true).unwrap();
         assert_eq!(written, chunk.bytes());
         assert!(read.join().unwrap() == expected);
         chunk.empty();

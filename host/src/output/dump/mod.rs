@@ -74,6 +74,8 @@ struct Shared {
     starved: AtomicBool,
     /// How often the writer has closed on request.
     closed: AtomicU64,
+    /// Bytes of the chunk under way that the disk has taken.
+    taken: AtomicU64,
     /// The process is about to end: nothing more is written.
     abandoned: AtomicBool,
     /// Number of captures whose path was not allowed, since it was last read.
@@ -112,6 +114,7 @@ impl Dump {
             queued: AtomicU64::new(0),
             starved: AtomicBool::new(false),
             closed: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
             refused: AtomicU64::new(0),
             ring,
@@ -237,6 +240,11 @@ impl Dump {
         self.shared.queued.load(Ordering::SeqCst) + self.chunk.cost()
     }
 
+    /// About how many of these the disk has not taken yet: falls while it writes.
+    pub(crate) fn left_to_write(&self) -> u64 {
+        self.waiting_bytes().saturating_sub(self.shared.taken.load(Ordering::Relaxed)) // see `Writer::write`
+    }
+
     /// Number of captures refused since the last call, because their path leads out of the root or to something that is not a file.
     pub(crate) fn take_refused(&self) -> u64 {
         self.shared.refused.swap(0, Ordering::Relaxed) // a count, guards nothing
@@ -269,7 +277,7 @@ impl Dump {
         if !goes_on(patience) {
             return;
         }
-        self.shared.abandoned.store(true, Ordering::Relaxed); // the writer looks before each chunk
+        self.shared.abandoned.store(true, Ordering::Relaxed); // the writer looks before each piece
         if goes_on(LAST_CHUNK) {
             let waiting = self.shared.queued.load(Ordering::SeqCst);
             tracing::error!("the disk of the capture hangs: {waiting} bytes of waiting events are not written");

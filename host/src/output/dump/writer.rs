@@ -89,12 +89,12 @@ impl Writer {
 
     fn write(&mut self, chunk: &Chunk) {
         let Some((status, slot)) = &mut self.capture else { return };
-        let is_abandoned = self.shared.abandoned.load(Ordering::Relaxed); // see `Dump::end`
-        if is_abandoned {
-            status.fail("its disk is too slow: framegate stops before everything is written".into());
-        }
-        let Some(sink) = slot.as_mut().filter(|_| !is_abandoned) else { return self.skip(chunk.events()) };
-        let (written, result) = sink.write(chunk);
+        let Some(sink) = slot else { return self.skip(chunk.events()) };
+        let goes_on = |taken| {
+            self.shared.taken.store(taken, Ordering::Relaxed); // for the time limit of a stop, guards nothing
+            !self.shared.abandoned.load(Ordering::Relaxed) // see `Dump::end`
+        };
+        let (written, result) = sink.write(chunk, goes_on);
         status.written.fetch_add(written, Ordering::Relaxed);
         if let Err(error) = result {
             status.fail(error.to_string());
@@ -111,17 +111,22 @@ impl Writer {
 
     fn close(&mut self) {
         let Some((status, sink)) = self.capture.take() else { return };
-        let Some(sink) = sink else { return };
-        // A network disk may report only now that it is full.
-        if let Err(error) = nix::unistd::close(sink.file) {
-            status.fail(format!("the disk failed when the file was closed, its end may be missing: {error}"));
-            return;
+        match sink.map(|sink| nix::unistd::close(sink.file)) {
+            // A network disk may report only now that it is full.
+            Some(Err(error)) => {
+                return status
+                    .fail(format!("the disk failed when the file was closed, its end may be missing: {error}"));
+            }
+            // It was never opened.
+            None if status.written.load(Ordering::Relaxed) == 0 => return,
+            _ => {}
         }
         let (written, missing) = (status.written.load(Ordering::Relaxed), status.not_written.load(Ordering::Relaxed));
         tracing::info!("capture {} has {written} events, {missing} were not written", status.path.display());
     }
 
     fn give_back(&self, cost: u64) {
+        self.shared.taken.store(0, Ordering::Relaxed); // see `write`
         // PAIR starved: with `Dump::holds_back`.
         let left = self.shared.queued.fetch_sub(cost, Ordering::SeqCst) - cost;
         if left <= self.settings.limit_bytes / 2 && self.shared.starved.swap(false, Ordering::SeqCst) {
@@ -143,9 +148,9 @@ impl Sink {
     }
 
     /// Writes a chunk, or as many whole events as possible. Returns the number of written events.
-    fn write(&mut self, chunk: &Chunk) -> (u64, io::Result<()>) {
+    fn write(&mut self, chunk: &Chunk, goes_on: impl Fn(u64) -> bool) -> (u64, io::Result<()>) {
         let mut bytes = 0;
-        let result = chunk.write(&mut self.file, &mut bytes);
+        let result = chunk.write(&mut self.file, &mut bytes, goes_on);
         let (events, whole) = chunk.whole_events(bytes);
         // Cuts off an incomplete event. That works on a full disk too; something other than a regular file cannot be truncated.
         if bytes > whole && self.file.set_len(self.end + whole).is_err() {
