@@ -89,6 +89,7 @@ fn a_scan_is_served_without_a_right_to_parameters_their_descriptions_or_the_mark
         ("%W~dranspose:parameter_description:*", "SETEX dranspose:parameter_description:played_text"),
         ("~framegate:ingester:*:stepped_back", "GET framegate:ingester:eiger_played-ingester:stepped_back"),
         ("%R~dranspose:parameters:*", "GET dranspose:parameters:played_text:*"),
+        ("+xlen", "XLEN dranspose:assigned:*"),
     ] {
         let redis = RedisServer::start();
         let rights = documented("secret");
@@ -105,11 +106,20 @@ fn a_scan_is_served_without_a_right_to_parameters_their_descriptions_or_the_mark
         let subject = FaultSubject::Right(right.to_owned());
         wait_for(right, LIMIT, || stage.host().control_report().faults.contains_key(&subject).then_some(()));
         set_user(&stage.redis, &rights);
+        if without == "+xlen" {
+            // Only an ingester that has just started asks it.
+            stage.stop_host();
+            stage.start_host();
+        }
         stage.controller.repeat();
         wait_for("the right to be seen", LIMIT, || {
             (!stage.host().control_report().faults.contains_key(&subject)).then_some(())
         });
+        let worker = if without == "+xlen" { stage.worker("w1") } else { worker };
         stage.whole_scan("eiger", 1, 2, &worker);
+        set_user(&stage.redis, &fewer);
+        stage.stop_host();
+        assert_eq!(stage.controller.state("eiger_played-ingester"), None, "{without}");
     }
 }
 

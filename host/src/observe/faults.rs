@@ -48,12 +48,22 @@ fn of_control(control: &ControlReport) -> Vec<Fault> {
             FaultSubject::Parameter(_) | FaultSubject::Descriptions(_) => false,
             // Of two instances, only the one that has stepped back is hindered.
             FaultSubject::Instances(name) => control.stepped_back.contains(name),
-            FaultSubject::Ingester(_) | FaultSubject::Right(_) | FaultSubject::Scans => true,
+            FaultSubject::Right(right) => !COST_THEMSELVES.iter().any(|key| right.contains(key)),
+            FaultSubject::Ingester(_) | FaultSubject::Scans => true,
         };
         add(format!("{subject}: {what}"), hinders);
     }
     faults
 }
+
+/// Rights without which events are forwarded all the same.
+const COST_THEMSELVES: [&str; 5] = [
+    " dranspose_logs",
+    " dranspose:parameter_description:",
+    " dranspose:parameters:",
+    " framegate:",
+    "GET dranspose:ingester:",
+];
 
 /// Why the host cannot do its work now; empty if it can.
 pub(crate) fn hindrances(control: &ControlReport, reports: &[Report], faults: &[Fault]) -> Vec<String> {
@@ -120,6 +130,15 @@ mod tests {
         let stepped_back = [IngesterName::new("e").unwrap()].into();
         let waits = ControlReport { stepped_back, ..serves };
         assert_eq!(whats(&faults(&waits, &[], &[])), [("instances of ingester e: two", true)]);
+    }
+
+    #[test]
+    fn a_missing_right_hinders_if_events_need_it() {
+        let rights = ["SETEX dranspose:ingester:e:config", "XADD dranspose_logs", "XREAD dranspose:assigned:*"];
+        let denied = rights.map(|right| (FaultSubject::Right(right.to_owned()), "denied".to_owned()));
+        let control = ControlReport { faults: denied.into(), ..redis(ControlState::Up) };
+        let hinders: Vec<_> = faults(&control, &[], &[]).iter().map(|fault| fault.hinders).collect();
+        assert_eq!(hinders, [true, false, true]);
     }
 
     #[test]

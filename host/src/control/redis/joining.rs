@@ -3,7 +3,12 @@
 //! The controller sends a restarted ingester the current uuid without its streams, because its parameters differ. The
 //! entry that announced the uuid contains them; streams can join as long as no work was assigned.
 
-use super::{keys, link::Link, messages::ControllerUpdate, tail::Tail};
+use super::{
+    keys,
+    link::{Link, Unusable},
+    messages::ControllerUpdate,
+    tail::Tail,
+};
 use crate::{
     control::IngesterHandle,
     names::{ScanId, StreamName},
@@ -34,9 +39,16 @@ pub(super) async fn join(scan: ScanId, tail: &Tail, link: &mut Link, ingester: &
     if streams.is_empty() {
         return Joining::Whole(streams);
     }
-    match link.ask::<u64>(redis::cmd("XLEN").arg(keys::assigned(scan))).await {
+    let assigned = loop {
+        if let Some(answer) = link.ask_once::<u64>(redis::cmd("XLEN").arg(keys::assigned(scan))).await {
+            break answer;
+        }
+    };
+    match assigned {
         // Without an entry, this is the mapping that a controller has before its first scan.
         Ok(0) => Joining::Whole(if announced.is_some() { streams } else { Vec::new() }),
+        // Nobody can tell; status names the right.
+        Err(Unusable::Denied) if announced.is_none() => Joining::Whole(Vec::new()),
         _ => Joining::Missed(streams),
     }
 }

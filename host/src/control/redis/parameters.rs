@@ -42,12 +42,19 @@ impl Parameters {
     ) -> Result<(), Stopped> {
         // Every update names all parameters; a parameter that a new controller does not know would keep the hash wrong for ever.
         self.versions.retain(|name, _| announced.contains_key(name));
+        let mut is_denied = false;
         for (name, version) in announced {
             if !self.denied.remove(name) && self.versions.get(name) == Some(version) {
                 continue;
             }
             if !is_ours(name, &context.ingester.streams) {
                 self.versions.insert(name.clone(), *version);
+                continue;
+            }
+            if is_denied {
+                // One refusal is enough: each takes a while.
+                self.versions.insert(name.clone(), *version);
+                self.denied.insert(name.clone());
                 continue;
             }
             let key = keys::parameter(name, *version);
@@ -71,6 +78,7 @@ impl Parameters {
                 }
                 // In this case too; status names the right.
                 Err(Unusable::Denied) => {
+                    is_denied = true;
                     self.versions.insert(name.clone(), *version);
                     self.denied.insert(name.clone());
                 }

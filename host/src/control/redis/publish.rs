@@ -170,17 +170,19 @@ async fn instance_in(link: &mut Link, key: &str) -> Option<Option<OtherInstance>
     Some(found.ok().flatten().and_then(|value| serde_json::from_slice(&value).ok()))
 }
 
-/// Removes our own entries, but not those of a second instance with our name.
+/// Removes our own entries, but not those of a second instance with our name. One after the other: a missing right to one
+/// costs only that.
 async fn remove(link: &mut Link, context: &Context) {
-    let script = "for _, key in ipairs(KEYS) do local value = redis.call('GET', key) \
-                  if value and string.find(value, ARGV[1], 1, true) then redis.call('DEL', key) end end return 0";
+    let script = "local value = redis.call('GET', KEYS[1]) \
+                  if value and string.find(value, ARGV[1], 1, true) then redis.call('DEL', KEYS[1]) end return 0";
     let ingester = &context.ingester;
-    let mut remove = redis::cmd("EVAL");
-    remove.arg(script).arg(2).arg(keys::config(&ingester.name)).arg(keys::stepped_back(&ingester.name));
-    remove.arg(ingester.service_uuid.to_string());
-    let removed: RedisResult<i64> = link.connected().await.ask(&remove, MOST).await;
-    if let Err(problem) = removed {
-        tracing::warn!("cannot remove this ingester's state from Redis; it stays until it expires: {problem}");
+    for key in [keys::config(&ingester.name), keys::stepped_back(&ingester.name)] {
+        let mut remove = redis::cmd("EVAL");
+        remove.arg(script).arg(1).arg(&key).arg(ingester.service_uuid.to_string());
+        let removed: RedisResult<i64> = link.connected().await.ask(&remove, MOST).await;
+        if let Err(problem) = removed {
+            tracing::warn!("cannot remove {key} from Redis; it stays until it expires: {problem}");
+        }
     }
 }
 
