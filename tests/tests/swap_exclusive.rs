@@ -124,6 +124,8 @@ fn a_configured_source_that_was_refused_when_it_should_take_over_is_tried_again(
         post_a_scan(port);
         host.log().contains("refused; the stream is back on").then_some(())
     });
+    // Somebody else's attempt changes nothing.
+    assert_eq!(host.swap(&["http", "no-such-plugin"]).status.code(), Some(3));
     drop(taken);
     host.signal(Signal::SIGHUP);
     wait_for("the configured port", LIMIT, || {

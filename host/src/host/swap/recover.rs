@@ -54,14 +54,16 @@ impl Swaps {
             same.source = PluginReference { what: &file.to_string_lossy(), pin: Some(&sha256) }.to_string();
         }
         make::find(&same, settings, &self.linked, false).map_err(|refusal| match refusal.code {
-            Code::Generations | Code::Writable => refusal,
-            // Whatever it is: with the content that was loaded, the file would be accepted again.
+            Code::Generations | Code::Writable | Code::File => refusal,
+            // With the content that was loaded, the file would be accepted again.
             code => {
                 let file = PluginReference::parse(&same.source).what;
                 let found = format!(
                     "{file} is not the file any more that was loaded, and only that one may replace a source that hangs"
                 );
-                Refusal::new(code, found, "put that file back, or take the new one with SIGHUP or `framegate swap`")
+                let remedy = "put that file back, or take the new one: with SIGHUP (`framegate run`), with `framegate swap` \
+                              if there is an admin endpoint, or with a restart";
+                Refusal::new(code, found, remedy)
             }
         })
     }

@@ -62,11 +62,17 @@ impl Swaps {
         }
     }
 
-    /// Whether the configured source was refused when it should take over.
+    /// Whether the configured source was refused when it should take over, or hung. What the host did by itself, and what
+    /// others asked for in vain, changes nothing in that.
     fn was_refused(&self, stream: &StreamSettings) -> bool {
         let book = self.book();
-        let last = book.receipts().rfind(|receipt| receipt.stream == stream.name);
-        last.is_some_and(|last| last.asked_by == AskedBy::Configuration && last.state == SwapState::Refused)
+        let is_configured = |receipt: &SwapReceipt| receipt.asked_by == AskedBy::Configuration;
+        let last = book.receipts().rfind(|receipt| {
+            let counts = is_configured(receipt) || receipt.state != SwapState::Refused;
+            receipt.stream == stream.name && receipt.asked_by != AskedBy::Recovery && counts
+        });
+        let failed = |last: &SwapReceipt| matches!(last.state, SwapState::Refused | SwapState::Superseded);
+        last.is_some_and(|last| is_configured(last) && failed(last))
             && book.feed(stream.name.as_str()).is_some_and(|feed| feed.settings != *stream)
     }
 
