@@ -5,9 +5,9 @@
 //!
 //! It serves one scan of the detector at the first address to workers at the second, and adds the time to each event.
 
-use std::{error::Error, thread, time::Duration, time::SystemTime};
+use std::{error::Error, time::SystemTime};
 
-use framegate::{Host, Linked, settings::Settings};
+use framegate::{Host, settings::Settings};
 use framegate_plugin_api::{
     ErrorKind, EventKind, EventSink, Frame, HostContext, OnDemand, OnDemandRun, Source, SourceError,
 };
@@ -60,10 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         source = "clock"
         "#
     ))?;
-    let host = Host::start(settings, Linked::none().with::<Clock>("clock"))?;
-    while !host.is_done() {
-        thread::sleep(Duration::from_millis(100));
-    }
+    let host = Host::builder(settings).source::<Clock>("clock").start()?;
+    host.wait()?;
     for (stream, report) in host.reports().iter().flat_map(|ingester| &ingester.streams) {
         println!("{stream}: {} read, {} forwarded, {} dropped", report.read, report.forwarded, report.dropped);
     }

@@ -18,6 +18,7 @@ pub(crate) mod cli;
 pub(crate) mod control;
 mod counter;
 pub(crate) mod event;
+mod events;
 #[cfg(test)]
 mod explore;
 pub(crate) mod forwarder;
@@ -28,6 +29,7 @@ pub(crate) mod observe;
 pub(crate) mod output;
 #[cfg(test)]
 mod pages;
+mod park;
 pub(crate) mod plugin;
 pub(crate) mod recycle;
 pub(crate) mod source;
@@ -36,18 +38,27 @@ pub(crate) mod threads;
 pub(crate) mod wake;
 #[cfg(test)]
 mod walk;
+mod worker;
 pub(crate) mod zmtp;
 
 #[cfg(feature = "command")]
 #[doc(hidden)]
 pub use cli::main;
+pub use control::program::{Assignment, Scan, ScanBuilder, ScanError, ScanOutcome};
 pub use control::report::{ControlDriver, ControlProblem, ControlReport, ControlState, FaultSubject};
 pub use counter::Counter;
+pub use events::{Events, HostEvent, WaitError};
 pub use host::{
-    AskedBy, Host, Linked, OldSource, ProblemSubject, Reload, StartError, SwapError, SwapReceipt, SwapSpec, SwapState,
+    AskedBy, Host, HostBuilder, HostFailure, OldSource, ProblemSubject, Reload, StartError, SwapError, SwapReceipt,
+    SwapSpec, SwapState, Watch,
 };
 pub use ingester::{
     counts::EventCounts,
     report::{CaptureReport, ConnectionReport, IngesterState, Report, SourceState, StreamReport, WorkerReport},
 };
-pub use plugin::identity::SourceIdentity;
+pub use observe::{
+    faults::Fault,
+    status::{SourceStatus, Status},
+};
+pub use plugin::{generation::GenerationReport, identity::SourceIdentity};
+pub use worker::{StreamFrames, Worker, WorkerBuilder, WorkerError, WorkerEvent, WorkerThread};

@@ -41,6 +41,18 @@ pub(crate) fn head(length: usize, more: bool) -> SmallVec<[u8; LONGEST_HEAD]> {
     }
 }
 
+/// Reads the head of one of our own parts: the part's length, and what follows the head. `None` at the end.
+pub(crate) fn split_head(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    match *bytes {
+        [flags, ref rest @ ..] if flags & LONG != 0 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            Some((usize::try_from(u64::from_be_bytes(*length)).ok()?, rest))
+        }
+        [_, length, ref rest @ ..] => Some((length.into(), rest)),
+        _ => None,
+    }
+}
+
 /// A parsed item from a peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PeerItem<'a> {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use framegate::{
-    ControlState, Host, Linked, Report,
+    ControlState, Host, Report,
     names::{IngesterName, StreamName},
     settings::{Control, IngesterSettings, RedisSettings, Settings, StreamSettings},
 };
@@ -110,8 +110,9 @@ impl Stage {
     /// # Panics
     /// It does not start.
     pub fn start_host_within(&mut self, limit: Duration) {
-        let linked = Linked::none().with::<Stins>("stins").with::<Played>("played").with::<Asked>("asked");
-        let host = Host::start(self.settings.clone(), linked).unwrap_or_else(|error| panic!("{error}"));
+        let host = Host::builder(self.settings.clone());
+        let host = host.source::<Stins>("stins").source::<Played>("played").source::<Asked>("asked");
+        let host = host.start().unwrap_or_else(|error| panic!("{error}"));
         let uuid = json!(host.reports()[0].service_uuid);
         self.host = Some(host);
         if self.redis.is_running() {

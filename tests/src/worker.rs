@@ -186,7 +186,11 @@ impl Worker {
     pub fn until(&self, is_last: impl Fn(&Message) -> bool) -> Vec<Message> {
         let mut all = Vec::new();
         loop {
-            all.push(self.next());
+            all.push(self.within(LIMIT).unwrap_or_else(|| {
+                let after = all.len();
+                let why = if self.host_has_ended() { ": framegate has ended" } else { "" };
+                panic!("worker {} waited in vain for the rest after {after} messages{why}", self.name)
+            }));
             if all.last().is_some_and(&is_last) {
                 return all;
             }

@@ -19,7 +19,7 @@ use std::{
 };
 
 use dhat::{HeapStats, Profiler};
-use framegate::{Host, IngesterState, Linked, settings::Settings};
+use framegate::{Host, IngesterState, settings::Settings};
 use framegate_stins::Stins;
 use framegate_tests::{
     framegate as built,
@@ -72,8 +72,8 @@ fn allocations(bytes: usize, captured: bool) -> f64 {
         "[standalone]\n[[ingester]]\nurl = \"{url}\"\nmemory_limit = {MEMORY}\n{capture}[[ingester.stream]]\nname = \"camera\"\n\
          source = \"stins\"\nsettings.upstream_url = \"{upstream}\"\n"
     );
-    let linked = Linked::none().with::<Stins>("stins");
-    let host = Host::start(Settings::from_toml(&settings).unwrap(), linked).unwrap_or_else(|error| panic!("{error}"));
+    let host = Host::builder(Settings::from_toml(&settings).unwrap()).source::<Stins>("stins");
+    let host = host.start().unwrap_or_else(|error| panic!("{error}"));
     let mut command = built::command();
     let worker = Process::start("worker", command.args(["listen", "--name", "w1", &url]), folder.path());
     wait(&host, |report| {

@@ -316,7 +316,7 @@ fn a_program_that_embeds_the_host_needs_the_command_to_try_plugins_out() {
     let mut settings = ::framegate::settings::Settings::from_toml(&text).unwrap();
     settings.source_timeout = Duration::from_secs(1);
     let refused = |settings: &::framegate::settings::Settings| {
-        let error = ::framegate::Host::start(settings.clone(), ::framegate::Linked::none()).unwrap_err();
+        let error = ::framegate::Host::builder(settings.clone()).start().unwrap_err();
         error.problems().join("\n")
     };
     settings.probe = Some("no-such-framegate".into());

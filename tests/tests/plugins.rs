@@ -82,7 +82,7 @@ fn hosts_of_one_process_may_ask_for_the_same_plugin_at_the_same_moment() {
             framegate::plugin("stins")
         );
         let settings = ::framegate::settings::Settings::from_toml(&settings).unwrap();
-        ::framegate::Host::start(settings, ::framegate::Linked::none()).map(::framegate::Host::shutdown)
+        ::framegate::Host::builder(settings).start().map(::framegate::Host::shutdown)
     };
     let starts: Vec<_> = (0..4).map(|_| thread::spawn(start)).collect();
     for start in starts {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use framegate::{
-    ControlDriver, ControlState, FaultSubject, Host, Linked,
+    ControlDriver, ControlState, FaultSubject, Host,
     names::{IngesterName, StreamName},
     settings::{Control, IngesterSettings, Settings, Standalone, StreamSettings},
 };
@@ -27,7 +27,7 @@ fn host(streams: &[(&str, Value)]) -> (Host, Vec<String>) {
     let ingesters: Vec<_> = streams.iter().map(ingester).collect();
     let urls = ingesters.iter().map(IngesterSettings::url).collect();
     let settings = Settings::new(Control::Standalone(Standalone::default()), ingesters);
-    (Host::start(settings, Linked::none().with::<Played>("played")).unwrap(), urls)
+    (Host::builder(settings).source::<Played>("played").start().unwrap(), urls)
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::{
     variables,
 };
 use crate::{
-    host::{Host, Linked, StartError},
+    host::{Host, StartError},
     observe::logs,
     settings::{
         example::example,
@@ -107,7 +107,7 @@ pub(super) fn serve(checked: Result<layers::Checked, Wrong>, file: Option<Config
     end_with_a_panic_of_the_start();
     let start = thread::Builder::new().name(START.into()).spawn(move || {
         // The receiver is gone if a signal came first; then the host is dropped, which stops it.
-        let _ = sender.send(Host::start(settings, Linked::none()));
+        let _ = sender.send(Host::builder(settings).start());
         main.unpark();
     });
     start.with_context(|| no_thread("that starts the host"))?;
@@ -143,14 +143,14 @@ pub(super) fn serve(checked: Result<layers::Checked, Wrong>, file: Option<Config
     }
     host.shutdown();
     // A service manager restarts it after this exit status.
-    Ok(failure.map_or(ExitCode::SUCCESS, |failure| fail(&[failure], FAILURE)))
+    Ok(failure.map_or(ExitCode::SUCCESS, |failure| fail(&[failure.to_string()], FAILURE)))
 }
 
 /// The problems of a configuration, and of the sources that it names correctly.
 fn all_problems(wrong: Wrong) -> Vec<String> {
     let mut problems = wrong.problems;
     if let Some(rest) = wrong.rest {
-        problems.extend(Host::source_problems(&rest, &Linked::none()));
+        problems.extend(Host::source_problems(&rest));
     }
     problems
 }

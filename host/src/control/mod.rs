@@ -1,15 +1,18 @@
-//! Receives commands and sends reports. Drivers: `redis` (a dranspose controller) and `standalone`.
+//! Receives commands and sends reports. Drivers: `redis` (a dranspose controller), `standalone`, and `program` (the
+//! program that embeds the host).
 //!
 //! Runs on the tokio runtime. A driver gets one [`IngesterHandle`] for each ingester. Knows no ZeroMQ, no plugins, no sources.
 //!
 //! Each driver must send the commands of one ingester in the right order, send [`Assignments`] only for a scan that the
 //! ingester has reported ready, end cleanly when `stop` rings, and never panic on input from outside.
 
+pub(crate) mod program;
 pub(crate) mod redis;
 pub(crate) mod report;
+mod scan;
 pub(crate) mod standalone;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -21,9 +24,10 @@ use crate::{
     },
     names::{IngesterName, StreamName},
     settings::{Control, Standalone},
+    worker::link::Joining,
 };
 
-use self::{redis::Address, report::ControlReport};
+use self::{program::Program, redis::Address, report::ControlReport};
 
 /// The controller of the host, with checked settings.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) enum Driver {
     Redis(Box<Address>, PathBuf),
     /// No controller.
     Standalone(Standalone),
+    /// The program that embeds the host; what its scans share.
+    Program(Arc<Program>),
 }
 
 impl Driver {
@@ -42,6 +48,7 @@ impl Driver {
         Ok(match control {
             Control::Redis(settings) => Self::Redis(Box::new(Address::new(settings)?), settings.build_meta.clone()),
             Control::Standalone(standalone) => Self::Standalone(standalone.clone()),
+            Control::Program => Self::Program(Arc::default()),
         })
     }
 
@@ -50,7 +57,15 @@ impl Driver {
         match self {
             Self::Redis(address, _) => ControlReport::redis(address.place().to_owned()),
             Self::Standalone(_) => ControlReport::standalone(),
+            Self::Program(_) => ControlReport::program(),
         }
+    }
+
+    /// What the scans of the program share, ready to begin one; with other drivers none ever begins.
+    pub(crate) fn program(&self, ingesters: &[IngesterHandle]) -> Arc<Program> {
+        let Self::Program(program) = self else { return Arc::default() };
+        program.open(ingesters.to_vec());
+        program.clone()
     }
 
     /// Whether it may end without a stop request.
@@ -68,6 +83,7 @@ impl Driver {
         match self {
             Self::Redis(address, build_meta) => self::redis::run(*address, build_meta, ingesters, report, stop).await,
             Self::Standalone(settings) => standalone::run(settings, ingesters, report, stop).await,
+            Self::Program(program) => program.until_stopped(stop).await,
         }
     }
 }
@@ -76,7 +92,7 @@ impl Driver {
 pub(crate) type Parameters = Vec<(StreamName, crate::source::parameter::Parameter)>;
 
 /// One ingester as a driver sees it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct IngesterHandle {
     /// The ingester's name.
     pub(crate) name: IngesterName,
@@ -100,6 +116,8 @@ pub(crate) struct IngesterHandle {
 pub(crate) struct CommandSender {
     commands: mpsc::Sender<Command>,
     assignments: mpsc::Sender<Assignments>,
+    /// Workers inside the program that join.
+    joining: mpsc::UnboundedSender<Joining>,
     /// Rings the forwarder after each send.
     ring: Arc<dyn Fn() + Send + Sync>,
 }
@@ -109,13 +127,32 @@ pub(crate) struct CommandSender {
 #[error("the ingester has stopped")]
 pub(crate) struct Stopped;
 
+impl fmt::Debug for CommandSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandSender").finish_non_exhaustive()
+    }
+}
+
 impl CommandSender {
     pub(crate) fn new(
         commands: mpsc::Sender<Command>,
         assignments: mpsc::Sender<Assignments>,
+        joining: mpsc::UnboundedSender<Joining>,
         ring: Arc<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { commands, assignments, ring }
+        Self { commands, assignments, joining, ring }
+    }
+
+    /// A worker inside the program joins; it gets an answer, or finds that the ingester has stopped.
+    pub(crate) fn join(&self, worker: Joining) {
+        if self.joining.send(worker).is_ok() {
+            (self.ring)();
+        }
+    }
+
+    /// Rings the forwarder.
+    pub(crate) fn bell(&self) -> Arc<dyn Fn() + Send + Sync> {
+        self.ring.clone()
     }
 
     /// Sends a command; waits while the queue is full.
@@ -135,10 +172,23 @@ impl CommandSender {
         Ok(())
     }
 
-    /// Sends assignments; waits while the queued ones reach their limit.
-    pub(crate) async fn assign(&self, assignments: Assignments) -> Result<(), Stopped> {
-        self.assignments.send(assignments).await.map_err(|_| Stopped)?;
+    /// Waits for a place in the queue of assignments, while the queued ones reach their limit.
+    pub(crate) async fn place(&self) -> Result<Place<'_>, Stopped> {
+        let permit = self.assignments.reserve().await.map_err(|_| Stopped)?;
+        Ok(Place { permit, ring: &self.ring })
+    }
+}
+
+/// A free place in an ingester's queue of assignments.
+pub(crate) struct Place<'a> {
+    permit: mpsc::Permit<'a, Assignments>,
+    ring: &'a Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Place<'_> {
+    /// Sends assignments.
+    pub(crate) fn assign(self, assignments: Assignments) {
+        self.permit.send(assignments);
         (self.ring)();
-        Ok(())
     }
 }

@@ -39,6 +39,8 @@ pub enum ControlDriver {
     Redis,
     /// Nobody: scans follow each other.
     Standalone,
+    /// The program that embeds the host.
+    Program,
 }
 
 impl fmt::Display for ControlDriver {
@@ -58,8 +60,10 @@ pub enum ControlState {
     Up,
     /// Redis has answered before, or was refused, and cannot be used now.
     Down,
-    /// There is no Redis.
+    /// There is no Redis: scans follow each other.
     Standalone,
+    /// There is no Redis: the program that embeds the host begins the scans.
+    Program,
 }
 
 impl fmt::Display for ControlState {
@@ -129,6 +133,10 @@ impl ControlReport {
             faults: BTreeMap::new(),
             stepped_back: BTreeSet::new(),
         }
+    }
+
+    pub(crate) fn program() -> Self {
+        Self { driver: ControlDriver::Program, state: ControlState::Program, ..Self::standalone() }
     }
 
     pub(crate) fn redis(address: String) -> Self {

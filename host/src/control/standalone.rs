@@ -12,12 +12,10 @@ use uuid::Uuid;
 use super::{
     IngesterHandle, Stopped,
     report::{ControlProblem, ControlReport, FaultSubject, now},
+    scan::{begin, finish, reports, until},
 };
 use crate::{
-    ingester::{
-        command::{Command, Deal},
-        report::{Report, SourceState},
-    },
+    ingester::{command::Deal, report::SourceState},
     names::ScanId,
     settings::Standalone,
 };
@@ -25,17 +23,18 @@ use crate::{
 /// Runs scans until `stop` rings or the configured number of scans is reached.
 pub(crate) async fn run(
     settings: Standalone,
-    mut ingesters: Vec<IngesterHandle>,
+    ingesters: Vec<IngesterHandle>,
     report: watch::Sender<ControlReport>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let deal = if settings.broadcast { Deal::Everyone } else { Deal::RoundRobin };
+    let Standalone { broadcast, min_workers, .. } = settings;
+    let deal = if broadcast { Deal::ToAll { min_workers } } else { Deal::InTurn { min_workers } };
     let scans = async {
         let mut done = 0;
         let mut pace = Pace::default();
         while settings.scans.is_none_or(|scans| done < scans) {
             let began = Instant::now();
-            if scan(&mut ingesters, deal).await.is_err() {
+            if scan(&ingesters, deal).await.is_err() {
                 return;
             }
             done += 1;
@@ -56,17 +55,13 @@ pub(crate) async fn run(
 }
 
 /// One scan, from start to finish.
-async fn scan(ingesters: &mut [IngesterHandle], deal: Deal) -> Result<(), Stopped> {
+async fn scan(ingesters: &[IngesterHandle], deal: Deal) -> Result<(), Stopped> {
     let scan = ScanId(Uuid::new_v4());
     tracing::info!(%scan, "a scan begins");
-    for ingester in ingesters.iter() {
-        ingester.commands.command(Command::StartScan { scan, streams: ingester.streams.clone(), deal }).await?;
-    }
-    every(ingesters, |report| report.runs_ended == Some(scan)).await?;
-    for ingester in ingesters.iter() {
-        ingester.commands.command(Command::Finish { scan }).await?;
-    }
-    every(ingesters, |report| report.finished == Some(scan)).await
+    begin(ingesters, scan, |_| true, deal).await?;
+    until(reports(ingesters), |report| report.runs_ended == Some(scan)).await?;
+    finish(ingesters, scan).await?;
+    until(reports(ingesters), |report| report.finished == Some(scan)).await
 }
 
 /// The result of a scan.
@@ -100,14 +95,6 @@ fn tell(report: &watch::Sender<ControlReport>, why: Option<&str>) {
             true
         }
     });
-}
-
-/// Waits until each ingester's report meets the condition.
-async fn every(ingesters: &mut [IngesterHandle], says: impl Fn(&Report) -> bool) -> Result<(), Stopped> {
-    for ingester in ingesters {
-        ingester.report.wait_for(|report| says(report)).await.map_err(|_| Stopped)?;
-    }
-    Ok(())
 }
 
 /// The minimum interval between the starts of fruitless scans: it doubles each time. After a scan that took longer, the

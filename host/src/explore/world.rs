@@ -221,6 +221,7 @@ impl World {
                 Action::Close { stream } => self.order(stream, false),
                 Action::Trigger { stream, .. } => self.readers[stream].orders.push_back(Order::Give),
                 Action::OpenCapture { .. } => self.closing = None,
+                Action::Tell(_) => {}
                 Action::CloseCapture { scan } => self.closing = Some(scan),
                 other => panic!("nobody asked for {other:?}"),
             }

@@ -30,6 +30,7 @@ impl Forwarder {
                     self.state.closing = Some(scan);
                     self.dump.close(scan);
                 }
+                Action::Tell(event) => self.news.tell(event),
                 Action::Stop { grace } => {
                     self.state.stop_at = Some(Instant::now() + grace);
                     // An on-demand source gives nothing unless it is asked, and assigned events still need it.

@@ -1,14 +1,16 @@
 //! The forwarder's periodic work: evicts workers and gives up sources, measures the pace, and publishes the report
 //! that control and people see.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Forwarder;
 use crate::{
     counter::Counter,
+    events::HostEvent,
     ingester::{
         report::{ConnectionReport, StreamReport},
         snapshot::Measured,
+        workers::WorkerNews,
     },
     source::replacement::SourceNotice,
 };
@@ -60,6 +62,17 @@ impl Forwarder {
         workers.evict(now, &limits, self.assembled.is_full());
         for worker in std::mem::take(&mut workers.given_up) {
             self.router.end_of(&worker);
+        }
+        self.links.look(workers, now, SystemTime::now());
+        for news in workers.take_news(now) {
+            let ingester = self.settings.name.clone();
+            self.news.tell(match news {
+                WorkerNews::Came(worker) => HostEvent::WorkerCame { ingester, worker },
+                WorkerNews::Left(worker) => HostEvent::WorkerLeft { ingester, worker },
+                WorkerNews::Evicted { worker, dropped, why } => {
+                    HostEvent::WorkerEvicted { ingester, worker, dropped, why: why.to_owned() }
+                }
+            });
         }
         self.router.audit(now, |worker| workers.has_place(worker));
         self.dump.flush();
@@ -141,10 +154,13 @@ impl Forwarder {
                 late: inputs.iter().map(|input| input.space.late()).sum(),
             },
         );
-        self.report.send_if_modified(|last| {
+        let changed = self.report.send_if_modified(|last| {
             let changed = *last != report;
             *last = report;
             changed
         });
+        if changed {
+            self.news.ring();
+        }
     }
 }

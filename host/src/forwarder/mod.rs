@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::{
     budget::Account,
     counter::Counter,
+    events::News,
     ingester::{
         Ingester, PairedEvent,
         assemble::Slot,
@@ -38,6 +39,7 @@ use crate::{
         replacement::{NextSource, SourceNotice},
     },
     wake::Wake,
+    worker::link::Links,
 };
 
 /// The parts of the forwarder; `host` assembles them.
@@ -54,6 +56,10 @@ pub(crate) struct Forwarder {
     /// swap, and one for each source that hangs when a scan starts.
     pub(crate) notices: mpsc::UnboundedSender<SourceNotice>,
     pub(crate) report: watch::Sender<Report>,
+    /// Subscribers in the program.
+    pub(crate) news: News,
+    /// Workers inside the program.
+    pub(crate) links: Links,
     pub(crate) dump: Dump,
     /// The account of assembled messages that wait for workers.
     pub(crate) assembled: Arc<Account>,
@@ -152,6 +158,7 @@ impl Forwarder {
         busy |= self.take_items();
         let ingester = &mut self.ingester;
         let wall = SystemTime::now();
+        busy |= self.links.join(&mut ingester.workers, now, wall);
         busy |= self.router.receive(now, |heard| match heard {
             WorkerInput::Message { identity, payload } => ingester.workers.ping(identity, payload, now, wall),
             WorkerInput::Parted(worker, lost) => {
@@ -257,7 +264,9 @@ impl Forwarder {
         let mut busy = false;
         for index in waiting {
             let worker = self.ingester.workers.get(index);
-            match self.router.send(&worker.name, worker.pending.iter()) {
+            let scan = self.ingester.scan_id();
+            let inside = self.links.send(&worker.name, scan, worker.pending.iter());
+            match inside.unwrap_or_else(|| self.router.send(&worker.name, worker.pending.iter())) {
                 SendOutcome::Accepted(progress) => {
                     self.ingester.sent(index, progress.messages, progress.begun, now);
                     busy = true;

@@ -13,11 +13,12 @@ use framegate_plugin_api::ErrorKind;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::{Linked, StartError, swap::receipt::ProblemSubject};
+use super::{StartError, builder::Linked, swap::receipt::ProblemSubject};
 use crate::source::parameter::Parameter;
 use crate::{
     budget::Account,
     control::{CommandSender, IngesterHandle, Parameters},
+    events::News,
     forwarder::{Forwarder, Input, LoopState},
     ingester::{Ingester, Limits, report::Report},
     names::StreamName,
@@ -32,7 +33,7 @@ use crate::{
         probe::Probe,
         refusal::{self, Refusal},
     },
-    settings::{Control, IngesterSettings, Settings, StreamSettings},
+    settings::{IngesterSettings, Settings, StreamSettings},
     source::{
         Fault, Feed, NotCreated,
         factory::{Factory, hash_of, loaded},
@@ -41,6 +42,7 @@ use crate::{
     },
     threads,
     wake::Wake,
+    worker::link::Links,
 };
 
 /// A source that is ready: created, or to be created when the source before it has ended.
@@ -205,8 +207,9 @@ pub(crate) fn prepare(
     sources: Vec<ReadySource>,
     settings: &Settings,
     notices: mpsc::UnboundedSender<SourceNotice>,
+    news: News,
 ) -> Result<(Forwarder, IngesterHandle, Exchange), String> {
-    let name = &ingester.name;
+    let name = ingester.name.clone();
     let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
     let router = Router::bind(ingester.bind, ingester.port, wake.clone()).map_err(|problem| {
         let (port, at) = (ingester.port, ingester.bind.map(|address| format!(" of {address}")).unwrap_or_default());
@@ -221,6 +224,7 @@ pub(crate) fn prepare(
         };
         format!("ingester {name}: port {port}{at} cannot be bound: {problem}\n  {advice}")
     })?;
+    let ingester = IngesterSettings { port: router.port().unwrap_or(ingester.port), ..ingester.clone() };
     let ring = {
         let wake = wake.clone();
         Arc::new(move || wake.ring())
@@ -234,16 +238,12 @@ pub(crate) fn prepare(
         .map_err(|problem| format!("ingester {name}: no thread for captures: {problem}\n  {}", threads::REMEDY))?;
     let (command_sender, commands) = mpsc::channel(64);
     let (assignment_sender, assignments) = mpsc::channel(16);
-    let sender = CommandSender::new(command_sender, assignment_sender, ring);
-    let standalone = match &settings.control {
-        Control::Standalone(standalone) => standalone.min_workers,
-        Control::Redis(_) => 0,
-    };
+    let (joining_sender, joining) = mpsc::unbounded_channel();
+    let sender = CommandSender::new(command_sender, assignment_sender, joining_sender, ring);
     let limits = Limits {
         worker_timeout: ingester.worker_timeout,
         stall_timeout: ingester.stall_timeout,
         source_timeout: settings.source_timeout,
-        min_workers: standalone,
         allowed_workers: ingester.workers.clone(),
         most_workers: connection_limits().workers,
     };
@@ -257,7 +257,7 @@ pub(crate) fn prepare(
     let heart = Ingester::new(name.clone(), streams, limits);
     let service_uuid = Uuid::new_v4();
     let room = wake.clone();
-    let (report, latest) = watch::channel(Report::starting(name.clone(), service_uuid, ingester));
+    let (report, latest) = watch::channel(Report::starting(name.clone(), service_uuid, &ingester));
     let handle = IngesterHandle {
         name: name.clone(),
         service_uuid,
@@ -267,11 +267,12 @@ pub(crate) fn prepare(
         commands: sender,
         report: latest,
     };
+    let memory = (ingester.memory_limit / 2).max(1);
     let inputs: Vec<_> = sources.into_iter().map(|ready| Input::new(ready.reader)).collect();
     let slots = inputs.iter().map(|input| (input.reader.shared.stream.clone(), Arc::downgrade(&input.next))).collect();
     let exchange = Exchange { slots, parameters };
     let forwarder = Forwarder {
-        settings: ingester.clone(),
+        settings: ingester,
         service_uuid,
         ingester: heart,
         inputs,
@@ -281,8 +282,10 @@ pub(crate) fn prepare(
         assignments,
         notices,
         report,
+        news,
+        links: Links::new(joining),
         dump,
-        assembled: Account::new((ingester.memory_limit / 2).max(1), move || room.ring()),
+        assembled: Account::new(memory, move || room.ring()),
         state: LoopState::new(Instant::now()),
     };
     Ok((forwarder, handle, exchange))

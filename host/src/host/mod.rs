@@ -3,14 +3,18 @@
 //! The only place that knows all parts. Everything is checked first: sources are created and ports are bound before the
 //! first thread that talks to workers runs.
 
+mod builder;
 mod error;
 mod make;
+mod start;
 mod stop;
 pub(crate) mod swap;
+mod wait;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,59 +23,52 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
+pub(crate) use self::builder::Linked;
+#[cfg(test)]
+pub(crate) use self::make::{ReadySource, prepare};
+pub(crate) use self::swap::Swaps;
 pub use self::{
+    builder::HostBuilder,
     error::StartError,
     swap::{
         Reload,
         receipt::{AskedBy, OldSource, ProblemSubject, SwapError, SwapReceipt, SwapSpec, SwapState},
     },
-};
-pub(crate) use self::{
-    make::{ReadySource, prepare},
-    swap::Swaps,
+    wait::{HostFailure, Watch},
 };
 use crate::{
-    control::{CommandSender, Driver, IngesterHandle, report::ControlReport},
-    forwarder::Forwarder,
+    control::{
+        IngesterHandle,
+        program::{Program, ScanBuilder},
+        report::ControlReport,
+    },
+    events::{Events, News},
     ingester::report::Report,
-    names::StreamName,
-    observe::{admin::Admin, status::Observer},
+    names::{IngesterName, StreamName, WorkerName},
+    observe::{
+        metrics::metrics,
+        status::{Observer, Status},
+    },
     plugin::identity::SourceIdentity,
-    settings::{IngesterSettings, Settings, StreamSettings},
-    source::factory::{Factory, linked},
-    threads,
+    settings::Settings,
+    worker::WorkerBuilder,
 };
-
-/// Sources that are compiled into the program; they take precedence over plugin files.
-#[derive(Debug, Default, Clone)]
-pub struct Linked {
-    sources: HashMap<String, Arc<Factory>>,
-}
-
-impl Linked {
-    /// Contains no linked source.
-    #[must_use]
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// Adds a source under a name.
-    #[must_use]
-    pub fn with<S: framegate_plugin_api::Source>(mut self, name: &str) -> Self {
-        self.sources.insert(name.to_owned(), linked::<S>());
-        self
-    }
-}
 
 /// A running host. Dropping it shuts it down, which blocks like [`Host::shutdown`].
 pub struct Host {
     ingesters: Vec<RunningIngester>,
     runtime: Option<tokio::runtime::Runtime>,
     control: Option<tokio::task::JoinHandle<()>>,
+    /// The task of control has ended. Set by it, however it ends.
+    control_ended: Arc<AtomicBool>,
     /// Waits for replaced sources; ends after the ingesters.
     keeper: tokio::task::JoinHandle<()>,
+    /// What the scans of a program share; unused if something else controls the host.
+    program: Arc<Program>,
+    observer: Observer,
+    news: News,
     control_report: watch::Receiver<ControlReport>,
     /// Control has run all configured scans. Set by its task.
     done: Arc<AtomicBool>,
@@ -82,8 +79,7 @@ pub struct Host {
 
 /// An ingester whose thread runs.
 struct RunningIngester {
-    commands: CommandSender,
-    report: watch::Receiver<Report>,
+    handle: IngesterHandle,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -93,160 +89,23 @@ impl RunningIngester {
     }
 }
 
-/// An ingester whose thread is started and waits until everything else has started.
-struct WaitingIngester {
-    go: std::sync::mpsc::Sender<()>,
-    ingester: RunningIngester,
-}
-
-impl WaitingIngester {
-    fn new(forwarder: Forwarder, handle: &IngesterHandle) -> Result<Self, String> {
-        let (go, word) = std::sync::mpsc::channel();
-        let named = tracing::error_span!(parent: None, "ingester", ingester = %handle.name);
-        let life = move || {
-            let _named = named.entered();
-            if word.recv().is_ok() {
-                forwarder.run();
-            }
-        };
-        let thread = thread::Builder::new().name(format!("forward {}", handle.name)).spawn(life);
-        let thread = thread
-            .map_err(|problem| format!("ingester {}: no thread: {problem}\n  {}", handle.name, threads::REMEDY))?;
-        let (commands, report) = (handle.commands.clone(), handle.report.clone());
-        Ok(Self { go, ingester: RunningIngester { commands, report, thread: Some(thread) } })
-    }
-
-    fn run(self) -> RunningIngester {
-        // The thread waits for this message.
-        let _ = self.go.send(());
-        self.ingester
-    }
-
-    /// Ends the thread, so that the port is free again.
-    fn abandon(self) {
-        drop(self.go);
-        let _ = self.ingester.thread.map(thread::JoinHandle::join);
-    }
-}
-
-/// The runtime of control and the admin endpoint. Tokio panics if it cannot start its first thread, and never runs the
-/// tasks of a second one that cannot start. It also panics when it needs a thread for a file or the address of a name,
-/// has none and gets none: so one such thread is started at once, and none of them ends.
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    let built = threads::can_be_had(CONTROL_THREADS + 1).and_then(|()| {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all();
-        builder.max_blocking_threads(MOST_BLOCKING).thread_keep_alive(FOR_EVER);
-        let runtime = builder.build()?;
-        runtime.spawn_blocking(|| {});
-        Ok(runtime)
-    });
-    built.map_err(|problem| format!("control: no thread: {problem}\n  {}", threads::REMEDY))
-}
-
-/// Number of threads that control and the admin endpoint share.
-const CONTROL_THREADS: usize = 2;
-/// Maximum number of threads for files and names; more than one only if a file system or name server hangs.
-const MOST_BLOCKING: usize = 8;
-const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
-
 impl Host {
-    /// Checks everything, then starts everything.
-    ///
-    /// Blocks the calling thread until every source is created, at most for `source_timeout`; with `probe` twice as
-    /// long. It may be called inside an async runtime.
-    ///
-    /// # Errors
-    /// All problems at once; then nothing runs, and nothing was published. Settings are checked first, like those of a file.
-    pub fn start(settings: Settings, linked: Linked) -> Result<Self, StartError> {
-        settings.validate()?;
-        let mut error = StartError::new();
-        let made = make::make_sources(&settings, &linked, &mut error);
-        let known = |ready: &ReadySource| (ready.reader.shared.feed(), ready.parameters.clone().unwrap_or_default());
-        let feeds: Vec<_> = made.iter().flatten().map(known).collect();
-        let (to_host, notices) = mpsc::unbounded_channel();
-        let (mut ready, mut handles, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
-        for (ingester, made) in settings.ingesters.iter().zip(made) {
-            let prepared =
-                prepare(ingester, made, &settings, to_host.clone()).and_then(|(forwarder, handle, exchange)| {
-                    ready.push(WaitingIngester::new(forwarder, &handle)?);
-                    handles.push(handle);
-                    exchanges.push(exchange);
-                    Ok(())
-                });
-            if let Err(problem) = prepared {
-                error.add(problem);
-            }
-        }
-        let driver = Driver::new(&settings.control).map_err(|problem| error.add(problem));
-        let bind = |address| Admin::bind(address, settings.admin_search).map_err(|problem| error.add(problem)).ok();
-        let admin = settings.admin.and_then(bind);
-        let runtime = runtime().map_err(|problem| error.add(problem));
-        let (true, Ok(driver)) = (error.problems().is_empty(), driver) else {
-            ready.into_iter().for_each(WaitingIngester::abandon);
-            // Dropping it here would panic inside another runtime.
-            runtime.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
-            return Err(error);
-        };
-        let Ok(runtime) = runtime else { return Err(error) };
-        let ingesters = ready.into_iter().map(WaitingIngester::run).collect();
-        let (stop_control, stop) = watch::channel(false);
-        let done = Arc::new(AtomicBool::new(false));
-        let (report, control_report) = watch::channel(driver.report());
-        let swaps = Arc::new(Swaps::new(&settings, linked, exchanges, feeds));
-        let keeper = runtime.spawn(swap::keep(swaps.clone(), notices));
-        announce(&settings.ingesters, &swaps.sources());
-        if let Some(address) = settings.admin.filter(|address| !address.ip().is_loopback()) {
-            tracing::warn!(
-                "admin: other machines can reach {address}, and it asks for no password: it shows names, addresses \
-                 and counts (admin_swap sets who may swap sources); use 127.0.0.1 for this machine alone"
-            );
-        }
-        if let Some(admin) = admin {
-            let address = admin.address();
-            if let (Some(wanted), Some(address)) = (settings.admin, address)
-                && wanted != address
-            {
-                tracing::info!(
-                    "admin: {wanted} is taken; status and metrics are at {address}, where `framegate status` looks, too"
-                );
-            }
-            let reports = handles.iter().map(|handle: &IngesterHandle| handle.report.clone()).collect();
-            let observer = Observer::new(address, swaps.clone(), reports, control_report.clone());
-            runtime.spawn(admin.serve(observer, settings.admin_swap));
-        }
-        let control = {
-            let done = done.clone();
-            runtime.spawn(async move {
-                let ends_by_itself = driver.ends_by_itself();
-                driver.run(handles, report, stop).await;
-                done.store(ends_by_itself, Ordering::Release);
-            })
-        };
-        Ok(Self {
-            ingesters,
-            runtime: Some(runtime),
-            control: Some(control),
-            keeper,
-            control_report,
-            done,
-            stop_control,
-            grace: settings.shutdown_grace,
-            swaps,
-        })
+    /// A host with these settings; it starts with [`HostBuilder::start`].
+    pub fn builder(settings: Settings) -> HostBuilder {
+        HostBuilder::new(settings)
     }
 
     /// Creates all sources, and returns the problems; nothing runs.
-    pub(crate) fn source_problems(settings: &Settings, linked: &Linked) -> Vec<String> {
+    pub(crate) fn source_problems(settings: &Settings) -> Vec<String> {
         let mut error = StartError::new();
-        drop(make::make_sources(settings, linked, &mut error));
+        drop(make::make_sources(settings, &Linked::default(), &mut error));
         error.problems().to_vec()
     }
 
     /// The latest report of each ingester.
     #[must_use]
     pub fn reports(&self) -> Vec<Report> {
-        self.ingesters.iter().map(|ingester| ingester.report.borrow().clone()).collect()
+        self.ingesters.iter().map(|ingester| ingester.handle.report.borrow().clone()).collect()
     }
 
     /// The state of control: whether Redis is reachable, and which of its messages could not be used.
@@ -306,29 +165,63 @@ impl Host {
     /// The thread or task of the host that has died, if any. That is a bug; the rest continues, but the program should
     /// be restarted.
     #[must_use]
-    pub fn failure(&self) -> Option<String> {
-        let died = |what: &str| Some(format!("{what} has died; this is a bug, the log may say more"));
-        for ingester in &self.ingesters {
-            if ingester.has_ended() {
-                return died(&format!("the thread of ingester {}", ingester.report.borrow().name));
-            }
+    pub fn failure(&self) -> Option<HostFailure> {
+        if let Some(name) = self.observer.dead().first() {
+            return Some(HostFailure { what: format!("the thread of ingester {name}") });
         }
-        match &self.control {
-            Some(control) if control.is_finished() && !self.is_done() => died("control"),
-            _ => None,
-        }
+        let control_died = self.control_ended.load(Ordering::Acquire) && !self.is_done();
+        control_died.then(|| HostFailure { what: "control".to_owned() })
     }
-}
 
-/// Logs one line for each ingester, before anything starts.
-fn announce(ingesters: &[IngesterSettings], sources: &BTreeMap<StreamName, SourceIdentity>) {
-    for ingester in ingesters {
-        let fed = |stream: &StreamSettings| {
-            let source = sources.get(&stream.name).map_or_else(|| "nothing".to_owned(), ToString::to_string);
-            format!("{} from {source}", stream.name)
-        };
-        let streams: Vec<_> = ingester.streams.iter().map(fed).collect();
-        tracing::info!("ingester {} serves workers at {}: {}", ingester.name, ingester.url(), streams.join("; "));
+    /// The whole state of the host, as `/status` and `framegate status` show it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.observer.status()
+    }
+
+    /// The metrics of this host as text in the OpenMetrics format, as `/metrics` has them. Needs no admin endpoint.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        // Writing to a String cannot fail.
+        metrics(self.status()).unwrap_or_default()
+    }
+
+    /// Subscribes to the state: the subscription waits for changes, and always returns the latest.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.news.bell(), self.observer.clone())
+    }
+
+    /// Subscribes to events, from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.news.events()
+    }
+
+    /// The address for the workers of each ingester, with the bound port if 0 was asked for.
+    #[must_use]
+    pub fn urls(&self) -> BTreeMap<IngesterName, String> {
+        self.handles().map(|handle| (handle.name.clone(), handle.url.clone())).collect()
+    }
+
+    /// The bound address of the admin endpoint, if there is one.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.observer.admin()
+    }
+
+    /// A scan that this program begins. The host must have been started with [`Control::Program`](crate::settings::Control).
+    pub fn scan(&self) -> ScanBuilder {
+        ScanBuilder::new(self.program.clone(), self.control_report.borrow().driver)
+    }
+
+    /// A worker inside this program, which gets events without sockets. Events are assigned to it, or dealt, by its name.
+    pub fn worker(&self, name: WorkerName) -> WorkerBuilder {
+        WorkerBuilder::new(name, self.handles().cloned().collect())
+    }
+
+    fn handles(&self) -> impl Iterator<Item = &IngesterHandle> {
+        self.ingesters.iter().map(|ingester| &ingester.handle)
     }
 }
 

@@ -16,7 +16,7 @@ impl Host {
     /// Delivers queued events for at most `shutdown_grace`, then stops sources, closes captures, and removes published
     /// state. Takes at most the grace and a second, even if plugins or disks hang.
     ///
-    /// Blocks the calling thread for that time; an async program uses [`Host::stop`].
+    /// Blocks the calling thread for that time; an async program uses [`Host::shutdown_async`].
     pub fn shutdown(mut self) {
         self.end();
     }
@@ -25,7 +25,7 @@ impl Host {
     /// executor. Once polled, it completes even if the future is dropped.
     ///
     /// Blocks only if the system cannot start a thread.
-    pub async fn stop(self) {
+    pub async fn shutdown_async(self) {
         let (done, ended) = oneshot::channel();
         let life = move || {
             self.shutdown();
@@ -41,7 +41,7 @@ impl Host {
         let deadline = Instant::now() + self.grace + Duration::from_millis(600);
         for ingester in &self.ingesters {
             let mut order = Command::Stop { grace: self.grace };
-            while let Err(full) = ingester.commands.try_command(order) {
+            while let Err(full) = ingester.handle.commands.try_command(order) {
                 if Instant::now() >= deadline {
                     break;
                 }
@@ -50,7 +50,7 @@ impl Host {
             }
         }
         for ingester in &self.ingesters {
-            let stopped = || ingester.report.borrow().state == IngesterState::Stopped || ingester.has_ended();
+            let stopped = || ingester.handle.report.borrow().state == IngesterState::Stopped || ingester.has_ended();
             wait_until(deadline, stopped);
         }
         // Published state is removed before the sockets close: the published address always has a listener.
@@ -70,6 +70,7 @@ impl Host {
         }
         wait_until(last, || self.keeper.is_finished());
         runtime.shutdown_background();
+        self.news.close();
     }
 }
 

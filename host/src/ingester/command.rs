@@ -46,10 +46,11 @@ pub(crate) enum Command {
 pub(crate) enum Deal {
     /// A controller: assignments come as [`Assignments`].
     Controller,
-    /// No controller: data events to the connected workers in turn, starts and ends of runs to all.
-    RoundRobin,
-    /// No controller: every event to all connected workers.
-    Everyone,
+    /// Data events go to the connected workers in turn, starts and ends of runs to all. The first event waits for this
+    /// many workers.
+    InTurn { min_workers: usize },
+    /// Every event goes to all connected workers; the first waits for this many.
+    ToAll { min_workers: usize },
 }
 
 /// Assignments of a controller, in its order.

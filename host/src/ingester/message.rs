@@ -4,7 +4,7 @@
 //! into one buffer and released at once: passing many small pieces around, and freeing them on other threads, costs
 //! more than the copy (at 64 B, more than half of all CPU time). Large frames stay where their source created them.
 
-use std::{mem, sync::Arc};
+use std::{iter, mem, sync::Arc};
 
 use framegate_plugin_api::Frame;
 use smallvec::SmallVec;
@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use crate::event::Event;
 use crate::{
     budget::{Account, COPY_BELOW, Charge},
+    names::EventNumber,
     recycle::{Pool, Pooled, Recycle},
     zmtp,
 };
@@ -33,6 +34,19 @@ pub(crate) struct Message {
     charge: Option<Charge>,
     /// Number of bytes on the wire.
     pub(crate) bytes: usize,
+    /// The event's number, and its streams in the order of their frames: for workers in this process, which read no header.
+    pub(crate) number: EventNumber,
+    pub(crate) streams: SmallVec<[MessageStream; 2]>,
+}
+
+/// A stream in a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageStream {
+    /// Its place among the ingester's streams.
+    pub(crate) stream: usize,
+    pub(crate) typ: &'static str,
+    /// Number of frames.
+    pub(crate) frames: usize,
 }
 
 /// A frame that is not copied.
@@ -101,6 +115,24 @@ impl Message {
         let last = self.frames.last().map_or(self.unused, |frame| frame.in_own);
         with_frame.chain([&self.own[last..]])
     }
+
+    /// Its frames, without the header.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let (mut rest, mut large) = (&self.own[self.unused..], self.frames.iter().peekable());
+        let parts = iter::from_fn(move || {
+            let (length, after) = zmtp::split_head(rest)?;
+            let at = self.own.len() - after.len();
+            let Some(frame) = large.next_if(|frame| frame.in_own == at) else {
+                let part = &after[..length];
+                rest = &after[length..];
+                return Some(part);
+            };
+            rest = after;
+            let events = self.apart.as_ref()?.events();
+            Some(events[frame.stream].frames[frame.frame].as_slice())
+        });
+        parts.skip(1)
+    }
 }
 
 /// Room for a header of one or two streams.
@@ -115,6 +147,7 @@ impl Recycle for Message {
         (self.apart, self.charge) = (None, None);
         self.own.clear();
         self.own.shrink_to(LARGEST_SPARE);
+        self.streams.clear();
         self.frames.clear();
         if self.frames.capacity() > MOST_FRAMES {
             self.frames = SmallVec::new();
@@ -167,9 +200,11 @@ impl Messages {
         }))
     }
 
-    /// Builds the message for some streams of an event. `header` writes the header.
+    /// Builds the message for some streams of an event, which `named` names. `header` writes the header.
     pub(crate) fn message(
         &mut self,
+        number: EventNumber,
+        named: impl Iterator<Item = MessageStream>,
         header: impl FnOnce(&mut Vec<u8>),
         assembled: &AssembledEvent,
         streams: &[usize],
@@ -178,6 +213,8 @@ impl Messages {
         self.messages.take(|new| {
             let small = if let AssembledEvent::Small(_, bytes) = assembled { *bytes } else { 0 };
             // In steps: a buffer stays large enough when a number in the events gets one more digit.
+            new.number = number;
+            new.streams.extend(named);
             new.own.reserve((ROOM + small).next_multiple_of(ROOM));
             let events = streams.iter().map(|stream| (*stream, &assembled.events()[*stream]));
             let mut left: usize = events.clone().map(|(_, event)| event.frames.len()).sum();
@@ -256,8 +293,9 @@ mod tests {
             let assembled = messages.assemble(events.into_iter(), &account);
             assert_eq!(matches!(assembled, AssembledEvent::Small(..)), small);
             let header = |own: &mut Vec<u8>| own.extend_from_slice(&expected[0]);
-            let message = messages.message(header, &assembled, &[0, 1], &account);
+            let message = messages.message(0, iter::empty(), header, &assembled, &[0, 1], &account);
             assert_eq!(message.parts(), expected);
+            assert_eq!(message.frames().map(<[u8]>::to_vec).collect::<Vec<_>>(), expected[1..]);
             assert_eq!(account.used(), MESSAGE_COST + if small { message.bytes as u64 } else { bytes });
             // A message that somebody still holds is not recycled.
             let other = message.clone();
@@ -280,9 +318,9 @@ mod tests {
         let account = Account::new(1 << 20, || ());
         let mut messages = Messages::new();
         let assembled = messages.assemble([event(1), event(2), event(3)].into_iter(), &account);
-        let message = messages.message(|own| own.push(b'h'), &assembled, &[0, 2], &account);
+        let message = messages.message(0, iter::empty(), |own| own.push(b'h'), &assembled, &[0, 2], &account);
         assert_eq!(message.parts(), [vec![b'h'], vec![1; COPY_BELOW + 1], vec![3; COPY_BELOW + 3]]);
-        let message = messages.message(|own| own.push(b'h'), &assembled, &[], &account);
+        let message = messages.message(0, iter::empty(), |own| own.push(b'h'), &assembled, &[], &account);
         assert_eq!(message.parts(), [[b'h']]);
     }
 }

@@ -14,6 +14,7 @@ mod pair;
 pub(crate) mod report;
 pub(crate) mod scan;
 pub(crate) mod snapshot;
+mod sources;
 mod strangers;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,18 +25,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use uuid::Uuid;
+
 pub(crate) use self::pair::PairedEvent;
 use self::{
     command::{Assignments, Command, Deal},
     counts::{EventCounts, Pace},
     message::Messages,
-    report::SourceState,
     scan::{CAPTURE_CLOSE, DRAIN, Phase, Scan},
     workers::Workers,
 };
 use crate::{
     batch::Remainder,
     counter::Counter,
+    events::HostEvent,
     names::{EventNumber, IngesterName, ScanId, StreamName},
     settings::AllowedWorkers,
 };
@@ -46,8 +49,6 @@ pub(crate) struct Limits {
     pub(crate) worker_timeout: Duration,
     pub(crate) stall_timeout: Option<Duration>,
     pub(crate) source_timeout: Duration,
-    /// Without a controller: events wait for this many workers.
-    pub(crate) min_workers: usize,
     pub(crate) allowed_workers: AllowedWorkers,
     /// Maximum number of known workers, in addition to those in assignments.
     pub(crate) most_workers: usize,
@@ -70,6 +71,8 @@ pub(crate) enum Action {
     CloseCapture { scan: ScanId },
     /// Begin to stop.
     Stop { grace: Duration },
+    /// Tell subscribers.
+    Tell(HostEvent),
 }
 
 /// See the module.
@@ -249,11 +252,6 @@ impl Ingester {
         }
     }
 
-    /// Whether the source's run is open in a running scan: its calls should return soon.
-    pub(crate) fn is_giving(&self, stream: usize) -> bool {
-        self.scan.as_ref().is_some_and(|scan| scan.is_ready() && scan.streams[stream].source == SourceState::Open)
-    }
-
     /// Number of assignments that wait for their events.
     pub(crate) fn assignments_waiting(&self) -> usize {
         self.scan.as_ref().map_or(0, |scan| scan.assigned.len())
@@ -262,54 +260,6 @@ impl Ingester {
     /// Their size in bytes.
     pub(crate) fn assignments_bytes(&self) -> usize {
         self.scan.as_ref().map_or(0, |scan| scan.assigned.bytes())
-    }
-
-    /// The source's run is open.
-    pub(crate) fn opened(&mut self, stream: usize) {
-        self.answered(stream, SourceState::Open);
-    }
-
-    /// No run of the source is open any more.
-    pub(crate) fn closed(&mut self, stream: usize) {
-        self.answered(stream, SourceState::Closed);
-    }
-
-    /// The run's last event was given.
-    pub(crate) fn ended(&mut self, stream: usize) {
-        self.answered(stream, SourceState::Ended);
-    }
-
-    /// The run has failed in this scan. Its earlier events stay valid.
-    pub(crate) fn failed(&mut self, stream: usize, why: String) {
-        let why = match self.streams[stream].fed_by.as_str() {
-            "" => why,
-            source => format!("{source}: {why}"),
-        };
-        // Logged once: a fault that repeats in each scan, perhaps with more details, is only counted and shown.
-        if self.streams[stream].fault.as_ref().is_none_or(|known| !why.starts_with(known)) {
-            tracing::error!(stream = %self.streams[stream].name, "the source failed: {why}");
-            self.streams[stream].fault = Some(why.clone());
-        }
-        self.count(Counter::SourceFailures, 1);
-        if let Some(scan) = &mut self.scan {
-            // The first failure of a scan is the one that is shown.
-            scan.streams[stream].failure.get_or_insert(why);
-        }
-        self.answered(stream, SourceState::Failed);
-    }
-
-    fn answered(&mut self, stream: usize, state: SourceState) {
-        let Some(scan) = &mut self.scan else { return };
-        let known = &mut self.streams[stream];
-        let stream = &mut scan.streams[stream];
-        if matches!(state, SourceState::Ended | SourceState::Closed) && !stream.has_failed() {
-            known.fault = None;
-        }
-        stream.awaited = false;
-        // If a source opened after it was given up, its events would meet the wrong assignments: it stays failed in this scan.
-        if !stream.has_failed() {
-            stream.source = state;
-        }
     }
 
     /// Advances the scan as far as possible without another event.
@@ -333,6 +283,8 @@ impl Ingester {
                 if answered && (begun == 0 || now >= drain_until) {
                     scan.phase = if scan.finish_asked { Phase::Finishing } else { Phase::Running };
                     self.ready = Some(scan.id);
+                    let (ingester, scan) = (self.name.clone(), scan.id);
+                    self.actions.push(Action::Tell(HostEvent::ScanReady { ingester, scan }));
                     self.count(Counter::MessagesOfLastScan, begun);
                 }
             }
@@ -365,6 +317,8 @@ impl Ingester {
         if matches!(scan.phase, Phase::Closing { .. }) {
             scan.phase = Phase::Finished;
             self.finished = Some(id);
+            let ingester = self.name.clone();
+            self.actions.push(Action::Tell(HostEvent::ScanFinished { ingester, scan: id }));
             let lines = self.counts_in_a_line();
             tracing::info!("scan {id} finished: {lines}");
         }
@@ -372,6 +326,11 @@ impl Ingester {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The current scan; nil before the first.
+    pub(crate) fn scan_id(&self) -> ScanId {
+        self.scan.as_ref().map_or(ScanId(Uuid::nil()), |scan| scan.id)
     }
 
     /// Number of streams that take part in the scan.

@@ -15,7 +15,7 @@ use super::{
     assemble::{Slot, StreamPart, groups},
     command::{Assignment, Deal},
     header,
-    message::AssembledEvent,
+    message::{self, AssembledEvent},
     scan::{Phase, Scan},
 };
 use crate::{
@@ -161,7 +161,11 @@ impl Ingester {
     fn dealt_event(&mut self, now: Instant) -> Next {
         let Some(scan) = &mut self.scan else { return Next::Nothing };
         let mut named = SmallVec::<[usize; 4]>::new();
-        let mut for_all = scan.deal == Deal::Everyone;
+        let (mut for_all, min_workers) = match scan.deal {
+            Deal::ToAll { min_workers } => (true, min_workers),
+            Deal::InTurn { min_workers } => (false, min_workers),
+            Deal::Controller => return Next::Nothing,
+        };
         for (index, stream) in scan.streams.iter().enumerate().filter(|(_, stream)| stream.active && !stream.is_over())
         {
             match stream.flow.first_kind() {
@@ -177,7 +181,7 @@ impl Ingester {
         // `min_workers` applies to the first event only: later the remaining workers continue without those that leave.
         let begins = scan.next_number == 0;
         let dealt_to: SmallVec<[usize; 2]> = self.workers.to_deal_to(now, !for_all).collect();
-        if dealt_to.is_empty() || (begins && dealt_to.len() < self.limits.min_workers) {
+        if dealt_to.is_empty() || (begins && dealt_to.len() < min_workers) {
             return Next::Nothing;
         }
         let mut waits = false;
@@ -220,12 +224,17 @@ impl Ingester {
         let assembled = self.messages.assemble(events, account);
         let created_at = self.created_at.text(wall);
         for (parts, workers) in groups(assigned) {
-            let in_header = parts.iter().map(|part| {
+            let named = parts.iter().map(|part| {
                 let (stream, event) = (assigned.streams[*part].0, &assembled.events()[*part]);
-                header::Part { stream: &self.streams[stream].escaped, typ: event.typ, frames: event.frames.len() }
+                message::MessageStream { stream, typ: event.typ, frames: event.frames.len() }
+            });
+            let in_header = named.clone().map(|message::MessageStream { stream, typ, frames }| header::Part {
+                stream: &self.streams[stream].escaped,
+                typ,
+                frames,
             });
             let header = |out: &mut Vec<u8>| header::write(out, assigned.number, in_header, created_at);
-            let message = self.messages.message(header, &assembled, &parts, account);
+            let message = self.messages.message(assigned.number, named, header, &assembled, &parts, account);
             let (last, others) = workers.split_last().expect("a group has workers");
             for worker in others {
                 self.workers.give(*worker, message.clone(), now);

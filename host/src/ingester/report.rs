@@ -39,6 +39,8 @@ pub struct Report {
     pub memory_used: u64,
     /// The limit.
     pub memory_limit: u64,
+    /// Number of events of the current scan that are assigned so far.
+    pub assignments: u64,
     /// Number of assignments that wait for their events.
     pub assignments_waiting: u64,
     /// Time between events in the current scan.
@@ -78,6 +80,7 @@ impl Report {
             event_rate: 0.0,
             memory_used: 0,
             memory_limit: settings.memory_limit,
+            assignments: 0,
             assignments_waiting: 0,
             pace: PaceReport::default(),
             streams: BTreeMap::new(),

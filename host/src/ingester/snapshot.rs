@@ -90,6 +90,7 @@ impl Ingester {
             event_rate: measured.event_rate,
             memory_used: measured.memory_used,
             memory_limit: measured.memory_limit,
+            assignments: scan.map_or(0, |scan| scan.next_number),
             assignments_waiting: self.assignments_waiting() as u64,
             pace: scan.map(|scan| scan.pace.report()).unwrap_or_default(),
             streams,

@@ -36,6 +36,14 @@ impl Strangers {
         }
     }
 
+    /// A worker at the port has the name of one inside the program.
+    pub(super) fn has_name_of_inside(&mut self, name: &WorkerName) {
+        if self.names.len() < NAMES && self.names.insert(name.clone()) {
+            self.lines
+                .push(format!("worker {name} is not served: a worker of this program has its name, but it pings"));
+        }
+    }
+
     pub(super) fn too_many(&mut self, most: usize) {
         if self.without_place == 0 {
             self.lines.push(format!(

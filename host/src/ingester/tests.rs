@@ -44,7 +44,6 @@ pub(crate) fn limits() -> Limits {
         worker_timeout: Duration::from_secs(10),
         stall_timeout: None,
         source_timeout: Duration::from_secs(5),
-        min_workers: 1,
         allowed_workers: Default::default(),
         most_workers: 10,
     }
@@ -247,7 +246,7 @@ fn without_a_controller_starts_and_ends_go_to_everyone_and_data_in_turn() {
     let now = Instant::now();
     let account = Account::new(u64::MAX, || ());
     let mut heart = heart();
-    started(&mut heart, Deal::RoundRobin, now);
+    started(&mut heart, Deal::InTurn { min_workers: 1 }, now);
     for name in &WORKERS[..2] {
         heart.workers.ping(name.as_bytes(), Uuid::new_v4().as_bytes(), now, SystemTime::now());
     }
@@ -274,7 +273,7 @@ fn a_worker_that_reads_nothing_is_not_waited_for_and_one_that_reads_slowly_is() 
     let account = Account::new(u64::MAX, || ());
     let mut heart = heart();
     heart.limits.stall_timeout = Some(Duration::from_secs(30));
-    started(&mut heart, Deal::Everyone, now);
+    started(&mut heart, Deal::ToAll { min_workers: 1 }, now);
     for name in &WORKERS[..2] {
         heart.workers.ping(name.as_bytes(), Uuid::new_v4().as_bytes(), now, SystemTime::now());
     }

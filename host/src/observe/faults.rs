@@ -10,13 +10,13 @@ use crate::{
 
 /// A current fault.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// The ingester that it concerns; `None`: the whole host.
-    pub(crate) ingester: Option<IngesterName>,
+    pub ingester: Option<IngesterName>,
     /// Description for a person.
-    pub(crate) what: String,
+    pub what: String,
     /// Whether it keeps the host from forwarding events.
-    pub(crate) hinders: bool,
+    pub hinders: bool,
 }
 
 /// All current faults. `dead` are ingesters whose threads have ended.

@@ -51,7 +51,7 @@ impl Collector for Snapshot {
         let build = vec![label("version", status.version), label("control", status.control.driver.to_string())];
         out.gauge("build", "The program and who controls it; always 1.", [(build, 1.0)])?;
         out.gauge("uptime_seconds", "Time since the start.", [(vec![], status.uptime_seconds)])?;
-        let up = f64::from(u8::from(matches!(status.control.state, ControlState::Up | ControlState::Standalone)));
+        let up = f64::from(u8::from(!matches!(status.control.state, ControlState::Connecting | ControlState::Down)));
         out.gauge("control_up", "Whether Redis answers; 1 without Redis.", [(vec![], up)])?;
         let words = status.control.counters.iter().map(|(what, count)| (vec![label("what", what.id())], *count as f64));
         out.counter("control_occurrences", "Input from the controller that could not be used, by kind.", words)?;

@@ -4,7 +4,7 @@
 
 pub(crate) mod admin;
 mod families;
-mod faults;
+pub(crate) mod faults;
 mod format;
 pub(crate) mod logs;
 pub(crate) mod metrics;

@@ -22,35 +22,42 @@ use crate::{
 
 /// The state of a host at one time.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Status {
-    pub(crate) version: &'static str,
-    pub(crate) pid: u32,
-    pub(crate) uptime_seconds: f64,
+#[non_exhaustive]
+pub struct Status {
+    /// The version of framegate.
+    pub version: &'static str,
+    /// The id of the process.
+    pub pid: u32,
+    /// Time since the start of the host.
+    pub uptime_seconds: f64,
     /// The address of its HTTP endpoint.
-    pub(crate) admin: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
     /// The controller of the host, and whether Redis is reachable.
-    pub(crate) control: ControlReport,
+    pub control: ControlReport,
     /// The source of each stream.
-    pub(crate) sources: Vec<SourceStatus>,
+    pub sources: Vec<SourceStatus>,
     /// Every loaded copy of a plugin file; linked sources have none.
-    pub(crate) generations: Vec<GenerationReport>,
+    pub generations: Vec<GenerationReport>,
     /// The latest swaps of sources, oldest first.
-    pub(crate) swaps: Vec<SwapReceipt>,
-    pub(crate) ingesters: Vec<Report>,
+    pub swaps: Vec<SwapReceipt>,
+    /// Each ingester.
+    pub ingesters: Vec<Report>,
     /// All current faults.
-    pub(crate) faults: Vec<Fault>,
+    pub faults: Vec<Fault>,
 }
 
 /// The source of a stream.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct SourceStatus {
-    pub(crate) stream: StreamName,
+#[non_exhaustive]
+pub struct SourceStatus {
+    /// The stream.
+    pub stream: StreamName,
     /// Name, version and file of the source.
-    pub(crate) source: String,
+    pub source: String,
     /// The same as separate values.
-    pub(crate) identity: SourceIdentity,
+    pub identity: SourceIdentity,
     /// The swap that takes effect at the next scan start.
-    pub(crate) pending: Option<u64>,
+    pub pending: Option<u64>,
 }
 
 /// Provides the state at any time, on any thread.
@@ -71,6 +78,11 @@ impl Observer {
         control: watch::Receiver<ControlReport>,
     ) -> Self {
         Self { started: Instant::now(), admin, swaps, reports, control }
+    }
+
+    /// The address of the admin endpoint.
+    pub(crate) fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// The swaps of the host.

@@ -132,6 +132,11 @@ impl Router {
         })
     }
 
+    /// The bound port.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.listener.local_addr().ok().map(|address| address.port())
+    }
+
     /// Waits until something can be read or written, the wake rings, or the time is up.
     pub(crate) fn wait(&mut self, limit: Duration) {
         // The descriptor signals a ring only once, and an earlier poll may have consumed it.

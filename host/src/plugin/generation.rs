@@ -56,23 +56,24 @@ enum LoadState {
 
 /// A generation, for status.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct GenerationReport {
-    pub(crate) stream: String,
+pub struct GenerationReport {
+    /// The stream that it was loaded for first.
+    pub stream: String,
     /// Name, version and file.
-    pub(crate) source: String,
+    pub source: String,
     /// Hash of the file's content, in hexadecimal.
-    pub(crate) sha256: String,
+    pub sha256: String,
     /// What has become of it: `inspected` (none of its code has run), `loading`, `loaded`, `refused`, or `written off` (a
     /// call of it did not return).
-    pub(crate) state: &'static str,
+    pub state: &'static str,
     /// Time to load it and check its layout, in milliseconds.
-    pub(crate) load_ms: Option<f64>,
+    pub load_ms: Option<f64>,
     /// Number of frames that it gave to the host.
-    pub(crate) frames_given: u64,
+    pub frames_given: u64,
     /// Number of these frames that were returned: nobody holds them any more.
-    pub(crate) frames_returned: u64,
+    pub frames_returned: u64,
     /// Number of calls to the host after the end of their instance: a fault of the plugin.
-    pub(crate) stray_calls: u64,
+    pub stray_calls: u64,
 }
 
 /// All generations of the process.

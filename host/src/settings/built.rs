@@ -11,7 +11,7 @@ use super::{
 
 impl Settings {
     /// Checks what the types cannot guarantee: limits, times, ports, and duplicate names.
-    /// [`Host::start`](crate::Host::start) also does this. Settings from a configuration file have already passed.
+    /// [`HostBuilder::start`](crate::HostBuilder::start) also does this. Settings from a configuration file have already passed.
     ///
     /// # Errors
     /// Every problem at once.
@@ -75,9 +75,9 @@ impl Built {
     }
 
     fn ingester(&mut self, ingester: &IngesterSettings, settings: &Settings) {
-        let IngesterSettings { name, port, .. } = ingester;
+        let IngesterSettings { name, host, port, .. } = ingester;
         let place = format!("ingester {name}");
-        self.check(&place, "url", address_of(&ingester.url()));
+        self.check(&place, "url", address_of(&format!("tcp://{host}:{}", port.max(&1))));
         self.check(&place, "memory_limit", not_empty(ingester.memory_limit));
         self.check(&place, "capture_limit", not_empty(ingester.capture_limit));
         self.time(&place, "worker_timeout", ingester.worker_timeout, MILLISECOND, YEAR);
@@ -85,9 +85,12 @@ impl Built {
             self.time(&place, "stall_timeout", time, MILLISECOND, YEAR);
         }
         self.once(&place, format!("a second ingester is named \"{name}\""));
-        self.once(&place, format!("a second ingester has port {port}\n  give each a `url` of its own"));
-        if let Some(admin) = settings.admin.filter(|admin| admin.port() == *port && !settings.admin_search) {
-            self.add(&place, format_args!("port {port} is that of `admin` ({admin})"));
+        // 0: any free one.
+        if *port != 0 {
+            self.once(&place, format!("a second ingester has port {port}\n  give each a `url` of its own"));
+            if let Some(admin) = settings.admin.filter(|admin| admin.port() == *port && !settings.admin_search) {
+                self.add(&place, format_args!("port {port} is that of `admin` ({admin})"));
+            }
         }
         if let Some(dump) = &ingester.dump_path {
             self.once(&place, second_capture(dump));
@@ -125,12 +128,12 @@ mod tests {
 
     #[test]
     fn settings_with_defaults_hold() {
-        settings(vec![ingester("a", 1, "s"), ingester("b", 2, "t")]).validate().unwrap();
+        settings(vec![ingester("a", 1, "s"), ingester("b", 0, "t"), ingester("c", 0, "u")]).validate().unwrap();
     }
 
     #[test]
     fn everything_that_is_wrong_is_told_at_once() {
-        let mut wrong = settings(vec![ingester("a", 0, "s"), ingester("a", 0, "s")]);
+        let mut wrong = settings(vec![ingester("a", 7, "s"), ingester("a", 7, "s")]);
         wrong.source_timeout = Duration::MAX;
         wrong.max_generations = 0;
         wrong.capture_root = Some("captures".into());
@@ -148,18 +151,17 @@ mod tests {
             "settings: capture_root: \"captures\": expected an absolute path",
             "[standalone]: min_workers: 0 is not allowed: at least 1",
             "[standalone]: scans: 0 is not allowed: at least 1",
-            "ingester a: url: \"tcp://localhost:0\": the port must be 1 to 65535",
             "ingester a: memory_limit: at least 1 byte is needed",
             "ingester a: capture_limit: at least 1 byte is needed",
             "ingester a: worker_timeout: \"0s\" is not allowed: 1ms to 365 days",
-            "ingester a: url: \"tcp://*:0\": the port must be 1 to 65535",
+            "ingester a: url: tcp://*:7: `*` is not a machine to connect to",
             "ingester a: a second ingester is named \"a\"",
-            "ingester a: a second ingester has port 0",
+            "ingester a: a second ingester has port 7",
             "ingester a: a second stream is named \"s\"",
         ] {
             assert!(told.contains(part), "{part} is not in\n{told}");
         }
-        assert_eq!(error.problems().len(), 13, "{told}");
+        assert_eq!(error.problems().len(), 12, "{told}");
         assert!(settings(Vec::new()).validate().unwrap_err().to_string().contains("there is no ingester"));
     }
 }

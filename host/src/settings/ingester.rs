@@ -17,7 +17,7 @@ settings! {
         pub name: IngesterName,
         /// The host in `tcp://host:port`, which workers connect to.
         pub host: String,
-        /// The port that is bound.
+        /// The port that is bound. 0, which no file can say: any free one; [`Host::urls`](crate::Host::urls) has it then.
         pub port: u16,
         /// Its streams.
         pub streams: Vec<StreamSettings>,

@@ -171,6 +171,8 @@ pub enum Control {
     Redis(RedisSettings),
     /// No controller: scans follow each other, and events are sent to connected workers.
     Standalone(Standalone),
+    /// The program that embeds the host: it begins scans with [`Host::scan`](crate::Host::scan). No file can say this.
+    Program,
 }
 
 /// The log level of the command, with the names of LOG_LEVEL (dranspose 0.2.0, `cli.py`).

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::event::Event;
 use crate::{
     control::CommandSender,
+    events::News,
     host::{ReadySource, prepare},
     ingester::{
         command::{Assignment, Assignments, Command, Deal},
@@ -183,7 +184,7 @@ fn house_of(sources: Vec<NamedSource>, change: impl Fn(&mut IngesterSettings)) -
         })
         .collect();
     let (notices, _) = tokio::sync::mpsc::unbounded_channel();
-    let (forwarder, line, _) = prepare(&ingester, made, &settings, notices).unwrap();
+    let (forwarder, line, _) = prepare(&ingester, made, &settings, notices, News::new()).unwrap();
     let thread = std::thread::spawn(move || forwarder.run());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let streams = line.streams;
@@ -225,7 +226,7 @@ impl House {
         });
         let workers = Arc::new(names.iter().map(|name| WorkerName::new(name).unwrap()).collect());
         let assignments = Assignments { scan, workers, events: events.collect() };
-        self.runtime.block_on(self.commands.assign(assignments)).unwrap();
+        self.runtime.block_on(self.commands.place()).unwrap().assign(assignments);
     }
     fn feed(&self, stream: usize, kind: EventKind, frames: &[&[u8]]) {
         let frames = frames.iter().map(|bytes| Frame::copy(bytes)).collect();

@@ -3,7 +3,7 @@
 use std::{fs, thread};
 
 use anyhow::bail;
-use framegate::{Linked, settings::Settings};
+use framegate::{Host, settings::Settings};
 use framegate_stins::Stins;
 use framegate_tests::bench::ends;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub(crate) struct Forwarding {
 fn host(configuration: &str) -> anyhow::Result<()> {
     framegate::allocator::keep_large_buffers();
     let settings = Settings::from_toml(&fs::read_to_string(configuration)?)?;
-    let _host = framegate::Host::start(settings, Linked::none().with::<Stins>(LINKED))?;
+    let _host = Host::builder(settings).source::<Stins>(LINKED).start()?;
     // The benchmark ends this process after the run.
     loop {
         thread::park();

@@ -9,7 +9,7 @@
 use std::{env, error::Error, net::TcpListener, time::Duration};
 
 use framegate::{
-    Host, Linked, SwapSpec,
+    Host, SwapSpec,
     names::{IngesterName, StreamName},
     settings::{Control, IngesterSettings, Settings, Standalone, StreamSettings},
 };
@@ -43,14 +43,14 @@ async fn end(how: &str, port: u16) -> Outcome {
         "wrong-source" => settings.ingesters[0].streams[0].source = "no-such-source".to_owned(),
         _ => {}
     }
-    let host = Host::start(settings, Linked::none().with::<Played>("played"))?;
+    let host = Host::builder(settings).source::<Played>("played").start()?;
     println!("started");
     let receipt = host.swap("played", &SwapSpec::new("played"))?;
     println!("swap {} is {:?}", receipt.number, receipt.state);
     match how {
         "shutdown" => host.shutdown(),
         "drop" => drop(host),
-        "stop" => host.stop().await,
+        "stop" => host.shutdown_async().await,
         "early-return" => Err("the real error")?,
         "unwind" => panic!("the real panic"),
         _ => return Err(format!("{how}?").into()),

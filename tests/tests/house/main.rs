@@ -34,7 +34,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("capture", &["names"]),
     ("settings", &["names", "near"]),
     ("zmtp", &[]),
-    ("ingester", &["names", "batch", "counter", "budget", "event", "recycle", "settings", "zmtp"]),
+    ("park", &[]),
+    ("events", &["names", "park"]),
+    ("ingester", &["names", "batch", "counter", "budget", "event", "events", "recycle", "settings", "zmtp"]),
+    ("worker", &["names", "budget", "control", "events", "ingester", "output", "park", "recycle", "threads"]),
     ("source", &["plugin", "names", "batch", "budget", "event", "sync", "wake", "settings"]),
     ("plugin", &["names", "near"]),
     ("output", &["ingester", "capture", "counter", "names", "budget", "recycle", "sync", "wake", "settings", "zmtp"]),
@@ -49,6 +52,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "settings",
             "observe::logs",
             "observe::plain",
+            "park",
+            "worker::link",
         ],
     ),
     (
@@ -64,6 +69,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "budget",
             "settings",
             "names",
+            "events",
+            "worker::link",
         ],
     ),
 ];
@@ -80,7 +87,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("framegate_http_server", &["observe"]),
     ("clap", &["cli"]),
     ("toml", &["settings"]),
-    ("tokio", &["control", "cli", "observe", "host", "forwarder"]),
+    ("tokio", &["control", "cli", "observe", "host", "forwarder", "events", "worker"]),
     // `plugin`: the locations of this program's file and its plugins, the kind of machine, the folder for temporary
     // files.
     ("std::env", &["settings", "cli", "observe::logs", "plugin"]),
@@ -94,6 +101,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
             "ingester::pair",
             "ingester::workers",
             "forwarder",
+            "worker::link",
             "observe::logs",
             "cli::status",
             "fuzz",

@@ -59,7 +59,7 @@ async fn read(link: &mut Link, context: &Context, scan: ScanId) -> Result<(), St
                 health.complain(Counter::AssignmentsToImpossibleWorkers, &format!("{name:?}"));
             }
             while let Some(events) = piece(&mut events) {
-                context.ingester.commands.assign(Assignments { scan, workers: reader.workers.clone(), events }).await?;
+                context.ingester.assign(Assignments { scan, workers: reader.workers.clone(), events }).await?;
             }
         }
     }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     control::{Stopped, report::FaultSubject},
     counter::Counter,
-    ingester::command::{Command, Deal},
+    ingester::command::Deal,
     names::{ScanId, StreamName},
 };
 
@@ -103,7 +103,7 @@ impl Updates {
             self.start(scan, &active).await?;
         }
         if let Some(scan) = finish {
-            self.context.ingester.commands.command(Command::Finish { scan }).await?;
+            self.context.ingester.finish(scan).await?;
         }
         if understood {
             let hash = Some(self.parameters.hash());
@@ -154,11 +154,11 @@ impl Updates {
             Joining::Over => {
                 self.context.health.resolve(&subject);
                 tracing::info!("scan {scan} is over; waiting for the next one");
-                return self.command(scan, Vec::new()).await;
+                return self.begin(scan, Vec::new()).await;
             }
         };
         self.context.health.fault(subject, &what);
-        self.command(scan, Vec::new()).await
+        self.begin(scan, Vec::new()).await
     }
 
     async fn open(&mut self, scan: ScanId, streams: Vec<StreamName>) -> Result<(), Stopped> {
@@ -166,12 +166,11 @@ impl Updates {
             true => tracing::info!("scan {scan} does not use this ingester's streams"),
             false => tracing::info!(%scan, streams = names(&streams), "a scan begins"),
         }
-        self.command(scan, streams).await
+        self.begin(scan, streams).await
     }
 
-    async fn command(&mut self, scan: ScanId, streams: Vec<StreamName>) -> Result<(), Stopped> {
-        let start = Command::StartScan { scan, streams, deal: Deal::Controller };
-        self.context.ingester.commands.command(start).await
+    async fn begin(&mut self, scan: ScanId, streams: Vec<StreamName>) -> Result<(), Stopped> {
+        self.context.ingester.begin(scan, streams, Deal::Controller).await
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     control::report::now,
+    events::HostEvent,
     names::{ScanId, StreamName},
     source::{
         Ledger,
@@ -89,6 +90,10 @@ impl Swaps {
         let refused = problem.as_ref().map(|problem| (problem.text.as_str(), problem.with));
         let new = Current { number, feed, parameters };
         if self.book().took_over(new, scan, from.clone(), refused) {
+            match refused {
+                None => self.news.tell(HostEvent::SwapEffective { stream: stream.clone(), swap: number, scan }),
+                Some(_) => self.news.ring(),
+            }
             match (refused, nothing) {
                 (None, _) => tracing::info!(
                     %stream, swap = number, %scan, "new source from this scan on: {current}; the old one: {from}"

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     control::Parameters,
+    events::{News, RingAtEnd},
     names::StreamName,
     near::near,
     plugin::identity::SourceIdentity,
@@ -53,6 +54,7 @@ pub(crate) struct Swaps {
     /// How to find sources, and their time limits; and the last configuration of each stream.
     settings: Mutex<Settings>,
     exchanges: Vec<Exchange>,
+    news: News,
     /// Locked only for short accesses, never while a source is created.
     book: Mutex<Book>,
 }
@@ -79,8 +81,9 @@ impl Swaps {
         linked: Linked,
         exchanges: Vec<Exchange>,
         sources: Vec<(Feed, Vec<Parameter>)>,
+        news: News,
     ) -> Self {
-        Self { linked, settings: Mutex::new(settings.clone()), exchanges, book: Mutex::new(Book::new(sources)) }
+        Self { linked, settings: Mutex::new(settings.clone()), exchanges, news, book: Mutex::new(Book::new(sources)) }
     }
 
     /// The source of each stream.
@@ -129,6 +132,7 @@ impl Swaps {
 
     /// Finds, checks and creates the source, and hands it over. Takes at most `source_timeout`.
     pub(crate) fn make(&self, asked: &Asked) -> Result<SwapReceipt, SwapError> {
+        let _ring = RingAtEnd(self.news.clone());
         match self.try_make(asked) {
             Ok(ready) => self.hand_over(asked, ready.reader),
             Err(Problem { with, text }) => {

@@ -98,6 +98,7 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
             keys.extend(old.changed(new));
         }
         (Control::Standalone(old), Control::Standalone(new)) => keys.extend(old.changed(new)),
+        (Control::Program, Control::Program) => {}
         _ => keys.push("redis or [standalone]"),
     }
     let mut lines: Vec<_> = keys.into_iter().map(str::to_owned).collect();

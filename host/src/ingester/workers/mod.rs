@@ -3,13 +3,18 @@
 //! A worker is identified by its name, which is its identity on the wire; its service uuid distinguishes its restarts.
 //! The account that each message is charged to limits the waiting messages.
 
+mod inside;
+mod loss;
+mod news;
+
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant, SystemTime},
 };
 
 use uuid::{Uuid, Variant};
 
+pub(crate) use self::{inside::NotJoined, news::WorkerNews};
 use super::{Limits, message::Message, report::WorkerReport, strangers::Strangers};
 use crate::{names::WorkerName, recycle::Pooled, settings::AllowedWorkers};
 
@@ -39,6 +44,8 @@ pub(crate) struct Worker {
     assigned: bool,
     /// Its name is not allowed.
     barred: bool,
+    /// The last news of it was that it came.
+    announced: bool,
     sent: u64,
     dropped: u64,
     lost: u64,
@@ -67,6 +74,9 @@ pub(crate) struct Workers {
     pub(crate) lost: u64,
     /// Pings of workers that were not connected before, including restarts under a known name.
     arrivals: u64,
+    /// Names of the workers inside the program.
+    inside: HashSet<WorkerName>,
+    news: Vec<WorkerNews>,
 }
 
 /// A worker that has not pinged for this long is no longer published (dranspose 0.2.0, `ingester.py`, `accept_workers`).
@@ -120,10 +130,21 @@ impl Workers {
             self.strangers.not_allowed(&name, "it pings");
             return None;
         }
+        if self.inside.contains(&name) {
+            self.strangers.pings_not_allowed += 1;
+            self.strangers.has_name_of_inside(&name);
+            return None;
+        }
         let Some(index) = self.by_name.get(&name).copied().or_else(|| self.place_for(&name, now)) else {
             self.strangers.too_many(self.most);
             return None;
         };
+        self.heard(index, uuid, now, wall);
+        Some(name)
+    }
+
+    /// A worker with a place is alive.
+    fn heard(&mut self, index: usize, uuid: Uuid, now: Instant, wall: SystemTime) {
         let worker = &mut self.all[index];
         worker.steady |= worker.is_connected(now);
         let known = worker.is_connected(now) && worker.service_uuid == Some(uuid);
@@ -135,7 +156,6 @@ impl Workers {
         worker.last_ping = Some((now, wall));
         worker.unreachable_since = None;
         self.arrivals += u64::from(!known);
-        Some(name)
     }
 
     /// A place for a new worker: a free one, or that of a worker that is gone, or that of the oldest worker with only
@@ -210,60 +230,6 @@ impl Workers {
         self.all[index].unreachable_since.get_or_insert(now);
     }
 
-    /// The worker's connection has ended, or was replaced. Messages that the network had and the other side has not
-    /// confirmed are lost, unless only the confirmation was lost. A message that was partly sent is sent again, whole, except
-    /// one of the last scan. Returns the number of messages that are dropped for that reason.
-    pub(crate) fn parted(&mut self, name: &WorkerName, lost: u64) -> u64 {
-        let Some(worker) = self.by_name.get(name).map(|index| &mut self.all[*index]) else { return 0 };
-        worker.begun = 0;
-        let is_old = std::mem::take(&mut worker.of_last_scan);
-        if is_old {
-            worker.pending.pop_front();
-        }
-        if lost > 0 {
-            worker.lost += lost;
-            self.lost += lost;
-            self.log(format!(
-                "the connection to worker {name} has ended: up to {lost} messages on their way to it are lost"
-            ));
-        }
-        u64::from(is_old)
-    }
-
-    /// Evicts workers that are unreachable, or block others, for too long.
-    pub(crate) fn evict(&mut self, now: Instant, limits: &Limits, limit_reached: bool) {
-        let mut lines = Vec::new();
-        for worker in self.all.iter_mut().filter(|worker| !worker.evicted && !worker.pending.is_empty()) {
-            let silent = worker.last_ping.is_none_or(|(at, _)| now.duration_since(at) > limits.worker_timeout);
-            let stands = now.duration_since(worker.moved);
-            let why = if worker
-                .unreachable_since
-                .is_some_and(|since| now.duration_since(since) >= limits.worker_timeout)
-            {
-                "it is not connected"
-            } else if worker.unreachable_since.is_none() && limit_reached && silent && stands > limits.worker_timeout {
-                "it neither pings nor reads, and memory_limit is reached"
-            } else if limits.stall_timeout.is_some_and(|limit| stands > limit) {
-                "it pings but reads nothing (stall_timeout)"
-            } else {
-                continue;
-            };
-            let count = worker.pending.len() as u64;
-            worker.pending.clear();
-            (worker.begun, worker.of_last_scan) = (0, false);
-            worker.evicted = true;
-            worker.dropped += count;
-            self.dropped += count;
-            self.evictions += 1;
-            self.given_up.push(worker.name.clone());
-            lines.push(format!(
-                "worker {} is evicted and gets nothing more in this scan, {count} messages for it are dropped: {why}",
-                worker.name
-            ));
-        }
-        lines.into_iter().for_each(|line| self.log(line));
-    }
-
     /// Adds a line for the log; limited to the first few.
     fn log(&mut self, line: String) {
         if self.lines.len() < LINES_AT_ONCE {
@@ -287,6 +253,8 @@ impl Workers {
             worker.pending.truncate(begun);
             worker.of_last_scan = begun == 1;
         }
+        // Those that are forgotten have left.
+        self.news = self.take_news(now);
         if self.gone.len() >= self.most {
             self.gone.clear();
         }
@@ -375,6 +343,7 @@ impl Worker {
             evicted: false,
             assigned: false,
             barred: false,
+            announced: false,
             sent: 0,
             dropped: 0,
             lost: 0,

@@ -1,0 +1,49 @@
+//! What a host is started with, beside its settings: the sources that are linked into the program.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Host, StartError};
+use crate::{
+    settings::Settings,
+    source::factory::{Factory, linked},
+};
+
+/// A host before its start: settings, and sources that are compiled into the program.
+#[derive(Debug, Clone)]
+#[must_use = "it starts with `start`"]
+pub struct HostBuilder {
+    settings: Settings,
+    linked: Linked,
+}
+
+impl HostBuilder {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, linked: Linked::default() }
+    }
+
+    /// Adds a source that is compiled into the program. A stream gets it with this name as its `source`; it takes
+    /// precedence over plugin files.
+    pub fn source<S: framegate_plugin_api::Source>(mut self, name: &str) -> Self {
+        self.linked.sources.insert(name.to_owned(), linked::<S>());
+        self
+    }
+
+    /// Checks everything, then starts everything.
+    ///
+    /// Blocks the calling thread until every source is created, at most for `source_timeout`; with `probe` twice as
+    /// long. It may be called inside an async runtime; to keep the runtime's thread free, call it with
+    /// `tokio::task::spawn_blocking`, or what your runtime has for that.
+    ///
+    /// # Errors
+    /// All problems at once; then nothing runs, and nothing was published. Settings are checked first, like those of a
+    /// file.
+    pub fn start(self) -> Result<Host, StartError> {
+        Host::launch(self.settings, self.linked)
+    }
+}
+
+/// Sources that are compiled into the program, by name.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Linked {
+    pub(super) sources: HashMap<String, Arc<Factory>>,
+}
