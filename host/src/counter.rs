@@ -109,7 +109,8 @@ impl Counter {
     }
 
     /// What it counts, as the beginning of a line: `workers that were evicted`.
-    pub(crate) fn in_a_line(self) -> String {
+    #[must_use]
+    pub fn in_a_line(self) -> String {
         let about = self.about().trim_end_matches('.');
         let mut chars = about.chars();
         chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    capture::{Item, read::Capture},
+    capture::{Capture, Item},
     ingester::workers::Workers,
     plugin::inspect,
     zmtp::Parser,
@@ -52,7 +52,7 @@ pub fn capture(bytes: &[u8]) {
 /// The example of a configuration.
 #[must_use]
 pub fn example() -> String {
-    crate::settings::example::example()
+    crate::settings::example()
 }
 
 /// The note of a plugin file. Returns whether there is one.

@@ -1,20 +1,18 @@
 //! Framegate takes detector data from its source to the workers that compute on it.
 //!
-//! The feature `command` is the program `framegate`. Without it (`default-features = false`) the library is the same, and
-//! builds neither a command line nor libzmq.
-#![cfg_attr(not(feature = "command"), allow(dead_code, reason = "the command uses what remains"))]
+//! The command of this name is the crate `framegate-cli`, which uses only what is public here.
 
 pub mod allocator;
-#[doc(hidden)]
+pub mod capture;
+#[cfg(feature = "__fuzz")]
 pub mod fuzz;
 pub mod names;
+pub mod plugin;
 pub mod settings;
+pub mod threads;
 
 pub(crate) mod batch;
 pub(crate) mod budget;
-pub(crate) mod capture;
-#[cfg(feature = "command")]
-pub(crate) mod cli;
 pub(crate) mod control;
 mod counter;
 pub(crate) mod event;
@@ -30,27 +28,22 @@ pub(crate) mod output;
 #[cfg(test)]
 mod pages;
 mod park;
-pub(crate) mod plugin;
 pub(crate) mod recycle;
 pub(crate) mod source;
 mod sync;
-pub(crate) mod threads;
 pub(crate) mod wake;
 #[cfg(test)]
 mod walk;
 mod worker;
 pub(crate) mod zmtp;
 
-#[cfg(feature = "command")]
-#[doc(hidden)]
-pub use cli::main;
 pub use control::program::{Assignment, Scan, ScanBuilder, ScanError, ScanOutcome};
 pub use control::report::{ControlDriver, ControlProblem, ControlReport, ControlState, FaultSubject};
 pub use counter::Counter;
 pub use events::{Events, HostEvent, WaitError};
 pub use host::{
     AskedBy, Host, HostBuilder, HostFailure, OldSource, ProblemSubject, Reload, StartError, SwapError, SwapReceipt,
-    SwapSpec, SwapState, Watch,
+    SwapSpec, SwapState, Swapper, Watch,
 };
 pub use ingester::{
     counts::EventCounts,
@@ -58,7 +51,9 @@ pub use ingester::{
 };
 pub use observe::{
     faults::Fault,
+    logs, plain,
     status::{SourceStatus, Status},
 };
-pub use plugin::{generation::GenerationReport, identity::SourceIdentity};
+pub use plugin::{SourceIdentity, generation::GenerationReport};
+pub use source::{BATCH_BYTES, BATCH_EVENTS, parameter::Parameter};
 pub use worker::{StreamFrames, Worker, WorkerBuilder, WorkerError, WorkerEvent, WorkerThread};

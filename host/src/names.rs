@@ -123,19 +123,21 @@ impl fmt::Display for ScanId {
 }
 
 /// The variable with directories of plugins.
-pub(crate) const PLUGIN_PATH: &str = "FRAMEGATE_PLUGIN_PATH";
+pub const PLUGIN_PATH: &str = "FRAMEGATE_PLUGIN_PATH";
 
 /// The plugin that the settings ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PluginReference<'a> {
+pub struct PluginReference<'a> {
     /// A name (`stins`) or a path.
-    pub(crate) what: &'a str,
+    pub what: &'a str,
     /// The content's SHA-256 in hexadecimal.
-    pub(crate) pin: Option<&'a str>,
+    pub pin: Option<&'a str>,
 }
 
 impl<'a> PluginReference<'a> {
-    pub(crate) fn parse(source: &'a str) -> Self {
+    /// Splits a value of `source`: the part before `#sha256:`, and the hash after it.
+    #[must_use]
+    pub fn parse(source: &'a str) -> Self {
         match source.split_once(PIN) {
             Some((what, pin)) => Self { what, pin: Some(pin) },
             None => Self { what: source, pin: None },
@@ -143,7 +145,8 @@ impl<'a> PluginReference<'a> {
     }
 
     /// A path contains a slash, or ends like a shared library.
-    pub(crate) fn is_path(&self) -> bool {
+    #[must_use]
+    pub fn is_path(&self) -> bool {
         self.what.contains('/') || self.what.ends_with(".so")
     }
 }

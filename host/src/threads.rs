@@ -14,7 +14,7 @@ use nix::unistd::gettid;
 ///
 /// # Errors
 /// The system refuses one of them: a limit of the user (RLIMIT_NPROC), of the container (pids), or memory.
-pub(crate) fn can_be_had(count: usize) -> io::Result<()> {
+pub fn can_be_had(count: usize) -> io::Result<()> {
     let (gate, ids) = (Mutex::new(()), Mutex::new(Vec::new()));
     let life = || {
         lock(&ids).push(gettid().to_string());
@@ -38,7 +38,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The remedy if no thread can be started.
-pub(crate) const REMEDY: &str =
+pub const REMEDY: &str =
     "raise the limit of this user's threads (`ulimit -u`), of the service (TasksMax) or of the container (pids)";
 
 #[cfg(test)]

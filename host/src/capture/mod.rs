@@ -8,8 +8,10 @@
 //! capture* has one item for each message of a detector: the list of its parts.
 
 mod decode;
-pub(crate) mod read;
+mod read;
 pub(crate) mod write;
+
+pub use self::read::{Capture, ReadError};
 
 /// "This is CBOR": precedes each event, so that tools recognise the file.
 pub(crate) const TAG_SELF_DESCRIBED: u64 = 55799;
@@ -24,7 +26,7 @@ pub(crate) const TAG_TIME_EPOCH: u64 = 1;
 
 /// One item of a capture file.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Item {
+pub enum Item {
     /// An event of a dump.
     Event(RecordedEvent),
     /// The parts of a detector's message; at least one.
@@ -33,22 +35,22 @@ pub(crate) enum Item {
 
 /// An event in a dump.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RecordedEvent {
+pub struct RecordedEvent {
     /// Its number within the scan.
-    pub(crate) number: u64,
+    pub number: u64,
     /// Its streams, in the order of the file.
-    pub(crate) streams: Vec<RecordedStream>,
+    pub streams: Vec<RecordedStream>,
     /// Time of assembly, as RFC 3339 text; `None` in old files.
-    pub(crate) created_at: Option<String>,
+    pub created_at: Option<String>,
 }
 
 /// One stream of a [`RecordedEvent`].
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RecordedStream {
+pub struct RecordedStream {
     /// The stream's name. Text, not a checked name: other programs write these files too.
-    pub(crate) name: String,
+    pub name: String,
     /// The protocol's name.
-    pub(crate) typ: String,
+    pub typ: String,
     /// The buffers.
-    pub(crate) frames: Vec<Vec<u8>>,
+    pub frames: Vec<Vec<u8>>,
 }

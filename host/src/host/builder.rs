@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Host, StartError};
+use super::{Host, StartError, make};
 use crate::{
     settings::Settings,
     source::factory::{Factory, linked},
@@ -26,6 +26,15 @@ impl HostBuilder {
     pub fn source<S: framegate_plugin_api::Source>(mut self, name: &str) -> Self {
         self.linked.sources.insert(name.to_owned(), linked::<S>());
         self
+    }
+
+    /// Creates all sources, and returns the problems; nothing runs. For programs that report wrong settings together
+    /// with the problems of the sources that the other settings name. Blocks like [`HostBuilder::start`].
+    #[must_use]
+    pub fn source_problems(&self) -> Vec<String> {
+        let mut error = StartError::new();
+        drop(make::make_sources(&self.settings, &self.linked, &mut error));
+        error.problems().to_vec()
     }
 
     /// Checks everything, then starts everything.

@@ -77,6 +77,18 @@ pub struct Host {
     swaps: Arc<Swaps>,
 }
 
+/// Swaps the sources of a running host, also on a thread that outlives a borrow of the host. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Swapper(Arc<Swaps>);
+
+impl Swapper {
+    /// As [`Host::reload`].
+    #[must_use]
+    pub fn reload(&self, settings: &Settings) -> Reload {
+        self.0.reload(settings)
+    }
+}
+
 /// An ingester whose thread runs.
 struct RunningIngester {
     handle: IngesterHandle,
@@ -93,13 +105,6 @@ impl Host {
     /// A host with these settings; it starts with [`HostBuilder::start`].
     pub fn builder(settings: Settings) -> HostBuilder {
         HostBuilder::new(settings)
-    }
-
-    /// Creates all sources, and returns the problems; nothing runs.
-    pub(crate) fn source_problems(settings: &Settings) -> Vec<String> {
-        let mut error = StartError::new();
-        drop(make::make_sources(settings, &Linked::default(), &mut error));
-        error.problems().to_vec()
     }
 
     /// The latest report of each ingester.
@@ -140,8 +145,9 @@ impl Host {
     }
 
     /// The object that swaps sources, for callers that outlive a borrow of the host.
-    pub(crate) fn swapper(&self) -> Arc<Swaps> {
-        self.swaps.clone()
+    #[must_use]
+    pub fn swapper(&self) -> Swapper {
+        Swapper(self.swaps.clone())
     }
 
     /// The receipts of the latest swaps, oldest first.

@@ -1,64 +1,25 @@
-//! Sends log lines to standard error, and into a small queue from which Redis control takes them.
+//! Log lines on their way to the log page of a dranspose controller: a layer of `tracing-subscriber`, and a queue from
+//! which the control through Redis takes them.
 //!
-//! Lines are passed on by the thread that logs, which may be the forwarder, so nothing here waits: a separate thread
-//! writes standard error (a full pipe loses lines, never events), and a full queue drops its oldest lines and counts
-//! them. It knows no Redis: `control::redis::logs` takes the lines from [`LogLines`].
+//! Lines are queued by the thread that logs, which may be the forwarder, so nothing here waits: a full queue drops its
+//! oldest lines and counts them.
 
 use std::{
     collections::VecDeque,
-    io::IsTerminal as _,
+    fmt::{self, Write as _},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::Notify;
-use tracing::{Event, Subscriber, level_filters::LevelFilter};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{
-    Layer,
-    filter::Targets,
-    fmt::format::Writer,
-    layer::{Context, SubscriberExt as _},
-    registry::LookupSpan,
-    util::{SubscriberInitExt as _, TryInitError},
+use tracing::{
+    Event, Id, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Record},
 };
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{
-    format::{on_lines, write_text},
-    plain::short,
-};
-use crate::settings::LogLevel;
-
-/// Writes the last lines when it is dropped; the command holds it until it ends.
-#[derive(Debug)]
-#[must_use = "the last lines are lost when this is dropped early"]
-pub(crate) struct Flush(#[expect(dead_code, reason = "it works by its drop")] WorkerGuard);
-
-/// Sets up logging for the whole process. Colours only on a terminal, and not if NO_COLOR is set. Other crates log only
-/// warnings and errors.
-///
-/// # Errors
-/// Logging was already set up.
-pub(crate) fn init(level: LogLevel) -> Result<Flush, TryInitError> {
-    let stderr = std::io::stderr();
-    let colours = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(STDERR_LINES).lossy(true).thread_name("log").finish(stderr);
-    let shown = match level {
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warning => LevelFilter::WARN,
-        LogLevel::Error => LevelFilter::ERROR,
-    };
-    let targets =
-        Targets::new().with_default(shown.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), shown);
-    tracing_subscriber::registry()
-        .with(targets)
-        .with(on_lines().with_writer(writer).with_ansi(colours))
-        .with(Tap)
-        .try_init()?;
-    Ok(Flush(guard))
-}
+use super::plain::{Plain, short};
 
 /// One line, in the form of a dranspose controller's log page.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +46,7 @@ pub(crate) struct LogLines {
 }
 
 impl LogLines {
-    /// The queue of this process; stays empty without [`init`].
+    /// The queue of this process; stays empty without a [`LogPageLayer`].
     pub(crate) fn of_process() -> &'static Self {
         static LINES: LogLines = LogLines::new();
         &LINES
@@ -124,14 +85,42 @@ impl LogLines {
     }
 }
 
-/// Puts every line into the process's queue.
-struct Tap;
+/// A layer for a subscriber of `tracing`: hosts with a dranspose controller show its lines on the controller's log page.
+/// Without one, lines of this process appear only where its other layers write them.
+///
+/// Install it once in a process, with the levels and targets that the page should have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogPageLayer;
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tap {
+/// The fields of a span, as text.
+struct SpanFields(String);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogPageLayer {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut text = String::new();
+        attributes.record(&mut PlainFields(&mut text));
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(SpanFields(text));
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(SpanFields(text)) = span.extensions_mut().get_mut()
+        {
+            values.record(&mut PlainFields(text));
+        }
+    }
+
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = write_text(&mut Writer::new(&mut text), event, context.event_scope(event));
+        event.record(&mut PlainFields(&mut text));
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(SpanFields(fields)) = span.extensions().get() {
+                // Writing to a String cannot fail.
+                let _ = write!(text, " {fields}");
+            }
+        }
         let about = event.metadata();
         let level = *about.level();
         LogLines::of_process().push(LogLine {
@@ -149,14 +138,29 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tap {
     }
 }
 
+/// Appends message and fields, both made plain: they contain text from outside.
+struct PlainFields<'a>(&'a mut String);
+
+impl Visit for PlainFields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let Self(text) = self;
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        // Writing to a String cannot fail.
+        let _ = match field.name() {
+            "message" => Plain::write(text, format_args!("{value:?}")),
+            name => Plain::write(text, format_args!("{name}={value:?}")),
+        };
+    }
+}
+
 /// Maximum number of lines that wait for Redis: as many as its stream keeps.
 const QUEUE_LINES: usize = 1000;
-/// Maximum number of lines that wait for the reader of standard error.
-const STDERR_LINES: usize = 8192;
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Arc};
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::{super::plain::LONGEST, *};
 
@@ -178,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_line_has_message_and_fields_and_an_end() {
-        let subscriber = tracing_subscriber::registry().with(on_lines().with_writer(io::sink)).with(Tap);
+        let subscriber = tracing_subscriber::registry().with(LogPageLayer);
         tracing::subscriber::with_default(subscriber, || {
             let _span = tracing::error_span!("ingester", ingester = %"one").entered();
             tracing::warn!(stream = "a b", "it {}", "happened");
@@ -188,35 +192,5 @@ mod tests {
         assert_eq!(taken[0].msg, r#"it happened stream="a b" ingester=one"#);
         assert_eq!((taken[0].levelname, taken[0].name), ("WARNING", module_path!()));
         assert!(taken[1].msg.len() <= LONGEST && taken[1].msg.ends_with("ä…"));
-    }
-
-    #[test]
-    fn text_from_outside_forges_no_line_and_moves_no_cursor() {
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let to = written.clone();
-        let layer = on_lines().with_ansi(false);
-        let layer = layer.with_writer(move || Written(to.clone()));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            let forged = "a\n2026-01-01T00:00:00Z ERROR framegate: forged\u{1b}[2J";
-            tracing::warn!(worker = forged, "{forged}");
-            tracing::info!(bytes = 7, "no file\n  looked here");
-        });
-        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 3, "{text}");
-        assert!(lines[0].contains("a\\n2026") && lines[0].contains("worker=") && !text.contains('\u{1b}'), "{text}");
-        assert!(lines[1].ends_with("no file") && lines[2] == "  looked here bytes=7", "{text}");
-    }
-
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
     }
 }

@@ -5,10 +5,9 @@
 pub(crate) mod admin;
 mod families;
 pub(crate) mod faults;
-mod format;
-pub(crate) mod logs;
+pub mod logs;
 pub(crate) mod metrics;
-pub(crate) mod plain;
+pub mod plain;
 mod process;
 pub(crate) mod status;
 mod swap;

@@ -7,12 +7,13 @@
 use std::fmt::{self, Write};
 
 /// Maximum size of a text in bytes.
-pub(crate) const LONGEST: usize = 4096;
+pub const LONGEST: usize = 4096;
 /// The start of each later line.
 const CONTINUES: &str = "\n  ";
 
 /// Writes text with all hidden characters escaped, and at most [`LONGEST`] bytes of it.
-pub(crate) struct Plain<W> {
+#[derive(Debug)]
+pub struct Plain<W> {
     to: W,
     /// Remaining number of bytes.
     left: usize,
@@ -21,13 +22,17 @@ pub(crate) struct Plain<W> {
 }
 
 impl<W: Write> Plain<W> {
-    pub(crate) fn new(to: W) -> Self {
+    /// Writes to `to`.
+    pub fn new(to: W) -> Self {
         // Leaves room for the mark that shows a cut.
         Self { to, left: LONGEST - '…'.len_utf8(), held: 0 }
     }
 
     /// Writes one value.
-    pub(crate) fn write(to: W, value: fmt::Arguments<'_>) -> fmt::Result {
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write(to: W, value: fmt::Arguments<'_>) -> fmt::Result {
         let mut plain = Self::new(to);
         plain.write_fmt(value)?;
         plain.let_go()
@@ -80,7 +85,8 @@ impl<W: Write> Write for Plain<W> {
 }
 
 /// A stored text to be shown: plain, and at most a page long.
-pub(crate) fn short(text: &str) -> String {
+#[must_use]
+pub fn short(text: &str) -> String {
     let mut line = String::new();
     // Writing to a String cannot fail.
     let _ = Plain::write(&mut line, format_args!("{text}"));
@@ -88,7 +94,8 @@ pub(crate) fn short(text: &str) -> String {
 }
 
 /// Whether a character is hidden: a control character, a line break, or a change of the reading direction.
-pub(crate) fn is_hidden(letter: char) -> bool {
+#[must_use]
+pub fn is_hidden(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -34,21 +34,21 @@ use super::{
 
 /// The limits of a child.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Time until the answer, or for each of its steps.
-    pub(crate) time: Duration,
+    pub time: Duration,
     /// Whether `time` is for each step.
-    pub(crate) for_each_step: bool,
+    pub for_each_step: bool,
     /// Size of its private memory in bytes (RLIMIT_DATA).
-    pub(crate) memory: u64,
+    pub memory: u64,
 }
 
 /// The memory limit of a plugin in a child: enough for the buffers of vendors' libraries, with room to spare.
-pub(crate) const MEMORY: u64 = 8 << 30;
+pub const MEMORY: u64 = 8 << 30;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoAnswer {
+pub enum NoAnswer {
     /// The program is missing, or the system cannot start a process.
     #[error("{0}")]
     NoChild(String),
@@ -80,7 +80,10 @@ enum ChildMessage<A> {
 }
 
 /// Runs a child and returns its answer: `COMMAND plugin child ROLE`.
-pub(crate) fn ask<A: DeserializeOwned>(
+///
+/// # Errors
+/// Why there is no answer.
+pub fn ask<A: DeserializeOwned>(
     command: &mut Command,
     role: &str,
     task: &impl Serialize,
@@ -178,7 +181,7 @@ fn cpu_seconds(time: Duration) -> u64 {
 
 /// The child's side.
 #[derive(Debug)]
-pub(crate) struct Answers {
+pub struct Answers {
     to: File,
     /// The last reported step; a repeated step is reported once.
     at: RefCell<String>,
@@ -186,7 +189,10 @@ pub(crate) struct Answers {
 
 impl Answers {
     /// Call this first in a child: reads its limits and its task.
-    pub(crate) fn begin<T: DeserializeOwned>() -> anyhow::Result<(Self, T)> {
+    ///
+    /// # Errors
+    /// The task cannot be read, or the system refuses the limits.
+    pub fn begin<T: DeserializeOwned>() -> io::Result<(Self, T)> {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         let (limits, task): (Limits, T) = serde_json::from_reader(io::stdin().lock())?;
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
@@ -200,7 +206,7 @@ impl Answers {
     }
 
     /// Reports the next step.
-    pub(crate) fn step(&self, step: &str) {
+    pub fn step(&self, step: &str) {
         if *self.at.borrow() != step {
             step.clone_into(&mut self.at.borrow_mut());
             self.line(&ChildMessage::<Value>::Step(step.to_owned()));
@@ -208,7 +214,7 @@ impl Answers {
     }
 
     /// Writes the answer.
-    pub(crate) fn answer(&self, answer: impl Serialize) {
+    pub fn answer(&self, answer: impl Serialize) {
         self.line(&ChildMessage::Answer(answer));
     }
 

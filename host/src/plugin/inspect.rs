@@ -24,57 +24,86 @@ use super::{
     writable::{nobody_else_may_write, owner_is_trusted},
 };
 
-/// A file that passed gate 1.
+/// A plugin file that passed the checks before loading. It keeps the content that was checked.
 #[derive(Debug)]
-pub(crate) struct Inspected {
+pub struct Inspected {
     /// Its path.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Its content.
     pub(crate) bytes: Content,
     /// SHA-256 of the content, in hexadecimal.
-    pub(crate) sha256: String,
+    pub sha256: String,
     /// Its note.
-    pub(crate) note: Note,
+    pub note: Note,
 }
 
 /// The content of a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Note {
+pub struct Note {
     /// The ABI it was built for.
-    pub(crate) abi: (u32, u32),
+    pub abi: (u32, u32),
     /// The language; `None` if this host does not know it.
-    pub(crate) language: Option<Language>,
+    pub language: Option<Language>,
     /// Whether it is a debug build.
-    pub(crate) debug: bool,
+    pub debug: bool,
     /// The symbol of its table of functions.
-    pub(crate) table: String,
+    pub table: String,
     /// The protocol's name.
-    pub(crate) protocol: String,
+    pub protocol: String,
     /// The plugin's name.
-    pub(crate) name: String,
+    pub name: String,
     /// The plugin's version.
-    pub(crate) version: String,
+    pub version: String,
     /// The compiler that built it.
-    pub(crate) compiler: String,
+    pub compiler: String,
     /// The symbol of the description of its layout; empty if it has none.
-    pub(crate) layout: String,
+    pub layout: String,
     /// The machine it was built for, as `uname -m` names it.
-    pub(crate) machine: String,
+    pub machine: String,
 }
 
 /// The requirements for a file besides being a plugin.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Trust<'a> {
+pub struct Trust<'a> {
     /// Accept files and folders that others may write to.
-    pub(crate) allow_writable: bool,
+    pub allow_writable: bool,
     /// Requested through the admin endpoint: then the file's owner must be trusted in any case.
-    pub(crate) from_outside: bool,
+    pub from_outside: bool,
     /// The required SHA-256 of the content.
-    pub(crate) pin: Option<&'a str>,
+    pub pin: Option<&'a str>,
 }
 
-/// Checks both gates, for a plugin that is to be loaded.
-pub(crate) fn inspect(path: &Path, trust: Trust<'_>) -> Result<Inspected, Refusal> {
+/// What a plugin file says of itself, and whether a host would load it.
+#[derive(Debug)]
+pub struct Description {
+    /// Its note.
+    pub note: Note,
+    /// Its size in bytes.
+    pub size: usize,
+    /// SHA-256 of its content, in hexadecimal.
+    pub sha256: String,
+    /// Why a host on this machine refuses to load it.
+    pub refusal: Option<Refusal>,
+}
+
+/// Describes a plugin file, also one for another kind of machine.
+///
+/// # Errors
+/// The file cannot be read, or it is not a plugin.
+pub fn describe(path: &Path, trust: Trust<'_>) -> Result<Description, Refusal> {
+    let opened = open(path)?;
+    let bytes = opened.read()?;
+    let note = read_note(path, &bytes)?;
+    let (size, sha256) = (bytes.len(), sha256(&bytes));
+    let accepted = is_trusted(&opened, trust).and_then(|()| accept(&opened, bytes, trust));
+    Ok(Description { note, size, sha256, refusal: accepted.err() })
+}
+
+/// Checks both gates, for a plugin that is to be loaded: the file, and the version of the interface.
+///
+/// # Errors
+/// Why the file is refused.
+pub fn inspect(path: &Path, trust: Trust<'_>) -> Result<Inspected, Refusal> {
     let opened = open(path)?;
     is_trusted(&opened, trust)?;
     let bytes = opened.read()?;
@@ -82,7 +111,7 @@ pub(crate) fn inspect(path: &Path, trust: Trust<'_>) -> Result<Inspected, Refusa
 }
 
 /// Checks the location and the owner of a file.
-pub(crate) fn is_trusted(opened: &Opened, trust: Trust<'_>) -> Result<(), Refusal> {
+fn is_trusted(opened: &Opened, trust: Trust<'_>) -> Result<(), Refusal> {
     if trust.from_outside {
         owner_is_trusted(opened)?;
     }
@@ -90,7 +119,7 @@ pub(crate) fn is_trusted(opened: &Opened, trust: Trust<'_>) -> Result<(), Refusa
 }
 
 /// Checks that the content is a plugin for this host, with the required hash.
-pub(crate) fn accept(opened: &Opened, bytes: Content, trust: Trust<'_>) -> Result<Inspected, Refusal> {
+fn accept(opened: &Opened, bytes: Content, trust: Trust<'_>) -> Result<Inspected, Refusal> {
     let path = &opened.path;
     let note = read_note(path, &bytes)?;
     let here = std::env::consts::ARCH;

@@ -27,8 +27,11 @@ use super::{
     refusal::{Code, Refusal},
 };
 
-/// Loads an inspected file, and checks its layout.
-pub(crate) fn load(inspected: &Inspected, ledger: &'static Ledger) -> Result<Plugin, Refusal> {
+/// Loads an inspected file into this process, and checks its layout. It is never unloaded, even if it is refused.
+///
+/// # Errors
+/// Why the file is refused.
+pub fn load(inspected: &Inspected, ledger: &'static Ledger) -> Result<Plugin, Refusal> {
     let library = open_private_copy(inspected)?;
     let table = check_layout(&library, inspected).and_then(|()| table(&library, inspected));
     // Never unloaded, even if it is refused: its static constructors have run, and may have started threads.

@@ -14,8 +14,11 @@ use crate::{
     near::near,
 };
 
-/// Finds the requested file.
-pub(crate) fn find(plugin: &PluginReference<'_>, plugin_dirs: &[PathBuf]) -> Result<PathBuf, Refusal> {
+/// Finds the requested file: a path, or a name that is looked up in [`places`].
+///
+/// # Errors
+/// There is no such file.
+pub fn find(plugin: &PluginReference<'_>, plugin_dirs: &[PathBuf]) -> Result<PathBuf, Refusal> {
     if plugin.is_path() {
         let path = PathBuf::from(plugin.what);
         return if path.exists() { Ok(path) } else { Err(no_such_path(&path)) };
@@ -28,8 +31,10 @@ pub(crate) fn find(plugin: &PluginReference<'_>, plugin_dirs: &[PathBuf]) -> Res
     }
 }
 
-/// All directories in which plugins are looked up by name, in order.
-pub(crate) fn places(plugin_dirs: &[PathBuf]) -> Vec<PathBuf> {
+/// All directories in which plugins are looked up by name, in order: `plugin_dirs`, those of the variable
+/// FRAMEGATE_PLUGIN_PATH, the folder of the executable, and `../lib/framegate` from there.
+#[must_use]
+pub fn places(plugin_dirs: &[PathBuf]) -> Vec<PathBuf> {
     let mut places = plugin_dirs.to_vec();
     if let Some(path) = env::var_os(PLUGIN_PATH) {
         places.extend(env::split_paths(&path).filter(|place| !place.as_os_str().is_empty()));
@@ -43,8 +48,9 @@ pub(crate) fn places(plugin_dirs: &[PathBuf]) -> Vec<PathBuf> {
     places
 }
 
-/// All files in a directory that have the name of a plugin, in alphabetical order.
-pub(crate) fn plugins_in(place: &Path) -> Vec<(String, PathBuf)> {
+/// All files in a directory that have the name of a plugin, in alphabetical order: the plugin's name, and the path.
+#[must_use]
+pub fn plugins_in(place: &Path) -> Vec<(String, PathBuf)> {
     let Ok(entries) = place.read_dir() else { return Vec::new() };
     let mut found: Vec<_> =
         entries.flatten().filter_map(|entry| Some((plugin_name(entry.file_name().to_str()?)?, entry.path()))).collect();

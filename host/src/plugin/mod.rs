@@ -1,4 +1,7 @@
-//! Code that is not ours: finding plugin files, checking them, loading them. Knows nothing of scans or sockets.
+//! Plugin files: finding them, checking them, loading them.
+//!
+//! A [`Host`](crate::Host) does all of this for the streams of its settings. These functions are for programs that show or
+//! test plugins, as `framegate plugin` does.
 //!
 //! ```text
 //!  "stins"  ──locate──▶ a file ──inspect──▶ Inspected ──generation──▶ Generation ──load──▶ its functions
@@ -7,9 +10,9 @@
 //! ```
 //!
 //! Gate 4, `create` with the real settings, is done by the reader. A plugin that fails a gate is refused with a
-//! [`refusal`]; none of its code has run before gate 3.
+//! [`Refusal`]; none of its code has run before gate 3.
 
-pub(crate) mod child;
+pub mod child;
 mod copy;
 pub(crate) mod generation;
 pub(crate) mod identity;
@@ -18,7 +21,15 @@ mod layout;
 pub(crate) mod load;
 pub(crate) mod locate;
 pub(crate) mod open;
-pub(crate) mod probe;
+pub mod probe;
 pub(crate) mod refusal;
 mod talk;
 mod writable;
+
+pub use self::{
+    identity::SourceIdentity,
+    inspect::{Description, Inspected, Note, Trust, describe, inspect},
+    load::load,
+    locate::{find, places, plugins_in},
+    refusal::{Code, Refusal},
+};

@@ -53,8 +53,8 @@ pub(crate) enum ProbeOutcome {
     WrongSettings(String),
 }
 
-/// The child's role.
-pub(crate) const ROLE: &str = "probe";
+/// The role of a child that probes: the last argument of its command line.
+pub const ROLE: &str = "probe";
 
 #[derive(Serialize, Deserialize)]
 struct Task {
@@ -112,8 +112,11 @@ impl Probe {
     }
 }
 
-/// The child's side of [`Probe::try_out`].
-pub(crate) fn child() -> anyhow::Result<()> {
+/// The child's side of a probe: reads the task from standard input, and writes the answer to standard output.
+///
+/// # Errors
+/// The task cannot be read, or the system refuses the limits.
+pub fn child() -> io::Result<()> {
     let (answers, task): (Answers, Task) = Answers::begin()?;
     answers.answer(try_here(&task, &answers)?);
     Ok(())

@@ -34,26 +34,28 @@ use serde::{Deserialize, Serialize};
 
 /// A refused plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Refusal {
-    pub(crate) code: Code,
+pub struct Refusal {
+    /// Its code.
+    pub code: Code,
     /// The first line without the code.
-    pub(crate) found: String,
+    pub found: String,
     /// The second line.
-    pub(crate) remedy: String,
+    pub remedy: String,
 }
 
 macro_rules! refusal_codes {
-    ($($variant:ident = $text:literal,)*) => {
-        /// See the module's table.
+    ($($(#[$about:meta])* $variant:ident = $text:literal,)*) => {
+        /// Why a plugin is refused. The variants' meanings: docs/write-a-source/plugin-check.md.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        pub(crate) enum Code { $($variant,)* }
+        pub enum Code { $($(#[$about])* $variant,)* }
 
         impl Code {
-            #[cfg(test)]
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// All codes.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// The code, as users see it.
-            pub(crate) const fn as_str(self) -> &'static str {
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
         }
@@ -61,27 +63,49 @@ macro_rules! refusal_codes {
 }
 
 refusal_codes! {
+    /// There is no such file, under a name or at a path.
     Find = "FG-ABI-FIND",
+    /// It is no regular file, or cannot be read.
     File = "FG-ABI-FILE",
+    /// Others than root and the user of this process own it or a directory on its path, or may write there.
     Writable = "FG-ABI-WRITABLE",
+    /// It is no ELF file.
     Elf = "FG-ABI-ELF",
+    /// It is an ELF file with a part missing.
     Damaged = "FG-ABI-DAMAGED",
+    /// It is a program or an object file, not a shared library.
     Program = "FG-ABI-PROGRAM",
+    /// It was built for another kind of machine.
     Machine = "FG-ABI-MACHINE",
+    /// It carries no plugin note: it is some other library.
     Note = "FG-ABI-NOTE",
+    /// It carries more than one: a plugin that was linked into another.
     Notes = "FG-ABI-NOTES",
+    /// Its SHA-256 is not the pinned one.
     Hash = "FG-ABI-HASH",
+    /// It was built for another version of the ABI.
     Version = "FG-ABI-VERSION",
+    /// The loader of the system does not take it.
     Load = "FG-ABI-LOAD",
+    /// The symbol that its note names is missing.
     Symbol = "FG-ABI-SYMBOL",
+    /// What stands under that symbol is not readable.
     Header = "FG-ABI-HEADER",
+    /// It was built without a description of its layout.
     OptedOut = "FG-ABI-OPTED-OUT",
+    /// Its layout differs from the host's.
     Layout = "FG-ABI-LAYOUT",
+    /// This process has loaded too many plugins already.
     Generations = "FG-ABI-GENERATIONS",
+    /// It ended the child process in which it was tried out.
     Crash = "FG-ABI-CRASH",
+    /// It cannot be tried out in a child process, as the settings want it.
     Probe = "FG-ABI-PROBE",
+    /// Its `create` panicked.
     Panic = "FG-ABI-PANIC",
+    /// Its `create` does not return.
     Hang = "FG-ABI-HANG",
+    /// Its `create` failed, and not because of a setting.
     Create = "FG-ABI-CREATE",
 }
 

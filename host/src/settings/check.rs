@@ -24,25 +24,27 @@ use crate::names::{IngesterName, StreamName};
 
 /// Settings, and values that only the command needs.
 #[derive(Debug)]
-pub(crate) struct Checked {
-    pub(crate) settings: Settings,
+pub struct Checked {
+    /// The settings of the host.
+    pub settings: Settings,
     /// The minimum severity of logged lines.
-    pub(crate) log_level: LogLevel,
+    pub log_level: LogLevel,
 }
 
 /// What is wrong, and the settings without it.
 #[derive(Debug)]
-pub(crate) struct Wrong {
+pub struct Wrong {
     /// All problems, in the order of the file.
-    pub(crate) problems: Vec<String>,
+    pub problems: Vec<String>,
     /// The streams without a problem, whose sources can still be checked; `None` if how plugins are found and loaded is
     /// itself wrong.
-    pub(crate) rest: Option<Box<Settings>>,
+    pub rest: Option<Box<Settings>>,
 }
 
 impl Wrong {
-    /// Nothing can be checked.
-    pub(crate) fn only(problems: Vec<String>) -> Self {
+    /// Problems without settings: nothing else can be checked.
+    #[must_use]
+    pub fn only(problems: Vec<String>) -> Self {
         Self { problems, rest: None }
     }
 }

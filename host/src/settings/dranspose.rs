@@ -7,17 +7,20 @@ use crate::{names::PluginReference, near::near};
 
 /// A class of dranspose, and the corresponding plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Class {
-    pub(crate) name: &'static str,
-    /// Inside `dranspose.ingesters`.
-    pub(crate) module: &'static str,
-    pub(crate) plugin: &'static str,
-    pub(crate) feed: Feed,
+pub struct Class {
+    /// Its name in Python.
+    pub name: &'static str,
+    /// Its module inside `dranspose.ingesters`.
+    pub module: &'static str,
+    /// The name of the plugin.
+    pub plugin: &'static str,
+    /// The way it gets its data.
+    pub feed: Feed,
 }
 
 /// The way a class gets its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Feed {
+pub enum Feed {
     /// It connects to `upstream_url`.
     Connects,
     /// It listens for HTTP requests (`dranspose http_ingester`).
@@ -25,7 +28,7 @@ pub(crate) enum Feed {
 }
 
 /// Every class of dranspose 0.2.0.
-pub(crate) const CLASSES: [Class; 9] = [
+pub const CLASSES: [Class; 9] = [
     class("ZmqPullSingleIngester", "zmqpull_single", "stins", Feed::Connects),
     class("ZmqPullEigerLegacyIngester", "zmqpull_eiger_legacy", "eiger-legacy", Feed::Connects),
     class("ZmqSubContrastIngester", "zmqsub_contrast", "contrast", Feed::Connects),
@@ -46,7 +49,8 @@ pub(super) const EXAMPLE: &str = r#""stins""#;
 
 impl Class {
     /// Its name on dranspose's command lines.
-    pub(crate) fn spelled(&self) -> String {
+    #[must_use]
+    pub fn spelled(&self) -> String {
         match self.feed {
             Feed::Connects => self.name.to_owned(),
             Feed::Listens => format!("dranspose.ingesters.{}:app", self.module),
@@ -56,11 +60,11 @@ impl Class {
 
 /// The meaning of a name given as class, plugin or file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Source {
+pub struct Source {
     /// The class of dranspose, if it is one.
-    pub(crate) class: Option<Class>,
+    pub class: Option<Class>,
     /// The plugin's name or path, or the name of a linked source; with the pin of its content, if given.
-    pub(crate) plugin: String,
+    pub plugin: String,
 }
 
 impl Source {
@@ -69,7 +73,7 @@ impl Source {
     ///
     /// # Errors
     /// The known classes, for a text that can be none of these.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let reference = PluginReference::parse(text);
         let what = reference.what;
         let plugin = || Ok(Self { class: None, plugin: text.to_owned() });

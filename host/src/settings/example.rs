@@ -18,8 +18,9 @@ const HEAD: &str = "\
 # Redis. To do without one, replace `redis` by [standalone].
 ";
 
-/// A file with every key, its meaning, and its default or an example.
-pub(crate) fn example() -> String {
+/// A configuration file with every key, its meaning, and its default or an example.
+#[must_use]
+pub fn example() -> String {
     let mut out = HEAD.to_owned();
     for (table, keys) in TABLES {
         if !table.is_empty() {

@@ -1,4 +1,5 @@
-//! Merges the given values: defaults < file < environment < flags.
+//! The settings of a program with a configuration file, environment variables and options, such as the command
+//! `framegate`: later layers override earlier ones, defaults < file < environment < options.
 //!
 //! Each layer writes into one tree of values ([`super::given`]), later ones override earlier ones; the defaults are set
 //! where the types are built. Reads nothing itself: text of the file, environment and flags are arguments.
@@ -9,7 +10,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-pub(crate) use super::check::{Checked, Wrong};
+pub use super::check::{Checked, Wrong};
 use super::{
     ADMIN, ALLOW_WRITABLE, SettingsError, check,
     dranspose::{Feed, Source},
@@ -23,11 +24,12 @@ use super::{
 
 /// The environment; names are case-insensitive, as for dranspose. An empty variable counts as absent.
 #[derive(Debug, Default)]
-pub(crate) struct Environment(HashMap<String, OsString>);
+pub struct Environment(HashMap<String, OsString>);
 
 impl Environment {
     /// Takes variables; of two names that differ in case, the upper-case one takes precedence.
-    pub(crate) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+    #[must_use]
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut taken: HashMap<String, OsString> = HashMap::new();
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
@@ -60,7 +62,7 @@ impl Environment {
 }
 
 /// The given options of a command, each with its value. Those of `framegate run` belong to keys: see [`Key::flag`].
-pub(crate) type Flags = HashMap<&'static str, String>;
+pub type Flags = HashMap<&'static str, String>;
 
 fn option(flags: &Flags, name: &'static str) -> Option<Given> {
     Some(Given::text(flags.get(name)?, Origin::Flag(name)))
@@ -70,7 +72,7 @@ fn option(flags: &Flags, name: &'static str) -> Option<Given> {
 ///
 /// # Errors
 /// All problems.
-pub(crate) fn run(text: &str, file: &str, environment: &Environment, flags: &Flags) -> Result<Checked, Wrong> {
+pub fn run(text: &str, file: &str, environment: &Environment, flags: &Flags) -> Result<Checked, Wrong> {
     let mut problems = Problems::default();
     let mut table = given::parse(text, Some(file)).map_err(Wrong::only)?;
     machine(&mut table, environment, &mut problems);
@@ -119,7 +121,7 @@ fn machine(table: &mut Table, environment: &Environment, problems: &mut Problems
 ///
 /// # Errors
 /// The variable is neither true nor false.
-pub(crate) fn allow_writable_plugins(environment: &Environment) -> Result<bool, SettingsError> {
+pub fn allow_writable_plugins(environment: &Environment) -> Result<bool, SettingsError> {
     let mut problems = Problems::default();
     let given = environment.get(ALLOW_WRITABLE, &mut problems);
     let allowed = given.map(|given| truth(&given).map_err(|why| problems.add(&given.origin, why)));
@@ -131,7 +133,7 @@ pub(crate) fn allow_writable_plugins(environment: &Environment) -> Result<bool, 
 ///
 /// # Errors
 /// The variable holds no address.
-pub(crate) fn admin_to_ask(environment: &Environment) -> Result<Option<SocketAddr>, SettingsError> {
+pub fn admin_to_ask(environment: &Environment) -> Result<Option<SocketAddr>, SettingsError> {
     let mut problems = Problems::default();
     let given = environment.get(ADMIN, &mut problems);
     let address = given.map(|given| admin(&given).map_err(|why| problems.add(&given.origin, why)));
@@ -150,7 +152,7 @@ pub(crate) fn admin_to_ask(environment: &Environment) -> Result<Option<SocketAdd
 ///
 /// # Errors
 /// All problems.
-pub(crate) fn drop_in(environment: &Environment, feed: Feed, class: &str, flags: &Flags) -> Result<Checked, Wrong> {
+pub fn drop_in(environment: &Environment, feed: Feed, class: &str, flags: &Flags) -> Result<Checked, Wrong> {
     let mut problems = Problems::default();
     let command = Origin::Flag("--name");
     let mut table = Table::new(command.clone());

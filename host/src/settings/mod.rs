@@ -7,12 +7,12 @@
 
 mod built;
 mod check;
-pub(crate) mod dranspose;
-pub(crate) mod example;
+pub mod dranspose;
+mod example;
 mod given;
 mod ingester;
 pub(crate) mod keys;
-pub(crate) mod layers;
+pub mod layers;
 #[cfg(test)]
 mod page;
 mod problems;
@@ -20,14 +20,16 @@ mod read;
 mod redis_settings;
 mod standalone;
 mod stream;
-pub(crate) mod tables;
+mod tables;
 #[cfg(test)]
 mod tests;
+pub mod variables;
 mod workers;
 
 use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 pub use self::{
+    example::example,
     ingester::{CaptureWhenFull, IngesterSettings},
     redis_settings::{RedisPassword, RedisSettings},
     standalone::Standalone,
@@ -103,7 +105,7 @@ const ADMIN_SWAP: [(&str, AdminSwap); 3] =
     [("loopback", AdminSwap::Loopback), ("anywhere", AdminSwap::Anywhere), ("off", AdminSwap::Off)];
 
 /// Loopback ports of a command's admin endpoint, unless an address is given.
-pub(crate) const ADMIN_PORTS: RangeInclusive<u16> = 9180..=9189;
+pub const ADMIN_PORTS: RangeInclusive<u16> = 9180..=9189;
 
 /// Invalid settings: all problems, each a few lines for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,9 +177,9 @@ pub enum Control {
     Program,
 }
 
-/// The log level of the command, with the names of LOG_LEVEL (dranspose 0.2.0, `cli.py`).
+/// The least serious level that a program logs, with the names of LOG_LEVEL (dranspose 0.2.0, `cli.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum LogLevel {
+pub enum LogLevel {
     /// For developers.
     Debug,
     /// Changes of state, for the operator.

@@ -61,7 +61,8 @@ pub(crate) enum NotCreated {
     Fault(#[from] Fault),
 }
 
-/// A batch is full at this number of events: above some 32, the cost of a call is negligible.
-pub(crate) const BATCH_EVENTS: usize = 64;
-/// … or at this number of bytes: the maximum that a stream reads beyond its limits, besides one event.
-pub(crate) const BATCH_BYTES: usize = 4 << 20;
+/// A host takes at most this number of events from one call of a source: above some 32, the cost of a call is negligible.
+pub const BATCH_EVENTS: usize = 64;
+/// A host takes no further event from a call of a source that has given this number of bytes. It is the maximum that a
+/// stream reads beyond its limits, besides one event.
+pub const BATCH_BYTES: usize = 4 << 20;

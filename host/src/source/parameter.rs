@@ -4,15 +4,17 @@ use framegate_plugin_api::ParameterType;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// One parameter. The name is the one within the source.
+/// One run-time parameter of a source, as a plugin describes it. The name is the one within the source.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(crate) struct Parameter {
-    pub(crate) name: String,
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
     /// One sentence for the person who sets it.
-    pub(crate) description: String,
-    pub(crate) dtype: ParameterType,
+    pub description: String,
+    /// The type of its value.
+    pub dtype: ParameterType,
     /// The value until somebody sets another. A plugin may give a wrong one: see [`Parameter::default_of_type`].
-    pub(crate) default: Value,
+    pub default: Value,
 }
 
 impl Parameter {
@@ -20,7 +22,7 @@ impl Parameter {
     ///
     /// # Errors
     /// It is not of the declared type.
-    pub(crate) fn default_of_type(&self) -> Result<Value, String> {
+    pub fn default_of_type(&self) -> Result<Value, String> {
         let default = &self.default;
         let nothing = default.is_null();
         Ok(match self.dtype {

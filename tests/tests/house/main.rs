@@ -87,10 +87,11 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("framegate_http_server", &["observe"]),
     ("clap", &["cli"]),
     ("toml", &["settings"]),
+    ("tracing_subscriber", &["cli::logs", "observe::logs"]),
     ("tokio", &["control", "cli", "observe", "host", "forwarder", "events", "worker"]),
     // `plugin`: the locations of this program's file and its plugins, the kind of machine, the folder for temporary
     // files.
-    ("std::env", &["settings", "cli", "observe::logs", "plugin"]),
+    ("std::env", &["cli", "plugin"]),
     // The wall clock, which people can set: only for times shown to people. Waits use `Instant`.
     ("jiff::Timestamp::now", &["control::report"]),
     ("jiff::Zoned::now", &[]),
@@ -156,12 +157,13 @@ fn holds(rule: impl Fn(&Sources) -> Vec<String>, broken: &[(&str, &str)]) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// The host's files with their modules: `host/src/source/queue.rs` is `source::queue`.
+/// The host's files with their modules: `host/src/source/queue.rs` is `source::queue`; and those of the command, which are
+/// the module `cli`: `host/cli/src/run.rs` is `cli::run`.
 fn of_host(sources: &Sources) -> impl Iterator<Item = (&String, String, &Code)> {
     sources.iter().filter_map(|(path, code)| {
         let module = module_of(path);
-        path.starts_with("host/src/")
-            .then(|| (path, module.trim_start_matches("host").trim_start_matches("::").into(), code))
+        let in_crate = path.starts_with("host/src/") || path.starts_with("host/cli/src/");
+        in_crate.then(|| (path, module.trim_start_matches("host").trim_start_matches([':', '/']).into(), code))
     })
 }
 
@@ -211,6 +213,7 @@ fn each_crate_is_known_where_it_belongs_and_nowhere_else() {
             ("host/src/control/standalone.rs", "use redis::Client;"),
             ("host/src/source/reader/mod.rs", "fn f() -> zmq::Context { todo!() }"),
             ("host/src/host.rs", "fn f() { std::env::var(\"HOME\"); }"),
+            ("host/cli/src/status/mod.rs", "fn f() -> zmq::Context { todo!() }"),
             ("host/src/plugin/mod.rs", "use libloading::os::unix::Library;"),
             ("host/src/source/reader/mod.rs", "use std::time::{Instant, SystemTime};"),
         ],

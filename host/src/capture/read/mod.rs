@@ -24,7 +24,7 @@ use crate::capture::{
 };
 
 /// A capture file that is being read: an iterator over its items, which ends after the first error.
-pub(crate) struct Capture {
+pub struct Capture {
     path: PathBuf,
     decoder: Decoder<Box<dyn Read + Send>>,
     compressed: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Capture {
 
 /// Why reading a capture file failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// The file cannot be opened.
     #[error("cannot read {}: {problem}", path.display())]
     Open {
@@ -64,7 +64,10 @@ pub(crate) enum ReadError {
 
 impl Capture {
     /// Opens a file; gzip is recognised by its first bytes.
-    pub(crate) fn open(path: &Path) -> Result<Self, ReadError> {
+    ///
+    /// # Errors
+    /// The file cannot be opened or read.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
         let fail = |problem| ReadError::Open { path: path.to_owned(), problem };
         let mut file = File::open(path).map_err(fail)?;
         let mut magic = Vec::with_capacity(2);
@@ -78,7 +81,8 @@ impl Capture {
     }
 
     /// Reads `content` as a file with this name.
-    pub(crate) fn read(name: &str, content: Vec<u8>) -> Self {
+    #[must_use]
+    pub fn read(name: &str, content: Vec<u8>) -> Self {
         let compressed = content.starts_with(&[0x1f, 0x8b]);
         Self::of(Path::new(name), compressed, std::io::Cursor::new(content), Arc::default())
     }
@@ -92,7 +96,8 @@ impl Capture {
     }
 
     /// Number of bytes read from the file so far, before decompression.
-    pub(crate) fn consumed(&self) -> u64 {
+    #[must_use]
+    pub fn consumed(&self) -> u64 {
         self.consumed.load(Ordering::Relaxed) // for display only
     }
 }

@@ -9,6 +9,7 @@ mod address;
 mod assigned;
 mod build;
 mod explain;
+#[cfg(feature = "__fuzz")]
 pub(crate) mod fuzz;
 mod health;
 mod joining;

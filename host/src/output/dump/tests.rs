@@ -17,7 +17,7 @@ use super::*;
 use crate::event::Event;
 use crate::{
     budget::{Account, COPY_BELOW},
-    capture::{Item, read::Capture},
+    capture::{Capture, Item},
     ingester::message::{AssembledEvent, Messages},
     names::StreamName,
 };

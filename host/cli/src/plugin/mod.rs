@@ -1,0 +1,52 @@
+//! `framegate plugin`: shows what is known about plugin files without running any of them (`list`, `info`), and tests
+//! them (`check`).
+//!
+//! Runs on the main thread. The process that a person starts runs no code of a plugin: checks run in a child.
+
+mod check;
+mod found;
+
+use std::process::ExitCode;
+
+use framegate::{
+    plugin::{Trust, probe},
+    settings::layers::{self, Environment},
+};
+
+/// List plugins, describe them, and check whether they keep the rules.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List(found::ListArgs),
+    Info(found::InfoArgs),
+    Check(check::Args),
+    /// Runs code of a plugin for another framegate, which says which on standard input
+    #[command(hide = true)]
+    Child(ChildArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ChildArgs {
+    role: String,
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let allow_writable = layers::allow_writable_plugins(&Environment::new(std::env::vars_os()))?;
+    let trust = Trust { allow_writable, ..Trust::default() };
+    match &args.command {
+        Command::List(args) => found::run_list(args, trust),
+        Command::Info(args) => found::run_info(args, trust),
+        Command::Check(args) => check::run(args, trust),
+        Command::Child(args) => match args.role.as_str() {
+            check::ROLE => check::child().map(|()| ExitCode::SUCCESS),
+            probe::ROLE => Ok(probe::child().map(|()| ExitCode::SUCCESS)?),
+            role => anyhow::bail!("there is no role {role:?}: this sub-command is for framegate itself"),
+        },
+    }
+}
