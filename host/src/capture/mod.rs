@@ -1,7 +1,6 @@
-//! The capture format, `.cbors`: a sequence of CBOR items in a file.
+//! Capture files, `.cbors`: a sequence of CBOR items. [`Capture`] reads them; an ingester with a `dump_path` writes them.
 //!
-//! Runs on the caller's thread; owns only the file it reads. Starts no thread and knows no scans: see
-//! [`output::dump`](crate::output::dump) for these.
+//! Runs on the caller's thread; owns only the file it reads.
 //!
 //! Two kinds of file have this ending. A *dump* has one item for each event, as the reference writes it:
 //! `55799(42877([number, {stream: 42878([typ, [frame, …]])}, 0("time")]))`; older ones lack the time. A *message

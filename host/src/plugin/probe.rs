@@ -1,6 +1,8 @@
-//! Tries a plugin out in a child process, before any of its code enters this one: gates 3 and 4, with the real settings.
+//! Tries a plugin out in a child process, before any of its code enters this one: it loads it, and creates a source with
+//! the real settings. A host does so if [`Settings::probe`](crate::settings::Settings::probe) names a program; that program
+//! is started with the arguments `plugin child probe`, and calls [`child()`].
 //!
-//! [`Probe::try_out`] runs on the thread of the new instance, and waits there. If the plugin harms the child (crash, hang,
+//! `Probe::try_out` runs on the thread of the new instance, and waits there. If the plugin harms the child (crash, hang,
 //! memory, CPU time), it is refused. An error of `create` is not a refusal. An error about the settings is reported as it
 //! is, and no code of the plugin enters this process; any other error may not occur in the host's own `create`, which
 //! follows.

@@ -1,7 +1,7 @@
 //! The settings of a program with a configuration file, environment variables and options, such as the command
 //! `framegate`: later layers override earlier ones, defaults < file < environment < options.
 //!
-//! Each layer writes into one tree of values ([`super::given`]), later ones override earlier ones; the defaults are set
+//! Each layer writes into one tree of values (`given`), later ones override earlier ones; the defaults are set
 //! where the types are built. Reads nothing itself: text of the file, environment and flags are arguments.
 
 use std::{
@@ -61,7 +61,8 @@ impl Environment {
     }
 }
 
-/// The given options of a command, each with its value. Those of `framegate run` belong to keys: see [`Key::flag`].
+/// The given options of a command, each with its value. [`run`] knows `--admin` and `--log-level`; [`drop_in`] knows
+/// `--name`, `--upstream_url`, `--host` and `--port`.
 pub type Flags = HashMap<&'static str, String>;
 
 fn option(flags: &Flags, name: &'static str) -> Option<Given> {
