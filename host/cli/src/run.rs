@@ -149,7 +149,7 @@ pub(super) fn serve(checked: Result<layers::Checked, Wrong>, file: Option<Config
 fn all_problems(wrong: Wrong) -> Vec<String> {
     let mut problems = wrong.problems;
     if let Some(rest) = wrong.rest {
-        problems.extend(Host::builder(rest).source_problems());
+        problems.extend(Host::builder(*rest).source_problems());
     }
     problems
 }

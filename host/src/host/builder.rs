@@ -1,12 +1,10 @@
 //! What a host is started with, beside its settings: the sources that are linked into the program.
 
-use std::{collections::HashMap, sync::Arc};
-
-use super::{Host, StartError, make};
-use crate::{
-    settings::Settings,
-    source::factory::{Factory, linked},
+use super::{
+    Host, StartError,
+    make::{self, Linked},
 };
+use crate::{settings::Settings, source::factory::linked};
 
 /// A host before its start: settings, and sources that are compiled into the program.
 #[derive(Debug, Clone)]
@@ -49,10 +47,4 @@ impl HostBuilder {
     pub fn start(self) -> Result<Host, StartError> {
         Host::launch(self.settings, self.linked)
     }
-}
-
-/// Sources that are compiled into the program, by name.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Linked {
-    pub(super) sources: HashMap<String, Arc<Factory>>,
 }

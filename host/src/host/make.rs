@@ -4,7 +4,7 @@
 //! within `source_timeout`. All problems are collected, so that a person sees them at once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Weak},
     time::Instant,
 };
@@ -13,7 +13,7 @@ use framegate_plugin_api::ErrorKind;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::{StartError, builder::Linked, swap::receipt::ProblemSubject};
+use super::{StartError, swap::receipt::ProblemSubject};
 use crate::source::parameter::Parameter;
 use crate::{
     budget::Account,
@@ -44,6 +44,12 @@ use crate::{
     wake::Wake,
     worker::link::Links,
 };
+
+/// Sources that are compiled into the program, by name.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Linked {
+    pub(super) sources: HashMap<String, Arc<Factory>>,
+}
 
 /// A source that is ready: created, or to be created when the source before it has ended.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use std::{
 
 use tokio::sync::watch;
 
-pub(crate) use self::builder::Linked;
+pub(crate) use self::make::Linked;
 #[cfg(test)]
 pub(crate) use self::make::{ReadySource, prepare};
 pub(crate) use self::swap::Swaps;

@@ -32,6 +32,7 @@ fn of_two_live_workers_with_one_name_one_keeps_it_and_a_warning_has_both_address
     house.detector.end();
     let (mut has, other): (Vec<_>, Vec<_>) =
         workers.into_iter().partition(|worker| keeps == worker.service_uuid().to_string());
+    println!("{keeps} keeps the name: {:?}", house.host.ingester());
     let got = has[0].until(is_end);
     assert_eq!(images(&got), (0..20u8).map(|image| vec![image; 5000]).collect::<Vec<_>>());
     assert!(other[0].within(Duration::ZERO).is_none());
