@@ -1,4 +1,4 @@
-//! The demonstration of the README, with fewer images.
+//! The demonstration of the README (`tests/demonstration/`), with fewer images.
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 

@@ -4,12 +4,14 @@
 //! simulates detector and workers, and compares every received byte with the sent ones. Exit status: 0 if everything
 //! arrived, otherwise 1.
 
+mod host;
 mod progress;
 mod tally;
 mod worker;
 
 use std::{
     fs,
+    net::SocketAddr,
     path::PathBuf,
     process::{Command, ExitCode},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,13 +22,12 @@ use std::{
 use anyhow::bail;
 use bytesize::ByteSize;
 use framegate_stins::simulate::{Detector, Simulation, Step};
-use framegate_tests::{
-    framegate::ALLOW_WRITABLE,
-    host::{Host, write_configuration},
-    process::free_port,
-};
 
-use crate::{progress::Progress, tally::Tally};
+use crate::{
+    host::{Host, free_ports},
+    progress::Progress,
+    tally::Tally,
+};
 
 const STREAM: &str = "camera";
 const SCANS: u32 = 2;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         _ => None,
     };
     let Some(images) = images else {
-        eprintln!("usage: demo [IMAGES]   (images in each of the two scans, 3000 unless told)");
+        eprintln!("usage: demo [IMAGES]   (images in each of the two scans; default: 3000)");
         return ExitCode::from(2);
     };
     match run(images) {
@@ -79,8 +80,10 @@ fn run(images: u32) -> anyhow::Result<Vec<String>> {
         simulation.rate.unwrap_or_default()
     );
     let detector = Detector::bind(simulation)?;
-    let url = format!("tcp://127.0.0.1:{}", free_port());
-    let (config, admin) = write_configuration(folder.path(), &configuration(&detector.endpoint()?, &url)?);
+    let [port, admin] = free_ports()?;
+    let (url, admin) = (format!("tcp://127.0.0.1:{port}"), SocketAddr::from(([127, 0, 0, 1], admin)));
+    let config = folder.path().join("framegate.toml");
+    fs::write(&config, configuration(&detector.endpoint()?, &url, admin)?)?;
     println!("{}:\n\n{}", config.display(), indented(&fs::read_to_string(&config)?));
     let framegate = beside("framegate")?;
     println!("$ {} run --config {}\n", framegate.display(), config.display());
@@ -88,8 +91,13 @@ fn run(images: u32) -> anyhow::Result<Vec<String>> {
     let mut command = Command::new(&framegate);
     command.args(["run", "--config"]).arg(&config).env("NO_COLOR", "1");
     // Where the umask is 002, the built files are group-writable and would be refused.
-    command.env(ALLOW_WRITABLE, "true");
-    let host = Arc::new(Mutex::new(Host::with(&mut command, folder.path(), admin)));
+    command.env("FRAMEGATE_ALLOW_WRITABLE_PLUGINS", "true");
+    // It would override the address in the configuration.
+    command.env_remove("FRAMEGATE_ADMIN");
+    // Its temporary files are removed with the folder.
+    command.env("TMPDIR", folder.path());
+    let log = folder.path().join("framegate.log");
+    let host = Arc::new(Mutex::new(Host::start(&mut command, log, admin)?));
     for index in 0..WORKERS {
         let (url, tally) = (url.clone(), tally.clone());
         thread::spawn(move || {
@@ -189,10 +197,12 @@ fn lock(host: &Mutex<Host>) -> MutexGuard<'_, Host> {
     host.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn configuration(upstream: &str, url: &str) -> anyhow::Result<String> {
+fn configuration(upstream: &str, url: &str, admin: SocketAddr) -> anyhow::Result<String> {
     let plugin = beside("libframegate_stins.so")?;
     Ok(format!(
-        r#"[standalone]                # no controller and no Redis: events go in turn to whoever is connected
+        r#"admin = "{admin}"     # status and metrics over HTTP
+
+[standalone]                # no controller and no Redis: events go in turn to whoever is connected
 scans = {SCANS}
 min_workers = {WORKERS}
 
