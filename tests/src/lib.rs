@@ -41,6 +41,7 @@ pub struct Readme;
 
 /// The programs in the chapters of the docs compile.
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/write-a-source/README.md")]
 #[doc = include_str!("../../docs/write-a-source/lifecycle.md")]
 #[doc = include_str!("../../docs/write-a-source/frames.md")]
 #[doc = include_str!("../../docs/write-a-source/pairing.md")]

@@ -83,14 +83,14 @@ fn their_command_lines_are_understood() {
 }
 
 #[test]
-fn the_readmes_variables_are_those_of_the_command() {
+fn the_variables_for_those_who_migrate_are_those_of_the_command() {
     let help = framegate::command().args(["ingester", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let named = |text: &str| -> BTreeSet<String> {
         let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
         words.filter(|word| word.len() > 6 && word.contains('_')).map(str::to_owned).collect()
     };
-    let text = readme();
+    let text = read("docs/operate/migrating.md");
     let said =
         text.split("All variables of dranspose's ingester are read:").nth(1).unwrap().split("\n\n").next().unwrap();
     assert!(named(said).len() > 7 && named(said).is_subset(&named(&help)), "{:?}", named(said));

@@ -153,7 +153,7 @@ fn streams(out: &mut Out<'_>, reports: &[Report]) -> fmt::Result {
         }
     }
     out.gauge("source_state", "The state that a stream's source is in; 1 for that state.", state)?;
-    out.counter("stream_events", "Events since the start, by outcome; README explains the words.", events)?;
+    out.counter("stream_events", "Events since the start, by outcome; see docs/operate/monitoring.md.", events)?;
     out.gauge(
         "stream_connected",
         "Whether a stream's detector is connected; missing if no scan runs or the source cannot tell.",
