@@ -42,8 +42,8 @@ pub use control::report::{ControlDriver, ControlProblem, ControlReport, ControlS
 pub use counter::Counter;
 pub use events::{Events, HostEvent, WaitError};
 pub use host::{
-    AskedBy, Host, HostBuilder, HostFailure, OldSource, ProblemSubject, Reload, StartError, SwapError, SwapReceipt,
-    SwapSpec, SwapState, Swapper, Watch,
+    AskedBy, Host, HostBuilder, HostFailure, OldSource, Problem, ProblemSubject, Reload, StartError, SwapError,
+    SwapReceipt, SwapSpec, SwapState, Swapper, Watch,
 };
 pub use ingester::{
     counts::EventCounts,

@@ -317,7 +317,7 @@ fn a_program_that_embeds_the_host_needs_the_command_to_try_plugins_out() {
     settings.source_timeout = Duration::from_secs(1);
     let refused = |settings: &::framegate::settings::Settings| {
         let error = ::framegate::Host::builder(settings.clone()).start().unwrap_err();
-        error.problems().join("\n")
+        error.to_string()
     };
     settings.probe = Some("no-such-framegate".into());
     let told = refused(&settings);

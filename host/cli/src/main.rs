@@ -20,7 +20,7 @@ mod swap;
 mod variables;
 mod words;
 
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use framegate::settings::SettingsError;
@@ -84,10 +84,12 @@ const WRONG_SETTINGS: u8 = 2;
 const REFUSED: u8 = 3;
 
 /// Prints the problems, with hidden characters escaped.
-fn fail(problems: &[String], status: u8) -> ExitCode {
-    let count = (problems.len() > 1).then(|| format!("{} problems", problems.len()));
-    for problem in problems.iter().chain(&count) {
+fn fail(problems: &[impl Display], status: u8) -> ExitCode {
+    for problem in problems {
         out::note(format_args!("framegate: {problem}"));
+    }
+    if problems.len() > 1 {
+        out::note(format_args!("framegate: {} problems", problems.len()));
     }
     status.into()
 }

@@ -16,7 +16,7 @@ use std::{
 use framegate::{
     Reload, Swapper,
     settings::{
-        LogLevel,
+        LogLevel, SettingProblem,
         layers::{self, Checked, Environment, Flags, Wrong},
     },
 };
@@ -45,15 +45,16 @@ impl ConfigFile {
         let shown = self.path.display();
         let bytes = fs::read(&self.path).map_err(|error| {
             let looked_for = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-            Wrong::only(vec![format!(
-                "{}: the configuration file cannot be read: {error}\n  `framegate run --print-example` prints one to begin with",
-                looked_for.display()
-            )])
+            let text = format_args!(
+                "the configuration file cannot be read: {error}\n  `framegate run --print-example` prints one to begin with"
+            );
+            Wrong::only(SettingProblem::new(Some(looked_for.display().to_string()), text))
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-            Wrong::only(vec![format!("{shown}:{line}: not UTF-8\n  save the file as UTF-8 text")])
+            let place = format!("{shown}:{line}");
+            Wrong::only(SettingProblem::new(Some(place), "not UTF-8\n  save the file as UTF-8 text"))
         })?;
         layers::run(&text, &shown.to_string(), &self.environment, &self.flags)
     }

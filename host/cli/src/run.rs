@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use framegate::{
-    Host, StartError,
+    Host, Problem, StartError,
     settings::{
         example,
         layers::{self, Environment, Wrong},
@@ -146,8 +146,8 @@ pub(super) fn serve(checked: Result<layers::Checked, Wrong>, file: Option<Config
 }
 
 /// The problems of a configuration, and of the sources that it names correctly.
-fn all_problems(wrong: Wrong) -> Vec<String> {
-    let mut problems = wrong.problems;
+fn all_problems(wrong: Wrong) -> Vec<Problem> {
+    let mut problems: Vec<_> = wrong.problems.into_iter().map(Problem::Setting).collect();
     if let Some(rest) = wrong.rest {
         problems.extend(Host::builder(*rest).source_problems());
     }
@@ -159,10 +159,13 @@ fn no_thread(what: &str) -> String {
 }
 
 fn status(error: &StartError) -> u8 {
-    match (error.is_plugin_refused(), error.is_settings_wrong()) {
-        (true, _) => REFUSED,
-        (false, true) => WRONG_SETTINGS,
-        (false, false) => FAILURE,
+    let problems = error.problems();
+    if problems.iter().any(|problem| matches!(problem, Problem::Plugin { .. })) {
+        REFUSED
+    } else if problems.iter().any(|problem| matches!(problem, Problem::Setting(_) | Problem::SourceSettings { .. })) {
+        WRONG_SETTINGS
+    } else {
+        FAILURE
     }
 }
 

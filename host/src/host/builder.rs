@@ -3,6 +3,7 @@
 use super::{
     Host, StartError,
     make::{self, Linked},
+    problem::Problem,
 };
 use crate::{settings::Settings, source::factory::linked};
 
@@ -29,7 +30,7 @@ impl HostBuilder {
     /// Creates all sources, and returns the problems; nothing runs. For programs that report wrong settings together
     /// with the problems of the sources that the other settings name. Blocks like [`HostBuilder::start`].
     #[must_use]
-    pub fn source_problems(&self) -> Vec<String> {
+    pub fn source_problems(&self) -> Vec<Problem> {
         let mut error = StartError::new();
         drop(make::make_sources(&self.settings, &self.linked, &mut error));
         error.problems().to_vec()

@@ -9,11 +9,10 @@ use std::{
     time::Instant,
 };
 
-use framegate_plugin_api::ErrorKind;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::{StartError, swap::receipt::ProblemSubject};
+use super::{StartError, problem::Problem};
 use crate::source::parameter::Parameter;
 use crate::{
     budget::Account,
@@ -35,7 +34,7 @@ use crate::{
     },
     settings::{IngesterSettings, Settings, StreamSettings},
     source::{
-        Fault, Feed, NotCreated,
+        Feed,
         factory::{Factory, hash_of, loaded},
         reader::{Reader, Readiness},
         replacement::{NextSource, SourceNotice},
@@ -68,32 +67,6 @@ pub(crate) struct Exchange {
     pub(crate) parameters: watch::Sender<Parameters>,
 }
 
-/// Why a stream has no source.
-#[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) with: ProblemSubject,
-    pub(super) text: String,
-}
-
-impl Problem {
-    /// Converts the failure of a source's `create`.
-    pub(super) fn new(source: &str, problem: NotCreated) -> Self {
-        match problem {
-            NotCreated::Refused(refusal) => refusal.into(),
-            NotCreated::Fault(Fault::Source(problem)) if problem.kind() == ErrorKind::Settings => {
-                Self { with: ProblemSubject::Settings, text: format!("{source}: {problem}") }
-            }
-            NotCreated::Fault(fault) => refusal::not_created(source, &fault).into(),
-        }
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        Self { with: ProblemSubject::Plugin, text: refusal.to_string() }
-    }
-}
-
 /// Creates all streams' sources, at the same time.
 pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut StartError) -> Vec<Vec<ReadySource>> {
     let mut started = Vec::new();
@@ -101,11 +74,11 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
         let mut of_ingester = Vec::new();
         for stream in &ingester.streams {
             let starting = find(stream, settings, linked, false)
-                .map_err(Problem::from)
+                .map_err(|refusal| Problem::refused(&stream.name, refusal))
                 .and_then(|factory| start(Feed { settings: stream.clone(), factory }, Vec::new()));
             match starting {
                 Ok(starting) => of_ingester.push((stream, starting)),
-                Err(problem) => error.no_source(&stream.name, &problem),
+                Err(problem) => error.add(problem),
             }
         }
         started.push(of_ingester);
@@ -118,12 +91,11 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
             match wait(starting, deadline, settings) {
                 Ok(ready) => {
                     for wrong in ready.wrong_parameters(stream) {
-                        let text = format!("{}: {wrong}", ready.reader.shared.source());
-                        error.no_source(&stream.name, &Problem { with: ProblemSubject::Settings, text });
+                        error.add(Problem::source_settings(&stream.name, &ready.reader.shared.source(), &wrong));
                     }
                     inputs.push(ready);
                 }
-                Err(problem) => error.no_source(&stream.name, &problem),
+                Err(problem) => error.add(problem),
             }
         }
         made.push(inputs);
@@ -164,9 +136,10 @@ type Starting = (Reader, std::sync::mpsc::Receiver<Readiness>);
 
 /// Starts to create a stream's source. `before`: see [`Reader::start`].
 pub(super) fn start(feed: Feed, before: Vec<Feed>) -> Result<Starting, Problem> {
-    Reader::start(feed, before).map_err(|problem| Problem {
-        with: ProblemSubject::Machine,
-        text: format!("no thread for its source: {problem}\n  {}", threads::REMEDY),
+    let stream = feed.settings.name.clone();
+    Reader::start(feed, before).map_err(|problem| {
+        let text = format!("no thread for its source: {problem}\n  {}", threads::REMEDY);
+        Problem::no_thread(Some(&stream), &text)
     })
 }
 
@@ -176,13 +149,13 @@ pub(super) fn wait(
     deadline: Instant,
     settings: &Settings,
 ) -> Result<ReadySource, Problem> {
-    let source = reader.shared.source();
+    let (stream, source) = (reader.shared.stream.clone(), reader.shared.source());
     match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         Ok(Ok(parameters)) => Ok(ReadySource { reader, parameters }),
-        Ok(Err(problem)) => Err(Problem::new(&source, problem)),
+        Ok(Err(problem)) => Err(Problem::not_created(&stream, &source, problem)),
         Err(_) => {
             reader.write_off();
-            Err(refusal::overdue(&source, settings.source_timeout).into())
+            Err(Problem::refused(&stream, refusal::overdue(&source, settings.source_timeout)))
         }
     }
 }
@@ -214,9 +187,10 @@ pub(crate) fn prepare(
     settings: &Settings,
     notices: mpsc::UnboundedSender<SourceNotice>,
     news: News,
-) -> Result<(Forwarder, IngesterHandle, Exchange), String> {
+) -> Result<(Forwarder, IngesterHandle, Exchange), Problem> {
     let name = ingester.name.clone();
-    let wake = Wake::new().map_err(|problem| format!("ingester {name}: no descriptor: {problem}"))?;
+    let wrong = |text: String| Problem::ingester(&ingester.name, &text);
+    let wake = Wake::new().map_err(|problem| wrong(format!("no descriptor: {problem}")))?;
     let router = Router::bind(ingester.bind, ingester.port, wake.clone()).map_err(|problem| {
         let (port, at) = (ingester.port, ingester.bind.map(|address| format!(" of {address}")).unwrap_or_default());
         let advice = match problem.kind() {
@@ -228,7 +202,7 @@ pub(crate) fn prepare(
             std::io::ErrorKind::AddrNotAvailable => "`bind` must be an address of this machine".to_owned(),
             _ => format!("it is the port of {}", ingester.url()),
         };
-        format!("ingester {name}: port {port}{at} cannot be bound: {problem}\n  {advice}")
+        wrong(format!("port {port}{at} cannot be bound: {problem}\n  {advice}"))
     })?;
     let ingester = IngesterSettings { port: router.port().unwrap_or(ingester.port), ..ingester.clone() };
     let ring = {
@@ -241,7 +215,7 @@ pub(crate) fn prepare(
         root: settings.capture_root.clone(),
     };
     let dump = Dump::start(limits, ring.clone())
-        .map_err(|problem| format!("ingester {name}: no thread for captures: {problem}\n  {}", threads::REMEDY))?;
+        .map_err(|problem| wrong(format!("no thread for captures: {problem}\n  {}", threads::REMEDY)))?;
     let (command_sender, commands) = mpsc::channel(64);
     let (assignment_sender, assignments) = mpsc::channel(16);
     let (joining_sender, joining) = mpsc::unbounded_channel();

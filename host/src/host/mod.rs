@@ -6,6 +6,7 @@
 mod builder;
 mod error;
 mod make;
+mod problem;
 mod start;
 mod stop;
 pub(crate) mod swap;
@@ -32,6 +33,7 @@ pub(crate) use self::swap::Swaps;
 pub use self::{
     builder::HostBuilder,
     error::StartError,
+    problem::Problem,
     swap::{
         Reload,
         receipt::{AskedBy, OldSource, ProblemSubject, SwapError, SwapReceipt, SwapSpec, SwapState},

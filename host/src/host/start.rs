@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     Host, Linked, RunningIngester, StartError, Swaps,
     make::{self, ReadySource, prepare},
+    problem::Problem,
     swap,
 };
 use crate::{
@@ -54,10 +55,11 @@ impl Host {
                 error.add(problem);
             }
         }
-        let driver = Driver::new(&settings.control).map_err(|problem| error.add(problem));
-        let bind = |address| Admin::bind(address, settings.admin_search).map_err(|problem| error.add(problem)).ok();
-        let admin = settings.admin.and_then(bind);
-        let runtime = runtime().map_err(|problem| error.add(problem));
+        let driver = Driver::new(&settings.control).map_err(|text| error.add(Problem::redis(&text)));
+        let admin = settings.admin.and_then(|address| {
+            Admin::bind(address, settings.admin_search).map_err(|text| error.add(Problem::admin(&text))).ok()
+        });
+        let runtime = runtime().map_err(|text| error.add(Problem::no_thread(None, &text)));
         let (true, Ok(driver)) = (error.problems().is_empty(), driver) else {
             ready.into_iter().for_each(WaitingIngester::abandon);
             // Dropping it here would panic inside another runtime.
@@ -133,7 +135,7 @@ struct WaitingIngester {
 }
 
 impl WaitingIngester {
-    fn new(forwarder: Forwarder, handle: IngesterHandle, news: News) -> Result<Self, String> {
+    fn new(forwarder: Forwarder, handle: IngesterHandle, news: News) -> Result<Self, Problem> {
         let (go, word) = std::sync::mpsc::channel();
         let named = tracing::error_span!(parent: None, "ingester", ingester = %handle.name);
         let life = move || {
@@ -144,8 +146,9 @@ impl WaitingIngester {
             }
         };
         let thread = thread::Builder::new().name(format!("forward {}", handle.name)).spawn(life);
-        let thread = thread
-            .map_err(|problem| format!("ingester {}: no thread: {problem}\n  {}", handle.name, threads::REMEDY))?;
+        let thread = thread.map_err(|problem| {
+            Problem::ingester(&handle.name, &format!("no thread: {problem}\n  {}", threads::REMEDY))
+        })?;
         Ok(Self { go, ingester: RunningIngester { handle, thread: Some(thread) } })
     }
 

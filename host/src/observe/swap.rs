@@ -76,7 +76,7 @@ pub(super) async fn ask(
     let by = if request.from_command { AskedBy::Command } else { AskedBy::Api };
     let mut asked = gate.swaps.ask(&request.stream, &spec, by).map_err(|error| {
         let status = match error {
-            SwapError::UnknownStream(_) => StatusCode::NOT_FOUND,
+            SwapError::UnknownStream { .. } => StatusCode::NOT_FOUND,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         refuse(status, error)

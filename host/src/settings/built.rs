@@ -5,7 +5,7 @@
 use std::{collections::HashSet, fmt, time::Duration};
 
 use super::{
-    Control, IngesterSettings, Settings, SettingsError, StreamSettings,
+    Control, IngesterSettings, SettingProblem, Settings, SettingsError, StreamSettings,
     read::{HOUR, MILLISECOND, YEAR, absolute, address_of, generations, not_empty, not_none, second_capture, within},
 };
 
@@ -44,14 +44,14 @@ impl Settings {
 /// What was found so far.
 #[derive(Debug, Default)]
 struct Built {
-    problems: Vec<String>,
+    problems: Vec<SettingProblem>,
     /// Things that may be there once, by the sentence that reports a second one.
     taken: HashSet<String>,
 }
 
 impl Built {
     fn add(&mut self, place: &str, problem: impl fmt::Display) {
-        self.problems.push(format!("{place}: {problem}"));
+        self.problems.push(SettingProblem::new(Some(place.to_owned()), problem));
     }
 
     fn check<T>(&mut self, place: &str, key: &str, value: Result<T, String>) {

@@ -15,6 +15,7 @@ use super::{
     given::{Origin, Table, Value},
     ingester::URL,
     keys::{Key, TakesEffect},
+    problem::SettingProblem,
     problems::Problems,
     read::{address, one_of, second_capture, text},
     redis_settings,
@@ -35,7 +36,7 @@ pub struct Checked {
 #[derive(Debug)]
 pub struct Wrong {
     /// All problems, in the order of the file.
-    pub problems: Vec<String>,
+    pub problems: Vec<SettingProblem>,
     /// The streams without a problem, whose sources can still be checked; `None` if how plugins are found and loaded is
     /// itself wrong.
     pub rest: Option<Box<Settings>>,
@@ -44,7 +45,13 @@ pub struct Wrong {
 impl Wrong {
     /// Problems without settings: nothing else can be checked.
     #[must_use]
-    pub fn only(problems: Vec<String>) -> Self {
+    pub fn only(problem: SettingProblem) -> Self {
+        vec![problem].into()
+    }
+}
+
+impl From<Vec<SettingProblem>> for Wrong {
+    fn from(problems: Vec<SettingProblem>) -> Self {
         Self { problems, rest: None }
     }
 }

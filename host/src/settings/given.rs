@@ -8,6 +8,8 @@ use std::{fmt, sync::Arc};
 use serde_json::json;
 use toml::de::{DeTable, DeValue};
 
+use super::problem::SettingProblem;
+
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -118,7 +120,7 @@ impl Table {
 ///
 /// # Errors
 /// Every place where the text is not valid TOML, with line and column.
-pub(super) fn parse(text: &str, file: Option<&str>) -> Result<Table, Vec<String>> {
+pub(super) fn parse(text: &str, file: Option<&str>) -> Result<Table, Vec<SettingProblem>> {
     let source = Source { text, file: file.map(Arc::from) };
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -130,7 +132,8 @@ pub(super) fn parse(text: &str, file: Option<&str>) -> Result<Table, Vec<String>
     errors.dedup_by_key(|(at, _)| source.origin(*at).to_string());
     let told = errors.into_iter().map(|(at, error)| {
         let message = error.message().trim().replace('\n', "; ");
-        format!("{}, column {}: not TOML: {message}", source.origin(at), source.column(at))
+        let place = format!("{}, column {}", source.origin(at), source.column(at));
+        SettingProblem::new(Some(place), format_args!("not TOML: {message}"))
     });
     Err(told.collect())
 }

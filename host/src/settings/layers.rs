@@ -75,7 +75,7 @@ fn option(flags: &Flags, name: &'static str) -> Option<Given> {
 /// All problems.
 pub fn run(text: &str, file: &str, environment: &Environment, flags: &Flags) -> Result<Checked, Wrong> {
     let mut problems = Problems::default();
-    let mut table = given::parse(text, Some(file)).map_err(Wrong::only)?;
+    let mut table = given::parse(text, Some(file)).map_err(Wrong::from)?;
     machine(&mut table, environment, &mut problems);
     if table.get("admin").is_none() {
         table.set("admin", Given::text(DEFAULT_ADMIN, Origin::Default));

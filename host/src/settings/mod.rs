@@ -15,6 +15,7 @@ pub(crate) mod keys;
 pub mod layers;
 #[cfg(test)]
 mod page;
+pub(crate) mod problem;
 mod problems;
 mod read;
 mod redis_settings;
@@ -31,6 +32,7 @@ use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Durati
 pub use self::{
     example::example,
     ingester::{CaptureWhenFull, IngesterSettings},
+    problem::SettingProblem,
     redis_settings::{RedisPassword, RedisSettings},
     standalone::Standalone,
     stream::{StreamSettings, WhenFull},
@@ -107,27 +109,35 @@ const ADMIN_SWAP: [(&str, AdminSwap); 3] =
 /// Loopback ports of a command's admin endpoint, unless an address is given.
 pub const ADMIN_PORTS: RangeInclusive<u16> = 9180..=9189;
 
-/// Invalid settings: all problems, each a few lines for a person.
+/// Invalid settings: all problems.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsError {
-    problems: Vec<String>,
+    problems: Vec<SettingProblem>,
 }
 
 impl SettingsError {
-    /// All problems: the place, the error, and the allowed values.
+    /// All problems.
     #[must_use]
-    pub fn problems(&self) -> &[String] {
+    pub fn problems(&self) -> &[SettingProblem] {
         &self.problems
     }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problems.join("\n"))
+        write_lines(f, &self.problems)
     }
 }
 
 impl std::error::Error for SettingsError {}
+
+/// Writes problems, each on lines of its own.
+pub(crate) fn write_lines(f: &mut fmt::Formatter<'_>, problems: &[impl fmt::Display]) -> fmt::Result {
+    problems.iter().enumerate().try_for_each(|(index, problem)| {
+        f.write_str(if index == 0 { "" } else { "\n" })?;
+        problem.fmt(f)
+    })
+}
 
 impl Settings {
     /// Settings with defaults.

@@ -5,12 +5,13 @@ use std::fmt;
 use super::{
     SettingsError,
     given::{Given, Origin, Table, Value},
+    problem::SettingProblem,
 };
 
-/// The collected problems: each has a few lines, beginning with its place; and the line of the file, to sort them.
+/// The collected problems, each with its line of the file, to sort them.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    lines: Vec<(usize, String)>,
+    found: Vec<(usize, SettingProblem)>,
     /// The keys whose values are wrong.
     keys: Vec<String>,
 }
@@ -18,7 +19,7 @@ pub(super) struct Problems {
 impl Problems {
     pub(super) fn add(&mut self, origin: &Origin, problem: impl fmt::Display) {
         let line = if let Origin::Line { line, .. } = origin { *line } else { 0 };
-        self.lines.push((line, format!("{origin}: {problem}")));
+        self.found.push((line, SettingProblem::new(Some(origin.to_string()), problem)));
     }
 
     /// Adds a problem with a value. Variables and options are named by their own names, not by the key's.
@@ -31,7 +32,7 @@ impl Problems {
     }
 
     pub(super) fn general(&mut self, problem: String) {
-        self.lines.push((0, problem));
+        self.found.push((0, SettingProblem::new(None, problem)));
     }
 
     /// Whether the value of a key is wrong.
@@ -48,9 +49,9 @@ impl Problems {
     }
 
     /// All problems, in the order of the file.
-    pub(super) fn sorted(mut self) -> Vec<String> {
-        self.lines.sort_by_key(|(line, _)| *line);
-        self.lines.into_iter().map(|(_, problem)| problem).collect()
+    pub(super) fn sorted(mut self) -> Vec<SettingProblem> {
+        self.found.sort_by_key(|(line, _)| *line);
+        self.found.into_iter().map(|(_, problem)| problem).collect()
     }
 }
 

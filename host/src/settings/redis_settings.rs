@@ -196,7 +196,7 @@ mod tests {
     use crate::settings::{
         Control, Settings,
         layers::{Flags, run},
-        tests::{environment, problems},
+        tests::{environment, problems, texts},
     };
 
     const REST: &str = "[[ingester]]\nstream = [{ name = 's', source = 'x' }]";
@@ -204,7 +204,7 @@ mod tests {
     /// The combined settings of a file and variables; `REST` completes the file.
     fn seen(file: &str, variables: &[(&str, &str)]) -> Result<RedisSettings, String> {
         let checked = run(&format!("{file}\n{REST}"), "f", &environment(variables), &Flags::default());
-        match checked.map_err(|wrong| wrong.problems.join("\n"))?.settings.control {
+        match checked.map_err(|wrong| texts(&wrong.problems).join("\n"))?.settings.control {
             Control::Redis(redis) => Ok(redis),
             _ => Err("it is standalone".into()),
         }

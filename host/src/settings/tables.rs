@@ -112,7 +112,7 @@ mod tests {
         ] {
             let wrong = Settings::from_toml(&text).unwrap_err();
             let told = wrong.problems();
-            assert!(told.len() == 1 && told[0].contains(says), "{told:?}");
+            assert!(told.len() == 1 && told[0].to_string().contains(says), "{told:?}");
         }
     }
 }

@@ -30,7 +30,11 @@ fn drop_in(
 }
 
 pub(super) fn problems(text: &str) -> Vec<String> {
-    Settings::from_toml(text).unwrap_err().problems().to_vec()
+    texts(Settings::from_toml(text).unwrap_err().problems())
+}
+
+pub(super) fn texts(problems: &[SettingProblem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 /// The example with every key in it that is a comment, except those that `leave_out` names.
@@ -89,7 +93,7 @@ fn a_variable_says_true_or_false_in_words() {
         assert_eq!(seen(value).unwrap().settings.allow_writable_plugins, allowed, "{value}");
     }
     let problem = "variable FRAMEGATE_ALLOW_WRITABLE_PLUGINS: \"maybe\" is not allowed: true or false";
-    assert_eq!(seen("maybe").unwrap_err().problems, [problem]);
+    assert_eq!(texts(&seen("maybe").unwrap_err().problems), [problem]);
 }
 
 #[test]
@@ -175,7 +179,7 @@ fn the_http_drop_in_gives_the_source_where_to_listen() {
     let given = stream(http(app, &[("--host", "0.0.0.0"), ("--port", "8")]).unwrap());
     assert_eq!(given.settings, json!({ "host": "0.0.0.0", "port": 8 }));
     let wrong = http("ZmqSubPCAPIngester", &[]).unwrap_err();
-    assert!(wrong.problems[0].starts_with("option --ingesterapp: ZmqSubPCAPIngester connects"), "{wrong:?}");
+    assert!(texts(&wrong.problems)[0].starts_with("option --ingesterapp: ZmqSubPCAPIngester connects"), "{wrong:?}");
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn everything_wrong_with_a_drop_in_is_told_at_once() {
         ("LOG_LEVEL", "LOUD"),
         ("FRAMEGATE_ADMIN", "9180"),
     ];
-    let told = drop_in(&environment(&variables), "", "ZmqSubContrstIngester", "").unwrap_err().problems;
+    let told = texts(&drop_in(&environment(&variables), "", "ZmqSubContrstIngester", "").unwrap_err().problems);
     for part in [
         "variable INGESTER_STREAMS: \"eiger\": expected a JSON list",
         "variable INGESTER_NAME: ingester name \"a:b\" is not allowed",
@@ -202,7 +206,8 @@ fn everything_wrong_with_a_drop_in_is_told_at_once() {
     }
     assert_eq!(told.len(), 7, "{told:?}");
     assert!(!told.join("").contains("geheim"), "{told:?}");
-    let nothing = drop_in(&Environment::default(), "", "TcpPcapIngester", "").unwrap_err().problems.join("\n");
+    let nothing = drop_in(&Environment::default(), "", "TcpPcapIngester", "").unwrap_err().problems;
+    let nothing = texts(&nothing).join("\n");
     assert!(nothing.contains("UPSTREAM_URL") && nothing.contains("-n STREAM"), "{nothing}");
 }
 
@@ -357,7 +362,7 @@ proptest! {
     fn each_wrong_value_is_told_once_with_its_line(chosen in prop::collection::btree_set(0..KEYS.len(), 0..KEYS.len())) {
         // No key accepts a date.
         let (text, lines) = file(&chosen, |index| (KEYS[index].1.into(), "2026-01-01".into()));
-        let told = Settings::from_toml(&text).map_or_else(|error| error.problems().to_vec(), |_| Vec::new());
+        let told = Settings::from_toml(&text).map_or_else(|error| texts(error.problems()), |_| Vec::new());
         let starts: Vec<_> = lines.iter().map(|line| format!("line {line}: ")).collect();
         prop_assert_eq!(told.len(), starts.len(), "{:?}", told);
         for (told, start) in told.iter().zip(starts) {
@@ -373,7 +378,7 @@ proptest! {
         let (text, lines) = file(&chosen, |index| (slip(KEYS[index].1), KEYS[index].2.into()));
         let error = Settings::from_toml(&text).unwrap_err();
         prop_assert_eq!(error.problems().len(), lines.len(), "{}", error);
-        for ((told, line), index) in error.problems().iter().zip(lines).zip(&chosen) {
+        for ((told, line), index) in texts(error.problems()).iter().zip(lines).zip(&chosen) {
             let meant = format!("did you mean `{}`?", KEYS[*index].1);
             prop_assert!(told.starts_with(&format!("line {line}: ")) && told.contains(&meant), "{}", told);
         }

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    super::make::Problem,
+    super::problem::Problem,
     Swaps,
     book::Current,
     receipt::{OldSource, ProblemSubject},
@@ -84,10 +84,13 @@ impl Swaps {
         let (stream, from) = (old.shared.stream.clone(), old.shared.feed().factory.identity());
         let current = feed.factory.identity();
         let (problem, nothing) = match failed {
-            Some(NotMade { source, problem, nothing }) => (Some(Problem::new(&source, problem)), nothing),
+            Some(NotMade { source, problem, nothing }) => {
+                (Some(Problem::not_created(&stream, &source, problem)), nothing)
+            }
             None => (None, None),
         };
-        let refused = problem.as_ref().map(|problem| (problem.text.as_str(), problem.with));
+        let refused = problem.as_ref().map(|problem| (problem.text(), ProblemSubject::of(problem)));
+        let refused = refused.as_ref().map(|(text, with)| (text.as_str(), *with));
         let new = Current { number, feed, parameters };
         if self.book().took_over(new, scan, from.clone(), refused) {
             match refused {

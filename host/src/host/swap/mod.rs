@@ -29,7 +29,8 @@ use self::{
 };
 use super::{
     Linked,
-    make::{self, Exchange, Problem, ReadySource},
+    make::{self, Exchange, ReadySource},
+    problem::Problem,
 };
 use crate::{
     control::Parameters,
@@ -107,10 +108,9 @@ impl Swaps {
         let mut book = self.book();
         let Some(feed) = book.feed(stream) else {
             let known: Vec<_> = book.current().keys().map(StreamName::as_str).collect();
-            let meant = near(stream, known.iter().copied());
-            let meant = meant.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-            let text = format!("there is no stream {stream:?}{meant}\n  streams here: {}", known.join(", "));
-            return Err(SwapError::UnknownStream(text));
+            let meant = near(stream, known.iter().copied()).map(str::to_owned);
+            let known = book.current().keys().cloned().collect();
+            return Err(SwapError::UnknownStream { stream: stream.to_owned(), meant, known });
         };
         let mut wanted = feed.settings.clone();
         wanted.source.clone_from(&spec.source);
@@ -123,7 +123,7 @@ impl Swaps {
 
     fn asked(&self, book: &mut Book, stream: StreamSettings, by: AskedBy) -> Result<Asked, SwapError> {
         if book.making() >= MAKING {
-            return Err(SwapError::Busy(MAKING));
+            return Err(SwapError::Busy { making: MAKING });
         }
         let number = book.asked(&stream.name, &stream.source, by).expect("the caller has found its feed");
         let recovers = by == AskedBy::Recovery;
@@ -135,15 +135,13 @@ impl Swaps {
         let _ring = RingAtEnd(self.news.clone());
         match self.try_make(asked) {
             Ok(ready) => self.hand_over(asked, ready.reader),
-            Err(Problem { with, text }) => {
+            Err(problem) => {
+                let text = problem.text();
                 tracing::error!(
                     stream = %asked.stream.name, swap = asked.number, "refused, and nothing has changed: {text}"
                 );
-                self.book().refused(asked.number, &text, with);
-                Err(match with {
-                    ProblemSubject::Settings => SwapError::Settings(text),
-                    _ => SwapError::Refused(text),
-                })
+                self.book().refused(asked.number, &text, ProblemSubject::of(&problem));
+                Err(SwapError::Refused(problem))
             }
         }
     }
@@ -198,9 +196,10 @@ impl Swaps {
         let stream = &asked.stream;
         let settings = self.settings();
         let factory = match asked.recovers {
-            true => self.find_again(stream, &settings)?,
-            false => make::find(stream, &settings, &self.linked, asked.from_outside)?,
-        };
+            true => self.find_again(stream, &settings),
+            false => make::find(stream, &settings, &self.linked, asked.from_outside),
+        }
+        .map_err(|refusal| Problem::refused(&stream.name, refusal))?;
         self.book().found(asked.number, factory.identity(), factory.is_loaded());
         let running = self.book().feed(stream.name.as_str()).cloned();
         let waiting = self.next_source(&stream.name).and_then(|next| next.feed());

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::super::problem::Problem;
 use crate::{
     names::{ScanId, StreamName},
     plugin::identity::SourceIdentity,
@@ -93,6 +94,16 @@ pub enum ProblemSubject {
     Machine,
 }
 
+impl ProblemSubject {
+    pub(super) fn of(problem: &Problem) -> Self {
+        match problem {
+            Problem::Setting(_) | Problem::SourceSettings { .. } => Self::Settings,
+            Problem::Plugin { .. } => Self::Plugin,
+            _ => Self::Machine,
+        }
+    }
+}
+
 /// A swap, from its request on: what was requested, and what has happened.
 #[derive(Debug, Clone, Serialize)]
 pub struct SwapReceipt {
@@ -160,21 +171,37 @@ impl SwapReceipt {
 }
 
 /// Why a swap failed. The stream keeps its source.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SwapError {
     /// The host has no such stream.
+    #[error("there is no stream {stream:?}{}\n  streams here: {}", did_you_mean(meant), listed(known))]
+    UnknownStream {
+        /// The name.
+        stream: String,
+        /// A stream with a similar name.
+        meant: Option<String>,
+        /// The streams of the host.
+        known: Vec<StreamName>,
+    },
+    /// The plugin was refused, or the source refuses its settings.
     #[error("{0}")]
-    UnknownStream(String),
-    /// The plugin was not accepted.
-    #[error("{0}")]
-    Refused(String),
-    /// The source refuses its settings.
-    #[error("{0}")]
-    Settings(String),
-    /// Too many swaps are in progress; this is their number.
-    #[error("{0} swaps are being made\n  ask again when one of them is ready or refused")]
-    Busy(usize),
+    Refused(Problem),
+    /// Too many swaps are in progress.
+    #[error("{making} swaps are being made\n  ask again when one of them is ready or refused")]
+    Busy {
+        /// Their number.
+        making: usize,
+    },
     /// The host is stopping.
     #[error("the host stops")]
     Stopping,
+}
+
+fn did_you_mean(name: &Option<String>) -> String {
+    name.as_ref().map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+}
+
+fn listed(names: &[StreamName]) -> String {
+    names.iter().map(StreamName::as_str).collect::<Vec<_>>().join(", ")
 }

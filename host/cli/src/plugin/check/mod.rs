@@ -113,7 +113,7 @@ pub(super) fn run(args: &Args, trust: Trust<'_>) -> anyhow::Result<ExitCode> {
     let settings = match args.settings.as_deref().map(serde_json::from_str::<Value>) {
         None => None,
         Some(Ok(settings @ Value::Object(_))) => Some(settings),
-        Some(Ok(_)) => return Ok(fail(&["--settings: expected a JSON object, {\"…\": …}".into()], WRONG_SETTINGS)),
+        Some(Ok(_)) => return Ok(fail(&["--settings: expected a JSON object, {\"…\": …}"], WRONG_SETTINGS)),
         Some(Err(problem)) => return Ok(fail(&[format!("--settings: not JSON: {problem}")], WRONG_SETTINGS)),
     };
     if let Some(path) = &args.against {
