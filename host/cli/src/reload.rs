@@ -128,7 +128,7 @@ impl Reloader {
                 return tracing::error!("{shown} is wrong; nothing has changed");
             }
         };
-        let Reload { swaps, mut needs_restart } = swaps.reload(&checked.settings);
+        let Reload { swaps, mut needs_restart, .. } = swaps.reload(&checked.settings);
         if checked.log_level != self.log_level {
             needs_restart.push("log_level".to_owned());
         }

@@ -13,7 +13,7 @@ pub(super) fn of_drop_in() -> String {
 }
 
 /// Its names, the first sentence of its meaning, and its default.
-fn shown(Variable { names, meaning, default }: &Variable) -> String {
+fn shown(Variable { names, meaning, default, .. }: &Variable) -> String {
     let first = meaning.split_once(". ").map_or(meaning.trim_end_matches('.'), |(first, _)| first).replace('`', "");
     let default = default.map(|default| format!(" [default: {}]", default.trim_matches('"')));
     format!("\n  {}{}\n      {first}", names.join(", else "), default.unwrap_or_default())

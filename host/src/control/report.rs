@@ -11,6 +11,7 @@ use crate::{counter::Counter, names::IngesterName, observe::plain::Plain};
 
 /// The controller of the host, whether it is reachable, and which of its messages could not be understood.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ControlReport {
     /// Who controls the host.
     pub driver: ControlDriver,
@@ -114,6 +115,7 @@ impl Serialize for FaultSubject {
 
 /// Something that went wrong in control.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ControlProblem {
     /// Time; RFC 3339.
     pub at: String,

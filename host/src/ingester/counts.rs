@@ -7,6 +7,7 @@ use serde::Serialize;
 
 /// The counts of one stream, in one scan or over all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct EventCounts {
     /// Taken from the source, including dropped events.
     pub read: u64,
@@ -39,6 +40,7 @@ impl Add for EventCounts {
 
 /// The time from one event to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[non_exhaustive]
 pub struct PaceReport {
     /// Events paired with their assignments.
     pub events: u64,

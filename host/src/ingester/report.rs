@@ -16,6 +16,7 @@ use crate::{
 
 /// The state of one ingester. All counts are here, and all drops with their reason.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// The ingester.
     pub name: IngesterName,
@@ -145,6 +146,7 @@ impl fmt::Display for SourceState {
 
 /// One stream in a [`Report`]. Counts are for the current scan.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[non_exhaustive]
 pub struct StreamReport {
     /// Whether it takes part in the current scan.
     pub active: bool,
@@ -179,6 +181,7 @@ pub struct StreamReport {
 
 /// The connection between a source and its detector, in a [`StreamReport`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ConnectionReport {
     /// Whether a detector is connected.
     pub connected: bool,
@@ -190,6 +193,7 @@ pub struct ConnectionReport {
 
 /// One worker in a [`Report`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct WorkerReport {
     /// Its name.
     pub name: WorkerName,
@@ -213,6 +217,7 @@ pub struct WorkerReport {
 
 /// The capture in a [`Report`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[non_exhaustive]
 pub struct CaptureReport {
     /// The file.
     pub path: String,

@@ -10,6 +10,7 @@ use crate::{
 
 /// A current fault.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Fault {
     /// The ingester that it concerns; `None`: the whole host.
     pub ingester: Option<IngesterName>,

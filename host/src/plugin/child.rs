@@ -181,6 +181,7 @@ fn cpu_seconds(time: Duration) -> u64 {
 
 /// The child's side.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Answers {
     to: File,
     /// The last reported step; a repeated step is reported once.

@@ -56,6 +56,7 @@ enum LoadState {
 
 /// A generation, for status.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct GenerationReport {
     /// The stream that it was loaded for first.
     pub stream: String,

@@ -8,6 +8,7 @@ use super::inspect::Inspected;
 
 /// The identity of a source: its code, and where it comes from. A linked source has no file, and no values from a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct SourceIdentity {
     /// The name of its protocol.
     pub protocol: String,

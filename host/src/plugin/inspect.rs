@@ -26,6 +26,7 @@ use super::{
 
 /// A plugin file that passed the checks before loading. It keeps the content that was checked.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Inspected {
     /// Its path.
     pub path: PathBuf,
@@ -39,6 +40,7 @@ pub struct Inspected {
 
 /// The content of a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Note {
     /// The ABI it was built for.
     pub abi: (u32, u32),
@@ -75,6 +77,7 @@ pub struct Trust<'a> {
 
 /// What a plugin file says of itself, and whether a host would load it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Description {
     /// Its note.
     pub note: Note,

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 /// A refused plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Refusal {
     /// Its code.
     pub code: Code,
@@ -47,6 +48,7 @@ macro_rules! refusal_codes {
     ($($(#[$about:meta])* $variant:ident = $text:literal,)*) => {
         /// Why a plugin is refused. The variants' meanings: docs/write-a-source/plugin-check.md.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[non_exhaustive]
         pub enum Code { $($(#[$about])* $variant,)* }
 
         impl Code {

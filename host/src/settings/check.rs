@@ -25,6 +25,7 @@ use crate::names::{IngesterName, StreamName};
 
 /// Settings, and values that only the command needs.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Checked {
     /// The settings of the host.
     pub settings: Settings,
@@ -34,6 +35,7 @@ pub struct Checked {
 
 /// What is wrong, and the settings without it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Wrong {
     /// All problems, in the order of the file.
     pub problems: Vec<SettingProblem>,

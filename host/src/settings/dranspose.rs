@@ -7,6 +7,7 @@ use crate::{names::PluginReference, near::near};
 
 /// A class of dranspose, and the corresponding plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Class {
     /// Its name in Python.
     pub name: &'static str,

@@ -78,6 +78,7 @@ impl IngesterSettings {
 
 /// What a capture does when its disk is too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum CaptureWhenFull {
     /// Skip events and count them.
     #[default]

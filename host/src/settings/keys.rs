@@ -121,6 +121,7 @@ macro_rules! settings {
         }
     ) => {
         $(#[$of_type])*
+        #[non_exhaustive]
         pub struct $name {
             $( $(#[$of_plain])* pub $plain: $plain_type, )*
             $( $(

@@ -166,6 +166,7 @@ impl Settings {
 
 /// Who may swap sources through the admin endpoint: a swap makes this process load a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum AdminSwap {
     /// Programs on this machine.
     #[default]
@@ -178,6 +179,7 @@ pub enum AdminSwap {
 
 /// The controller, which starts scans and assigns work.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Control {
     /// A dranspose controller, through Redis.
     Redis(RedisSettings),

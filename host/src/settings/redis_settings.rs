@@ -52,6 +52,7 @@ settings! {
 
 /// The origin of a password.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RedisPassword {
     /// The password itself.
     Text(String),

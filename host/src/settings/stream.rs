@@ -48,6 +48,7 @@ impl StreamSettings {
 
 /// What a stream does when its share of memory is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum WhenFull {
     /// Stop reading: the detector's own back-pressure applies, nothing is lost.
     #[default]

@@ -7,6 +7,7 @@ use super::{
 
 /// An environment variable, and what it sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Variable {
     /// Its names; the first one that is set counts.
     pub names: &'static [&'static str],

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 /// One run-time parameter of a source, as a plugin describes it. The name is the one within the source.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[non_exhaustive]
 pub struct Parameter {
     /// Its name.
     pub name: String,

@@ -12,7 +12,9 @@ use super::{LIMIT, builder, host, settings, stream, worker};
 
 fn standalone(scans: u64) -> Host {
     let mut settings = settings(&[&[("a", json!({ "events": 3 }))]]);
-    settings.control = Control::Standalone(Standalone { scans: Some(scans), ..Standalone::default() });
+    let mut standalone = Standalone::default();
+    standalone.scans = Some(scans);
+    settings.control = Control::Standalone(standalone);
     builder(settings).start().unwrap()
 }
 

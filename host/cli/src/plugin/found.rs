@@ -104,7 +104,7 @@ struct About {
 impl PluginFile {
     fn look(name: Option<String>, path: &Path, behind: Option<PathBuf>, trust: Trust<'_>) -> Self {
         let (about, refusal) = match describe(path, trust) {
-            Ok(Description { note, size, sha256, refusal }) => (Some(About { note, size, sha256 }), refusal),
+            Ok(Description { note, size, sha256, refusal, .. }) => (Some(About { note, size, sha256 }), refusal),
             Err(refusal) => (None, Some(refusal)),
         };
         Self { name, path: path.to_owned(), about, refusal, behind }

@@ -36,6 +36,7 @@ pub struct Capture {
 
 /// Why reading a capture file failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The file cannot be opened.
     #[error("cannot read {}: {problem}", path.display())]

@@ -14,6 +14,7 @@ use crate::{
 
 /// The new source of a stream.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SwapSpec {
     /// A plugin's name, or a path to its file, or the name of a linked source; append `#sha256:HEX` to pin a file's
     /// content.
@@ -41,6 +42,7 @@ impl SwapSpec {
 /// The origin of a swap request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum AskedBy {
     /// A person, with `framegate swap`.
     Command,
@@ -66,6 +68,7 @@ impl fmt::Display for AskedBy {
 /// The progress of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum SwapState {
     /// The new source is being found, checked, loaded and created. The old one feeds the stream.
     Making,
@@ -106,6 +109,7 @@ impl ProblemSubject {
 
 /// A swap, from its request on: what was requested, and what has happened.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct SwapReceipt {
     /// The number of the swap, within the host.
     pub number: u64,
@@ -143,6 +147,7 @@ pub struct SwapReceipt {
 
 /// A source that was replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct OldSource {
     /// Number of events that it gave, in all its scans.
     pub events: u64,

@@ -13,6 +13,7 @@ use crate::{
 
 /// The result of a changed configuration.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Reload {
     /// Streams whose configuration or plugin file has changed, with the results of their swaps.
     pub swaps: Vec<(StreamName, Result<SwapReceipt, SwapError>)>,
