@@ -28,6 +28,11 @@ fn the_benchmark_of_scans_measures_every_row() {
     check("scans", &[&["start", "uuid", "first-event", "finish", "scan"][..], &swaps].concat(), 4);
 }
 
+#[test]
+fn the_benchmark_of_programs_that_embed_the_host_measures_every_row() {
+    check("embedded", &["64B", "16K", "1M", "start-stop", "smallest"], 1);
+}
+
 /// Checks that each row is present, with at least `least` figures.
 fn check(bench: &str, rows: &[&str], least: usize) {
     let mut smoke = framegate_tests::framegate::cargo();
