@@ -3,9 +3,10 @@
 use std::{thread, time::Duration};
 
 use framegate::{
-    Host, HostEvent, IngesterState, SwapSpec, WaitError,
-    settings::{Control, Standalone},
+    ControlState, Host, HostEvent, IngesterState, SwapSpec, WaitError,
+    settings::{Control, RedisSettings, Standalone},
 };
+use framegate_tests::redis::RedisServer;
 use serde_json::json;
 
 use super::{LIMIT, builder, host, settings, stream, worker};
@@ -142,4 +143,21 @@ fn a_port_that_the_system_chose_is_told() {
     let admin = host.admin().unwrap();
     let status = ureq::get(&format!("http://{admin}/status")).call().unwrap();
     assert_eq!(status.status(), 200);
+}
+
+#[test]
+fn the_loss_of_redis_is_told_and_its_return() {
+    let mut redis = RedisServer::start();
+    let mut settings = settings(&[&[("a", json!({}))]]);
+    settings.control = Control::Redis(RedisSettings::new(&redis.url()));
+    let host = builder(settings).start().unwrap();
+    let (mut events, mut watch) = (host.events(), host.watch());
+    while host.control_report().state != ControlState::Up {
+        watch.wait(LIMIT).unwrap();
+    }
+    redis.kill();
+    let HostEvent::RedisLost { why } = events.wait(LIMIT).unwrap() else { panic!("another event") };
+    assert!(!why.is_empty());
+    redis.launch();
+    assert_eq!(events.wait(LIMIT), Ok(HostEvent::RedisBack));
 }
