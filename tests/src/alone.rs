@@ -1,4 +1,5 @@
-//! Standalone crates outside the workspace: the plugins of `tests/bad-plugins` and `tests/plugins`.
+//! Standalone crates outside the workspace: the plugins of `tests/bad-plugins` and `tests/plugins`, and a program that
+//! embeds the library, `tests/outside`.
 //!
 //! Each is built as its author would build it, all into one target folder, so that common dependencies are built once.
 
@@ -77,6 +78,7 @@ pub fn build_all() {
         let _ = marked(version);
     }
     let _ = template();
+    let _ = outside();
 }
 
 /// The names of the crates in a folder of the repository.
@@ -90,7 +92,7 @@ fn crates_in(folder: &str) -> Vec<String> {
 fn built(folder: &Path, file: &str) -> PathBuf {
     let file = target().join("debug").join(file);
     if !(framegate::is_built() && file.exists()) {
-        cargo("build", folder);
+        cargo("build", folder, |cargo| cargo);
     }
     file
 }
@@ -102,6 +104,20 @@ fn built(folder: &Path, file: &str) -> PathBuf {
 #[must_use]
 pub fn template() -> PathBuf {
     built(&root().join("plugins/template"), "libframegate_template.so")
+}
+
+/// The program `tests/outside`. It is built in the target folder of the workspace, because it has most of its dependencies.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn outside() -> PathBuf {
+    let target = framegate::built().parent().expect("the folder of a profile is in one for all").to_owned();
+    let program = target.join("debug/outside");
+    if !(framegate::is_built() && program.exists()) {
+        cargo("build", &root().join("tests/outside"), |cargo| cargo.env("CARGO_TARGET_DIR", &target).env_remove(DEBUG));
+    }
+    program
 }
 
 /// The file of `tests/plugins/other_abi_stable`.
@@ -121,8 +137,10 @@ pub fn for_authors(command: &mut Command) {
     command.env("PATH", std::env::join_paths(path).expect("no colon is in the names of our folders"));
     command.env("CARGO_NET_OFFLINE", "true").env("CARGO_TARGET_DIR", target());
     // Nobody debugs these.
-    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    command.env(DEBUG, "0");
 }
+
+const DEBUG: &str = "CARGO_PROFILE_DEV_DEBUG";
 
 /// The file of `tests/plugins/marked`, built as the version `version`.
 ///
@@ -145,13 +163,13 @@ pub fn marked(version: &str) -> PathBuf {
     built(&folder, &format!("lib{library}.so"))
 }
 
-/// Runs cargo in the folder of a standalone crate.
-fn cargo(what: &str, folder: &Path) {
+/// Runs cargo in the folder of a standalone crate; `edit` changes its environment.
+fn cargo(what: &str, folder: &Path, edit: impl Fn(&mut Command) -> &mut Command) {
     // The workspace's versions, so that nothing is downloaded for a test.
     copy(&root().join("Cargo.lock"), &folder.join("Cargo.lock"));
     let mut cargo = framegate::cargo();
     for_authors(&mut cargo);
-    let output = cargo.args([what, "--quiet"]).current_dir(folder).output().expect("cargo runs");
+    let output = edit(&mut cargo).args([what, "--quiet"]).current_dir(folder).output().expect("cargo runs");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "cargo {what} in {}:\n{out}\n{err}", folder.display());
 }

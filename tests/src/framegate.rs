@@ -71,7 +71,7 @@ pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         if !is_built() {
-            build(&["--lib", "--bins", "--example", "embed"]);
+            build(&["--lib", "--bins", "--examples"]);
         }
         profile_folder()
     })
@@ -82,7 +82,7 @@ pub(crate) fn is_built() -> bool {
     env::var_os("FRAMEGATE_BUILT").is_some()
 }
 
-/// Builds targets of the workspace in the profile of the tests. One of them is an example, so that cargo resolves
+/// Builds targets of the workspace in the profile of the tests. Examples are among them, so that cargo resolves
 /// features as it does for tests. Otherwise crates would be built twice, and a plugin's library, which has the same
 /// name for all features, would be replaced under the tests that link it.
 fn build(targets: &[&str]) {
