@@ -101,6 +101,28 @@ pub enum WaitError {
 }
 
 /// A subscription to the events of a host, from [`Host::events`](crate::Host::events) on. It keeps the latest 1,024.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let host = host()?;
+/// use std::time::Duration;
+///
+/// use framegate::HostEvent;
+///
+/// let mut events = host.events();
+/// let mut scan = host.scan().begin()?;
+/// loop {
+///     match events.wait(Duration::from_secs(10))? {
+///         HostEvent::ScanReady { scan, .. } => break println!("scan {scan} is ready"),
+///         HostEvent::SourceFailed { stream, why, .. } => eprintln!("{stream}: {why}"),
+///         _ => {}
+///     }
+/// }
+/// scan.finish(Duration::from_secs(10))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Events {
     /// `None` is the end.

@@ -1,6 +1,4 @@
-//! Framegate takes detector data from its source to the workers that compute on it.
-//!
-//! The command of this name is the crate `framegate-cli`, which uses only what is public here.
+#![doc = include_str!("../docs/tutorial.md")]
 
 pub mod allocator;
 pub mod capture;

@@ -47,4 +47,6 @@ pub struct Readme;
 #[doc = include_str!("../../docs/write-a-source/pairing.md")]
 #[doc = include_str!("../../docs/write-a-source/settings.md")]
 #[doc = include_str!("../../docs/embed/README.md")]
+#[doc = include_str!("../../docs/embed/scans.md")]
+#[doc = include_str!("../../docs/embed/running.md")]
 pub struct Chapters;

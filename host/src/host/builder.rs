@@ -8,6 +8,18 @@ use super::{
 use crate::{settings::Settings, source::factory::linked};
 
 /// A host before its start: settings, and sources that are compiled into the program.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let settings = || Settings::new(Control::Program, Vec::new());
+/// let builder = Host::builder(settings()).source::<Counter>("counter");
+/// // The settings above are empty: nothing starts, and the error says why.
+/// let error = builder.start().unwrap_err();
+/// assert!(error.to_string().contains("there is no ingester"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "it starts with `start`"]
 pub struct HostBuilder {

@@ -59,6 +59,21 @@ use crate::{
 };
 
 /// A running host. Dropping it shuts it down, which blocks like [`Host::shutdown`].
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let host = host()?;
+/// let url = host.urls().into_values().next().unwrap();
+/// assert!(url.starts_with("tcp://localhost:"));
+/// let status = host.status();
+/// assert_eq!(status.sources[0].stream.as_str(), "camera");
+/// assert!(status.faults.is_empty());
+/// assert_eq!(host.reports()[0].name.as_str(), "camera-ingester");
+/// host.shutdown();
+/// # Ok(())
+/// # }
+/// ```
 pub struct Host {
     ingesters: Vec<RunningIngester>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -133,6 +148,22 @@ impl Host {
     /// and at most `source_timeout`. A running scan continues with its source. If two swaps wait for the same scan, the
     /// later one wins. [`Host::swap_receipt`] returns the outcome.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let host = host()?;
+    /// use framegate::{SwapSpec, SwapState};
+    ///
+    /// let spec = SwapSpec::new("counter").with_settings(serde_json::json!({ "events": 7 }));
+    /// let receipt = host.swap("camera", &spec)?;
+    /// assert_eq!(receipt.state, SwapState::Pending); // until the next scan starts
+    ///
+    /// let error = host.swap("camera", &SwapSpec::new("no-such-plugin")).unwrap_err();
+    /// println!("{error}"); // what is wrong, and what to do; the stream keeps its source
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Why the swap failed; the stream keeps its source.
     pub fn swap(&self, stream: &str, spec: &SwapSpec) -> Result<SwapReceipt, SwapError> {
@@ -188,6 +219,16 @@ impl Host {
     }
 
     /// The metrics of this host as text in the OpenMetrics format, as `/metrics` has them. Needs no admin endpoint.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let host = host()?;
+    /// let metrics = host.metrics();
+    /// assert!(metrics.contains("framegate_build") && metrics.ends_with("# EOF\n"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn metrics(&self) -> String {
         // Writing to a String cannot fail.
@@ -219,11 +260,53 @@ impl Host {
     }
 
     /// A scan that this program begins. The host must have been started with [`Control::Program`](crate::settings::Control).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let host = host()?;
+    /// use std::time::Duration;
+    ///
+    /// use framegate::names::{StreamName, WorkerName};
+    ///
+    /// host.worker(WorkerName::new("w1")?).each(|event| println!("event {}", event.number()))?;
+    /// let streams = [StreamName::new("camera")?];
+    /// let mut scan = host.scan().streams(streams).to_all().min_workers(1).begin()?;
+    /// scan.wait_ended(Duration::from_secs(10))?;
+    /// assert_eq!(scan.finish(Duration::from_secs(10))?.streams["camera"].read, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn scan(&self) -> ScanBuilder {
         ScanBuilder::new(self.program.clone(), self.control_report.borrow().driver)
     }
 
     /// A worker inside this program, which gets events without sockets. Events are assigned to it, or dealt, by its name.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let host = host()?;
+    /// use std::{sync::mpsc, time::Duration};
+    ///
+    /// use framegate::names::WorkerName;
+    ///
+    /// let (sender, received) = mpsc::channel();
+    /// let worker = host.worker(WorkerName::new("w1")?).limit(16 << 20).each(move |event| {
+    ///     for stream in event.streams() {
+    ///         let bytes: usize = stream.frames().map(<[u8]>::len).sum();
+    ///         sender.send((stream.stream.clone(), bytes)).expect("the other end is open");
+    ///     }
+    /// })?;
+    /// let mut scan = host.scan().begin()?;
+    /// scan.wait_ended(Duration::from_secs(10))?;
+    /// scan.finish(Duration::from_secs(10))?;
+    /// host.shutdown();
+    /// worker.wait(Duration::from_secs(10))?; // the function was called for every event
+    /// assert_eq!(received.iter().map(|(_, bytes)| bytes).sum::<usize>(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn worker(&self, name: WorkerName) -> WorkerBuilder {
         WorkerBuilder::new(name, self.handles().cloned().collect())
     }

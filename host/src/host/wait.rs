@@ -21,6 +21,22 @@ pub struct HostFailure {
 }
 
 /// A subscription to the state of a host: always the latest. It may outlive a borrow of the host.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let host = host()?;
+/// use std::time::Duration;
+///
+/// let mut watch = host.watch();
+/// let mut scan = host.scan().begin()?;
+/// while watch.status().ingesters[0].ready != Some(scan.id()) {
+///     watch.wait(Duration::from_secs(10))?;
+/// }
+/// scan.finish(Duration::from_secs(10))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Watch {
     bell: watch::Receiver<bool>,
@@ -60,6 +76,18 @@ impl Watch {
 impl Host {
     /// Waits until the host is done: standalone after the configured number of scans, otherwise never. Then
     /// [`Host::shutdown`] ends it. Blocks the thread.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let host = host()?;
+    /// use std::time::Duration;
+    ///
+    /// // This host is controlled by its program, so it is never done.
+    /// assert!(!host.wait_timeout(Duration::from_millis(10))?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// A part of the host has died.

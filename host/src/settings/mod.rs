@@ -141,6 +141,20 @@ pub(crate) fn write_lines(f: &mut fmt::Formatter<'_>, problems: &[impl fmt::Disp
 
 impl Settings {
     /// Settings with defaults.
+    ///
+    /// ```
+    /// use framegate::{
+    ///     names::{IngesterName, StreamName},
+    ///     settings::{Control, IngesterSettings, Settings, StreamSettings},
+    /// };
+    ///
+    /// let stream = StreamSettings::new(StreamName::new("camera")?, "counter", serde_json::json!({ "events": 3 }));
+    /// let mut ingester = IngesterSettings::new(IngesterName::new("one")?, "localhost", 0, vec![stream]);
+    /// ingester.memory_limit = 512 << 20;
+    /// let settings = Settings::new(Control::Program, vec![ingester]);
+    /// settings.validate()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new(control: Control, ingesters: Vec<IngesterSettings>) -> Self {
         Self::defaults(control, ingesters, false)
@@ -152,6 +166,19 @@ impl Settings {
     }
 
     /// Reads the text of a configuration file. Accesses nothing else: neither the environment nor files.
+    ///
+    /// ```
+    /// use framegate::settings::{Control, Settings};
+    ///
+    /// let text = r#"ingester = [{ stream = [{ name = "camera", source = "counter" }] }]"#;
+    /// let mut settings = Settings::from_toml(text)?;
+    /// settings.control = Control::Program; // without `[standalone]` a file means Redis
+    /// settings.ingesters[0].port = 0; // any free port
+    ///
+    /// let error = Settings::from_toml("standalone.scans = 'two'").unwrap_err();
+    /// println!("{error}"); // all problems, each with its line
+    /// # Ok::<(), framegate::settings::SettingsError>(())
+    /// ```
     ///
     /// # Errors
     /// All problems at once, each with its line.

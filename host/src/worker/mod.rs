@@ -29,6 +29,23 @@ use crate::{events::WaitError, names::WorkerName, park::wait_for};
 ///
 /// A worker that neither waits for an event nor takes one counts as silent: after four seconds it gets no more events in
 /// turn, and when memory is full, it is evicted after `worker_timeout`, as a worker at the port is.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let host = host()?;
+/// use std::time::Duration;
+///
+/// use framegate::names::WorkerName;
+///
+/// let mut worker = host.worker(WorkerName::new("w1")?).queue()?;
+/// let _scan = host.scan().begin()?;
+/// let event = worker.wait(Duration::from_secs(10))?;
+/// let camera = event.stream("camera").expect("a stream of this host");
+/// assert_eq!(camera.frames().collect::<Vec<_>>(), [b"0"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Worker {
     name: WorkerName,

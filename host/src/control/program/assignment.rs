@@ -11,6 +11,28 @@ use crate::{
 /// The workers of one event of a scan, for each stream that the event has.
 ///
 /// The k-th event of a stream belongs to the k-th assignment that names the stream.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counter.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let host = host()?;
+/// use std::time::Duration;
+///
+/// use framegate::{Assignment, names::{StreamName, WorkerName}};
+///
+/// let (camera, name) = (StreamName::new("camera")?, WorkerName::new("w1")?);
+/// let mut worker = host.worker(name.clone()).queue()?;
+/// let mut scan = host.scan().assigned().begin()?;
+/// // The worker gets events 0 and 2; event 1 is read and discarded.
+/// let event = |number| Assignment::new(number).stream(&camera, (number != 1).then_some(&name));
+/// scan.assign((0..3).map(event), Duration::from_secs(10))?;
+/// assert_eq!(worker.wait(Duration::from_secs(10))?.number(), 0);
+/// assert_eq!(worker.wait(Duration::from_secs(10))?.number(), 2);
+/// let counts = &scan.finish(Duration::from_secs(10))?.streams["camera"];
+/// assert_eq!((counts.forwarded, counts.discarded), (2, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     pub(super) number: EventNumber,
