@@ -40,8 +40,16 @@ impl SourceRun for Counter {
 
 /// A host that its program controls, at any free port. Its stream `camera` gives three events in each scan.
 pub fn host() -> Result<Host, StartError> {
-    let text = r#"ingester = [{ bind = "127.0.0.1", stream = [{ name = "camera", source = "counter", settings.events = 3 }] }]"#;
-    let mut settings = Settings::from_toml(text)?;
+    let mut settings = Settings::from_toml(
+        r#"
+        [[ingester]]
+        bind = "127.0.0.1"
+        [[ingester.stream]]
+        name = "camera"
+        source = "counter"
+        settings.events = 3
+        "#,
+    )?;
     settings.control = Control::Program;
     settings.ingesters[0].port = 0;
     Host::builder(settings).source::<Counter>("counter").start()

@@ -13,6 +13,9 @@ use crate::{Deadline, EventSink, RunStatus, SourceError};
 pub trait SourceRun: 'static {
     /// Gives the events that have arrived; waits for the first event until `deadline` at most.
     ///
+    /// After [`Progress::End`] the host calls it again until the scan is over: read and count late messages then, and give
+    /// no event. A source that makes its events itself must remember that it has given them all.
+    ///
     /// # Errors
     /// An error that ends the run. A single malformed message is not an error: skip, count and log it.
     fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError>;
