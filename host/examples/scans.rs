@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut scan = host.scan().assigned().begin()?;
     // Every third event goes to w1, the others to w2; nobody gets the motor's frames of event 5.
     let event = |number: u64| {
-        let worker = if number % 3 == 0 { &w1 } else { &w2 };
+        let worker = if number.is_multiple_of(3) { &w1 } else { &w2 };
         Assignment::new(number).stream(&camera, [worker]).stream(&motor, (number < 5).then_some(worker))
     };
     scan.assign((0..6).map(event), LIMIT)?;
