@@ -6,9 +6,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use framegate_plugin_abi::{batch::BatchWriter, codes::LogLevel, guard::Plugin, status::StatusWriter};
+use framegate_plugin_abi::{batch::BatchWriter, guard::Plugin, status::StatusWriter};
 
-use crate::{Deadline, EventSink, HostContext, HostServices, Progress, Run as _, Source, SourceError, log, settings};
+use crate::{Deadline, EventSink, HostContext, HostServices, Progress, Run as _, Source, SourceError, settings};
 
 /// A source and its run, as the binary interface calls them. For the host and for `export_source!`; authors do not need it.
 #[derive(Debug)]
@@ -62,8 +62,9 @@ impl<S: Source> Plugin for Exported<S> {
         }
     }
 
-    fn set_up(level: LogLevel, log: fn(LogLevel, &str)) {
-        log::set_up(level, log);
+    #[cfg(feature = "export")]
+    fn set_up(level: crate::LogLevel, log: fn(crate::LogLevel, &str)) {
+        crate::log::set_up(level, log);
     }
 }
 
@@ -73,6 +74,7 @@ impl<S: Source> Plugin for Exported<S> {
 /// program that embeds the host. The macro works in a crate with `#![forbid(unsafe_code)]`.
 ///
 /// A plugin built with `panic = "abort"` would crash the host with its first panic, so it does not compile.
+#[cfg(feature = "export")]
 #[macro_export]
 macro_rules! export_source {
     ($source:ty $(,)?) => {

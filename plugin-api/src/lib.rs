@@ -8,6 +8,7 @@ mod error;
 mod event;
 pub mod export;
 mod host;
+#[cfg(feature = "export")]
 mod log;
 mod parameter;
 mod run;
@@ -37,6 +38,7 @@ pub use crate::{
 };
 
 /// For [`export_source!`] alone.
+#[cfg(feature = "export")]
 #[doc(hidden)]
 pub mod __private {
     pub use framegate_plugin_abi::export_plugin;

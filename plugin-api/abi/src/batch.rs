@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "layout")]
 use abi_stable::StableAbi;
 
 use crate::{
@@ -18,7 +19,8 @@ use crate::{
 
 /// One event in the form that crosses the boundary.
 #[repr(C)]
-#[derive(StableAbi, Debug, Clone, Copy)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct RawEvent {
     /// The protocol's name as workers see it in the header; the host reads it before its next call.
     pub typ: Text,
@@ -30,7 +32,8 @@ pub struct RawEvent {
 
 /// The arrays of a batch.
 #[repr(C)]
-#[derive(StableAbi, Debug)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug)]
 pub struct Batch {
     /// Room for events; not initialised.
     pub events: *mut RawEvent,

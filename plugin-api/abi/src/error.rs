@@ -3,6 +3,7 @@
 
 use std::{error::Error, fmt, io, ptr, sync::Arc};
 
+#[cfg(feature = "layout")]
 use abi_stable::StableAbi;
 
 use crate::codes::ErrorKind;
@@ -88,7 +89,8 @@ impl From<io::Error> for SourceError {
 
 /// Where a plugin writes why a call failed. The host owns it; it is valid during the call.
 #[repr(C)]
-#[derive(StableAbi, Debug)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug)]
 pub struct ErrorBuffer {
     /// Room for the message; not initialised.
     pub data: *mut u8,

@@ -6,11 +6,13 @@
 
 use std::{ffi::c_void, ptr};
 
+#[cfg(feature = "layout")]
 use abi_stable::StableAbi;
 
 /// The answer to `get_extension`.
 #[repr(C)]
-#[derive(StableAbi, Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extension {
     /// Size of the table in bytes; 0 if there is no such extension.
     pub size: usize,

@@ -6,6 +6,7 @@
 
 use std::{ffi::c_void, fmt, os::fd::BorrowedFd};
 
+#[cfg(feature = "layout")]
 use abi_stable::StableAbi;
 
 use crate::{codes::LogLevel, ext::Extension, text::Text};
@@ -34,7 +35,8 @@ pub type StrayCalls = std::sync::Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// The table of the host's functions, created for one instance.
 #[repr(C)]
-#[derive(StableAbi, Debug, Clone, Copy)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct HostTable {
     /// Passed to every function unchanged.
     pub context: *mut c_void,

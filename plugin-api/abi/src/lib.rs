@@ -30,6 +30,7 @@ pub mod caller;
 mod catch;
 pub mod codes;
 pub mod error;
+#[cfg(feature = "layout")]
 mod export;
 pub mod ext;
 pub mod frame;

@@ -2,11 +2,13 @@
 
 use std::ffi::c_void;
 
+#[cfg(feature = "layout")]
 use abi_stable::StableAbi;
 
 /// One frame in the form that crosses the boundary: the address of its bytes, and the function that releases them.
 #[repr(C)]
-#[derive(StableAbi, Debug, Clone, Copy)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct RawFrame {
     /// First byte; may be dangling when `len` is 0.
     pub data: *const u8,

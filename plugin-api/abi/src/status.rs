@@ -5,13 +5,15 @@
 
 use std::ffi::c_void;
 
+#[cfg(feature = "layout")]
 use abi_stable::StableAbi;
 
 use crate::{codes::Connected, text::Text};
 
 /// The form to fill in. The host owns it; it is valid during the call.
 #[repr(C)]
-#[derive(StableAbi, Debug)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug)]
 pub struct StatusForm {
     /// Passed to the functions unchanged.
     pub context: *mut c_void,

@@ -3,11 +3,13 @@
 
 use std::{ffi::c_void, slice};
 
+#[cfg(feature = "layout")]
 use abi_stable::StableAbi;
 
 /// Bytes that the caller keeps unchanged during the call; UTF-8 if the field or parameter is documented as text.
 #[repr(C)]
-#[derive(StableAbi, Debug, Clone, Copy)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct Text {
     /// First byte; may be dangling when `len` is 0.
     pub data: *const u8,
@@ -57,7 +59,8 @@ impl Text {
 
 /// A host function that takes text, with its context; valid during one call.
 #[repr(C)]
-#[derive(StableAbi, Debug, Clone, Copy)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct Sink {
     /// Passed to `take` unchanged.
     pub context: *mut c_void,

@@ -8,6 +8,7 @@
 
 use std::ffi::c_void;
 
+#[cfg(feature = "layout")]
 use abi_stable::{StableAbi, library::AbiHeader, type_layout::TypeLayout};
 
 use crate::{
@@ -25,7 +26,8 @@ pub const EXCLUSIVE: u32 = 1;
 /// What a plugin can do. All functions return an [`Outcome`](crate::codes::Outcome)'s code, except `get_extension`.
 /// Exactly one of `next` and `trigger` is there; the functions after these are optional.
 #[repr(C)]
-#[derive(StableAbi, Debug, Clone, Copy)]
+#[cfg_attr(feature = "layout", derive(StableAbi))]
+#[derive(Debug, Clone, Copy)]
 pub struct PluginTable {
     /// Size of this table in bytes.
     pub size: u32,
@@ -81,6 +83,7 @@ pub struct PluginTable {
 }
 
 /// The description of a plugin's types, beside its table.
+#[cfg(feature = "layout")]
 #[repr(C)]
 #[derive(Debug)]
 pub struct Layout {
@@ -90,6 +93,7 @@ pub struct Layout {
     pub table: &'static TypeLayout,
 }
 
+#[cfg(feature = "layout")]
 impl Layout {
     /// The description of this crate's types.
     pub const OWN: Self = Self { abi_stable: AbiHeader::VALUE, table: <PluginTable as StableAbi>::LAYOUT };
