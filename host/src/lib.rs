@@ -1,6 +1,7 @@
 #![doc = include_str!("../docs/tutorial.md")]
 
 pub mod allocator;
+#[cfg(feature = "capture")]
 pub mod capture;
 #[cfg(feature = "__fuzz")]
 pub mod fuzz;
@@ -47,11 +48,13 @@ pub use ingester::{
     counts::EventCounts,
     report::{CaptureReport, ConnectionReport, IngesterState, Report, SourceState, StreamReport, WorkerReport},
 };
+#[cfg(feature = "redis")]
+pub use observe::logs;
 pub use observe::{
     faults::Fault,
-    logs, plain,
+    plain,
     status::{SourceStatus, Status},
 };
-pub use plugin::{SourceIdentity, generation::GenerationReport};
+pub use plugin::{SourceIdentity, report::GenerationReport};
 pub use source::{BATCH_BYTES, BATCH_EVENTS, parameter::Parameter};
 pub use worker::{StreamFrames, Worker, WorkerBuilder, WorkerError, WorkerEvent, WorkerThread};

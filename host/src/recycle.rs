@@ -77,6 +77,7 @@ impl<T: Recycle> Pool<T> {
 const FULL: &str = "it is taken out only when its owner ends";
 
 #[cfg(test)]
+#[cfg(feature = "capture")]
 impl<T: Recycle> Pooled<T> {
     /// Number of owners.
     pub(crate) fn owners(&self) -> usize {

@@ -7,6 +7,10 @@
 //! ingester has reported ready, end cleanly when `stop` rings, and never panic on input from outside.
 
 pub(crate) mod program;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+#[cfg(not(feature = "redis"))]
+#[path = "no_redis.rs"]
 pub(crate) mod redis;
 pub(crate) mod report;
 mod scan;
@@ -97,12 +101,14 @@ pub(crate) struct IngesterHandle {
     /// The ingester's name.
     pub(crate) name: IngesterName,
     /// New for each start of the process.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for a dranspose controller"))]
     pub(crate) service_uuid: Uuid,
     /// `tcp://host:port`, the address for workers.
     pub(crate) url: String,
     /// Its streams.
     pub(crate) streams: Vec<StreamName>,
     /// The run-time parameters of its sources, which change when a source is swapped.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for a dranspose controller"))]
     pub(crate) parameters: watch::Receiver<Parameters>,
     /// Sends commands to it.
     pub(crate) commands: CommandSender,

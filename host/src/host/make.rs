@@ -22,20 +22,13 @@ use crate::{
     ingester::{Ingester, Limits, report::Report},
     names::StreamName,
     near::near,
-    output::{
-        dump::{Dump, DumpSettings},
-        limits::connection_limits,
-        router::Router,
-    },
-    plugin::{
-        inspect::Trust,
-        probe::Probe,
-        refusal::{self, Refusal},
-    },
+    output::{dump::Dump, limits::connection_limits, router::Router},
+    plugin::refusal::{self, Refusal},
     settings::{IngesterSettings, Settings, StreamSettings},
     source::{
         Feed,
-        factory::{Factory, hash_of, loaded},
+        factory::{Factory, loaded},
+        loaded::hash_of,
         reader::{Reader, Readiness},
         replacement::{NextSource, SourceNotice},
     },
@@ -103,7 +96,7 @@ pub(super) fn make_sources(settings: &Settings, linked: &Linked, error: &mut Sta
     made
 }
 
-/// Finds the code of a stream's source; runs no code of a plugin. `from_outside`: see [`Trust`].
+/// Finds the code of a stream's source; runs no code of a plugin. `from_outside`: see [`loaded`].
 pub(super) fn find(
     stream: &StreamSettings,
     settings: &Settings,
@@ -113,10 +106,7 @@ pub(super) fn find(
     if let Some(factory) = linked.sources.get(&stream.source) {
         return Ok(factory.clone());
     }
-    let Settings { plugin_dirs, allow_writable_plugins, max_generations, .. } = settings;
-    let probe = settings.probe.clone().map(|command| Probe { command, limit: settings.source_timeout });
-    let trust = Trust { allow_writable: *allow_writable_plugins, from_outside, pin: None };
-    loaded(stream.name.as_str(), &stream.source, plugin_dirs, trust, *max_generations, probe)
+    loaded(stream, settings, from_outside)
 }
 
 /// SHA-256 of the file from which a stream's source would be loaded; `None` for a linked source.
@@ -209,12 +199,7 @@ pub(crate) fn prepare(
         let wake = wake.clone();
         Arc::new(move || wake.ring())
     };
-    let limits = DumpSettings {
-        limit_bytes: ingester.capture_limit,
-        when_full: ingester.capture_when_full,
-        root: settings.capture_root.clone(),
-    };
-    let dump = Dump::start(limits, ring.clone())
+    let dump = Dump::start(&ingester, settings.capture_root.as_deref(), ring.clone())
         .map_err(|problem| wrong(format!("no thread for captures: {problem}\n  {}", threads::REMEDY)))?;
     let (command_sender, commands) = mpsc::channel(64);
     let (assignment_sender, assignments) = mpsc::channel(16);

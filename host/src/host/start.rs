@@ -34,7 +34,7 @@ use crate::{
 
 impl Host {
     pub(super) fn launch(settings: Settings, linked: Linked) -> Result<Self, StartError> {
-        settings.validate()?;
+        settings.validate_for(|source| linked.sources.contains_key(source))?;
         let mut error = StartError::new();
         let made = make::make_sources(&settings, &linked, &mut error);
         let known = |ready: &ReadySource| (ready.reader.shared.feed(), ready.parameters.clone().unwrap_or_default());

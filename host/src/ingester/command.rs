@@ -24,6 +24,7 @@ pub(crate) enum Command {
         scan: ScanId,
     },
     /// A run-time parameter of a source has a new value.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for a dranspose controller"))]
     SetParameter {
         /// The stream whose source it belongs to.
         stream: StreamName,
@@ -33,6 +34,7 @@ pub(crate) enum Command {
         value: Arc<[u8]>,
     },
     /// The `dump_prefix` parameter of dranspose: takes effect at the next scan start; empty means no capture.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for a dranspose controller"))]
     DumpPrefix(String),
     /// Deliver queued events for at most `grace`, close everything, end the thread.
     Stop {

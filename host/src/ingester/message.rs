@@ -97,6 +97,7 @@ impl AssembledEvent {
     }
 
     /// A large event, without its charge to the account of messages.
+    #[cfg_attr(not(feature = "capture"), allow(dead_code, reason = "nothing is captured"))]
     pub(crate) fn large_event(&self) -> Option<&Pooled<LargeEvent>> {
         if let Self::Large(charged) = self { charged.event.as_ref() } else { None }
     }

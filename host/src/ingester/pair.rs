@@ -25,6 +25,7 @@ use crate::{
 
 /// One event with all the streams that it names, for the capture.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "capture"), allow(dead_code, reason = "nothing is captured"))]
 pub(crate) struct PairedEvent<'a> {
     pub(crate) number: EventNumber,
     /// RFC 3339, as in the header.

@@ -67,6 +67,7 @@ const COST_THEMSELVES: [&str; 5] = [
 ];
 
 /// Why the host cannot do its work now; empty if it can.
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "for the admin endpoint"))]
 pub(crate) fn hindrances(control: &ControlReport, reports: &[Report], faults: &[Fault]) -> Vec<String> {
     let mut reasons = Vec::new();
     if control.state == ControlState::Connecting {

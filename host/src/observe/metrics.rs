@@ -23,6 +23,7 @@ use crate::{
 };
 
 /// The content type for HTTP clients.
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "for the admin endpoint"))]
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The text for one scrape.

@@ -14,10 +14,8 @@ use crate::{
     },
     ingester::report::Report,
     names::{IngesterName, StreamName},
-    plugin::{
-        generation::{self, GenerationReport},
-        identity::SourceIdentity,
-    },
+    plugin::{SourceIdentity, report::GenerationReport},
+    source::loaded::generations,
 };
 
 /// The state of a host at one time.
@@ -86,6 +84,7 @@ impl Observer {
     }
 
     /// The swaps of the host.
+    #[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "for the admin endpoint"))]
     pub(crate) fn swaps(&self) -> &Arc<Swaps> {
         &self.swaps
     }
@@ -107,7 +106,7 @@ impl Observer {
             admin: self.admin,
             control,
             sources: self.swaps.sources().into_iter().map(source).collect(),
-            generations: generation::reports(),
+            generations: generations(),
             swaps,
             ingesters,
         }

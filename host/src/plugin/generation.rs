@@ -16,13 +16,13 @@ use std::{
 };
 
 use framegate_plugin_abi::{caller::Plugin, frame::Ledger};
-use serde::Serialize;
 
 use super::{
     identity::SourceIdentity,
     inspect::Inspected,
     load,
     refusal::{Code, Refusal},
+    report::GenerationReport,
 };
 
 /// One plugin file for one stream.
@@ -52,29 +52,6 @@ enum LoadState {
     Loading,
     Loaded(Plugin, Duration),
     Refused(Refusal),
-}
-
-/// A generation, for status.
-#[derive(Debug, Clone, Serialize)]
-#[non_exhaustive]
-pub struct GenerationReport {
-    /// The stream that it was loaded for first.
-    pub stream: String,
-    /// Name, version and file.
-    pub source: String,
-    /// Hash of the file's content, in hexadecimal.
-    pub sha256: String,
-    /// What has become of it: `inspected` (none of its code has run), `loading`, `loaded`, `refused`, or `written off` (a
-    /// call of it did not return).
-    pub state: &'static str,
-    /// Time to load it and check its layout, in milliseconds.
-    pub load_ms: Option<f64>,
-    /// Number of frames that it gave to the host.
-    pub frames_given: u64,
-    /// Number of these frames that were returned: nobody holds them any more.
-    pub frames_returned: u64,
-    /// Number of calls to the host after the end of their instance: a fault of the plugin.
-    pub stray_calls: u64,
 }
 
 /// All generations of the process.
@@ -149,7 +126,7 @@ impl Generation {
         has_room(&list, most, &inspected.path)?;
         let new = Arc::new(Self {
             stream: stream.to_owned(),
-            identity: SourceIdentity::loaded(&inspected),
+            identity: inspected.identity(),
             most,
             ledgers: Mutex::default(),
             written_off: AtomicBool::new(false),

@@ -4,8 +4,6 @@ use std::{fmt, path::PathBuf};
 
 use serde::Serialize;
 
-use super::inspect::Inspected;
-
 /// The identity of a source: its code, and where it comes from. A linked source has no file, and no values from a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -37,20 +35,6 @@ impl SourceIdentity {
             sha256: None,
             abi: None,
             compiler: None,
-        }
-    }
-
-    /// The identity of a plugin file.
-    pub(crate) fn loaded(inspected: &Inspected) -> Self {
-        let note = &inspected.note;
-        Self {
-            protocol: note.protocol.clone(),
-            name: note.name.clone(),
-            version: Some(note.version.clone()),
-            file: Some(inspected.path.clone()),
-            sha256: Some(inspected.sha256.clone()),
-            abi: Some(format!("{}.{}", note.abi.0, note.abi.1)),
-            compiler: Some(note.compiler.clone()),
         }
     }
 }

@@ -19,6 +19,7 @@ use object::{
 use sha2::{Digest, Sha256};
 
 use super::{
+    identity::SourceIdentity,
     open::{Content, Opened, open},
     refusal::{Code, Refusal},
     writable::{nobody_else_may_write, owner_is_trusted},
@@ -36,6 +37,22 @@ pub struct Inspected {
     pub sha256: String,
     /// Its note.
     pub note: Note,
+}
+
+impl Inspected {
+    /// The identity of a source from this file.
+    pub(crate) fn identity(&self) -> SourceIdentity {
+        let note = &self.note;
+        SourceIdentity {
+            protocol: note.protocol.clone(),
+            name: note.name.clone(),
+            version: Some(note.version.clone()),
+            file: Some(self.path.clone()),
+            sha256: Some(self.sha256.clone()),
+            abi: Some(format!("{}.{}", note.abi.0, note.abi.1)),
+            compiler: Some(note.compiler.clone()),
+        }
+    }
 }
 
 /// The content of a note.
@@ -113,6 +130,11 @@ pub fn inspect(path: &Path, trust: Trust<'_>) -> Result<Inspected, Refusal> {
     accept(&opened, bytes, trust)
 }
 
+/// SHA-256 of a file, in hexadecimal.
+pub(crate) fn hash(path: &Path) -> Result<String, Refusal> {
+    Ok(sha256(&open(path)?.read()?))
+}
+
 /// Checks the location and the owner of a file.
 fn is_trusted(opened: &Opened, trust: Trust<'_>) -> Result<(), Refusal> {
     if trust.from_outside {
@@ -165,7 +187,7 @@ pub(crate) fn read_note(path: &Path, bytes: &[u8]) -> Result<Note, Refusal> {
 }
 
 /// The hash of the content, in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
+fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
         text

@@ -6,6 +6,7 @@ use std::{collections::HashSet, fmt, time::Duration};
 
 use super::{
     Control, IngesterSettings, SettingProblem, Settings, SettingsError, StreamSettings,
+    feature::{Feature, not_linked},
     read::{HOUR, MILLISECOND, YEAR, absolute, address_of, generations, not_empty, not_none, second_capture, within},
 };
 
@@ -16,11 +17,19 @@ impl Settings {
     /// # Errors
     /// Every problem at once.
     pub fn validate(&self) -> Result<(), SettingsError> {
+        self.validate_for(|_| true)
+    }
+
+    /// Checks the same as [`Settings::validate`]; and, if plugin files cannot be loaded, that each source is linked.
+    pub(crate) fn validate_for(&self, is_linked: impl Fn(&str) -> bool) -> Result<(), SettingsError> {
         let mut problems = Built::default();
         let top = "settings";
         problems.time(top, "shutdown_grace", self.shutdown_grace, Duration::ZERO, HOUR);
         problems.time(top, "source_timeout", self.source_timeout, MILLISECOND, HOUR);
         problems.check(top, "max_generations", generations(self.max_generations as u64));
+        for (key, feature) in self.without_feature() {
+            problems.add(top, format_args!("{key}: {}", feature.missing()));
+        }
         if let Some(folder) = &self.capture_root {
             problems.check(top, "capture_root", absolute(folder.clone()));
         }
@@ -35,6 +44,11 @@ impl Settings {
         }
         for ingester in &self.ingesters {
             problems.ingester(ingester, self);
+            let sources = ingester.streams.iter().filter(|stream| !stream.source.is_empty());
+            for stream in sources.filter(|stream| !Feature::Plugins.is_there() && !is_linked(&stream.source)) {
+                let (found, remedy) = not_linked(&stream.source);
+                problems.add(&format!("stream {}", stream.name), format_args!("{found}\n  {remedy}"));
+            }
         }
         let problems = problems.problems;
         if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) }
@@ -91,6 +105,9 @@ impl Built {
             if let Some(admin) = settings.admin.filter(|admin| admin.port() == *port && !settings.admin_search) {
                 self.add(&place, format_args!("port {port} is that of `admin` ({admin})"));
             }
+        }
+        for (key, feature) in ingester.without_feature() {
+            self.add(&place, format_args!("{key}: {}", feature.missing()));
         }
         if let Some(dump) = &ingester.dump_path {
             self.once(&place, second_capture(dump));

@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     Control, IngesterSettings, LOG_LEVEL, LOG_LEVELS, LogLevel, Settings, Standalone, StreamSettings, dranspose,
+    feature::Feature,
     given::{Origin, Table, Value},
     ingester::URL,
     keys::{Key, TakesEffect},
@@ -63,6 +64,9 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Wr
     let problems_of = &mut problems;
     let mut settings = Settings::new(control(table, problems_of), Vec::new());
     settings.read(table, problems_of);
+    for (key, feature) in settings.without_feature() {
+        refuse_without(feature, key, table, problems_of);
+    }
     let of_plugins = |key: &&Key| key.takes_effect == TakesEffect::NextSwap;
     let are_plugins_known = !keys_of("").filter(of_plugins).any(|key| problems_of.has(key.name));
     let log_level = table.read(LOG_LEVEL.name, problems_of, one_of(&LOG_LEVELS));
@@ -86,6 +90,13 @@ pub(super) fn check(table: &Table, mut problems: Problems) -> Result<Checked, Wr
     match problems.sorted() {
         problems if problems.is_empty() => Ok(Checked { settings, log_level }),
         problems => Err(Wrong { problems, rest: are_plugins_known.then(|| settings.into()) }),
+    }
+}
+
+/// Adds a problem with a key that needs a missing feature.
+fn refuse_without(feature: Feature, key: &str, table: &Table, problems: &mut Problems) {
+    if let Some(given) = table.get(key) {
+        problems.add_value(key, given, &feature.missing());
     }
 }
 
@@ -150,6 +161,9 @@ fn ingester(table: &Table, standalone: bool, taken: &mut Taken, problems: &mut P
         IngesterSettings::new(name.as_ref().map_or_else(placeholder, |(name, _)| name.clone()), &host, port, streams);
     ingester.stall_timeout = standalone.then_some(STALL_TIMEOUT_STANDALONE);
     ingester.read(table, problems);
+    for (key, feature) in ingester.without_feature() {
+        refuse_without(feature, key, table, problems);
+    }
     refuse_unknown(table, "ingester", problems);
 
     if let Some((name, origin)) = &name {

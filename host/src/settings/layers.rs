@@ -14,6 +14,7 @@ pub use super::check::{Checked, Wrong};
 use super::{
     ADMIN, ALLOW_WRITABLE, SettingsError, check,
     dranspose::{Feed, Source},
+    feature::Feature,
     given::{self, Given, Origin, Table, Value},
     keys::Key,
     problems::Problems,
@@ -77,7 +78,7 @@ pub fn run(text: &str, file: &str, environment: &Environment, flags: &Flags) -> 
     let mut problems = Problems::default();
     let mut table = given::parse(text, Some(file)).map_err(Wrong::from)?;
     machine(&mut table, environment, &mut problems);
-    if table.get("admin").is_none() {
+    if Feature::Admin.is_there() && table.get("admin").is_none() {
         table.set("admin", Given::text(DEFAULT_ADMIN, Origin::Default));
     }
     for key in keys_of("") {

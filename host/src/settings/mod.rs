@@ -9,6 +9,7 @@ mod built;
 mod check;
 pub mod dranspose;
 mod example;
+pub(crate) mod feature;
 mod given;
 mod ingester;
 pub(crate) mod keys;
@@ -18,11 +19,17 @@ mod page;
 pub(crate) mod problem;
 mod problems;
 mod read;
+#[cfg(feature = "redis")]
+mod redis_address;
+#[cfg(not(feature = "redis"))]
+#[path = "no_redis_address.rs"]
+mod redis_address;
 mod redis_settings;
 mod standalone;
 mod stream;
 mod tables;
 #[cfg(test)]
+#[cfg(all(feature = "admin", feature = "capture", feature = "plugins", feature = "redis"))]
 mod tests;
 pub mod variables;
 mod workers;

@@ -5,13 +5,13 @@
 
 use std::{fmt, path::PathBuf};
 
-use url::Url;
-
 use super::{
+    feature::Feature,
     given::{Given, Table},
     keys::{Key, key, settings},
     problems::Problems,
     read::{path, some, text},
+    redis_address as form,
 };
 
 settings! {
@@ -69,7 +69,7 @@ impl RedisSettings {
 
     /// Whether connections are encrypted.
     pub(crate) fn is_tls(&self) -> bool {
-        Url::parse(&self.url).is_ok_and(|url| url.scheme() == "rediss")
+        form::is_tls(&self.url)
     }
 }
 
@@ -103,6 +103,10 @@ const BUILD_META: &str = "build_meta";
 /// Reads a table's settings for Redis. Reports problems, and continues with the rest.
 pub(super) fn read(top: &Table, problems: &mut Problems) -> RedisSettings {
     let mut settings = RedisSettings::defaults(None);
+    if !Feature::Redis.is_there() {
+        without_feature(top, problems);
+        return settings;
+    }
     settings.read(top, problems);
     let text = top.read(PASSWORD, problems, text).map(RedisPassword::Text);
     let file = top.read(PASSWORD_FILE, problems, path).map(RedisPassword::File);
@@ -115,6 +119,15 @@ pub(super) fn read(top: &Table, problems: &mut Problems) -> RedisSettings {
         together(top, &settings, problems);
     }
     settings
+}
+
+/// Reports the first setting for Redis in a program without Redis. Without any there is nothing to name; the start of the
+/// host reports it then, unless the program sets another `control` before.
+fn without_feature(top: &Table, problems: &mut Problems) {
+    let mut keys = KEYS.iter().filter(|key| contradicts_standalone(key)).map(|key| key.name);
+    if let Some((key, given)) = keys.find_map(|key| Some((key, top.get(key)?))) {
+        problems.add_value(key, given, &Feature::Redis.missing());
+    }
 }
 
 /// Checks settings that need other settings.
@@ -135,8 +148,7 @@ fn together(top: &Table, settings: &RedisSettings, problems: &mut Problems) {
     if settings.key.is_some() && settings.certificate.is_none() {
         alone(KEY, "the certificate that it belongs to is missing: redis_certificate");
     }
-    let in_url = Url::parse(&settings.url).is_ok_and(|url| url.password().is_some());
-    if settings.password.is_none() && !in_url {
+    if settings.password.is_none() && !form::has_password(&settings.url) {
         alone(USER, &format!("its password is missing: {PASSWORD_FILE}, or {PASSWORD}"));
     }
 }
@@ -160,31 +172,7 @@ pub(super) fn contradict(top: &Table, standalone: &Table, problems: &mut Problem
 /// Checks only the form; never repeats the address, which may contain a password.
 fn address(given: &Given) -> Result<String, String> {
     let text = text(given)?;
-    let wrong = |why: &str| Err(format!("not a Redis address: {why}\n  expected {FORM}"));
-    let url = match Url::parse(&text) {
-        Ok(url) => url,
-        Err(url::ParseError::RelativeUrlWithoutBase) => return wrong("it has no scheme; write redis:// before it"),
-        Err(url::ParseError::InvalidPort) => return wrong("the port must be 1 to 65535"),
-        Err(url::ParseError::EmptyHost) => return wrong("the host is missing"),
-        Err(url::ParseError::InvalidIpv6Address) => return wrong("the brackets hold no IPv6 address"),
-        Err(problem) => return wrong(&problem.to_string()),
-    };
-    let database = url.path().trim_start_matches('/');
-    if !["redis", "rediss"].contains(&url.scheme()) {
-        return wrong("it does not begin with redis:// or rediss://");
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return wrong("the host is missing");
-    }
-    if !database.is_empty() && database.parse::<u16>().is_err() {
-        return wrong("the database is not a number");
-    }
-    if url.fragment().is_some() {
-        return wrong(
-            "nothing may follow a #; certificates are always checked, and redis_ca names a file with the \
-             trusted authorities",
-        );
-    }
+    form::check(&text).map_err(|why| format!("not a Redis address: {why}\n  expected {FORM}"))?;
     Ok(text)
 }
 
@@ -192,6 +180,7 @@ const FORM: &str = "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], with rediss:
 const TLS: &str = "rediss://";
 
 #[cfg(test)]
+#[cfg(all(feature = "admin", feature = "capture", feature = "plugins", feature = "redis"))]
 mod tests {
     use super::*;
     use crate::settings::{

@@ -3,30 +3,16 @@
 //! Runs on the reader thread, except where it says otherwise. A linked source takes the same path through the binary
 //! interface, without a file, so that a source behaves the same in both cases.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use framegate_plugin_abi::caller::Plugin;
-use framegate_plugin_api::{HostServices, Run as _, Source, SourceError, export::Exported};
+use framegate_plugin_api::{HostServices, Run as _, Source, export::Exported};
 use serde_json::Value;
 
-use super::{Fault, Ledger, NotCreated, StrayCalls, Traits, instance::Instance};
+use super::{Fault, Ledger, NotCreated, StrayCalls, Traits, instance::Instance, loaded::PluginCode};
 use crate::{
-    names::PluginReference,
-    plugin::{
-        generation::Generation,
-        identity::SourceIdentity,
-        inspect::{self, Trust},
-        locate,
-        open::open,
-        probe::{Probe, ProbeOutcome},
-        refusal::Refusal,
-    },
+    plugin::{identity::SourceIdentity, refusal::Refusal},
+    settings::{Settings, StreamSettings},
 };
 
 /// See the module.
@@ -41,13 +27,7 @@ enum Code {
     /// Compiled into the program.
     Linked { plugin: fn(&'static Ledger) -> Result<Plugin, Fault>, traits: Traits },
     /// In a plugin file.
-    File {
-        generation: Arc<Generation>,
-        /// `None`: not probed before it enters this process.
-        probe: Option<Probe>,
-        /// Whether it was probed with the requested settings.
-        tried_out: AtomicBool,
-    },
+    File(Box<PluginCode>),
 }
 
 /// The factory of a source that is linked into the program.
@@ -58,27 +38,14 @@ pub(crate) fn linked<S: Source>() -> Arc<Factory> {
 }
 
 /// The factory of a stream whose source is in a plugin file: a name or a path. Checks the gates that run no code of the file.
+/// `from_outside`: the swap was requested through the admin endpoint, so the file's owner must be trusted in any case.
 pub(crate) fn loaded(
-    stream: &str,
-    source: &str,
-    plugin_dirs: &[PathBuf],
-    trust: Trust<'_>,
-    max_generations: usize,
-    probe: Option<Probe>,
+    stream: &StreamSettings,
+    settings: &Settings,
+    from_outside: bool,
 ) -> Result<Arc<Factory>, Refusal> {
-    let plugin = PluginReference::parse(source);
-    let path = locate::find(&plugin, plugin_dirs)?;
-    let inspected = inspect::inspect(&path, Trust { pin: plugin.pin, ..trust })?;
-    // The same content may come from a different file than the last time.
-    let identity = SourceIdentity::loaded(&inspected);
-    let generation = Generation::of(stream, inspected, max_generations)?;
-    Ok(Arc::new(Factory { identity, code: Code::File { generation, probe, tried_out: AtomicBool::new(false) } }))
-}
-
-/// SHA-256 of the file that a name or a path refers to.
-pub(crate) fn hash_of(source: &str, plugin_dirs: &[PathBuf]) -> Result<String, Refusal> {
-    let path = locate::find(&PluginReference::parse(source), plugin_dirs)?;
-    Ok(inspect::sha256(&open(&path)?.read()?))
+    let code = PluginCode::find(stream, settings, from_outside)?;
+    Ok(Arc::new(Factory { identity: code.identity(), code: Code::File(code.into()) }))
 }
 
 impl Factory {
@@ -94,14 +61,7 @@ impl Factory {
         let plugin = match &self.code {
             // Lives for ever, as for a plugin file: its frames point to it.
             Code::Linked { plugin, .. } => plugin(ledger.unwrap_or_else(|| Box::leak(Box::default())))?,
-            Code::File { generation, tried_out, .. } => {
-                // With a ledger there was an instance already. Relaxed: the thread that probes it also creates it.
-                if ledger.is_none() && !tried_out.load(Ordering::Relaxed) {
-                    self.try_out(stream, settings, false)?;
-                }
-                let plugin = generation.plugin().map_err(NotCreated::Refused)?;
-                plugin.with_ledger(ledger.unwrap_or_else(|| generation.new_ledger()))
-            }
+            Code::File(code) => code.plugin(stream, settings, ledger)?,
         };
         Ok(Instance::new(plugin.create(stream, &settings.to_string(), services)?))
     }
@@ -110,29 +70,8 @@ impl Factory {
     pub(super) fn traits(&self, stream: &str, settings: &Value) -> Result<Traits, NotCreated> {
         match &self.code {
             Code::Linked { traits, .. } => Ok(*traits),
-            Code::File { generation, .. } => {
-                if !generation.is_loaded() {
-                    self.try_out(stream, settings, true)?;
-                }
-                let plugin = generation.plugin().map_err(NotCreated::Refused)?;
-                Ok(Traits { exclusive: plugin.is_exclusive(), on_demand: plugin.on_demand() })
-            }
+            Code::File(code) => code.traits(stream, settings),
         }
-    }
-
-    /// Like [`Probe::try_out`], if probing is enabled.
-    fn try_out(&self, stream: &str, settings: &Value, beside: bool) -> Result<(), NotCreated> {
-        let Code::File { probe: Some(probe), tried_out, .. } = &self.code else { return Ok(()) };
-        match probe.try_out(&self.identity, stream, settings, beside).map_err(NotCreated::Refused)? {
-            ProbeOutcome::Passed => tried_out.store(true, Ordering::Relaxed), // see `create`
-            ProbeOutcome::Loaded => {}
-            ProbeOutcome::WrongSettings(message) => return Err(Fault::Source(SourceError::settings(message)).into()),
-        }
-        Ok(())
-    }
-
-    fn generation(&self) -> Option<&Arc<Generation>> {
-        if let Code::File { generation, .. } = &self.code { Some(generation) } else { None }
     }
 
     /// The identity of the code. [any thread]
@@ -142,32 +81,25 @@ impl Factory {
 
     /// Whether the code is already in the process. [any thread]
     pub(crate) fn is_loaded(&self) -> bool {
-        self.generation().is_none_or(|generation| generation.is_loaded())
+        match &self.code {
+            Code::Linked { .. } => true,
+            Code::File(code) => code.is_loaded(),
+        }
     }
 
     /// A call of an instance has not returned in time, and its thread is abandoned. [any thread]
     pub(crate) fn write_off(&self) {
-        if let Some(generation) = self.generation() {
-            generation.write_off();
+        if let Code::File(code) = &self.code {
+            code.write_off();
         }
     }
 
     /// The callback for calls that an instance makes after it has released the host's services; `None` for linked code,
     /// which cannot make such calls.
     pub(super) fn stray_calls(&self, stream: &str) -> Option<StrayCalls> {
-        let generation = self.generation()?.clone();
-        let (source, stream) = (self.identity.to_string(), stream.to_owned());
-        let told = AtomicBool::new(false);
-        Some(Arc::new(move |call| {
-            generation.count_stray_call();
-            // Once: an abandoned thread may call for ever. Relaxed: nothing else depends on it.
-            if !told.swap(true, Ordering::Relaxed) {
-                tracing::error!(
-                    stream,
-                    "{source} calls the host ({call}) after it has released the host's context: this is a fault of \
-                     the plugin; further calls are counted (stray_calls in the status)"
-                );
-            }
-        }))
+        match &self.code {
+            Code::Linked { .. } => None,
+            Code::File(code) => Some(code.stray_calls(stream)),
+        }
     }
 }

@@ -2,6 +2,11 @@
 
 pub(crate) mod factory;
 mod instance;
+#[cfg(feature = "plugins")]
+pub(crate) mod loaded;
+#[cfg(not(feature = "plugins"))]
+#[path = "not_loaded.rs"]
+pub(crate) mod loaded;
 mod orders;
 pub(crate) mod parameter;
 pub(crate) mod queue;
@@ -54,6 +59,7 @@ pub(crate) struct RunStatus {
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum NotCreated {
     /// The plugin was refused.
+    #[cfg_attr(not(feature = "plugins"), allow(dead_code, reason = "nothing is loaded"))]
     #[error(transparent)]
     Refused(Refusal),
     /// Its `create` failed.

@@ -156,6 +156,11 @@ mod tests {
         new.source_timeout *= 2;
         new.admin = Some(([127, 0, 0, 1], 1).into());
         assert_eq!(needs_restart(&settings(ONE), &new), ["source_timeout", "admin"]);
+    }
+
+    #[test]
+    #[cfg(feature = "redis")]
+    fn what_changes_at_redis_is_told() {
         let redis = |keys: &str| Settings::from_toml(&format!("redis = 'rediss://h'\n{keys}\n{ONE}")).unwrap();
         let told = needs_restart(&redis(""), &redis("redis_password = 'x'\nredis_ca = '/c'"));
         assert_eq!(told, ["redis_password or redis_password_file", "redis_ca"]);

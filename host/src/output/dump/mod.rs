@@ -13,7 +13,7 @@ mod writer;
 
 use std::{
     mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -28,7 +28,7 @@ use chunk::Chunk;
 use crate::{
     ingester::{PairedEvent, report::CaptureReport},
     names::ScanId,
-    settings::CaptureWhenFull,
+    settings::{CaptureWhenFull, IngesterSettings},
 };
 
 /// The capture of one ingester. Lives as long as its forwarder; has a file open between `open` and `close`.
@@ -57,13 +57,13 @@ pub(crate) struct Dump {
 
 /// Limits and policy of a [`Dump`].
 #[derive(Debug, Clone)]
-pub(crate) struct DumpSettings {
+struct DumpSettings {
     /// Maximum number of event bytes that wait for the disk, plus the event that reaches it.
-    pub(crate) limit_bytes: u64,
+    limit_bytes: u64,
     /// The policy when the limit is reached.
-    pub(crate) when_full: CaptureWhenFull,
+    when_full: CaptureWhenFull,
     /// The folder for all captures, if configured.
-    pub(crate) root: Option<PathBuf>,
+    root: Option<PathBuf>,
 }
 
 /// State that both threads see.
@@ -105,8 +105,20 @@ enum CaptureOrder {
 }
 
 impl Dump {
-    /// Starts the writer thread, which calls `ring` when the file is closed and when there is room again.
-    pub(crate) fn start(settings: DumpSettings, ring: Arc<dyn Fn() + Send + Sync>) -> std::io::Result<Self> {
+    /// Starts the writer thread, which calls `ring` when the file is closed and when there is room again. `root`: the
+    /// folder for all captures, if configured.
+    pub(crate) fn start(
+        ingester: &IngesterSettings,
+        root: Option<&Path>,
+        ring: Arc<dyn Fn() + Send + Sync>,
+    ) -> std::io::Result<Self> {
+        let root = root.map(Path::to_owned);
+        let settings =
+            DumpSettings { limit_bytes: ingester.capture_limit, when_full: ingester.capture_when_full, root };
+        Self::with(settings, ring)
+    }
+
+    fn with(settings: DumpSettings, ring: Arc<dyn Fn() + Send + Sync>) -> std::io::Result<Self> {
         let (orders, queue) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
         let (give_back, spares) = mpsc::sync_channel(SPARES);

@@ -28,7 +28,7 @@ fn start(limit_bytes: u64, when_full: CaptureWhenFull) -> (Dump, Receiver<()>) {
     let (ring, rung) = channel();
     let ring = Mutex::new(ring);
     let ring = Arc::new(move || _ = ring.lock().unwrap().send(()));
-    (Dump::start(DumpSettings { limit_bytes, when_full, root: None }, ring).unwrap(), rung)
+    (Dump::with(DumpSettings { limit_bytes, when_full, root: None }, ring).unwrap(), rung)
 }
 
 /// The outcome of an event under a policy.
