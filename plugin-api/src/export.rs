@@ -68,6 +68,9 @@ impl<S: Source> Plugin for Exported<S> {
     }
 }
 
+#[cfg(feature = "export")]
+pub use framegate_plugin_abi::export_plugin;
+
 /// Makes the crate a source plugin: one line, once in a crate, with the type that implements [`Source`].
 ///
 /// The crate needs `crate-type = ["cdylib"]`; with `["cdylib", "rlib"]` the same source can also be linked into a
@@ -78,6 +81,6 @@ impl<S: Source> Plugin for Exported<S> {
 #[macro_export]
 macro_rules! export_source {
     ($source:ty $(,)?) => {
-        $crate::__private::export_plugin!($crate::export::Exported<$source>);
+        $crate::export::export_plugin!($crate::export::Exported<$source>);
     };
 }

@@ -36,10 +36,3 @@ pub use crate::{
     source::Source,
     status::{Connection, RunStatus},
 };
-
-/// For [`export_source!`] alone.
-#[cfg(feature = "export")]
-#[doc(hidden)]
-pub mod __private {
-    pub use framegate_plugin_abi::export_plugin;
-}

@@ -5,8 +5,9 @@ use std::fmt;
 use super::problem::Problem;
 use crate::settings::{SettingsError, write_lines};
 
-/// Why a host did not start: all problems.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a host did not start: all problems. Its `Debug` is the same text as its `Display`, because Rust prints the
+/// error of `main` with `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StartError {
     problems: Vec<Problem>,
 }
@@ -36,6 +37,12 @@ impl From<SettingsError> for StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_lines(f, &self.problems)
+    }
+}
+
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -99,6 +99,15 @@ pub struct Host {
 pub struct Swapper(Arc<Swaps>);
 
 impl Swapper {
+    /// As [`Host::swap`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn swap(&self, stream: &str, spec: &SwapSpec) -> Result<SwapReceipt, SwapError> {
+        let asked = self.0.ask(stream, spec, AskedBy::Api)?;
+        self.0.make(&asked)
+    }
+
     /// As [`Host::reload`].
     #[must_use]
     pub fn reload(&self, settings: &Settings) -> Reload {
@@ -167,8 +176,7 @@ impl Host {
     /// # Errors
     /// Why the swap failed; the stream keeps its source.
     pub fn swap(&self, stream: &str, spec: &SwapSpec) -> Result<SwapReceipt, SwapError> {
-        let asked = self.swaps.ask(stream, spec, AskedBy::Api)?;
-        self.swaps.make(&asked)
+        self.swapper().swap(stream, spec)
     }
 
     /// Swaps all sources whose settings have changed, and reports which other changes need a restart. Takes at most

@@ -84,7 +84,7 @@ impl Report {
             assignments: 0,
             assignments_waiting: 0,
             pace: PaceReport::default(),
-            streams: BTreeMap::new(),
+            streams: settings.streams.iter().map(|stream| (stream.name.clone(), StreamReport::default())).collect(),
             workers: Vec::new(),
             workers_not_allowed: Vec::new(),
             counters: BTreeMap::new(),

@@ -10,7 +10,6 @@ mod link;
 pub mod messages;
 pub mod run;
 mod settings;
-#[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
 mod tests;

@@ -186,8 +186,7 @@ fn a_function_that_panics_is_gone_like_a_process_that_has_ended() {
 fn a_function_may_call_the_host() {
     let host = Arc::new(host(&[("a", 100)]));
     let own = Arc::downgrade(&host);
-    let was_asked = Arc::new(AtomicBool::new(false));
-    let asked = was_asked.clone();
+    let (done, asked) = mpsc::channel();
     let each = host.worker(worker("w"));
     let each = each
         .each(move |event| {
@@ -195,15 +194,17 @@ fn a_function_may_call_the_host() {
             assert_eq!(host.reports()[0].ready, Some(event.scan()));
             assert!(host.scan().begin().is_err() && host.metrics().contains("framegate_"));
             assert_eq!(host.worker(worker("w")).queue().unwrap_err(), WorkerError::NameTaken { name: worker("w") });
-            asked.store(true, Ordering::Relaxed);
+            done.send(()).unwrap();
         })
         .unwrap();
     let mut scan = host.scan().begin().unwrap();
     scan.wait_ended(LIMIT).unwrap();
+    // The scan runs until the function has asked for the last time.
+    (0..100).for_each(|_| asked.recv_timeout(LIMIT).unwrap());
     scan.finish(LIMIT).unwrap();
     drop(host);
     each.wait(LIMIT).unwrap();
-    assert!(was_asked.load(Ordering::Relaxed) && !each.has_panicked());
+    assert!(!each.has_panicked());
 }
 
 #[test]
