@@ -83,10 +83,10 @@ fn settings_that_a_program_built_wrongly_are_told_and_nothing_panics() {
 fn values_of_the_wrong_type_for_parameters_are_refused_at_the_start_with_all_else_that_is_wrong() {
     ends("wrong-parameters", |status, out, err| {
         for part in [
-            "parameter \\\"count\\\": \\\"abc\\\" is not allowed: expected a whole number",
-            "parameter \\\"gain\\\": \\\"much\\\" is not allowed: expected a number",
-            "parameter \\\"on\\\": \\\"yes\\\" is not allowed: expected true or false",
-            "it has no parameter \\\"nosuch\\\"",
+            "parameter \"count\": \"abc\" is not allowed: expected a whole number",
+            "parameter \"gain\": \"much\" is not allowed: expected a number",
+            "parameter \"on\": \"yes\" is not allowed: expected true or false",
+            "it has no parameter \"nosuch\"",
         ] {
             assert!(err.contains(part), "{part} is not in\n{err}");
         }

@@ -17,7 +17,7 @@ pub(crate) fn print(quick: bool) -> anyhow::Result<()> {
     let manifest = format!(
         "[package]\nname = 'smallest'\nversion = '0.0.0'\nedition = '2024'\n[workspace]\n[dependencies]\n\
          framegate = {{ path = '{0}/host', default-features = false }}\n\
-         framegate-plugin-api = {{ path = '{0}/plugin-api' }}\n",
+         framegate-plugin-api = {{ path = '{0}/plugin-api', default-features = false }}\n",
         workspace.display()
     );
     fs::create_dir(folder.path().join("src"))?;
