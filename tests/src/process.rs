@@ -6,8 +6,8 @@
 use std::{
     collections::VecDeque,
     fs::{self, File},
-    net::TcpListener,
     os::{
+        fd::AsRawFd as _,
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener},
     },
@@ -21,6 +21,7 @@ use std::{
 use nix::{
     sys::{
         signal::{Signal, kill},
+        socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt},
         wait::{Id, WaitPidFlag, WaitStatus, waitid},
     },
     unistd::Pid,
@@ -192,7 +193,7 @@ pub fn free_port() -> u16 {
     let start = given.back().map_or(FIRST_PORT + start, |(port, _)| port + 1);
     let free = |port: u16| {
         let claim = claim(port)?;
-        TcpListener::bind(("0.0.0.0", port)).ok().map(|_| (port, claim))
+        is_free(port).then_some((port, claim))
     };
     let found = (0..PORTS).find_map(|next| free(FIRST_PORT + (start - FIRST_PORT + next) % PORTS));
     let (port, claim) = found.expect("one of thousands of ports is free");
@@ -201,6 +202,18 @@ pub fn free_port() -> u16 {
         given.pop_front();
     }
     port
+}
+
+/// Whether nobody listens at a port. Does not listen itself: another thread may start a program meanwhile, which has a
+/// copy of every descriptor until its own code begins, and would keep the port from its user for so long.
+fn is_free(port: u16) -> bool {
+    let probe = || {
+        let probe = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        // As everybody does who binds a port to listen; of two such sockets the second fails if the first listens.
+        setsockopt(&probe, sockopt::ReuseAddr, &true)?;
+        bind(probe.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, port))
+    };
+    probe().is_ok()
 }
 
 /// A name that only one process of a machine can have, as long as it lives. Without it, another test would also find
@@ -221,3 +234,31 @@ const MOST_CLAIMS: usize = 256;
 
 /// How much of a program's output is shown when its test fails.
 const TAIL_CHARS: usize = 4000;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::TcpListener,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+
+    /// A program that is just starting has a copy of every descriptor of this process for a moment.
+    #[test]
+    fn a_free_port_is_free_also_while_other_threads_start_programs() {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        Command::new("true").status().expect("it starts");
+                    }
+                });
+            }
+            let taken = (0..1000).filter(|_| TcpListener::bind(("127.0.0.1", free_port())).is_err()).count();
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(taken, 0);
+        });
+    }
+}
