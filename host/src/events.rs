@@ -1,8 +1,8 @@
 //! What happens in a host, as events for the program that embeds it; and the bell that says that the state has changed.
 //!
-//! Sent from any thread without waiting. Who reads too slowly misses the oldest events, and is told how many.
+//! Sent from any thread without waiting. A subscriber that reads too slowly misses the oldest events, and gets their number.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
@@ -136,7 +136,7 @@ impl Events {
     /// # Errors
     /// The time is up; or the host has stopped, and all its events were read.
     pub fn wait(&mut self, limit: Duration) -> Result<HostEvent, WaitError> {
-        wait_for(self.wait_async(), Instant::now().checked_add(limit)).unwrap_or(Err(WaitError::TimedOut))
+        wait_for(self.wait_async(), Some(limit)).unwrap_or(Err(WaitError::TimedOut))
     }
 
     /// Does the same as [`Events::wait`] without blocking, and without a limit.

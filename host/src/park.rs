@@ -1,4 +1,4 @@
-//! Waits for a future on the calling thread, up to a deadline.
+//! Waits for a future on the calling thread, up to a limit.
 //!
 //! Enters no runtime, so it also works on a thread of an async runtime, which it blocks.
 
@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Wake},
     thread::{self, Thread},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Wakes a parked thread.
@@ -19,8 +19,9 @@ impl Wake for Unpark {
     }
 }
 
-/// The future's result; `None` if the deadline is over first. `None` as the deadline: waits as long as it takes.
-pub(crate) fn wait_for<T>(future: impl Future<Output = T>, deadline: Option<Instant>) -> Option<T> {
+/// The future's result; `None` if the time is up first. `None` as the limit: waits as long as it takes.
+pub(crate) fn wait_for<T>(future: impl Future<Output = T>, limit: Option<Duration>) -> Option<T> {
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let waker = Arc::new(Unpark(thread::current())).into();
     let (mut context, mut future) = (Context::from_waker(&waker), pin!(future));
     loop {
@@ -39,8 +40,6 @@ pub(crate) fn wait_for<T>(future: impl Future<Output = T>, deadline: Option<Inst
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::sync::oneshot;
 
     use super::*;
@@ -52,6 +51,6 @@ mod tests {
         assert_eq!(wait_for(receiver, None), Some(Ok(7)));
         other.join().unwrap().unwrap();
         let never = std::future::pending::<()>();
-        assert_eq!(wait_for(never, Some(Instant::now() + Duration::from_millis(1))), None);
+        assert_eq!(wait_for(never, Some(Duration::from_millis(1))), None);
     }
 }

@@ -261,10 +261,9 @@ impl Forwarder {
     /// Hands waiting messages to the network, as many as it takes.
     fn flush(&mut self, now: Instant) -> bool {
         let waiting: smallvec::SmallVec<[usize; 16]> = self.ingester.workers.with_pending().collect();
-        let mut busy = false;
+        let (mut busy, scan) = (false, self.ingester.scan_id());
         for index in waiting {
             let worker = self.ingester.workers.get(index);
-            let scan = self.ingester.scan_id();
             let inside = self.links.send(&worker.name, scan, worker.pending.iter());
             match inside.unwrap_or_else(|| self.router.send(&worker.name, worker.pending.iter())) {
                 SendOutcome::Accepted(progress) => {

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::{StartError, problem::Problem};
-use crate::source::parameter::Parameter;
 use crate::{
     budget::Account,
     control::{CommandSender, IngesterHandle, Parameters},
@@ -29,6 +28,7 @@ use crate::{
         Feed,
         factory::{Factory, loaded},
         loaded::hash_of,
+        parameter::Parameter,
         reader::{Reader, Readiness},
         replacement::{NextSource, SourceNotice},
     },

@@ -1,6 +1,6 @@
 //! Waits for a host, and for changes of its state.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -60,7 +60,7 @@ impl Watch {
     /// # Errors
     /// The time is up, or the host has stopped.
     pub fn wait(&mut self, limit: Duration) -> Result<Status, WaitError> {
-        wait_for(self.wait_async(), Instant::now().checked_add(limit)).unwrap_or(Err(WaitError::TimedOut))
+        wait_for(self.wait_async(), Some(limit)).unwrap_or(Err(WaitError::TimedOut))
     }
 
     /// Does the same as [`Watch::wait`] without blocking, and without a limit.
@@ -100,7 +100,7 @@ impl Host {
     /// # Errors
     /// A part of the host has died.
     pub fn wait_timeout(&self, limit: Duration) -> Result<bool, HostFailure> {
-        match wait_for(self.wait_async(), Instant::now().checked_add(limit)) {
+        match wait_for(self.wait_async(), Some(limit)) {
             Some(done) => done.map(|()| true),
             None => Ok(false),
         }

@@ -1,9 +1,6 @@
 //! Adds a worker inside the program to a host.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -68,7 +65,7 @@ impl WorkerBuilder {
     /// # Errors
     /// The name is taken or not allowed, or the host has stopped.
     pub fn queue(self) -> Result<Worker, WorkerError> {
-        wait_for(self.queue_async(), Some(Instant::now() + ANSWER)).unwrap_or(Err(WorkerError::Stopped))
+        wait_for(self.queue_async(), Some(ANSWER)).unwrap_or(Err(WorkerError::Stopped))
     }
 
     /// Does the same as [`WorkerBuilder::queue`] without blocking.

@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -73,7 +73,7 @@ impl Worker {
     /// # Errors
     /// The time is up; or the host has stopped, and all events were taken.
     pub fn wait(&mut self, limit: Duration) -> Result<WorkerEvent, WaitError> {
-        wait_for(self.wait_async(), Instant::now().checked_add(limit)).unwrap_or(Err(WaitError::TimedOut))
+        wait_for(self.wait_async(), Some(limit)).unwrap_or(Err(WaitError::TimedOut))
     }
 
     /// Does the same as [`Worker::wait`] without blocking, and without a limit.

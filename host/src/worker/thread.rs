@@ -4,7 +4,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -65,7 +65,7 @@ impl WorkerThread {
     /// # Errors
     /// The time is up.
     pub fn wait(&self, limit: Duration) -> Result<(), WaitError> {
-        wait_for(self.wait_async(), Instant::now().checked_add(limit)).ok_or(WaitError::TimedOut)
+        wait_for(self.wait_async(), Some(limit)).ok_or(WaitError::TimedOut)
     }
 
     /// Does the same as [`WorkerThread::wait`] without blocking, and without a limit.

@@ -1,6 +1,6 @@
 //! Begins a scan.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -62,14 +62,14 @@ impl ScanBuilder {
         Self { min_workers: workers.max(1), ..self }
     }
 
-    /// Begins the scan: the sources are told to open. [`Scan::wait_ready`] waits for them.
+    /// Begins the scan: tells its sources to open. [`Scan::wait_ready`] waits for them.
     ///
     /// Blocks only while 64 commands wait for an ingester, at most for 10 s; [`ScanBuilder::begin_async`] does not.
     ///
     /// # Errors
     /// Another scan runs, a stream is unknown, or something else controls the host.
     pub fn begin(self) -> Result<Scan, ScanError> {
-        wait_for(self.begin_async(), Some(Instant::now() + ANSWER)).unwrap_or(Err(ScanError::TimedOut))
+        wait_for(self.begin_async(), Some(ANSWER)).unwrap_or(Err(ScanError::TimedOut))
     }
 
     /// Does the same as [`ScanBuilder::begin`] without blocking the thread.

@@ -1,10 +1,6 @@
 //! A scan that a program has begun.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     Shared,
@@ -221,5 +217,5 @@ impl fmt::Debug for Scan {
 }
 
 fn within<T>(limit: Duration, step: impl Future<Output = Result<T, ScanError>>) -> Result<T, ScanError> {
-    wait_for(step, Instant::now().checked_add(limit)).unwrap_or(Err(ScanError::TimedOut))
+    wait_for(step, Some(limit)).unwrap_or(Err(ScanError::TimedOut))
 }
