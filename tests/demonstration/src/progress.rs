@@ -2,6 +2,7 @@
 
 use std::{
     io::IsTerminal,
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -19,29 +20,27 @@ pub(crate) struct Progress {
     bars: Vec<(ProgressBar, Instant)>,
     /// Number of scans shown to their end.
     done: usize,
-    /// Number of log lines shown.
-    logged: usize,
+    log: mpsc::Receiver<String>,
     line_at: Instant,
 }
 
 impl Progress {
-    pub(crate) fn new(images: u32) -> Self {
+    pub(crate) fn new(images: u32, log: mpsc::Receiver<String>) -> Self {
         Self {
             terminal: std::io::stderr().is_terminal(),
             images,
             all: MultiProgress::new(),
             bars: Vec::new(),
             done: 0,
-            logged: 0,
+            log,
             line_at: Instant::now() + LINE_EVERY,
         }
     }
 
     /// Shows what is new.
-    pub(crate) fn show(&mut self, tally: &Tally, log: &str) {
-        for line in log.lines().skip(self.logged) {
+    pub(crate) fn show(&mut self, tally: &Tally) {
+        for line in self.log.try_iter() {
             self.all.suspend(|| println!("  {line}"));
-            self.logged += 1;
         }
         let scan = self.done;
         let Some((sent, received)) = tally.images(scan).filter(|(sent, _)| *sent > 0) else { return };
