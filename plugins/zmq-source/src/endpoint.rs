@@ -69,6 +69,12 @@ impl Endpoint {
         self.0.starts_with("tcp://[")
     }
 
+    /// The path of a Unix socket.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.0.strip_prefix("ipc://")
+    }
+
     /// The host, if it is a name that must be looked up.
     #[must_use]
     pub fn name(&self) -> Option<&str> {

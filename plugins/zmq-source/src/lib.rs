@@ -1,8 +1,8 @@
 //! Shared code of framegate's ZeroMQ sources, so that a protocol reads as a table.
 //!
 //! ```text
-//!   detector ──> link (context, socket, monitor) ──> message ──> assembler ──> flow ──> events
-//!                link.rs                             frames      the protocol   (source-kit)
+//!   detector ──> links (native, or libzmq) ──> message ──> assembler ──> flow ──> events
+//!                transport.rs                  frames      the protocol   (source-kit)
 //! ```
 //!
 //! A source is an [`Upstream`] (where and how to connect) and an [`Assembler`] (how messages become events). If each
@@ -32,17 +32,16 @@
 //! Detectors send Python's JSON, not standard JSON: [`json`] accepts exactly what pydantic accepts.
 #![forbid(unsafe_code)]
 
-mod closing;
 mod endpoint;
-mod handshake;
-mod link;
-mod links;
+#[cfg(feature = "libzmq")]
+mod libzmq;
 mod names;
+mod native;
 mod protocol;
-mod read_ahead;
 mod run;
 mod settings;
 pub mod testing;
+mod transport;
 
 pub use framegate_source_kit::{Bytes, Flow, Frames, Malformed, Millis, Phase, json};
 
@@ -50,5 +49,5 @@ pub use crate::{
     endpoint::{Attach, Endpoint, Endpoints},
     protocol::{Assembler, PerMessage, Protocol, Role},
     run::{Upstream, ZmqRun},
-    settings::{BetweenScans, Pattern, ZmqSettings},
+    settings::{BetweenScans, Pattern, Transport, ZmqSettings},
 };

@@ -1,14 +1,12 @@
 //! Looks up detectors' names on separate threads: an answer may take half a minute, and no caller waits for it.
 //!
-//! libzmq looks a name up on the thread that does all its other work for a connection. While a name server is silent,
-//! such a connection can be neither used nor closed. So a link connects only to a name that was looked up successfully
-//! in this run. One thread at a time looks a name up, regardless of how many runs start and end meanwhile; all of them
-//! share its answer.
+//! One thread at a time looks a name up, regardless of how many runs start and end meanwhile; all of them share its
+//! answer.
 
 use std::{
     collections::BTreeMap,
     io,
-    net::ToSocketAddrs,
+    net::{SocketAddr, ToSocketAddrs},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -19,11 +17,8 @@ use std::{
 pub(crate) enum Answer {
     /// The lookup is running.
     Pending,
-    /// It has addresses.
-    Known {
-        /// It has no IPv4 address.
-        only_ipv6: bool,
-    },
+    /// It has these addresses, at least one, with port 0.
+    Known(Vec<SocketAddr>),
     /// It has no address, or the lookup failed; the reason as text.
     Failed(String),
 }
@@ -62,7 +57,7 @@ pub(crate) fn answer(name: &str) -> Answer {
         Answer::Pending if age < Duration::MAX => return answer,
         Answer::Pending => Duration::ZERO,
         Answer::Failed(_) => AGAIN_AFTER_FAILURE,
-        Answer::Known { .. } => AGAIN,
+        Answer::Known(_) => AGAIN,
     };
     if age >= good_for {
         ask(name);
@@ -71,11 +66,8 @@ pub(crate) fn answer(name: &str) -> Answer {
 }
 
 fn look_up(name: &str) -> io::Result<Answer> {
-    let mut addresses = (name, 0).to_socket_addrs()?.peekable();
-    if addresses.peek().is_none() {
-        return Ok(Answer::Failed("it has no address".into()));
-    }
-    Ok(Answer::Known { only_ipv6: addresses.all(|address| address.is_ipv6()) })
+    let addresses: Vec<_> = (name, 0).to_socket_addrs()?.collect();
+    Ok(if addresses.is_empty() { Answer::Failed("it has no address".into()) } else { Answer::Known(addresses) })
 }
 
 fn settle(name: String, answer: Answer) {
@@ -109,7 +101,7 @@ mod tests {
                 }
             }
         };
-        assert_eq!(settled("localhost"), Answer::Known { only_ipv6: false });
+        assert!(matches!(settled("localhost"), Answer::Known(all) if all.iter().all(|one| one.ip().is_loopback())));
         assert!(matches!(settled("no.such.host.invalid"), Answer::Failed(why) if !why.is_empty()));
     }
 }

@@ -3,16 +3,20 @@
 //! Runs on the reader thread. Owns the connections. Never waits longer than the host's deadline, and no message can end
 //! it.
 
-use std::{os::fd::AsRawFd as _, time::Duration};
+use std::time::Duration;
 
 use framegate_plugin_api::{Deadline, EventSink, HostContext, Progress, RunStatus, SourceError, SourceRun};
-use framegate_source_kit::{Malformed, Phase, RunState, Runs};
+use framegate_source_kit::{Phase, RunState, Runs};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 use crate::{
-    link::Received,
-    links::Links,
     protocol::Assembler,
     settings::{BetweenScans, Pattern, ZmqSettings},
+    transport::{self, Links, Received},
 };
 
 /// What lasts between scans: where the detector is, and how to connect to it. Holds no connection.
@@ -34,6 +38,7 @@ impl Upstream {
         for url in settings.upstream_url.as_slice() {
             url.fits(settings.attach).map_err(|problem| SourceError::settings(format!("upstream_url: {problem}")))?;
         }
+        transport::check(settings.transport)?;
         Ok(Self { settings, pattern, host, runs: Runs::default() })
     }
 
@@ -52,7 +57,7 @@ impl Upstream {
             end_at: None,
             host: self.host.clone(),
             between_scans: self.settings.between_scans,
-            disconnects: 0,
+            ends: Ends::default(),
         })
     }
 }
@@ -66,17 +71,24 @@ pub struct ZmqRun<A> {
     state: RunState,
     host: HostContext,
     between_scans: BetweenScans,
-    /// Disconnects of the links, kept after these are closed.
-    disconnects: u64,
+    /// Of the links, kept after these are closed.
+    ends: Ends,
     /// With several connections: when a received end is given, unless another message arrives before.
     end_at: Option<Deadline>,
+}
+
+/// Connections that have ended.
+#[derive(Debug, Default, Clone, Copy)]
+struct Ends {
+    disconnects: u64,
+    refused: u64,
 }
 
 impl<A: Assembler> SourceRun for ZmqRun<A> {
     fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
         let mut reads = 0u32;
         while self.state.phase() != Phase::Ended {
-            if self.overdue(&mut reads, deadline) {
+            if self.overdue(&mut reads, deadline)? {
                 return Ok(Progress::More);
             }
             if self.assembler.rest(&mut self.state.flow(out, &self.host)) {
@@ -99,6 +111,7 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                     self.state.received(bytes);
                     self.state.flow(out, &self.host).skip(why);
                 }
+                Received::Ended(why) => self.state.invalid(why, &self.host),
                 // Not before everything that waits is read: the host may have been away for longer.
                 Received::Empty if self.end_at.is_some_and(|at| at.passed()) => {
                     self.end_at = None;
@@ -106,7 +119,6 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                 }
                 Received::Empty if !out.is_empty() => return Ok(Progress::More),
                 Received::Empty => {
-                    self.mend()?;
                     if !self.wait(self.end_at.map_or(deadline, |at| deadline.min(at)))?
                         && !self.end_at.is_some_and(|at| at.passed())
                     {
@@ -128,23 +140,29 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
     fn status(&self) -> RunStatus {
         let connection = self.links.as_ref().map(Links::connection).unwrap_or_default();
         let mut status = self.state.status(self.assembler.bytes_waiting(), connection);
-        status.counters.push(("disconnects", self.disconnects));
+        let ends = self.links.as_ref().map_or(self.ends, Ends::of);
+        status.counters.extend([("disconnects", ends.disconnects), ("refused_connections", ends.refused)]);
         status
     }
 }
 
 impl<A> ZmqRun<A> {
-    /// Disconnects: the detector keeps what it has not sent. What libzmq has read ahead is lost, and is counted.
+    /// Disconnects: the detector keeps what it has not sent. What has come already is lost, and is counted.
     fn disconnect(&mut self) -> Result<(), SourceError> {
         let Some(mut links) = self.links.take() else { return Ok(()) };
-        links.hear();
-        self.disconnects = links.disconnects();
-        for _ in 0..links.read_ahead() {
+        links.look()?;
+        self.ends = Ends::of(&links);
+        let mut left = links.backlog();
+        while left.messages > 0 && left.bytes > 0 {
             match links.receive()? {
                 Received::Message(_, bytes) | Received::Refused(_, bytes) => {
                     self.state.received(bytes);
                     self.state.late(&self.host);
+                    left.messages -= 1;
+                    // The head of a part has two bytes at least.
+                    left.bytes = left.bytes.saturating_sub(bytes as u64 + 2);
                 }
+                Received::Ended(_) => {}
                 Received::Empty => break,
             }
         }
@@ -154,7 +172,7 @@ impl<A> ZmqRun<A> {
     /// After the end: reads, drops and counts messages until the deadline.
     fn drain(&mut self, deadline: Deadline) -> Result<(), SourceError> {
         let mut reads = 0u32;
-        while !self.overdue(&mut reads, deadline) {
+        while !self.overdue(&mut reads, deadline)? {
             let Some(links) = &mut self.links else {
                 // Disconnected: there is nothing to read, but a host that calls in a loop must not spin.
                 return wait_for_stop(&self.host, deadline);
@@ -164,8 +182,8 @@ impl<A> ZmqRun<A> {
                     self.state.received(bytes);
                     self.state.late(&self.host);
                 }
+                Received::Ended(why) => self.state.invalid(why, &self.host),
                 Received::Empty => {
-                    self.mend()?;
                     if !self.wait(deadline)? {
                         break;
                     }
@@ -175,48 +193,38 @@ impl<A> ZmqRun<A> {
         Ok(())
     }
 
-    /// Reconnects where necessary; counts the messages that ended a connection.
-    fn mend(&mut self) -> Result<(), SourceError> {
-        let Some(links) = &mut self.links else { return Ok(()) };
-        for _ in 0..links.mend()? {
-            self.state.invalid(GIVEN_UP, &self.host);
-        }
-        self.disconnects = links.disconnects();
-        Ok(())
-    }
-
     /// Waits until a message may have arrived.
     fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
         self.links.as_mut().map_or(Ok(false), |links| links.wait(deadline))
     }
 
     /// Whether a call must return although more messages are waiting.
-    fn overdue(&mut self, reads: &mut u32, deadline: Deadline) -> bool {
+    fn overdue(&mut self, reads: &mut u32, deadline: Deadline) -> Result<bool, SourceError> {
         *reads = reads.wrapping_add(1);
         if !reads.is_multiple_of(CHECK_EVERY) {
-            return false;
+            return Ok(false);
         }
-        // Read the monitors' events also while data flows: libzmq stores few of them and then blocks.
         if let Some(links) = &mut self.links {
-            links.hear();
+            links.look()?;
         }
-        deadline.passed() || self.host.stop_requested()
+        Ok(deadline.passed() || self.host.stop_requested())
+    }
+}
+
+impl Ends {
+    fn of(links: &Links) -> Self {
+        Self { disconnects: links.disconnects(), refused: links.refused() }
     }
 }
 
 fn wait_for_stop(host: &HostContext, deadline: Deadline) -> Result<(), SourceError> {
-    let mut items = [zmq::PollItem::from_fd(host.stop_descriptor().as_raw_fd(), zmq::POLLIN)];
-    match zmq::poll(&mut items, deadline.left_ms()) {
-        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+    let mut stop = [PollFd::new(host.stop_descriptor(), PollFlags::POLLIN)];
+    let left = i32::try_from(deadline.left_ms()).unwrap_or(i32::MAX);
+    match poll(&mut stop, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(SourceError::internal(format!("waiting for a stop failed: {error}"))),
     }
 }
-
-/// libzmq reports that it has given a working connection up, but not why. A part above `max_part` is by far the most
-/// likely reason.
-const GIVEN_UP: Malformed = Malformed::new(
-    "the connection was given up: a part longer than max_part or than memory allows, or what is not ZeroMQ's protocol",
-);
 
 /// After an end, and after each message that follows it, other messages of the run may still arrive over the other
 /// connections for this time. A network and a server that is slightly behind take some ten milliseconds.

@@ -57,11 +57,16 @@ pub struct ZmqSettings {
     #[serde(default)]
     pub between_scans: BetweenScans,
 
-    /// About how many bytes ZeroMQ may read ahead. Determines the number of messages it may hold (2 to 1000).
+    /// Who speaks ZeroMQ's protocol with the detector: `native`, which is this plugin, or `libzmq`.
+    #[serde(default)]
+    pub transport: Transport,
+
+    /// About how many bytes are kept for the frames to come, in buffers that are used again. With libzmq: how many bytes it
+    /// may read ahead, which determines the number of messages it may hold (2 to 1000).
     #[serde(default = "receive_budget")]
     pub receive_budget: Bytes,
 
-    /// How many messages ZeroMQ may read ahead; overrides `receive_budget`.
+    /// With libzmq: how many messages it may read ahead; overrides `receive_budget`.
     #[serde(default)]
     pub receive_high_water_mark: Option<NonZeroU16>,
 
@@ -77,6 +82,22 @@ pub struct ZmqSettings {
     /// A detector that announces a longer part is disconnected before memory is allocated for it.
     #[serde(default = "max_part")]
     pub max_part: Bytes,
+
+    /// A longer message is skipped and counted. All messages that have not come completely hold at most this together. Not
+    /// with libzmq.
+    #[serde(default = "max_message")]
+    pub max_message: Bytes,
+}
+
+/// Who speaks ZeroMQ's protocol with the detector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// This plugin itself.
+    #[default]
+    Native,
+    /// libzmq, in a file that is built with the feature `libzmq`.
+    Libzmq,
 }
 
 /// What happens between the end of a run and the next scan.
@@ -103,11 +124,13 @@ impl ZmqSettings {
             connect_wait: connect_wait(),
             subscribe_settle: subscribe_settle(),
             between_scans: BetweenScans::default(),
+            transport: Transport::default(),
             receive_budget: receive_budget(),
             receive_high_water_mark: None,
             max_parts: max_parts(),
             max_header: max_header(),
             max_part: max_part(),
+            max_message: max_message(),
         }
     }
 
@@ -168,6 +191,11 @@ fn max_header() -> Bytes {
 /// The largest images of today's detectors are some 100 MiB.
 fn max_part() -> Bytes {
     Bytes(512 << 20)
+}
+
+/// As the host's default `memory_limit`: a larger event would not fit into it.
+fn max_message() -> Bytes {
+    Bytes(1 << 30)
 }
 
 #[cfg(test)]

@@ -59,7 +59,10 @@ fn a_subscription_misses_nothing_once_it_is_open() {
         assert_eq!(kinds, [EventKind::Start, EventKind::Data, EventKind::Data, EventKind::End], "scan {scan}");
         assert_eq!(run.status().skipped, [("before the start of a run", 1), ("no letter", 1)]);
         assert_eq!(run.status().counters[..2], [("messages", 7), ("bytes", 12)]);
-        assert_eq!(run.status().counters[2..], [("invalid", 1), ("runs_so_far", 1), ("disconnects", 0)]);
+        assert_eq!(
+            run.status().counters[2..],
+            [("invalid", 1), ("runs_so_far", 1), ("disconnects", 0), ("refused_connections", 0)]
+        );
         assert_eq!(run.status().last_invalid.as_deref(), Some("no letter (message 5 of the scan)"));
     }
 }

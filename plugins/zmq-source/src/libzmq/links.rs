@@ -6,15 +6,19 @@
 use std::{fmt, mem, os::fd::AsRawFd as _, time::Duration};
 
 use framegate_plugin_api::{Connection, Deadline, HostContext, LogLevel, SourceError, descriptors_left};
+use framegate_source_kit::Malformed;
 use smallvec::SmallVec;
 use zmq::{POLLIN, PollItem};
 
-use crate::{
+use super::{
     closing::{self, Closing},
+    link::{DESCRIPTORS, Link},
+};
+use crate::{
     endpoint::{Attach, Endpoint},
-    link::{DESCRIPTORS, Link, Received},
     names::{self, Answer},
     settings::{Pattern, ZmqSettings},
+    transport::{Backlog, Received},
 };
 
 /// The connections, at least one.
@@ -34,6 +38,8 @@ pub(crate) struct Links {
     leaving_told: bool,
     /// Established connections of this run that have ended.
     disconnects: u64,
+    /// Number of connections that libzmq has given up, and that were not told yet.
+    given_up: u32,
 }
 
 impl Links {
@@ -54,6 +60,7 @@ impl Links {
             unknown_told: false,
             leaving_told: false,
             disconnects: 0,
+            given_up: 0,
         };
         links.wait_for_handshakes(settings.connect_wait.0);
         if links.links.iter().any(|link| link.handshake().is_made()) {
@@ -89,12 +96,17 @@ impl Links {
                 found => return Ok(found),
             }
         }
+        if self.given_up > 0 {
+            self.given_up -= 1;
+            return Ok(Received::Ended(GIVEN_UP));
+        }
         Ok(Received::Empty)
     }
 
     /// How many messages libzmq may hold.
-    pub(crate) fn read_ahead(&self) -> u32 {
-        self.links.iter().map(Link::read_ahead).fold(0, u32::saturating_add)
+    pub(crate) fn backlog(&self) -> Backlog {
+        let messages = self.links.iter().map(Link::read_ahead).fold(0, u32::saturating_add);
+        Backlog { messages: messages.into(), bytes: u64::MAX }
     }
 
     /// Whether messages of several connections mix: there are several addresses, or several detectors are or were
@@ -106,10 +118,9 @@ impl Links {
         self.links.len() > 1 || self.links.iter().any(|link| link.handshake().most() > 1)
     }
 
-    /// Connects links that waited for a name, and reconnects links that libzmq has given up; returns how many of these
-    /// had worked before. Call it only when everything received over them was read.
-    pub(crate) fn mend(&mut self) -> Result<u32, SourceError> {
-        let mut worked = 0;
+    /// Connects links that waited for a name, and reconnects links that libzmq has given up. Only when everything received
+    /// over them was read.
+    fn mend(&mut self) -> Result<(), SourceError> {
         self.tell_unknown_name();
         for place in 0..self.links.len() {
             let link = &mut self.links[place];
@@ -125,14 +136,14 @@ impl Links {
             }
             // If resources are short now, the next call tries again.
             if (given_up || moved) && descriptors_left(DESCRIPTORS).is_ok() && !closing::are_too_many() {
-                worked += u32::from(given_up && !refused);
+                self.given_up += u32::from(given_up && !refused);
                 self.hear();
                 let new = Link::make(&url, &self.settings, self.pattern)?;
                 let old = mem::replace(&mut self.links[place], new);
                 self.close([old]);
             }
         }
-        Ok(worked)
+        Ok(())
     }
 
     /// Closes links. Logs a warning for a link that must close in the background because libzmq still waits for a name
@@ -157,6 +168,11 @@ impl Links {
     /// reports neither a normal end nor a part that was too long.
     pub(crate) fn disconnects(&self) -> u64 {
         self.disconnects
+    }
+
+    /// libzmq does not tell who was refused.
+    pub(crate) fn refused(&self) -> u64 {
+        0
     }
 
     /// Whether all detectors are connected. If one is missing, the address is that of the missing one.
@@ -219,6 +235,10 @@ impl Links {
 
     /// Waits until a message may have arrived; false when the deadline has passed or a stop is requested.
     pub(crate) fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
+        self.mend()?;
+        if self.given_up > 0 {
+            return Ok(true);
+        }
         loop {
             let mut items = SmallVec::<[PollItem<'_>; 9]>::new();
             items.push(PollItem::from_fd(self.host.stop_descriptor().as_raw_fd(), POLLIN));
@@ -265,8 +285,14 @@ impl Links {
         while !deadline.passed() && poll(&mut items, deadline).is_ok() && !items[0].is_readable() {}
     }
 
+    /// Looks after connections while data flows: libzmq stores few of its monitors' events, and then blocks.
+    pub(crate) fn look(&mut self) -> Result<(), SourceError> {
+        self.hear();
+        Ok(())
+    }
+
     /// Reads the monitors' events.
-    pub(crate) fn hear(&mut self) {
+    fn hear(&mut self) {
         for link in &mut self.links {
             let ended = link.hear();
             self.disconnects += ended;
@@ -304,6 +330,12 @@ fn poll(items: &mut [PollItem<'_>], deadline: Deadline) -> Result<(), SourceErro
         Err(error) => Err(SourceError::internal(format!("waiting for messages failed: {error}"))),
     }
 }
+
+/// libzmq reports that it has given a working connection up, but not why. A part above `max_part` is by far the most
+/// likely reason.
+const GIVEN_UP: Malformed = Malformed::new(
+    "the connection was given up: a part longer than max_part or than memory allows, or what is not ZeroMQ's protocol",
+);
 
 /// How soon the answer of a name server is noticed while the start of a scan waits for it.
 const LOOK: Duration = Duration::from_millis(1);

@@ -5,19 +5,22 @@
 //! one. Does not inspect messages, and does not block longer than the caller asks. Turns received parts into frames
 //! without copying large ones.
 
-use std::{fmt, mem};
+use std::{fmt, mem, net::SocketAddr};
 
 use framegate_plugin_api::{Frame, SourceError, descriptors_left};
 use framegate_source_kit::{Frames, Malformed};
 use zmq::{Context, DONTWAIT, Message, Socket, SocketType};
 
-use crate::{
+use super::{
     closing::{self, Closing},
-    endpoint::{Attach, Endpoint},
     handshake::Handshake,
-    names::{self, Answer},
     read_ahead::{READ_AHEAD_AT_FIRST, ReadAhead},
+};
+use crate::{
+    endpoint::{Attach, Endpoint},
+    names::{self, Answer},
     settings::{Pattern, ZmqSettings},
+    transport::Received,
 };
 
 /// One connection, for one run.
@@ -46,16 +49,6 @@ pub(crate) struct Link {
     read_ahead: Option<ReadAhead>,
     /// How many messages libzmq may hold of each detector.
     messages: i32,
-}
-
-/// Result of [`Link::receive`].
-pub(crate) enum Received {
-    /// A complete message, at least one part, and its length in bytes.
-    Message(Frames, usize),
-    /// A complete message that was read and discarded, and its length in bytes.
-    Refused(Malformed, usize),
-    /// Nothing is waiting.
-    Empty,
 }
 
 impl Link {
@@ -131,8 +124,8 @@ impl Link {
             return Ok(());
         }
         if let Some(name) = self.url.name() {
-            let Answer::Known { only_ipv6 } = names::answer(name) else { return Ok(()) };
-            self.only_ipv6 = only_ipv6;
+            let Answer::Known(addresses) = names::answer(name) else { return Ok(()) };
+            self.only_ipv6 = addresses.iter().all(SocketAddr::is_ipv6);
         }
         let connect = || {
             // An IPv4 address is tried with IPv4 only: if a name has both, a detector may be bound to one of them only.
@@ -160,7 +153,7 @@ impl Link {
     pub(crate) fn looks_elsewhere(&self) -> bool {
         let name = self.url.name().filter(|_| self.begun && !self.handshake.is_made());
         name.is_some_and(
-            |name| matches!(names::answer(name), Answer::Known { only_ipv6 } if only_ipv6 != self.only_ipv6),
+            |name| matches!(names::answer(name), Answer::Known(all) if all.iter().all(SocketAddr::is_ipv6) != self.only_ipv6),
         )
     }
 

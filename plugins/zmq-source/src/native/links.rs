@@ -1,0 +1,252 @@
+//! The addresses of one run, read in turn, and all waiting of a source.
+//!
+//! Never waits longer than asked, and a stop ends each wait.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use framegate_plugin_api::{Connection, Deadline, HostContext, LogLevel, SourceError};
+use framegate_source_kit::Malformed;
+use framegate_zmtp::Role;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+use smallvec::SmallVec;
+
+use super::{
+    buffers::Pool,
+    connection::Terms,
+    link::{Ledger, Link, PollSet},
+    message::Limits,
+};
+use crate::{
+    endpoint::{Attach, Endpoint},
+    names::{self, Answer},
+    settings::{Pattern, ZmqSettings},
+    transport::{Backlog, Received},
+};
+
+/// See the module. At least one link.
+#[derive(Debug)]
+pub(crate) struct Links {
+    links: Vec<Link>,
+    /// The link to read next, so that a busy link does not starve the others.
+    turn: usize,
+    ledger: Ledger,
+    attach: Attach,
+    /// Names that are not known, and were logged.
+    unknown_told: BTreeSet<String>,
+}
+
+/// libzmq's PUSH side checks its connections only every 3 million clock ticks while it sends. Until then it may still
+/// send to the previous run's connection, and those messages are lost.
+const RECONNECT_SETTLE: Duration = Duration::from_millis(3);
+
+const NO_ROOM: Malformed = Malformed::new("unfinished messages need more than max_message together");
+
+impl Links {
+    /// Connects or binds, and waits for the handshakes within `connect_wait`. An absent detector is not an error.
+    pub(crate) fn open(settings: &ZmqSettings, pattern: Pattern, host: &HostContext) -> Result<Self, SourceError> {
+        let urls = settings.upstream_url.as_slice();
+        if settings.attach == Attach::Connect {
+            urls.iter().filter_map(Endpoint::name).for_each(names::ask);
+        }
+        let (role, prefixes, settle) = match pattern {
+            Pattern::Pull => (Role::Pull, Vec::new(), RECONNECT_SETTLE),
+            Pattern::SubscribeAll => (Role::Sub, settings.subscribe.clone(), settings.subscribe_settle.0),
+        };
+        let limits = Limits {
+            part: settings.max_part.0,
+            header: settings.max_header.0,
+            message: settings.max_message.0,
+            parts: settings.max_parts,
+        };
+        let pool = Pool::new(usize::try_from(settings.receive_budget.0).unwrap_or(usize::MAX));
+        let links: Result<_, _> = urls.iter().map(|url| Link::make(url, settings.attach)).collect();
+        let mut links = Self {
+            links: links?,
+            turn: 0,
+            ledger: Ledger::new(Terms { role, prefixes, limits, pool }, host.clone()),
+            attach: settings.attach,
+            unknown_told: BTreeSet::new(),
+        };
+        links.wait_for_handshakes(settings.connect_wait.0)?;
+        if links.links.iter().any(|link| link.open() > 0) {
+            links.settle(settle)?;
+        }
+        links.tell_unknown_names();
+        for link in links.links.iter().filter(|link| link.open() == 0) {
+            let url = &link.url;
+            let line = match (settings.attach, link.name_answer()) {
+                // A warning is logged.
+                (Attach::Connect, Some(Answer::Failed(_))) => continue,
+                (Attach::Connect, Some(Answer::Pending)) => {
+                    format!("waiting for the detector at {url:?} (the name server has not answered yet; retrying)")
+                }
+                (Attach::Connect, _) => format!("waiting for the detector at {url:?} (nothing answers there yet)"),
+                (Attach::Bind, _) => format!("waiting for the detector to connect to {url:?}"),
+            };
+            host.log(LogLevel::Info, line);
+        }
+        Ok(links)
+    }
+
+    /// Takes one message if any link has one; never waits.
+    pub(crate) fn receive(&mut self) -> Result<Received, SourceError> {
+        for _ in 0..self.links.len() {
+            let turn = self.turn;
+            self.turn = (turn + 1) % self.links.len();
+            match self.links[turn].receive(&mut self.ledger) {
+                Received::Empty => {}
+                found => return Ok(found),
+            }
+        }
+        // After all that came before it.
+        if let Some(why) = self.ledger.invalid.pop_front() {
+            return Ok(Received::Ended(why));
+        }
+        self.limit_memory();
+        Ok(Received::Empty)
+    }
+
+    /// What the sockets may hold.
+    pub(crate) fn backlog(&mut self) -> Backlog {
+        let all = self.links.iter_mut().flat_map(Link::connections);
+        Backlog { messages: u64::MAX, bytes: all.map(|connection| connection.unread() as u64).sum() }
+    }
+
+    /// Whether messages of several connections mix: there are several addresses, or several detectors are or were
+    /// connected to a bound one.
+    pub(crate) fn mix(&self) -> bool {
+        self.links.len() > 1 || self.links[0].most > 1
+    }
+
+    pub(crate) fn disconnects(&self) -> u64 {
+        self.ledger.disconnects
+    }
+
+    /// Connections that were refused, or ended before they were established.
+    pub(crate) fn refused(&self) -> u64 {
+        self.ledger.refused
+    }
+
+    /// Whether all detectors are connected. If one is missing, the address is that of the missing one.
+    pub(crate) fn connection(&self) -> Connection {
+        if let Some(link) = self.links.iter().find(|link| link.open() == 0) {
+            return Connection::No { since: link.changed, address: Some(link.url.as_str().to_owned()) };
+        }
+        let peers: Vec<String> = match self.attach {
+            Attach::Connect => self.links.iter().map(|link| link.url.as_str().to_owned()).collect(),
+            Attach::Bind => self.links.iter().flat_map(Link::peers).collect(),
+        };
+        match self.links.iter().map(|link| link.changed).max() {
+            Some(since) => Connection::Yes { since, address: (!peers.is_empty()).then(|| peers.join(", ")) },
+            None => Connection::Unknown,
+        }
+    }
+
+    /// Looks after connections while data flows: of several, all are served, and new ones accepted.
+    pub(crate) fn look(&mut self) -> Result<(), SourceError> {
+        if self.attach == Attach::Bind || self.links.len() > 1 {
+            self.poll(Instant::now())?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a message may have come; false when the deadline has passed or a stop is requested.
+    pub(crate) fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
+        self.tell_unknown_names();
+        loop {
+            if deadline.passed() {
+                return Ok(false);
+            }
+            if self.links.iter().any(Link::is_readable) || !self.ledger.invalid.is_empty() {
+                return Ok(!self.ledger.host.stop_requested());
+            }
+            if self.poll(Instant::now() + deadline.left())? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Polls once, until this time at most, and goes on with everything that is ready or due. Returns whether a stop is
+    /// requested.
+    fn poll(&mut self, until: Instant) -> Result<bool, SourceError> {
+        let now = Instant::now();
+        let due = self.links.iter_mut().filter_map(|link| link.tick(now, &mut self.ledger)).min();
+        let left = due.map_or(until, |due| due.min(until)).saturating_duration_since(now);
+        // Rounded up, so that a short wait does not spin.
+        let left = i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+        let mut set = PollSet::new();
+        set.push(PollFd::new(self.ledger.host.stop_descriptor(), PollFlags::POLLIN));
+        self.links.iter().for_each(|link| link.watch(&mut set));
+        match poll(&mut set, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(SourceError::internal(format!("waiting for messages failed: {error}"))),
+        }
+        let found: SmallVec<[PollFlags; 8]> =
+            set.iter().map(|polled| polled.revents().unwrap_or(PollFlags::empty())).collect();
+        drop(set);
+        let mut found = found.into_iter();
+        let stopped = found.next().is_some_and(|found| !found.is_empty());
+        for link in &mut self.links {
+            link.polled(&mut found, &mut self.ledger);
+        }
+        Ok(stopped)
+    }
+
+    /// Waits until all handshakes are complete, at most for `time`. A stop ends the wait.
+    fn wait_for_handshakes(&mut self, time: Duration) -> Result<(), SourceError> {
+        let until = Instant::now() + time;
+        loop {
+            let stopped = self.poll(until)?;
+            if stopped || Instant::now() >= until || self.links.iter().all(|link| link.open() > 0) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn settle(&mut self, time: Duration) -> Result<(), SourceError> {
+        let mut stop = [PollFd::new(self.ledger.host.stop_descriptor(), PollFlags::POLLIN)];
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+            match poll(&mut stop, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(SourceError::internal(format!("waiting failed: {error}"))),
+            }
+        }
+    }
+
+    /// Unfinished messages of all connections together hold at most `max_message`: one that has the most is skipped.
+    fn limit_memory(&mut self) {
+        let most = self.ledger.terms.limits.message;
+        let held = |link: &Link| link.held().fold(0, u64::saturating_add);
+        if self.links.iter().map(held).fold(0, u64::saturating_add) > most
+            && let Some(largest) =
+                self.links.iter_mut().flat_map(Link::connections).max_by_key(|connection| connection.held())
+        {
+            largest.refuse(NO_ROOM);
+        }
+    }
+
+    /// Logs each unknown name once in a run.
+    fn tell_unknown_names(&mut self) {
+        for link in &self.links {
+            let Some(Answer::Failed(why)) = link.name_answer() else { continue };
+            let url = &link.url;
+            if self.unknown_told.insert(url.as_str().to_owned()) {
+                let line = format!(
+                    "{url:?}: this host name is not known: {why}; check upstream_url and the name server (`getent hosts \
+                     NAME`). Retrying in the background"
+                );
+                self.ledger.host.log(LogLevel::Warn, line);
+            }
+        }
+    }
+}
