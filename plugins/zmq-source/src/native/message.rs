@@ -214,7 +214,7 @@ impl Assembly {
         self.bytes += length;
         self.parts += 1;
         if self.refused.is_some() {
-            return if self.parts > limits.parts + ENDLESS { Err(Unreadable::Endless) } else { Ok(()) };
+            return if self.parts > limits.parts.saturating_add(ENDLESS) { Err(Unreadable::Endless) } else { Ok(()) };
         }
         // The only part of a message is its data, so only the limit of parts applies to it.
         if self.parts == 1 && more && length > limits.header {
