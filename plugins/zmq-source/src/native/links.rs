@@ -152,6 +152,8 @@ impl Links {
     pub(crate) fn look(&mut self) -> Result<(), SourceError> {
         if self.attach == Attach::Bind || self.links.len() > 1 {
             self.poll(Instant::now())?;
+            // Otherwise only done when everything was received, and one detector may always have more.
+            self.limit_memory();
         }
         Ok(())
     }
@@ -223,11 +225,11 @@ impl Links {
         }
     }
 
-    /// Unfinished messages of all connections together hold at most `max_message`: one that has the most is skipped.
+    /// Unfinished messages of all connections together hold at most `max_message`: those that have the most are skipped.
     fn limit_memory(&mut self) {
         let most = self.ledger.terms.limits.message;
         let held = |link: &Link| link.held().fold(0, u64::saturating_add);
-        if self.links.iter().map(held).fold(0, u64::saturating_add) > most
+        while self.links.iter().map(held).fold(0, u64::saturating_add) > most
             && let Some(largest) =
                 self.links.iter_mut().flat_map(Link::connections).max_by_key(|connection| connection.held())
         {
