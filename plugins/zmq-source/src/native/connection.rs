@@ -111,7 +111,7 @@ impl Connection {
     }
 
     pub(crate) fn is_amid(&self) -> bool {
-        if let Stage::Open(assembly) = &self.stage { assembly.has_begun() } else { false }
+        if let Stage::Open(assembly) = &self.stage { assembly.has_begun(self.input.bytes()) } else { false }
     }
 
     /// How many bytes may have come and were not taken yet: what is here, and what the kernel may hold.

@@ -87,9 +87,11 @@ impl Assembly {
         self.frames.iter().map(|frame| frame.as_slice().len()).sum::<usize>() as u64 + begun as u64
     }
 
-    /// Whether a message has begun.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.parts > 0
+    /// Whether a message has begun, if these bytes have come since and were not used. They may be of a small part, which
+    /// begins when all of it has come.
+    pub(crate) fn has_begun(&self, unused: &[u8]) -> bool {
+        let is_command = |unused| matches!(read_head(self.version, unused), Ok(Some((head, _))) if head.command);
+        self.parts > 0 || !unused.is_empty() && !is_command(unused)
     }
 
     /// Skips the message that has begun.
