@@ -36,7 +36,9 @@ pub(crate) struct Buffer {
 /// Smaller parts have a size of their own. Larger ones are rounded up, by an eighth at most, so that frames of changing
 /// sizes use the same buffers.
 const STEP: usize = 4096;
-/// Bytes to initialise at once.
+/// Bytes to initialise at once: at first little, because nothing but the announcement may come; then as many as there are
+/// already, up to the second of these.
+const AT_FIRST: usize = 64 << 10;
 const AT_ONCE: usize = 1 << 20;
 /// Free buffers to look at for one of the right size: those that came back last.
 const LOOK: usize = 8;
@@ -110,8 +112,9 @@ impl Buffer {
 
     /// Where the next bytes belong; then call [`Buffer::advance`].
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        let end = self.length.min(self.filled + AT_ONCE);
+        let mut end = self.length.min(self.filled + AT_ONCE);
         if self.bytes.len() < end {
+            end = self.length.min(self.filled + self.filled.clamp(AT_FIRST, AT_ONCE)).max(self.bytes.len());
             // Within the capacity.
             self.bytes.resize(end, 0);
         }
@@ -192,7 +195,7 @@ mod tests {
         let pool = Pool::new(1 << 20);
         let mut buffer = pool.buffer(1 << 30).unwrap();
         buffer.room()[0] = 1;
-        assert_eq!(buffer.bytes.len(), AT_ONCE);
+        assert_eq!(buffer.bytes.len(), AT_FIRST);
         assert!(pool.buffer(1 << 62).is_err());
     }
 }
