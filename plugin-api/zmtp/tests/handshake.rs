@@ -8,9 +8,11 @@ use proptest::prelude::*;
 
 const NULL: &[u8] = b"NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
+type Outcome = Result<Option<(Peer, Vec<u8>)>, Fault>;
+
 /// What a handshake with these bytes comes to, which arrive in pieces of `size`: the peer and the bytes behind its
 /// handshake, and what was sent.
-fn shake(role: Role, bytes: &[u8], size: usize) -> (Result<Option<(Peer, Vec<u8>)>, Fault>, Vec<u8>) {
+fn shake(role: Role, bytes: &[u8], size: usize) -> (Outcome, Vec<u8>) {
     let (mut out, mut kept) = (Vec::new(), Vec::new());
     let mut handshake = Handshake::begin(role, Instant::now(), &mut out);
     for end in (size..bytes.len() + size).step_by(size) {
