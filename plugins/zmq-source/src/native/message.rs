@@ -244,3 +244,6 @@ const LONG_HEADER: Malformed = Malformed::new("first part too long");
 const MANY_PARTS: Malformed = Malformed::new("too many parts");
 const LONG_MESSAGE: Malformed = Malformed::new("message too long");
 const NO_MEMORY: Malformed = Malformed::new("no memory for a part");
+
+#[cfg(test)]
+mod tests;
