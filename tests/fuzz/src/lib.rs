@@ -25,10 +25,11 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     Target { name: "updates", feed: outside::updates, seeds: seeds::updates },
     Target { name: "assignments", feed: outside::assignments, seeds: seeds::assignments },
     Target { name: "connection", feed: outside::connection, seeds: seeds::connection },
+    Target { name: "zmtp", feed: outside::zmtp, seeds: seeds::zmtp },
     Target { name: "pings", feed: outside::pings, seeds: seeds::pings },
     Target { name: "capture", feed: outside::capture, seeds: seeds::capture },
     Target { name: "settings", feed: outside::settings, seeds: seeds::settings },

@@ -142,6 +142,18 @@ pub(crate) fn connection() -> Vec<Vec<u8>> {
     vec![[&greeting(1)[..], dealer, ping, ping].concat(), [&greeting(0)[..], req, others, ping].concat()]
 }
 
+/// Peers of all versions, each with messages and, if its version has them, commands. The first byte is our own end.
+pub(crate) fn zmtp() -> Vec<Vec<u8>> {
+    let v1 = b"\x01\x03\0w1\x02\x01a\xff\0\0\0\0\0\0\0\x03\0bc";
+    let v2 = b"\x02\xff\0\0\0\0\0\0\0\x01\x7f\x01\x01\0\0\x01\x01a\x02\0\0\0\0\0\0\0\x02bc";
+    // As at the workers' port.
+    let v3 = connection().into_iter().map(|bytes| [&b"\0"[..], &bytes].concat());
+    let greeting = &connection()[0][..64];
+    let kind = b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH\x04\x09\x04PING\0\x05ab\x01\x01a\0\x02bc";
+    let push = [&b"\x01"[..], greeting, kind].concat();
+    v3.chain([v1.to_vec(), v2.to_vec(), push]).collect()
+}
+
 pub(crate) fn pings() -> Vec<Vec<u8>> {
     let uuid: &[u8] = &[0x5e, 0x0e, 0x0f, 0x3c, 0x4c, 0x1d, 0x4a, 0x53, 0x9a, 0x0e, 0x3d, 0x9e, 0x7a, 0x1d, 0x1c, 0x11];
     vec![pack([b"w1", uuid, b"w2", uuid, b"w1", uuid]), pack([b"a:b", uuid, b"", uuid, b"w1", b"GET / HTTP/1.1\r\n"])]

@@ -70,6 +70,7 @@ survive! {
     updates_survive_nonsense = "updates",
     assignments_survive_nonsense = "assignments",
     connection_survives_nonsense = "connection",
+    zmtp_survives_nonsense = "zmtp",
     pings_survive_nonsense = "pings",
     capture_survives_nonsense = "capture",
     settings_survive_nonsense = "settings",
