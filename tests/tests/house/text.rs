@@ -12,6 +12,10 @@ pub(crate) fn dependencies(path: &str, manifest: &str) -> Vec<String> {
     let own: &[&str] = match path {
         _ if path.starts_with("plugin-api/abi/") => &[],
         _ if path.starts_with("plugin-api/") => &["framegate-plugin-abi"],
+        // What all ZeroMQ sources share also speaks its protocol.
+        _ if path.starts_with("plugins/zmq-source/") => {
+            &["framegate-plugin-api", "framegate-source-kit", "framegate-zmtp"]
+        }
         // The host uses it too, so it knows nothing of either.
         _ if path.starts_with("plugins/http-server/") => &[],
         // The plugins share three crates, which are not plugins.
