@@ -115,7 +115,7 @@ fn descriptors_that_run_out_while_it_runs_are_told_cost_new_connections_only_and
     beamline.controller.finish_and_wait(NAME);
     // The detector cannot be connected, and the capture cannot be opened.
     beamline.begin();
-    beamline.wait_for_log("a connection needs 24 descriptors");
+    beamline.wait_for_log(&format!("{}: cannot connect: Too many open files", beamline.detector.url));
     beamline.wait_for_log("forwarding continues: it cannot be opened: Too many open files");
     // The configuration was changed and cannot be read.
     let configuration = beamline.folder.path().join("framegate.toml");

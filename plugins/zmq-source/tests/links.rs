@@ -194,7 +194,7 @@ fn messages_of_changing_sizes_never_stall_between_a_fast_detector_and_a_slow_hos
 }
 
 #[test]
-fn what_a_stalled_host_leaves_with_libzmq_stays_within_the_budget() {
+fn what_a_stalled_host_leaves_unread_stays_within_the_budget() {
     const SIZE: usize = 1 << 20;
     let (detector, mut settings) = bound(zmq::PUSH, "tcp://127.0.0.1:*");
     settings.receive_budget.0 = 8 << 20;

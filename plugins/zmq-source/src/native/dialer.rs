@@ -29,6 +29,8 @@ pub(crate) struct Dialer {
     state: State,
     /// The address of a name to try next: all of them in turn, because a detector may be bound to one only.
     turn: usize,
+    /// Why the last attempt could not even begin.
+    trouble: Option<io::Error>,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,7 @@ impl Dialer {
                 }
             }
         };
-        Ok(Self { target, state: State::Resting(now), turn: 0 })
+        Ok(Self { target, state: State::Resting(now), turn: 0, trouble: None })
     }
 
     /// The socket to poll for writing, while it connects.
@@ -111,6 +113,12 @@ impl Dialer {
         self.state = State::Resting(now + if as_stranger { AGAIN_AFTER_STRANGER } else { AGAIN });
     }
 
+    /// Why the last attempt could not even begin, unless that only means that nobody listens.
+    pub(crate) fn take_trouble(&mut self) -> Option<io::Error> {
+        use io::ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
+        self.trouble.take().filter(|problem| ![ConnectionRefused, NotFound, WouldBlock].contains(&problem.kind()))
+    }
+
     /// Does what is due. Returns when it has to be called again.
     pub(crate) fn tick(&mut self, now: Instant) -> Option<Instant> {
         match &self.state {
@@ -132,7 +140,10 @@ impl Dialer {
         };
         let (state, at) = match stream::connect(&address) {
             Ok(socket) => (State::Connecting { socket, peer, until: now + CONNECT_LIMIT }, now + CONNECT_LIMIT),
-            Err(_) => (State::Resting(now + AGAIN), now + AGAIN),
+            Err(problem) => {
+                self.trouble = Some(problem);
+                (State::Resting(now + AGAIN), now + AGAIN)
+            }
         };
         self.state = state;
         Some(at)

@@ -1,6 +1,6 @@
 //! One address of a run: dials it, or listens at it, and owns its connections.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, io, time::Instant};
 
 use framegate_plugin_api::{HostContext, LogLevel, SourceError};
 use framegate_source_kit::Malformed;
@@ -51,6 +51,8 @@ pub(crate) struct Ledger {
     pub(crate) invalid: VecDeque<Malformed>,
     /// Whether a refused peer was logged.
     refusal_told: bool,
+    /// Whether it was logged that no attempt to connect can begin.
+    trouble_told: bool,
     /// Number of connections that were closed early.
     early_ends: u8,
     /// Number of ends that were logged.
@@ -71,7 +73,17 @@ const EARLY_ENDS: u8 = 3;
 impl Ledger {
     pub(crate) fn new(terms: Terms, host: HostContext) -> Self {
         let invalid = VecDeque::new();
-        Self { terms, host, disconnects: 0, refused: 0, invalid, refusal_told: false, early_ends: 0, ends_told: 0 }
+        Self {
+            terms,
+            host,
+            disconnects: 0,
+            refused: 0,
+            invalid,
+            refusal_told: false,
+            trouble_told: false,
+            early_ends: 0,
+            ends_told: 0,
+        }
     }
 }
 
@@ -217,7 +229,8 @@ impl Link {
                 }
                 Accepted::Refused(problem) => {
                     ledger.refused += 1;
-                    let line = format!("a connection to {:?} cannot be accepted: {problem}; retrying", self.url);
+                    let (url, remedy) = (&self.url, remedy(&problem));
+                    let line = format!("a connection to {url:?} cannot be accepted: {problem}{remedy}; retrying");
                     tell_once(&mut ledger.refusal_told, &ledger.host, LogLevel::Warn, line);
                     return;
                 }
@@ -242,7 +255,14 @@ impl Link {
         }
         let handshake = self.connections.iter().filter_map(Connection::deadline).min();
         let way = match &mut self.way {
-            Way::Dial(dialer) => dialer.tick(now),
+            Way::Dial(dialer) => {
+                let due = dialer.tick(now);
+                if let Some(problem) = dialer.take_trouble() {
+                    let line = format!("{:?}: cannot connect: {problem}{}; retrying", self.url, remedy(&problem));
+                    tell_once(&mut ledger.trouble_told, &ledger.host, LogLevel::Warn, line);
+                }
+                due
+            }
             Way::Listen(listener) => listener.tick(now),
         };
         [handshake, way].into_iter().flatten().min()
@@ -320,6 +340,15 @@ impl Link {
     fn tell_refusal(&self, why: &str, ledger: &mut Ledger) {
         let line = format!("a connection to {:?} is refused: {why}; further ones are counted and not logged", self.url);
         tell_once(&mut ledger.refusal_told, &ledger.host, LogLevel::Warn, line);
+    }
+}
+
+fn remedy(problem: &io::Error) -> &'static str {
+    match problem.raw_os_error() {
+        Some(nix::libc::EMFILE | nix::libc::ENFILE) => {
+            "; raise RLIMIT_NOFILE (LimitNOFILE= of a service, ulimit -n of a shell), or see who has so many connections"
+        }
+        _ => "",
     }
 }
 
