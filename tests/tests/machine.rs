@@ -253,12 +253,16 @@ fn memory_that_runs_out_for_a_large_message_costs_that_message_and_is_used_when_
     limit(beamline.host.id(), "as", Some(all + (32 << 20)));
     // Larger than the free memory; the detector's pages are never touched.
     beamline.detector.image(&vec![0; 500 << 20]);
-    let reason = "a part longer than max_part or than memory allows";
+    let reason = "no memory for a part";
     beamline.host.wait_for("the message to be counted", |ingester| {
         ingester["streams"]["camera"]["last_invalid"].as_str().is_some_and(|last| last.contains(reason))
     });
     beamline.log_has_once(reason);
     limit(beamline.host.id(), "as", None);
+    // The connection stays, and so does the scan.
+    beamline.detector.image(&[7; 1000]);
+    let message = w1.next();
+    assert_eq!((message.number(), &message.frames[1][..]), (1, &[7; 1000][..]));
     beamline.is_whole(&w1);
     assert!(beamline.host.stop(LIMIT).success());
 }
