@@ -20,8 +20,10 @@ pub use crate::control::redis::fuzz::{assignments, updates};
 /// Bytes received at the workers' port, in pieces of a non-zero size. Returns the parsed items, and whether the input was refused.
 #[must_use]
 pub fn connection(bytes: &[u8], size: usize) -> (Vec<String>, bool) {
-    let (mut parser, mut all) = (Parser::default(), Vec::new());
-    let is_refused = bytes.chunks(size).any(|piece| parser.feed(piece, |item| all.push(format!("{item:?}"))).is_err());
+    let (mut out, mut all) = (Vec::new(), Vec::new());
+    let mut parser = Parser::begin(Instant::now(), &mut out);
+    let mut feed = |piece| parser.feed(piece, &mut out, |item, _| all.push(format!("{item:?}")));
+    let is_refused = bytes.chunks(size).any(|piece| feed(piece).is_err());
     (all, is_refused)
 }
 
