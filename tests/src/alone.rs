@@ -79,6 +79,8 @@ pub fn build_all() {
     }
     let _ = template();
     let _ = outside();
+    let _ = with_libzmq("stins");
+    over_libzmq(&["--no-run"]);
 }
 
 /// The names of the crates in a folder of the repository.
@@ -118,6 +120,31 @@ pub fn outside() -> PathBuf {
         cargo("build", &root().join("tests/outside"), |cargo| cargo.env("CARGO_TARGET_DIR", &target).env_remove(DEBUG));
     }
     program
+}
+
+/// The file of a plugin of this workspace that also receives through libzmq. It is built apart, because the library below it
+/// has the same name for all features.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn with_libzmq(name: &str) -> PathBuf {
+    let example = format!("framegate_{}_libzmq", name.replace('-', "_"));
+    let file = target().join("debug/examples").join(format!("lib{example}.so"));
+    if !(framegate::is_built() && file.exists()) {
+        let package = format!("framegate-{name}");
+        cargo("build", root(), |cargo| cargo.args(["--features", "libzmq", "-p", &package, "--example", &example]));
+    }
+    file
+}
+
+/// Runs the socket tests of ZeroMQ sources over libzmq, with more arguments for `cargo test`.
+///
+/// # Panics
+/// If one fails.
+pub fn over_libzmq(more: &[&str]) {
+    let tests = ["--features", "libzmq", "-p", "framegate-zmq-source", "--lib", "--test", "bind", "--test", "links"];
+    cargo("test", root(), |cargo| cargo.env("FRAMEGATE_TEST_TRANSPORT", "libzmq").args(tests).args(more));
 }
 
 /// The file of `tests/plugins/other_abi_stable`.
@@ -169,7 +196,7 @@ fn cargo(what: &str, folder: &Path, edit: impl Fn(&mut Command) -> &mut Command)
     copy(&root().join("Cargo.lock"), &folder.join("Cargo.lock"));
     let mut cargo = framegate::cargo();
     for_authors(&mut cargo);
-    let output = edit(&mut cargo).args([what, "--quiet"]).current_dir(folder).output().expect("cargo runs");
+    let output = edit(cargo.args([what, "--quiet"])).current_dir(folder).output().expect("cargo runs");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "cargo {what} in {}:\n{out}\n{err}", folder.display());
 }

@@ -58,6 +58,7 @@ impl Upstream {
             host: self.host.clone(),
             between_scans: self.settings.between_scans,
             ends: Ends::default(),
+            reads: 0,
         })
     }
 }
@@ -73,6 +74,8 @@ pub struct ZmqRun<A> {
     between_scans: BetweenScans,
     /// Of the links, kept after these are closed.
     ends: Ends,
+    /// Number of messages looked for, over all calls: a call may return after a few large ones.
+    reads: u32,
     /// With several connections: when a received end is given, unless another message arrives before.
     end_at: Option<Deadline>,
 }
@@ -90,9 +93,8 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
         if let Some(links) = &mut self.links {
             links.look()?;
         }
-        let mut reads = 0u32;
         while self.state.phase() != Phase::Ended {
-            if self.overdue(&mut reads, deadline)? {
+            if self.overdue(deadline)? {
                 return Ok(Progress::More);
             }
             if self.assembler.rest(&mut self.state.flow(out, &self.host)) {
@@ -175,8 +177,7 @@ impl<A> ZmqRun<A> {
 
     /// After the end: reads, drops and counts messages until the deadline.
     fn drain(&mut self, deadline: Deadline) -> Result<(), SourceError> {
-        let mut reads = 0u32;
-        while !self.overdue(&mut reads, deadline)? {
+        while !self.overdue(deadline)? {
             let Some(links) = &mut self.links else {
                 // Disconnected: there is nothing to read, but a host that calls in a loop must not spin.
                 return wait_for_stop(&self.host, deadline);
@@ -203,9 +204,9 @@ impl<A> ZmqRun<A> {
     }
 
     /// Whether a call must return although more messages are waiting.
-    fn overdue(&mut self, reads: &mut u32, deadline: Deadline) -> Result<bool, SourceError> {
-        *reads = reads.wrapping_add(1);
-        if !reads.is_multiple_of(CHECK_EVERY) {
+    fn overdue(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
+        self.reads = self.reads.wrapping_add(1);
+        if !self.reads.is_multiple_of(CHECK_EVERY) {
             return Ok(false);
         }
         if let Some(links) = &mut self.links {

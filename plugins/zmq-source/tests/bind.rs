@@ -40,7 +40,7 @@ fn upstream(url: &str, more: &str, pattern: Pattern) -> (Upstream, Arc<TestHost>
     let settings: ZmqSettings =
         serde_json::from_str(&format!(r#"{{"upstream_url": "{url}", "attach": "bind"{more}}}"#)).unwrap();
     let (host, context) = TestHost::new();
-    (Upstream::new(settings, pattern, context).unwrap(), host)
+    (Upstream::new(letters::over(settings), pattern, context).unwrap(), host)
 }
 
 fn open(upstream: &Upstream) -> ZmqRun<PerMessage<Letters>> {

@@ -31,7 +31,10 @@ fn bound(kind: zmq::SocketType, url: &str) -> (zmq::Socket, ZmqSettings) {
 }
 
 fn open(settings: &ZmqSettings, pattern: Pattern) -> ZmqRun<PerMessage<Letters>> {
-    Upstream::new(settings.clone(), pattern, TestHost::new().1).unwrap().open(PerMessage::default()).unwrap()
+    Upstream::new(letters::over(settings.clone()), pattern, TestHost::new().1)
+        .unwrap()
+        .open(PerMessage::default())
+        .unwrap()
 }
 
 fn step(run: &mut impl SourceRun, into: &mut Vec<Event>) -> Progress {
@@ -236,7 +239,7 @@ fn a_socket_of_the_wrong_kind_is_named_once_and_the_right_one_is_taken_when_it_c
     let (wrong, mut settings) = bound(zmq::PUB, "tcp://127.0.0.1:*");
     settings.connect_wait.0 = Duration::ZERO;
     let (host, context) = TestHost::new();
-    let mut run = Upstream::new(settings.clone(), Pattern::Pull, context)
+    let mut run = Upstream::new(letters::over(settings.clone()), Pattern::Pull, context)
         .unwrap()
         .open(PerMessage::<Letters>::default())
         .unwrap();

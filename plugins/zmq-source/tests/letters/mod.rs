@@ -1,7 +1,7 @@
 //! The smallest possible protocol, for tests of what all protocols share.
 
 use framegate_plugin_api::Frame;
-use framegate_zmq_source::{Malformed, Protocol, Role};
+use framegate_zmq_source::{Malformed, Protocol, Role, Transport, ZmqSettings};
 
 /// One letter is the kind of a message: start, data, end, heartbeat.
 #[derive(Debug, Default)]
@@ -18,4 +18,13 @@ impl Protocol for Letters {
             _ => Err(Malformed::new("no letter")),
         }
     }
+}
+
+/// These settings, over the transport of this test run: libzmq if it is told so, otherwise our own.
+#[allow(dead_code, reason = "some tests are about our own only")]
+pub(crate) fn over(mut settings: ZmqSettings) -> ZmqSettings {
+    if std::env::var("FRAMEGATE_TEST_TRANSPORT").is_ok_and(|transport| transport == "libzmq") {
+        settings.transport = Transport::Libzmq;
+    }
+    settings
 }
