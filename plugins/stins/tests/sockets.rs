@@ -110,6 +110,13 @@ impl Detector {
     fn say(&self, text: &str) {
         self.send(&[text.as_bytes()]);
     }
+    /// Sends these on a thread of its own: without a connection it waits, and the source connects inside its calls.
+    fn says(self, texts: Vec<String>) -> thread::JoinHandle<Self> {
+        thread::spawn(move || {
+            texts.iter().for_each(|text| self.say(text));
+            self
+        })
+    }
 }
 
 #[test]
@@ -151,10 +158,9 @@ fn a_detector_that_binds_later_is_found() {
     let mut run = source.open().unwrap();
     assert!(host.lines().iter().any(|(_, line)| line.contains("nothing answers there yet")));
     assert_eq!(step(&mut run, &mut Vec::new()), Progress::Idle);
-    let detector = Detector::bind(&url);
-    detector.say(&header(0));
-    detector.say(&end(1));
+    let sender = Detector::bind(&url).says(vec![header(0), end(1)]);
     assert_eq!(first_parts(&to_the_end(&mut run)), [header(0), end(1)]);
+    sender.join().unwrap();
 }
 
 #[test]
@@ -177,10 +183,9 @@ fn a_detector_that_restarts_in_the_middle_of_a_run_goes_on() {
     assert_eq!(until(&mut run, 2).len(), 2);
     let url = detector.url.clone();
     drop(detector);
-    let detector = Detector::bind(&url);
-    detector.say(&image(2));
-    detector.say(&end(3));
+    let sender = Detector::bind(&url).says(vec![image(2), end(3)]);
     assert_eq!(first_parts(&to_the_end(&mut run)), [image(2), end(3)]);
+    sender.join().unwrap();
 }
 
 #[test]

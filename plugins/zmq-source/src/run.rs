@@ -89,10 +89,6 @@ struct Ends {
 
 impl<A: Assembler> SourceRun for ZmqRun<A> {
     fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError> {
-        // A call that takes few large messages never comes to the check in the loop.
-        if let Some(links) = &mut self.links {
-            links.look()?;
-        }
         while self.state.phase() != Phase::Ended {
             if self.overdue(deadline)? {
                 return Ok(Progress::More);

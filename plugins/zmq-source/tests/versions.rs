@@ -147,6 +147,17 @@ fn a_detector_gets_each_subscription_in_the_form_of_its_version() {
     assert!(answer(Version::V3_1, Pattern::SubscribeAll, &["ab"]).ends_with(b"SUB\x04\x0c\x09SUBSCRIBEab"));
 }
 
+/// Of version 1.0: later ones get only what was subscribed to.
+#[test]
+fn of_a_detector_that_sends_everything_only_what_was_subscribed_to_is_taken() {
+    for attach in BOTH_WAYS {
+        let (mut run, _, mut stream) = meet(attach, "127.0.0.1", r#", "subscribe": ["s", "e"]"#, Pattern::SubscribeAll);
+        let messages = ["d", "s", "d", "e"].map(|text| vec![text.as_bytes().to_vec()]);
+        stream.write_all(&[introduction(Version::V1, "PUB"), encoded(Version::V1, &messages)].concat()).unwrap();
+        assert_eq!(to_the_end(&mut run).len(), 2, "{attach}");
+    }
+}
+
 /// Between the parts, too: libzmq sends a ping when its time has come, whatever it has sent before.
 #[test]
 fn each_ping_is_answered_with_its_context_and_messages_stay_whole() {

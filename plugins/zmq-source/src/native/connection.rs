@@ -2,15 +2,16 @@
 
 use std::{
     fmt,
-    io::{self, IoSliceMut, Read as _, Write as _},
+    io::{self, IoSliceMut, Read as _},
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
     time::Instant,
 };
 
+use framegate_plugin_api::Frame;
 use framegate_source_kit::Malformed;
-use framegate_zmtp::{Fault, Handshake, Role, subscription};
+use framegate_zmtp::{Fault, Handshake, Role, Version, subscription};
 use nix::poll::PollFlags;
 use socket2::Socket;
 
@@ -31,6 +32,16 @@ pub(crate) struct Terms {
     pub(crate) pool: Arc<Pool>,
 }
 
+impl Terms {
+    /// Whether a message is wanted. A PUB socket of version 1.0 sends everything, and its subscribers choose.
+    fn wants(&self, version: Version, frames: &[Frame]) -> bool {
+        let first = frames.first().map_or(&[][..], Frame::as_slice);
+        self.role != Role::Sub
+            || version > Version::V1
+            || self.prefixes.iter().any(|prefix| first.starts_with(prefix.as_bytes()))
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -45,6 +56,8 @@ pub(crate) struct Connection {
     readable: bool,
     /// When something last came.
     pub(crate) heard: Instant,
+    /// Whether it has sent a message.
+    pub(crate) has_sent: bool,
 }
 
 #[derive(Debug)]
@@ -78,7 +91,7 @@ impl Connection {
     pub(crate) fn new(socket: Socket, peer: Option<SocketAddr>, role: Role) -> Self {
         let (now, mut out) = (Instant::now(), Vec::new());
         let stage = Stage::Handshake(Handshake::begin(role, now, &mut out));
-        Self { socket, peer, stage, input: Input::new(), out, readable: true, heard: now }
+        Self { socket, peer, stage, input: Input::new(), out, readable: true, heard: now, has_sent: false }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -170,13 +183,18 @@ impl Connection {
     pub(crate) fn receive(&mut self, terms: &Terms) -> Result<Received, End> {
         for _ in 0..READS_AT_ONCE {
             let Stage::Open(assembly) = &mut self.stage else { return Ok(Received::Empty) };
-            let asked = self.out.len();
+            let (asked, version) = (self.out.len(), assembly.version());
             let found = assembly.take(&mut self.input, &terms.limits, &terms.pool, &mut self.out);
             if self.out.len() > asked {
                 self.flush();
             }
-            if let Some(found) = found.map_err(End::from)? {
-                return Ok(found);
+            match found.map_err(End::from)? {
+                Some(Received::Message(frames, _)) if !terms.wants(version, &frames) => continue,
+                Some(found) => {
+                    self.has_sent = true;
+                    return Ok(found);
+                }
+                None => {}
             }
             if !self.readable {
                 return Ok(Received::Empty);
@@ -230,7 +248,8 @@ impl Connection {
     /// Sends what the kernel takes. A failure shows at the next read.
     fn flush(&mut self) {
         while !self.out.is_empty() {
-            match (&self.socket).write(&self.out) {
+            // A peer that has gone is found by the next read, not by a signal to the process.
+            match self.socket.send_with_flags(&self.out, nix::libc::MSG_NOSIGNAL) {
                 Ok(bytes) => drop(self.out.drain(..bytes)),
                 Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {}
                 Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => return,

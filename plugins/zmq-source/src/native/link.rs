@@ -238,10 +238,11 @@ impl Link {
         }
     }
 
-    /// Ends the connection that has been silent in its handshake for the longest time.
+    /// Ends the connection that has been silent for the longest time: one in its handshake, or else one that has never sent a
+    /// message.
     fn make_room(&mut self, ledger: &mut Ledger) {
-        let silent = self.connections.iter().enumerate().filter(|(_, connection)| !connection.is_open());
-        if let Some((place, _)) = silent.min_by_key(|(_, connection)| connection.heard) {
+        let silent = self.connections.iter().enumerate().filter(|(_, connection)| !connection.has_sent);
+        if let Some((place, _)) = silent.min_by_key(|(_, connection)| (connection.is_open(), connection.heard)) {
             self.end(place, &End::Crowded, ledger);
         }
     }

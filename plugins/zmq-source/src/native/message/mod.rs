@@ -78,6 +78,10 @@ impl Assembly {
         Self { version, frames: Frames::new(), bytes: 0, parts: 0, refused: None, begun: None, is_large: false }
     }
 
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
     /// Bytes of the unfinished message in memory.
     pub(crate) fn held(&self) -> u64 {
         let begun = match &self.begun {
