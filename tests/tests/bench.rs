@@ -3,7 +3,7 @@
 
 #[test]
 fn the_benchmark_of_ingesting_measures_every_row_of_every_group() {
-    let latency = ["1kHz", "5kHz", "20kHz", "1M-200Hz"];
+    let paced = ["1kHz", "5kHz", "20kHz", "1M-200Hz", "5kHz-libzmq", "1M-200Hz-libzmq"];
     let sizes = ["64B", "1K", "16K", "64K", "1M", "4M", "16M", "4M-to-8"];
     let workers = ["1K-to-1", "1K-to-32", "1K-to-32-all", "64K-to-2", "64K-to-8-all"];
     let parts = ["1x64B", "100x64B", "9x4K", "100x4K"];
@@ -11,7 +11,12 @@ fn the_benchmark_of_ingesting_measures_every_row_of_every_group() {
     let assignments = ["lists-of-1", "lists-of-100", "lists-of-10000", "million-ahead", "round-trips"];
     let others = ["1K-captured", "1M-captured", "one-of-three"];
     // Rate, CPU and memory.
-    check("ingest", &[&sizes[..], &workers, &parts, &streams, &assignments, &latency, &others].concat(), 3);
+    let all = [&sizes[..], &workers, &parts, &streams, &assignments, &paced, &others].concat();
+    let said = check("ingest", &all, 3);
+    for side in ["relay", "one-thread", "raw", "framegate", "Python"] {
+        let is_there = said.lines().any(|line| line.split('|').any(|cell| cell.trim() == side));
+        assert!(is_there, "{side} was not measured:\n{said}");
+    }
 }
 
 #[test]
@@ -33,8 +38,8 @@ fn the_benchmark_of_programs_that_embed_the_host_measures_every_row() {
     check("embedded", &["64B", "16K", "1M", "start-stop", "smallest"], 1);
 }
 
-/// Checks that each row is present, with at least `least` figures.
-fn check(bench: &str, rows: &[&str], least: usize) {
+/// Checks that each row is present, with at least `least` figures; returns the output.
+fn check(bench: &str, rows: &[&str], least: usize) -> String {
     let mut smoke = framegate_tests::framegate::cargo();
     smoke.args(["test", "--quiet", "--workspace", "--bench", bench, "--", "--smoke"]);
     let output = smoke.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
@@ -46,6 +51,7 @@ fn check(bench: &str, rows: &[&str], least: usize) {
         let figures = cells.split(['|', ' ']).filter(|cell| cell.parse::<f64>().is_ok_and(|figure| figure > 0.0));
         assert!(figures.count() >= least, "{cells}");
     }
+    said.into_owned()
 }
 
 fn first_cell(line: &str) -> &str {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use framegate_tests::bench::{Options, ends::Kind, spread::Spread};
 
 use crate::{
+    goals::{Verdict, list::GOALS},
     groups::Group,
-    limits::Verdict,
     measure::{Measured, measure},
     rows::Row,
     sides::Side,
@@ -17,6 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Rounds {
     pub(crate) row: Row,
+    /// What its ends were made of.
+    pub(crate) ends: Kind,
     pub(crate) sides: BTreeMap<Side, Vec<Measured>>,
 }
 
@@ -38,18 +40,21 @@ impl Rounds {
         Spread::of(pairs.filter_map(|(own, first)| Some(figure(own)? / figure(first)?)))
     }
 
+    /// The results of the row's goals.
     pub(crate) fn verdicts(&self, all: &[Self]) -> Vec<Verdict> {
-        self.row.limits.iter().filter_map(|limit| limit.judge(self, all)).collect()
+        let own = GOALS.iter().filter(|goal| goal.row == self.row.name && goal.ends == self.ends);
+        own.filter_map(|goal| goal.judge(self, all)).collect()
     }
 }
 
 /// Runs the selected rows of a group.
 pub(crate) fn compare(group: Group, options: &Options, kind: Kind) -> anyhow::Result<Vec<Rounds>> {
     let wanted = group.rows.into_iter().filter(|row| options.wants(&row.name));
-    let mut all: Vec<_> = wanted.map(|row| Rounds { row, sides: BTreeMap::new() }).collect();
+    let rounds = |row: Row| Rounds { ends: row.ends.unwrap_or(kind), row, sides: BTreeMap::new() };
+    let mut all: Vec<_> = wanted.map(rounds).collect();
     let count = options.rounds();
     for round in 0..count {
-        for Rounds { row, sides } in &mut all {
+        for Rounds { row, ends, sides } in &mut all {
             let mut order = row.sides.clone();
             // Python takes seconds to start.
             order.retain(|side| !(options.smoke && *side == Side::Python && row.payload > 64));
@@ -57,7 +62,7 @@ pub(crate) fn compare(group: Group, options: &Options, kind: Kind) -> anyhow::Re
                 order.reverse();
             }
             for side in order {
-                let measured = measure(row, side, kind, options.smoke)?;
+                let measured = measure(row, side, *ends, options.smoke)?;
                 eprintln!(
                     "{} of {count}: {}, {}: {:.0} events/s, {:.2} µs",
                     round + 1,

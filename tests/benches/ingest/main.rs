@@ -1,19 +1,20 @@
-//! Measures framegate's cost, compared with a bare libzmq relay, other variants of framegate, and dranspose's ingester.
+//! Measures framegate's cost, compared with bare relays, other variants of framegate, and dranspose's ingester.
 //!
-//!     cargo bench-ingest                     the group `sizes`, seven rounds, compared with its limits
-//!     cargo bench-ingest --group latency     another group
+//!     cargo bench-ingest                     the group `sizes`, seven rounds, compared with its goals
+//!     cargo bench-ingest --group paced       another group
 //!     cargo bench-ingest --all --json FILE   everything
 //!
 //! BENCHMARKING.md describes it. `groups` has the rows, `compare` the order, `measure` does one run: a generator, a
 //! forwarder and workers, each a process (`sides`, and `framegate_tests::bench::ends`), and between them Redis and a
-//! simulated controller (`deal`). `limits` and `report` evaluate the results. It builds and sets up everything it
-//! needs.
+//! simulated controller (`deal`). `goals` and `report` evaluate the results. It builds and sets up everything it needs.
 
 mod compare;
 mod deal;
+mod goals;
 mod groups;
-mod limits;
 mod measure;
+mod one_thread;
+mod raw;
 mod relay;
 mod report;
 mod roles;
@@ -29,6 +30,7 @@ use framegate_tests::{
     python,
 };
 
+use goals::list::GOALS;
 use groups::Group;
 use sides::Side;
 
@@ -38,13 +40,13 @@ use sides::Side;
 struct Flags {
     #[command(flatten)]
     options: Options,
-    /// This group of rows: sizes, workers, parts, streams, assignments, capture, latency, stalled
+    /// This group of rows: sizes, workers, parts, streams, assignments, capture, paced, stalled
     #[arg(long, value_name = "NAME", default_value = "sizes")]
     group: String,
     /// All groups
     #[arg(long)]
     all: bool,
-    /// What generator and workers are made of
+    /// What generator and workers are made of, in rows that do not say it themselves
     #[arg(long, value_enum, default_value = "tcp")]
     ends: ends::Kind,
     /// Write everything that was measured to this file
@@ -82,7 +84,12 @@ fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         Some(only) => group.rows.iter().any(|row| row.name == *only),
         None => flags.all || options.smoke || group.name == flags.group,
     };
-    let wanted: Vec<_> = groups::all().into_iter().filter(is_wanted).collect();
+    let groups = groups::all();
+    let rows: Vec<_> = groups.iter().flat_map(|group| &group.rows).collect();
+    if let Some(goal) = GOALS.iter().find(|goal| !goal.is_measurable(&rows)) {
+        bail!("a goal names a row or a side that does not exist: {goal:?}");
+    }
+    let wanted: Vec<_> = groups.into_iter().filter(is_wanted).collect();
     ensure!(!wanted.is_empty(), "no such group or row: see --help");
     if wanted.iter().flat_map(|group| &group.rows).any(|row| row.sides.contains(&Side::Python)) {
         python::set_up();
@@ -93,12 +100,12 @@ fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         let name = group.name;
         let rounds = compare::compare(group, options, flags.ends)?;
         report::table::print(name, &rounds);
-        // A smoke run is too short for limits.
+        // A smoke run is too short for goals.
         missed += if options.smoke { 0 } else { report::table::judge(&rounds) };
         measured.push((name, rounds));
     }
     if let Some(path) = &flags.json {
-        report::json::write(path, flags.ends, &measured)?;
+        report::json::write(path, &measured)?;
     }
     if let Some(path) = &flags.svg {
         let Some((_, sizes)) = measured.iter().find(|(name, _)| *name == "sizes") else {
@@ -106,9 +113,12 @@ fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         };
         report::plot::write(path, sizes)?;
     }
+    if !options.smoke && options.rounds() < goals::ROUNDS {
+        println!("goals are for medians of {} rounds or more, not of {}", goals::ROUNDS, options.rounds());
+    }
     if missed == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{missed} limits are missed");
+    println!("{missed} goals are missed");
     Ok(ExitCode::FAILURE)
 }

@@ -17,7 +17,7 @@ use framegate_tests::{
     bench::{
         ends::{End, Kind, Latency, Load, Said, Work},
         stall::Stall,
-        usage::{Thread, cpu_ns, peak_kib, threads},
+        usage::{Thread, cpu_ns, page_faults, peak_kib, threads},
     },
     controller::Controller,
     framegate::built,
@@ -43,8 +43,14 @@ pub(crate) struct Measured {
     pub(crate) cpu_us: f64,
     /// The same per thread, by name.
     pub(crate) threads_us: BTreeMap<String, f64>,
-    /// Context switches of the forwarder's threads, per event.
+    /// The number of its threads, at the end.
+    pub(crate) threads: u64,
+    /// Context switches of its threads, per event.
     pub(crate) switches: f64,
+    /// Run-queue delay: time in which its threads could run and had no processor, microseconds per event.
+    pub(crate) delay_us: f64,
+    /// Page faults per event.
+    pub(crate) faults: f64,
     /// Its peak resident memory.
     pub(crate) peak_mib: f64,
     /// For a run at a fixed rate.
@@ -79,7 +85,8 @@ pub(crate) fn measure(row: &Row, side: Side, kind: Kind, smoke: bool) -> anyhow:
 fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow::Result<Measured> {
     let several = |count| (0..count).map(|_| free_port()).collect::<Vec<_>>();
     let ports = Ports { detectors: several(row.streams), workers: several(side.ingesters(row)) };
-    let Row { payload, parts, rate, workers, apart, .. } = *row;
+    let Row { payload, parts, rate, apart, .. } = *row;
+    let workers = side.workers(row);
     let load = Load { kind, ports: ports.detectors.clone(), payload, parts, events: images, rate };
     let expected = row.messages(side, images);
     let stalls_after = (side == Side::Stalled).then_some(STALLS_AFTER);
@@ -107,6 +114,7 @@ fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow:
         let redis = redis.as_ref().map(RedisServer::id);
         let all = [Some(forwarder.id()), Some(generator.id()), Some(receiver.id()), Some(std::process::id()), redis];
         let cpu = || all.iter().map(|id| id.map_or(Ok(0), cpu_ns)).collect::<Result<Vec<_>, _>>();
+        let faults_before = page_faults(forwarder.id())?;
         let (threads_before, before, began) = (threads(forwarder.id())?, cpu()?, Instant::now());
         if let Some((cards, controller)) = hand {
             let watch = &watch;
@@ -141,7 +149,7 @@ fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow:
             let (before, after) = (threads_before.get(name).map_or(0, of), threads_after.get(name).map_or(0, of));
             after.saturating_sub(before) as f64
         };
-        let switches: f64 = threads_after.keys().map(|name| grown(name, |thread| thread.switches)).sum();
+        let sum = |of: fn(&Thread) -> u64| threads_after.keys().map(|name| grown(name, of)).sum::<f64>();
         let threads_us =
             threads_after.keys().map(|name| (name.clone(), per_event(grown(name, |thread| thread.cpu_ns) / 1e3)));
         Ok(Measured {
@@ -149,7 +157,10 @@ fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow:
             rate: images as f64 / seconds,
             cpu_us: per_event(used[0] / 1e3),
             threads_us: threads_us.collect(),
-            switches: per_event(switches),
+            threads: threads_after.values().map(|thread| thread.count).sum(),
+            switches: per_event(sum(|thread| thread.switches)),
+            delay_us: per_event(sum(|thread| thread.delay_ns) / 1e3),
+            faults: per_event(page_faults(forwarder.id())?.saturating_sub(faults_before) as f64),
             peak_mib: peak_kib(forwarder.id())? as f64 / 1024.0,
             latency,
             stall: stalls_after.and_then(|after| Stall::find(&progress, after, images as f64 / expected as f64)),
@@ -206,7 +217,10 @@ fn write_alone(folder: &Path, payload: usize, images: u64) -> anyhow::Result<Mea
         rate: images as f64 / seconds,
         cpu_us: cpu as f64 / 1e3 / images as f64,
         threads_us: BTreeMap::new(),
+        threads: 1,
         switches: 0.0,
+        delay_us: 0.0,
+        faults: 0.0,
         peak_mib: 0.0,
         latency: None,
         stall: None,

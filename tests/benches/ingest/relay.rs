@@ -59,7 +59,8 @@ pub(crate) fn run(
     Ok(())
 }
 
-const HEADER: &str = r#"{"event_number":1000000,"streams":{"bench":{"typ":"STINS","length":2}},"created_at":"2026-01-01T00:00:00.000000Z"}"#;
+/// The header part of every message.
+pub(crate) const HEADER: &str = r#"{"event_number":1000000,"streams":{"bench":{"typ":"STINS","length":2}},"created_at":"2026-01-01T00:00:00.000000Z"}"#;
 
 /// A message part of libzmq.
 struct Msg(Box<zmq_sys::zmq_msg_t>);

@@ -1,4 +1,4 @@
-//! The processes of a run that are this program: the ends, the bare relay, and a host with a linked source.
+//! The processes of a run that are this program: the ends, the relays, and a host with a linked source.
 
 use std::{fs, thread};
 
@@ -8,7 +8,7 @@ use framegate_stins::Stins;
 use framegate_tests::bench::ends;
 use serde::{Deserialize, Serialize};
 
-use crate::relay;
+use crate::{one_thread, raw, relay};
 
 /// Runs the role in the arguments.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
@@ -21,12 +21,14 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
             let upstreams: Vec<_> = plan.upstreams.iter().map(String::as_str).collect();
             relay::run(zmq::PULL, &upstreams, &plan.port.to_string(), plan.workers, plan.broadcast)
         }
+        ["one-thread", plan] => one_thread::run(&serde_json::from_str(plan)?),
+        ["raw", plan] => raw::run(&serde_json::from_str(plan)?),
         ["host", configuration] => host(configuration),
         _ => bail!("unknown role {args:?}"),
     }
 }
 
-/// The relay's configuration.
+/// The configuration of a relay.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Forwarding {
     pub(crate) upstreams: Vec<String>,

@@ -1,10 +1,11 @@
-//! A row of the table, and the length of its runs. `groups` has the list of rows.
+//! A row of the table, and the length of its runs. `groups` has the list of rows, `goals` what they must reach.
 
+use framegate_tests::bench::ends::Kind;
 use serde::Serialize;
 
-use crate::{deal::Dealing, limits::Limit, sides::Side};
+use crate::{deal::Dealing, sides::Side};
 
-/// One row: the messages, the workers, the sides that forward them, and the limits.
+/// One row: the messages, the workers, and the sides that forward them.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
@@ -28,8 +29,8 @@ pub(crate) struct Row {
     pub(crate) keys: &'static str,
     /// The others are compared with the first.
     pub(crate) sides: Vec<Side>,
-    #[serde(skip)]
-    pub(crate) limits: Vec<Limit>,
+    /// What the ends are made of; `None`: as the command line says.
+    pub(crate) ends: Option<Kind>,
 }
 
 impl Row {
@@ -49,7 +50,7 @@ impl Row {
             apart: false,
             keys: "",
             sides: vec![Side::Relay, Side::Framegate],
-            limits: Vec::new(),
+            ends: None,
         }
     }
 
@@ -79,8 +80,9 @@ impl Row {
         let of_images = if self.broadcast { images * counted } else { in_turn() };
         let ends = 2 * counted;
         match side {
+            Side::Raw => images + 2,
             // A separate message for every stream.
-            Side::Relay => self.streams as u64 * (of_images + ends),
+            Side::Relay | Side::OneThread => self.streams as u64 * (of_images + ends),
             _ => self.ingesters as u64 * (of_images + ends),
         }
     }

@@ -1,4 +1,4 @@
-//! The forwarders to compare: the bare relay, framegate in several variants, dranspose's ingester.
+//! The forwarders to compare: relays that do nothing else, framegate in several variants, dranspose's ingester.
 //!
 //! Each is started from its file with a user's configuration, and is ready when its workers are connected and the scan
 //! has started.
@@ -26,8 +26,12 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Side {
-    /// The bare relay.
+    /// The bare relay, of libzmq.
     Relay,
+    /// A relay on plain TCP, in one thread.
+    OneThread,
+    /// Copies bytes to one worker.
+    Raw,
     /// The command, with the STINS plugin loaded from its file, Redis and a simulated controller.
     Framegate,
     /// The same with a program that embeds framegate and links the STINS source.
@@ -51,6 +55,8 @@ impl Side {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Relay => "relay",
+            Self::OneThread => "one-thread",
+            Self::Raw => "raw",
             Self::Framegate => "framegate",
             Self::Linked => "linked",
             Self::Standalone => "no Redis",
@@ -64,18 +70,27 @@ impl Side {
 
     /// Whether a controller sends assignments.
     pub(crate) fn has_controller(self) -> bool {
-        !matches!(self, Self::Relay | Self::Standalone | Self::Disk)
+        !(self.is_bare() || matches!(self, Self::Standalone | Self::Disk))
     }
 
-    /// Number of ports for workers: the relay always has one.
+    /// Whether it is a program of the benchmark that only forwards. Its role has its name.
+    pub(crate) fn is_bare(self) -> bool {
+        matches!(self, Self::Relay | Self::OneThread | Self::Raw)
+    }
+
+    /// Number of ports for workers: a relay always has one.
     pub(crate) fn ingesters(self, row: &Row) -> usize {
-        if self == Self::Relay { 1 } else { row.ingesters }
+        if self.is_bare() { 1 } else { row.ingesters }
+    }
+
+    pub(crate) fn workers(self, row: &Row) -> usize {
+        if self == Self::Raw { 1 } else { row.workers }
     }
 }
 
 /// A running forwarder.
 pub(crate) enum Forwarder {
-    /// The relay, or dranspose's ingester.
+    /// A relay, or dranspose's ingester.
     Process(Process),
     Host(Host),
 }
@@ -97,12 +112,12 @@ impl Forwarder {
     ) -> anyhow::Result<Self> {
         let own = || std::env::current_exe().map(Command::new);
         Ok(match side {
-            Side::Relay => {
-                let Row { workers, broadcast, .. } = *row;
+            Side::Relay | Side::OneThread | Side::Raw => {
+                let (workers, broadcast) = (side.workers(row), row.broadcast);
                 let upstreams = ports.detectors.iter().map(|port| upstream(*port)).collect();
                 let plan = Forwarding { upstreams, port: ports.workers[0], workers, broadcast };
                 let mut command = own()?;
-                command.args(["role", "relay", &serde_json::to_string(&plan)?]);
+                command.args(["role", side.name(), &serde_json::to_string(&plan)?]);
                 Self::Process(Process::start("relay", &mut command, folder))
             }
             Side::Python => {

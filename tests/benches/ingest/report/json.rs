@@ -1,15 +1,17 @@
-//! All measurements, for programs: each round of each side, and the results of the limits.
+//! All measurements, for programs: each round of each side, and the results of the goals.
 
 use std::{fs, path::Path, thread};
 
-use framegate_tests::bench::ends::Kind;
 use serde_json::{Value, json};
 
 use crate::compare::Rounds;
 
 /// Writes the report to a file.
-pub(crate) fn write(path: &Path, kind: Kind, groups: &[(&str, Vec<Rounds>)]) -> anyhow::Result<()> {
-    let row = |rounds: &Rounds, all: &[Rounds]| json!({"row": rounds.row, "rounds": rounds.sides, "limits": rounds.verdicts(all)});
+pub(crate) fn write(path: &Path, groups: &[(&str, Vec<Rounds>)]) -> anyhow::Result<()> {
+    let row = |rounds: &Rounds, all: &[Rounds]| {
+        let goals = rounds.verdicts(all);
+        json!({"row": rounds.row, "ends": rounds.ends, "rounds": rounds.sides, "goals": goals})
+    };
     let group = |all: &[Rounds]| all.iter().map(|rounds| row(rounds, all)).collect::<Vec<Value>>();
     let groups: serde_json::Map<_, _> =
         groups.iter().map(|(name, all)| ((*name).to_owned(), json!(group(all)))).collect();
@@ -18,7 +20,6 @@ pub(crate) fn write(path: &Path, kind: Kind, groups: &[(&str, Vec<Rounds>)]) -> 
         "cores": thread::available_parallelism()?,
         "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
         "processor": processor(),
-        "ends": kind,
         "groups": groups,
     });
     Ok(fs::write(path, format!("{all:#}\n"))?)

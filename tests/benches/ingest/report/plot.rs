@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use framegate_tests::bench::spread::Spread;
 use plotters::prelude::*;
 
-use crate::{compare::Rounds, limits::Figure, sides::Side};
+use crate::{compare::Rounds, goals::Figure, sides::Side};
 
 /// Draws the rounds that have a relay to a file, one line for each side and transport.
 pub(crate) fn write(path: &Path, all: &[Rounds]) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! A group as a table: a line for each side of a row, ratios to the row's first side, and the results of the limits
+//! A group as a table: a line for each side of a row, ratios to the row's first side, and the results of the goals
 //! below.
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -6,7 +6,7 @@ use framegate_tests::bench::spread::Spread;
 
 use crate::{
     compare::Rounds,
-    limits::{Figure, Verdict},
+    goals::{Figure, Verdict},
     measure::Measured,
     sides::Side,
 };
@@ -16,7 +16,8 @@ pub(crate) fn print(group: &str, all: &[Rounds]) {
     let is_paced = all.iter().any(|rounds| rounds.row.rate.is_some());
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    let mut heads = vec![group, "", "events/s", "ratio", "CPU µs", "ratio", "MiB", "switches"];
+    let mut heads = vec![group, "", "events/s", "ratio", "CPU µs", "ratio", "MiB"];
+    heads.extend(["threads", "switches", "delay µs", "faults"]);
     heads.extend(if is_paced { &["p50 µs", "p99", "p99.9", "most"][..] } else { &[] });
     heads.extend(["generator", "workers", "control", "Redis"]);
     table.set_header(heads);
@@ -27,23 +28,41 @@ pub(crate) fn print(group: &str, all: &[Rounds]) {
             }
         }
     }
-    for column in table.column_iter_mut().skip(2) {
+    print_aligned(table, 2);
+}
+
+/// Prints a table; the figures begin after `words` columns.
+fn print_aligned(mut table: Table, words: usize) {
+    for column in table.column_iter_mut().skip(words) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     println!("\n{table}");
 }
 
-/// Prints the results of the limits. Returns how many are missed.
+/// Prints the results of the goals. Returns how many are missed.
 pub(crate) fn judge(all: &[Rounds]) -> usize {
-    let verdicts: Vec<(&str, Verdict)> = all
-        .iter()
-        .flat_map(|rounds| rounds.verdicts(all).into_iter().map(|verdict| (rounds.row.name.as_str(), verdict)))
-        .collect();
+    let of_row = |rounds: &Rounds| {
+        let name = rounds.row.name.clone();
+        rounds.verdicts(all).into_iter().map(move |verdict| (name.clone(), verdict)).collect::<Vec<_>>()
+    };
+    let verdicts: Vec<(String, Verdict)> = all.iter().flat_map(of_row).collect();
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["goal", "", "measured", "must", "", "stretch", ""]);
+    let word = |is_reached: bool| if is_reached { "reached" } else { "MISSED" };
     for (row, verdict) in &verdicts {
-        let word = if verdict.is_held { "holds" } else { "MISSES" };
-        println!("{row} {word} {}: {}", verdict.what, verdict.value);
+        let Verdict { what, value, must, stretch } = verdict;
+        let mut cells = vec![row.clone(), what.clone(), value.to_string()];
+        for bound in [Some(must), stretch.as_ref()] {
+            cells.push(bound.map_or(NOTHING.to_owned(), |bound| bound.bound.to_string()));
+            cells.push(bound.map_or(String::new(), |bound| word(bound.is_reached).to_owned()));
+        }
+        table.add_row(cells);
     }
-    verdicts.iter().filter(|(_, verdict)| !verdict.is_held).count()
+    if !verdicts.is_empty() {
+        print_aligned(table, 2);
+    }
+    verdicts.iter().filter(|(_, verdict)| !verdict.must.is_reached).count()
 }
 
 fn line(rounds: &Rounds, side: Side, is_paced: bool) -> Vec<String> {
@@ -65,7 +84,10 @@ fn line(rounds: &Rounds, side: Side, is_paced: bool) -> Vec<String> {
         figure(|measured| measured.cpu_us, 2),
         ratio(Figure::Cpu),
         figure(|measured| measured.peak_mib, 0),
+        figure(|measured| measured.threads as f64, 0),
         figure(|measured| measured.switches, 3),
+        figure(|measured| measured.delay_us, 2),
+        figure(|measured| measured.faults, 3),
     ];
     if is_paced {
         for latency in [

@@ -11,7 +11,7 @@ mod libzmq;
 mod process;
 mod receive;
 mod record;
-mod zmtp;
+pub mod zmtp;
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! The part of ZMTP 3.0 (<https://rfc.zeromq.org/spec/23/>) that the ends need: the handshake without security, heads
-//! of frames, and a parser of received bytes that reads only heads.
+//! The part of ZMTP 3.0 (<https://rfc.zeromq.org/spec/23/>) that benchmarks need: the handshake without security, heads
+//! of frames, and two parsers that read only heads. [`Walk`] follows a connection in pieces of any size, for the ends;
+//! [`extent`] finds whole messages in a buffer, for a relay.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,8 +15,11 @@ const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// Sends the greeting with the socket's type and identity.
-pub(crate) fn shake_hands(stream: &mut TcpStream, kind: &str, identity: &str) -> anyhow::Result<()> {
+/// Exchanges greetings, and says the socket's type and identity.
+///
+/// # Errors
+/// The connection ends, or the other side speaks something else.
+pub fn shake_hands(stream: &mut TcpStream, kind: &str, identity: &str) -> anyhow::Result<()> {
     let mut greeting = [0; 64];
     greeting[0] = 0xff;
     greeting[9] = 0x7f;
@@ -43,8 +47,8 @@ pub(crate) fn shake_hands(stream: &mut TcpStream, kind: &str, identity: &str) ->
     Ok(())
 }
 
-/// The head of a frame.
-pub(crate) fn head(into: &mut Vec<u8>, length: usize, more: bool) {
+/// Writes the head of a frame.
+pub fn head(into: &mut Vec<u8>, length: usize, more: bool) {
     let more = if more { MORE } else { 0 };
     match u8::try_from(length) {
         Ok(short) => into.extend_from_slice(&[more, short]),
@@ -61,6 +65,48 @@ pub(crate) fn message(body: &[u8]) -> Vec<u8> {
     head(&mut bytes, body.len(), false);
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// How far the first message reaches in some received bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The message has arrived.
+    Whole {
+        /// Its length, heads included.
+        bytes: usize,
+        /// Whether it is one frame.
+        is_single: bool,
+    },
+    /// It needs at least this many bytes, so far as its heads tell.
+    AtLeast(usize),
+}
+
+/// Finds the end of the first message.
+#[must_use]
+pub fn extent(bytes: &[u8]) -> Extent {
+    let (mut end, mut is_single) = (0usize, true);
+    loop {
+        let needed = bytes.get(end).map_or(2, |flags| head_length(*flags));
+        let Some(head) = bytes.get(end..end + needed) else { return Extent::AtLeast(end + needed) };
+        end += needed + usize::try_from(body_length(head)).unwrap_or(usize::MAX / 2);
+        if head[0] & MORE == 0 {
+            let is_whole = end <= bytes.len();
+            return if is_whole { Extent::Whole { bytes: end, is_single } } else { Extent::AtLeast(end) };
+        }
+        is_single = false;
+    }
+}
+
+/// The length of a head, from its first byte.
+fn head_length(flags: u8) -> usize {
+    if flags & LONG == 0 { 2 } else { 9 }
+}
+
+/// The length of a frame's body, from its whole head.
+fn body_length(head: &[u8]) -> u64 {
+    let mut length = [0; 8];
+    length[9 - head.len()..].copy_from_slice(&head[1..]);
+    u64::from_be_bytes(length)
 }
 
 /// Parses the frames of a connection, from pieces of any size.
@@ -113,15 +159,13 @@ impl Walk {
             if self.head_length == 0 {
                 self.head[0] = *first;
             }
-            let needed = if self.head[0] & LONG == 0 { 2 } else { 9 };
+            let needed = head_length(self.head[0]);
             let here = bytes.len().min(needed - self.head_length);
             self.head[self.head_length..][..here].copy_from_slice(&bytes[..here]);
             self.head_length += here;
             bytes = &bytes[here..];
             if self.head_length == needed {
-                let mut length = [0; 8];
-                length[8 - (needed - 1)..].copy_from_slice(&self.head[1..needed]);
-                self.body = Some(u64::from_be_bytes(length));
+                self.body = Some(body_length(&self.head[..needed]));
                 self.stamp_length = 0;
                 self.end_frame(message);
             }
@@ -166,6 +210,21 @@ mod tests {
                 walk.feed(piece, &mut |stamp| found.push(stamp));
             }
             assert_eq!(found, [Some(77), None], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_whole_message_is_found_and_one_that_is_not_whole_says_how_much_it_needs() {
+        let mut bytes = Vec::new();
+        for (length, more) in [(2, true), (300, false), (4, false)] {
+            head(&mut bytes, length, more);
+            bytes.resize(bytes.len() + length, 7);
+        }
+        let first = 2 + 2 + 9 + 300;
+        assert_eq!(extent(&bytes), Extent::Whole { bytes: first, is_single: false });
+        assert_eq!(extent(&bytes[first..]), Extent::Whole { bytes: 6, is_single: true });
+        for (received, needed) in [(0, 2), (1, 2), (2, 6), (4, 6), (5, 13), (12, 13), (13, first), (first - 1, first)] {
+            assert_eq!(extent(&bytes[..received]), Extent::AtLeast(needed), "of {received}");
         }
     }
 

@@ -1,18 +1,31 @@
-//! The limits of a row: a figure of one side, alone or compared with another side, and its bound. Pure.
+//! Goals: a figure of one side in a row, alone or compared with another side, and its bounds. Pure. `list` has all of
+//! them.
 
-use framegate_tests::bench::spread::Spread;
+pub(crate) mod list;
+
+use std::fmt;
+
+use framegate_tests::bench::{ends::Kind, spread::Spread};
 use serde::Serialize;
 
-use crate::{compare::Rounds, measure::Measured, sides::Side};
+use crate::{compare::Rounds, measure::Measured, rows::Row, sides::Side};
 
-/// One limit.
-#[derive(Debug, Clone)]
-pub(crate) struct Limit {
+/// A median of fewer rounds says too little.
+pub(crate) const ROUNDS: usize = 5;
+
+/// One goal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal {
+    pub(crate) row: &'static str,
+    /// What the ends must be made of.
+    pub(crate) ends: Kind,
     /// The side of the figure.
     pub(crate) side: Side,
     pub(crate) figure: Figure,
     pub(crate) beside: Beside,
-    pub(crate) bound: Bound,
+    pub(crate) must: Bound,
+    /// Only reported. The same kind of bound as `must`.
+    pub(crate) stretch: Option<f64>,
 }
 
 /// A figure of a run.
@@ -26,6 +39,8 @@ pub(crate) enum Figure {
     CpuPerFrame,
     /// The median latency.
     Latency,
+    /// Context switches per event.
+    Switches,
     /// Peak memory, MiB.
     Memory,
     /// Events per second of the other workers until a stalled worker stops everything.
@@ -35,7 +50,7 @@ pub(crate) enum Figure {
 }
 
 /// What the figure is compared with, in the same round.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Beside {
     Nothing,
     /// Ratio to another side's figure.
@@ -47,9 +62,9 @@ pub(crate) enum Beside {
     /// Ratio of another side's figure to this one.
     TimesLess(Side),
     /// Ratio to the same side's figure in another row.
-    Row(String),
+    Row(&'static str),
     /// The ratio to a side, relative to the same ratio in another row.
-    SideInRow(Side, String),
+    SideInRow(Side, &'static str),
 }
 
 /// The bound.
@@ -63,18 +78,44 @@ pub(crate) enum Bound {
     MostOfMost(f64),
 }
 
-/// The result of a limit.
+/// The result of a goal.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Verdict {
-    /// Description, with the limit.
+    /// What is measured.
     pub(crate) what: String,
     pub(crate) value: Spread,
-    pub(crate) is_held: bool,
+    pub(crate) must: Judged,
+    pub(crate) stretch: Option<Judged>,
 }
 
-impl Limit {
-    pub(crate) fn of(side: Side, figure: Figure, beside: Beside, bound: Bound) -> Self {
-        Self { side, figure, beside, bound }
+/// A bound, and whether it is reached.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Judged {
+    pub(crate) bound: String,
+    pub(crate) is_reached: bool,
+}
+
+impl Goal {
+    pub(crate) const fn stretch(self, bound: f64) -> Self {
+        Self { stretch: Some(bound), ..self }
+    }
+
+    pub(crate) const fn with_libzmq(self) -> Self {
+        Self { ends: Kind::Zmq, ..self }
+    }
+
+    /// Whether there is a row, and all that it is compared with. Otherwise it would never be judged.
+    pub(crate) fn is_measurable(&self, rows: &[&Row]) -> bool {
+        let has = |row: &str, side: Side| rows.iter().any(|one| one.name == row && one.sides.contains(&side));
+        let beside = match self.beside {
+            Beside::Nothing => true,
+            Beside::Side(side) | Beside::RateOf(side) | Beside::MoreThan(side) | Beside::TimesLess(side) => {
+                has(self.row, side)
+            }
+            Beside::Row(row) => has(row, self.side),
+            Beside::SideInRow(side, row) => has(self.row, side) && has(row, side) && has(row, self.side),
+        };
+        has(self.row, self.side) && beside
     }
 
     /// `None` if not everything it needs was measured.
@@ -87,27 +128,22 @@ impl Limit {
         let in_row = |name: &str| others.iter().find(|rounds| rounds.row.name == name);
         let value = |round: usize| {
             let figure = of(own, self.side, round)?;
-            Some(match &self.beside {
+            Some(match self.beside {
                 Beside::Nothing => figure,
-                Beside::Side(side) => figure / of(own, *side, round)?,
-                Beside::RateOf(side) => figure / measured(own, *side, round, Figure::Rate)?,
-                Beside::MoreThan(side) => figure - of(own, *side, round)?,
-                Beside::TimesLess(side) => of(own, *side, round)? / figure,
+                Beside::Side(side) => figure / of(own, side, round)?,
+                Beside::RateOf(side) => figure / measured(own, side, round, Figure::Rate)?,
+                Beside::MoreThan(side) => figure - of(own, side, round)?,
+                Beside::TimesLess(side) => of(own, side, round)? / figure,
                 Beside::Row(row) => figure / of(in_row(row)?, self.side, round)?,
                 Beside::SideInRow(side, row) => {
                     let other = in_row(row)?;
-                    (figure / of(own, *side, round)?) / (of(other, self.side, round)? / of(other, *side, round)?)
+                    (figure / of(own, side, round)?) / (of(other, self.side, round)? / of(other, side, round)?)
                 }
             })
         };
         let value = Spread::of((0..own.count()).filter_map(value))?;
-        let is_held = match self.bound {
-            Bound::Least(least) => value.median >= least,
-            Bound::Most(most) => value.median <= most,
-            Bound::LeastOfMost(least) => value.high >= least,
-            Bound::MostOfMost(most) => value.low <= most,
-        };
-        Some(Verdict { what: self.words(), value, is_held })
+        let stretch = self.stretch.map(|stretch| self.must.with(stretch).judge(&value));
+        Some(Verdict { what: self.words(), value, must: self.must.judge(&value), stretch })
     }
 
     fn words(&self) -> String {
@@ -116,11 +152,12 @@ impl Limit {
             Figure::Cpu => "CPU",
             Figure::CpuPerFrame => "CPU per frame",
             Figure::Latency => "p50 µs",
+            Figure::Switches => "switches per event",
             Figure::Memory => "peak MiB",
             Figure::RateUntilFull => "events/s until the limit",
             Figure::RateAfter => "events/s after the timeout",
         };
-        let beside = match &self.beside {
+        let beside = match self.beside {
             Beside::Nothing => String::new(),
             Beside::Side(side) | Beside::RateOf(side) => format!(" : {}", side.name()),
             Beside::MoreThan(side) => format!(" − {}", side.name()),
@@ -128,11 +165,38 @@ impl Limit {
             Beside::Row(row) => format!(" : {row}"),
             Beside::SideInRow(side, row) => format!(" : {} : the same in {row}", side.name()),
         };
-        let bound = match self.bound {
-            Bound::Least(least) | Bound::LeastOfMost(least) => format!("≥ {least}"),
-            Bound::Most(most) | Bound::MostOfMost(most) => format!("≤ {most}"),
+        format!("{figure} of {}{beside}", self.side.name())
+    }
+}
+
+impl Bound {
+    /// The same kind of bound with another figure.
+    fn with(self, bound: f64) -> Self {
+        match self {
+            Self::Least(_) => Self::Least(bound),
+            Self::Most(_) => Self::Most(bound),
+            Self::LeastOfMost(_) => Self::LeastOfMost(bound),
+            Self::MostOfMost(_) => Self::MostOfMost(bound),
+        }
+    }
+
+    fn judge(self, value: &Spread) -> Judged {
+        let is_reached = match self {
+            Self::Least(least) => value.median >= least,
+            Self::Most(most) => value.median <= most,
+            Self::LeastOfMost(least) => value.high >= least,
+            Self::MostOfMost(most) => value.low <= most,
         };
-        format!("{figure} of {}{beside} {bound}", self.side.name())
+        Judged { bound: self.to_string(), is_reached }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Least(least) | Self::LeastOfMost(least) => write!(f, "≥ {least}"),
+            Self::Most(most) | Self::MostOfMost(most) => write!(f, "≤ {most}"),
+        }
     }
 }
 
@@ -143,6 +207,7 @@ impl Figure {
             Self::Cpu => Some(measured.cpu_us),
             Self::CpuPerFrame => Some(measured.cpu_us / streams as f64),
             Self::Latency => measured.latency.map(|latency| latency.p50),
+            Self::Switches => Some(measured.switches),
             Self::Memory => Some(measured.peak_mib),
             Self::RateUntilFull => measured.stall.map(|stall| stall.rate_before),
             Self::RateAfter => measured.stall.map(|stall| stall.rate_after),
