@@ -133,7 +133,7 @@ pub fn with_libzmq(name: &str) -> PathBuf {
     let file = target().join("debug/examples").join(format!("lib{example}.so"));
     if !(framegate::is_built() && file.exists()) {
         let package = format!("framegate-{name}");
-        cargo("build", root(), |cargo| cargo.args(["--features", "libzmq", "-p", &package, "--example", &example]));
+        cargo("build", &root(), |cargo| cargo.args(["--features", "libzmq", "-p", &package, "--example", &example]));
     }
     file
 }
@@ -144,7 +144,7 @@ pub fn with_libzmq(name: &str) -> PathBuf {
 /// If one fails.
 pub fn over_libzmq(more: &[&str]) {
     let tests = ["--features", "libzmq", "-p", "framegate-zmq-source", "--lib", "--test", "bind", "--test", "links"];
-    cargo("test", root(), |cargo| cargo.env("FRAMEGATE_TEST_TRANSPORT", "libzmq").args(tests).args(more));
+    cargo("test", &root(), |cargo| cargo.env("FRAMEGATE_TEST_TRANSPORT", "libzmq").args(tests).args(more));
 }
 
 /// The file of `tests/plugins/other_abi_stable`.

@@ -1,4 +1,4 @@
-//! A STINS detector; the test decides every message. (`framegate_stins::simulate` has one that runs by itself.)
+//! A STINS detector; the test decides every message. (`framegate_stins_detector` has one that runs by itself.)
 //!
 //! Owns a bound PUSH socket. Message numbers and images are counted from 0 in each run.
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use framegate_stins::simulate::{Detector, Simulation, Step};
+use framegate_stins_detector::{Detector, Simulation, Step};
 use serde_json::Value;
 
 use crate::{

@@ -19,10 +19,8 @@ use framegate::{
     names::{IngesterName, StreamName},
     settings::{Control, IngesterSettings, RedisSettings, Settings, StreamSettings},
 };
-use framegate_stins::{
-    Stins,
-    simulate::{Detector, Simulation, Step, image},
-};
+use framegate_stins::Stins;
+use framegate_stins_detector::{Detector, Simulation, Step, image};
 use serde_json::{Value, json};
 
 use crate::{

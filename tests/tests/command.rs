@@ -10,7 +10,7 @@ use std::{
 };
 
 use ::framegate::settings::Settings;
-use framegate_stins::simulate::{Detector, Simulation, Step};
+use framegate_stins_detector::{Detector, Simulation, Step};
 use framegate_tests::{
     framegate,
     host::{Host, LIMIT, write_configuration},

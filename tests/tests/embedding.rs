@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, process::Command, thread, time::Duration,
 };
 
-use framegate_stins::simulate::{self, Detector, Simulation};
+use framegate_stins_detector::{self as simulate, Detector, Simulation};
 use framegate_tests::{
     framegate,
     process::{Process, free_port, text},

@@ -4,7 +4,7 @@
 
 use std::{fs, thread, time::Duration};
 
-use framegate_stins::simulate::{Detector, Simulation, image};
+use framegate_stins_detector::{Detector, Simulation, image};
 use framegate_tests::{
     framegate,
     host::{Host, LIMIT},

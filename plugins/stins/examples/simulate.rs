@@ -4,7 +4,7 @@
 
 use std::{env, process::ExitCode, time::Duration};
 
-use framegate_stins::simulate::{Detector, Simulation, Step};
+use framegate_stins_detector::{Detector, Simulation, Step};
 
 fn main() -> ExitCode {
     let Some(simulation) = arguments() else {

@@ -7,8 +7,6 @@
 
 pub mod messages;
 pub mod run;
-#[cfg(feature = "simulate")]
-pub mod simulate;
 #[cfg(test)]
 mod tests;
 

@@ -9,10 +9,8 @@ use std::{
 };
 
 use framegate_plugin_api::{Deadline, Event, EventKind, EventSink, Progress, Source, SourceRun};
-use framegate_stins::{
-    Stins,
-    simulate::{self, Simulation, Step},
-};
+use framegate_stins::Stins;
+use framegate_stins_detector::{self as simulate, Simulation, Step};
 use framegate_zmq_source::testing::TestHost;
 
 /// Time limit for a condition to become true.

@@ -20,7 +20,7 @@ use std::{
 use anyhow::bail;
 use bytesize::ByteSize;
 use framegate::{Events, Host};
-use framegate_stins::simulate::{Detector, Simulation, Step};
+use framegate_stins_detector::{Detector, Simulation, Step};
 
 use crate::{progress::Progress, tally::Tally};
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use framegate_stins::simulate;
+use framegate_stins_detector as simulate;
 use serde::Deserialize;
 use uuid::Uuid;
 

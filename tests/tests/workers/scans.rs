@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framegate_stins::simulate::image;
+use framegate_stins_detector::image;
 use framegate_tests::{
     controller::LIMIT,
     listener::Listener,

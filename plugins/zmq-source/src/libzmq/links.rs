@@ -88,6 +88,11 @@ impl Links {
 
     /// Takes one message if any link has one; never waits.
     pub(crate) fn receive(&mut self) -> Result<Received, SourceError> {
+        // All that came before over this connection was read.
+        if self.given_up > 0 {
+            self.given_up -= 1;
+            return Ok(Received::Ended(GIVEN_UP));
+        }
         for _ in 0..self.links.len() {
             let turn = self.turn;
             self.turn = (turn + 1) % self.links.len();
@@ -95,10 +100,6 @@ impl Links {
                 Received::Empty => {}
                 found => return Ok(found),
             }
-        }
-        if self.given_up > 0 {
-            self.given_up -= 1;
-            return Ok(Received::Ended(GIVEN_UP));
         }
         Ok(Received::Empty)
     }

@@ -96,6 +96,10 @@ impl Links {
 
     /// Takes one message if any link has one; never waits.
     pub(crate) fn receive(&mut self) -> Result<Received, SourceError> {
+        // All that came before over this connection was taken.
+        if let Some(why) = self.ledger.invalid.pop_front() {
+            return Ok(Received::Ended(why));
+        }
         for _ in 0..self.links.len() {
             let turn = self.turn;
             self.turn = (turn + 1) % self.links.len();
@@ -104,12 +108,8 @@ impl Links {
                 found => return Ok(found),
             }
         }
-        // After all that came before it.
-        if let Some(why) = self.ledger.invalid.pop_front() {
-            return Ok(Received::Ended(why));
-        }
         self.limit_memory();
-        Ok(Received::Empty)
+        Ok(self.ledger.invalid.pop_front().map_or(Received::Empty, Received::Ended))
     }
 
     /// What the sockets may hold.

@@ -1,7 +1,8 @@
 //! A simulated STINS detector, for demonstrations and tests: binds PUSH and streams scans.
 //!
 //! Runs on the caller's thread, owns its context and socket, and knows nothing of framegate: it plays the other side of
-//! the network. Behind the feature `simulate`, so that the plugin does not include it.
+//! the network. A crate of its own, so that the plugin does not contain libzmq.
+#![forbid(unsafe_code)]
 
 use std::{
     fmt, thread,
