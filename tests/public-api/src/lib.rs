@@ -11,8 +11,14 @@ use public_api::Builder;
 use serde_json::Value;
 
 /// Programs and sources build on these crates.
-pub const PACKAGES: &[&str] =
-    &["framegate", "framegate-plugin-abi", "framegate-plugin-api", "framegate-source-kit", "framegate-zmq-source"];
+pub const PACKAGES: &[&str] = &[
+    "framegate",
+    "framegate-plugin-abi",
+    "framegate-plugin-api",
+    "framegate-source-kit",
+    "framegate-zmq-source",
+    "framegate-zmtp",
+];
 
 /// Version of rustdoc's JSON that `public-api` reads.
 const FORMAT: u64 = 57;
