@@ -118,11 +118,12 @@ impl Connection {
         }
     }
 
-    /// Whether it may have a message, or is in the middle of one.
+    /// Whether there may be something to read.
     pub(crate) fn is_readable(&self) -> bool {
         self.readable
     }
 
+    /// Whether a message has come in part.
     pub(crate) fn is_amid(&self) -> bool {
         if let Stage::Open(assembly) = &self.stage { assembly.has_begun(self.input.bytes()) } else { false }
     }

@@ -1,5 +1,5 @@
 //! The part of ZMTP 3.0 (<https://rfc.zeromq.org/spec/23/>) that benchmarks need: the handshake without security, heads
-//! of frames, and two parsers that read only heads. [`Walk`] follows a connection in pieces of any size, for the ends;
+//! of frames, and two parsers that read only heads. `Walk` follows a connection in pieces of any size, for the ends;
 //! [`extent`] finds whole messages in a buffer, for a relay.
 
 use std::{
