@@ -189,6 +189,6 @@ fn mechanism(given: &[u8]) -> Result<(), Fault> {
     if !name.iter().all(u8::is_ascii_uppercase) {
         return Err(Fault::NotZmtp);
     }
-    // The rest of the name is told too.
+    // Wait for the whole name: the message shows it.
     if given.len() < MECHANISM.len() { Ok(()) } else { Err(Fault::Mechanism(Words::new(name))) }
 }

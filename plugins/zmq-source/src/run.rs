@@ -8,11 +8,6 @@ use std::time::Duration;
 use framegate_plugin_api::{Deadline, EventSink, HostContext, Progress, RunStatus, SourceError, SourceRun};
 use framegate_source_kit::{Phase, RunState, Runs};
 
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
-
 use crate::{
     protocol::Assembler,
     settings::{BetweenScans, Pattern, ZmqSettings},
@@ -176,7 +171,7 @@ impl<A> ZmqRun<A> {
         while !self.overdue(deadline)? {
             let Some(links) = &mut self.links else {
                 // Disconnected: there is nothing to read, but a host that calls in a loop must not spin.
-                return wait_for_stop(&self.host, deadline);
+                return transport::wait_for_stop(&self.host, deadline);
             };
             match links.receive()? {
                 Received::Message(_, bytes) | Received::Refused(_, bytes) => {
@@ -215,15 +210,6 @@ impl<A> ZmqRun<A> {
 impl Ends {
     fn of(links: &Links) -> Self {
         Self { disconnects: links.disconnects(), refused: links.refused() }
-    }
-}
-
-fn wait_for_stop(host: &HostContext, deadline: Deadline) -> Result<(), SourceError> {
-    let mut stop = [PollFd::new(host.stop_descriptor(), PollFlags::POLLIN)];
-    let left = i32::try_from(deadline.left_ms()).unwrap_or(i32::MAX);
-    match poll(&mut stop, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(error) => Err(SourceError::internal(format!("waiting for a stop failed: {error}"))),
     }
 }
 

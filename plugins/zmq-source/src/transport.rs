@@ -1,11 +1,19 @@
 //! How bytes come: with the protocol of our own, or through libzmq.
 
-use framegate_plugin_api::{Connection, Deadline, HostContext, SourceError};
+use std::time::Duration;
+
+use framegate_plugin_api::{Connection, Deadline, HostContext, LogLevel, SourceError};
 use framegate_source_kit::{Frames, Malformed};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 #[cfg(feature = "libzmq")]
 use crate::libzmq;
 use crate::{
+    endpoint::{Attach, Endpoint},
+    names::Answer,
     native,
     settings::{Pattern, Transport, ZmqSettings},
 };
@@ -111,3 +119,57 @@ pub(crate) fn check(transport: Transport) -> Result<(), SourceError> {
 
 const WITHOUT_LIBZMQ: &str = "transport: this plugin file is built without libzmq; leave the setting out, or build the \
                               file with the feature libzmq (docs/operate/libzmq.md)";
+
+/// Logs that a detector is absent when a run opens. If its name is unknown, a warning says so.
+pub(crate) fn tell_absent(host: &HostContext, attach: Attach, url: &Endpoint, name: Option<Answer>) {
+    let line = match (attach, name) {
+        (Attach::Connect, Some(Answer::Failed(_))) => return,
+        (Attach::Connect, Some(Answer::Pending)) => {
+            format!("waiting for the detector at {url:?} (the name server has not answered yet; retrying)")
+        }
+        (Attach::Connect, _) => format!("waiting for the detector at {url:?} (nothing answers there yet)"),
+        (Attach::Bind, _) => format!("waiting for the detector to connect to {url:?}"),
+    };
+    host.log(LogLevel::Info, line);
+}
+
+/// Logs that a detector's name is not known.
+pub(crate) fn tell_unknown(host: &HostContext, url: &Endpoint, why: &str) {
+    let line = format!(
+        "{url:?}: this host name is not known: {why}; check upstream_url and the name server (`getent hosts NAME`). Retrying \
+         in the background"
+    );
+    host.log(LogLevel::Warn, line);
+}
+
+/// How long opening a run waits after the handshakes.
+pub(crate) fn settle(settings: &ZmqSettings, pattern: Pattern) -> Duration {
+    match pattern {
+        Pattern::Pull => RECONNECT_SETTLE,
+        Pattern::SubscribeAll => settings.subscribe_settle.0,
+    }
+}
+
+/// Waits until a stop is requested, at most until the deadline.
+pub(crate) fn wait_for_stop(host: &HostContext, deadline: Deadline) -> Result<(), SourceError> {
+    let mut stop = [PollFd::new(host.stop_descriptor(), PollFlags::POLLIN)];
+    loop {
+        match poll(&mut stop, timeout(deadline.left())) {
+            Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(SourceError::internal(format!("waiting for a stop failed: {error}"))),
+        }
+    }
+}
+
+/// For `poll`: rounded up, so that a short wait does not spin.
+pub(crate) fn timeout(left: Duration) -> PollTimeout {
+    i32::try_from(left.as_nanos().div_ceil(1_000_000))
+        .ok()
+        .and_then(|ms| ms.try_into().ok())
+        .unwrap_or(PollTimeout::MAX)
+}
+
+/// libzmq's PUSH side checks its connections only every 3 million clock ticks while it sends. Until then it may still
+/// send to the previous run's connection, and those messages are lost.
+const RECONNECT_SETTLE: Duration = Duration::from_millis(3);

@@ -18,7 +18,7 @@ use crate::{
     endpoint::{Attach, Endpoint},
     names::{self, Answer},
     settings::{Pattern, ZmqSettings},
-    transport::{Backlog, Received},
+    transport::{self, Backlog, Received},
 };
 
 /// The connections, at least one.
@@ -64,24 +64,11 @@ impl Links {
         };
         links.wait_for_handshakes(settings.connect_wait.0);
         if links.links.iter().any(|link| link.handshake().is_made()) {
-            links.settle(match pattern {
-                Pattern::Pull => RECONNECT_SETTLE,
-                Pattern::SubscribeAll => settings.subscribe_settle.0,
-            });
+            links.settle(transport::settle(settings, pattern));
         }
         links.tell_unknown_name();
         for link in links.links.iter().filter(|link| !link.handshake().is_made()) {
-            let url = link.url();
-            let line = match (settings.attach, link.name_answer()) {
-                // A warning is logged.
-                (Attach::Connect, Some(Answer::Failed(_))) => continue,
-                (Attach::Connect, Some(Answer::Pending)) => {
-                    format!("waiting for the detector at {url:?} (the name server has not answered yet; retrying)")
-                }
-                (Attach::Connect, _) => format!("waiting for the detector at {url:?} (nothing answers there yet)"),
-                (Attach::Bind, _) => format!("waiting for the detector to connect to {url:?}"),
-            };
-            host.log(LogLevel::Info, line);
+            transport::tell_absent(host, settings.attach, link.url(), link.name_answer());
         }
         Ok(links)
     }
@@ -204,11 +191,7 @@ impl Links {
             _ => None,
         });
         if let Some((url, why)) = unknown {
-            let line = format!(
-                "{url:?}: this host name is not known: {why}; check upstream_url and the name server (`getent hosts \
-                 NAME`). Retrying in the background"
-            );
-            self.host.log(LogLevel::Warn, line);
+            transport::tell_unknown(&self.host, url, &why);
             self.unknown_told = true;
         }
     }
@@ -340,7 +323,3 @@ const GIVEN_UP: Malformed = Malformed::new(
 
 /// How soon the answer of a name server is noticed while the start of a scan waits for it.
 const LOOK: Duration = Duration::from_millis(1);
-
-/// libzmq's PUSH side checks its connections only every 3 million clock ticks while it sends. Until then it may still
-/// send to the previous run's connection, and those messages are lost.
-const RECONNECT_SETTLE: Duration = Duration::from_millis(3);

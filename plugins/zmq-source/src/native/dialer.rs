@@ -48,7 +48,7 @@ enum State {
 
 /// How soon a detector that binds late is found. An attempt on a closed port costs a packet or two.
 const AGAIN: Duration = Duration::from_millis(50);
-/// The pause after a peer that is none: it is likely to be none again.
+/// The pause after a peer that is no such ZeroMQ socket: the next attempt is likely to find the same peer.
 const AGAIN_AFTER_STRANGER: Duration = Duration::from_millis(500);
 /// Time limit for an attempt: two packets more than the first, for a network that loses some. If a machine is off, the
 /// kernel would try for two minutes, and the name would not be looked up again meanwhile.

@@ -190,7 +190,7 @@ impl Link {
         }
     }
 
-    /// Goes on with a connection of which a poll has found this.
+    /// Continues a connection with the result of a poll.
     fn advance(&mut self, place: usize, found: PollFlags, ledger: &mut Ledger) {
         match self.connections[place].polled(found, &ledger.terms) {
             Ok(false) => {}

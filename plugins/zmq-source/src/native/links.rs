@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framegate_plugin_api::{Connection, Deadline, HostContext, LogLevel, SourceError};
+use framegate_plugin_api::{Connection, Deadline, HostContext, SourceError};
 use framegate_source_kit::Malformed;
 use framegate_zmtp::Role;
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags, poll},
 };
 use smallvec::SmallVec;
 
@@ -26,7 +26,7 @@ use crate::{
     endpoint::{Attach, Endpoint},
     names::{self, Answer},
     settings::{Pattern, ZmqSettings},
-    transport::{Backlog, Received},
+    transport::{self, Backlog, Received},
 };
 
 /// See the module. At least one link.
@@ -41,10 +41,6 @@ pub(crate) struct Links {
     unknown_told: BTreeSet<String>,
 }
 
-/// libzmq's PUSH side checks its connections only every 3 million clock ticks while it sends. Until then it may still
-/// send to the previous run's connection, and those messages are lost.
-const RECONNECT_SETTLE: Duration = Duration::from_millis(3);
-
 const NO_ROOM: Malformed = Malformed::new("unfinished messages need more than max_message together");
 
 impl Links {
@@ -54,9 +50,9 @@ impl Links {
         if settings.attach == Attach::Connect {
             urls.iter().filter_map(Endpoint::name).for_each(names::ask);
         }
-        let (role, prefixes, settle) = match pattern {
-            Pattern::Pull => (Role::Pull, Vec::new(), RECONNECT_SETTLE),
-            Pattern::SubscribeAll => (Role::Sub, settings.subscribe.clone(), settings.subscribe_settle.0),
+        let (role, prefixes) = match pattern {
+            Pattern::Pull => (Role::Pull, Vec::new()),
+            Pattern::SubscribeAll => (Role::Sub, settings.subscribe.clone()),
         };
         let limits = Limits {
             part: settings.max_part.0,
@@ -75,21 +71,11 @@ impl Links {
         };
         links.wait_for_handshakes(settings.connect_wait.0)?;
         if links.links.iter().any(|link| link.open() > 0) {
-            links.settle(settle)?;
+            transport::wait_for_stop(host, Deadline::after(transport::settle(settings, pattern)))?;
         }
         links.tell_unknown_names();
         for link in links.links.iter().filter(|link| link.open() == 0) {
-            let url = &link.url;
-            let line = match (settings.attach, link.name_answer()) {
-                // A warning is logged.
-                (Attach::Connect, Some(Answer::Failed(_))) => continue,
-                (Attach::Connect, Some(Answer::Pending)) => {
-                    format!("waiting for the detector at {url:?} (the name server has not answered yet; retrying)")
-                }
-                (Attach::Connect, _) => format!("waiting for the detector at {url:?} (nothing answers there yet)"),
-                (Attach::Bind, _) => format!("waiting for the detector to connect to {url:?}"),
-            };
-            host.log(LogLevel::Info, line);
+            transport::tell_absent(host, settings.attach, &link.url, link.name_answer());
         }
         Ok(links)
     }
@@ -180,12 +166,10 @@ impl Links {
         let now = Instant::now();
         let due = self.links.iter_mut().filter_map(|link| link.tick(now, &mut self.ledger)).min();
         let left = due.map_or(until, |due| due.min(until)).saturating_duration_since(now);
-        // Rounded up, so that a short wait does not spin.
-        let left = i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
         let mut set = PollSet::new();
         set.push(PollFd::new(self.ledger.host.stop_descriptor(), PollFlags::POLLIN));
         self.links.iter().for_each(|link| link.watch(&mut set));
-        match poll(&mut set, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        match poll(&mut set, transport::timeout(left)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(SourceError::internal(format!("waiting for messages failed: {error}"))),
         }
@@ -211,20 +195,6 @@ impl Links {
         }
     }
 
-    fn settle(&mut self, time: Duration) -> Result<(), SourceError> {
-        let mut stop = [PollFd::new(self.ledger.host.stop_descriptor(), PollFlags::POLLIN)];
-        let until = Instant::now() + time;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let left = i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
-            match poll(&mut stop, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-                Err(Errno::EINTR) => {}
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(SourceError::internal(format!("waiting failed: {error}"))),
-            }
-        }
-    }
-
     /// Unfinished messages of all connections together hold at most `max_message`: those that have the most are skipped.
     fn limit_memory(&mut self) {
         let most = self.ledger.terms.limits.message;
@@ -243,11 +213,7 @@ impl Links {
             let Some(Answer::Failed(why)) = link.name_answer() else { continue };
             let url = &link.url;
             if self.unknown_told.insert(url.as_str().to_owned()) {
-                let line = format!(
-                    "{url:?}: this host name is not known: {why}; check upstream_url and the name server (`getent hosts \
-                     NAME`). Retrying in the background"
-                );
-                self.ledger.host.log(LogLevel::Warn, line);
+                transport::tell_unknown(&self.ledger.host, url, &why);
             }
         }
     }

@@ -52,7 +52,7 @@ pub(crate) struct Assembly {
     parts: usize,
     /// Why the message is skipped.
     refused: Option<Malformed>,
-    /// A part of which some bytes are still missing, and whether another one follows it.
+    /// The incomplete part, and whether another part follows it.
     begun: Option<(Part, bool)>,
     /// Whether the last part that was read into its own memory was in the message before, so that the next is likely to be.
     is_large: bool,
