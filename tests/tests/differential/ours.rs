@@ -141,6 +141,10 @@ fn zmq<S: Source>(case: &Case) -> Made {
     let socket = socket(detector);
     let address = format!("tcp://127.0.0.1:{}", free_port());
     let mut settings = json!({"upstream_url": address, "max_parts": MAX_PARTS});
+    if case.reach != Reach::Bound {
+        // The connection goes on only in calls of the source, and the next one comes when the detector is subscribed.
+        settings["connect_wait"] = format!("{} s", LIMIT.as_secs()).into();
+    }
     match case.reach {
         Reach::Plainly => {}
         Reach::OtherPattern => settings["pattern"] = if detector == PUB { "sub" } else { "pull" }.into(),
