@@ -30,6 +30,7 @@ mod park;
 pub(crate) mod recycle;
 pub(crate) mod source;
 mod sync;
+pub(crate) mod turns;
 pub(crate) mod wake;
 #[cfg(test)]
 mod walk;

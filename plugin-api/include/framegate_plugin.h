@@ -68,8 +68,9 @@ enum {
 
 /* What next answers. */
 enum {
-    FRAMEGATE_PROGRESS_MORE = 1, /* there may be more immediately: call again */
-    FRAMEGATE_PROGRESS_IDLE = 2, /* the time is over, or a stop is requested, and nothing is waiting */
+    FRAMEGATE_PROGRESS_MORE = 1, /* there may be more immediately: call again; if in doubt, this */
+    FRAMEGATE_PROGRESS_IDLE = 2, /* nothing is waiting: these events are all that have come, or the time is over, or a stop
+                                    is requested. The host forwards such events at once, on this thread, and calls again */
     FRAMEGATE_PROGRESS_END = 3   /* the run's last event was given; later calls only read and count further messages */
 };
 

@@ -115,9 +115,9 @@ static int32_t counter_next(void *source, struct framegate_batch *batch, uint64_
         self->given++;
         self->due_ns += self->period_us * 1000;
     }
-    batch->progress = self->given == self->events ? FRAMEGATE_PROGRESS_END
-                      : batch->events_len > 0     ? FRAMEGATE_PROGRESS_MORE
-                                                  : FRAMEGATE_PROGRESS_IDLE;
+    batch->progress = self->given == self->events  ? FRAMEGATE_PROGRESS_END
+                      : self->due_ns <= now_ns() ? FRAMEGATE_PROGRESS_MORE
+                                                 : FRAMEGATE_PROGRESS_IDLE;
     return FRAMEGATE_OUTCOME_DONE;
 }
 

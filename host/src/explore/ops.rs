@@ -44,22 +44,46 @@ pub(super) enum Op {
     CapturedOld,
     /// Enough time passes for all timeouts.
     Wait,
-    /// One turn of the forwarder.
+    /// One turn of the forwarder's own thread.
     Turn,
+    /// A short turn of a reader. What is decided in it is done later.
+    ShortTurn,
 }
 
 impl Op {
+    /// Whether the forwarder's own thread does it, in one of its turns.
+    pub(super) fn is_own(self) -> bool {
+        !matches!(
+            self,
+            Self::Obey(_)
+                | Self::Event(_)
+                | Self::Full(_)
+                | Self::End(_)
+                | Self::Fail(_)
+                | Self::Disk
+                | Self::Swap
+                | Self::ShortTurn
+        )
+    }
+
     /// Whether the operation is part of an undisturbed scan.
     pub(super) fn is_usual(self) -> bool {
         matches!(
             self,
-            Self::Assign | Self::Obey(_) | Self::Event(_) | Self::Ping(_) | Self::Take(_) | Self::Captured | Self::Turn
+            Self::Assign
+                | Self::Obey(_)
+                | Self::Event(_)
+                | Self::Ping(_)
+                | Self::Take(_)
+                | Self::Captured
+                | Self::Turn
+                | Self::ShortTurn
         )
     }
 }
 
 /// All operations.
-pub(super) const ALL: [Op; 32] = [
+pub(super) const ALL: [Op; 33] = [
     Op::Start { both: true },
     Op::Start { both: false },
     Op::Finish,
@@ -92,6 +116,7 @@ pub(super) const ALL: [Op; 32] = [
     Op::CapturedOld,
     Op::Wait,
     Op::Turn,
+    Op::ShortTurn,
 ];
 
 /// Limits on operations that create ever new states.

@@ -35,6 +35,8 @@ pub(super) struct Spec {
     pub(super) earlier: [Earlier; STREAMS],
     /// The scan whose capture is being closed.
     closing: Option<usize>,
+    /// What was decided in a short turn and is done in the next turn of the own thread.
+    undone: Vec<Deed>,
     /// The capture blocks.
     pub(super) stands: bool,
     /// Whether the second stream is fed on demand, and whether it will be after a swap that waits for the next scan.
@@ -43,11 +45,19 @@ pub(super) struct Spec {
     swaps: usize,
 }
 
+#[derive(Debug, Clone, Copy, Hash)]
+enum Deed {
+    /// Trigger a stream.
+    Trigger(usize),
+    /// Close the capture of a scan.
+    Close(usize),
+}
+
 /// Hashes only what affects later behaviour. The counts are compared with the real ones after each step, and affect nothing.
 impl Hash for Spec {
     fn hash<H: Hasher>(&self, to: &mut H) {
         (&self.started, &self.scan, &self.readers, &self.inbox, &self.workers).hash(to);
-        (&self.ready, &self.finished, &self.closing).hash(to);
+        (&self.ready, &self.finished, &self.closing, &self.undone).hash(to);
         (&self.stands, &self.on_demand, &self.swap, &self.swaps).hash(to);
     }
 }
@@ -81,11 +91,14 @@ impl Spec {
             Op::Take(worker) | Op::Unreachable(worker) => !self.workers[worker].pending.is_empty(),
             Op::Captured => self.closing.is_some(),
             Op::Restart(worker) => self.workers[worker].restarts < self.bounds.restarts,
-            Op::Ping(_) | Op::Wait | Op::Turn => true,
+            Op::Ping(_) | Op::Wait | Op::Turn | Op::ShortTurn => true,
         }
     }
 
     pub(super) fn step(&mut self, op: Op) {
+        if op.is_own() {
+            self.act();
+        }
         match op {
             Op::Start { both } => self.start(both),
             Op::Finish => {
@@ -164,7 +177,11 @@ impl Spec {
             }
             Op::CapturedOld => {}
             Op::Wait => self.wait(),
-            Op::Turn => self.turn(),
+            Op::Turn => {
+                self.short_turn();
+                self.act();
+            }
+            Op::ShortTurn => self.short_turn(),
         }
     }
 
@@ -261,7 +278,16 @@ impl Spec {
         }
     }
 
-    fn turn(&mut self) {
+    fn act(&mut self) {
+        for deed in std::mem::take(&mut self.undone) {
+            match deed {
+                Deed::Trigger(stream) => self.readers[stream].orders.push_back(Order::Give),
+                Deed::Close(scan) => self.closing = Some(scan),
+            }
+        }
+    }
+
+    fn short_turn(&mut self) {
         let Some(scan) = &mut self.scan else { return };
         let mut failures = 0;
         for (stream, inbox) in scan.streams.iter_mut().zip(&mut self.inbox) {
@@ -295,7 +321,7 @@ impl Spec {
             if missing.iter().all(|stream| scan.streams[*stream].on_demand) {
                 for stream in missing {
                     if scan.streams[stream].asked.replace(*number) != Some(*number) {
-                        self.readers[stream].orders.push_back(Order::Give);
+                        self.undone.push(Deed::Trigger(stream));
                     }
                 }
                 return false;
@@ -304,7 +330,7 @@ impl Spec {
         if scan.phase == Phase::Finishing {
             scan.discard();
             scan.phase = Phase::Closing { overdue: false };
-            self.closing = Some(scan.number);
+            self.undone.push(Deed::Close(scan.number));
             let left = std::mem::take(&mut scan.assigned).len() as u64;
             self.count(Counter::AssignmentsWithoutEvents, left);
         } else if scan.broken {

@@ -102,6 +102,9 @@ impl World {
     /// Executes an operation that `before` allows.
     pub(super) fn step(&mut self, before: &Spec, op: Op) {
         let (now, wall) = (self.now, SystemTime::UNIX_EPOCH);
+        if op.is_own() {
+            self.act();
+        }
         match op {
             Op::Start { both } => {
                 let streams = (0..if both { 2 } else { 1 }).map(stream_name).collect();
@@ -170,7 +173,11 @@ impl World {
                 let limits = self.heart.limits().clone();
                 self.heart.workers.evict(self.now, &limits, false);
             }
-            Op::Turn => self.turn(),
+            Op::Turn => {
+                self.short_turn();
+                self.act();
+            }
+            Op::ShortTurn => self.short_turn(),
         }
     }
 
@@ -192,7 +199,7 @@ impl World {
         self.heart.assign(Assignments { scan: scan_id(scan), workers, events }, self.now);
     }
 
-    fn turn(&mut self) {
+    fn short_turn(&mut self) {
         let mut items = VecDeque::new();
         for stream in 0..STREAMS {
             let Some(queue) = &self.inputs[stream] else { continue };
@@ -211,7 +218,6 @@ impl World {
         let wall = SystemTime::UNIX_EPOCH;
         while !self.stands && self.heart.pair(self.now, wall, &self.account, |_| ()) {}
         self.heart.advance(self.now);
-        self.act();
     }
 
     fn act(&mut self) {

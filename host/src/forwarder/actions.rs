@@ -49,7 +49,7 @@ impl Forwarder {
         let input = &mut self.inputs[stream];
         let freed = input.space.clone();
         let account = Account::new(share, move || freed.freed());
-        let queue = Queue::new(input.reader.shared.when_full(), account, input.space.clone(), self.wake.clone());
+        let queue = Queue::new(input.reader.shared.when_full(), account, input.space.clone(), self.bell.clone());
         let left = input.queue.replace(queue.clone()).map(|old| old.abandon()).unwrap_or_default();
         input.reader.order(Order::Scan { queue, opens, from: input.from.take() });
         // After a swap that failed it is not the one that was expected.

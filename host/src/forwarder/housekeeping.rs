@@ -116,6 +116,7 @@ impl Forwarder {
 
     pub(super) fn publish(&mut self, now: Instant, stopped: bool) {
         self.state.reported_at = now;
+        self.state.landmarks = Some(self.ingester.landmarks(now));
         let inputs = &self.inputs;
         let source = |stream: usize, report: &mut StreamReport| {
             let Some(status) = inputs[stream].queue.as_ref().map(|queue| queue.status()) else { return };

@@ -1,22 +1,26 @@
-//! The forwarder: the one thread of an ingester that joins control, sources, workers and capture.
+//! The forwarder of an ingester: joins control, sources, workers and capture.
 //!
-//! Owns the workers' port, the scan's state, and the handles of the readers. It waits for the port's connections and
-//! one wake descriptor; never for Redis, a disk, a log or a source.
+//! Owns the workers' port, the scan's state, and the handles of the readers. Everything is done in turns, which never wait.
+//! Its [own thread](thread) takes them, and waits in between for the port's connections and one wake descriptor; never for
+//! Redis, a disk, a log or a source. While it sleeps, a reader whose event has come alone takes a [short
+//! turn](Forwarder::short_turn) itself, so that the event is not handed to another thread.
 
 mod actions;
 mod housekeeping;
 mod swap;
+mod thread;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem,
     sync::Arc,
-    thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+pub(crate) use self::thread::ForwarderThread;
 use crate::{
     budget::Account,
     counter::Counter,
@@ -26,11 +30,13 @@ use crate::{
         assemble::Slot,
         command::{Assignments, Command},
         report::Report,
+        snapshot::Landmarks,
     },
     names::ScanId,
     output::{
         dump::Dump,
         router::{Router, SendOutcome, WorkerInput},
+        watch::Watch,
     },
     settings::IngesterSettings,
     source::{
@@ -38,7 +44,7 @@ use crate::{
         reader::{Reader, TakeOver},
         replacement::{NextSource, SourceNotice},
     },
-    wake::Wake,
+    turns::{Bell, ShortTurn, Turns},
     worker::link::Links,
 };
 
@@ -49,7 +55,10 @@ pub(crate) struct Forwarder {
     pub(crate) ingester: Ingester,
     pub(crate) inputs: Vec<Input>,
     pub(crate) router: Router,
-    pub(crate) wake: Wake,
+    /// For the queues of the readers.
+    pub(crate) bell: Bell,
+    /// Names the ingester in log lines.
+    pub(crate) named: tracing::Span,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) assignments: mpsc::Receiver<Assignments>,
     /// Notices to the host about the sources. Unbounded, because the forwarder may not wait: one message for each
@@ -98,6 +107,8 @@ pub(crate) struct LoopState {
     stop_at: Option<Instant>,
     housekeeping_at: Instant,
     reported_at: Instant,
+    /// Those of the last report.
+    landmarks: Option<Landmarks>,
     rate: housekeeping::Rate,
 }
 
@@ -109,6 +120,7 @@ impl LoopState {
             stop_at: None,
             housekeeping_at: now,
             reported_at: now,
+            landmarks: None,
             rate: housekeeping::Rate::new(now),
         }
     }
@@ -120,44 +132,18 @@ const ASSIGNMENTS_LIMIT: usize = 10 << 20;
 const PAIRS_AT_ONCE: usize = 128;
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_millis(200);
-/// How long control may take to end. The host waits less, but its time began earlier.
-const CONTROL_ENDS: Duration = Duration::from_millis(1000);
-/// A disk that takes nothing for so long hangs. On a busy machine a slow one may take a while for a piece.
-const DISK_ANSWERS: Duration = Duration::from_secs(2);
-/// A worker that has just read our address pings within milliseconds; the rest is for a busy machine.
-const LAST_PINGS: Duration = Duration::from_millis(60);
 
 impl Forwarder {
-    /// The thread's main loop. Ends after [`Command::Stop`], or when control is gone.
-    pub(crate) fn run(mut self) {
-        let mut landmarks = None;
-        loop {
-            self.wake.clear();
-            let now = Instant::now();
-            let busy = self.turn(now);
-            let seen = Some(self.ingester.landmarks(now));
-            if seen != landmarks || now.duration_since(self.state.reported_at) >= REPORT {
-                landmarks = seen;
-                self.publish(now, false);
-            }
-            let delivered =
-                !busy && self.ingester.workers.nothing_waits() && !self.ingester.is_asking() && !self.dump.holds_back();
-            if self.state.stop_at.is_some_and(|stop_at| delivered || now >= stop_at) {
-                return self.close();
-            }
-            if !busy {
-                self.inputs.iter().filter_map(|input| input.queue.as_ref()).for_each(|queue| queue.rest());
-                self.router.wait(self.patience());
-            }
-        }
-    }
-
-    /// Does everything that can be done now. Returns whether there may be more immediately.
-    fn turn(&mut self, now: Instant) -> bool {
-        let mut busy = self.take_commands(now);
+    /// Does everything that can be done now. Returns how long to wait for more; `None`: everything is done that was to be
+    /// done before the end. [own thread]
+    fn turn(&mut self, watch: &Watch) -> Option<Duration> {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        self.router.note(watch);
+        // First what short turns have decided.
+        let mut busy = self.act();
+        busy |= self.take_commands(now);
         busy |= self.take_items();
         let ingester = &mut self.ingester;
-        let wall = SystemTime::now();
         busy |= self.links.join(&mut ingester.workers, now, wall);
         busy |= self.router.receive(now, |heard| match heard {
             WorkerInput::Message { identity, payload } => ingester.workers.ping(identity, payload, now, wall),
@@ -182,7 +168,47 @@ impl Forwarder {
             self.state.housekeeping_at = now;
             self.housekeeping(now);
         }
-        busy
+        if self.has_landmark(now) || now.duration_since(self.state.reported_at) >= REPORT {
+            self.publish(now, false);
+        }
+        let delivered =
+            !busy && self.ingester.workers.nothing_waits() && !self.ingester.is_asking() && !self.dump.holds_back();
+        if self.state.stop_at.is_some_and(|stop_at| delivered || now >= stop_at) {
+            return None;
+        }
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        self.rest();
+        Some(self.patience())
+    }
+
+    /// Forwards what has come. Returns whether that is all: nothing waits for a worker, and no decision was made that its own
+    /// thread must execute. [reader thread]
+    fn short_turn(&mut self) -> bool {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        self.take_items();
+        let has_more = self.pair(now, wall);
+        self.flush(now);
+        self.ingester.advance(now);
+        let is_all = !has_more
+            && self.ingester.workers.nothing_waits()
+            && self.ingester.actions.is_empty()
+            && !self.has_landmark(now);
+        if is_all {
+            self.rest();
+        }
+        is_all
+    }
+
+    /// Whether a report is due at once.
+    fn has_landmark(&self, now: Instant) -> bool {
+        self.state.landmarks != Some(self.ingester.landmarks(now))
+    }
+
+    /// Nothing more can be done with the events that have come.
+    fn rest(&self) {
+        self.inputs.iter().filter_map(|input| input.queue.as_ref()).for_each(|queue| queue.rest());
     }
 
     fn take_commands(&mut self, now: Instant) -> bool {
@@ -287,59 +313,16 @@ impl Forwarder {
             HOUSEKEEPING
         }
     }
-
-    /// Closes sources, capture and socket, in this order, each with a time limit.
-    fn close(mut self) {
-        let limit = Instant::now() + Duration::from_millis(400);
-        // The remaining events are shown as queued.
-        self.take_items();
-        for (stream, input) in self.inputs.iter_mut().enumerate() {
-            input.reader.stop();
-            drop(input.next.take());
-            if let Some(queue) = input.queue.take() {
-                self.ingester.left_behind(stream, queue.abandon());
-            }
-        }
-        let last = ScanId(Uuid::nil());
-        self.dump.close(last);
-        for input in &mut self.inputs {
-            input.reader.join(limit);
-        }
-        self.wait_for_disk(last, limit);
-        self.publish(Instant::now(), true);
-        self.dump.join(limit);
-        outlive_control(&self.commands, &mut self.router, &self.wake);
-    }
-
-    /// Waits for the capture to close, at least until `limit`. A disk that is slow and takes something has the rest of the
-    /// grace.
-    fn wait_for_disk(&mut self, closes: ScanId, limit: Instant) {
-        let latest = self.state.stop_at.map_or(limit, |stop_at| stop_at.max(limit));
-        // Hanging readers may have used up the limit.
-        let mut until = (Instant::now() + DISK_ANSWERS).min(latest).max(limit);
-        let mut left = self.dump.left_to_write();
-        while self.dump.closed() != Some(closes) && Instant::now() < until {
-            thread::park_timeout(Duration::from_millis(2));
-            let now_left = self.dump.left_to_write();
-            if now_left < left {
-                left = now_left;
-                until = (Instant::now() + DISK_ANSWERS).min(latest).max(limit);
-            }
-        }
-    }
 }
 
-/// Keeps the socket open until control has removed its published state. A dranspose worker that pings a closed socket
-/// can no longer end: it waits without a limit until its ping is taken.
-fn outlive_control(commands: &mpsc::Receiver<Command>, router: &mut Router, wake: &Wake) {
-    let (mut limit, mut gone) = (Instant::now() + CONTROL_ENDS, false);
-    while Instant::now() < limit {
-        wake.clear();
-        if !gone && commands.is_closed() {
-            gone = true;
-            limit = limit.min(Instant::now() + LAST_PINGS);
-        }
-        router.receive(Instant::now(), |_| None);
-        router.wait(Duration::from_millis(5));
+impl ShortTurn for Turns<Forwarder> {
+    fn take(&self) {
+        self.short(|forwarder| {
+            // Taken out, because a clone of it would cost more than the rest of an enter.
+            let named = mem::replace(&mut forwarder.named, tracing::Span::none());
+            let is_all = named.in_scope(|| forwarder.short_turn());
+            forwarder.named = named;
+            is_all
+        });
     }
 }

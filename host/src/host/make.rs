@@ -17,11 +17,11 @@ use crate::{
     budget::Account,
     control::{CommandSender, IngesterHandle, Parameters},
     events::News,
-    forwarder::{Forwarder, Input, LoopState},
+    forwarder::{Forwarder, ForwarderThread, Input, LoopState},
     ingester::{Ingester, Limits, report::Report},
     names::StreamName,
     near::near,
-    output::{dump::Dump, limits::connection_limits, router::Router},
+    output::{dump::Dump, limits::connection_limits, router::Router, watch::Watch},
     plugin::refusal::{self, Refusal},
     settings::{IngesterSettings, Settings, StreamSettings},
     source::{
@@ -177,11 +177,13 @@ pub(crate) fn prepare(
     settings: &Settings,
     notices: mpsc::UnboundedSender<SourceNotice>,
     news: News,
-) -> Result<(Forwarder, IngesterHandle, Exchange), Problem> {
+) -> Result<(ForwarderThread, IngesterHandle, Exchange), Problem> {
     let name = ingester.name.clone();
     let wrong = |text: String| Problem::ingester(&ingester.name, &text);
-    let wake = Wake::new().map_err(|problem| wrong(format!("no descriptor: {problem}")))?;
-    let router = Router::bind(ingester.bind, ingester.port, wake.clone()).map_err(|problem| {
+    let no_descriptor = |problem| wrong(format!("no descriptor: {problem}"));
+    let wake = Wake::new().map_err(no_descriptor)?;
+    let watch = Watch::new(wake.clone()).map_err(no_descriptor)?;
+    let router = Router::bind(ingester.bind, ingester.port, &watch).map_err(|problem| {
         let (port, at) = (ingester.port, ingester.bind.map(|address| format!(" of {address}")).unwrap_or_default());
         let advice = match problem.kind() {
             std::io::ErrorKind::AddrInUse => {
@@ -242,7 +244,8 @@ pub(crate) fn prepare(
         ingester: heart,
         inputs,
         router,
-        wake,
+        bell: wake.clone().into(),
+        named: tracing::error_span!(parent: None, "ingester", ingester = %name),
         commands,
         assignments,
         notices,
@@ -253,5 +256,5 @@ pub(crate) fn prepare(
         assembled: Account::new(memory, move || room.ring()),
         state: LoopState::new(Instant::now()),
     };
-    Ok((forwarder, handle, exchange))
+    Ok((ForwarderThread { forwarder, watch, wake }, handle, exchange))
 }

@@ -24,7 +24,7 @@ use crate::{
         report::{ControlReport, ControlState},
     },
     events::{HostEvent, News, RingAtEnd},
-    forwarder::Forwarder,
+    forwarder::ForwarderThread,
     names::StreamName,
     observe::{admin::Admin, status::Observer},
     plugin::identity::SourceIdentity,
@@ -135,14 +135,14 @@ struct WaitingIngester {
 }
 
 impl WaitingIngester {
-    fn new(forwarder: Forwarder, handle: IngesterHandle, news: News) -> Result<Self, Problem> {
+    fn new(thread: ForwarderThread, handle: IngesterHandle, news: News) -> Result<Self, Problem> {
         let (go, word) = std::sync::mpsc::channel();
-        let named = tracing::error_span!(parent: None, "ingester", ingester = %handle.name);
+        let named = thread.forwarder.named.clone();
         let life = move || {
             let _ring = RingAtEnd(news);
             let _named = named.entered();
             if word.recv().is_ok() {
-                forwarder.run();
+                thread.run();
             }
         };
         let thread = thread::Builder::new().name(format!("forward {}", handle.name)).spawn(life);

@@ -4,34 +4,38 @@
 //! (dranspose 0.2.0, `event.py`, `InternalWorkerMessage`). pydantic omits a zero fraction in `created_at`; readers
 //! accept both, and we always write six digits.
 
-use std::{fmt::Write as _, time::SystemTime};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 
 use crate::names::{EventNumber, StreamName};
 
-/// The text of a time, formatted again only when its millisecond changes.
+/// The text of a time. The calendar is asked only when the second changes.
 #[derive(Debug, Default)]
 pub(crate) struct CreatedAt {
     /// The last time: many events have the same.
     moment: Option<SystemTime>,
-    millisecond: i64,
+    second: i64,
     text: String,
 }
 
 impl CreatedAt {
-    /// RFC 3339 in UTC with six digits; exact to a millisecond.
+    /// RFC 3339 in UTC with six digits.
     pub(crate) fn text(&mut self, now: SystemTime) -> &str {
         if self.moment == Some(now) {
             return &self.text;
         }
         self.moment = Some(now);
         let timestamp = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH);
-        let millisecond = timestamp.as_millisecond();
-        if self.text.is_empty() || millisecond != self.millisecond {
-            self.millisecond = millisecond;
-            self.text.clear();
-            write!(self.text, "{timestamp:.6}").expect("writing to a String cannot fail");
+        if self.text.is_empty() || timestamp.as_second() != self.second {
+            self.second = timestamp.as_second();
+            self.text = format!("{timestamp:.6}");
+        } else {
+            self.text.truncate(self.text.len() - "000000Z".len());
+            // With a digit in front, so that none is missing.
+            let digits = 1_000_000 + timestamp.subsec_microsecond().unsigned_abs();
+            self.text.push_str(&itoa::Buffer::new().format(digits)[1..]);
+            self.text.push('Z');
         }
         &self.text
     }
@@ -105,6 +109,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_time_is_written_as_the_calendar_writes_it(second in 0u64..4_000_000_000, steps in proptest::collection::vec(0u64..2_000_000, 1..9)) {
+            let (mut created_at, mut moment) = (CreatedAt::default(), SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+            for step in steps {
+                moment += Duration::from_micros(step);
+                prop_assert_eq!(created_at.text(moment), format!("{:.6}", Timestamp::try_from(moment).unwrap()));
+            }
+        }
+
         #[test]
         fn serde_json_reads_back_any_names(
             number: u64,

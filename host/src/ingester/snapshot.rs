@@ -9,7 +9,7 @@ use super::{
     report::{CaptureReport, IngesterState, Report, StreamReport},
     scan::{Phase, Scan, StreamScan},
 };
-use crate::counter::Counter;
+use crate::{counter::Counter, names::ScanId};
 
 /// The forwarder's part of the report: measured outside the heart.
 pub(crate) struct Measured<'a> {
@@ -29,6 +29,17 @@ pub(crate) struct Measured<'a> {
     pub(crate) stopped: bool,
     /// Number of events that were read after the end of their scan.
     pub(crate) late: u64,
+}
+
+/// See [`Ingester::landmarks`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Landmarks {
+    ready: Option<ScanId>,
+    finished: Option<ScanId>,
+    is_over: bool,
+    state: Option<IngesterState>,
+    /// Number of connected workers, and of all that ever connected.
+    workers: (usize, u64),
 }
 
 impl Ingester {
@@ -131,11 +142,15 @@ impl Ingester {
         self.scan.as_ref().map_or(0, |scan| scan.processed)
     }
 
-    /// Values whose change makes a new report due at once.
-    pub(crate) fn landmarks(&self, now: Instant) -> impl PartialEq + Copy + use<> {
+    pub(crate) fn landmarks(&self, now: Instant) -> Landmarks {
         let scan = self.scan.as_ref();
-        let over = scan.is_some_and(|scan| self.has_delivered_all(scan));
-        (self.ready, self.finished, over, scan.map(|scan| scan.state()), self.workers.presence(now))
+        Landmarks {
+            ready: self.ready,
+            finished: self.finished,
+            is_over: scan.is_some_and(|scan| self.has_delivered_all(scan)),
+            state: scan.map(|scan| scan.state()),
+            workers: self.workers.presence(now),
+        }
     }
 
     /// Whether every run has ended, everything is paired, and the network has all messages for every worker that was not evicted.

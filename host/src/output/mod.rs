@@ -16,3 +16,4 @@ mod port;
 mod rivals;
 pub(crate) mod router;
 mod unconfirmed;
+pub(crate) mod watch;

@@ -1,17 +1,16 @@
 //! The ROUTER: a port to which workers connect, with messages to each by its name, and pings from them.
 //!
-//! Owned by the forwarder thread. It implements ZeroMQ's protocol ([`crate::zmtp`]) itself, on plain TCP. The interface
+//! Part of the forwarder. It implements ZeroMQ's protocol ([`crate::zmtp`]) itself, on plain TCP. The interface
 //! hides all sockets behind our own terms (send, receive, parted).
 
 use std::{
     collections::{BTreeMap, HashMap},
     io,
     net::IpAddr,
-    os::fd::AsRawFd,
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Token, net::TcpListener, unix::SourceFd};
+use mio::{Interest, Registry, Token, net::TcpListener};
 use slab::Slab;
 
 use super::{
@@ -20,17 +19,15 @@ use super::{
     limits::{ConnectionLimits, connection_limits},
     port,
     rivals::Rivals,
+    watch::Watch,
 };
-use crate::{
-    counter::Counter, ingester::message::Message, names::WorkerName, recycle::Pooled, wake::Wake, zmtp::Fault,
-};
+use crate::{counter::Counter, ingester::message::Message, names::WorkerName, recycle::Pooled, zmtp::Fault};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Router {
-    poll: Poll,
-    /// The events of the last `poll`.
-    events: Events,
+    /// Where new connections are watched.
+    registry: Registry,
     listener: TcpListener,
     /// Connections may be waiting to be accepted.
     acceptable: bool,
@@ -41,8 +38,6 @@ pub(crate) struct Router {
     unread: Vec<usize>,
     /// Workers whose connections have ended, with the number of lost messages; not reported yet.
     parted: Vec<(WorkerName, u64)>,
-    /// Ends a wait from other threads.
-    wake: Wake,
     buffer: Box<[u8]>,
     /// Maximum numbers of connections.
     limits: ConnectionLimits,
@@ -91,9 +86,6 @@ pub(crate) enum WorkerInput<'a> {
 }
 
 const LISTENER: Token = Token(usize::MAX);
-const WAKE: Token = Token(usize::MAX - 1);
-/// Further events are found by the next poll.
-const EVENTS: usize = 256;
 /// Read buffer size. Pings are small.
 const BUFFER: usize = 4096;
 /// Maximum number of reads per connection, and of accepted connections, per turn, so that floods do not keep the
@@ -104,25 +96,22 @@ const ACCEPTS_AT_ONCE: usize = 64;
 const LACKS: Duration = Duration::from_secs(2);
 
 impl Router {
-    /// Binds one address of this machine, or all.
+    /// Binds one address of this machine, or all. `watch` waits for it.
     ///
     /// # Errors
     /// For example: the port is in use.
-    pub(crate) fn bind(address: Option<IpAddr>, port: u16, wake: Wake) -> io::Result<Self> {
-        let poll = Poll::new()?;
+    pub(crate) fn bind(address: Option<IpAddr>, port: u16, watch: &Watch) -> io::Result<Self> {
+        let registry = watch.registry().try_clone()?;
         let mut listener = port::listen(address, port)?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        poll.registry().register(&mut SourceFd(&wake.descriptor().as_raw_fd()), WAKE, Interest::READABLE)?;
+        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {
-            poll,
-            events: Events::with_capacity(EVENTS),
+            registry,
             listener,
             acceptable: true,
             connections: Slab::new(),
             of_worker: HashMap::new(),
             unread: Vec::new(),
             parted: Vec::new(),
-            wake,
             buffer: vec![0; BUFFER].into(),
             limits: connection_limits(),
             accepted: 0,
@@ -137,19 +126,11 @@ impl Router {
         self.listener.local_addr().ok().map(|address| address.port())
     }
 
-    /// Waits until something can be read or written, the wake rings, or the time is up.
-    pub(crate) fn wait(&mut self, limit: Duration) {
-        // The descriptor signals a ring only once, and an earlier poll may have consumed it.
-        self.look(if self.wake.is_rung() { Duration::ZERO } else { limit });
-    }
-
-    fn look(&mut self, limit: Duration) {
-        // An error here is EINTR; the caller looks for work in any case.
-        let _ = self.poll.poll(&mut self.events, Some(limit));
-        for event in &self.events {
+    /// Notes what a wait has found.
+    pub(crate) fn note(&mut self, watch: &Watch) {
+        for event in watch.events() {
             match event.token() {
                 LISTENER => self.acceptable = true,
-                WAKE => {}
                 Token(key) => {
                     let Some(connection) = self.connections.get_mut(key) else { continue };
                     if event.is_writable() {
@@ -187,7 +168,6 @@ impl Router {
         now: Instant,
         mut handle: impl FnMut(WorkerInput<'_>) -> Option<WorkerName>,
     ) -> bool {
-        self.look(Duration::ZERO);
         self.accept(now);
         let mut unread = std::mem::take(&mut self.unread);
         // Each connection has one turn, however often it was noted.
@@ -313,7 +293,7 @@ impl Router {
                     self.accepted += 1;
                     let place = self.connections.vacant_entry();
                     let (key, interest) = (place.key(), Interest::READABLE | Interest::WRITABLE);
-                    if self.poll.registry().register(&mut stream, Token(key), interest).is_err() {
+                    if self.registry.register(&mut stream, Token(key), interest).is_err() {
                         add(&mut self.counts, Counter::ConnectionsNotAccepted, 1);
                         continue;
                     }

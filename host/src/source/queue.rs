@@ -1,6 +1,6 @@
 //! The events of one stream in one scan, between the reader and the forwarder.
 //!
-//! Filled on the reader thread, emptied on the forwarder thread. Each scan has its own queue: events of an old run are
+//! Filled by the reader, emptied by the forwarder. Each scan has its own queue: events of an old run are
 //! put into a queue that nobody empties any more. Bounded by bytes with an [`Account`], which also grants an event
 //! above the limit when the forwarder has no other event of the stream.
 
@@ -23,7 +23,7 @@ use crate::{
         Condvar, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    wake::Wake,
+    turns::Bell,
 };
 
 /// The messages of a reader about its stream, in order.
@@ -62,7 +62,7 @@ pub(crate) struct Queue {
     account: Arc<Account>,
     state: Mutex<State>,
     space: Arc<Space>,
-    wake: Wake,
+    forwarder: Bell,
 }
 
 #[derive(Debug, Default)]
@@ -104,9 +104,14 @@ impl Space {
 }
 
 impl Queue {
-    pub(crate) fn new(when_full: WhenFull, account: Arc<Account>, space: Arc<Space>, wake: Wake) -> Arc<Self> {
+    pub(crate) fn new(
+        when_full: WhenFull,
+        account: Arc<Account>,
+        space: Arc<Space>,
+        forwarder: impl Into<Bell>,
+    ) -> Arc<Self> {
         let state = Mutex::new(State { forwarder_holds_none: true, ..State::default() });
-        Arc::new(Self { when_full, account, state, space, wake })
+        Arc::new(Self { when_full, account, state, space, forwarder: forwarder.into() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,7 +121,7 @@ impl Queue {
     /// Adds an item that is not an event. [reader thread]
     pub(crate) fn tell(&self, item: Item) {
         self.state().items.push_back(item);
-        self.wake.ring();
+        self.forwarder.ring();
     }
 
     /// Replaces what the run tells about itself. [reader thread]
@@ -125,16 +130,32 @@ impl Queue {
     }
 
     /// Moves events of `batch` into the queue while their bytes are granted; the others are dropped, or stay in
-    /// `batch`, according to the stream's policy. Returns whether `batch` is empty. [reader thread]
+    /// `batch`, according to the stream's policy. Then wakes the forwarder. Returns whether `batch` is empty. [reader thread]
     pub(crate) fn push(&self, batch: &mut VecDeque<Event>) -> bool {
+        if self.put(batch) {
+            self.forwarder.ring();
+        }
+        batch.is_empty()
+    }
+
+    /// The same, but then forwards on this thread, if the forwarder sleeps. [reader thread]
+    pub(crate) fn push_and_forward(&self, batch: &mut VecDeque<Event>) -> bool {
+        if self.put(batch) {
+            self.forwarder.take_turn();
+        }
+        batch.is_empty()
+    }
+
+    /// Returns whether the queue has something new.
+    fn put(&self, batch: &mut VecDeque<Event>) -> bool {
         if batch.is_empty() {
-            return true;
+            return false;
         }
         let mut state = self.state();
         if state.abandoned {
             drop(state);
             self.too_late(batch);
-            return true;
+            return false;
         }
         let bytes = batch.iter().map(cost).sum();
         state.small = bytes < SMALL * batch.len() as u64;
@@ -142,8 +163,6 @@ impl Queue {
             let empty = state.spares.pop().unwrap_or_default();
             state.forwarder_holds_none = false;
             state.items.push_back(Item::Events(Batch::new(mem::replace(batch, empty), charge)));
-            drop(state);
-            self.wake.ring();
             return true;
         }
         let mut pushed = false;
@@ -177,11 +196,7 @@ impl Queue {
             }
             pushed = true;
         }
-        drop(state);
-        if pushed {
-            self.wake.ring();
-        }
-        batch.is_empty()
+        pushed
     }
 
     /// Drops and counts events that are too late for the scan. [reader thread]
@@ -220,7 +235,7 @@ impl Queue {
         self.used() > STOCK && self.state().small
     }
 
-    /// The forwarder has done all it can with the taken events, and is about to sleep. [forwarder thread]
+    /// The forwarder has done all it can with the taken events, and is about to sleep. [forwarder]
     pub(crate) fn rest(&self) {
         if self.used() > STOCK {
             let mut state = self.state();
@@ -229,7 +244,7 @@ impl Queue {
     }
 
     /// Takes everything. `holds_none`: the forwarder has no event of this stream left; `empties`: its emptied batches,
-    /// for reuse. [forwarder thread]
+    /// for reuse. [forwarder]
     pub(crate) fn take_all(
         &self,
         into: &mut VecDeque<Item>,
@@ -250,17 +265,17 @@ impl Queue {
         }
     }
 
-    /// Bytes of its events that are still held. [forwarder thread]
+    /// Bytes of its events that are still held. [forwarder]
     pub(crate) fn used(&self) -> u64 {
         self.account.used()
     }
 
-    /// What the run tells about itself. [forwarder thread]
+    /// What the run tells about itself. [forwarder]
     pub(crate) fn status(&self) -> RunStatus {
         self.state().status.clone()
     }
 
-    /// Drops the queued events and tells the reader that no more are wanted. Returns what was left. [forwarder thread]
+    /// Drops the queued events and tells the reader that no more are wanted. Returns what was left. [forwarder]
     pub(crate) fn abandon(&self) -> Remainder {
         let items = {
             let mut state = self.state();

@@ -42,9 +42,10 @@ codes! {
 
     /// What `next` answers.
     Progress {
-        /// There may be more immediately: call again.
+        /// There may be more immediately: call again. If in doubt, this.
         More = 1,
-        /// The deadline is reached, or a stop was requested; nothing is waiting.
+        /// Nothing is waiting: these events are all that have come, or the deadline is reached, or a stop was requested. The host
+        /// forwards such events on the thread of the call, without the cost of waking another one, and calls again.
         Idle = 2,
         /// The run's last event was delivered. Later calls read and count further messages, and deliver no events.
         End = 3,

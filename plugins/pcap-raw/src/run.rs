@@ -76,7 +76,7 @@ impl SourceRun for PcapRawRun {
                     let ending = self.arms.lost(self.lines.finish(), &mut self.state.flow(out, &self.host));
                     self.link.connect_again(ending);
                 }
-                Read::Nothing if !out.is_empty() => return Ok(Progress::More),
+                Read::Nothing if !out.is_empty() => return Ok(Progress::Idle),
                 Read::Nothing => {
                     if self.reactor.wait(self.link.ready(), deadline).is_none() {
                         return Ok(Progress::Idle);

@@ -65,7 +65,11 @@ impl SourceRun for SardanaRun {
             }
             let ended = self.state.phase() == Phase::Ended;
             if !out.is_empty() {
-                return Ok(if ended { Progress::End } else { Progress::More });
+                return Ok(match (ended, out.is_full()) {
+                    (true, _) => Progress::End,
+                    (false, true) => Progress::More,
+                    (false, false) => Progress::Idle,
+                });
             }
             // Waits after the end too: posts are still read and counted, and a host that calls in a loop must not spin.
             if self.reactor.wait(self.inbox.arrived(), deadline).is_none() {

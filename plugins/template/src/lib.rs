@@ -89,10 +89,10 @@ impl SourceRun for Run {
             out.push("TEMPLATE", EventKind::Data, [Frame::from_vec(image)]);
             self.given += 1;
         }
-        Ok(match (self.given == self.settings.images, out.is_empty()) {
+        Ok(match (self.given == self.settings.images, out.is_full()) {
             (true, _) => Progress::End,
-            (false, true) => Progress::Idle,
-            (false, false) => Progress::More,
+            (false, true) => Progress::More,
+            (false, false) => Progress::Idle,
         })
     }
 

@@ -101,7 +101,7 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                     self.assembler.take(message, &mut self.state.flow(out, &self.host));
                     self.end_at = self.state.holds_an_end().then(|| Deadline::after(OTHERS_SETTLE));
                     if out.is_full() && self.state.phase() != Phase::Ended {
-                        return Ok(Progress::More);
+                        return Ok(if links.are_drained() { Progress::Idle } else { Progress::More });
                     }
                 }
                 Received::Refused(why, bytes) => {
@@ -114,7 +114,7 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                     self.end_at = None;
                     self.state.flow(out, &self.host).release_end();
                 }
-                Received::Empty if !out.is_empty() => return Ok(Progress::More),
+                Received::Empty if !out.is_empty() => return Ok(Progress::Idle),
                 Received::Empty => {
                     if !self.wait(self.end_at.map_or(deadline, |at| deadline.min(at)))?
                         && !self.end_at.is_some_and(|at| at.passed())

@@ -73,6 +73,11 @@ impl Links {
         either!(self, links => links.receive())
     }
 
+    /// Whether nothing more has come, as far as it is known without a look.
+    pub(crate) fn are_drained(&self) -> bool {
+        either!(self, links => links.are_drained())
+    }
+
     pub(crate) fn backlog(&mut self) -> Backlog {
         either!(self, links => links.backlog())
     }

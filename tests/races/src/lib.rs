@@ -1,4 +1,4 @@
-//! Tests the host's queue, wake-up and accounts with loom, in every order in which threads can run.
+//! Tests the host's queue, turns, wake-up and accounts with loom, in every order in which threads can run.
 //!
 //! The host's own files are compiled here a second time, with loom's `sync` instead of the host's. So the host's build
 //! does not change, and its own code is tested, not a copy. Loom also tries the reorderings of processors: it finds a
@@ -17,6 +17,8 @@ mod budget;
 mod event;
 #[path = "../../../host/src/names.rs"]
 pub mod names;
+#[path = "../../../host/src/turns.rs"]
+mod turns;
 #[path = "../../../host/src/wake.rs"]
 mod wake;
 

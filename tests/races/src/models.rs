@@ -7,6 +7,7 @@
 //! - an account checks and takes in two steps;
 //! - a queue is emptied before it is marked as given up;
 //! - a push does not ring;
+//! - a reader that finds another's turn does not ring, or does so before it tries; a short turn leaves something and does not ring;
 //! - an order rings after it was left, or clears the bell of one behind it; every order rings;
 //! - a dropped event's place is not behind what was queued.
 
@@ -28,6 +29,7 @@ use crate::{
         queue::{Item, Queue, Space},
     },
     sync::EventFd,
+    turns::{Bell, ShortTurn, Turns},
     wake::Wake,
 };
 
@@ -110,18 +112,18 @@ fn events(count: u8) -> VecDeque<Event> {
     (0..count).map(event).collect()
 }
 
-fn queue(when_full: WhenFull, limit: u64, wake: &Wake) -> (Arc<Queue>, Arc<Account>, Arc<Space>) {
+fn queue(when_full: WhenFull, limit: u64, bell: impl Into<Bell>) -> (Arc<Queue>, Arc<Account>, Arc<Space>) {
     let space = Arc::<Space>::default();
     let freed = space.clone();
     let account = Account::new(limit, move || freed.freed());
-    (Queue::new(when_full, account.clone(), space.clone(), wake.clone()), account, space)
+    (Queue::new(when_full, account.clone(), space.clone(), bell), account, space)
 }
 
 /// A reader with three events, and room for one at a time; and the forwarder.
 pub fn a_reader_and_the_forwarder(drops: bool) {
     every_order(move || {
         let (wake, descriptor) = wake();
-        let (queue, account, _) = queue(if drops { WhenFull::Drop } else { WhenFull::Block }, 300, &wake);
+        let (queue, account, _) = queue(if drops { WhenFull::Drop } else { WhenFull::Block }, 300, wake.clone());
         let reader = thread::spawn({
             let queue = queue.clone();
             move || {
@@ -158,11 +160,67 @@ pub fn a_reader_and_the_forwarder(drops: bool) {
     });
 }
 
+/// What takes events from the queues of two readers: in whole turns all, in short turns one batch.
+#[derive(Default)]
+struct Taker {
+    queues: Vec<Arc<Queue>>,
+    left: VecDeque<Item>,
+    taken: Vec<u8>,
+}
+
+impl Taker {
+    fn turn(&mut self, most: usize) -> bool {
+        for queue in &self.queues {
+            queue.take_all(&mut self.left, true, None);
+        }
+        let items: Vec<_> = self.left.drain(..self.left.len().min(most)).collect();
+        for item in items {
+            let Item::Events(batch) = item else { panic!("nobody said {item:?}") };
+            self.taken.extend(batch.iter().map(|event| event.frames[0].as_slice()[0]));
+        }
+        self.left.is_empty()
+    }
+}
+
+impl ShortTurn for Turns<Taker> {
+    fn take(&self) {
+        // With the last event, the own thread has something to decide.
+        self.short(|taker| taker.turn(1) && taker.taken.len() < 2);
+    }
+}
+
+/// Two readers whose events come alone, and the forwarder's own thread, which sleeps until all events are taken.
+pub fn two_readers_that_take_turns() {
+    every_order(|| {
+        let (wake, descriptor) = wake();
+        let turns = Arc::new(Turns::new(Taker::default(), wake.clone()));
+        let of: Arc<dyn ShortTurn> = turns.clone();
+        let bell = Bell::new(wake.clone(), Arc::downgrade(&of));
+        let queues = [(); 2].map(|()| queue(WhenFull::Block, 1000, bell.clone()).0);
+        turns.own(|taker| taker.queues = queues.to_vec());
+        let readers = queues.map(|queue| {
+            thread::spawn(move || {
+                assert!(queue.push_and_forward(&mut events(1)));
+            })
+        });
+        loop {
+            wake.clear();
+            if turns.own(|taker| taker.turn(usize::MAX) && taker.taken.len() == 2).unwrap() {
+                break;
+            }
+            descriptor.wait();
+        }
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        let taken = turns.end().unwrap().taken;
+        assert!(taken == [0, 0] && turns.end().is_none(), "{taken:?}");
+    });
+}
+
 /// A scan is replaced while its reader still yields events.
 pub fn a_reader_and_a_new_scan() {
     every_order(|| {
         let (wake, _) = wake();
-        let (queue, account, space) = queue(WhenFull::Block, 300, &wake);
+        let (queue, account, space) = queue(WhenFull::Block, 300, wake.clone());
         let reader = thread::spawn({
             let queue = queue.clone();
             move || {

@@ -28,6 +28,11 @@ fn each_event_arrives_or_its_place_is_kept_when_its_stream_drops() {
 }
 
 #[test]
+fn each_event_is_taken_when_readers_take_turns_and_the_own_thread_sleeps() {
+    models::two_readers_that_take_turns();
+}
+
+#[test]
 fn each_event_of_a_scan_that_is_replaced_is_taken_or_counted_once() {
     models::a_reader_and_a_new_scan();
 }

@@ -296,7 +296,7 @@ impl Workers {
     }
 
     /// Changes whenever the set of connected workers does: a worker connects, restarts, or times out.
-    pub(crate) fn presence(&self, now: Instant) -> impl PartialEq + Copy + use<> {
+    pub(crate) fn presence(&self, now: Instant) -> (usize, u64) {
         (self.connected(now).count(), self.arrivals)
     }
 

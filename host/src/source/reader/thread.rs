@@ -171,7 +171,9 @@ impl ReaderThread {
         self.batch = events.into();
         let Some(run) = &mut self.run else { return };
         match (matches!(run.state, State::Giving), outcome) {
-            (true, Ok(Progress::More | Progress::Idle)) => _ = queue.push(&mut self.batch),
+            (true, Ok(Progress::More)) => _ = queue.push(&mut self.batch),
+            // Nothing is won by reading and sending at the same time, and waking another thread costs more than a turn.
+            (true, Ok(Progress::Idle)) => _ = queue.push_and_forward(&mut self.batch),
             (true, outcome) => {
                 // The last events are queued before the end of the run.
                 push_all(queue, &mut self.batch);

@@ -92,6 +92,12 @@ impl Links {
     }
 
     /// How many messages libzmq may hold.
+    /// libzmq tells only when it is asked for a message.
+    #[expect(clippy::unused_self, reason = "the same as of the native ones")]
+    pub(crate) const fn are_drained(&self) -> bool {
+        false
+    }
+
     pub(crate) fn backlog(&self) -> Backlog {
         let messages = self.links.iter().map(Link::read_ahead).fold(0, u32::saturating_add);
         Backlog { messages: messages.into(), bytes: u64::MAX }

@@ -123,6 +123,11 @@ impl Connection {
         self.readable
     }
 
+    /// Whether there may be something to take.
+    pub(crate) fn may_have_more(&self) -> bool {
+        self.readable || !self.input.bytes().is_empty()
+    }
+
     /// Whether a message has come in part.
     pub(crate) fn is_amid(&self) -> bool {
         if let Stage::Open(assembly) = &self.stage { assembly.has_begun(self.input.bytes()) } else { false }

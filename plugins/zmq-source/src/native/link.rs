@@ -133,6 +133,11 @@ impl Link {
         self.connections.iter().any(Connection::is_readable)
     }
 
+    /// Whether a connection may have more to take.
+    pub(crate) fn may_have_more(&self) -> bool {
+        self.connections.iter().any(Connection::may_have_more)
+    }
+
     /// Takes one message if one has come; never waits.
     pub(crate) fn receive(&mut self, ledger: &mut Ledger) -> Received {
         let mut left = self.connections.len();

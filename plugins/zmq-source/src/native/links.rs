@@ -98,6 +98,11 @@ impl Links {
         Ok(self.ledger.invalid.pop_front().map_or(Received::Empty, Received::Ended))
     }
 
+    /// Whether nothing more has come, as far as it is known without a look.
+    pub(crate) fn are_drained(&self) -> bool {
+        !self.links.iter().any(Link::may_have_more)
+    }
+
     /// What the sockets may hold.
     pub(crate) fn backlog(&mut self) -> Backlog {
         let all = self.links.iter_mut().flat_map(Link::connections);
