@@ -89,3 +89,42 @@ impl From<Wake> for Bell {
         Self { wake, turn: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_turn_of_another_and_the_own_thread_is_woken_for_what_is_left() {
+        let wake = Wake::new().unwrap();
+        let turns = Turns::new(0, wake.clone());
+        turns.short(|number| {
+            *number += 1;
+            true
+        });
+        assert!(!wake.is_rung(), "nothing is left");
+        turns.short(|_| false);
+        assert!(wake.is_rung());
+        wake.clear();
+        // It would wait for ever.
+        turns.own(|_| thread::scope(|scope| _ = scope.spawn(|| turns.short(|_| true)).join()));
+        assert!(wake.is_rung(), "the own thread looks again");
+        assert_eq!(turns.end(), Some(1));
+        turns.short(|_| panic!("there is no value any more"));
+        assert_eq!(turns.own(|number| *number), None);
+    }
+
+    #[test]
+    fn a_short_turn_that_panics_ends_all_turns() {
+        let wake = Wake::new().unwrap();
+        let turns = Arc::new(Turns::new(0, wake.clone()));
+        let of = turns.clone();
+        let reader = thread::spawn(move || of.short(|_| panic!("a turn of a test")));
+        assert!(reader.join().is_err());
+        turns.short(|_| true);
+        assert!(wake.is_rung(), "the own thread learns of it");
+        assert_eq!((turns.own(|number| *number), turns.end()), (None, None));
+    }
+}

@@ -207,8 +207,8 @@ struct framegate_status {
 /* A flag: only one source can hold its resources (a listening port); the host destroys it before it creates another. */
 #define FRAMEGATE_EXCLUSIVE 1
 
-/* The plugin's functions: what FRAMEGATE_PLUGIN exports. Exactly one of next and trigger is NULL. status, parameters,
- * set_parameter and get_extension may be NULL, the others not. */
+/* The plugin's functions: what FRAMEGATE_PLUGIN exports. Exactly one of next and trigger is NULL. held_back,
+ * status, parameters, set_parameter and get_extension may be NULL, the others not. */
 struct framegate_plugin {
     uint32_t size;      /* of this table in bytes */
     uint32_t abi_major; /* FRAMEGATE_ABI_MAJOR */
@@ -236,6 +236,9 @@ struct framegate_plugin {
      * number into the batch; the other streams have delivered theirs. */
     int32_t (*trigger)(void *source, uint64_t event_number, struct framegate_batch *batch,
                        struct framegate_error *error);
+    /* [source thread, open] Called every 100 ms in place of next while the host has no room for further events: keep
+     * connections alive here, without waiting. */
+    int32_t (*held_back)(void *source, struct framegate_error *error);
     /* [source thread, open] Tells about the run; called a few times a second. */
     int32_t (*status)(void *source, struct framegate_status *status, struct framegate_error *error);
     /* [source thread] Describes the parameters, values that people change between scans without a restart: gives one

@@ -44,6 +44,12 @@ impl<S: Source> Plugin for Exported<S> {
         run.trigger(event_number, &mut EventSink::into_batch(out))
     }
 
+    fn held_back(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.held_back();
+        }
+    }
+
     fn close(&mut self) {
         self.run = None;
     }

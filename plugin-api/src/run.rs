@@ -20,6 +20,10 @@ pub trait SourceRun: 'static {
     /// An error that ends the run. A single malformed message is not an error: skip, count and log it.
     fn next(&mut self, out: &mut EventSink<'_>, deadline: Deadline) -> Result<Progress, SourceError>;
 
+    /// Called every 100 ms in place of [`next`](Self::next) while the host has no room for further events, because a worker is
+    /// slow: keep connections alive here, without waiting. What a detector sends meanwhile should stay with it.
+    fn held_back(&mut self) {}
+
     /// What this run tells about itself.
     fn status(&self) -> RunStatus {
         RunStatus::default()
@@ -65,6 +69,8 @@ pub trait Run: 'static {
     /// # Errors
     /// The run's own.
     fn trigger(&mut self, event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError>;
+    /// See [`SourceRun::held_back`].
+    fn held_back(&mut self);
     /// See [`SourceRun::status`].
     fn status(&self) -> RunStatus;
 }
@@ -78,6 +84,10 @@ impl<R: SourceRun> Run for R {
 
     fn trigger(&mut self, _: u64, _: &mut EventSink<'_>) -> Result<(), SourceError> {
         Err(SourceError::internal("this source gives its events by itself"))
+    }
+
+    fn held_back(&mut self) {
+        SourceRun::held_back(self);
     }
 
     fn status(&self) -> RunStatus {
@@ -95,6 +105,8 @@ impl<R: OnDemandRun> Run for OnDemand<R> {
     fn trigger(&mut self, event_number: u64, out: &mut EventSink<'_>) -> Result<(), SourceError> {
         self.0.trigger(event_number, out)
     }
+
+    fn held_back(&mut self) {}
 
     fn status(&self) -> RunStatus {
         self.0.status()

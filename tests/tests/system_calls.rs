@@ -70,7 +70,7 @@ impl Stage {
         let strace = ["-D", "-f", "-qq", "-o", trace.to_str().unwrap()];
         let mut command =
             framegate::wrapped("strace", &strace, framegate::command().args(["run", "--config"]).arg(file));
-        let host = Host::with(&mut command, folder.path(), admin);
+        let mut host = Host::with(&mut command, folder.path(), admin);
         let worker = Worker::connect("w1", &url);
         host.wait_for("the worker", |ingester| ingester["workers"][0]["connected"] == true);
         let detector = Stins::bind(&upstream);
@@ -138,7 +138,7 @@ fn an_event_that_comes_alone_costs_a_wait_a_read_and_a_write() {
     let (before, began) = (strace.calls(), Instant::now());
     for number in 1..=ALONE {
         detector.send(number..number + 1);
-        worker.next();
+        assert_eq!(worker.next().number(), u64::from(number));
     }
     let seconds = began.elapsed().as_secs_f64();
     let calls = difference(&strace.calls(), &before, 1.0);

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     ops::{Bounds, Op, plan},
-    state::{Earlier, Message, Order, Phase, ReaderSpec, STREAMS, Scan, StreamSpec, WORKERS, Word, WorkerSpec},
+    state::{Deed, Earlier, Message, Order, Phase, ReaderSpec, STREAMS, Scan, StreamSpec, WORKERS, Word, WorkerSpec},
 };
 use crate::counter::Counter;
 
@@ -43,14 +43,6 @@ pub(super) struct Spec {
     pub(super) on_demand: bool,
     pub(super) swap: Option<bool>,
     swaps: usize,
-}
-
-#[derive(Debug, Clone, Copy, Hash)]
-enum Deed {
-    /// Trigger a stream.
-    Trigger(usize),
-    /// Close the capture of a scan.
-    Close(usize),
 }
 
 /// Hashes only what affects later behaviour. The counts are compared with the real ones after each step, and affect nothing.

@@ -81,6 +81,15 @@ pub(super) struct WorkerSpec {
     pub(super) sent: u64,
 }
 
+/// A decision of the heart.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(super) enum Deed {
+    /// Trigger a stream.
+    Trigger(usize),
+    /// Close the capture of a scan.
+    Close(usize),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Word {
     Opened,

@@ -49,6 +49,11 @@ impl Instance {
         })
     }
 
+    /// Lets the run keep its connections alive. A source that fails here also fails in its next call, which reports the error.
+    pub(super) fn held_back(&mut self) {
+        let _ = self.calls.held_back();
+    }
+
     /// What the run tells about itself.
     pub(super) fn status(&mut self) -> RunStatus {
         // A source that fails here also fails in its next call, which reports the error.

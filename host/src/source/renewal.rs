@@ -168,6 +168,14 @@ impl StreamSource {
         answer
     }
 
+    /// Nothing is taken from the source now, and it may keep its connections alive.
+    pub(super) fn held_back(&mut self) {
+        let _ = self.call(|instance| {
+            instance.held_back();
+            Ok(())
+        });
+    }
+
     /// What the run tells about itself.
     pub(super) fn status(&mut self) -> RunStatus {
         self.call(|instance| Ok(instance.status())).unwrap_or_default()

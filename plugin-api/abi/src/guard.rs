@@ -50,6 +50,8 @@ pub trait Plugin: Sized + 'static {
     /// # Errors
     /// The error that ends the run.
     fn trigger(&mut self, event_number: u64, out: &mut BatchWriter) -> Result<(), SourceError>;
+    /// Keeps the run's connections alive while the host has no room.
+    fn held_back(&mut self);
     /// Drops the run, if one is open.
     fn close(&mut self);
     /// Describes the run-time parameters, in JSON.
@@ -108,6 +110,7 @@ impl<P: Plugin> Tables<P> {
         close: close::<P>,
         next: if P::ON_DEMAND { None } else { Some(next::<P>) },
         trigger: if P::ON_DEMAND { Some(trigger::<P>) } else { None },
+        held_back: if P::ON_DEMAND { None } else { Some(held_back::<P>) },
         status: Some(status::<P>),
         parameters: Some(parameters::<P>),
         set_parameter: Some(set_parameter::<P>),
@@ -223,6 +226,17 @@ unsafe extern "C" fn trigger<P: Plugin>(
     };
     // SAFETY: the caller promises what `call` asks for.
     unsafe { call::<P>(instance, error, given) }
+}
+
+/// # Safety
+/// - The rules of [`PluginTable::held_back`] hold; `instance` came from `create`.
+unsafe extern "C" fn held_back<P: Plugin>(instance: *mut c_void, error: *mut ErrorBuffer) -> i32 {
+    let kept = |plugin: &mut P| {
+        plugin.held_back();
+        Ok(())
+    };
+    // SAFETY: the caller promises what `call` asks for.
+    unsafe { call::<P>(instance, error, kept) }
 }
 
 /// # Safety

@@ -59,8 +59,8 @@ fn now() -> String {
             events, events_len, events_capacity, frames, frames_len, frames_capacity, max_events, max_bytes, progress, grow,
         }
         PluginTable {
-            size, abi_major, abi_minor, flags, create, destroy, open, close, next, trigger, status, parameters, set_parameter,
-            get_extension,
+            size, abi_major, abi_minor, flags, create, destroy, open, close, next, trigger, held_back, status, parameters,
+            set_parameter, get_extension,
         }
         StatusForm {
             context, counter, skipped, last_invalid, peer, bytes_waiting, connected_for_ns, connected,

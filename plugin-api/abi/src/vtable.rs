@@ -67,6 +67,9 @@ pub struct PluginTable {
             error: *mut ErrorBuffer,
         ) -> i32,
     >,
+    /// `[instance thread, open]` Called every 100 ms in place of `next` while the host has no room for further events. Keeps
+    /// connections alive, without waiting.
+    pub held_back: Option<unsafe extern "C" fn(instance: *mut c_void, error: *mut ErrorBuffer) -> i32>,
     /// `[instance thread, open]` Fills in what the run tells about itself.
     pub status:
         Option<unsafe extern "C" fn(instance: *mut c_void, form: *mut StatusForm, error: *mut ErrorBuffer) -> i32>,

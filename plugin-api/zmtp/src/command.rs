@@ -48,6 +48,12 @@ pub fn pong(context: &[u8], out: &mut Vec<u8>) {
     command(b"PONG", &context[..context.len().min(16)], out);
 }
 
+/// Appends a ping that asks for no deadline: to a peer that waits for a sign of life, every command is one.
+pub fn ping(out: &mut Vec<u8>) {
+    // Two octets are the time to live, 0: none. There is no context.
+    command(b"PING", &[0, 0], out);
+}
+
 /// The beginning of the first parts that a SUB socket wants.
 pub type Prefix<'a> = &'a [u8];
 
@@ -117,6 +123,9 @@ mod tests {
             assert_eq!(body(&out), [b"\x04PONG", answered].concat());
             assert_eq!(Command::read(body(&out)), Ok(Command::Pong));
         }
+        let mut out = Vec::new();
+        ping(&mut out);
+        assert_eq!((body(&out), Command::read(body(&out))), (&b"\x04PING\0\0"[..], Ok(Command::Ping(b""))));
     }
 
     #[test]

@@ -50,7 +50,7 @@ mod head;
 mod kind;
 
 pub use crate::{
-    command::{Command, LONGEST_COMMAND, Prefix, pong, subscription},
+    command::{Command, LONGEST_COMMAND, Prefix, ping, pong, subscription},
     fault::{Fault, Words},
     handshake::{HANDSHAKE_LIMIT, Handshake, Peer},
     head::{Head, LONGEST_HEAD, Version, head, read_head},

@@ -134,6 +134,12 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
         Ok(Progress::End)
     }
 
+    fn held_back(&mut self) {
+        if let Some(links) = &mut self.links {
+            links.held_back();
+        }
+    }
+
     fn status(&self) -> RunStatus {
         let connection = self.links.as_ref().map(Links::connection).unwrap_or_default();
         let mut status = self.state.status(self.assembler.bytes_waiting(), connection);

@@ -102,6 +102,11 @@ impl Links {
         either!(self, links => links.connection())
     }
 
+    /// Keeps connections alive while nothing is received.
+    pub(crate) fn held_back(&mut self) {
+        either!(self, links => links.held_back());
+    }
+
     /// Looks after connections while data flows.
     pub(crate) fn look(&mut self) -> Result<(), SourceError> {
         either!(self, links => links.look())

@@ -301,3 +301,31 @@ fn rebound(settings: &ZmqSettings) -> zmq::Socket {
     }
     socket
 }
+
+#[test]
+fn a_detector_that_pings_keeps_its_connection_while_nothing_is_read() {
+    let socket = zmq::Context::new().socket(zmq::PUSH).unwrap();
+    socket.set_linger(0).unwrap();
+    socket.set_sndtimeo(20_000).unwrap();
+    socket.set_heartbeat_ivl(50).unwrap();
+    socket.set_heartbeat_timeout(1000).unwrap();
+    socket.bind("tcp://127.0.0.1:*").unwrap();
+    let url = socket.get_last_endpoint().unwrap().unwrap();
+    let mut settings = ZmqSettings::new(Endpoint::parse(&url).unwrap());
+    settings.connect_wait.0 = LIMIT;
+    let mut run = open(&settings, Pattern::Pull);
+    socket.send("s", 0).unwrap();
+    let (mut events, until) = (Vec::new(), Instant::now() + Duration::from_millis(500));
+    while Instant::now() < until {
+        step(&mut run, &mut events);
+    }
+    ["d1", "d2"].iter().for_each(|text| socket.send(*text, 0).unwrap());
+    // Three times as long as the detector waits for a sign of life.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        run.held_back();
+        thread::sleep(Duration::from_millis(100));
+    }
+    socket.send("e", 0).unwrap();
+    assert_eq!((events.len(), to_the_end(&mut run).len(), count(&run, "disconnects")), (1, 3, 0));
+}

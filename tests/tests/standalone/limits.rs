@@ -1,13 +1,18 @@
 //! Workers that are too slow, and the end of the program.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use framegate_tests::{
     detector::Detector,
     framegate,
     host::Host,
     process::free_port,
-    standalone::{House, Wish, images, is_end, numbers},
+    protocols::{self, Parts},
+    standalone::{House, Wish, configuration, images, is_end, numbers},
+    worker::Worker,
 };
 
 #[test]
@@ -65,6 +70,53 @@ fn a_worker_that_does_not_read_costs_no_more_memory_than_the_limit() {
     let got = worker.until(is_end);
     assert!(images(&got).iter().zip(0u8..).all(|(image, number)| **image == vec![number; IMAGE]));
     assert_eq!(got.len(), usize::from(sent) + 2);
+}
+
+#[test]
+fn a_detector_that_pings_keeps_its_connection_while_the_memory_is_full() {
+    const IMAGE: usize = 100_000;
+    let stins = protocols::ALL.into_iter().find(|protocol| protocol.name == "stins").unwrap();
+    let detector = stins.socket();
+    detector.set_heartbeat_ivl(50).unwrap();
+    detector.set_heartbeat_timeout(1000).unwrap();
+    let (folder, url, port) = (tempfile::tempdir().unwrap(), format!("tcp://127.0.0.1:{}", free_port()), free_port());
+    let upstream = format!("tcp://127.0.0.1:{port}");
+    detector.bind(&upstream).unwrap();
+    let ingester = "memory_limit = \"1 MiB\"\nstall_timeout = \"off\"";
+    let mut host = Host::start(folder.path(), &configuration(&url, &upstream, &Wish { ingester, ..Wish::default() }));
+    let worker = Worker::stalled("w1", &url);
+    host.wait_for("the worker", |ingester| ingester["workers"][0]["connected"] == true);
+    let send = |messages: Vec<Parts>| messages.iter().for_each(|parts| detector.send_multipart(parts, 0).unwrap());
+    let camera = |host: &Host| host.ingester().unwrap()["streams"]["camera"].take();
+    send((stins.start)(0));
+    // Until one is not read. It waits in the kernel, and the detector's pings behind it.
+    let mut sent = 0..1000u32;
+    let is_read = |host: &Host, events: u64| {
+        let until = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < until {
+            if camera(host)["since_start"]["read"].as_u64() >= Some(events) {
+                return true;
+            }
+        }
+        false
+    };
+    let last = sent.find(|number| {
+        let mut messages = (stins.data)(*number, r#""x": 1"#);
+        messages[0][1] = vec![7; IMAGE];
+        send(messages);
+        !is_read(&host, u64::from(*number) + 2)
+    });
+    // Three times as long as the detector waits for a sign of life.
+    thread::sleep(Duration::from_secs(3));
+    worker.read(true);
+    let mut received = u64::from(last.unwrap()) + 2;
+    let got: Vec<_> = (0..received).map(|_| worker.next().number()).collect();
+    assert_eq!(got, (0..received).collect::<Vec<_>>());
+    // If the connection had ended, this would come over another one.
+    send((stins.data)(last.unwrap() + 1, r#""x": 1"#));
+    received += 1;
+    let all = host.wait_for("the last one", |all| all["streams"]["camera"]["received"]["messages"] == received);
+    assert_eq!(all["streams"]["camera"]["received"]["disconnects"], 0);
 }
 
 #[test]

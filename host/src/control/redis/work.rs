@@ -28,6 +28,8 @@ pub(super) struct WorkReader {
     pub(super) impossible: Vec<String>,
 }
 
+/// So many names are compared sooner than one is hashed.
+const FEW: usize = 16;
 /// Maximum number of names that are kept from list to list; a beamline has some hundred.
 const MOST_NAMES: usize = 10_000;
 
@@ -42,15 +44,21 @@ impl WorkReader {
             self.workers = Arc::default();
             self.places.clear();
         }
-        let mut from = serde_json::Deserializer::from_slice(text);
+        // Checked at once, and not string by string.
+        let text = std::str::from_utf8(text).map_err(serde::de::Error::custom)?;
+        let mut from = serde_json::Deserializer::from_str(text);
         let list = from.deserialize_seq(List(self))?;
         from.end()?;
         Ok(list)
     }
 
     fn worker(&mut self, name: &str) -> Option<usize> {
-        if let Some(place) = self.places.get(name) {
-            return Some(*place);
+        let place = match self.workers.len() {
+            ..=FEW => self.workers.iter().position(|known| known.as_str() == name),
+            _ => self.places.get(name).copied(),
+        };
+        if place.is_some() {
+            return place;
         }
         let Ok(worker) = WorkerName::new(name) else {
             if self.impossible.len() < MOST_NAMES {

@@ -39,6 +39,13 @@ pub(super) struct ReaderThread {
     batch: VecDeque<Event>,
     /// Until then it does not wait for a forwarder that is itself waiting: reading the detector's data is more important.
     free_until: Instant,
+    held_back: HeldBack,
+}
+
+/// The waits of a reader whose queue is full.
+struct HeldBack {
+    /// When the source was last told.
+    told: Instant,
 }
 
 /// The source's run in a scan. It may have failed, also at its opening.
@@ -59,7 +66,9 @@ enum State {
 
 impl ReaderThread {
     pub(super) fn new(source: StreamSource, orders: Arc<Orders<Order>>, shared: Arc<Shared>) -> Self {
-        Self { source, orders, shared, run: None, batch: VecDeque::new(), free_until: Instant::now() }
+        let now = Instant::now();
+        let held_back = HeldBack { told: now };
+        Self { source, orders, shared, run: None, batch: VecDeque::new(), free_until: now, held_back }
     }
 
     /// Runs until no more orders come.
@@ -75,7 +84,7 @@ impl ReaderThread {
             }
             let Some(queue) = self.run.as_ref().map(|run| run.queue.clone()) else { continue };
             if !queue.push(&mut self.batch) {
-                queue.wait_for_space(PULL);
+                self.held_back.wait(&queue, &mut self.source);
                 continue;
             }
             if Instant::now() >= self.free_until && queue.let_forwarder_catch_up(CATCH_UP) {
@@ -158,7 +167,7 @@ impl ReaderThread {
             run.queue.too_late(&mut self.batch);
             return run.queue.tell(Item::Failed(why));
         }
-        push_all(&run.queue, &mut self.batch);
+        self.held_back.push_all(&run.queue, &mut self.batch, &mut self.source);
     }
 
     /// Makes one call of `next`, and handles its result.
@@ -176,7 +185,7 @@ impl ReaderThread {
             (true, Ok(Progress::Idle)) => _ = queue.push_and_forward(&mut self.batch),
             (true, outcome) => {
                 // The last events are queued before the end of the run.
-                push_all(queue, &mut self.batch);
+                self.held_back.push_all(queue, &mut self.batch, &mut self.source);
                 queue.set_status(self.source.status());
                 match outcome {
                     Ok(_) => {
@@ -214,9 +223,20 @@ impl ReaderThread {
     }
 }
 
-/// Queues all events, unless nobody wants them any more.
-fn push_all(queue: &Queue, batch: &mut VecDeque<Event>) {
-    while !queue.push(batch) && !queue.is_abandoned() {
+impl HeldBack {
+    /// Waits a little for room, and tells the source now and then that it is not called meanwhile.
+    fn wait(&mut self, queue: &Queue, source: &mut StreamSource) {
+        if self.told.elapsed() >= PULL {
+            source.held_back();
+            self.told = Instant::now();
+        }
         queue.wait_for_space(PULL);
+    }
+
+    /// Queues all events, unless nobody wants them any more.
+    fn push_all(&mut self, queue: &Queue, batch: &mut VecDeque<Event>, source: &mut StreamSource) {
+        while !queue.push(batch) && !queue.is_abandoned() {
+            self.wait(queue, source);
+        }
     }
 }

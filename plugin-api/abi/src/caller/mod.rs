@@ -263,6 +263,16 @@ impl Instance {
         called
     }
 
+    /// Lets the run keep its connections alive while there is no room for its events, if it has any.
+    ///
+    /// # Errors
+    /// Any fault of the source.
+    pub fn held_back(&mut self) -> Result<(), Fault> {
+        let (Some(keep), true) = (self.plugin.table.held_back, self.open) else { return Ok(()) };
+        // SAFETY: the instance lives, is open and not poisoned.
+        self.call("held_back", |raw, _, error| unsafe { keep(raw, error) })
+    }
+
     /// Closes the run, if one is open.
     ///
     /// # Errors

@@ -91,13 +91,13 @@ impl Links {
         Ok(Received::Empty)
     }
 
-    /// How many messages libzmq may hold.
     /// libzmq tells only when it is asked for a message.
     #[expect(clippy::unused_self, reason = "the same as of the native ones")]
     pub(crate) const fn are_drained(&self) -> bool {
         false
     }
 
+    /// How many messages libzmq may hold.
     pub(crate) fn backlog(&self) -> Backlog {
         let messages = self.links.iter().map(Link::read_ahead).fold(0, u32::saturating_add);
         Backlog { messages: messages.into(), bytes: u64::MAX }
@@ -273,6 +273,11 @@ impl Links {
         let deadline = Deadline::after(time);
         let mut items = [PollItem::from_fd(self.host.stop_descriptor().as_raw_fd(), POLLIN)];
         while !deadline.passed() && poll(&mut items, deadline).is_ok() && !items[0].is_readable() {}
+    }
+
+    /// libzmq keeps its connections alive by itself.
+    pub(crate) fn held_back(&mut self) {
+        self.hear();
     }
 
     /// Looks after connections while data flows: libzmq stores few of its monitors' events, and then blocks.

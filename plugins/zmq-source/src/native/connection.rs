@@ -11,7 +11,7 @@ use std::{
 
 use framegate_plugin_api::Frame;
 use framegate_source_kit::Malformed;
-use framegate_zmtp::{Fault, Handshake, Role, Version, subscription};
+use framegate_zmtp::{Fault, Handshake, Role, Version, ping, subscription};
 use nix::poll::PollFlags;
 use socket2::Socket;
 
@@ -58,6 +58,8 @@ pub(crate) struct Connection {
     pub(crate) heard: Instant,
     /// Whether it has sent a message.
     pub(crate) has_sent: bool,
+    /// Whether it has sent a ping.
+    has_pinged: bool,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,17 @@ impl Connection {
     pub(crate) fn new(socket: Socket, peer: Option<SocketAddr>, role: Role) -> Self {
         let (now, mut out) = (Instant::now(), Vec::new());
         let stage = Stage::Handshake(Handshake::begin(role, now, &mut out));
-        Self { socket, peer, stage, input: Input::new(), out, readable: true, heard: now, has_sent: false }
+        Self {
+            socket,
+            peer,
+            stage,
+            input: Input::new(),
+            out,
+            readable: true,
+            heard: now,
+            has_sent: false,
+            has_pinged: false,
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -126,6 +138,17 @@ impl Connection {
     /// Whether there may be something to take.
     pub(crate) fn may_have_more(&self) -> bool {
         self.readable || !self.input.bytes().is_empty()
+    }
+
+    /// A sign of life while nothing is read, for a peer that ends connections without one. Its own pings wait behind its
+    /// messages, but libzmq is content with any command (stream_engine_base.cpp, `decode_and_push`). Peers that do not know
+    /// pings get none.
+    pub(crate) fn show_life(&mut self) {
+        let Stage::Open(assembly) = &self.stage else { return };
+        if (self.has_pinged || assembly.version() >= Version::V3_1) && self.out.is_empty() {
+            ping(&mut self.out);
+            self.flush();
+        }
     }
 
     /// Whether a message has come in part.
@@ -192,6 +215,7 @@ impl Connection {
             let (asked, version) = (self.out.len(), assembly.version());
             let found = assembly.take(&mut self.input, &terms.limits, &terms.pool, &mut self.out);
             if self.out.len() > asked {
+                self.has_pinged = true;
                 self.flush();
             }
             match found.map_err(End::from)? {

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use super::{
     buffers::Pool,
-    connection::Terms,
+    connection::{Connection as Peer, Terms},
     link::{Ledger, Link, PollSet},
     message::Limits,
 };
@@ -147,6 +147,13 @@ impl Links {
             self.limit_memory();
         }
         Ok(())
+    }
+
+    /// Goes on with handshakes and new connections, and tells all peers that they are still served.
+    pub(crate) fn held_back(&mut self) {
+        // Whatever fails here fails in the next wait, too, which reports it.
+        let _ = self.poll(Instant::now());
+        self.links.iter_mut().flat_map(Link::connections).for_each(Peer::show_life);
     }
 
     /// Waits until a message may have come; false when the deadline has passed or a stop is requested.

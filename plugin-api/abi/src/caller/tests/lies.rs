@@ -14,6 +14,7 @@ pub(super) static TABLE: PluginTable = PluginTable {
     close: nothing,
     next: Some(next),
     trigger: None,
+    held_back: None,
     status: Some(status),
     parameters: None,
     set_parameter: None,

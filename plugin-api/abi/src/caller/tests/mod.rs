@@ -122,6 +122,7 @@ impl<const ON_DEMAND: bool> guard::Plugin for Scripted<ON_DEMAND> {
         out.push("SCRIPT", EventKind::Start, [Frame::from_vec(event_number.to_le_bytes().into())].into_iter());
         self.act("trigger")
     }
+    fn held_back(&mut self) {}
     fn close(&mut self) {
         self.act("close").unwrap();
     }
