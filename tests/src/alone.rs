@@ -5,13 +5,15 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    env, fs,
+    io::ErrorKind,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
 };
 
-use crate::framegate;
+use crate::{framegate, python};
 
 /// The file of the bad plugin in the folder `case`.
 ///
@@ -80,6 +82,7 @@ pub fn build_all() {
     let _ = template();
     let _ = outside();
     let _ = with_libzmq("stins");
+    let _ = with_curve("stins");
     over_libzmq(&["--no-run"]);
 }
 
@@ -138,6 +141,37 @@ pub fn with_libzmq(name: &str) -> PathBuf {
     file
 }
 
+/// The same with a libzmq that has CURVE, as `.cargo/system-libzmq.toml` builds it on a system that has one: here it is that of
+/// pyzmq, whose folder (see [`python::libzmq`]) the host needs in `LD_LIBRARY_PATH`. Its target folder is its own, because cargo
+/// would build libzmq's crates again for each change between the two.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn with_curve(name: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let target = target().join("with-curve");
+    let example = format!("framegate_{}_libzmq", name.replace('-', "_"));
+    let file = target.join("debug/examples").join(format!("lib{example}.so"));
+    if !(framegate::is_built() && file.exists()) {
+        let libraries = target.join("libraries");
+        let link = libraries.join("libzmq.so");
+        let linked = fs::create_dir_all(&libraries).and_then(|()| match fs::remove_file(&link) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => symlink(python::libzmq(), &link),
+        });
+        linked.unwrap_or_else(|error| panic!("{}: {error}", link.display()));
+        let search = format!("target.{}-unknown-linux-gnu.zmq.rustc-link-search=[{libraries:?}]", env::consts::ARCH);
+        let package = format!("framegate-{name}");
+        cargo("build", &root(), |cargo| {
+            cargo.env("CARGO_TARGET_DIR", &target).args(["--config", ".cargo/system-libzmq.toml", "--config", &search]);
+            cargo.args(["--features", "libzmq", "-p", &package, "--example", &example])
+        });
+    }
+    file
+}
+
 /// Runs the socket tests of ZeroMQ sources over libzmq, with more arguments for `cargo test`.
 ///
 /// # Panics
@@ -159,9 +193,9 @@ pub fn other_abi_stable() -> PathBuf {
 /// The environment of a plugin author: the command `framegate` in the path, and cargo. It downloads nothing, and builds
 /// into the common target folder of the standalone crates.
 pub fn for_authors(command: &mut Command) {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = [framegate::built().to_owned()].into_iter().chain(std::env::split_paths(&path));
-    command.env("PATH", std::env::join_paths(path).expect("no colon is in the names of our folders"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = [framegate::built().to_owned()].into_iter().chain(env::split_paths(&path));
+    command.env("PATH", env::join_paths(path).expect("no colon is in the names of our folders"));
     command.env("CARGO_NET_OFFLINE", "true").env("CARGO_TARGET_DIR", target());
     // Nobody debugs these.
     command.env(DEBUG, "0");

@@ -322,6 +322,20 @@ pub fn script(name: &str) -> PathBuf {
     python().with_file_name(name)
 }
 
+/// The libzmq of pyzmq, which has CURVE. Its folder has the libraries that it needs.
+///
+/// # Panics
+/// pyzmq cannot be imported.
+#[must_use]
+pub fn libzmq() -> PathBuf {
+    let output = Command::new(python()).args(["-c", LIBZMQ]).output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}
+
+const LIBZMQ: &str =
+    "import zmq; print(next(line.split()[-1] for line in open('/proc/self/maps') if 'libzmq' in line))";
+
 /// A file of the peer's source distribution, such as `tests/data/dump_xrd.cbors`.
 ///
 /// # Panics

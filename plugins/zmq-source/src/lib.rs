@@ -32,6 +32,7 @@
 //! Detectors send Python's JSON, not standard JSON: [`json`] accepts exactly what pydantic accepts.
 #![forbid(unsafe_code)]
 
+mod curve;
 mod endpoint;
 #[cfg(feature = "libzmq")]
 mod libzmq;

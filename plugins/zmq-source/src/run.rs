@@ -30,10 +30,15 @@ impl Upstream {
     /// Settings that contradict each other.
     pub fn new(settings: ZmqSettings, pattern: Pattern, host: HostContext) -> Result<Self, SourceError> {
         let pattern = settings.pattern.unwrap_or(pattern);
-        for url in settings.upstream_url.as_slice() {
-            url.fits(settings.attach).map_err(|problem| SourceError::settings(format!("upstream_url: {problem}")))?;
+        let urls = settings.upstream_url.as_slice().iter();
+        let mut problems: Vec<String> = urls
+            .filter_map(|url| url.fits(settings.attach).err())
+            .map(|problem| format!("upstream_url: {problem}"))
+            .collect();
+        problems.extend(transport::problems(&settings));
+        if !problems.is_empty() {
+            return Err(SourceError::settings(problems.join("; ")));
         }
-        transport::check(settings.transport)?;
         Ok(Self { settings, pattern, host, runs: Runs::default() })
     }
 

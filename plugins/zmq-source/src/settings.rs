@@ -4,7 +4,7 @@
 //! `#[serde(flatten)] zmq: ZmqSettings` beside its own fields, and `#[serde(deny_unknown_fields)]` on the struct, which
 //! then applies to both.
 
-use std::{num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
 use framegate_plugin_api::SourceError;
 use framegate_source_kit::{Bytes, Millis};
@@ -70,6 +70,14 @@ pub struct ZmqSettings {
     #[serde(default)]
     pub receive_high_water_mark: Option<NonZeroU16>,
 
+    /// The detector's public key for CURVE, in Z85. Needs `curve_secret_key_file`, and libzmq with CURVE.
+    #[serde(default)]
+    pub curve_server_key: Option<String>,
+
+    /// A file that holds our own secret key for CURVE and nothing else, in Z85. Read anew for each run.
+    #[serde(default)]
+    pub curve_secret_key_file: Option<PathBuf>,
+
     /// Messages with more parts are skipped and counted.
     #[serde(default = "max_parts")]
     pub max_parts: usize,
@@ -127,6 +135,8 @@ impl ZmqSettings {
             transport: Transport::default(),
             receive_budget: receive_budget(),
             receive_high_water_mark: None,
+            curve_server_key: None,
+            curve_secret_key_file: None,
             max_parts: max_parts(),
             max_header: max_header(),
             max_part: max_part(),

@@ -12,6 +12,7 @@ use nix::{
 #[cfg(feature = "libzmq")]
 use crate::libzmq;
 use crate::{
+    curve,
     endpoint::{Attach, Endpoint},
     names::Answer,
     native,
@@ -119,16 +120,31 @@ impl Links {
     }
 }
 
-/// Whether this file has what the settings ask for.
-pub(crate) fn check(transport: Transport) -> Result<(), SourceError> {
-    match transport {
-        Transport::Libzmq if cfg!(not(feature = "libzmq")) => Err(SourceError::settings(WITHOUT_LIBZMQ)),
-        _ => Ok(()),
+/// All that the settings ask for and this file does not have, and all that is wrong with their keys.
+pub(crate) fn problems(settings: &ZmqSettings) -> Vec<String> {
+    let mut problems = curve::problems(settings);
+    match settings.transport {
+        Transport::Libzmq if cfg!(not(feature = "libzmq")) => problems.push(WITHOUT_LIBZMQ.to_owned()),
+        Transport::Native if curve::is_wanted(settings) => problems.push(CURVE_IS_NOT_NATIVE.to_owned()),
+        #[cfg(feature = "libzmq")]
+        Transport::Libzmq if curve::is_wanted(settings) && !libzmq::has_curve() => {
+            problems.push(WITHOUT_CURVE.to_owned());
+        }
+        _ => {}
     }
+    problems
 }
 
 const WITHOUT_LIBZMQ: &str = "transport: this plugin file is built without libzmq; leave the setting out, or build the \
                               file with the feature libzmq (docs/operate/libzmq.md)";
+
+const CURVE_IS_NOT_NATIVE: &str = "transport: the native transport has no CURVE; set transport = \"libzmq\" and use a plugin \
+                                   file that is built with the system's libzmq (docs/operate/libzmq.md), or leave out \
+                                   curve_server_key and curve_secret_key_file";
+
+#[cfg(feature = "libzmq")]
+const WITHOUT_CURVE: &str = "transport: the libzmq in this plugin file has no CURVE; build the file with the system's libzmq \
+                             (docs/operate/libzmq.md)";
 
 /// Logs that a detector is absent when a run opens. If its name is unknown, a warning says so.
 pub(crate) fn tell_absent(host: &HostContext, attach: Attach, url: &Endpoint, name: Option<Answer>) {

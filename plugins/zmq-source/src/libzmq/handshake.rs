@@ -20,6 +20,8 @@ pub(crate) struct Handshake {
     state: State,
     /// Time at which a peer closed a connection before the handshake was complete.
     refused: Option<Instant>,
+    /// Number of connections that ended before the handshake was complete, since one was established.
+    failures: u32,
     /// Number of peers that connected to a bound socket and have not yet completed the handshake.
     arriving: u32,
     /// Established connections that ended and were not reported yet.
@@ -59,7 +61,18 @@ impl Handshake {
         events.connect(ADDRESS)?;
         let state = State::Waiting;
         let changed = Instant::now();
-        Ok(Self { events, attach, state, refused: None, arriving: 0, disconnects: 0, established: 0, most: 0, changed })
+        Ok(Self {
+            events,
+            attach,
+            state,
+            refused: None,
+            failures: 0,
+            arriving: 0,
+            disconnects: 0,
+            established: 0,
+            most: 0,
+            changed,
+        })
     }
 
     /// The socket to poll for events.
@@ -102,6 +115,7 @@ impl Handshake {
         if self.attach == Attach::Connect {
             self.refused = None;
         }
+        self.failures = 0;
         self.state = State::Made;
     }
 
@@ -126,6 +140,7 @@ impl Handshake {
         } else {
             self.arriving = self.arriving.saturating_sub(1);
             self.refused = Some(now);
+            self.failures = self.failures.saturating_add(1);
         }
         if self.attach == Attach::Connect {
             self.state = State::Broken { since: now };
@@ -163,6 +178,11 @@ impl Handshake {
         self.refused.is_some_and(|since| since.elapsed() > GIVEN_UP_AFTER)
     }
 
+    /// Whether handshakes fail again and again: libzmq retries at once after one that fails because of a key.
+    pub(crate) fn keeps_failing(&self) -> bool {
+        self.failures >= FAILURES
+    }
+
     /// Number of established connections that have ended since the last call.
     pub(crate) fn take_disconnects(&mut self) -> u64 {
         std::mem::take(&mut self.disconnects)
@@ -178,6 +198,9 @@ const ARRIVED: u16 = zmq::SocketEvent::ACCEPTED as u16;
 
 /// libzmq retries at once, so this is long enough; it is also the pause between attempts at a wrong socket.
 const GIVEN_UP_AFTER: Duration = Duration::from_millis(500);
+
+/// A detector that restarts fails one or two.
+const FAILURES: u32 = 3;
 
 /// In addition to the same number on libzmq's side: some hundred kilobytes.
 const MOST_EVENTS: i32 = 1000;

@@ -14,6 +14,7 @@ use zmq::{Context, DONTWAIT, Message, Socket, SocketType};
 use super::{
     closing::{self, Closing},
     handshake::Handshake,
+    keys::Keys,
     read_ahead::{READ_AHEAD_AT_FIRST, ReadAhead},
 };
 use crate::{
@@ -54,7 +55,12 @@ pub(crate) struct Link {
 impl Link {
     /// Connects in the background, or binds. If the address has a name that was not looked up yet, [`Link::begin`]
     /// connects later.
-    pub(crate) fn make(url: &Endpoint, settings: &ZmqSettings, pattern: Pattern) -> Result<Self, SourceError> {
+    pub(crate) fn make(
+        url: &Endpoint,
+        settings: &ZmqSettings,
+        pattern: Pattern,
+        keys: Option<&Keys>,
+    ) -> Result<Self, SourceError> {
         let failed = |what: &'static str| {
             let url = url.clone();
             move |error: zmq::Error| SourceError::connect(format!("{url:?}: {what}: {error}; check upstream_url"))
@@ -86,7 +92,7 @@ impl Link {
                 (Some(read_ahead), i32::try_from(READ_AHEAD_AT_FIRST).unwrap_or(2))
             }
         };
-        configure(&socket, url, settings, messages).map_err(failed("an option was refused"))?;
+        configure(&socket, url, settings, messages, keys).map_err(failed("an option was refused"))?;
         if pattern == Pattern::SubscribeAll {
             for prefix in &settings.subscribe {
                 socket.set_subscribe(prefix.as_bytes()).map_err(failed("an option was refused"))?;
@@ -298,7 +304,14 @@ fn not_bound(url: &Endpoint, error: zmq::Error) -> SourceError {
     SourceError::connect(format!("{url:?} cannot be bound: {error}: {why}"))
 }
 
-fn configure(socket: &Socket, url: &Endpoint, settings: &ZmqSettings, read_ahead: i32) -> zmq::Result<()> {
+fn configure(
+    socket: &Socket,
+    url: &Endpoint,
+    settings: &ZmqSettings,
+    read_ahead: i32,
+    keys: Option<&Keys>,
+) -> zmq::Result<()> {
+    keys.map_or(Ok(()), |keys| keys.set(socket))?;
     socket.set_linger(0)?;
     socket.set_rcvhwm(read_ahead)?;
     socket.set_maxmsgsize(i64::try_from(settings.max_part.0).unwrap_or(i64::MAX))?;
@@ -346,7 +359,7 @@ mod tests {
         let url = detector.get_last_endpoint().unwrap().unwrap();
         let settings: ZmqSettings =
             serde_json::from_str(&format!(r#"{{"upstream_url": "{url}", "receive_high_water_mark": 5}}"#)).unwrap();
-        let mut link = Link::make(&settings.upstream_url.as_slice()[0], &settings, Pattern::Pull).unwrap();
+        let mut link = Link::make(&settings.upstream_url.as_slice()[0], &settings, Pattern::Pull, None).unwrap();
         for _ in 0..2000 {
             detector.send("x", 0).unwrap();
             while !matches!(link.receive().unwrap(), Received::Message(..)) {
@@ -362,7 +375,7 @@ mod tests {
         drop(listener);
         let settings: ZmqSettings =
             serde_json::from_str(&format!(r#"{{"upstream_url": "tcp://{address}", "attach": "bind"}}"#)).unwrap();
-        let mut link = Link::make(&settings.upstream_url.as_slice()[0], &settings, Pattern::Pull).unwrap();
+        let mut link = Link::make(&settings.upstream_url.as_slice()[0], &settings, Pattern::Pull, None).unwrap();
         let come_and_go = || {
             let visits = (0..20_000).take_while(|_| TcpStream::connect_timeout(&address, WAIT).is_ok()).count();
             assert!(visits < 20_000, "nobody is made to wait");

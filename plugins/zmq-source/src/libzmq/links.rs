@@ -12,6 +12,7 @@ use zmq::{POLLIN, PollItem};
 
 use super::{
     closing::{self, Closing},
+    keys::Keys,
     link::{DESCRIPTORS, Link},
 };
 use crate::{
@@ -30,6 +31,8 @@ pub(crate) struct Links {
     /// To reconnect when libzmq has given a connection up.
     settings: ZmqSettings,
     pattern: Pattern,
+    /// `None`: without CURVE. Kept for the run, because reading the file again could block.
+    keys: Option<Keys>,
     /// Whether a refused handshake at an address was logged.
     refusal_told: bool,
     /// Whether an unknown name of a detector was logged.
@@ -49,13 +52,15 @@ impl Links {
         if settings.attach == Attach::Connect {
             urls.iter().filter_map(Endpoint::name).for_each(names::ask);
         }
-        let links: Result<_, _> = urls.iter().map(|url| Link::make(url, settings, pattern)).collect();
+        let keys = Keys::read(settings)?;
+        let links: Result<_, _> = urls.iter().map(|url| Link::make(url, settings, pattern, keys.as_ref())).collect();
         let mut links = Self {
             links: links?,
             turn: 0,
             host: host.clone(),
             settings: settings.clone(),
             pattern,
+            keys,
             refusal_told: false,
             unknown_told: false,
             leaving_told: false,
@@ -67,7 +72,9 @@ impl Links {
             links.settle(transport::settle(settings, pattern));
         }
         links.tell_unknown_name();
-        for link in links.links.iter().filter(|link| !link.handshake().is_made()) {
+        // The first wait for messages tells those whose CURVE handshake fails.
+        let fails = |link: &Link| links.keys.is_some() && link.handshake().keeps_failing();
+        for link in links.links.iter().filter(|link| !link.handshake().is_made() && !fails(link)) {
             transport::tell_absent(host, settings.attach, link.url(), link.name_answer());
         }
         Ok(links)
@@ -121,10 +128,14 @@ impl Links {
             link.begin()?;
             let (given_up, refused) = (link.handshake_mut().is_given_up(), link.handshake().is_refused());
             let moved = link.looks_elsewhere();
+            if self.keys.is_some() && link.handshake().keeps_failing() {
+                let url = link.url().clone();
+                self.tell_refusal(&url);
+            }
             if !given_up && !refused && !moved {
                 continue;
             }
-            let url = link.url().clone();
+            let url = self.links[place].url().clone();
             if refused && (given_up || self.settings.attach == Attach::Bind) {
                 self.tell_refusal(&url);
             }
@@ -132,7 +143,7 @@ impl Links {
             if (given_up || moved) && descriptors_left(DESCRIPTORS).is_ok() && !closing::are_too_many() {
                 self.given_up += u32::from(given_up && !refused);
                 self.hear();
-                let new = Link::make(&url, &self.settings, self.pattern)?;
+                let new = Link::make(&url, &self.settings, self.pattern, self.keys.as_ref())?;
                 let old = mem::replace(&mut self.links[place], new);
                 self.close([old]);
             }
@@ -211,6 +222,11 @@ impl Links {
             Pattern::SubscribeAll => "PUB",
         };
         let line = match self.settings.attach {
+            _ if self.keys.is_some() => format!(
+                "{url:?}: the CURVE handshake fails: there is no ZeroMQ {kind} socket with CURVE, or curve_server_key is not \
+                 its public key, or it does not accept the key in curve_secret_key_file; correct them, the key file is read \
+                 again when the next scan starts; retrying in the background"
+            ),
             Attach::Connect => format!(
                 "{url:?} answers, but not as a ZeroMQ {kind} socket; check upstream_url and what the detector binds \
                  there; retrying in the background"
