@@ -29,8 +29,9 @@ pub(super) struct Chunk {
     ends: Vec<u64>,
 }
 
-/// Bytes that are written at once: a slow disk is seen to take them, and a stop need not wait for more.
-const PIECE: usize = 1 << 20;
+/// Bytes that are written at once: a slow disk is seen to take them, and a stop need not wait for more. A stop waits 150 ms for
+/// them, so a disk of some MB/s must be able to.
+const PIECE: usize = 256 << 10;
 /// Cost of an event beyond its bytes.
 const EVENT_COST: u64 = 128;
 /// Maximum size of its own buffer that a chunk keeps when it is emptied.
