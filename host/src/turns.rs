@@ -51,7 +51,7 @@ impl<T> Turns<T> {
     }
 }
 
-/// Whoever can take a short turn.
+/// A value of which other threads can take short turns.
 pub(crate) trait ShortTurn: Send + Sync {
     /// See [`Turns::short`].
     fn take(&self);

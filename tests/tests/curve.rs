@@ -16,7 +16,7 @@ use framegate_tests::{
 };
 use serde::Deserialize;
 
-/// A PUSH socket with CURVE that sends two messages to whoever has the keys.
+/// A PUSH socket with CURVE that sends two messages to a receiver that has the keys.
 const DETECTOR: &str = r#"
 import json, sys, time, zmq
 assert zmq.has("curve")
