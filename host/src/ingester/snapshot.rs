@@ -31,7 +31,7 @@ pub(crate) struct Measured<'a> {
     pub(crate) late: u64,
 }
 
-/// See [`Ingester::landmarks`].
+/// Values whose change makes a new report due at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Landmarks {
     ready: Option<ScanId>,
