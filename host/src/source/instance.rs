@@ -2,8 +2,10 @@
 //!
 //! `framegate_plugin_abi::caller` makes the calls and checks of the interface; this module adapts them for a reader.
 
+use std::time::Duration;
+
 use framegate_plugin_abi::caller::{self, Frames as GivenFrames, Limits};
-use framegate_plugin_api::{Deadline, Frame, Progress};
+use framegate_plugin_api::{Frame, Progress};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{BATCH_BYTES, BATCH_EVENTS, Fault, RunStatus, parameter::Parameter};
@@ -35,9 +37,9 @@ impl Instance {
             .map_err(|problem| Fault::Garbage { call: "parameters", answer: format!("{json:.100} ({problem})") })
     }
 
-    /// Appends events to `out`. They stay valid if an error follows.
-    pub(super) fn next(&mut self, out: &mut Vec<Event>, deadline: Deadline) -> Result<Progress, Fault> {
-        self.calls.next(LIMITS, deadline.left(), |typ, kind, frames| {
+    /// Appends events to `out`. They stay valid if an error follows. `most`: how long the source may wait.
+    pub(super) fn next(&mut self, out: &mut Vec<Event>, most: Duration) -> Result<Progress, Fault> {
+        self.calls.next(LIMITS, most, |typ, kind, frames| {
             out.push(Event { typ, kind, frames: gather(frames) });
         })
     }

@@ -4,7 +4,12 @@
 //! it.
 #![allow(unsafe_code)]
 
-use std::{ffi::c_void, fmt, os::fd::BorrowedFd};
+use std::{
+    ffi::c_void,
+    fmt,
+    os::fd::{BorrowedFd, RawFd},
+    sync::OnceLock,
+};
 
 #[cfg(feature = "layout")]
 use abi_stable::StableAbi;
@@ -47,8 +52,8 @@ pub struct HostTable {
     pub log_level: unsafe extern "C" fn(context: *mut c_void) -> i32,
     /// `[any thread]` Not 0 while the current call should return soon.
     pub stop_requested: unsafe extern "C" fn(context: *mut c_void) -> i32,
-    /// `[any thread]` A descriptor that is readable while a stop is requested; never read from it. It is open until
-    /// `release`.
+    /// `[any thread]` A descriptor that is readable while a stop is requested; never read from it. It is always the same,
+    /// and open until `release`.
     pub stop_descriptor: unsafe extern "C" fn(context: *mut c_void) -> i32,
     /// `[any thread]` Returns an extension of the host, by its id.
     pub get_extension: unsafe extern "C" fn(context: *mut c_void, id: Text) -> Extension,
@@ -60,6 +65,8 @@ pub struct HostTable {
 /// The plugin's side: owns a table's context.
 pub struct HostHandle {
     table: HostTable,
+    /// Asked for once: sources need it for each wait.
+    stop: OnceLock<RawFd>,
 }
 
 // SAFETY: all functions of a `HostTable` may be called on any thread, as their declaration says; the context is only
@@ -76,7 +83,7 @@ impl HostHandle {
     /// - the descriptor that `stop_descriptor` returns is open until then.
     #[must_use]
     pub unsafe fn new(table: HostTable) -> Self {
-        Self { table }
+        Self { table, stop: OnceLock::new() }
     }
 }
 
@@ -99,7 +106,7 @@ impl HostServices for HostHandle {
 
     fn stop_descriptor(&self) -> BorrowedFd<'_> {
         // SAFETY: the context is released in `drop` only.
-        let descriptor = unsafe { (self.table.stop_descriptor)(self.table.context) };
+        let descriptor = *self.stop.get_or_init(|| unsafe { (self.table.stop_descriptor)(self.table.context) });
         // SAFETY: open until the release, which needs this handle's drop, and never -1 before it.
         unsafe { BorrowedFd::borrow_raw(descriptor) }
     }

@@ -2,9 +2,9 @@
 //! assignments as events.
 //!
 //! Streams of other ingesters are skipped while parsing, and a worker's name is allocated once, not once for each
-//! event.
+//! event. Names are looked up where they are read, without a copy.
 
-use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use serde::{
     Deserialize,
@@ -89,6 +89,19 @@ struct List<'a>(&'a mut WorkReader);
 struct OneEvent<'a>(&'a mut WorkReader);
 struct Streams<'a>(&'a mut WorkReader);
 struct Workers<'a>(&'a mut WorkReader);
+/// A stream's place, if it is one of these.
+struct OwnStream<'a>(&'a [StreamName]);
+/// A worker's place.
+struct OneWorker<'a>(&'a mut WorkReader);
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Field {
+    EventNumber,
+    Assignments,
+    #[serde(other)]
+    Other,
+}
 
 impl<'de> Visitor<'de> for List<'_> {
     type Value = Vec<Assignment>;
@@ -115,11 +128,11 @@ impl<'de> Visitor<'de> for OneEvent<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Assignment, A::Error> {
         let (mut number, mut streams) = (None, None);
-        while let Some(Text(field)) = fields.next_key()? {
-            match &*field {
-                "event_number" => number = Some(fields.next_value()?),
-                "assignments" => streams = Some(fields.next_value_seed(With(Streams(self.0)))?),
-                _ => drop(fields.next_value::<IgnoredAny>()?),
+        while let Some(field) = fields.next_key()? {
+            match field {
+                Field::EventNumber => number = Some(fields.next_value()?),
+                Field::Assignments => streams = Some(fields.next_value_seed(With(Streams(self.0)))?),
+                Field::Other => drop(fields.next_value::<IgnoredAny>()?),
             }
         }
         let missing = <A::Error as serde::de::Error>::missing_field;
@@ -139,8 +152,8 @@ impl<'de> Visitor<'de> for Streams<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut streams: A) -> Result<Self::Value, A::Error> {
         let mut ours = Self::Value::new();
-        while let Some(Text(name)) = streams.next_key()? {
-            let Some(stream) = self.0.own.iter().position(|own| own.as_str() == name) else {
+        while let Some(own) = streams.next_key_seed(With(OwnStream(&self.0.own)))? {
+            let Some(stream) = own else {
                 streams.next_value::<IgnoredAny>()?;
                 continue;
             };
@@ -162,16 +175,36 @@ impl<'de> Visitor<'de> for Workers<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut workers = Self::Value::new();
-        while let Some(Text(name)) = list.next_element()? {
-            workers.extend(self.0.worker(&name));
+        while let Some(place) = list.next_element_seed(With(OneWorker(self.0)))? {
+            workers.extend(place);
         }
         Ok(workers)
     }
 }
 
-/// Text that is borrowed if JSON allows it.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+impl<'de> Visitor<'de> for OwnStream<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string with a stream's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|own| own.as_str() == name))
+    }
+}
+
+impl<'de> Visitor<'de> for OneWorker<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string with a worker's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.worker(name))
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -210,7 +243,7 @@ mod tests {
             (r#"[{"assignments":{}}]"#, "event_number"),
             (r#"[{"event_number":1,"assignments":[]}]"#, "by stream"),
             (r#"[{"event_number":1,"assignments":{"one":"w"}}]"#, "names"),
-            (r#"[{"event_number":1,"assignments":{"one":[1]}}]"#, "string"),
+            (r#"[{"event_number":1,"assignments":{"one":[1]}}]"#, "a worker's name"),
             ("[] x", "trailing"),
         ] {
             let problem = read(wrong).unwrap_err();

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framegate_plugin_api::{Deadline, Progress};
+use framegate_plugin_api::Progress;
 
 use super::{
     super::{
@@ -87,12 +87,14 @@ impl ReaderThread {
                 self.held_back.wait(&queue, &mut self.source);
                 continue;
             }
-            if Instant::now() >= self.free_until && queue.let_forwarder_catch_up(CATCH_UP) {
+            // The clock is read once: each look costs a lone event more than it seems.
+            let now = Instant::now();
+            if now >= self.free_until && queue.let_forwarder_catch_up(CATCH_UP) {
                 self.free_until = Instant::now() + CATCH_UP;
             }
             self.pull(&queue);
-            if asked_at.elapsed() > STATUS_EVERY {
-                asked_at = Instant::now();
+            if now.duration_since(asked_at) > STATUS_EVERY {
+                asked_at = now;
                 queue.set_status(self.source.status());
             }
         }
@@ -175,7 +177,7 @@ impl ReaderThread {
         let mut events: Vec<_> = std::mem::take(&mut self.batch).into();
         let before = events.len();
         let began = Instant::now();
-        let outcome = self.source.call(|instance| instance.next(&mut events, Deadline::after(PULL)));
+        let outcome = self.source.call(|instance| instance.next(&mut events, PULL));
         self.shared.gave(events.len() - before);
         self.batch = events.into();
         let Some(run) = &mut self.run else { return };

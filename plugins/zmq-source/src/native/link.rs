@@ -172,7 +172,6 @@ impl Link {
 
     /// What a poll has found, in the order of [`Link::watch`].
     pub(crate) fn polled(&mut self, found: &mut impl Iterator<Item = PollFlags>, ledger: &mut Ledger) {
-        let now = Instant::now();
         let is_way_watched = match &self.way {
             Way::Dial(dialer) => dialer.connecting().is_some(),
             Way::Listen(listener) => listener.waiting().is_some(),
@@ -184,6 +183,7 @@ impl Link {
             self.advance(place, found, ledger);
         }
         if is_way_ready {
+            let now = Instant::now();
             match &mut self.way {
                 Way::Dial(dialer) => {
                     if let Some((socket, peer)) = dialer.polled(now) {

@@ -142,7 +142,7 @@ impl Links {
     /// Looks after connections while data flows: of several, all are served, and new ones accepted.
     pub(crate) fn look(&mut self) -> Result<(), SourceError> {
         if self.attach == Attach::Bind || self.links.len() > 1 {
-            self.poll(Instant::now())?;
+            self.poll(Duration::ZERO)?;
             // Otherwise only done when everything was received, and one detector may always have more.
             self.limit_memory();
         }
@@ -152,32 +152,37 @@ impl Links {
     /// Goes on with handshakes and new connections, and tells all peers that they are still served.
     pub(crate) fn held_back(&mut self) {
         // Whatever fails here fails in the next wait, too, which reports it.
-        let _ = self.poll(Instant::now());
+        let _ = self.poll(Duration::ZERO);
         self.links.iter_mut().flat_map(Link::connections).for_each(Peer::show_life);
     }
 
     /// Waits until a message may have come; false when the deadline has passed or a stop is requested.
     pub(crate) fn wait(&mut self, deadline: Deadline) -> Result<bool, SourceError> {
         self.tell_unknown_names();
+        if self.has_something() {
+            return Ok(!deadline.passed() && !self.ledger.host.stop_requested());
+        }
         loop {
-            if deadline.passed() {
+            let left = deadline.left();
+            if left.is_zero() || self.poll(left)? {
                 return Ok(false);
             }
-            if self.links.iter().any(Link::is_readable) || !self.ledger.invalid.is_empty() {
-                return Ok(!self.ledger.host.stop_requested());
-            }
-            if self.poll(Instant::now() + deadline.left())? {
-                return Ok(false);
+            if self.has_something() {
+                return Ok(true);
             }
         }
     }
 
-    /// Polls once, until this time at most, and goes on with everything that is ready or due. Returns whether a stop is
+    fn has_something(&self) -> bool {
+        self.links.iter().any(Link::is_readable) || !self.ledger.invalid.is_empty()
+    }
+
+    /// Polls once, for this time at most, and goes on with everything that is ready or due. Returns whether a stop is
     /// requested.
-    fn poll(&mut self, until: Instant) -> Result<bool, SourceError> {
+    fn poll(&mut self, most: Duration) -> Result<bool, SourceError> {
         let now = Instant::now();
         let due = self.links.iter_mut().filter_map(|link| link.tick(now, &mut self.ledger)).min();
-        let left = due.map_or(until, |due| due.min(until)).saturating_duration_since(now);
+        let left = due.map_or(most, |due| due.saturating_duration_since(now).min(most));
         let mut set = PollSet::new();
         set.push(PollFd::new(self.ledger.host.stop_descriptor(), PollFlags::POLLIN));
         self.links.iter().for_each(|link| link.watch(&mut set));
@@ -200,7 +205,7 @@ impl Links {
     fn wait_for_handshakes(&mut self, time: Duration) -> Result<(), SourceError> {
         let until = Instant::now() + time;
         loop {
-            let stopped = self.poll(until)?;
+            let stopped = self.poll(until.saturating_duration_since(Instant::now()))?;
             if stopped || Instant::now() >= until || self.links.iter().all(|link| link.open() > 0) {
                 return Ok(());
             }
