@@ -136,7 +136,7 @@ struct framegate_host {
     /* [any thread] Not 0 while the current call should return soon. */
     int32_t (*stop_requested)(void *context);
     /* [any thread] A descriptor that poll shows as readable while a stop is requested, to wait on beside your own.
-     * Never read from it, never close it. It is open until release. */
+     * Never read from it, never close it. It is always the same, and open until release. */
     int32_t (*stop_descriptor)(void *context);
     /* [any thread] Returns an extension of the host, by its id. There are none yet. */
     struct framegate_extension (*get_extension)(void *context, struct framegate_text id);

@@ -26,7 +26,7 @@ pub trait HostServices: Send + Sync {
     }
     /// Whether the current call should return soon. `[any thread]`
     fn stop_requested(&self) -> bool;
-    /// A descriptor that is readable while a stop is requested; never read from it. `[any thread]`
+    /// A descriptor that is readable while a stop is requested; never read from it. Always the same. `[any thread]`
     fn stop_descriptor(&self) -> BorrowedFd<'_>;
     /// The callback for calls that a plugin makes after it has released these services; `None` by default. The host
     /// asks for it once, at the release, and keeps it for ever, so it should hold no descriptor. `[any thread]`

@@ -97,10 +97,6 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                 return Ok(Progress::More);
             }
             let Some(links) = &mut self.links else { break };
-            // An event that has come alone is given without another look at the connections.
-            if !out.is_empty() && links.are_drained() {
-                return Ok(Progress::Idle);
-            }
             match links.receive()? {
                 Received::Message(message, bytes) => {
                     if links.mix() {
@@ -109,8 +105,8 @@ impl<A: Assembler> SourceRun for ZmqRun<A> {
                     self.state.received(bytes);
                     self.assembler.take(message, &mut self.state.flow(out, &self.host));
                     self.end_at = self.state.holds_an_end().then(|| Deadline::after(OTHERS_SETTLE));
-                    if out.is_full() && !links.are_drained() && self.state.phase() != Phase::Ended {
-                        return Ok(Progress::More);
+                    if out.is_full() && self.state.phase() != Phase::Ended {
+                        return Ok(if links.are_drained() { Progress::Idle } else { Progress::More });
                     }
                 }
                 Received::Refused(why, bytes) => {
