@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use framegate_tests::bench::ends::zmtp;
 
 use crate::{
-    one_thread::{accept, connect},
+    one_thread::{Pages, accept, connect},
     roles::Forwarding,
 };
 
@@ -21,9 +21,10 @@ pub(crate) fn run(plan: &Forwarding) -> anyhow::Result<()> {
     let mut detector = connect(plan.upstreams.first().context("a detector is needed")?)?;
     println!("ready");
     zmtp::shake_hands(&mut detector, "PULL", "")?;
-    let mut buffer = vec![0; BUFFER];
+    let mut pages = Pages::new(BUFFER);
+    let buffer = pages.get();
     loop {
-        let count = detector.read(&mut buffer)?;
+        let count = detector.read(buffer)?;
         ensure!(count > 0, "the detector has gone");
         worker.write_all(&buffer[..count])?;
     }
