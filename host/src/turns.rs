@@ -51,7 +51,7 @@ impl<T> Turns<T> {
     }
 }
 
-/// A value of which other threads can take short turns.
+/// A value that any thread can use for a short turn.
 pub(crate) trait ShortTurn: Send + Sync {
     /// See [`Turns::short`].
     fn take(&self);

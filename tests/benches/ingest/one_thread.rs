@@ -73,9 +73,9 @@ fn header() -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Memory that begins with a page, as the kernel's does when a message comes alone. Otherwise the kernel's copy takes twice
-/// as long on some processors (AMD Zen; glibc has the same trouble, its bug 30994): it does where a place in the target's
-/// page is up to some 30 bytes behind that in the source's, and memory from malloc begins 16 bytes behind a page.
+/// Memory that begins with a page, as the kernel's does when a message comes alone. On AMD Zen the kernel's copy takes twice
+/// as long if the target begins up to some 30 bytes later in its page than the source, and memory from malloc begins 16
+/// bytes behind a page (decision 0027).
 pub(crate) struct Pages {
     bytes: Vec<u8>,
     start: usize,

@@ -86,11 +86,9 @@ impl Links {
         if let Some(why) = self.ledger.invalid.pop_front() {
             return Ok(Received::Ended(why));
         }
-        // Most calls after an event that has come alone.
-        if self.are_drained() {
-            return Ok(Received::Empty);
-        }
-        for _ in 0..self.links.len() {
+        // After an event that has come alone, there is mostly nothing to read.
+        let reads = if self.are_drained() { 0 } else { self.links.len() };
+        for _ in 0..reads {
             let turn = self.turn;
             self.turn = (turn + 1) % self.links.len();
             match self.links[turn].receive(&mut self.ledger) {
@@ -207,10 +205,10 @@ impl Links {
 
     /// Waits until all handshakes are complete, at most for `time`. A stop ends the wait.
     fn wait_for_handshakes(&mut self, time: Duration) -> Result<(), SourceError> {
-        let until = Instant::now() + time;
+        let deadline = Deadline::after(time);
         loop {
-            let stopped = self.poll(until.saturating_duration_since(Instant::now()))?;
-            if stopped || Instant::now() >= until || self.links.iter().all(|link| link.open() > 0) {
+            let stopped = self.poll(deadline.left())?;
+            if stopped || deadline.passed() || self.links.iter().all(|link| link.open() > 0) {
                 return Ok(());
             }
         }
