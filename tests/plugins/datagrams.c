@@ -1,8 +1,16 @@
-/* Receives UDP datagrams; each is an event. Obeys all rules; uses base.h of the bad plugins. */
+/* Receives UDP datagrams; each is an event. Obeys all rules; uses base.h of the bad plugins. Other fixtures include it. */
 #include <arpa/inet.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 
 #include "base.h"
+
+#ifndef LATE
+#define LATE 0 /* calls of next after each that looks for a datagram, which do not look */
+#endif
+#ifndef STAMP
+#define STAMP(bytes) /* changes what is given */
+#endif
 
 static int port, receiver = -1;
 
@@ -32,14 +40,17 @@ static int32_t open_run(void *source, struct framegate_error *error) {
 static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {
     struct source *self = source;
     struct pollfd waits[] = {{self->host.stop_descriptor(self->host.context), POLLIN, 0}, {receiver, POLLIN, 0}};
-    poll(waits, 2, (int)(left_ns / 1000000));
+    static int calls;
+    bool looks = ++calls % (LATE + 1) == 0;
+    poll(waits, looks ? 2 : 1, (int)(left_ns / 1000000));
     uint8_t *buffer = malloc(65536);
-    ssize_t got = recv(receiver, buffer, 65536, MSG_DONTWAIT);
+    ssize_t got = looks ? recv(receiver, buffer, 65536, MSG_DONTWAIT) : -1;
     if (got < 0) {
         free(buffer);
         batch->progress = FRAMEGATE_PROGRESS_IDLE;
         return FRAMEGATE_OUTCOME_DONE;
     }
+    STAMP(buffer);
     batch->progress = FRAMEGATE_PROGRESS_MORE;
     return give(batch, buffer, (size_t)got, buffer, free, error);
 }

@@ -238,6 +238,19 @@ fn a_plugin_that_crashes_at_what_it_receives_fails_just_there() {
     );
 }
 
+/// A source that receives on a thread of its own is late where that thread gets no processor.
+#[test]
+fn a_source_that_is_late_passes_and_one_with_state_of_earlier_runs_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let sent = bytes_sent(folder.path(), &["one", "two"]);
+    let more = ["--settings", r#"{"port": 1}"#, "--against", &sent];
+    let (_, found) = check(&plugin_in_c("late_datagrams", folder.path()), &more);
+    assert_eq!(with_result(&found, "failed"), Vec::<&str>::new(), "{found:#}");
+    assert!(with_result(&found, "passed").contains(&"events"), "{found:#}");
+    let bad = bad_plugin_in_c("counts_over_runs", folder.path());
+    fails(&bad, &more, "events", 1, "the same capture gave 2 events, and 2 the second time, or others");
+}
+
 #[test]
 fn every_wrong_plugin_in_c_has_its_case() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/bad-plugins/in-c");
@@ -245,8 +258,14 @@ fn every_wrong_plugin_in_c_has_its_case() {
     let known = |case: &str| IN_C.iter().any(|(known, ..)| *known == case);
     for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "c")) {
         let case = file.file_stem().unwrap().to_str().unwrap();
-        // One needs settings; the others have no fault that a check could find.
-        let apart = ["crashes_at_junk", "writes_a_file_when_loaded", "ends_without_waiting", "leaves_a_child"];
+        // Two need settings; the others have no fault that a check could find.
+        let apart = [
+            "crashes_at_junk",
+            "counts_over_runs",
+            "writes_a_file_when_loaded",
+            "ends_without_waiting",
+            "leaves_a_child",
+        ];
         assert!(known(case) || apart.contains(&case), "{case}");
     }
 }

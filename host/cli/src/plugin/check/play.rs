@@ -1,7 +1,7 @@
 //! A run with a simulated detector: opened, connected, and fed message by message.
 //!
-//! Used on the child's main thread. One message is sent, then `next` is called until the source has processed it: so it
-//! is known which message gave which events, and no message is lost when a run ends and the next one is opened.
+//! Used on the child's main thread. One message is sent, then `next` is called until the source has processed it: so no
+//! message is lost when a run ends and the next one is opened.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,7 @@ use super::{
 /// The result of playing a capture.
 #[derive(Debug, Default)]
 pub(super) struct Played {
-    /// The events, each with the index of the message before it.
-    pub(super) events: Vec<(usize, Event)>,
+    pub(super) events: Vec<Event>,
     /// Number of messages that were counted as giving no event.
     pub(super) skipped: u64,
     pub(super) runs: u32,
@@ -47,8 +46,14 @@ fn meet(trial: &mut Trial<'_>, upstream: &mut Upstream) -> Result<bool, Wrong> {
     }
 }
 
-/// Feeds the messages, in as many runs as necessary.
-pub(super) fn play(trial: &mut Trial<'_>, kind: Kind, messages: &[Message]) -> Result<Played, Wrong> {
+/// Feeds the messages, in as many runs as necessary. `patience`: calls of `next` with no result, for all messages
+/// together, beyond the few that each message is waited for.
+pub(super) fn play(
+    trial: &mut Trial<'_>,
+    kind: Kind,
+    messages: &[Message],
+    mut patience: u32,
+) -> Result<Played, Wrong> {
     let mut played = Played { runs: 1, ..Played::default() };
     let (mut upstream, _) = open_with(trial, kind)?;
     let mut skipped_in_run = 0;
@@ -58,17 +63,18 @@ pub(super) fn play(trial: &mut Trial<'_>, kind: Kind, messages: &[Message]) -> R
             return Err(Wrong::NotChecked(format!("message {index} of the capture could not be sent to the source")));
         }
         let mut ended = false;
-        for _ in 0..3 {
+        for call in 1..=MOST_CALLS {
             let pulled = trial.next(PULL / 2)?;
             let nothing = pulled.events.is_empty();
-            played.events.extend(pulled.events.into_iter().map(|event| (index, event)));
+            played.events.extend(pulled.events);
             ended = pulled.progress == Progress::End;
             let skipped = trial.skipped()?;
             let counted = skipped > skipped_in_run;
             skipped_in_run = skipped;
-            if ended || counted || !nothing {
+            if ended || counted || !nothing || call >= FEW_CALLS && patience == 0 {
                 break;
             }
+            patience -= u32::from(call >= FEW_CALLS);
         }
         if ended && messages.peek().is_some() {
             trial.close()?;
@@ -79,9 +85,7 @@ pub(super) fn play(trial: &mut Trial<'_>, kind: Kind, messages: &[Message]) -> R
         }
     }
     // The result of several messages may still be on its way.
-    let pulled = trial.next(PULL)?;
-    let last = usize::MAX;
-    played.events.extend(pulled.events.into_iter().map(|event| (last, event)));
+    played.events.extend(trial.next(PULL)?.events);
     played.skipped += skipped_in_run;
     trial.close()?;
     Ok(played)
@@ -119,6 +123,11 @@ pub(super) fn some(
     Ok(events)
 }
 
+/// Calls of `next` for a message that gives nothing: without patience, and at most.
+const FEW_CALLS: u32 = 3;
+const MOST_CALLS: u32 = 20;
+/// Patience for a machine with much other load: ten seconds.
+pub(super) const PATIENT: u32 = 200;
 /// How long a source may take to find a running detector: ZeroMQ retries every 100 ms.
 const MEET: Duration = Duration::from_millis(1500);
 /// How long events are collected from a slow source.
