@@ -35,6 +35,8 @@ pub mod probe;
 pub(crate) mod refusal;
 pub(crate) mod report;
 #[cfg(feature = "plugins")]
+pub mod serve;
+#[cfg(feature = "plugins")]
 mod talk;
 #[cfg(feature = "plugins")]
 mod writable;

@@ -126,6 +126,11 @@ pub(crate) fn not_created(source: &str, fault: &Fault) -> Refusal {
             format!("{source} does not start: {error}"),
             "this is the plugin's own message; see its documentation",
         ),
+        Fault::Lost(why) => Refusal::new(
+            Code::Crash,
+            format!("{source} does not start: {why}"),
+            "this is a fault of the plugin: tell its author, or use another version of it",
+        ),
         fault => Refusal::new(
             Code::Panic,
             format!("{source} does not start: {fault}"),

@@ -95,9 +95,11 @@ fn of_command(mut checked: Result<Checked, Wrong>) -> Result<Checked, Wrong> {
         Ok(checked) => Some(&mut checked.settings),
         Err(wrong) => wrong.rest.as_deref_mut(),
     };
-    if let Some(command) = settings.and_then(|settings| settings.probe.as_mut()) {
+    if let Some(settings) = settings {
+        let streams = settings.ingesters.iter_mut().flat_map(|ingester| &mut ingester.streams);
+        let apart = streams.filter_map(|stream| stream.isolate.as_mut()).map(|isolation| &mut isolation.program);
         // The running program, even if its file was replaced since.
-        *command = "/proc/self/exe".into();
+        settings.probe.iter_mut().chain(apart).for_each(|program| *program = "/proc/self/exe".into());
     }
     checked
 }

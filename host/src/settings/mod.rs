@@ -42,7 +42,7 @@ pub use self::{
     problem::SettingProblem,
     redis_settings::{RedisPassword, RedisSettings},
     standalone::Standalone,
-    stream::{StreamSettings, WhenFull},
+    stream::{Isolation, StreamSettings, WhenFull},
     workers::AllowedWorkers,
 };
 use self::{
@@ -169,7 +169,10 @@ impl Settings {
 
     /// Time limit for creating a source: its own time, and the same again for probing it first.
     pub(crate) fn creation_timeout(&self) -> Duration {
-        if self.probe.is_some() { 2 * self.source_timeout } else { self.source_timeout }
+        let is_apart = self.ingesters.iter().flat_map(|ingester| &ingester.streams).any(|one| one.isolate.is_some());
+        // A process that does not answer is killed first.
+        let kills = if is_apart { Duration::from_secs(2) } else { Duration::ZERO };
+        self.source_timeout * if self.probe.is_some() { 2 } else { 1 } + kills
     }
 
     /// Reads the text of a configuration file. Accesses nothing else: neither the environment nor files.

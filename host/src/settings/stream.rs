@@ -1,15 +1,16 @@
 //! One stream of an ingester, and the source that feeds it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::Value;
 
 use super::{
     dranspose,
+    given::{Given, Value as GivenValue},
     keys::{TakesEffect, key, settings},
-    read::one_of,
+    read::{one_of, size},
 };
-use crate::names::StreamName;
+use crate::{names::StreamName, near::near};
 
 settings! {
     /// One stream and the source that feeds it.
@@ -31,6 +32,10 @@ settings! {
         key("when_full").takes_effect(TakesEffect::NextScan) =>
             /// When the stream's share of memory is full: "block" stops reading, "drop" drops events and counts them.
             when_full: WhenFull, one_of(&WHEN_FULL), default r#""block""#;
+        key("isolate").takes_effect(TakesEffect::NextScan) =>
+            /// Run the source in a process of its own: a crash or a hang of its code then costs this stream one scan, and
+            /// nothing else. A table sets its limits: `shared_memory` (1 GiB) and `data_limit` (8 GiB).
+            isolate: Option<Isolation>, isolation, default "false";
         key("settings").takes_effect(TakesEffect::NextScan)
             .about(&["The source's own settings, which it checks before anything starts."]);
         key("parameters").takes_effect(TakesEffect::NextScan)
@@ -44,6 +49,48 @@ impl StreamSettings {
     pub fn new(name: StreamName, source: &str, settings: Value) -> Self {
         Self::defaults(name, source.to_owned(), settings, BTreeMap::new())
     }
+}
+
+/// A source in a process of its own, and the limits of that process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Isolation {
+    /// The program that is started with the arguments `plugin serve`: a path, or a name in the PATH. The command sets its
+    /// own file.
+    pub program: PathBuf,
+    /// Most bytes of frames that the source and the host share.
+    pub shared_memory: u64,
+    /// Most bytes of the process's own memory.
+    pub data_limit: u64,
+}
+
+impl Default for Isolation {
+    fn default() -> Self {
+        Self { program: "framegate".into(), shared_memory: 1 << 30, data_limit: 8 << 30 }
+    }
+}
+
+/// `true`, `false`, or a table of limits.
+fn isolation(given: &Given) -> Result<Option<Isolation>, String> {
+    let mut isolation = Isolation::default();
+    let table = match &given.value {
+        GivenValue::Bool(isolated) => return Ok(isolated.then_some(isolation)),
+        GivenValue::Table(table) => table,
+        _ => return Err(format!("expected true, false or a table of limits, not {}", given.kind())),
+    };
+    for (key, given) in &table.entries {
+        let limit = match key.as_str() {
+            "shared_memory" => &mut isolation.shared_memory,
+            "data_limit" => &mut isolation.data_limit,
+            _ => {
+                let meant = near(key, ["shared_memory", "data_limit"].into_iter());
+                let meant = meant.map_or(String::new(), |near| format!("; did you mean {near}?"));
+                return Err(format!("{key}: no such limit; there are shared_memory and data_limit{meant}"));
+            }
+        };
+        *limit = size(given).map_err(|why| format!("{key}: {why}"))?;
+    }
+    Ok(Some(isolation))
 }
 
 /// What a stream does when its share of memory is full.

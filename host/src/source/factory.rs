@@ -9,6 +9,8 @@ use framegate_plugin_abi::caller::Plugin;
 use framegate_plugin_api::{HostServices, Run as _, Source, export::Exported};
 use serde_json::Value;
 
+#[cfg(feature = "plugins")]
+use super::apart::ApartCode;
 use super::{Fault, Ledger, NotCreated, StrayCalls, Traits, instance::Instance, loaded::PluginCode};
 use crate::{
     plugin::{identity::SourceIdentity, refusal::Refusal},
@@ -28,6 +30,9 @@ enum Code {
     Linked { plugin: fn(&'static Ledger) -> Result<Plugin, Fault>, traits: Traits },
     /// In a plugin file.
     File(Box<PluginCode>),
+    /// In a plugin file, for processes of their own.
+    #[cfg(feature = "plugins")]
+    Apart(Box<ApartCode>),
 }
 
 /// The factory of a source that is linked into the program.
@@ -44,6 +49,11 @@ pub(crate) fn loaded(
     settings: &Settings,
     from_outside: bool,
 ) -> Result<Arc<Factory>, Refusal> {
+    #[cfg(feature = "plugins")]
+    if let Some(isolation) = &stream.isolate {
+        let code = ApartCode::find(stream, isolation, settings, from_outside)?;
+        return Ok(Arc::new(Factory { identity: code.identity(), code: Code::Apart(code.into()) }));
+    }
     let code = PluginCode::find(stream, settings, from_outside)?;
     Ok(Arc::new(Factory { identity: code.identity(), code: Code::File(code.into()) }))
 }
@@ -62,8 +72,10 @@ impl Factory {
             // Lives for ever, as for a plugin file: its frames point to it.
             Code::Linked { plugin, .. } => plugin(ledger.unwrap_or_else(|| Box::leak(Box::default())))?,
             Code::File(code) => code.plugin(stream, settings, ledger)?,
+            #[cfg(feature = "plugins")]
+            Code::Apart(code) => return code.create(stream, settings, services, ledger),
         };
-        Ok(Instance::new(plugin.create(stream, &settings.to_string(), services)?))
+        Ok(Instance::here(plugin.create(stream, &settings.to_string(), services)?))
     }
 
     /// The properties of the source. A plugin is first probed with these settings and loaded, if it is not yet.
@@ -71,6 +83,8 @@ impl Factory {
         match &self.code {
             Code::Linked { traits, .. } => Ok(*traits),
             Code::File(code) => code.traits(stream, settings),
+            #[cfg(feature = "plugins")]
+            Code::Apart(code) => code.traits(),
         }
     }
 
@@ -79,11 +93,13 @@ impl Factory {
         self.identity.clone()
     }
 
-    /// Whether the code is already in the process. [any thread]
+    /// Whether the code is already in the process, or never will be. [any thread]
     pub(crate) fn is_loaded(&self) -> bool {
         match &self.code {
             Code::Linked { .. } => true,
             Code::File(code) => code.is_loaded(),
+            #[cfg(feature = "plugins")]
+            Code::Apart(_) => true,
         }
     }
 
@@ -94,12 +110,22 @@ impl Factory {
         }
     }
 
+    /// Whether its instances are in processes of their own: then no call lasts longer than `source_timeout`. [any thread]
+    pub(crate) fn is_apart(&self) -> bool {
+        #[cfg(feature = "plugins")]
+        return matches!(self.code, Code::Apart(_));
+        #[cfg(not(feature = "plugins"))]
+        return false;
+    }
+
     /// The callback for calls that an instance makes after it has released the host's services; `None` for linked code,
     /// which cannot make such calls.
     pub(super) fn stray_calls(&self, stream: &str) -> Option<StrayCalls> {
         match &self.code {
             Code::Linked { .. } => None,
             Code::File(code) => Some(code.stray_calls(stream)),
+            #[cfg(feature = "plugins")]
+            Code::Apart(_) => None,
         }
     }
 }

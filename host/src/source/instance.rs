@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "plugins")]
+use framegate_isolation::Apart;
 use framegate_plugin_abi::caller::{self, Frames as GivenFrames, Limits};
 use framegate_plugin_api::{Frame, Progress};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{BATCH_BYTES, BATCH_EVENTS, Fault, RunStatus, parameter::Parameter};
+use super::{BATCH_BYTES, BATCH_EVENTS, Fault, Ledger, RunStatus, parameter::Parameter};
 use crate::{
     budget::COPY_BELOW,
     event::{Event, Frames},
@@ -16,50 +18,120 @@ use crate::{
 
 /// See the module.
 pub(crate) struct Instance {
-    /// For calls whose answers need no change.
-    pub(super) calls: caller::Instance,
+    calls: Calls,
     /// The last one that it told: connected, the address, and since when. A time that is the same must not differ by
     /// milliseconds from answer to answer.
     connection: Option<(bool, String, Timestamp)>,
 }
 
+/// Where its code runs.
+enum Calls {
+    Here(caller::Instance),
+    #[cfg(feature = "plugins")]
+    Apart(Box<Apart>),
+}
+
 const LIMITS: Limits = Limits { events: BATCH_EVENTS, bytes: BATCH_BYTES };
 
+/// Makes the same call to a source here and in a process of its own.
+macro_rules! calls {
+    ($calls:expr, $instance:ident => $call:expr) => {
+        match $calls {
+            Calls::Here($instance) => $call,
+            #[cfg(feature = "plugins")]
+            Calls::Apart($instance) => $call,
+        }
+    };
+}
+
 impl Instance {
-    pub(super) fn new(calls: caller::Instance) -> Self {
-        Self { calls, connection: None }
+    /// In this process.
+    pub(super) fn here(calls: caller::Instance) -> Self {
+        Self { calls: Calls::Here(calls), connection: None }
+    }
+
+    /// In a process of its own.
+    #[cfg(feature = "plugins")]
+    pub(super) fn apart(calls: Apart) -> Self {
+        Self { calls: Calls::Apart(calls.into()), connection: None }
+    }
+
+    /// The fault after which the source is no longer called.
+    pub(super) fn poison(&self) -> Option<&str> {
+        calls!(&self.calls, instance => instance.poison())
+    }
+
+    /// Looks whether its process lives; the answer is its poison.
+    pub(super) fn look(&mut self) {
+        match &mut self.calls {
+            Calls::Here(_) => {}
+            #[cfg(feature = "plugins")]
+            Calls::Apart(instance) => instance.look(),
+        }
+    }
+
+    /// The ledger that counts its frames.
+    pub(super) fn ledger(&self) -> &'static Ledger {
+        calls!(&self.calls, instance => instance.ledger())
+    }
+
+    /// Whether the source answers [`Instance::trigger`] instead of [`Instance::next`].
+    pub(super) fn on_demand(&self) -> bool {
+        calls!(&self.calls, instance => instance.on_demand())
+    }
+
+    /// Opens the run of a scan.
+    pub(super) fn open(&mut self) -> Result<(), Fault> {
+        calls!(&mut self.calls, instance => instance.open())
+    }
+
+    /// Sets a parameter.
+    pub(super) fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), Fault> {
+        calls!(&mut self.calls, instance => instance.set_parameter(name, value))
     }
 
     /// Descriptions of its run-time parameters.
     pub(super) fn parameters(&mut self) -> Result<Vec<Parameter>, Fault> {
-        let Some(json) = self.calls.parameters()? else { return Ok(Vec::new()) };
+        let Some(json) = calls!(&mut self.calls, instance => instance.parameters())? else { return Ok(Vec::new()) };
         serde_json::from_str(&json)
             .map_err(|problem| Fault::Garbage { call: "parameters", answer: format!("{json:.100} ({problem})") })
     }
 
     /// Appends events to `out`. They stay valid if an error follows. `most`: how long the source may wait.
     pub(super) fn next(&mut self, out: &mut Vec<Event>, most: Duration) -> Result<Progress, Fault> {
-        self.calls.next(LIMITS, most, |typ, kind, frames| {
-            out.push(Event { typ, kind, frames: gather(frames) });
-        })
+        match &mut self.calls {
+            Calls::Here(instance) => instance.next(LIMITS, most, |typ, kind, frames| {
+                out.push(Event { typ, kind, frames: gather(frames) });
+            }),
+            #[cfg(feature = "plugins")]
+            Calls::Apart(instance) => {
+                instance.next(LIMITS, most, |typ, kind, frames| out.push(Event { typ, kind, frames }))
+            }
+        }
     }
 
     /// Gives the event for `event_number`.
     pub(super) fn trigger(&mut self, event_number: u64, out: &mut Vec<Event>) -> Result<(), Fault> {
-        self.calls.trigger(event_number, LIMITS, |typ, kind, frames| {
-            out.push(Event { typ, kind, frames: gather(frames) });
-        })
+        match &mut self.calls {
+            Calls::Here(instance) => instance.trigger(event_number, LIMITS, |typ, kind, frames| {
+                out.push(Event { typ, kind, frames: gather(frames) });
+            }),
+            #[cfg(feature = "plugins")]
+            Calls::Apart(instance) => {
+                instance.trigger(event_number, |typ, kind, frames| out.push(Event { typ, kind, frames }))
+            }
+        }
     }
 
     /// Lets the run keep its connections alive. A source that fails here also fails in its next call, which reports the error.
     pub(super) fn held_back(&mut self) {
-        let _ = self.calls.held_back();
+        let _ = calls!(&mut self.calls, instance => instance.held_back());
     }
 
     /// What the run tells about itself.
     pub(super) fn status(&mut self) -> RunStatus {
         // A source that fails here also fails in its next call, which reports the error.
-        let told = self.calls.status().unwrap_or_default();
+        let told = calls!(&mut self.calls, instance => instance.status()).unwrap_or_default();
         let connection = told.connected.map(|(connected, lasted)| {
             let since = Timestamp::now().saturating_sub(lasted).unwrap_or(Timestamp::MIN);
             (connected, told.peer.clone(), since)
@@ -75,7 +147,7 @@ impl Instance {
 
     /// Drops the run, if one is open.
     pub(super) fn close(&mut self) {
-        match self.calls.close() {
+        match calls!(&mut self.calls, instance => instance.close()) {
             Ok(()) | Err(Fault::Poisoned(_)) => {}
             Err(fault) => tracing::error!("closing a run: {fault}"),
         }

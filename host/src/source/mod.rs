@@ -1,5 +1,7 @@
 //! Event input. A reader cannot tell a linked source from one in a plugin file.
 
+#[cfg(feature = "plugins")]
+mod apart;
 pub(crate) mod factory;
 mod instance;
 #[cfg(feature = "plugins")]

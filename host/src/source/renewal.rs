@@ -128,7 +128,7 @@ impl StreamSource {
     /// Opens a run; creates a new instance first if this one is unusable. On failure returns the reason.
     pub(super) fn open(&mut self) -> Result<(), String> {
         self.renew()?;
-        let opened = self.call(|instance| instance.calls.open()).map_err(|fault| fault.to_string());
+        let opened = self.call(Instance::open).map_err(|fault| fault.to_string());
         self.not_opened = opened.clone().err();
         opened
     }
@@ -150,7 +150,7 @@ impl StreamSource {
         if !self.parameters.iter().any(|parameter| parameter.name == name) {
             return;
         }
-        let refused = self.call(|instance| instance.calls.set_parameter(&name, &value)).err();
+        let refused = self.call(|instance| instance.set_parameter(&name, &value)).err();
         if let Some(fault) = &refused {
             tracing::error!(parameter = name, "the source refuses a value: {fault}");
         } else {
@@ -193,7 +193,7 @@ impl StreamSource {
     /// Why there is no instance, or why it is no longer called.
     fn poison(&self) -> Option<String> {
         match &self.instance {
-            Ok(instance) => instance.calls.poison().map(str::to_owned),
+            Ok(instance) => instance.poison().map(str::to_owned),
             Err(why) => Some(why.clone()),
         }
     }
@@ -220,6 +220,9 @@ impl StreamSource {
 
     /// Creates a new instance, if this one is unusable.
     fn renew(&mut self) -> Result<(), String> {
+        if let Ok(instance) = &mut self.instance {
+            instance.look();
+        }
         let poison = self.poison();
         let Some(why) = poison.clone().or_else(|| self.not_opened.clone()) else { return Ok(()) };
         // An instance that could not open is dropped normally, and leaves nothing behind: no need to wait.
@@ -279,8 +282,8 @@ impl StreamSource {
         });
         self.shared.end_call();
         let (instance, parameters) = made?;
-        self.shared.set_ledger(instance.calls.ledger());
-        self.shared.set_on_demand(instance.calls.on_demand());
+        self.shared.set_ledger(instance.ledger());
+        self.shared.set_on_demand(instance.on_demand());
         (self.instance, self.lent, self.parameters) = (Ok(instance), kept, parameters);
         Ok(())
     }

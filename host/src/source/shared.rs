@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     feed: Mutex<Feed>,
     /// Whether the source is asked for each event.
     on_demand: AtomicBool,
+    /// Whether the source has a process of its own, whose calls have their own limit.
+    is_apart: AtomicBool,
     /// Counts the frames of all instances.
     ledger: OnceLock<&'static Ledger>,
     /// The stop signal: rung while an order waits that ends the run.
@@ -50,6 +52,7 @@ impl Shared {
         Ok(Self {
             named: tracing::error_span!(parent: None, "stream", %stream),
             stream,
+            is_apart: AtomicBool::new(feed.factory.is_apart()),
             feed: Mutex::new(feed),
             on_demand: AtomicBool::new(false),
             ledger: OnceLock::new(),
@@ -74,6 +77,7 @@ impl Shared {
 
     /// The reader runs another source from now on. [reader thread]
     pub(super) fn set_feed(&self, feed: Feed) {
+        self.is_apart.store(feed.factory.is_apart(), Ordering::Relaxed); // see `begin_call`
         *self.lock() = feed;
     }
 
@@ -109,6 +113,9 @@ impl Shared {
 
     /// A call of the source begins. [reader thread]
     pub(super) fn begin_call(&self) {
+        if self.is_apart.load(Ordering::Relaxed) {
+            return; // only this thread writes it
+        }
         self.busy_since.store(self.now_ms(), Ordering::Relaxed); // for people and time limits, guards nothing
     }
 

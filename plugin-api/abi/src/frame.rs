@@ -52,6 +52,12 @@ impl Ledger {
         self.released.0.load(Ordering::Acquire)
     }
 
+    /// Counts released frames that have no ledger of their own.
+    pub fn add_released(&self, frames: u64) {
+        // PAIR released: see `released`.
+        self.released.0.fetch_add(frames, Ordering::Release);
+    }
+
     /// Counts delivered frames.
     pub fn add_delivered(&self, frames: u64) {
         self.delivered.0.fetch_add(frames, Ordering::Relaxed); // see `delivered`
@@ -187,8 +193,7 @@ impl Drop for Frame {
             unsafe { release(self.raw.owner) }
         }
         if let Some(ledger) = self.ledger {
-            // PAIR released: see `Ledger::released`.
-            ledger.released.0.fetch_add(1, Ordering::Release);
+            ledger.add_released(1);
         }
     }
 }

@@ -9,7 +9,7 @@ mod found;
 use std::process::ExitCode;
 
 use framegate::{
-    plugin::{Trust, probe},
+    plugin::{Trust, probe, serve},
     settings::layers::{self, Environment},
 };
 
@@ -25,9 +25,22 @@ enum Command {
     List(found::ListArgs),
     Info(found::InfoArgs),
     Check(check::Args),
+    Serve(ServeArgs),
     /// Runs code of a plugin for another framegate, which says which on standard input
     #[command(hide = true)]
     Child(ChildArgs),
+}
+
+/// Run a source for another framegate, at standard input (`isolate`)
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+struct ServeArgs {
+    /// The plugin's file
+    #[arg(value_name = "FILE#sha256:HASH")]
+    source: String,
+    /// Most bytes of memory of its own
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 30)]
+    data_limit: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -43,6 +56,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::List(args) => found::run_list(args, trust),
         Command::Info(args) => found::run_info(args, trust),
         Command::Check(args) => check::run(args, trust),
+        Command::Serve(args) => {
+            Ok(serve::Service::new(&args.source, args.data_limit).run().map(|()| ExitCode::SUCCESS)?)
+        }
         Command::Child(args) => match args.role.as_str() {
             check::ROLE => check::child().map(|()| ExitCode::SUCCESS),
             probe::ROLE => Ok(probe::child().map(|()| ExitCode::SUCCESS)?),

@@ -49,6 +49,22 @@ pub(super) fn form(status: &mut RunStatus) -> StatusForm {
 }
 
 impl RunStatus {
+    /// The same, within the limits for what a plugin tells.
+    #[must_use]
+    pub fn limited(mut self) -> Self {
+        let short = |text: &mut String, most: usize| {
+            let end = (0..=text.len().min(most)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            text.truncate(end);
+        };
+        for counts in [&mut self.counters, &mut self.skipped] {
+            counts.truncate(MOST_COUNTS);
+            counts.iter_mut().for_each(|(name, _)| short(name, MOST_NAME));
+        }
+        short(&mut self.last_invalid, MOST_LINE);
+        short(&mut self.peer, MOST_NAME);
+        self
+    }
+
     /// Takes over the numbers of a form that was filled in.
     pub(super) fn complete(&mut self, form: &StatusForm) -> Result<(), String> {
         let lasted = Duration::from_nanos(form.connected_for_ns);

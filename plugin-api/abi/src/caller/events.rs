@@ -5,7 +5,7 @@
 
 use std::{fmt, slice};
 
-use super::{Limits, Refused, typs::Typs};
+use super::{Limits, Refused, typs::Types};
 use crate::{
     batch::{Batch, RawEvent},
     catch,
@@ -23,7 +23,7 @@ pub(super) struct BatchBuffer {
     events: Vec<RawEvent>,
     /// The memory behind `batch.frames`; as above.
     frames: Vec<RawFrame>,
-    typs: Typs,
+    typs: Types,
 }
 
 /// Initial capacity; most batches have 64 events of 2 frames and never ask for more.
@@ -49,7 +49,7 @@ impl BatchBuffer {
             progress: 0,
             grow,
         };
-        Box::new(Self { batch, events, frames, typs: Typs::new(code) })
+        Box::new(Self { batch, events, frames, typs: Types::new(code) })
     }
 
     /// Prepares the batch for a call.
@@ -106,7 +106,7 @@ impl BatchBuffer {
             // From here on the text is our own copy: it is read again below.
             // SAFETY: the plugin keeps it until its next call.
             let typ = unsafe { event.typ.as_bytes() };
-            event.typ = Text::new(self.typs.known(typ)?);
+            event.typ = Text::new(self.typs.get(typ)?);
             if EventKind::from_code(event.kind).is_none() {
                 return garbage(format!("an event of kind {}", event.kind));
             }

@@ -15,6 +15,7 @@ use std::{ffi::c_void, fmt, ptr, sync::Arc, time::Duration};
 
 pub use answers::RunStatus;
 pub use events::Frames;
+pub use typs::Types;
 
 use crate::{
     codes::{ErrorKind, EventKind, Outcome, Progress},
@@ -53,6 +54,8 @@ pub enum Fault {
         /// The invalid answer.
         answer: String,
     },
+    /// The source's process has died, broken a rule, or did not answer; the instance is never called again.
+    Lost(String),
     /// The instance panicked or answered garbage earlier and is no longer called.
     Poisoned(String),
 }
@@ -63,6 +66,7 @@ impl fmt::Display for Fault {
             Self::Source(error) => error.fmt(f),
             Self::Panicked { call, message } => write!(f, "{call} panicked: {message}"),
             Self::Garbage { call, answer } => write!(f, "{call} answered {answer}, which the interface does not allow"),
+            Self::Lost(why) => f.write_str(why),
             Self::Poisoned(earlier) => write!(f, "it is not called any more, because earlier {earlier}"),
         }
     }

@@ -12,7 +12,8 @@ use std::{
 use super::Refused;
 
 /// The types of one instance.
-pub(super) struct Typs {
+#[derive(Debug)]
+pub struct Types {
     /// Address of the plugin's code: the same for all instances of the plugin.
     code: usize,
     /// The last event's type: most streams have only one.
@@ -37,13 +38,25 @@ const MOST: usize = 64;
 /// is too.
 const MOST_BY_PLUGIN: usize = 1024;
 
-impl Typs {
-    pub(super) fn new(code: usize) -> Self {
+impl Types {
+    /// Of an instance of the plugin whose code is at this address.
+    #[must_use]
+    pub fn new(code: usize) -> Self {
         Self { code, last: "", known: BTreeSet::new() }
     }
 
     /// The static text that equals `written`.
-    pub(super) fn known(&mut self, written: &[u8]) -> Result<&'static str, Refused> {
+    ///
+    /// # Errors
+    /// It is no type, or one too many.
+    pub fn known(&mut self, written: &[u8]) -> Result<&'static str, String> {
+        self.get(written).map_err(|refused| match refused {
+            Refused::Garbage(what) | Refused::TooMuch(what) => what,
+        })
+    }
+
+    /// As [`Types::known`].
+    pub(super) fn get(&mut self, written: &[u8]) -> Result<&'static str, Refused> {
         if written == self.last.as_bytes() && !written.is_empty() {
             return Ok(self.last);
         }
@@ -98,9 +111,9 @@ mod tests {
         let mut added = 0;
         // A new instance each time.
         for instance in 0.. {
-            let mut typs = Typs::new(one);
+            let mut typs = Types::new(one);
             for number in 0..MOST {
-                match typs.known(format!("{instance} {number}").as_bytes()) {
+                match typs.get(format!("{instance} {number}").as_bytes()) {
                     Ok(_) => added += 1,
                     Err(Refused::TooMuch(what)) => {
                         assert!(what.contains("limit of a plugin"), "{what}");
@@ -112,18 +125,16 @@ mod tests {
             if added == MOST_BY_PLUGIN && typs.known.is_empty() {
                 break;
             }
-            let Err(Refused::TooMuch(what)) = typs.known(b"one more") else {
-                panic!("instance {instance} has no limit")
-            };
+            let Err(Refused::TooMuch(what)) = typs.get(b"one more") else { panic!("instance {instance} has no limit") };
             assert!(what.contains("after 64 others"), "{what}");
             // The instance can still use the types that it has.
-            assert_eq!(typs.known(format!("{instance} 0").as_bytes()).ok(), Some(format!("{instance} 0").as_str()));
+            assert_eq!(typs.get(format!("{instance} 0").as_bytes()).ok(), Some(format!("{instance} 0").as_str()));
         }
         assert_eq!(added, MOST_BY_PLUGIN);
         // Existing types are shared, and other plugins still have room for new ones.
-        assert!(Typs::new(one).known(b"0 0").is_ok());
-        let mut typs = Typs::new(another);
-        let (old, new) = (typs.known(b"0 0").ok().unwrap(), typs.known(b"new").ok().unwrap());
-        assert_eq!((old, new, Typs::new(3).known(b"0 0").ok().unwrap().as_ptr()), ("0 0", "new", old.as_ptr()));
+        assert!(Types::new(one).get(b"0 0").is_ok());
+        let mut typs = Types::new(another);
+        let (old, new) = (typs.get(b"0 0").ok().unwrap(), typs.get(b"new").ok().unwrap());
+        assert_eq!((old, new, Types::new(3).get(b"0 0").ok().unwrap().as_ptr()), ("0 0", "new", old.as_ptr()));
     }
 }

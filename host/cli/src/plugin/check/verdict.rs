@@ -89,11 +89,12 @@ pub(super) fn fault(call: &str, fault: &Fault) -> Wrong {
         }
         Fault::Panicked { .. } => "return an error instead: after a panic the source is not called any more",
         Fault::Garbage { .. } => "return only codes of the interface, and fill in everything that they require",
+        Fault::Lost(_) => "see what it printed, and keep to the protocol",
         Fault::Poisoned(_) => "see the call before it",
     };
     let why = match fault {
         // These name the call themselves.
-        Fault::Panicked { .. } | Fault::Garbage { .. } => fault.to_string(),
+        Fault::Panicked { .. } | Fault::Garbage { .. } | Fault::Lost(_) => fault.to_string(),
         Fault::Source(_) | Fault::Poisoned(_) => format!("{call}: {fault}"),
     };
     Wrong::failed(why, hint)
