@@ -42,6 +42,8 @@ pub struct Setup<'a> {
     pub scans: u32,
     /// Further lines of the configuration.
     pub more: &'a str,
+    /// Further lines of the bad stream.
+    pub bad_stream: &'a str,
     /// The faults of the bad stream's plugin, for `fails_as_told`.
     pub faults: &'a [&'a str],
     /// The detector sends the last image and the end of each run only after [`Pair::go`].
@@ -100,9 +102,10 @@ impl Pair {
                  [[ingester]]\nurl = \"tcp://127.0.0.1:{port}\"\n\
                  [[ingester.stream]]\nname = \"good\"\nsource = \"stins\"\n\
                  [ingester.stream.settings]\nupstream_url = \"{url}\"\nbetween_scans = \"disconnect\"\n\
-                 [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n{settings}",
+                 [[ingester.stream]]\nname = \"bad\"\nsource = \"{}\"\n{}\n{settings}",
                 setup.more,
-                bad.display()
+                bad.display(),
+                setup.bad_stream
             ),
         );
         let worker = host.worker("w1", &format!("tcp://127.0.0.1:{port}"));
@@ -157,6 +160,17 @@ impl Pair {
         let status = self.host.status().expect("it answers");
         let all = status["generations"].as_array().expect("a list").clone();
         all.into_iter().filter(|generation| generation["stream"] == "bad").collect()
+    }
+
+    /// The last process of the bad stream's source, which is isolated.
+    ///
+    /// # Panics
+    /// It has none.
+    #[must_use]
+    pub fn process(&self) -> Value {
+        let status = self.host.status().expect("it answers");
+        let sources = status["sources"].as_array().expect("a list");
+        sources.iter().find(|source| source["stream"] == "bad").expect("it has a source")["process"].clone()
     }
 
     /// The ingester's counter with this name.

@@ -13,7 +13,9 @@ fn readme() -> String {
 }
 
 fn documents() -> String {
-    let chapters = ["docs/operate", "docs/write-a-source", "docs/embed", "docs/reference"].map(chapters).concat();
+    let chapters = ["docs/operate", "docs/write-a-source", "docs/embed", "docs/isolation", "docs/reference"]
+        .map(chapters)
+        .concat();
     readme() + &chapters
 }
 

@@ -10,7 +10,7 @@
 
 use std::{
     fs::File,
-    io::{self, IoSliceMut},
+    io::{self, IoSliceMut, Read as _, Write as _},
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
@@ -26,18 +26,20 @@ use framegate_plugin_abi::frame::{Frame, Ledger};
 use memmap2::{MmapOptions, MmapRaw};
 use nix::{
     cmsg_space,
-    fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
+    fcntl::{FallocateFlags, FcntlArg, OFlag, SealFlag, fallocate, fcntl},
     sys::{
-        eventfd::{EfdFlags, EventFd},
         memfd::{MFdFlags, memfd_create},
         socket::{ControlMessageOwned, MsgFlags, recvmsg},
     },
+    unistd::pipe2,
 };
 
 use crate::wire::{BLOCK, WireFrame};
 
 /// Where the counts of releases begin on the board.
 const RELEASES: usize = 64;
+/// Bytes that wake a child.
+const WAKE: usize = 8;
 
 /// The host's side.
 #[derive(Debug)]
@@ -54,7 +56,11 @@ pub struct Arena {
     released: AtomicU32,
     /// The child waits for room.
     waiting: AtomicBool,
-    room: EventFd,
+    /// A pipe and not an eventfd: a child can set the flags of what it has, and an eventfd that it fills and makes blocking
+    /// would stop this side.
+    room: File,
+    /// The child's end of `room`.
+    room_end: OwnedFd,
 }
 
 /// The child's side.
@@ -62,7 +68,7 @@ pub struct Arena {
 pub struct Memory {
     memory: MmapRaw,
     board: Board,
-    room: EventFd,
+    room: File,
 }
 
 /// The board, as both sides have it.
@@ -78,6 +84,7 @@ impl Arena {
         let file = sealed(u64::from(most) * BLOCK as u64)?;
         let board_file = sealed((RELEASES + 4 * most as usize) as u64)?;
         fallocate(&board_file, FallocateFlags::empty(), 0, (RELEASES + 4 * most as usize) as i64)?;
+        let (room_end, room) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let arena = Self {
             memory: MmapOptions::new().map_raw_read_only(&file)?,
             board: Board(MmapOptions::new().map_raw(&board_file)?),
@@ -88,16 +95,17 @@ impl Arena {
             taken: AtomicU64::new(0),
             released: AtomicU32::new(0),
             waiting: AtomicBool::new(false),
-            room: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            room: File::from(room),
+            room_end,
         };
         arena.grow(first)?;
         Ok(arena)
     }
 
-    /// The descriptors for the child: memory, board, eventfd.
+    /// The descriptors for the child: memory, board, end of a pipe.
     #[must_use]
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
-        [self.file.as_fd(), self.board_file.as_fd(), self.room.as_fd()]
+        [self.file.as_fd(), self.board_file.as_fd(), self.room_end.as_fd()]
     }
 
     /// Makes this many blocks usable in all, or the most that there can be; returns how many there are.
@@ -186,19 +194,27 @@ impl Arena {
         self.wake();
     }
 
-    /// The child waits for room, and has seen so many bytes taken and frames released.
-    pub fn wait_for(&self, taken: u64, released: u32) {
+    /// The child waits for room, and has seen so many bytes taken and frames released. Returns whether this is all.
+    pub fn wait_for(&self, taken: u64, released: u32) -> bool {
         self.waiting.store(true, Ordering::SeqCst); // PAIR room: see `release`
-        if self.taken.load(Ordering::SeqCst) != taken || self.released.load(Ordering::SeqCst) != released {
+        let is_all = self.taken.load(Ordering::SeqCst) == taken && self.released.load(Ordering::SeqCst) == released;
+        if !is_all {
             self.wake();
         }
+        is_all
+    }
+
+    /// Number of frames that were released, modulo 2³².
+    #[must_use]
+    pub fn released(&self) -> u32 {
+        self.released.load(Ordering::Relaxed) // a later look sees a later number
     }
 
     fn wake(&self) {
         // PAIR room: see `release`.
         if self.waiting.load(Ordering::SeqCst) && self.waiting.swap(false, Ordering::SeqCst) {
-            // It fails only if the child has filled its counter, which is readable then.
-            let _ = self.room.write(1);
+            // It fails only if the pipe is full, which is readable then.
+            let _ = (&self.room).write(&[1; WAKE]);
         }
     }
 }
@@ -225,7 +241,7 @@ impl Drop for Lent {
 }
 
 impl Memory {
-    /// Maps what a host has sent: memory of this many blocks, its board, and its eventfd.
+    /// Maps what a host has sent: memory of this many blocks, its board, and its pipe.
     ///
     /// # Errors
     /// The descriptors are no such thing.
@@ -237,12 +253,10 @@ impl Memory {
         let (memory, board) = (File::from(memory), File::from(board));
         large(&memory, u64::from(blocks) * BLOCK as u64)?;
         large(&board, RELEASES as u64 + 4 * u64::from(blocks))?;
-        // SAFETY: the descriptor is open, and nobody else owns it.
-        let room = unsafe { EventFd::from_owned_fd(room) };
         Ok(Self {
             memory: MmapOptions::new().map_raw(&memory)?,
             board: Board(MmapOptions::new().map_raw(&board)?),
-            room,
+            room: File::from(room),
         })
     }
 
@@ -282,7 +296,7 @@ impl Memory {
 
     /// Makes [`Memory::room`] unreadable until there is room again.
     pub fn clear_room(&self) {
-        let _ = self.room.read();
+        let _ = (&self.room).read(&mut [0; 64 * WAKE]);
     }
 }
 
@@ -321,7 +335,7 @@ impl Board {
 ///
 /// # Errors
 /// There is no host, or it sends none.
-pub(crate) fn receive(socket: &UnixStream) -> io::Result<(Vec<u8>, [OwnedFd; 3])> {
+pub fn receive(socket: &UnixStream) -> io::Result<(Vec<u8>, [OwnedFd; 3])> {
     let mut bytes = vec![0; 4096];
     let mut room = cmsg_space!([RawFd; 3]);
     let mut pieces = [IoSliceMut::new(&mut bytes)];

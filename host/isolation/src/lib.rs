@@ -19,9 +19,11 @@ pub mod arena;
 pub mod blocks;
 pub mod child;
 mod link;
+mod output;
 mod parent;
 mod process;
 pub mod wire;
 
+pub use output::in_a_line;
 pub use parent::{Apart, Frames, Launch};
-pub use process::{how_it_ended, in_a_line};
+pub use process::{Killer, how_it_ended};

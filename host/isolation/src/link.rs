@@ -33,6 +33,8 @@ pub(crate) struct Link {
 
 /// Bytes that are asked for at a time.
 const PIECE: usize = 64 << 10;
+/// Most bytes that are received while a message is sent.
+const MOST_UNREAD: usize = 32 << 20;
 
 impl Link {
     /// An end that accepts bodies up to `longest`.
@@ -98,18 +100,49 @@ impl Link {
         outcome
     }
 
+    /// Whether something was received and not taken.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.taken < self.buffer.len()
+    }
+
     /// Sends a whole message. While the other side does not read, calls `meanwhile` now and then, which may give up by an
     /// error.
-    pub(crate) fn send(&mut self, message: &[u8], mut meanwhile: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn send(&mut self, message: &[u8], meanwhile: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+        self.send_all(message, false, meanwhile)
+    }
+
+    /// As [`Link::send`], but receives meanwhile, because the other side may not read before its own message is through.
+    /// One of both sides must do so, or both wait for each other.
+    pub(crate) fn send_and_hear(
+        &mut self,
+        message: &[u8],
+        meanwhile: impl FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.send_all(message, true, meanwhile)
+    }
+
+    fn send_all(
+        &mut self,
+        message: &[u8],
+        hears: bool,
+        mut meanwhile: impl FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut rest = message;
         while !rest.is_empty() {
             match self.socket.write(rest) {
                 Ok(sent) => rest = &rest[sent..],
                 Err(problem) if problem.kind() == io::ErrorKind::Interrupted => {}
                 Err(problem) if problem.kind() == io::ErrorKind::WouldBlock => {
-                    let mut ends = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+                    let hears = hears && !self.has_ended && self.buffer.len() - self.taken < MOST_UNREAD;
+                    let what = if hears { PollFlags::POLLOUT | PollFlags::POLLIN } else { PollFlags::POLLOUT };
+                    let mut ends = [PollFd::new(self.socket.as_fd(), what)];
                     wait(&mut ends, NOW_AND_THEN)?;
-                    if ends[0].any() != Some(true) {
+                    let come = ends[0].revents().unwrap_or(PollFlags::empty());
+                    if hears && come.contains(PollFlags::POLLIN) {
+                        self.receive()?;
+                    }
+                    // A side that says much and hears nothing must not keep this from giving up.
+                    if !come.contains(PollFlags::POLLOUT) {
                         meanwhile()?;
                     }
                 }

@@ -32,7 +32,8 @@ pub struct Head {
 /// Kinds of messages to a child. Each of CREATE, OPEN, CLOSE, SET, TRIGGER is answered by DONE or FAILED, and the host
 /// sends no other of them before.
 pub mod to_child {
-    /// The first message: a [`Welcome`](super::Welcome) in JSON, with three descriptors: shared memory, board, eventfd.
+    /// The first message: a [`Welcome`](super::Welcome) in JSON, with three descriptors: shared memory, board, and a pipe
+    /// that is readable when there is room.
     pub const WELCOME: u16 = 1;
     /// A [`Create`](super::Create) in JSON.
     pub const CREATE: u16 = 2;
@@ -249,11 +250,14 @@ impl Head {
     }
 }
 
-/// The first message in `bytes`, and how many bytes it has; `None` if it is not complete.
+/// A message's head and body, and how many bytes it has in all.
+pub type Message<'a> = (Head, &'a [u8], usize);
+
+/// The first message in `bytes`; `None` if it is not complete.
 ///
 /// # Errors
 /// Its body is longer than `longest`.
-pub fn split(bytes: &[u8], longest: usize) -> Result<Option<(Head, &[u8], usize)>, WireError> {
+pub fn split(bytes: &[u8], longest: usize) -> Result<Option<Message<'_>>, WireError> {
     let Some((head, rest)) = bytes.split_first_chunk() else { return Ok(None) };
     let head = Head::from_bytes(*head);
     if head.len as usize > longest {

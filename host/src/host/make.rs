@@ -109,13 +109,13 @@ pub(super) fn find(
     loaded(stream, settings, from_outside)
 }
 
-/// SHA-256 of the file from which a stream's source would be loaded; `None` for a linked source.
+/// SHA-256 of the file from which a stream's source would be loaded; `None` for a linked source and for a program.
 pub(super) fn identify(
     stream: &StreamSettings,
     settings: &Settings,
     linked: &Linked,
 ) -> Result<Option<String>, Refusal> {
-    if linked.sources.contains_key(&stream.source) {
+    if linked.sources.contains_key(&stream.source) || !stream.command.is_empty() {
         return Ok(None);
     }
     hash_of(&stream.source, &settings.plugin_dirs).map(Some)

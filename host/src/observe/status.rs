@@ -14,8 +14,11 @@ use crate::{
     },
     ingester::report::Report,
     names::{IngesterName, StreamName},
-    plugin::{SourceIdentity, report::GenerationReport},
-    source::loaded::generations,
+    plugin::{
+        SourceIdentity,
+        report::{GenerationReport, ProcessReport},
+    },
+    source::{factory::Factory, loaded::generations},
 };
 
 /// The state of a host at one time.
@@ -54,6 +57,8 @@ pub struct SourceStatus {
     pub source: String,
     /// The same as separate values.
     pub identity: SourceIdentity,
+    /// Its process, if it has one of its own (`isolate`).
+    pub process: Option<ProcessReport>,
     /// The swap that takes effect at the next scan start.
     pub pending: Option<u64>,
 }
@@ -91,10 +96,11 @@ impl Observer {
 
     pub(crate) fn status(&self) -> Status {
         let swaps = self.swaps.receipts();
-        let source = |(stream, identity): (StreamName, SourceIdentity)| {
+        let source = |(stream, factory): (StreamName, Arc<Factory>)| {
             let waits = |swap: &&SwapReceipt| swap.stream == stream && swap.state == SwapState::Pending;
             let pending = swaps.iter().rfind(waits).map(|swap| swap.number);
-            SourceStatus { source: identity.to_string(), stream, identity, pending }
+            let identity = factory.identity();
+            SourceStatus { source: identity.to_string(), stream, identity, process: factory.process(), pending }
         };
         let control = self.control.borrow().clone();
         let ingesters: Vec<_> = self.reports.iter().map(|report| report.borrow().clone()).collect();
@@ -105,7 +111,7 @@ impl Observer {
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             admin: self.admin,
             control,
-            sources: self.swaps.sources().into_iter().map(source).collect(),
+            sources: self.swaps.factories().into_iter().map(source).collect(),
             generations: generations(),
             swaps,
             ingesters,

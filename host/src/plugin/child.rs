@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use framegate_isolation::{how_it_ended, in_a_line};
 use nix::{
     sys::{
         prctl,
@@ -156,22 +157,14 @@ impl Drop for Guard {
     }
 }
 
-/// `crashed with SIGSEGV`, `ended with exit status 1`
+/// How it ended; a child also has a limit of CPU time.
 fn how(status: ExitStatus, limits: Limits) -> String {
-    match status.signal().map(|signal| (signal, Signal::try_from(signal))) {
-        Some((_, Ok(Signal::SIGXCPU))) => format!("used more than {} s of CPU time", cpu_seconds(limits.time)),
-        Some((_, Ok(signal))) => format!("crashed with {signal}"),
-        Some((number, Err(_))) => format!("crashed with signal {number}"),
-        None => format!("ended the process with exit status {}", status.code().unwrap_or_default()),
+    match status.signal() {
+        Some(signal) if signal == Signal::SIGXCPU as i32 => {
+            format!("used more than {} s of CPU time", cpu_seconds(limits.time))
+        }
+        _ => how_it_ended(status),
     }
-}
-
-/// The end of the output, in one line.
-fn in_a_line(printed: &[u8]) -> String {
-    let text = String::from_utf8_lossy(printed);
-    let words: Vec<_> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
-    if words.is_empty() { String::new() } else { format!(" (it printed: {})", words.join(" ")) }
 }
 
 /// CPU time limit: a quarter of the child's time, in whole seconds.

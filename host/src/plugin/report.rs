@@ -24,3 +24,17 @@ pub struct GenerationReport {
     /// Number of calls to the host after the end of their instance: a fault of the plugin.
     pub stray_calls: u64,
 }
+
+/// The process of an isolated source, for status.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ProcessReport {
+    /// The id of the last process that was started.
+    pub pid: u32,
+    /// Number of processes that were started for this source.
+    pub started: u64,
+    /// Number of frames that they gave to the host.
+    pub frames_given: u64,
+    /// Number of these frames that were returned: nobody holds them any more.
+    pub frames_returned: u64,
+}

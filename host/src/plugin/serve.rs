@@ -1,13 +1,19 @@
-//! Runs a plugin in this process for a host in another one: `framegate plugin serve FILE#sha256:HASH`.
+//! Runs a source in this process for a host in another one: `framegate plugin serve FILE#sha256:HASH`, or
+//! `framegate plugin serve -- PROGRAM ARGUMENTS`.
 //!
 //! The host is at standard input, a socket. `framegate-isolation` speaks with it; this file sets the limits, and loads.
 
 use std::{
+    convert::Infallible,
     ffi::OsString,
     fs::File,
     io::{self, stdin},
-    os::{fd::AsFd as _, unix::net::UnixStream},
-    path::{Path, PathBuf},
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    path::Path,
+    process::Command,
 };
 
 use framegate_isolation::{
@@ -20,7 +26,7 @@ use nix::{
         resource::{Resource, setrlimit},
         signal::Signal,
     },
-    unistd::dup2_stdin,
+    unistd::{dup, dup2_stdin},
 };
 
 use super::{
@@ -30,57 +36,68 @@ use super::{
 };
 use crate::{names::PluginReference, settings::Isolation};
 
-/// What to serve, and its limits.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Service {
-    /// The plugin's file.
-    pub file: PathBuf,
-    /// SHA-256 of its content, which the host has inspected.
-    pub sha256: String,
-    /// Most bytes of private memory (RLIMIT_DATA).
-    pub data_limit: u64,
+/// Serves a plugin until the host has ended, or says so. `reference`: the plugin's file and the hash of its content,
+/// which the host has inspected. `data_limit`: see [`Isolation::data_limit`].
+///
+/// # Errors
+/// There is no host at standard input, it breaks the protocol, or the system refuses the limits.
+pub fn plugin(reference: &str, data_limit: u64) -> io::Result<()> {
+    let PluginReference { what, pin } = PluginReference::parse(reference);
+    let socket = begin(data_limit)?;
+    child::serve(UnixStream::from(socket), || {
+        // The host has checked who may write to the file; the hash shows that it is the same file.
+        let trust = Trust { allow_writable: true, from_outside: false, pin };
+        let inspected = inspect::inspect(Path::new(what), trust).map_err(|refusal| refusal.to_string())?;
+        let plugin = load::load(&inspected, Box::leak(Box::default())).map_err(|refusal| refusal.to_string())?;
+        let SourceIdentity { protocol, version, .. } = inspected.identity();
+        let (exclusive, on_demand) = (plugin.is_exclusive(), plugin.on_demand());
+        Ok((Hello { protocol: VERSION, name: protocol, version, exclusive, on_demand }, plugin))
+    })
 }
 
-impl Service {
-    /// A service of a plugin's file.
-    #[must_use]
-    pub fn new(reference: &str, data_limit: u64) -> Self {
-        let PluginReference { what, pin } = PluginReference::parse(reference);
-        Self { file: what.into(), sha256: pin.unwrap_or_default().to_owned(), data_limit }
-    }
-
-    /// Serves until the host has ended, or says so.
-    ///
-    /// # Errors
-    /// There is no host at standard input, it breaks the protocol, or the system refuses the limits.
-    pub fn run(&self) -> io::Result<()> {
-        prctl::set_pdeathsig(Signal::SIGKILL)?;
-        prctl::set_no_new_privs()?;
-        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-        setrlimit(Resource::RLIMIT_DATA, self.data_limit, self.data_limit)?;
-        let socket = UnixStream::from(stdin().as_fd().try_clone_to_owned()?);
-        // What the source reads from standard input must not be the host's messages.
-        dup2_stdin(File::open("/dev/null")?)?;
-        child::serve(socket, || {
-            // The host has checked who may write to the file; the hash shows that it is the same file.
-            let pin = Some(self.sha256.as_str()).filter(|pin| !pin.is_empty());
-            let trust = Trust { allow_writable: true, from_outside: false, pin };
-            let inspected = inspect::inspect(&self.file, trust).map_err(|refusal| refusal.to_string())?;
-            let plugin = load::load(&inspected, Box::leak(Box::default())).map_err(|refusal| refusal.to_string())?;
-            let SourceIdentity { protocol, version, .. } = inspected.identity();
-            let (exclusive, on_demand) = (plugin.is_exclusive(), plugin.on_demand());
-            Ok((Hello { protocol: VERSION, name: protocol, version, exclusive, on_demand }, plugin))
-        })
-    }
+/// Becomes another program, which serves the host: the number of its socket is in the environment variable
+/// FRAMEGATE_SOCKET.
+///
+/// # Errors
+/// As for [`plugin`], or the program cannot be started.
+pub fn program(words: &[String], data_limit: u64) -> io::Result<Infallible> {
+    let (name, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    // For the new program: `dup` gives a descriptor that stays open.
+    let socket = dup(begin(data_limit)?)?;
+    let mut program = Command::new(name);
+    program.args(arguments).env(SOCKET, socket.as_raw_fd().to_string());
+    let problem = program.exec();
+    Err(io::Error::new(problem.kind(), format!("{name} cannot be started: {problem}")))
 }
 
-/// The arguments of `framegate` that serve a source.
-pub(crate) fn arguments(identity: &SourceIdentity, isolation: &Isolation) -> Vec<OsString> {
-    let file = identity.file.as_deref().unwrap_or(Path::new(""));
-    let mut reference = std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).into_os_string();
-    reference.push("#sha256:");
-    reference.push(identity.sha256.as_deref().unwrap_or_default());
+/// Sets the limits of this process, and returns its socket.
+fn begin(data_limit: u64) -> io::Result<OwnedFd> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    prctl::set_no_new_privs()?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    setrlimit(Resource::RLIMIT_DATA, data_limit, data_limit)?;
+    let socket = stdin().as_fd().try_clone_to_owned()?;
+    // What the source reads from standard input must not be the host's messages.
+    dup2_stdin(File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
+/// The environment variable that tells a program the number of its socket.
+const SOCKET: &str = "FRAMEGATE_SOCKET";
+
+/// The arguments of `framegate` that serve a source: a plugin, or a program if there is one.
+pub(crate) fn arguments(identity: &SourceIdentity, program: &[String], isolation: &Isolation) -> Vec<OsString> {
     let limit = isolation.data_limit.to_string();
-    vec!["plugin".into(), "serve".into(), "--data-limit".into(), limit.into(), reference]
+    let mut arguments: Vec<OsString> = vec!["plugin".into(), "serve".into(), "--data-limit".into(), limit.into()];
+    if program.is_empty() {
+        let file = identity.file.as_deref().unwrap_or(Path::new(""));
+        let mut reference = std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).into_os_string();
+        reference.push("#sha256:");
+        reference.push(identity.sha256.as_deref().unwrap_or_default());
+        arguments.push(reference);
+    } else {
+        arguments.push("--".into());
+        arguments.extend(program.iter().map(OsString::from));
+    }
+    arguments
 }

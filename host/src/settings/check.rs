@@ -11,14 +11,15 @@ use std::{
 use serde_json::{Map, Value as Json};
 
 use super::{
-    Control, IngesterSettings, LOG_LEVEL, LOG_LEVELS, LogLevel, Settings, Standalone, StreamSettings, dranspose,
+    COMMAND, Control, IngesterSettings, LOG_LEVEL, LOG_LEVELS, LogLevel, Settings, Standalone, StreamSettings,
+    dranspose,
     feature::Feature,
-    given::{Origin, Table, Value},
+    given::{Given, Origin, Table, Value},
     ingester::URL,
     keys::{Key, TakesEffect},
     problem::SettingProblem,
     problems::Problems,
-    read::{address, one_of, second_capture, text},
+    read::{absolute, address, one_of, second_capture, text},
     redis_settings,
     tables::{heading, keys_of, refuse_unknown},
 };
@@ -201,8 +202,12 @@ fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<S
         let name = text(given)?;
         dranspose::Source::parse(&name).map_err(|why| format!("{name:?}: {why}"))
     });
+    let command = table.read("command", problems, command);
+    if let (Some(given), true) = (table.get("command"), table.get("source").is_some()) {
+        problems.add(&given.origin, "in [ingester.stream]: `source` and `command`; a stream has one of them");
+    }
     for key in ["name", "source"] {
-        if table.get(key).is_none() {
+        if table.get(key).is_none() && (key == "name" || table.get("command").is_none()) {
             problems.add(&table.origin, format_args!("in [ingester.stream]: `{key}` is missing"));
         }
     }
@@ -219,9 +224,27 @@ fn stream(table: &Table, taken: &mut Taken, problems: &mut Problems) -> Option<S
     stream.name = name?;
     let second = format!("in [ingester.stream]: a second stream is named \"{}\"", stream.name);
     claim(taken, origin, second, "\n  names of streams are unique", problems);
-    stream.source = source?.plugin;
+    match command {
+        Some(command) => {
+            (stream.source, stream.command) = (COMMAND.to_owned(), command);
+            stream.isolate.get_or_insert_default();
+        }
+        None => stream.source = source?.plugin,
+    }
     stream.settings = settings?;
     Some(stream)
+}
+
+/// A program and its arguments.
+fn command(given: &Given) -> Result<Vec<String>, String> {
+    let Value::List(list) = &given.value else {
+        return Err(format!("expected a program and its arguments, [\"/path\", \"argument\"], not {}", given.kind()));
+    };
+    let words = list.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    match words.first() {
+        Some(program) => absolute(program.into()).map(|_| words),
+        None => Err("it is empty; expected a program and its arguments".into()),
+    }
 }
 
 /// Values in the form of a dranspose controller: Python's `str()`.

@@ -42,7 +42,7 @@ pub use self::{
     problem::SettingProblem,
     redis_settings::{RedisPassword, RedisSettings},
     standalone::Standalone,
-    stream::{Isolation, StreamSettings, WhenFull},
+    stream::{COMMAND, Isolation, StreamSettings, WhenFull},
     workers::AllowedWorkers,
 };
 use self::{
@@ -73,7 +73,7 @@ settings! {
         key("probe").takes_effect(TakesEffect::NextSwap) =>
             /// Load and create each plugin in a child process first. A crash or hang then harms only the child. (A program
             /// that embeds the host names the command that is started for it, a path or a name in the PATH.)
-            probe: Option<PathBuf>, |given| Ok(truth(given)?.then(|| COMMAND.into())), default "false";
+            probe: Option<PathBuf>, |given| Ok(truth(given)?.then(|| PROGRAM.into())), default "false";
         key("shutdown_grace") =>
             /// How long queued events are delivered after a request to stop.
             shutdown_grace: Duration, time(Duration::ZERO, HOUR), default r#""1 s""#;
@@ -109,7 +109,7 @@ const ALLOW_WRITABLE: &str = "FRAMEGATE_ALLOW_WRITABLE_PLUGINS";
 const ADMIN: &str = "FRAMEGATE_ADMIN";
 
 /// The program that probes plugins; the command itself sets its own file.
-const COMMAND: &str = "framegate";
+const PROGRAM: &str = "framegate";
 const ADMIN_SWAP: [(&str, AdminSwap); 3] =
     [("loopback", AdminSwap::Loopback), ("anywhere", AdminSwap::Anywhere), ("off", AdminSwap::Off)];
 

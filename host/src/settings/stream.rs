@@ -24,11 +24,16 @@ settings! {
         pub settings: Value,
         /// Values for the source's parameters, without a controller.
         pub parameters: BTreeMap<String, String>,
+        /// A program and its arguments that is the source, in a process of its own, if `source` is [`COMMAND`].
+        pub command: Vec<String>,
     }
     keys {
         key("name").example(r#""camera""#).about(&["The name of the stream, unique in this file. Required."]);
         key("source").example(dranspose::EXAMPLE).takes_effect(TakesEffect::NextScan)
             .about(&["The source: a plugin's name, a path to its file, or a class of dranspose. Required."]);
+        key("command").example(r#"["/opt/ours/source", "--fast"]"#).takes_effect(TakesEffect::NextScan)
+            .about(&["In place of `source`: a program that is the source, with its arguments. It speaks the protocol of",
+                "isolated sources, in any language."]);
         key("when_full").takes_effect(TakesEffect::NextScan) =>
             /// When the stream's share of memory is full: "block" stops reading, "drop" drops events and counts them.
             when_full: WhenFull, one_of(&WHEN_FULL), default r#""block""#;
@@ -43,11 +48,14 @@ settings! {
     }
 }
 
+/// The `source` of a stream whose source is a program.
+pub const COMMAND: &str = "command";
+
 impl StreamSettings {
     /// A stream fed by `source`, with the source's own settings.
     #[must_use]
     pub fn new(name: StreamName, source: &str, settings: Value) -> Self {
-        Self::defaults(name, source.to_owned(), settings, BTreeMap::new())
+        Self::defaults(name, source.to_owned(), settings, BTreeMap::new(), Vec::new())
     }
 }
 

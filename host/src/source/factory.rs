@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::apart::ApartCode;
 use super::{Fault, Ledger, NotCreated, StrayCalls, Traits, instance::Instance, loaded::PluginCode};
 use crate::{
-    plugin::{identity::SourceIdentity, refusal::Refusal},
+    plugin::{identity::SourceIdentity, refusal::Refusal, report::ProcessReport},
     settings::{Settings, StreamSettings},
 };
 
@@ -103,19 +103,28 @@ impl Factory {
         }
     }
 
-    /// A call of an instance has not returned in time, and its thread is abandoned. [any thread]
+    /// A call of an instance has not returned in time, and its thread is abandoned; a process is killed. [any thread]
     pub(crate) fn write_off(&self) {
-        if let Code::File(code) = &self.code {
-            code.write_off();
+        match &self.code {
+            Code::Linked { .. } => {}
+            Code::File(code) => code.write_off(),
+            #[cfg(feature = "plugins")]
+            Code::Apart(code) => code.kill(),
+        }
+    }
+
+    /// The last process of its instances, if they are in processes of their own. [any thread]
+    pub(crate) fn process(&self) -> Option<ProcessReport> {
+        match &self.code {
+            #[cfg(feature = "plugins")]
+            Code::Apart(code) => Some(code.process()),
+            _ => None,
         }
     }
 
     /// Whether its instances are in processes of their own: then no call lasts longer than `source_timeout`. [any thread]
     pub(crate) fn is_apart(&self) -> bool {
-        #[cfg(feature = "plugins")]
-        return matches!(self.code, Code::Apart(_));
-        #[cfg(not(feature = "plugins"))]
-        return false;
+        self.process().is_some()
     }
 
     /// The callback for calls that an instance makes after it has released the host's services; `None` for linked code,

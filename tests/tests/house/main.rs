@@ -40,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ingester", &["names", "batch", "counter", "budget", "event", "events", "recycle", "settings", "zmtp"]),
     ("worker", &["names", "budget", "control", "events", "ingester", "output", "park", "recycle", "threads"]),
     ("source", &["plugin", "names", "batch", "budget", "event", "sync", "turns", "wake", "settings"]),
-    ("plugin", &["names", "near"]),
+    ("plugin", &["names", "near", "settings::Isolation"]),
     ("output", &["ingester", "capture", "counter", "names", "budget", "recycle", "sync", "wake", "settings", "zmtp"]),
     (
         "control",
@@ -132,8 +132,10 @@ const UNSAFE: &[&str] = &[
     "host/src/plugin/load.rs",
     "host/src/output/unconfirmed.rs",
     "host/src/allocator.rs",
+    "host/isolation/src/arena.rs",
     "tests/benches/ingest/relay.rs",
-    // Not part of the program: plugins that are wrong on purpose, or odd.
+    // Not part of the program: a process that is wrong on purpose, and such plugins, or odd ones.
+    "host/isolation/tests/common/puppet.rs",
     "tests/bad-plugins/",
     "tests/plugins/other_abi_stable/",
 ];

@@ -36,8 +36,11 @@ enum Command {
 #[command(hide = true)]
 struct ServeArgs {
     /// The plugin's file
-    #[arg(value_name = "FILE#sha256:HASH")]
-    source: String,
+    #[arg(value_name = "FILE#sha256:HASH", required_unless_present = "command", conflicts_with = "command")]
+    plugin: Option<String>,
+    /// A program that is the source, and its arguments
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<String>,
     /// Most bytes of memory of its own
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 30)]
     data_limit: u64,
@@ -56,9 +59,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::List(args) => found::run_list(args, trust),
         Command::Info(args) => found::run_info(args, trust),
         Command::Check(args) => check::run(args, trust),
-        Command::Serve(args) => {
-            Ok(serve::Service::new(&args.source, args.data_limit).run().map(|()| ExitCode::SUCCESS)?)
-        }
+        Command::Serve(ServeArgs { plugin, command, data_limit }) => match plugin {
+            Some(plugin) => Ok(serve::plugin(plugin, *data_limit).map(|()| ExitCode::SUCCESS)?),
+            None => match serve::program(command, *data_limit)? {},
+        },
         Command::Child(args) => match args.role.as_str() {
             check::ROLE => check::child().map(|()| ExitCode::SUCCESS),
             probe::ROLE => Ok(probe::child().map(|()| ExitCode::SUCCESS)?),

@@ -38,9 +38,10 @@ use crate::{
     names::StreamName,
     near::near,
     plugin::identity::SourceIdentity,
-    settings::{Settings, StreamSettings},
+    settings::{COMMAND, Settings, StreamSettings},
     source::{
         Feed,
+        factory::Factory,
         parameter::Parameter,
         reader::Reader,
         replacement::{NextSource, Replacement},
@@ -89,8 +90,13 @@ impl Swaps {
 
     /// The source of each stream.
     pub(crate) fn sources(&self) -> BTreeMap<StreamName, SourceIdentity> {
+        self.factories().into_iter().map(|(stream, factory)| (stream, factory.identity())).collect()
+    }
+
+    /// The code of each stream's source.
+    pub(crate) fn factories(&self) -> BTreeMap<StreamName, Arc<Factory>> {
         let book = self.book();
-        book.current().iter().map(|(stream, current)| (stream.clone(), current.feed.factory.identity())).collect()
+        book.current().iter().map(|(stream, current)| (stream.clone(), current.feed.factory.clone())).collect()
     }
 
     /// The stored receipts, oldest first.
@@ -114,6 +120,9 @@ impl Swaps {
         };
         let mut wanted = feed.settings.clone();
         wanted.source.clone_from(&spec.source);
+        // Who may swap may name a plugin file, which is checked; programs are named by the configuration alone.
+        let configured = reload::find(&self.settings(), stream).map(|stream| stream.command.clone());
+        wanted.command = configured.filter(|_| spec.source == COMMAND).unwrap_or_default();
         if let Some(settings) = &spec.settings {
             wanted.settings.clone_from(settings);
         }

@@ -86,7 +86,7 @@ impl Swaps {
     }
 }
 
-fn find<'a>(settings: &'a Settings, stream: &str) -> Option<&'a StreamSettings> {
+pub(super) fn find<'a>(settings: &'a Settings, stream: &str) -> Option<&'a StreamSettings> {
     settings.ingesters.iter().flat_map(|ingester| &ingester.streams).find(|known| known.name.as_str() == stream)
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct TookOver {
     pub(crate) failed: Option<NotMade>,
 }
 
+/// How long the end of a thread may take whose source's process was killed.
+const DIES: Duration = Duration::from_secs(1);
 /// Polling interval for the end of a thread.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -155,8 +157,13 @@ impl Reader {
 
     /// Waits until the thread has ended, at most until `deadline`; a thread inside a hanging source is abandoned.
     pub(crate) fn join(&mut self, deadline: Instant) {
-        if !self.wait_for_end(deadline) {
+        let mut has_ended = self.wait_for_end(deadline);
+        if !has_ended {
             self.write_off();
+            // The call returns when its process is dead.
+            has_ended = self.shared.feed().factory.is_apart() && self.wait_for_end(Instant::now() + DIES);
+        }
+        if !has_ended {
             tracing::warn!(
                 stream = %self.shared.stream,
                 "{}: the source does not return; its thread is left behind", self.shared.source()

@@ -1,0 +1,13 @@
+/* Gives three events, says something, and writes to nowhere. */
+#include "base.h"
+
+static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {
+    struct source *self = source;
+    if (self->given == 3) {
+        fprintf(stderr, "sensor 4 does not answer\n");
+        *(volatile int *)0 = 1;
+    }
+    return base_next(source, batch, left_ns, error);
+}
+
+FIXTURE(base_create, base_destroy, base_open, next, base_close);

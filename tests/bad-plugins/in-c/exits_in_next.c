@@ -1,0 +1,10 @@
+/* Gives three events, and ends the process, as a library may. */
+#include "base.h"
+
+static int32_t next(void *source, struct framegate_batch *batch, uint64_t left_ns, struct framegate_error *error) {
+    struct source *self = source;
+    if (self->given == 3) exit(3);
+    return base_next(source, batch, left_ns, error);
+}
+
+FIXTURE(base_create, base_destroy, base_open, next, base_close);
