@@ -69,6 +69,15 @@ impl Host {
         Worker::connect(name, url).of(self.process.watch())
     }
 
+    /// The same, but it does not read until told to.
+    ///
+    /// # Panics
+    /// The address cannot be used.
+    #[must_use]
+    pub fn stalled_worker(&self, name: &str, url: &str) -> Worker {
+        Worker::stalled(name, url).of(self.process.watch())
+    }
+
     /// Its peak memory in bytes, since its start or since [`Host::forget_peak`].
     ///
     /// # Panics

@@ -182,7 +182,7 @@ fn an_isolated_source_gives_every_byte_and_a_new_process_goes_on_after_each_deat
         assert_eq!(process["started"], deaths + 1, "{process}");
         let pid = process["pid"].as_u64().unwrap();
         house.detector.header();
-        worker.next();
+        let _ = worker.next();
         house.detector.image(&[1; 5000]);
         assert_eq!(worker.next().frames[1], [1; 5000]);
         kill(Pid::from_raw(pid as i32), signal).unwrap();

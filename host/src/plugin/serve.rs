@@ -34,10 +34,11 @@ use super::{
     inspect::{self, Trust},
     load,
 };
-use crate::{names::PluginReference, settings::Isolation};
+use crate::names::PluginReference;
 
 /// Serves a plugin until the host has ended, or says so. `reference`: the plugin's file and the hash of its content,
-/// which the host has inspected. `data_limit`: see [`Isolation::data_limit`].
+/// which the host has inspected. `data_limit`: most bytes of memory of this
+/// process (RLIMIT_DATA).
 ///
 /// # Errors
 /// There is no host at standard input, it breaks the protocol, or the system refuses the limits.
@@ -86,8 +87,8 @@ fn begin(data_limit: u64) -> io::Result<OwnedFd> {
 const SOCKET: &str = "FRAMEGATE_SOCKET";
 
 /// The arguments of `framegate` that serve a source: a plugin, or a program if there is one.
-pub(crate) fn arguments(identity: &SourceIdentity, program: &[String], isolation: &Isolation) -> Vec<OsString> {
-    let limit = isolation.data_limit.to_string();
+pub(crate) fn arguments(identity: &SourceIdentity, program: &[String], data_limit: u64) -> Vec<OsString> {
+    let limit = data_limit.to_string();
     let mut arguments: Vec<OsString> = vec!["plugin".into(), "serve".into(), "--data-limit".into(), limit.into()];
     if program.is_empty() {
         let file = identity.file.as_deref().unwrap_or(Path::new(""));

@@ -91,7 +91,7 @@ fn isolation(given: &Given) -> Result<Option<Isolation>, String> {
             "shared_memory" => &mut isolation.shared_memory,
             "data_limit" => &mut isolation.data_limit,
             _ => {
-                let meant = near(key, ["shared_memory", "data_limit"].into_iter());
+                let meant = near(key, ["shared_memory", "data_limit"]);
                 let meant = meant.map_or(String::new(), |near| format!("; did you mean {near}?"));
                 return Err(format!("{key}: no such limit; there are shared_memory and data_limit{meant}"));
             }
@@ -113,3 +113,37 @@ pub enum WhenFull {
 }
 
 const WHEN_FULL: [(&str, WhenFull); 2] = [("block", WhenFull::Block), ("drop", WhenFull::Drop)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    #[test]
+    fn a_source_may_be_isolated_and_a_program_always_is() {
+        let stream = |lines: &str| {
+            let text = format!("[[ingester]]\n[[ingester.stream]]\nname = 's'\n{lines}");
+            Settings::from_toml(&text).map(|settings| settings.ingesters[0].streams[0].clone())
+        };
+        let source = "source = 'x'\n";
+        assert_eq!(stream(source).unwrap().isolate, None);
+        assert_eq!(stream(&format!("{source}isolate = false")).unwrap().isolate, None);
+        assert_eq!(stream(&format!("{source}isolate = true")).unwrap().isolate, Some(Isolation::default()));
+        let limited = stream(&format!("{source}isolate = {{ data_limit = '1 GiB', shared_memory = 1 }}")).unwrap();
+        let expected = Isolation { shared_memory: 1, data_limit: 1 << 30, ..Isolation::default() };
+        assert_eq!(limited.isolate, Some(expected));
+        let program = stream("command = ['/a/b', '-c']").unwrap();
+        assert_eq!((&*program.source, program.command), (COMMAND, vec!["/a/b".to_owned(), "-c".to_owned()]));
+        assert_eq!(program.isolate, Some(Isolation::default()));
+        for (lines, says) in [
+            ("isolate = 'yes'", "isolate: expected true, false or a table of limits, not a text"),
+            ("isolate = { memory = 1 }", "isolate: memory: no such limit; there are shared_memory and data_limit"),
+            ("isolate = { data_limits = 1 }", "did you mean data_limit?"),
+            ("isolate = { shared_memory = 0 }", "isolate: shared_memory: at least 1 byte is needed"),
+            ("command = ['/a']", "`source` and `command`; a stream has one of them"),
+        ] {
+            let error = stream(&format!("{source}{lines}")).unwrap_err().to_string();
+            assert!(error.contains(says), "{lines}: {error}");
+        }
+    }
+}

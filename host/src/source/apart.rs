@@ -109,7 +109,7 @@ impl ApartCode {
 
     fn start(&self, services: Arc<dyn HostServices>, ledger: Option<&'static Ledger>) -> Result<Apart, NotCreated> {
         let mut command = Command::new(&self.isolation.program);
-        command.args(serve::arguments(&self.identity, &self.program, &self.isolation));
+        command.args(serve::arguments(&self.identity, &self.program, self.isolation.data_limit));
         let launch = Launch {
             limit: self.limit,
             shared_memory: self.isolation.shared_memory,

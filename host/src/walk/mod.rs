@@ -150,11 +150,8 @@ type NamedSource = (String, Value, Arc<Factory>);
 fn house_of(sources: Vec<NamedSource>, change: impl Fn(&mut IngesterSettings)) -> House {
     let port = free_port();
     let stream = |(name, settings, _): &NamedSource| StreamSettings {
-        name: StreamName::new(name).unwrap(),
-        source: "fed".to_owned(),
-        settings: settings.clone(),
         when_full: WhenFull::Block,
-        parameters: Default::default(),
+        ..StreamSettings::new(StreamName::new(name).unwrap(), "fed", settings.clone())
     };
     let name = IngesterName::new("test-ingester").unwrap();
     let mut ingester = IngesterSettings::new(name, "localhost", port, sources.iter().map(stream).collect());

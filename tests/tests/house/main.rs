@@ -40,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ingester", &["names", "batch", "counter", "budget", "event", "events", "recycle", "settings", "zmtp"]),
     ("worker", &["names", "budget", "control", "events", "ingester", "output", "park", "recycle", "threads"]),
     ("source", &["plugin", "names", "batch", "budget", "event", "sync", "turns", "wake", "settings"]),
-    ("plugin", &["names", "near", "settings::Isolation"]),
+    ("plugin", &["names", "near"]),
     ("output", &["ingester", "capture", "counter", "names", "budget", "recycle", "sync", "wake", "settings", "zmtp"]),
     (
         "control",
