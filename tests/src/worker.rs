@@ -53,6 +53,7 @@ struct Switches {
     alive: AtomicBool,
     reads: AtomicBool,
     pings: AtomicBool,
+    pings_again: AtomicBool,
 }
 
 impl Worker {
@@ -97,7 +98,9 @@ impl Worker {
         };
         set().unwrap_or_else(|error| panic!("worker {name}: {url}: {error}"));
         let service_uuid = Uuid::new_v4();
-        let switches = Switches { alive: true.into(), reads: (reads != Reads::NotYet).into(), pings: true.into() };
+        let reads_now = reads != Reads::NotYet;
+        let switches =
+            Switches { alive: true.into(), reads: reads_now.into(), pings: true.into(), pings_again: true.into() };
         let switches = Arc::new(switches);
         let (sender, messages) = channel();
         let for_thread = switches.clone();
@@ -110,6 +113,14 @@ impl Worker {
     #[must_use]
     pub fn of(mut self, host: Watch) -> Self {
         self.host = Some(host);
+        self
+    }
+
+    /// Pings once only. A host that ends with its last scan answers a later ping with a reset, and a reset takes along what
+    /// the kernel holds for a worker that is still reading.
+    #[must_use]
+    pub fn pinging_once(self) -> Self {
+        self.switches.pings_again.store(false, Ordering::Relaxed);
         self
     }
 
@@ -248,7 +259,10 @@ fn serve(socket: &zmq::Socket, service_uuid: Uuid, every: Duration, switches: &S
     while switches.alive.load(Ordering::Relaxed) {
         if switches.pings.load(Ordering::Relaxed) && Instant::now() >= ping_at {
             // Without a connection there may be no room; the next ping is sufficient.
-            let _ = socket.send(&service_uuid.as_bytes()[..], zmq::DONTWAIT);
+            let sent = socket.send(&service_uuid.as_bytes()[..], zmq::DONTWAIT).is_ok();
+            if sent && !switches.pings_again.load(Ordering::Relaxed) {
+                switches.pings.store(false, Ordering::Relaxed);
+            }
             ping_at = Instant::now() + PING;
         }
         if !switches.reads.load(Ordering::Relaxed) || Instant::now() < read_at {

@@ -95,7 +95,7 @@ impl Counting {
 #[test]
 fn small_events_arrive_with_every_byte_in_each_scan() {
     let counting = Counting::start(3, "", 2000, 64);
-    let worker = counting.host.worker("w1", &counting.url);
+    let worker = counting.host.worker("w1", &counting.url).pinging_once();
     for _ in 0..3 {
         counting.gives_every_byte(&worker);
     }
@@ -105,7 +105,15 @@ fn small_events_arrive_with_every_byte_in_each_scan() {
 #[test]
 fn events_of_some_blocks_arrive_with_every_byte() {
     let counting = Counting::start(1, "", 300, 100_000);
-    let worker = counting.host.worker("w1", &counting.url);
+    let worker = counting.host.worker("w1", &counting.url).pinging_once();
+    counting.gives_every_byte(&worker);
+    counting.ends(&worker);
+}
+
+#[test]
+fn events_larger_than_the_memory_at_the_start_arrive_with_every_byte() {
+    let counting = Counting::start(1, "", 3, 20_000_000);
+    let worker = counting.host.worker("w1", &counting.url).pinging_once();
     counting.gives_every_byte(&worker);
     counting.ends(&worker);
 }
@@ -113,7 +121,7 @@ fn events_of_some_blocks_arrive_with_every_byte() {
 #[test]
 fn a_program_waits_for_a_slow_worker_within_its_shared_memory() {
     let counting = Counting::start(1, "isolate = { shared_memory = \"16 MiB\" }", 20, 3_000_000);
-    let worker = counting.host.stalled_worker("w1", &counting.url);
+    let worker = counting.host.stalled_worker("w1", &counting.url).pinging_once();
     let held = || {
         let process = counting.source()?["process"].take();
         Some((process["frames_given"].as_u64()?, process["frames_returned"].as_u64()?))
@@ -138,7 +146,7 @@ fn status_names_the_program_and_its_process() {
     let pid = &source["process"]["pid"];
     let runs = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
     assert_eq!(runs, counting.program.canonicalize().unwrap(), "process {pid} is the program itself");
-    let worker = counting.host.worker("w1", &counting.url);
+    let worker = counting.host.worker("w1", &counting.url).pinging_once();
     counting.gives_every_byte(&worker);
     counting.ends(&worker);
 }

@@ -23,6 +23,7 @@ pub(crate) fn all() -> Vec<Group> {
         group("capture", capture()),
         group("paced", paced()),
         group("stalled", stalled()),
+        group("isolated", isolated()),
     ]
 }
 
@@ -138,4 +139,13 @@ fn stalled() -> Vec<Row> {
         sides: vec![Side::Framegate, Side::Stalled],
         ..Row::new("one-of-three", 4 * MIB)
     }]
+}
+
+/// A source in this process, and in one of its own.
+fn isolated() -> Vec<Row> {
+    let sizes = [("64B", 64), ("1K", KIB), ("16K", 16 * KIB), ("64K", 64 * KIB), ("1M", MIB), ("4M", 4 * MIB)];
+    let sides = || vec![Side::Framegate, Side::Isolated];
+    let full = sizes.map(|(size, payload)| Row { sides: sides(), ..Row::new(format!("{size}-isolated"), payload) });
+    let paced = Row { rate: Some(1_000.0), sides: sides(), ..Row::new("1kHz-isolated", 64) };
+    full.into_iter().chain([paced]).collect()
 }

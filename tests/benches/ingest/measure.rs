@@ -39,7 +39,7 @@ pub(crate) struct Measured {
     pub(crate) events: u64,
     /// Events per second, at the workers, from the first message to the last.
     pub(crate) rate: f64,
-    /// CPU time of the forwarder, all threads, user and kernel: microseconds per event.
+    /// CPU time of the forwarder and the processes that it has started, user and kernel: microseconds per event.
     pub(crate) cpu_us: f64,
     /// The same per thread, by name.
     pub(crate) threads_us: BTreeMap<String, f64>,
@@ -112,8 +112,12 @@ fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow:
         // Ends the controller's assignments in every case.
         let _over = Over(&watch);
         let redis = redis.as_ref().map(RedisServer::id);
-        let all = [Some(forwarder.id()), Some(generator.id()), Some(receiver.id()), Some(std::process::id()), redis];
-        let cpu = || all.iter().map(|id| id.map_or(Ok(0), cpu_ns)).collect::<Result<Vec<_>, _>>();
+        let ids = |id: Option<u32>| id.into_iter().collect::<Vec<_>>();
+        let (generator_id, receiver_id) = (Some(generator.id()), Some(receiver.id()));
+        let others = [generator_id, receiver_id, Some(std::process::id()), redis].map(ids);
+        let all: Vec<Vec<u32>> = [forwarder.family()].into_iter().chain(others).collect();
+        let cpu_of = |ids: &Vec<u32>| ids.iter().map(|id| cpu_ns(*id)).sum::<Result<u64, _>>();
+        let cpu = || all.iter().map(cpu_of).collect::<Result<Vec<_>, _>>();
         let faults_before = page_faults(forwarder.id())?;
         let (threads_before, before, began) = (threads(forwarder.id())?, cpu()?, Instant::now());
         if let Some((cards, controller)) = hand {
@@ -161,7 +165,7 @@ fn run(row: &Row, side: Side, kind: Kind, images: u64, folder: &Path) -> anyhow:
             switches: per_event(sum(|thread| thread.switches)),
             delay_us: per_event(sum(|thread| thread.delay_ns) / 1e3),
             faults: per_event(page_faults(forwarder.id())?.saturating_sub(faults_before) as f64),
-            peak_mib: peak_kib(forwarder.id())? as f64 / 1024.0,
+            peak_mib: all[0].iter().map(|id| peak_kib(*id)).sum::<Result<u64, _>>()? as f64 / 1024.0,
             latency,
             stall: stalls_after.and_then(|after| Stall::find(&progress, after, images as f64 / expected as f64)),
             shares: Shares {

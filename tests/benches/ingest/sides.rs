@@ -3,7 +3,7 @@
 //! Each is started from its file with a user's configuration, and is ready when its workers are connected and the scan
 //! has started.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::Context as _;
 use framegate_tests::{
@@ -38,6 +38,8 @@ pub(crate) enum Side {
     Linked,
     /// The command without Redis and controller.
     Standalone,
+    /// The command; its source has a process of its own, which counts too.
+    Isolated,
     /// dranspose's own ingester.
     Python,
     /// The command with capture to memory.
@@ -60,6 +62,7 @@ impl Side {
             Self::Framegate => "framegate",
             Self::Linked => "linked",
             Self::Standalone => "no Redis",
+            Self::Isolated => "isolated",
             Self::Python => "Python",
             Self::CaptureTmpfs => "capture to memory",
             Self::CaptureDisk => "capture to disk",
@@ -142,6 +145,17 @@ impl Forwarder {
             Self::Process(process) => process.id(),
             Self::Host(host) => host.id(),
         }
+    }
+
+    /// It, and the processes that it has started.
+    pub(crate) fn family(&self) -> Vec<u32> {
+        let id = self.id();
+        let tasks = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+        let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let children: Vec<u32> = children
+            .flat_map(|line| line.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
+            .collect();
+        [id].into_iter().chain(children).collect()
     }
 
     /// Its output, for an error message.
@@ -229,6 +243,7 @@ fn configuration(
         let each = row.streams / row.ingesters;
         for number in index * each..(index + 1) * each {
             text += &format!("[[ingester.stream]]\nname = \"{}\"\nsource = \"{source}\"\n", stream(number));
+            text += if side == Side::Isolated { "isolate = true\n" } else { "" };
             text += &format!("settings.upstream_url = \"{}\"\n", upstream(ports.detectors[number]));
         }
     }

@@ -64,6 +64,23 @@ pub(crate) const GOALS: &[Goal] = &[
     no_worse("64K-to-32-all", Figure::Cpu, "64K-to-2-all", Bound::MostOfMost(1.0)),
     captured(Side::CaptureTmpfs, 0.8),
     captured(Side::CaptureDisk, 0.8),
+    // A source in a process of its own, with one copy more, relative to the same in this one.
+    isolated("64B-isolated", Figure::Cpu, Bound::Most(1.25)),
+    isolated("1K-isolated", Figure::Cpu, Bound::Most(1.15)),
+    isolated("16K-isolated", Figure::Cpu, Bound::Most(1.1)),
+    isolated("64K-isolated", Figure::Cpu, Bound::Most(1.25)),
+    isolated("1M-isolated", Figure::Cpu, Bound::Most(1.2)),
+    isolated("4M-isolated", Figure::Cpu, Bound::Most(1.2)),
+    isolated("64B-isolated", Figure::Rate, Bound::Least(0.85)),
+    isolated("1K-isolated", Figure::Rate, Bound::Least(0.85)),
+    isolated("16K-isolated", Figure::Rate, Bound::Least(0.85)),
+    isolated("64K-isolated", Figure::Rate, Bound::Least(0.85)),
+    isolated("1M-isolated", Figure::Rate, Bound::Least(0.85)),
+    isolated("4M-isolated", Figure::Rate, Bound::Least(0.85)),
+    Goal {
+        side: Side::Isolated,
+        ..framegate("1kHz-isolated", Figure::Latency, Beside::MoreThan(Side::Framegate), Bound::Most(12.0))
+    },
     // A worker that stalls. The row's `memory_limit` is 1 GiB.
     stalled(Figure::Memory, Beside::Nothing, Bound::Most(1024.0 + 100.0)),
     stalled(Figure::RateUntilFull, Beside::RateOf(Side::Framegate), Bound::Least(0.9)),
@@ -104,4 +121,8 @@ const fn captured(side: Side, least: f64) -> Goal {
 
 const fn stalled(figure: Figure, beside: Beside, must: Bound) -> Goal {
     Goal { side: Side::Stalled, ..framegate("one-of-three", figure, beside, must) }
+}
+
+const fn isolated(row: &'static str, figure: Figure, must: Bound) -> Goal {
+    Goal { side: Side::Isolated, ..framegate(row, figure, Beside::Side(Side::Framegate), must) }
 }
