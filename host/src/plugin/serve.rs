@@ -25,6 +25,7 @@ use nix::{
         prctl,
         resource::{Resource, setrlimit},
         signal::Signal,
+        socket::{UnixAddr, getpeername},
     },
     unistd::{dup, dup2_stdin},
 };
@@ -78,6 +79,12 @@ fn begin(data_limit: u64) -> io::Result<OwnedFd> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     setrlimit(Resource::RLIMIT_DATA, data_limit, data_limit)?;
     let socket = stdin().as_fd().try_clone_to_owned()?;
+    // What is no socket has no peer.
+    if getpeername::<UnixAddr>(socket.as_raw_fd()).is_err() {
+        return Err(io::Error::other(
+            "there is no host at standard input: framegate itself runs this, for a stream with `isolate` or `command`",
+        ));
+    }
     // What the source reads from standard input must not be the host's messages.
     dup2_stdin(File::open("/dev/null")?)?;
     Ok(socket)

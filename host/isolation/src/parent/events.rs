@@ -96,6 +96,11 @@ impl Apart {
             take(given.typ, given.kind, given.frames);
             self.arena.take(given.bytes);
         }
+        self.ahead = 0;
+        // Its event can never be given, for example: that says more than a missing event.
+        if let Some(failure) = self.broken.take() {
+            return Err(self.failed(failure));
+        }
         done.map(drop)
     }
 

@@ -76,7 +76,7 @@ pub struct Apart {
     answer: Option<Result<Vec<u8>, Failure>>,
     /// The kind of the request whose answer has not come.
     asked_for: Option<u16>,
-    /// Bytes of the messages with the events that wait here.
+    /// Bytes of memory for the events that wait here.
     ahead: usize,
     /// Number of frames that the child has given, modulo 2³².
     placed: u32,

@@ -34,6 +34,13 @@ impl Apart {
 
     fn handle(&mut self, head: Head, body: Range<usize>) -> Result<(), Fault> {
         let is_of_run = self.is_open && head.run == self.run;
+        // What an earlier run still says is dropped; of a later one nothing can come.
+        let is_of_no_run = head.run.wrapping_sub(1) >= self.run;
+        if matches!(head.kind, to_host::EVENTS | to_host::ENDED | to_host::BROKEN) && is_of_no_run {
+            return Err(
+                self.nonsense(&WireError::Body(format!("a message of run {}, after {} runs", head.run, self.run)))
+            );
+        }
         let bytes = self.link.body(body.clone());
         let handled = match head.kind {
             to_host::HELLO | to_host::DONE | to_host::FAILED => self.take_answer(head.kind, body),
@@ -94,11 +101,13 @@ impl Apart {
     }
 
     fn take_events(&mut self, head: Head, body: Range<usize>, is_of_run: bool) -> Result<(), WireError> {
-        self.ahead += body.len();
+        let len = body.len();
+        let (events, places) = wire::read_events(head, self.link.body(body))?;
+        let copies = places.clone().map(|place| place.len as usize).filter(|len| *len < self.launch.copy_below);
+        self.ahead += len + head.count as usize * EVENT_COST + copies.sum::<usize>();
         if self.ahead > MOST_AHEAD {
             return Err(WireError::Body("more events than it may give before they are taken".into()));
         }
-        let (events, places) = wire::read_events(head, self.link.body(body))?;
         // All of it is checked before any of it is used.
         for place in places.clone() {
             self.arena.check(place).map_err(WireError::Body)?;
@@ -194,6 +203,8 @@ impl Drop for Owed<'_> {
     }
 }
 
-/// Most bytes of messages with events that wait here: more than a child can have that keeps to [`wire::WINDOW`], with
-/// frames of a byte.
-const MOST_AHEAD: usize = 20 << 20;
+/// Most bytes of memory for events that wait here: more than a child needs that keeps to [`wire::WINDOW`], with frames
+/// of a byte.
+const MOST_AHEAD: usize = 128 << 20;
+/// Memory for an event, without its frames.
+const EVENT_COST: usize = size_of::<Given>();

@@ -162,11 +162,13 @@ fn a_child_of_another_version_is_not_used() {
 #[test]
 fn a_child_that_gives_events_for_ever_instead_of_answers_has_an_end() {
     let (mut host, _frames) = with_event();
-    let flood = [events(0, &[]), events(2000, &[WireFrame { block: 0, offset: 0, len: 4096 }; 2000])].concat();
+    // Some are copied, and some stay where they are.
+    let all = |len| events(2000, &[WireFrame { block: 0, offset: 0, len }; 2000]);
+    let flood = [events(0, &[]), all(4096), all(2000)].concat();
     let before = host.ledger.delivered();
     let fault = host.fails("for ever", &flood).1;
     assert!(fault.contains("more events than"), "{fault}");
-    assert!(host.ledger.delivered() - before <= (20 << 20) / 16, "frames while it did not answer");
+    assert!(host.ledger.delivered() - before <= (128 << 20) / 1000, "frames while it did not answer");
     host.ends(1);
 }
 
