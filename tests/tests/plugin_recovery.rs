@@ -18,7 +18,7 @@ const MADE: &str = "sources_recreated";
 const NOT_MADE: &str = "sources_not_recreated";
 
 fn told(faults: &[&str], scans: u32, more: &str) -> Pair {
-    Pair::with(|_| bad_plugin("fails_as_told"), &Setup { scans, more, faults, held: false })
+    Pair::with(|_| bad_plugin("fails_as_told"), &Setup { scans, more, faults, ..Setup::default() })
 }
 
 /// The number of events of the bad stream in each of three scans.

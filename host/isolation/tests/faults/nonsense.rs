@@ -55,6 +55,8 @@ fn wrong() -> Vec<(Vec<u8>, &'static str)> {
         (at(0, 0, all), "4294967295 bytes"),
         (at(0, 0, (16 << 20) + 1), "16777217 bytes"),
         (at(blocks - 1, 1, BLOCK as u32), "block 255"),
+        (Head { run: 99, ..Head::new(to_host::ENDED, 0) }.with(&[]), "a message of run 99"),
+        (Head { run: 0, ..Head::new(to_host::EVENTS, 0) }.with(&[]), "a message of run 0"),
         (events(0, &[WireFrame { block: 0, offset: 0, len: 1 }]), "0 events in 16 bytes"),
         (events(2, &[WireFrame { block: 2, offset: 0, len: 1 }]), "2 events in 16 bytes"),
         (events(all, &[]), "4294967295 events in 0 bytes"),
