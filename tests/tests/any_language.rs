@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -189,18 +189,17 @@ fn a_program_without_a_host_says_so_in_one_line() {
         command.args(["plugin", "serve", "--"]).arg(program);
         command
     };
-    let says = "the host has sent no welcome";
+    let says = "there is no host at standard input";
     has_failed("/dev/null", says, &serve(&program).stdin(Stdio::null()).output().unwrap());
     has_failed("closed", says, &framegate::after("exec <&-", &serve(&program)).output().unwrap());
-    let (end, other_end) = UnixStream::pair().unwrap();
+    let socket = || UnixStream::pair().unwrap();
+    let (end, other_end) = socket();
     drop(other_end);
-    has_failed(
-        "a host that has ended",
-        says,
-        &serve(&program).stdin(std::os::fd::OwnedFd::from(end)).output().unwrap(),
-    );
-    let missing = folder.path().join("missing");
-    has_failed("no program", "missing cannot be started", &serve(&missing).stdin(Stdio::null()).output().unwrap());
+    let ended = serve(&program).stdin(OwnedFd::from(end)).output().unwrap();
+    has_failed("a host that has ended", "the host has sent no welcome", &ended);
+    let (end, _other_end) = socket();
+    let missing = serve(&folder.path().join("missing")).stdin(OwnedFd::from(end)).output().unwrap();
+    has_failed("no program", "missing cannot be started", &missing);
     let by_hand = Command::new(&program).env_remove("FRAMEGATE_SOCKET").output().unwrap();
     has_failed("by hand", "framegate starts this program: see README.md", &by_hand);
 }
