@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
 use framegate_tests::{
     alone::bad_plugin_in_c,
@@ -18,6 +18,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::{Value, json};
 
 const ISOLATED: Setup<'_> = Setup { scans: 1, more: "", bad_stream: "isolate = true", faults: &[], held: false };
 
@@ -272,26 +273,21 @@ fn a_swap_names_no_program() {
         let output = host.swap(&["s", source]);
         assert!(!output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stdout));
     }
-    let more = "{\"source\": \"command\", \"command\": [\"/usr/bin/touch\", \"PROOF\"]}";
-    let body = more.replace("PROOF", &proof.display().to_string());
-    let answer = ureq_post(&host, "/sources/s", &body);
-    assert!(!answer.starts_with('2'), "{answer}");
+    let url = format!("http://{}/swaps", host.admin());
+    let post = |body: Value| {
+        let request = ureq::post(&url).config().http_status_as_error(false).build();
+        request.send_json(body).unwrap().status().as_u16()
+    };
+    let command = json!(["/usr/bin/touch", proof]);
+    let with_command = post(json!({ "stream": "s", "source": "command", "command": command }));
+    assert_eq!(with_command, 422, "there is no such field");
+    // It is accepted as a request, and refused when the source is looked for.
+    let before = host.status().unwrap()["swaps"].as_array().unwrap().len();
+    assert_eq!(post(json!({ "stream": "s", "source": "command" })), 202);
+    wait_for("its refusal", LIMIT, || {
+        let swaps = host.status().unwrap()["swaps"].clone();
+        (swaps.as_array().unwrap().len() > before && swaps[before]["state"] == "refused").then_some(())
+    });
     assert!(!proof.exists());
     assert!(host.stop(LIMIT).success());
-}
-
-/// Posts to the admin endpoint, and returns status and answer.
-fn ureq_post(host: &Host, path: &str, body: &str) -> String {
-    use std::io::{Read as _, Write as _};
-    let mut connection = std::net::TcpStream::connect(host.admin()).unwrap();
-    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        host.admin(),
-        body.len()
-    );
-    connection.write_all(format!("{head}{body}").as_bytes()).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    answer.split_once(' ').map_or_else(String::new, |(_, rest)| rest.to_owned())
 }
