@@ -47,7 +47,7 @@ impl House {
         self.host.signal(Signal::SIGHUP);
     }
 
-    /// Waits for an event of which this holds, and returns it.
+    /// Waits for an event that `wanted` accepts, and returns it.
     fn event(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let messages = self.worker.until(|message| {
             let about = message.stream("s").map(|frames| serde_json::from_slice::<Value>(&frames[0]).unwrap());

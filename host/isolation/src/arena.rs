@@ -76,14 +76,15 @@ pub struct Memory {
 struct Board(MmapRaw);
 
 impl Arena {
-    /// Memory of this many blocks at most, of which `first` can be used at once.
+    /// Creates memory for at most `most` blocks. The child can use the first `first` blocks at once.
     ///
     /// # Errors
     /// The machine has not so much memory, or refuses it.
     pub fn new(first: u32, most: u32) -> io::Result<Self> {
         let file = sealed(u64::from(most) * BLOCK as u64)?;
-        let board_file = sealed((RELEASES + 4 * most as usize) as u64)?;
-        fallocate(&board_file, FallocateFlags::empty(), 0, (RELEASES + 4 * most as usize) as i64)?;
+        let board_bytes = RELEASES + 4 * most as usize;
+        let board_file = sealed(board_bytes as u64)?;
+        fallocate(&board_file, FallocateFlags::empty(), 0, board_bytes as i64)?;
         let (room_end, room) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let arena = Self {
             memory: MmapOptions::new().map_raw_read_only(&file)?,

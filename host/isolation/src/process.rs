@@ -1,7 +1,7 @@
 //! A child process: its start, what it prints, and its end.
 //!
-//! Used on the reader's thread, which the kernel asks for: a child is told to end with the thread that started it. A
-//! thread of its own passes on what the child prints; it ends with the child.
+//! Used on the reader's thread: the kernel kills a child when the thread that started it ends (PR_SET_PDEATHSIG). A
+//! second thread logs what the child prints, and ends with the child.
 #![forbid(unsafe_code)]
 
 use std::{

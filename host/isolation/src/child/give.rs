@@ -17,7 +17,7 @@ use super::{Child, failure, wrong};
 use crate::{
     blocks::Rest,
     link::{self, NOW_AND_THEN},
-    wire::{self, BLOCK, Failure, Head, MOST_FRAMES, WINDOW, WireEvent, WireFrame, to_child, to_host},
+    wire::{self, BLOCK, Failure, Head, MOST_FRAMES, WINDOW, WireEvent, WireFrame, to_host},
 };
 
 /// An open run.
@@ -26,7 +26,7 @@ pub(super) struct Run {
     /// The source is called; otherwise it has failed, or is triggered.
     pub(super) is_giving: bool,
     has_ended: bool,
-    /// What the host is told when all events were sent.
+    /// The message that follows the last event: its kind and its body.
     news: Option<(u16, Vec<u8>)>,
 }
 
@@ -194,13 +194,9 @@ impl Child {
             impossible = self.make_room()?;
             self.link.receive()?;
             while let Some((head, body)) = self.link.next().map_err(wrong)? {
-                match head.kind {
-                    to_child::PING => self.say(Head { kind: to_host::PONG, ..head }, &[])?,
-                    to_child::GROWN => {
-                        let (blocks, _) = wire::number(self.link.body(body)).map_err(wrong)?;
-                        self.blocks.grow(blocks.min(self.most_blocks));
-                    }
-                    kind => return Err(wrong(format!("a message of kind {kind} before the answer"))),
+                let body = self.link.body(body).to_vec();
+                if !self.takes_notice(head, &body)? {
+                    return Err(wrong(format!("a message of kind {} before the answer", head.kind)));
                 }
             }
             if self.link.has_ended() {

@@ -122,12 +122,10 @@ impl Child {
     }
 
     fn obey(&mut self, head: Head, body: &[u8], plugin: &Plugin, services: &Arc<Services>) -> io::Result<()> {
+        if self.takes_notice(head, body)? {
+            return Ok(());
+        }
         let done = match (head.kind, &mut self.source) {
-            (to_child::PING, _) => return self.say(Head { kind: to_host::PONG, ..head }, &[]),
-            (to_child::GROWN, _) => {
-                self.blocks.grow(wire::number(body).map_err(wrong)?.0.min(self.most_blocks));
-                return Ok(());
-            }
             (to_child::ASK, source) => {
                 let status = source.as_mut().and_then(|source| source.status().ok()).unwrap_or_default();
                 let text = serde_json::to_vec(&text(status))?;
@@ -177,6 +175,16 @@ impl Child {
             Ok(body) => self.say(Head { kind: to_host::DONE, ..head }, &body),
             Err(failure) => self.say(Head { kind: to_host::FAILED, ..head }, &failure.to_bytes()),
         }
+    }
+
+    /// Handles the messages that may come at any time. Returns whether it is one of them.
+    fn takes_notice(&mut self, head: Head, body: &[u8]) -> io::Result<bool> {
+        match head.kind {
+            to_child::PING => self.say(Head { kind: to_host::PONG, ..head }, &[])?,
+            to_child::GROWN => self.blocks.grow(wire::number(body).map_err(wrong)?.0.min(self.most_blocks)),
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn say(&mut self, head: Head, body: &[u8]) -> io::Result<()> {

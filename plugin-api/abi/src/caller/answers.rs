@@ -52,10 +52,7 @@ impl RunStatus {
     /// The same, within the limits for what a plugin tells.
     #[must_use]
     pub fn limited(mut self) -> Self {
-        let short = |text: &mut String, most: usize| {
-            let end = (0..=text.len().min(most)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-            text.truncate(end);
-        };
+        let short = |text: &mut String, most: usize| text.truncate(fitting(text, most));
         for counts in [&mut self.counters, &mut self.skipped] {
             counts.truncate(MOST_COUNTS);
             counts.iter_mut().for_each(|(name, _)| short(name, MOST_NAME));
@@ -130,9 +127,13 @@ fn append(out: &mut String, bytes: &[u8], most: usize) {
         let room = most.saturating_sub(out.len());
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(room)]);
         // Replacing invalid UTF-8 makes the text longer.
-        let end = (0..=text.len().min(room)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        out.push_str(&text[..end]);
+        out.push_str(&text[..fitting(&text, room)]);
     });
+}
+
+/// The length of the longest beginning of a text that has at most `most` bytes.
+fn fitting(text: &str, most: usize) -> usize {
+    (0..=text.len().min(most)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 fn add(counts: &mut Vec<(String, u64)>, bytes: &[u8], count: u64) {
